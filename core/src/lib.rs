@@ -1,1 +1,3 @@
 //! Tidemill core.
+
+pub mod pipeline;

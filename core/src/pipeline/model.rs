@@ -1,0 +1,154 @@
+//! The pipeline as every later step sees it: checked, defaults merged, one spelling for each thing.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A checked pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pipeline {
+    /// The pipeline's name, unique in its repository.
+    pub name: String,
+    /// What starts it besides a person.
+    #[serde(default)]
+    pub on: Triggers,
+    /// The stages in the order they run; each has at least one job.
+    pub stages: Vec<String>,
+    /// Environment variables of every job; a job's own variables win over these.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+    /// The jobs in file order, with `defaults` already merged in.
+    pub jobs: Vec<Job>,
+}
+
+/// One job as the file declares it, before its matrix is expanded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// The job's name, unique in the pipeline.
+    pub name: String,
+    /// The stage it belongs to; one of [`Pipeline::stages`].
+    pub stage: String,
+    /// The container image. May hold `${NAME}` references to matrix keys and variables.
+    pub image: String,
+    /// The shell lines to run, in order; at least one is not blank.
+    pub script: Vec<String>,
+    /// The jobs that must end well first, by their names in the file (before matrix expansion).
+    /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
+    #[serde(default)]
+    pub needs: Option<Vec<String>>,
+    /// The job's own environment variables, those of `defaults` included.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+    /// What the job leaves behind.
+    #[serde(default)]
+    pub artifacts: Option<Artifacts>,
+    /// Whether the pipeline goes on, and may still succeed, when this job fails.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// How many more times a failed job is tried: 0 to 10.
+    #[serde(default)]
+    pub retry: u32,
+    /// How long one try may run, in seconds.
+    pub timeout_s: u64,
+    /// The directory the script starts in; relative to the sources unless absolute.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Limits of the container.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Keys and the values each takes; the job runs once for every combination. Empty: it runs once.
+    #[serde(default)]
+    pub matrix: IndexMap<String, Vec<String>>,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+}
+
+/// The files a job leaves for later jobs and for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifacts {
+    /// Globs relative to the sources; never absolute, never climbing out.
+    pub paths: Vec<String>,
+    /// After which ends of the job they are kept.
+    #[serde(default)]
+    pub when: ArtifactsWhen,
+    /// How long they are kept, in seconds. `None`: as long as the server keeps the execution.
+    #[serde(default)]
+    pub expire_in_s: Option<u64>,
+}
+
+/// After which ends of a job its artifacts are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactsWhen {
+    /// Only when the job succeeds.
+    #[default]
+    OnSuccess,
+    /// Only when the job fails.
+    OnFailure,
+    /// Whatever happens.
+    Always,
+}
+
+/// When a job's image is pulled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// Only when the engine does not have the image yet.
+    #[default]
+    IfNotPresent,
+    /// Before every job.
+    Always,
+    /// Never: the job fails when the engine does not have the image.
+    Never,
+}
+
+/// Limits of a job's container; what is absent is not limited by the pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Resources {
+    /// Processors, where 1.5 is one and a half.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Memory in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+}
+
+/// What starts a pipeline besides a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Triggers {
+    /// Commits pushed to the repository.
+    #[serde(default)]
+    pub push: Option<PushTrigger>,
+    /// Pull requests opened or updated.
+    #[serde(default)]
+    pub pull_request: Option<PullRequestTrigger>,
+    /// Cron expressions of five fields, in UTC.
+    #[serde(default)]
+    pub schedule: Vec<String>,
+}
+
+/// Which pushes start the pipeline; an empty list does not narrow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PushTrigger {
+    /// Globs of branch names.
+    #[serde(default)]
+    pub branches: Vec<String>,
+    /// Globs of tag names.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Globs of changed files.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// Which pull requests start the pipeline; an empty list does not narrow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PullRequestTrigger {
+    /// Globs of the target branch's name.
+    #[serde(default)]
+    pub branches: Vec<String>,
+    /// Globs of changed files.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
