@@ -1,0 +1,29 @@
+# The two to start with: `make demo` and `make test`. Each does all of its own set-up.
+.POSIX:
+.PHONY: help demo test lint bench build clean engine-stop
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo:  ## run a small pipeline in containers and print its report
+	@scripts/setup scripts/demo
+
+test:  ## run every test, the ones in real containers too
+	@scripts/setup scripts/test
+
+lint:  ## check formatting, clippy (warnings are errors) and the scripts
+	@scripts/lint
+
+bench: ## measure against the bare engine; see docs/performance.md
+	@scripts/setup bench/run
+
+build: ## build the release binary, target/release/tidemill
+	cargo build --release --bin tidemill
+
+engine-stop: ## stop the engine if set-up started it by hand
+	@scripts/engine stop
+
+clean: ## remove what was built, the demo's files and the demo image
+	cargo clean
+	rm -rf .demo
+	-@scripts/demo-image remove
