@@ -1,3 +1,11 @@
-//! Tidemill core.
+//! What Tidemill decides: the pipeline model, the plan, the state machine, and the types of the API.
+//!
+//! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 
+pub mod api;
+pub mod assignment;
+pub mod failure;
+pub mod ids;
 pub mod pipeline;
+pub mod status;
+pub mod time;

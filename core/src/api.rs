@@ -1,0 +1,500 @@
+//! Requests and replies of the HTTP API. Every path below stands once, in [`path`].
+
+use crate::{
+    assignment::{Assignment, Preparation, Source},
+    failure::FailureReason,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken, WorkerId},
+    status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
+};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Paths of the API; `{...}` is a parameter.
+pub mod path {
+    /// POST [`super::ExecuteRequest`]: 201 [`super::ExecuteReply`], 200 when attached to a live one.
+    pub const EXECUTE: &str = "/api/pipeline/execute";
+    /// GET: [`super::ExecutionView`]. Query `wait_ms` with `If-None-Match` holds the reply until something
+    /// changed or the time is over (then 304).
+    pub const STATUS: &str = "/api/pipeline/status/{executionId}";
+    /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
+    pub const EXECUTIONS: &str = "/api/pipeline/executions";
+    /// POST: cancels the execution; [`super::CancelReply`].
+    pub const CANCEL_EXECUTION: &str = "/api/pipeline/cancel/{executionId}";
+    /// POST [`super::RetryRequest`]: 201 [`super::ExecuteReply`].
+    pub const RETRY: &str = "/api/pipeline/retry/{executionId}";
+    /// POST [`super::JobExecuteRequest`]: [`super::JobExecuteReply`].
+    pub const JOB_EXECUTE: &str = "/api/job/execute";
+    /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
+    pub const JOB_STATUS: &str = "/api/job/status";
+    /// POST: cancels one job; [`super::CancelReply`].
+    pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
+    /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
+    /// reply reaches the end of a log that is over; `x-tidemill-log-next` is the next offset. `wait_ms` holds the
+    /// reply until there are bytes.
+    pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
+    /// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
+    pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
+    /// PUT: the bytes of an artifact, for servers that presign to themselves; query `lease`.
+    pub const ARTIFACT_CONTENT: &str = "/api/artifact/content/{artifactId}";
+    /// GET: artifacts of an execution, [`super::ArtifactList`].
+    pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
+    /// GET: the stored bytes of one artifact (a tar, see [`super::ArtifactView::encoding`]); may redirect.
+    pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
+    /// GET: [`super::Health`], without a token.
+    pub const HEALTH: &str = "/api/health";
+    /// GET: the OpenAPI document, without a token.
+    pub const OPENAPI: &str = "/api/openapi.json";
+}
+
+/// Header whose value makes a POST to execute happen once, however often it is sent.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header of a log reply: the offset after its last byte.
+pub const LOG_NEXT: &str = "x-tidemill-log-next";
+/// Header of a log reply: `true` when no more bytes will come.
+pub const LOG_END: &str = "x-tidemill-log-end";
+
+/// What started an execution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person with the CLI or the API.
+    #[default]
+    Manual,
+    /// A retry of an earlier execution.
+    Retry,
+    /// A push (webhook).
+    Push,
+    /// A pull request (webhook).
+    PullRequest,
+    /// A schedule.
+    Schedule,
+}
+
+/// Start an execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecuteRequest {
+    /// The pipeline file's text.
+    pub pipeline: String,
+    /// Its name, for messages.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Repository as a person knows it: a URL or a path.
+    pub repo: String,
+    /// Branch.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// Commit hash.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Where workers get the sources.
+    pub source: Source,
+    /// Variables that override the file's.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// Who.
+    #[serde(default)]
+    pub requested_by: Option<String>,
+    /// Make another execution even if the same one is live.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// An execution was made, or found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecuteReply {
+    /// Its id.
+    pub execution_id: ExecutionId,
+    /// Its number within repository and pipeline, from 1.
+    pub run_number: u64,
+    /// Name of the pipeline.
+    pub pipeline_name: String,
+    /// Where it stands.
+    pub status: ExecutionStatus,
+    /// Whether it was there already: same repository, pipeline, commit, content and variables, and live; or the
+    /// same idempotency key.
+    pub attached: bool,
+}
+
+/// An execution without its jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionSummary {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Name of the pipeline.
+    pub pipeline_name: String,
+    /// Number within repository and pipeline, from 1.
+    pub run_number: u64,
+    /// Repository.
+    pub repo: String,
+    /// Branch.
+    pub branch: Option<String>,
+    /// Commit.
+    pub commit: Option<String>,
+    /// Status.
+    pub status: ExecutionStatus,
+    /// What started it.
+    pub trigger: Trigger,
+    /// Who.
+    pub requested_by: Option<String>,
+    /// The execution that this one retries.
+    #[serde(default)]
+    pub retry_of: Option<ExecutionId>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When its first job started.
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Whether a cancel was asked for.
+    #[serde(default)]
+    pub cancel_requested: bool,
+}
+
+/// An execution with its jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionView {
+    /// The execution.
+    pub execution: ExecutionSummary,
+    /// Stages in order.
+    pub stages: Vec<String>,
+    /// Jobs in the plan's order.
+    pub jobs: Vec<JobView>,
+}
+
+/// One command of a script, as it ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepView {
+    /// Its place in the script, from 0.
+    pub index: u32,
+    /// Exit code; absent while it runs or when it never ended by itself.
+    pub exit_code: Option<i32>,
+    /// Milliseconds it took.
+    pub duration_ms: Option<u64>,
+}
+
+/// One finished attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptView {
+    /// From 1.
+    pub attempt: u32,
+    /// When the lease was given.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Exit code, if the script ended.
+    pub exit_code: Option<i32>,
+    /// Why it did not succeed.
+    pub failure: Option<FailureReason>,
+    /// Worker's name.
+    pub worker: Option<String>,
+}
+
+/// A job as a user sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Its execution.
+    pub pipeline_execution_id: ExecutionId,
+    /// Stage.
+    pub stage: String,
+    /// Name, with matrix values: `unit [features=all]`.
+    pub job_name: String,
+    /// Image.
+    pub docker_image: String,
+    /// Status.
+    pub status: JobStatus,
+    /// Names of the jobs that it waits for (expanded).
+    pub needs: Vec<String>,
+    /// Whether its failure lets the execution succeed.
+    pub allow_failure: bool,
+    /// Current or last attempt; 0 before the first.
+    pub attempt: u32,
+    /// Finished attempts before the current one, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// When its needs held.
+    pub queued_at: Option<Timestamp>,
+    /// When the last attempt's lease was given.
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Exit code.
+    pub exit_code: Option<i32>,
+    /// Why it did not succeed.
+    pub failure_reason: Option<FailureReason>,
+    /// Commands of the last attempt.
+    pub steps: Vec<StepView>,
+    /// What the worker is doing: `pulling image`, `preparing`, `running`, `collecting artifacts`.
+    pub phase: Option<String>,
+    /// Bytes of the last attempt's log that are stored.
+    pub log_bytes: u64,
+    /// The same job of the retried execution, when this one was carried over without running again.
+    #[serde(default)]
+    pub carried_from: Option<JobId>,
+}
+
+/// A page of executions, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionList {
+    /// The page.
+    pub executions: Vec<ExecutionSummary>,
+    /// Give it back as `cursor` for the next page; absent at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Filters of a listing; all given ones must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListQuery {
+    /// Exact repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// Exact pipeline name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// Exact branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ExecutionStatus>,
+    /// Run number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_number: Option<u64>,
+    /// Page size, 1 to 200; default 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// From the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Retry an execution that is over: a new one, in which jobs that succeeded are carried over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryRequest {
+    /// Run every job again.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// A cancel was recorded, or came too late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelReply {
+    /// Whether this call changed anything (false: it was over, or already canceled).
+    pub canceled: bool,
+    /// The status word at the time of the reply.
+    pub status: String,
+}
+
+/// Who asks for work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerInfo {
+    /// Its id.
+    pub id: WorkerId,
+    /// Its name, for people.
+    pub name: String,
+}
+
+/// Ask for an attempt: of this job (its id came from a queue), or of any that is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobExecuteRequest {
+    /// Who.
+    pub worker: WorkerInfo,
+    /// The job; absent: whatever is next.
+    #[serde(default)]
+    pub job_id: Option<JobId>,
+    /// Only jobs of this execution.
+    #[serde(default)]
+    pub execution_id: Option<ExecutionId>,
+    /// Milliseconds to wait for a job when none is ready; at most 20,000.
+    #[serde(default)]
+    pub wait_ms: u64,
+    /// How many likely next jobs to name in the reply.
+    #[serde(default)]
+    pub lookahead: u32,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobExecuteReply {
+    /// Run this.
+    Assigned {
+        /// The attempt.
+        assignment: Box<Assignment>,
+        /// Jobs of the same execution that will likely be ready next.
+        #[serde(default)]
+        upcoming: Vec<Preparation>,
+    },
+    /// Nothing to run (or that job is taken, canceled or over): forget the message.
+    Nothing {
+        /// Why, for logs.
+        reason: String,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptEnd {
+    /// `None`: success.
+    pub failure: Option<FailureReason>,
+    /// Exit code of the script, if it ended.
+    pub exit_code: Option<i32>,
+}
+
+/// Log bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogBytes {
+    /// Offset of the first byte in this attempt's log. Bytes below what is stored are a repeat and are skipped;
+    /// a gap is refused with 409.
+    pub offset: u64,
+    /// Number of bytes before compression.
+    pub length: u32,
+    /// The bytes: zstd, then base64 (standard alphabet, padded).
+    pub zstd_base64: String,
+}
+
+/// A worker's report: heartbeat, log bytes and status in one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobReport {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt's lease.
+    pub lease: LeaseToken,
+    /// New log bytes.
+    #[serde(default)]
+    pub log: Option<LogBytes>,
+    /// What the worker is doing, if it changed.
+    #[serde(default)]
+    pub phase: Option<String>,
+    /// Commands whose state changed.
+    #[serde(default)]
+    pub steps: Vec<StepView>,
+    /// The end of the attempt.
+    #[serde(default)]
+    pub end: Option<AttemptEnd>,
+}
+
+/// The reply to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobReportReply {
+    /// Stop: somebody canceled the job. The worker ends the container and reports the end.
+    pub cancel: bool,
+    /// Bytes of this attempt's log that are stored.
+    pub log_bytes: u64,
+    /// The lease now lasts this many milliseconds more.
+    pub lease_ttl_ms: u64,
+}
+
+/// Announce an artifact; the reply says where to put it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactUploadRequest {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt's lease.
+    pub lease: LeaseToken,
+    /// A name for it: the declared paths, comma separated.
+    pub file_path: String,
+    /// Files in it, with their sizes; at most 10,000 are listed.
+    pub files: Vec<ArtifactFile>,
+    /// Seconds after which it may be removed.
+    #[serde(default)]
+    pub expire_in_s: Option<u64>,
+    /// Absent in the first call. In the second, after the bytes were put: what was put. Only then is the artifact
+    /// recorded.
+    #[serde(default)]
+    pub complete: Option<ArtifactComplete>,
+}
+
+/// What was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactComplete {
+    /// From the first reply.
+    pub artifact_id: ArtifactId,
+    /// Bytes put.
+    pub size: u64,
+    /// Their hash, hex.
+    pub sha256: String,
+}
+
+/// One file in an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactFile {
+    /// Path below the workspace.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Where to put an artifact's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactUploadReply {
+    /// Its id.
+    pub artifact_id: ArtifactId,
+    /// PUT here: absolute, or a path on the API's own server (then with the API's token).
+    pub url: String,
+    /// How the tar may be encoded: `identity` or `zstd`.
+    pub encoding: String,
+}
+
+/// An artifact as a user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactView {
+    /// Its id.
+    pub id: ArtifactId,
+    /// The job that left it.
+    pub job_execution_id: JobId,
+    /// That job's name.
+    pub job_name: String,
+    /// Declared paths.
+    pub file_path: String,
+    /// When it was stored.
+    pub uploaded_at: Timestamp,
+    /// Bytes of the stored object.
+    pub size: u64,
+    /// Hash of the stored object, hex.
+    pub sha256: String,
+    /// `identity` (a tar) or `zstd` (a tar, compressed).
+    pub encoding: String,
+    /// Files in it.
+    pub files: Vec<ArtifactFile>,
+    /// When it may be removed.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Artifacts of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactList {
+    /// In the order of the jobs.
+    pub artifacts: Vec<ArtifactView>,
+}
+
+/// The server is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// Version of the server.
+    pub version: String,
+}
+
+/// RFC 9457 problem document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Stable: `tidemill:not-found`, `tidemill:lease-lost`, `tidemill:invalid-pipeline`, ...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Short, the same for each type.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened, to what, and what to do next.
+    pub detail: String,
+    /// Of an invalid pipeline: its mistakes, as the CLI's `check --format json` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<serde_json::Value>,
+}

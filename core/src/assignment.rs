@@ -1,0 +1,101 @@
+//! What a worker is told to run.
+
+use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
+pub use crate::pipeline::{Artifacts, ArtifactsWhen, PullPolicy, Resources};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where a job's sources come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// No sources: the workspace starts empty.
+    None,
+    /// A git repository at a commit.
+    Git {
+        /// Any URL or path that `git fetch` takes.
+        url: String,
+        /// Branch or tag the commit was found on, for shallow fetches and for the job's variables.
+        branch: Option<String>,
+        /// Full commit hash.
+        commit: String,
+        /// A tree hash that stands in for the commit's own: the working tree as it was on disk, uncommitted
+        /// changes included. It is found in the repository at `url` too.
+        tree: Option<String>,
+    },
+}
+
+/// All that can be got ready for a job before its lease is held: enough to make and park its container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Preparation {
+    /// The job that will likely run next.
+    pub job_id: JobId,
+    /// Its execution.
+    pub execution_id: ExecutionId,
+    /// Image reference.
+    pub image: String,
+    /// When it is pulled.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// Container limits.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Working directory: absolute, or below the workspace; absent: the workspace itself.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// The sources.
+    pub source: Source,
+}
+
+/// A lease as its holder knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseGrant {
+    /// Named in every report on this attempt.
+    pub token: LeaseToken,
+    /// Milliseconds that the lease lasts from each accepted report on. Durations, not points in time, so that
+    /// a worker's clock does not matter.
+    pub ttl_ms: u64,
+}
+
+/// An artifact that a job gets laid into its workspace before its script runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactSource {
+    /// Which one.
+    pub artifact_id: ArtifactId,
+    /// The job that left it.
+    pub from_job: String,
+    /// Where to GET it: an absolute URL, or a path on the API's own server (then with the API's token).
+    pub url: String,
+    /// Hash of the stored object, hex.
+    pub sha256: String,
+    /// Bytes of the stored object.
+    pub size: u64,
+}
+
+/// One attempt at a job, given to one worker under a lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Assignment {
+    /// What could be prepared ahead, again.
+    pub preparation: Preparation,
+    /// Job name, matrix values included.
+    pub job_name: String,
+    /// Its stage.
+    pub stage: String,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// The right to run it.
+    pub lease: LeaseGrant,
+    /// Commands, run in order in one shell.
+    pub script: Vec<String>,
+    /// Variables of pipeline, job, matrix, and the predefined ones.
+    pub variables: IndexMap<String, String>,
+    /// Seconds that the script may take.
+    pub timeout_s: u64,
+    /// What it leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Artifacts>,
+    /// What it gets.
+    #[serde(default)]
+    pub needs_artifacts: Vec<ArtifactSource>,
+}

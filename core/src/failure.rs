@@ -1,0 +1,67 @@
+//! Why an attempt, and so perhaps its job, did not succeed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind of a failure; stable, for programs and for retry rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A command of the script ended with a code other than 0.
+    ScriptFailed,
+    /// The job ran longer than its `timeout`.
+    TimedOut,
+    /// The kernel killed the job for using more memory than it may.
+    OutOfMemory,
+    /// The image is not there and could not be pulled.
+    ImageUnavailable,
+    /// The sources could not be had at that commit.
+    SourceUnavailable,
+    /// An artifact that the job needs could not be had, or its own could not be stored.
+    ArtifactFailed,
+    /// The container engine did not answer, or lost the container.
+    EngineFailed,
+    /// No space is left on the worker or the server.
+    DiskFull,
+    /// The worker stopped reporting: its lease ran out.
+    WorkerLost,
+    /// The worker is stopping and gave the job back.
+    GivenBack,
+    /// A need did not succeed, so this job never ran.
+    NeedsFailed,
+    /// Somebody canceled it.
+    Canceled,
+    /// A fault of Tidemill itself.
+    Internal,
+}
+
+impl FailureKind {
+    /// Whether the cause lies outside the job, so that trying again elsewhere may help without the
+    /// pipeline asking for it.
+    #[must_use]
+    pub const fn is_infrastructure(self) -> bool {
+        matches!(self, Self::EngineFailed | Self::WorkerLost | Self::GivenBack | Self::DiskFull)
+    }
+
+    /// Whether this end of an attempt may be tried again under the job's own `retry`.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self, Self::Canceled | Self::NeedsFailed)
+    }
+}
+
+/// A failure with words that a person can act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureReason {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// What happened, to what, and what to do next.
+    pub message: String,
+}
+
+impl FailureReason {
+    /// A reason of this kind with these words.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
