@@ -7,5 +7,8 @@ pub mod assignment;
 pub mod failure;
 pub mod ids;
 pub mod pipeline;
+pub mod plan;
+pub mod schedule;
 pub mod status;
 pub mod time;
+pub mod transition;

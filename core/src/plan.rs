@@ -1,0 +1,406 @@
+//! The plan: which jobs an execution has, and what each waits for.
+//!
+//! A job without `needs` waits for every job of every earlier stage. Written out as edges that would be
+//! quadratic, so groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing
+//! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
+
+use crate::pipeline::{Artifacts, Pipeline, PullPolicy, Resources};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The most jobs that one execution may have.
+pub const MAX_JOBS: usize = 10_000;
+
+/// A node of the plan's graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeIx {
+    /// Index into [`Plan::jobs`].
+    Job(u32),
+    /// Index into [`Plan::gates`].
+    Gate(u32),
+}
+
+/// All jobs of one execution, in an order in which they could run one by one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the pipeline.
+    pub pipeline_name: String,
+    /// Stages in order.
+    pub stages: Vec<String>,
+    /// Jobs: each comes after everything that it waits for.
+    pub jobs: Vec<PlannedJob>,
+    /// Gates.
+    pub gates: Vec<Gate>,
+}
+
+/// One job, its matrix values put in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedJob {
+    /// Unique: the name in the file, and its matrix values: `unit [features=all]`.
+    pub name: String,
+    /// The name in the file.
+    pub base_name: String,
+    /// Stage.
+    pub stage: String,
+    /// Image, variables put in.
+    pub image: String,
+    /// Commands.
+    pub script: Vec<String>,
+    /// Variables of the pipeline, the job, its matrix values and the overrides, the later winning.
+    pub variables: IndexMap<String, String>,
+    /// What it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
+    pub needs: Vec<String>,
+    /// For a job without `needs`: how many stages must be over before it starts.
+    pub after_stages: Option<u32>,
+    /// How many nodes must arrive before it may start.
+    pub waits_for: u32,
+    /// The nodes at which it arrives when it ends.
+    pub releases: Vec<NodeIx>,
+    /// Jobs whose artifacts it gets when it named its `needs`; without `needs` it gets those of all earlier stages.
+    pub needs_jobs: Vec<u32>,
+    /// Whether its failure counts as success for what waits for it.
+    pub allow_failure: bool,
+    /// Extra tries.
+    pub retry: u32,
+    /// Seconds.
+    pub timeout_s: u64,
+    /// Working directory.
+    pub working_dir: Option<String>,
+    /// Limits.
+    pub resources: Resources,
+    /// When the image is pulled.
+    pub pull_policy: PullPolicy,
+    /// What it leaves.
+    pub artifacts: Option<Artifacts>,
+}
+
+/// A node that runs nothing: it passes on once all that it waits for has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// How many nodes must arrive.
+    pub waits_for: u32,
+    /// The nodes at which it arrives then.
+    pub releases: Vec<NodeIx>,
+}
+
+/// A pipeline that cannot be planned. The checker finds these with their place in the file; this is the guard for
+/// a pipeline that did not come through it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A need that is no job.
+    #[error("job `{job}` needs `{need}`, which is not a job of this pipeline")]
+    UnknownNeed {
+        /// Who needs.
+        job: String,
+        /// What.
+        need: String,
+    },
+    /// A stage that is not declared.
+    #[error("job `{job}` is in stage `{stage}`, which is not a stage of this pipeline")]
+    UnknownStage {
+        /// Who.
+        job: String,
+        /// Where.
+        stage: String,
+    },
+    /// A need that runs after the job.
+    #[error("job `{job}` needs `{need}`, which is in a later stage")]
+    LaterStage {
+        /// Who needs.
+        job: String,
+        /// What.
+        need: String,
+    },
+    /// Jobs that wait for each other.
+    #[error("jobs wait for each other: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+    /// Too many jobs after matrix expansion.
+    #[error("the pipeline has {0} jobs once its matrices are expanded; {MAX_JOBS} are the most")]
+    TooManyJobs(usize),
+    /// No job at all.
+    #[error("the pipeline has no job")]
+    Empty,
+}
+
+impl Plan {
+    /// The plan of `pipeline`; `overrides` are variables that win over the file's.
+    pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
+        let stage_of: HashMap<&str, usize> =
+            pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
+        let order = order(pipeline, &stage_of)?;
+
+        let mut jobs: Vec<PlannedJob> = Vec::new();
+        // By the job's place in the file: the indices of its variants.
+        let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
+        for file_ix in order {
+            let job = &pipeline.jobs[file_ix];
+            let stage = stage_of[job.stage.as_str()];
+            for values in combinations(&job.matrix) {
+                if jobs.len() == MAX_JOBS {
+                    let all = pipeline.jobs.iter().map(|job| count(&job.matrix)).sum();
+                    return Err(PlanError::TooManyJobs(all));
+                }
+                variants_of[file_ix].push(index(jobs.len()));
+                let mut variables = pipeline.variables.clone();
+                variables.extend(job.variables.clone());
+                variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
+                variables.extend(overrides.clone());
+                jobs.push(PlannedJob {
+                    name: variant_name(&job.name, &values),
+                    base_name: job.name.clone(),
+                    stage: job.stage.clone(),
+                    image: expand(&job.image, &variables),
+                    script: job.script.clone(),
+                    variables,
+                    needs: Vec::new(),
+                    after_stages: job.needs.is_none().then(|| index(stage)),
+                    waits_for: 0,
+                    releases: Vec::new(),
+                    needs_jobs: Vec::new(),
+                    allow_failure: job.allow_failure,
+                    retry: job.retry,
+                    timeout_s: job.timeout_s,
+                    working_dir: job.working_dir.clone(),
+                    resources: job.resources,
+                    pull_policy: job.pull_policy,
+                    artifacts: job.artifacts.clone(),
+                });
+            }
+        }
+        if jobs.is_empty() {
+            return Err(PlanError::Empty);
+        }
+        let mut plan = Self {
+            pipeline_name: pipeline.name.clone(),
+            stages: pipeline.stages.clone(),
+            jobs,
+            gates: Vec::new(),
+        };
+        plan.join_needs(pipeline, &variants_of);
+        plan.join_stages(&stage_of);
+        Ok(plan)
+    }
+
+    /// Edges of the jobs that name their needs; a need with several variants goes through one gate.
+    fn join_needs(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
+        let by_name: HashMap<&str, usize> =
+            pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
+        let mut gate_of: HashMap<usize, NodeIx> = HashMap::new();
+        for (file_ix, job) in pipeline.jobs.iter().enumerate() {
+            for need in job.needs.iter().flatten() {
+                let need_ix = by_name[need.as_str()];
+                let from = match variants_of[need_ix].as_slice() {
+                    [only] => NodeIx::Job(*only),
+                    many => *gate_of.entry(need_ix).or_insert_with(|| {
+                        let gate = self.add_gate();
+                        for variant in many {
+                            self.connect(NodeIx::Job(*variant), gate);
+                        }
+                        gate
+                    }),
+                };
+                for variant in &variants_of[file_ix] {
+                    self.connect(from, NodeIx::Job(*variant));
+                    for needed in &variants_of[need_ix] {
+                        let name = self.jobs[*needed as usize].name.clone();
+                        let job = &mut self.jobs[*variant as usize];
+                        job.needs.push(name);
+                        job.needs_jobs.push(*needed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Edges of the jobs that name no needs: one gate after each stage that somebody waits for.
+    fn join_stages(&mut self, stage_of: &HashMap<&str, usize>) {
+        let last = self.jobs.iter().filter_map(|job| job.after_stages).max().unwrap_or(0) as usize;
+        let mut before: Option<NodeIx> = None;
+        for stage in 0..=last {
+            let members: Vec<u32> = (0..index(self.jobs.len()))
+                .filter(|ix| stage_of[self.jobs[*ix as usize].stage.as_str()] == stage)
+                .collect();
+            if let Some(gate) = before {
+                for ix in &members {
+                    if self.jobs[*ix as usize].after_stages.is_some() {
+                        self.connect(gate, NodeIx::Job(*ix));
+                    }
+                }
+            }
+            if stage < last && !(members.is_empty() && before.is_none()) {
+                let gate = self.add_gate();
+                for ix in members {
+                    self.connect(NodeIx::Job(ix), gate);
+                }
+                if let Some(earlier) = before {
+                    self.connect(earlier, gate);
+                }
+                before = Some(gate);
+            }
+        }
+    }
+
+    fn add_gate(&mut self) -> NodeIx {
+        self.gates.push(Gate { waits_for: 0, releases: Vec::new() });
+        NodeIx::Gate(index(self.gates.len() - 1))
+    }
+
+    fn connect(&mut self, from: NodeIx, to: NodeIx) {
+        match from {
+            NodeIx::Job(ix) => self.jobs[ix as usize].releases.push(to),
+            NodeIx::Gate(ix) => self.gates[ix as usize].releases.push(to),
+        }
+        match to {
+            NodeIx::Job(ix) => self.jobs[ix as usize].waits_for += 1,
+            NodeIx::Gate(ix) => self.gates[ix as usize].waits_for += 1,
+        }
+    }
+
+    /// The nodes that `node` arrives at.
+    #[must_use]
+    pub fn releases(&self, node: NodeIx) -> &[NodeIx] {
+        match node {
+            NodeIx::Job(ix) => &self.jobs[ix as usize].releases,
+            NodeIx::Gate(ix) => &self.gates[ix as usize].releases,
+        }
+    }
+
+    /// Jobs that wait for nothing, in order.
+    pub fn roots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.jobs.iter().enumerate().filter(|(_, job)| job.waits_for == 0).map(|(ix, _)| index(ix))
+    }
+
+    /// Indices of the jobs whose artifacts `job` gets, in order: those it needs, or all of earlier stages.
+    #[must_use]
+    pub fn artifact_sources(&self, job: u32) -> Vec<u32> {
+        let job = &self.jobs[job as usize];
+        match job.after_stages {
+            None => job.needs_jobs.clone(),
+            Some(stages) => {
+                let earlier = &self.stages[..(stages as usize).min(self.stages.len())];
+                (0..index(self.jobs.len()))
+                    .filter(|ix| earlier.contains(&self.jobs[*ix as usize].stage))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Plans are bounded by [`MAX_JOBS`], so an index always fits.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Places in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to
+/// stage order, then file order.
+fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Result<Vec<usize>, PlanError> {
+    let by_name: HashMap<&str, usize> =
+        pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
+    let mut missing = vec![0_usize; pipeline.jobs.len()];
+    let mut dependants: Vec<Vec<usize>> = vec![Vec::new(); pipeline.jobs.len()];
+    let mut stages = Vec::with_capacity(pipeline.jobs.len());
+    for (ix, job) in pipeline.jobs.iter().enumerate() {
+        let stage = stage_of
+            .get(job.stage.as_str())
+            .ok_or_else(|| PlanError::UnknownStage { job: job.name.clone(), stage: job.stage.clone() })?;
+        stages.push(*stage);
+        for need in job.needs.iter().flatten() {
+            let need_ix = by_name
+                .get(need.as_str())
+                .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.clone() })?;
+            if stage_of.get(pipeline.jobs[*need_ix].stage.as_str()).is_some_and(|later| later > stage) {
+                return Err(PlanError::LaterStage { job: job.name.clone(), need: need.clone() });
+            }
+            missing[ix] += 1;
+            dependants[*need_ix].push(ix);
+        }
+    }
+    let mut ready: std::collections::BTreeSet<(usize, usize)> =
+        (0..missing.len()).filter(|ix| missing[*ix] == 0).map(|ix| (stages[ix], ix)).collect();
+    let mut done = Vec::with_capacity(missing.len());
+    while let Some((_, ix)) = ready.pop_first() {
+        done.push(ix);
+        for &next in &dependants[ix] {
+            missing[next] -= 1;
+            if missing[next] == 0 {
+                ready.insert((stages[next], next));
+            }
+        }
+    }
+    if done.len() == missing.len() {
+        Ok(done)
+    } else {
+        Err(PlanError::Cycle(cycle(pipeline, &by_name, &missing)))
+    }
+}
+
+/// One whole cycle among the jobs that still miss something, its first job again at the end.
+fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize]) -> Vec<String> {
+    let mut at = missing.iter().position(|count| *count > 0).unwrap_or(0);
+    let mut seen_at: HashMap<usize, usize> = HashMap::new();
+    let mut path = Vec::new();
+    loop {
+        if let Some(start) = seen_at.get(&at) {
+            // Needs were followed backwards; read forwards the cycle runs from need to dependant.
+            let mut names: Vec<String> = path[*start..].to_vec();
+            names.push(pipeline.jobs[at].name.clone());
+            return names;
+        }
+        seen_at.insert(at, path.len());
+        path.push(pipeline.jobs[at].name.clone());
+        let stuck = pipeline.jobs[at].needs.iter().flatten().filter_map(|need| by_name.get(need.as_str()));
+        match stuck.copied().find(|ix| missing[*ix] > 0) {
+            Some(next) => at = next,
+            None => return path,
+        }
+    }
+}
+
+fn count(matrix: &IndexMap<String, Vec<String>>) -> usize {
+    matrix.values().map(Vec::len).product()
+}
+
+/// Every combination of the matrix's values, the last key varying fastest; one empty one without a matrix.
+fn combinations(matrix: &IndexMap<String, Vec<String>>) -> Vec<Vec<(String, String)>> {
+    let mut all = vec![Vec::new()];
+    for (key, values) in matrix {
+        all = all
+            .into_iter()
+            .flat_map(|before: Vec<(String, String)>| {
+                values.iter().map(move |value| {
+                    let mut longer = before.clone();
+                    longer.push((key.clone(), value.clone()));
+                    longer
+                })
+            })
+            .take(MAX_JOBS + 1)
+            .collect();
+    }
+    all
+}
+
+fn variant_name(base: &str, values: &[(String, String)]) -> String {
+    if values.is_empty() {
+        return base.to_owned();
+    }
+    let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{base} [{}]", values.join(", "))
+}
+
+/// `text` with each `${name}` replaced that names a variable; others stay as they are.
+fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let Some(end) = rest[start..].find('}').map(|end| start + end) else { break };
+        out.push_str(&rest[..start]);
+        match variables.get(&rest[start + 2..end]) {
+            Some(value) => out.push_str(value),
+            None => out.push_str(&rest[start..=end]),
+        }
+        rest = &rest[end + 1..];
+    }
+    out + rest
+}

@@ -1,0 +1,302 @@
+//! The one place where a job's state changes: `step` gives the next state, or says why there is none.
+
+use crate::{
+    api::{AttemptEnd, AttemptView, StepView},
+    failure::{FailureKind, FailureReason},
+    ids::LeaseToken,
+    status::JobStatus,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// How often a job is given to another worker after one was lost, or the engine failed under it, whatever its `retry`.
+pub const MAX_INFRASTRUCTURE_TRIES: u32 = 3;
+
+/// The right to run one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Fencing token.
+    pub token: LeaseToken,
+    /// Name of the worker that holds it.
+    pub worker: String,
+    /// Without a report until then it is over.
+    pub expires_at: Timestamp,
+}
+
+/// All of a job that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobState {
+    /// Status.
+    pub status: JobStatus,
+    /// Current or last attempt; 0 before the first.
+    pub attempt: u32,
+    /// Held exactly while `Running`.
+    pub lease: Option<Lease>,
+    /// A cancel was asked for while it ran.
+    pub cancel_requested: bool,
+    /// When its needs held.
+    pub queued_at: Option<Timestamp>,
+    /// When the last attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Exit code of the last attempt.
+    pub exit_code: Option<i32>,
+    /// Why it did not succeed.
+    pub failure: Option<FailureReason>,
+    /// Attempts before the current one.
+    pub attempts: Vec<AttemptView>,
+    /// Commands of the current or last attempt.
+    pub steps: Vec<StepView>,
+    /// What the worker is doing.
+    pub phase: Option<String>,
+    /// Attempts lost to infrastructure.
+    pub infrastructure_tries: u32,
+    /// Attempts that failed by themselves.
+    pub failed_tries: u32,
+}
+
+/// What of a job's definition matters to its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobRules {
+    /// Extra tries after an attempt that failed by itself.
+    pub retry: u32,
+}
+
+/// What can happen to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEvent {
+    /// Its needs have ended: well (`None`), or not, and then why it is skipped.
+    Release(Option<FailureReason>),
+    /// A worker takes it.
+    Claim {
+        /// The new lease's token.
+        token: LeaseToken,
+        /// Worker's name.
+        worker: String,
+        /// Milliseconds that the lease lasts.
+        ttl_ms: u64,
+    },
+    /// A report that is not the end.
+    Heartbeat {
+        /// The reporter's lease.
+        token: LeaseToken,
+        /// Milliseconds that the lease lasts from now on.
+        ttl_ms: u64,
+        /// New phase.
+        phase: Option<String>,
+        /// Commands that changed.
+        steps: Vec<StepView>,
+    },
+    /// The attempt ended.
+    End {
+        /// The reporter's lease.
+        token: LeaseToken,
+        /// How.
+        end: AttemptEnd,
+        /// Commands that changed.
+        steps: Vec<StepView>,
+    },
+    /// The lease may have run out.
+    LeaseExpired,
+    /// Somebody cancels it.
+    Cancel,
+}
+
+/// Why an event does not change a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another lease is valid, or none: the reporter has lost the job.
+    #[error("the lease is not valid any more: the job was given to another worker, canceled, or is over")]
+    LeaseLost,
+    /// The status does not allow it: it is taken, or over, or not ready.
+    #[error("a job that is {0} does not allow this")]
+    Status(JobStatus),
+    /// The lease has time left.
+    #[error("the lease has not run out")]
+    LeaseValid,
+}
+
+impl Default for JobState {
+    fn default() -> Self {
+        Self {
+            status: JobStatus::Pending,
+            attempt: 0,
+            lease: None,
+            cancel_requested: false,
+            queued_at: None,
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            failure: None,
+            attempts: Vec::new(),
+            steps: Vec::new(),
+            phase: None,
+            infrastructure_tries: 0,
+            failed_tries: 0,
+        }
+    }
+}
+
+impl JobState {
+    /// Whether `token` is the valid lease.
+    #[must_use]
+    pub fn holds(&self, token: LeaseToken) -> bool {
+        self.status == JobStatus::Running && self.lease.as_ref().is_some_and(|lease| lease.token == token)
+    }
+
+    /// Whether what waits for this job may run.
+    #[must_use]
+    pub fn counts_as_ok(&self, allow_failure: bool) -> bool {
+        match self.status {
+            JobStatus::Success => true,
+            JobStatus::Failed => allow_failure,
+            _ => false,
+        }
+    }
+}
+
+/// The state after `event`; everything not said by the event stays.
+pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) -> Result<JobState, Refusal> {
+    let mut next = state.clone();
+    match event {
+        JobEvent::Release(blocked) => {
+            if state.status != JobStatus::Pending {
+                return Err(Refusal::Status(state.status));
+            }
+            if let Some(reason) = blocked {
+                next.failure = Some(reason);
+                next.ended_at = Some(now);
+                next.status = JobStatus::Skipped;
+            } else {
+                next.queued_at = Some(now);
+                next.status = JobStatus::Queued;
+            }
+        }
+        JobEvent::Claim { token, worker, ttl_ms } => {
+            if state.status != JobStatus::Queued {
+                return Err(Refusal::Status(state.status));
+            }
+            next.status = JobStatus::Running;
+            next.attempt += 1;
+            next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms) });
+            next.started_at = Some(now);
+            next.exit_code = None;
+            next.failure = None;
+            next.steps = Vec::new();
+            next.phase = None;
+        }
+        JobEvent::Heartbeat { token, ttl_ms, phase, steps } => {
+            let lease = held(&mut next, token)?;
+            lease.expires_at = after(now, ttl_ms);
+            if phase.is_some() {
+                next.phase = phase;
+            }
+            merge(&mut next.steps, steps);
+        }
+        JobEvent::End { token, end, steps } => {
+            held(&mut next, token)?;
+            merge(&mut next.steps, steps);
+            next.exit_code = end.exit_code;
+            end_attempt(&mut next, rules, end.failure, now);
+        }
+        JobEvent::LeaseExpired => match &state.lease {
+            Some(lease) if state.status == JobStatus::Running => {
+                if lease.expires_at > now {
+                    return Err(Refusal::LeaseValid);
+                }
+                let message = format!(
+                    "worker `{}` stopped reporting during attempt {}: it was killed, cut off, or its machine went away",
+                    lease.worker, state.attempt
+                );
+                next.exit_code = None;
+                end_attempt(
+                    &mut next,
+                    rules,
+                    Some(FailureReason::new(FailureKind::WorkerLost, message)),
+                    now,
+                );
+            }
+            _ => return Err(Refusal::Status(state.status)),
+        },
+        JobEvent::Cancel => match state.status {
+            JobStatus::Pending | JobStatus::Queued => {
+                next.status = JobStatus::Canceled;
+                next.ended_at = Some(now);
+                next.failure = Some(canceled());
+            }
+            JobStatus::Running if !state.cancel_requested => next.cancel_requested = true,
+            _ => return Err(Refusal::Status(state.status)),
+        },
+    }
+    debug_assert!(next.status == state.status || state.status.allows(next.status));
+    Ok(next)
+}
+
+/// Ends the running attempt: for good, or back to the queue when another try is due.
+fn end_attempt(next: &mut JobState, rules: JobRules, failure: Option<FailureReason>, now: Timestamp) {
+    let worker = next.lease.take().map(|lease| lease.worker);
+    next.phase = None;
+    let Some(reason) = failure else {
+        // A script that ended well before the cancel reached it has ended well.
+        next.status = JobStatus::Success;
+        next.ended_at = Some(now);
+        return;
+    };
+    if next.cancel_requested {
+        next.status = JobStatus::Canceled;
+        next.ended_at = Some(now);
+        next.failure = Some(canceled());
+        return;
+    }
+    let again = if reason.kind == FailureKind::GivenBack {
+        true
+    } else if reason.kind.is_infrastructure() {
+        next.infrastructure_tries += 1;
+        next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES
+    } else {
+        next.failed_tries += 1;
+        reason.kind.is_retryable() && next.failed_tries <= rules.retry
+    };
+    if again {
+        next.attempts.push(AttemptView {
+            attempt: next.attempt,
+            started_at: next.started_at.unwrap_or(now),
+            ended_at: now,
+            exit_code: next.exit_code,
+            failure: Some(reason.clone()),
+            worker,
+        });
+        next.status = JobStatus::Queued;
+        next.queued_at = Some(now);
+    } else {
+        next.status =
+            if reason.kind == FailureKind::Canceled { JobStatus::Canceled } else { JobStatus::Failed };
+        next.ended_at = Some(now);
+    }
+    next.failure = Some(reason);
+}
+
+fn canceled() -> FailureReason {
+    FailureReason::new(FailureKind::Canceled, "canceled on request")
+}
+
+fn held(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
+    if state.status != JobStatus::Running {
+        return Err(Refusal::LeaseLost);
+    }
+    state.lease.as_mut().filter(|lease| lease.token == token).ok_or(Refusal::LeaseLost)
+}
+
+fn after(now: Timestamp, ms: u64) -> Timestamp {
+    now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn merge(into: &mut Vec<StepView>, changed: Vec<StepView>) {
+    for step in changed {
+        match into.iter_mut().find(|known| known.index == step.index) {
+            Some(known) => *known = step,
+            None => into.push(step),
+        }
+    }
+}
