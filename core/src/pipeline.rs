@@ -1,7 +1,175 @@
 //! The pipeline file: its normalised model, and the reader that turns YAML into it.
+//!
+//! A file that is right is read once, by serde_yaml into typed structs (`raw`) and from there into the
+//! model (`check`). Only when something is wrong, or where merge keys are used, is the text read a second
+//! time into a tree with positions (`tree`), which is then walked to the end so that every mistake is found.
 
+mod check;
+mod cron;
+mod cycle;
+mod field;
+mod finding;
+mod job_check;
 mod model;
+mod planned;
+mod raw;
+mod suggest;
+mod syntax;
+mod tree;
+mod value;
+
+use std::collections::HashSet;
 
 pub use model::{
     Artifacts, ArtifactsWhen, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Resources, Triggers,
 };
+
+use crate::diagnostics::{Diagnostic, Location, Related, Severity};
+use field::{Read, Reader};
+use finding::{Finding, Path, Spot};
+use raw::RawPipeline;
+use tree::Tree;
+
+/// The largest pipeline file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A pipeline, and what is odd about its file though not wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The checked pipeline.
+    pub pipeline: Pipeline,
+    /// Diagnostics of [`Severity::Warning`], in the order of the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and checks a pipeline file.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file; warnings are among them.
+pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
+    parse_with_warnings(source).map(|parsed| parsed.pipeline)
+}
+
+/// Reads and checks a pipeline file, and keeps the warnings about one that is accepted.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file; warnings are among them.
+pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
+    if source.len() > MAX_FILE_BYTES {
+        let message = format!(
+            "this file has {} bytes, and a pipeline file may have {MAX_FILE_BYTES} (1 MiB)",
+            source.len()
+        );
+        let finding = Finding::value("file-too-large", &Path::default(), message)
+            .help("keep data and long scripts in files of the repository");
+        return Err(vec![place(&finding, None)]);
+    }
+    // Aliases could expand without end in the typed reading: first see that they do not.
+    let bounded = if tree::may_alias(source) {
+        let tree = tree::build(source).map_err(|finding| vec![place(&finding, None)])?;
+        if !tree.findings.is_empty() {
+            return with_positions(&tree, None);
+        }
+        Some(tree)
+    } else {
+        None
+    };
+    let typed = serde_yaml::from_str::<RawPipeline>(source);
+    if let Ok(raw) = &typed {
+        let (pipeline, findings) = check::pipeline(raw);
+        if findings.list.is_empty() {
+            return Ok(Parsed { pipeline, warnings: Vec::new() });
+        }
+    }
+    let tree = match bounded {
+        Some(tree) => tree,
+        None => match tree::build(source) {
+            Ok(tree) => tree,
+            Err(finding) => return Err(vec![place(&finding, None)]),
+        },
+    };
+    with_positions(&tree, typed.err().map(|_| source))
+}
+
+/// The JSON Schema of the pipeline file, for editors.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(RawPipeline);
+    schema.insert("title".to_owned(), "Tidemill pipeline file".into());
+    schema.insert("required".to_owned(), serde_json::json!(["name", "jobs"]));
+    // Top-level keys that only hold values for anchors.
+    schema.insert("patternProperties".to_owned(), serde_json::json!({ "^(\\.|x-)": true }));
+    schema.to_value()
+}
+
+/// Reads the tree to its end and says where everything that is wrong stands.
+///
+/// `doubted` is the text when serde_yaml refused it: a text in which nothing is found wrong here must then at
+/// least be YAML to it.
+fn with_positions(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>> {
+    let mut reader = Reader::default();
+    let raw = match &tree.root {
+        Some(root) if !root.is_null() => RawPipeline::read(root, &Path::default(), &mut reader),
+        _ => {
+            let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
+                .help("`tidemill init` writes a starter file");
+            return Err(vec![place(&finding, Some(tree))]);
+        }
+    };
+    let mut findings = tree.findings.clone();
+    findings.append(&mut reader.findings);
+    let pipeline = raw.map(|raw| {
+        let (pipeline, mut checked) = check::pipeline(&raw);
+        findings.append(&mut checked.list);
+        pipeline
+    });
+    let mut diagnostics: Vec<Diagnostic> =
+        findings.iter().map(|finding| place(finding, Some(tree))).collect();
+    // One mistake under an anchor shows up wherever the anchor is used.
+    let mut seen = HashSet::new();
+    diagnostics.retain(|d| seen.insert((d.location, d.code.clone(), d.message.clone())));
+    diagnostics.sort_by_key(|d| d.location);
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    match pipeline {
+        Some(pipeline) if !failed => match doubted.map(serde_yaml::from_str::<serde_yaml::Value>) {
+            Some(Err(error)) => Err(vec![foreign(&error)]),
+            _ => Ok(Parsed { pipeline, warnings: diagnostics }),
+        },
+        _ => Err(diagnostics),
+    }
+}
+
+fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
+    let locate = |spot: &Spot| -> Option<Location> {
+        match spot {
+            Spot::Text(_, location) => Some(*location),
+            Spot::At(path, part) => tree?.locate(path, *part),
+        }
+    };
+    let (Spot::Text(path, _) | Spot::At(path, _)) = &finding.spot;
+    let related = finding.related.iter().filter_map(|(message, spot)| {
+        locate(spot).map(|location| Related { message: message.clone(), location })
+    });
+    Diagnostic {
+        severity: finding.severity,
+        code: finding.code.to_owned(),
+        message: finding.message.clone(),
+        path: path.to_string(),
+        location: locate(&finding.spot),
+        help: finding.help.clone(),
+        related: related.collect(),
+    }
+}
+
+/// What serde_yaml says of a text that the other parser takes.
+fn foreign(error: &serde_yaml::Error) -> Diagnostic {
+    let location = error.location().map(|at| Location { line: at.line(), column: at.column(), length: 1 });
+    Diagnostic {
+        severity: Severity::Error,
+        code: "yaml-syntax".to_owned(),
+        message: format!("this is not valid YAML: {error}"),
+        path: String::new(),
+        location,
+        help: None,
+        related: Vec::new(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Advice on keys that a pipeline file does not take: those that are planned, those that are called
+//! otherwise here, and those that stand in the wrong place.
+
+use super::field::Reader;
+use super::finding::{Finding, Path, Segment, Spot, quoted};
+use super::tree::{Kind, Node};
+
+/// Keys that will work one day; an ignored `services` would be a job that fails for no visible reason.
+const PLANNED: &[&str] = &[
+    "after_script",
+    "before_script",
+    "cache",
+    "concurrency",
+    "dependencies",
+    "entrypoint",
+    "environment",
+    "exclude",
+    "expose_as",
+    "extends",
+    "hooks",
+    "id_tokens",
+    "if",
+    "include",
+    "inherit",
+    "interruptible",
+    "parallel",
+    "permissions",
+    "release",
+    "reports",
+    "resource_group",
+    "rules",
+    "runs_on",
+    "secrets",
+    "services",
+    "start_in",
+    "tags",
+    "trigger",
+    "untracked",
+    "when",
+    "workflow",
+];
+
+/// What a key of another system is called here.
+const CALLED_OTHERWISE: &[(&str, &str)] = &[
+    ("default", "defaults"),
+    ("commands", "script"),
+    ("command", "script"),
+    ("steps", "script"),
+    ("run", "script"),
+    ("env", "variables"),
+    ("environments", "variables"),
+    ("depends_on", "needs"),
+    ("continue-on-error", "allow_failure"),
+    ("soft_fail", "allow_failure"),
+    ("runs-on", "image"),
+    ("container", "image"),
+    ("timeout-minutes", "timeout"),
+    ("timeout_in_minutes", "timeout"),
+    ("retries", "retry"),
+    ("strategy", "matrix"),
+    ("triggers", "on"),
+    ("pull_requests", "pull_request"),
+    ("merge_request", "pull_request"),
+    ("merge_requests", "pull_request"),
+    ("cron", "schedule"),
+    ("cpu", "cpus"),
+    ("mem", "memory"),
+    ("workdir", "working_dir"),
+    ("working-directory", "working_dir"),
+];
+
+/// Whether a top-level key only holds values for anchors: `.name` as in GitLab, `x-name` as in Compose.
+pub(super) fn holds_anchors(key: &str) -> bool {
+    key.starts_with('.') || key.starts_with("x-")
+}
+
+/// Says what is wrong with a key that a mapping does not take.
+pub(super) fn unknown_key(
+    path: &Path,
+    spot: Spot,
+    value: &Node,
+    called: &str,
+    known: &[&str],
+    reader: &Reader,
+) -> Finding {
+    let Some(Segment::Key(key)) = path.0.last() else {
+        return Finding::error("unknown-key", spot, "this key is unknown");
+    };
+    let top_level = path.0.len() == 1;
+    if top_level && looks_like_job(value) {
+        let message = format!("the job {} stands at the top level of the file", quoted(key));
+        return Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`");
+    }
+    if PLANNED.contains(&key.as_str()) && !(key == "when" && known.contains(&"when")) {
+        let advice = match key.as_str() {
+            "before_script" | "after_script" => "remove it, and put its lines into `script`",
+            "extends" => "remove it, and share values with an anchor and a merge key (`<<: *base`)",
+            "parallel" => "remove it, and use `matrix` to run a job more than once",
+            "dependencies" => "remove it: a job gets the artifacts of the jobs it `needs`",
+            _ => "remove it, as it would have no effect",
+        };
+        return Finding::error("planned-key", spot, format!("`{key}` is planned but does not work yet"))
+            .help(advice);
+    }
+    let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
+    if top_level && super::raw::DEFAULTS_KEYS.contains(&key.as_str()) {
+        return finding.help(format!("put `{key}` under `defaults:` to give it to every job"));
+    }
+    let otherwise = CALLED_OTHERWISE.iter().find(|(theirs, ours)| theirs == key && known.contains(ours));
+    if let Some((_, ours)) = otherwise {
+        return finding.help(format!("it is called `{ours}` here"));
+    }
+    if key == "name" && called == "a job" {
+        return finding.help("the key above is the job's name");
+    }
+    match reader.suggestions.did_you_mean(key, known.iter().copied()) {
+        Some(help) => finding.help(help),
+        None => finding.help(format!("its keys are: {}", known.join(", "))),
+    }
+}
+
+fn looks_like_job(value: &Node) -> bool {
+    let keys = ["script", "stage", "image", "needs"];
+    matches!(value.kind, Kind::Mapping(_)) && keys.iter().any(|key| value.get(key).is_some())
+}
+
+/// Advice for a well-known key whose value has another shape than ours.
+pub(super) fn shape_advice(path: &Path, node: &Node) -> Option<String> {
+    let Some(Segment::Key(key)) = path.0.last() else { return None };
+    let advice = match (key.as_str(), &node.kind) {
+        ("artifacts", Kind::Sequence(_)) => "write `artifacts: { paths: [...] }`",
+        ("on", Kind::Scalar { .. } | Kind::Sequence(_)) => "write `on: { push: {} }`",
+        ("variables", Kind::Sequence(_)) => "write each as `NAME: value`",
+        ("matrix", Kind::Sequence(_)) => {
+            "write each as `key: [value, value]`; the job runs for every combination"
+        }
+        ("resources", Kind::Scalar { .. }) => "write `resources: { cpus: 2, memory: 2GiB }`",
+        _ => return None,
+    };
+    Some(advice.to_owned())
+}

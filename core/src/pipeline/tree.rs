@@ -1,0 +1,411 @@
+//! A YAML document with the position of everything in it; built only when something is wrong, or when the
+//! text may hold aliases, whose expansion must be bounded before anything follows them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+
+use super::finding::{Finding, Part, Path, Segment, Spot};
+use crate::diagnostics::{LineIndex, Location};
+
+/// How deep lists and mappings may lie in each other; a pipeline needs six.
+const DEEPEST: usize = 64;
+/// How many values a document may have with every alias written out.
+const MOST_NODES: u64 = 1_000_000;
+/// How many bytes of text a document may have with every alias written out.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// A value and where it is written.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) location: Location,
+    size: Size,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Scalar { text: String, plain: bool },
+    Sequence(Vec<Rc<Node>>),
+    Mapping(Mapping),
+}
+
+/// Entries in the order they are written, those that a merge key brings in last.
+#[derive(Debug, Default)]
+pub(super) struct Mapping {
+    pub(super) entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_location: Location,
+    pub(super) value: Rc<Node>,
+}
+
+/// What a value comes to once aliases are written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    nodes: u64,
+    bytes: u64,
+    depth: usize,
+}
+
+impl Size {
+    fn add(&mut self, child: Self) {
+        self.nodes = self.nodes.saturating_add(child.nodes);
+        self.bytes = self.bytes.saturating_add(child.bytes);
+        self.depth = self.depth.max(child.depth + 1);
+    }
+}
+
+impl Node {
+    /// Whether this is YAML's null: nothing at all, `~` or `null`.
+    pub(super) fn is_null(&self) -> bool {
+        match &self.kind {
+            Kind::Scalar { text, plain } => {
+                *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            _ => false,
+        }
+    }
+
+    /// The value under `key`, when this is a mapping that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        match &self.kind {
+            Kind::Mapping(mapping) => mapping.index.get(key).map(|at| &mapping.entries[*at]),
+            _ => None,
+        }
+    }
+}
+
+/// A document, and the mistakes that belong to YAML rather than to pipelines.
+pub(super) struct Tree {
+    /// `None` for a text without a value.
+    pub(super) root: Option<Rc<Node>>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Tree {
+    /// The position of a place, or of the nearest thing around it.
+    pub(super) fn locate(&self, path: &Path, part: Part) -> Option<Location> {
+        let mut node = self.root.as_deref()?;
+        let mut location = Location { length: 0, ..node.location };
+        for segment in &path.0 {
+            let (at, next) = match (segment, &node.kind) {
+                (Segment::Key(key), Kind::Mapping(_)) => match node.get(key) {
+                    Some(entry) => (entry.key_location, &entry.value),
+                    None => break,
+                },
+                (Segment::Index(index), Kind::Sequence(items)) => match items.get(*index) {
+                    Some(item) => (item.location, item),
+                    None => break,
+                },
+                // One value may stand for a list of one.
+                (Segment::Index(0), Kind::Scalar { .. }) => continue,
+                _ => break,
+            };
+            let nothing_written = next.location.length == 0;
+            location = if part == Part::Value && !nothing_written { next.location } else { at };
+            node = next;
+        }
+        Some(location)
+    }
+}
+
+/// Whether a text may hold aliases or tags, seen without parsing it; may err on the side of yes.
+pub(super) fn may_alias(source: &str) -> bool {
+    let bytes = source.as_bytes();
+    let mut before = b'\n';
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(byte, b'*' | b'!') && matches!(before, b' ' | b'\t' | b'\n' | b'\r' | b'[' | b'{' | b',')
+        {
+            let after = bytes.get(at + 1).copied().unwrap_or(b' ');
+            if !after.is_ascii_whitespace() {
+                return true;
+            }
+        }
+        before = *byte;
+    }
+    false
+}
+
+/// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
+pub(super) fn build(source: &str) -> Result<Tree, Box<Finding>> {
+    let mut builder = Builder {
+        lines: LineIndex::new(source),
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        documents: 0,
+        merged: 0,
+        findings: Vec::new(),
+    };
+    let mut parser = Parser::new_from_str(source);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| builder.syntax(&error))?;
+        builder.event(event, span)?;
+    }
+    Ok(Tree { root: builder.root, findings: builder.findings })
+}
+
+struct Frame {
+    anchor: usize,
+    start: Span,
+    size: Size,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Rc<Node>>),
+    Mapping { mapping: Mapping, merges: Vec<(Location, Rc<Node>)>, key: Option<Rc<Node>> },
+}
+
+struct Builder<'a> {
+    lines: LineIndex<'a>,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    documents: usize,
+    merged: u64,
+    findings: Vec<Finding>,
+}
+
+impl Builder<'_> {
+    fn location(&self, span: Span) -> Location {
+        let (line, column) = (span.start.line(), span.start.col() + 1);
+        let length = if span.end.line() == line {
+            span.end.col().saturating_sub(span.start.col())
+        } else {
+            let rest = self.lines.line(line).trim_end().chars().count();
+            rest.saturating_sub(span.start.col())
+        };
+        Location { line, column, length }
+    }
+
+    fn spot(&self, span: Span) -> Spot {
+        Spot::Text(Path::default(), self.location(span))
+    }
+
+    fn syntax(&self, error: &ScanError) -> Box<Finding> {
+        let mark = *error.marker();
+        let mut location = self.location(Span::empty(mark));
+        location.length = 1;
+        let line = self.lines.line(location.line);
+        let finding = Finding::error(
+            "yaml-syntax",
+            Spot::Text(Path::default(), location),
+            format!("this is not valid YAML: {}", error.info()),
+        );
+        let indented_by_tab = line.trim_start_matches(' ').starts_with('\t');
+        Box::new(if indented_by_tab || error.info().contains("tab") {
+            finding.help("YAML is indented with spaces; replace the tab")
+        } else if error.info().contains("mapping values") {
+            finding.help("put text that holds `: ` between quotes")
+        } else {
+            finding
+        })
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Finding>> {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents == 2 {
+                    let finding = Finding::error(
+                        "many-documents",
+                        self.spot(span),
+                        "a pipeline file holds one YAML document, and here a second one starts",
+                    );
+                    return Err(Box::new(finding.help("keep each pipeline in a file of its own")));
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span);
+                let size = Size { nodes: 1, bytes: text.len() as u64, depth: 0 };
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                let kind = Kind::Scalar { text: Cow::into_owned(text), plain };
+                let node = Node { kind, location: self.location(span), size };
+                self.finish(Rc::new(node), anchor, span)?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span);
+                self.open(anchor, span, Content::Sequence(Vec::new()))?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span);
+                let mapping = Mapping::default();
+                self.open(anchor, span, Content::Mapping { mapping, merges: Vec::new(), key: None })?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Box::new(Finding::error(
+                        "yaml-syntax",
+                        self.spot(span),
+                        "this alias stands inside the value that it names",
+                    )));
+                };
+                self.finish(node, 0, span)?;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
+        let Some(tag) = tag else { return };
+        if !tag.is_yaml_core_schema() && tag.handle != "!" || !tag.suffix.is_empty() && tag.handle == "!" {
+            let written = format!("!{}", tag.suffix);
+            let finding = Finding::error(
+                "unknown-tag",
+                self.spot(span),
+                format!("YAML tags such as `{written}` mean nothing in a pipeline file"),
+            );
+            self.findings
+                .push(finding.help("use an anchor (`&name`) and an alias (`*name`) to share a value"));
+        }
+    }
+
+    fn open(&mut self, anchor: usize, start: Span, content: Content) -> Result<(), Box<Finding>> {
+        if self.stack.len() >= DEEPEST {
+            return Err(self.too_deep(start));
+        }
+        self.stack.push(Frame { anchor, start, size: Size { nodes: 1, bytes: 0, depth: 0 }, content });
+        Ok(())
+    }
+
+    fn too_deep(&self, span: Span) -> Box<Finding> {
+        Box::new(Finding::error(
+            "too-deep",
+            self.spot(span),
+            format!("lists and mappings lie more than {DEEPEST} deep in each other here"),
+        ))
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Box<Finding>> {
+        let Some(mut frame) = self.stack.pop() else { return Ok(()) };
+        let span = Span::new(frame.start.start, end.end);
+        let kind = match frame.content {
+            Content::Sequence(items) => Kind::Sequence(items),
+            Content::Mapping { mut mapping, merges, .. } => {
+                for (at, base) in merges {
+                    self.merge(&mut mapping, at, &base, &mut frame.size)?;
+                }
+                Kind::Mapping(mapping)
+            }
+        };
+        let node = Node { kind, location: self.location(span), size: frame.size };
+        self.finish(Rc::new(node), frame.anchor, span)
+    }
+
+    /// Puts a finished value where it belongs.
+    fn finish(&mut self, node: Rc<Node>, anchor: usize, span: Span) -> Result<(), Box<Finding>> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        let location = self.location(span);
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        frame.size.add(node.size);
+        if frame.size.nodes > MOST_NODES || frame.size.bytes > MOST_BYTES {
+            return Err(alias_bomb(location));
+        }
+        if frame.size.depth > DEEPEST {
+            return Err(self.too_deep(span));
+        }
+        match &mut frame.content {
+            Content::Sequence(items) => items.push(node),
+            Content::Mapping { mapping, merges, key } => match key.take() {
+                None => *key = Some(node),
+                Some(key) => {
+                    let Kind::Scalar { text, plain } = &key.kind else {
+                        self.findings.push(Finding::error(
+                            "wrong-type",
+                            Spot::Text(Path::default(), key.location),
+                            "a key must be text, not a list or a mapping",
+                        ));
+                        return Ok(());
+                    };
+                    if *plain && text == "<<" {
+                        merges.push((key.location, node));
+                    } else if let Some(first) = mapping.index.get(text) {
+                        let first = mapping.entries[*first].key_location;
+                        self.findings.push(
+                            Finding::error(
+                                "duplicate-key",
+                                Spot::Text(Path::default(), key.location),
+                                format!("{} is written twice in this mapping", super::finding::quoted(text)),
+                            )
+                            .help("keep one of the two")
+                            .related("first written here", Spot::Text(Path::default(), first)),
+                        );
+                    } else {
+                        mapping.push(text, key.location, node);
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Brings the entries of `base` into `mapping`, which keeps its own.
+    fn merge(
+        &mut self,
+        mapping: &mut Mapping,
+        at: Location,
+        base: &Node,
+        size: &mut Size,
+    ) -> Result<(), Box<Finding>> {
+        let bases: Vec<&Node> = match &base.kind {
+            Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
+            _ => vec![base],
+        };
+        for base in bases {
+            let Kind::Mapping(base) = &base.kind else {
+                self.findings.push(Finding::error(
+                    "wrong-type",
+                    Spot::Text(Path::default(), at),
+                    "a merge key `<<` takes a mapping, or a list of mappings",
+                ));
+                continue;
+            };
+            self.merged += base.entries.len() as u64;
+            if self.merged > MOST_NODES {
+                return Err(alias_bomb(at));
+            }
+            for entry in &base.entries {
+                if !mapping.index.contains_key(&entry.key) {
+                    size.add(entry.value.size);
+                    mapping.push(&entry.key, entry.key_location, Rc::clone(&entry.value));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mapping {
+    fn push(&mut self, key: &str, key_location: Location, value: Rc<Node>) {
+        self.index.insert(key.to_owned(), self.entries.len());
+        self.entries.push(Entry { key: key.to_owned(), key_location, value });
+    }
+}
+
+fn alias_bomb(location: Location) -> Box<Finding> {
+    let finding = Finding::error(
+        "alias-bomb",
+        Spot::Text(Path::default(), location),
+        format!(
+            "with its aliases written out this file is larger than {MOST_NODES} values or {} MiB",
+            MOST_BYTES >> 20
+        ),
+    );
+    Box::new(finding.help("use fewer aliases, or split the pipeline"))
+}

@@ -1,0 +1,220 @@
+//! Single values of a pipeline file, each read from its literal text.
+
+use schemars::JsonSchema;
+
+use super::field::{Scalar, readable_scalar};
+use super::finding::{Fault, quoted};
+use super::model::{ArtifactsWhen, PullPolicy};
+use super::suggest;
+
+/// Text, a number or a truth value, taken as it is written.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Text(#[schemars(schema_with = "text_schema")] pub(super) String);
+
+/// `true` or `false`.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Flag(pub(super) bool);
+
+/// How many more times a failed job is tried.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Retry(#[schemars(range(min = 0, max = 10))] pub(super) u32);
+
+/// A time span such as `20m`, `1h 30m` or `7 days`; a bare number is seconds.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Span(#[schemars(schema_with = "number_or_text_schema")] pub(super) u64);
+
+/// An amount of memory such as `512m` or `2GiB`; a bare number is bytes.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Bytes(#[schemars(schema_with = "number_or_text_schema")] pub(super) u64);
+
+/// A number of processors such as `2` or `0.5`.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Cpus(#[schemars(range(min = 0.01, max = 1024.0))] pub(super) f64);
+
+readable_scalar!(Text, Flag, Retry, Span, Bytes, Cpus, WhenKept, Pull);
+
+/// When artifacts are kept.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct WhenKept(pub(super) ArtifactsWhen);
+
+/// When the image is pulled.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Pull(pub(super) PullPolicy);
+
+fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["string", "number", "boolean"] })
+}
+
+fn number_or_text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["string", "integer"] })
+}
+
+impl Scalar for Text {
+    const EXPECTED: &'static str = "text";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.contains('\0') {
+            return Err(Fault::new("bad-text", "holds a NUL character, which no shell can take"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Scalar for Flag {
+    const EXPECTED: &'static str = "`true` or `false`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
+        match text {
+            "true" | "True" | "TRUE" => Ok(Self(true)),
+            "false" | "False" | "FALSE" => Ok(Self(false)),
+            _ if matches!(text.to_ascii_lowercase().as_str(), "yes" | "on" | "y") => {
+                Err(wrong().help("write `true`"))
+            }
+            _ if matches!(text.to_ascii_lowercase().as_str(), "no" | "off" | "n") => {
+                Err(wrong().help("write `false`"))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Scalar for Retry {
+    const EXPECTED: &'static str = "a number from 0 to 10";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<i128>() {
+            Ok(count @ 0..=10) => Ok(Self(u32::try_from(count).unwrap_or(0))),
+            Ok(_) => Err(Fault::new("out-of-range", format!("must be from 0 to 10, not {}", quoted(text)))
+                .help("these are tries after the first one")),
+            Err(_) => {
+                Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
+            }
+        }
+    }
+}
+
+impl Scalar for Cpus {
+    const EXPECTED: &'static str = "a number of processors, such as `2` or `0.5`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<f64>() {
+            Ok(cpus) if (0.01..=1024.0).contains(&cpus) => Ok(Self(cpus)),
+            Ok(_) => {
+                Err(Fault::new("out-of-range", format!("must be from 0.01 to 1024, not {}", quoted(text))))
+            }
+            Err(_) => {
+                Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
+            }
+        }
+    }
+}
+
+impl Scalar for WhenKept {
+    const EXPECTED: &'static str = "`on_success`, `on_failure` or `always`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "on_success" => Ok(Self(ArtifactsWhen::OnSuccess)),
+            "on_failure" => Ok(Self(ArtifactsWhen::OnFailure)),
+            "always" => Ok(Self(ArtifactsWhen::Always)),
+            _ => Err(one_of(text, Self::EXPECTED, &["on_success", "on_failure", "always"])),
+        }
+    }
+}
+
+impl Scalar for Pull {
+    const EXPECTED: &'static str = "`if-not-present`, `always` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "if-not-present" => Ok(Self(PullPolicy::IfNotPresent)),
+            "always" => Ok(Self(PullPolicy::Always)),
+            "never" => Ok(Self(PullPolicy::Never)),
+            _ => Err(one_of(text, Self::EXPECTED, &["if-not-present", "always", "never"])),
+        }
+    }
+}
+
+fn one_of(text: &str, expected: &str, choices: &[&str]) -> Fault {
+    let fault = Fault::new("unknown-value", format!("takes {expected}, not {}", quoted(text)));
+    match suggest::nearest(text, choices.iter().copied()) {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None => fault,
+    }
+}
+
+impl Scalar for Span {
+    const EXPECTED: &'static str = "a duration, such as `20m`, `1h 30m` or `7 days`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let bad = || {
+            Fault::new("bad-duration", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))
+                .help("units are s, m, h, d and w; a bare number is seconds")
+        };
+        let mut total = Some(0_u64);
+        let mut rest = text.trim();
+        if let Ok(seconds) = rest.parse::<u64>() {
+            return Ok(Self(seconds));
+        }
+        if rest.is_empty() {
+            return Err(bad());
+        }
+        while !rest.is_empty() {
+            let (number, after) = split_while(rest, |c| c.is_ascii_digit());
+            let (unit, after) = split_while(after.trim_start(), char::is_alphabetic);
+            let number = if number.is_empty() { return Err(bad()) } else { number.parse::<u64>().ok() };
+            let scale: u64 = match unit.to_ascii_lowercase().as_str() {
+                "s" | "sec" | "secs" | "second" | "seconds" => 1,
+                "m" | "min" | "mins" | "minute" | "minutes" => 60,
+                "h" | "hr" | "hrs" | "hour" | "hours" => 3_600,
+                "d" | "day" | "days" => 86_400,
+                "w" | "week" | "weeks" => 604_800,
+                _ => return Err(bad()),
+            };
+            let part = number.and_then(|n| n.checked_mul(scale));
+            total = total.zip(part).and_then(|(total, part)| total.checked_add(part));
+            rest = after.trim_start();
+            rest = rest.strip_prefix("and ").unwrap_or(rest).trim_start();
+        }
+        total.map(Self).ok_or_else(|| Fault::new("out-of-range", format!("is too long: {}", quoted(text))))
+    }
+}
+
+impl Scalar for Bytes {
+    const EXPECTED: &'static str = "a size, such as `512m` or `2GiB`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let bad = || {
+            Fault::new("bad-size", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))
+                .help("units are k, m, g and t (or KiB, MiB, GiB, TiB), each 1024 of the one before")
+        };
+        let (number, unit) = split_while(text.trim(), |c| c.is_ascii_digit() || c == '.');
+        let unit = unit.trim_start().to_ascii_lowercase();
+        let shift = match unit.as_str() {
+            "" | "b" => 0,
+            "k" | "ki" | "kb" | "kib" => 10,
+            "m" | "mi" | "mb" | "mib" => 20,
+            "g" | "gi" | "gb" | "gib" => 30,
+            "t" | "ti" | "tb" | "tib" => 40,
+            _ => return Err(bad()),
+        };
+        let too_large = || Fault::new("out-of-range", format!("is too large: {}", quoted(text)));
+        if let Ok(whole) = number.parse::<u64>() {
+            return whole.checked_mul(1_u64 << shift).map(Self).ok_or_else(too_large);
+        }
+        // A fraction: exact in thousandths, which is finer than anyone asks for.
+        let (whole, fraction) = number.split_once('.').ok_or_else(bad)?;
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 3 || shift == 0 {
+            return Err(bad());
+        }
+        let thousandths: u64 = format!("{whole}{fraction:0<3}").parse().map_err(|_| too_large())?;
+        let bytes = u128::from(thousandths) * (1_u128 << shift) / 1000;
+        u64::try_from(bytes).map(Self).map_err(|_| too_large())
+    }
+}
+
+fn split_while(text: &str, keep: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !keep(c)).unwrap_or(text.len()))
+}
