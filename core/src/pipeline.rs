@@ -142,7 +142,7 @@ fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     let locate = |spot: &Spot| -> Option<Location> {
         match spot {
             Spot::Text(_, location) => Some(*location),
-            Spot::At(path, part) => tree?.locate(path, *part),
+            Spot::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
         }
     };
     let (Spot::Text(path, _) | Spot::At(path, _)) = &finding.spot;

@@ -92,8 +92,10 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The position of a place, or of the nearest thing around it.
-    pub(super) fn locate(&self, path: &Path, part: Part) -> Option<Location> {
-        let mut node = self.root.as_deref()?;
+    pub(super) fn locate(&self, path: &Path, part: Part) -> Location {
+        let Some(mut node) = self.root.as_deref() else {
+            return Location { line: 1, column: 1, length: 0 };
+        };
         let mut location = Location { length: 0, ..node.location };
         for segment in &path.0 {
             let (at, next) = match (segment, &node.kind) {
@@ -113,7 +115,7 @@ impl Tree {
             location = if part == Part::Value && !nothing_written { next.location } else { at };
             node = next;
         }
-        Some(location)
+        location
     }
 }
 
@@ -193,6 +195,9 @@ impl Builder<'_> {
 
     fn syntax(&self, error: &ScanError) -> Box<Finding> {
         let mark = *error.marker();
+        if error.info().contains("recursion limit") {
+            return self.too_deep(Span::empty(mark));
+        }
         let mut location = self.location(Span::empty(mark));
         location.length = 1;
         let line = self.lines.line(location.line);

@@ -1,0 +1,155 @@
+//! Files that are right: fixtures, the examples, and every example of the reference.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+
+use tidemill_core::diagnostics::render_human;
+use tidemill_core::pipeline::{Pipeline, json_schema, parse, parse_with_warnings};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn yaml_files(folder: PathBuf) -> Vec<(String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yml"))
+        .map(|path| {
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn good(name: &str, source: &str) -> Pipeline {
+    let parsed = parse_with_warnings(source)
+        .unwrap_or_else(|found| panic!("{}", render_human(name, source, &found, false)));
+    assert!(parsed.warnings.is_empty(), "{}", render_human(name, source, &parsed.warnings, false));
+    parsed.pipeline
+}
+
+/// The `yaml` blocks of the reference. Those marked `yaml job` hold the keys of one job, those marked `yaml
+/// top` hold top-level keys beside a job; the others are whole files.
+fn reference_examples() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
+    let mut examples = Vec::new();
+    let mut open: Option<(String, usize, String)> = None;
+    for (at, line) in text.lines().enumerate() {
+        match &mut open {
+            None => {
+                if let Some(kind) = line.strip_prefix("```yaml") {
+                    open = Some((kind.trim().to_owned(), at + 1, String::new()));
+                }
+            }
+            Some((kind, start, body)) if line == "```" => {
+                let source = match kind.as_str() {
+                    "job" => {
+                        let mut lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+                        for (key, value) in [("image", "busybox"), ("script", "[echo]")] {
+                            if !body.lines().any(|line| line.starts_with(&format!("{key}:"))) {
+                                lines.push_str(&format!("    {key}: {value}\n"));
+                            }
+                        }
+                        format!(
+                            "name: reference\njobs:\n  compile: {{ stage: build, image: busybox, script: echo }}\n  example:\n{lines}"
+                        )
+                    }
+                    "top" => {
+                        let name = if body.contains("name:") { "" } else { "name: reference\n" };
+                        let stage = if body.contains("stages:") { "stage: compile, " } else { "" };
+                        format!("{name}{body}jobs:\n  example: {{ {stage}image: busybox, script: echo }}\n")
+                    }
+                    _ => body.clone(),
+                };
+                examples.push((format!("docs/pipeline-reference.md:{start}"), source));
+                open = None;
+            }
+            Some((_, _, body)) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+        }
+    }
+    examples
+}
+
+#[test]
+fn fixtures_read_as_they_should() {
+    for (name, source) in yaml_files(root().join("core/tests/fixtures/good")) {
+        insta::assert_yaml_snapshot!(name.as_str(), good(&name, &source));
+    }
+}
+
+#[test]
+fn examples_and_the_reference_are_right() {
+    let examples = yaml_files(root().join("examples"));
+    assert!(examples.len() >= 4);
+    let reference = reference_examples();
+    assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
+    for (name, source) in examples.iter().chain(&reference) {
+        good(name, source);
+    }
+}
+
+#[test]
+fn the_schema_takes_what_the_reader_takes_and_knows_unknown_keys() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let files = yaml_files(root().join("examples")).into_iter().chain(reference_examples());
+    for (name, source) in files.chain(yaml_files(root().join("core/tests/fixtures/good"))) {
+        let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
+        yaml.apply_merge().unwrap();
+        let json = serde_json::to_value(&yaml).unwrap();
+        let errors: Vec<_> =
+            validator.iter_errors(&json).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+    for bad in [
+        serde_json::json!({ "name": "x" }),
+        serde_json::json!({ "name": "x", "jobs": { "a": { "image": "x", "scirpt": "y" } } }),
+        serde_json::json!({ "name": "x", "jobs": { "a": { "image": "x", "script": "y", "retry": 11 } } }),
+        serde_json::json!({ "name": "x", "jobs": [{ "image": "x", "script": "y" }] }),
+    ] {
+        assert!(!validator.is_valid(&bad), "{bad}");
+    }
+}
+
+#[test]
+fn the_schema_in_the_docs_is_current() {
+    let path = root().join("docs/pipeline.schema.json");
+    let current = format!("{}\n", serde_json::to_string_pretty(&json_schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == current, "docs/pipeline.schema.json is old; run this test with UPDATE_SCHEMA=1");
+}
+
+#[test]
+fn literal_text_defaults_and_merges_are_kept() {
+    let pipeline = good("design", include_str!("fixtures/good/design.yml"));
+    assert_eq!(pipeline.variables["VERSION"], "1.10");
+    assert_eq!(pipeline.variables["DEBUG"], "true");
+    let unit = &pipeline.jobs[1];
+    assert_eq!((unit.stage.as_str(), unit.timeout_s, unit.retry), ("test", 1200, 1));
+    assert_eq!((unit.resources.cpus, unit.resources.memory_bytes), (Some(2.0), Some(1_610_612_736)));
+    assert_eq!((unit.variables["A"].as_str(), unit.variables["B"].as_str()), ("default", "own"));
+    assert_eq!(unit.matrix["level"], ["0", "1"]);
+    assert_eq!(pipeline.jobs[0].needs, None);
+    assert_eq!(pipeline.jobs[2].needs.as_deref(), Some(&["unit".to_owned()][..]));
+
+    let anchors = good("anchors", include_str!("fixtures/good/anchors.yml"));
+    assert_eq!(anchors.stages, ["test"]);
+    assert_eq!(anchors.jobs[0].script, ["echo one", "echo two", "echo three"]);
+    assert_eq!((anchors.jobs[1].retry, anchors.jobs[1].timeout_s), (0, 300));
+    assert_eq!(anchors.jobs[1].variables["VERSION"], "1.10");
+    assert_eq!(anchors.jobs[1].variables["OWN"], "yes");
+}
+
+#[test]
+fn a_pipeline_survives_being_stored() {
+    let pipeline = parse(include_str!("fixtures/good/design.yml")).unwrap();
+    let stored = serde_json::to_string(&pipeline).unwrap();
+    assert_eq!(serde_json::from_str::<Pipeline>(&stored).unwrap(), pipeline);
+}

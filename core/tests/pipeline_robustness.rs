@@ -1,0 +1,85 @@
+//! Whatever the text, the reader answers: it neither panics nor accepts in silence what it cannot place.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+use tidemill_core::diagnostics::{Severity, render_human};
+use tidemill_core::pipeline::parse_with_warnings;
+
+const SEEDS: [&str; 4] = [
+    include_str!("fixtures/good/design.yml"),
+    include_str!("fixtures/good/anchors.yml"),
+    include_str!("fixtures/good/list-form.yml"),
+    include_str!("fixtures/mistakes/ten-at-once.yml"),
+];
+
+/// Words that mean something in a pipeline file, to be strewn into good ones.
+const WORDS: [&str; 24] = [
+    "jobs:",
+    "needs",
+    "*base",
+    "&base",
+    "<<:",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "\n",
+    "\n  ",
+    "\t",
+    "'",
+    "\"",
+    "|",
+    "~",
+    "null",
+    "!tag",
+    "${",
+    "99999999999999999999",
+    "🌊",
+    "\u{0}",
+];
+
+fn answer(source: &str) -> Result<(), TestCaseError> {
+    match parse_with_warnings(source) {
+        Ok(parsed) => {
+            prop_assert!(!parsed.pipeline.jobs.is_empty());
+            prop_assert!(parsed.pipeline.jobs.iter().all(|job| parsed.pipeline.stages.contains(&job.stage)));
+            prop_assert!(parsed.warnings.iter().all(|d| d.severity == Severity::Warning));
+        }
+        Err(found) => {
+            prop_assert!(found.iter().any(|d| d.severity == Severity::Error));
+            let drawn = render_human("fuzz.yml", source, &found, false);
+            prop_assert!(found.iter().all(|d| drawn.contains(&d.code)));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_answered(source in "\\PC*") {
+        answer(&source)?;
+    }
+
+    #[test]
+    fn any_yaml_like_text_is_answered(source in "([a-z]{1,4}: ?|- |[\\[\\]{},*&!|>'\"#~]|\n {0,6}|[0-9]{1,3}|\t){0,60}") {
+        answer(&source)?;
+    }
+
+    #[test]
+    fn a_mutated_good_file_is_answered(
+        seed in 0..SEEDS.len(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, 0..WORDS.len()), 1..5),
+    ) {
+        let mut text: Vec<char> = SEEDS[seed].chars().collect();
+        for (at, cut, word) in edits {
+            let at = at.index(text.len());
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, WORDS[word].chars());
+        }
+        answer(&text.into_iter().collect::<String>())?;
+    }
+}
