@@ -46,10 +46,11 @@ fn reference_examples() -> Vec<(String, String)> {
             Some((kind, start, body)) if line == "```" => {
                 let source = match kind.as_str() {
                     "job" => {
-                        let mut lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+                        let mut lines =
+                            body.lines().map(|line| ["    ", line, "\n"].concat()).collect::<String>();
                         for (key, value) in [("image", "busybox"), ("script", "[echo]")] {
                             if !body.lines().any(|line| line.starts_with(&format!("{key}:"))) {
-                                lines.push_str(&format!("    {key}: {value}\n"));
+                                lines.push_str(&["    ", key, ": ", value, "\n"].concat());
                             }
                         }
                         format!(

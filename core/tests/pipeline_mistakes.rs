@@ -36,7 +36,6 @@ fn ten_mistakes_are_told_in_one_run() {
         [
             (3, "bad-cron"),
             (5, "bad-variable-name"),
-            (7, "missing-key"),
             (8, "unknown-stage"),
             (10, "unknown-key"),
             (11, "path-outside"),

@@ -40,6 +40,8 @@ pub(super) trait Record: Sized + Default {
     const KEYS: &'static [&'static str];
     /// Reads the value of one of [`Self::KEYS`] into its field.
     fn set(&mut self, key: &str, node: &Node, path: &Path, reader: &mut Reader);
+    /// Marks the field of one of [`Self::KEYS`] as written wrongly, unless it is written rightly too.
+    fn spoil(&mut self, key: &str);
 }
 
 /// A key's value: not written, written wrongly (and reported), or this.
@@ -184,6 +186,12 @@ macro_rules! record {
                     _ => {}
                 }
             }
+            fn spoil(&mut self, key: &str) {
+                match key {
+                    $($key if self.$field.is_absent() => self.$field = Field::Bad,)*
+                    _ => {}
+                }
+            }
         }
         impl Read for $name {
             fn read(node: &Node, path: &Path, reader: &mut Reader) -> Option<Self> {
@@ -196,21 +204,28 @@ pub(super) use record;
 
 pub(super) fn read_record<T: Record>(node: &Node, path: &Path, reader: &mut Reader) -> Option<T> {
     let Kind::Mapping(mapping) = &node.kind else {
-        let finding = wrong_type(node, path, &format!("a mapping with keys such as `{}`", T::KEYS[0]))
+        let typical = if T::KEYS.contains(&"script") { "script" } else { T::KEYS[0] };
+        let finding = wrong_type(node, path, &format!("a mapping with keys such as `{typical}`"))
             .maybe_help(planned::shape_advice(path, node));
         reader.findings.push(finding);
         return None;
     };
     let mut record = T::default();
+    let mut meant = Vec::new();
     for entry in &mapping.entries {
         let at = path.key(&entry.key);
         if T::KEYS.contains(&entry.key.as_str()) {
             record.set(&entry.key, &entry.value, &at, reader);
         } else if !(path.0.is_empty() && planned::holds_anchors(&entry.key)) {
             let spot = Spot::Text(at.clone(), entry.key_location);
-            let finding = planned::unknown_key(&at, spot, &entry.value, T::CALLED, T::KEYS, reader);
-            reader.findings.push(finding);
+            let unknown = planned::unknown_key(&at, spot, &entry.value, T::CALLED, T::KEYS, reader);
+            reader.findings.push(unknown.finding);
+            meant.extend(unknown.meant);
         }
+    }
+    // A misspelt `script` is one mistake, not also a missing `script`.
+    for key in meant {
+        record.spoil(key);
     }
     Some(record)
 }

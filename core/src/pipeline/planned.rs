@@ -74,24 +74,32 @@ pub(super) fn holds_anchors(key: &str) -> bool {
     key.starts_with('.') || key.starts_with("x-")
 }
 
+/// A key that a mapping does not take.
+pub(super) struct UnknownKey {
+    pub(super) finding: Finding,
+    /// The key of ours that was meant, where that can be told.
+    pub(super) meant: Option<&'static str>,
+}
+
 /// Says what is wrong with a key that a mapping does not take.
 pub(super) fn unknown_key(
     path: &Path,
     spot: Spot,
     value: &Node,
     called: &str,
-    known: &[&str],
+    known: &'static [&'static str],
     reader: &Reader,
-) -> Finding {
+) -> UnknownKey {
+    let found = |finding: Finding| UnknownKey { finding, meant: None };
     let Some(Segment::Key(key)) = path.0.last() else {
-        return Finding::error("unknown-key", spot, "this key is unknown");
+        return found(Finding::error("unknown-key", spot, "this key is unknown"));
     };
     let top_level = path.0.len() == 1;
     if top_level && looks_like_job(value) {
         let message = format!("the job {} stands at the top level of the file", quoted(key));
-        return Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`");
+        return found(Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`"));
     }
-    if PLANNED.contains(&key.as_str()) && !(key == "when" && known.contains(&"when")) {
+    if PLANNED.contains(&key.as_str()) {
         let advice = match key.as_str() {
             "before_script" | "after_script" => "remove it, and put its lines into `script`",
             "extends" => "remove it, and share values with an anchor and a merge key (`<<: *base`)",
@@ -99,23 +107,24 @@ pub(super) fn unknown_key(
             "dependencies" => "remove it: a job gets the artifacts of the jobs it `needs`",
             _ => "remove it, as it would have no effect",
         };
-        return Finding::error("planned-key", spot, format!("`{key}` is planned but does not work yet"))
-            .help(advice);
+        let message = format!("`{key}` is planned but does not work yet");
+        return found(Finding::error("planned-key", spot, message).help(advice));
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
     if top_level && super::raw::DEFAULTS_KEYS.contains(&key.as_str()) {
-        return finding.help(format!("put `{key}` under `defaults:` to give it to every job"));
+        return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
     }
     let otherwise = CALLED_OTHERWISE.iter().find(|(theirs, ours)| theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {
-        return finding.help(format!("it is called `{ours}` here"));
+        let finding = finding.help(format!("it is called `{ours}` here"));
+        return UnknownKey { finding, meant: Some(ours) };
     }
-    if key == "name" && called == "a job" {
-        return finding.help("the key above is the job's name");
-    }
-    match reader.suggestions.did_you_mean(key, known.iter().copied()) {
-        Some(help) => finding.help(help),
-        None => finding.help(format!("its keys are: {}", known.join(", "))),
+    match reader.suggestions.nearest(key, known.iter().copied()) {
+        Some(near) => UnknownKey {
+            finding: finding.help(format!("did you mean `{near}`?")),
+            meant: known.iter().copied().find(|key| *key == near),
+        },
+        None => found(finding.help(format!("its keys are: {}", known.join(", ")))),
     }
 }
 

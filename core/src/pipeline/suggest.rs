@@ -35,15 +35,24 @@ impl Default for Suggestions {
 }
 
 impl Suggestions {
+    /// [`nearest`], while comparisons are left.
+    pub(super) fn nearest<'a>(
+        &self,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let candidates = candidates.into_iter().take(self.comparisons_left.get()).inspect(|_| {
+            self.comparisons_left.set(self.comparisons_left.get().saturating_sub(1));
+        });
+        nearest(name, candidates)
+    }
+
     /// "did you mean `x`?", when a candidate is near enough.
     pub(super) fn did_you_mean<'a>(
         &self,
         name: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Option<String> {
-        let candidates = candidates.into_iter().take(self.comparisons_left.get()).inspect(|_| {
-            self.comparisons_left.set(self.comparisons_left.get().saturating_sub(1));
-        });
-        nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
+        self.nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
     }
 }
