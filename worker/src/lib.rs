@@ -1,1 +1,20 @@
-//! Tidemill worker.
+//! The worker: asks the server for jobs, runs each in a container of its own, and reports.
+//!
+//! It speaks the HTTP API only; the embedded server's own worker does so too.
+
+pub mod artifact;
+pub mod client;
+pub mod dispatch;
+pub mod engine;
+mod error;
+pub mod executor;
+pub mod markers;
+pub mod orders;
+mod parking;
+pub mod report;
+pub mod source;
+pub mod store;
+mod worker;
+
+pub use error::WorkerError;
+pub use worker::{Worker, WorkerConfig, WorkerHandle, run};

@@ -1,0 +1,31 @@
+# Waits for its orders on stdin, runs them, says how they ended, then waits to be let go.
+# An end of stdin at any time means that the worker is gone: everything here ends.
+exec 3<&0 </dev/null 2>&1
+trap 'kill -TERM -1 2>/dev/null' TERM
+IFS= read -r N <&3 || exit 0
+O=$(while IFS= read -r L; do [ "$L" = "$N" ] && exit 0; printf '%s\n' "$L"; done <&3; exit 1) || exit 0
+S=sh
+command -v bash >/dev/null 2>&1 && S=bash
+(
+  trap '' TERM
+  while IFS= read -r L; do :; done
+  kill -9 -1
+) <&3 3<&- >/dev/null 2>&1 &
+printf '%s\n' "$O" | "$S" /proc/self/fd/0 3<&- &
+C=$!
+while :; do
+  wait "$C"
+  E=$?
+  kill -0 "$C" 2>/dev/null || break
+done
+trap '' TERM
+kill -9 -1 2>/dev/null
+M=
+for F in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+  [ -r "$F" ] && while read -r K V; do
+    [ "$K" = oom_kill ] && [ "$V" != 0 ] && M=oom
+  done <"$F"
+done
+printf '\036tm:%s:end:%s:%s\036' "$N" "$E" "$M"
+while IFS= read -r L <&3; do :; done
+exit 0

@@ -1,0 +1,435 @@
+//! DockerManager: containers made, parked, stopped and removed, through the engine's API.
+
+use crate::{
+    client::causes,
+    error::WorkerError,
+    orders::BOOT,
+    source,
+    store::{Store, short_hash},
+};
+use bollard::{
+    Docker,
+    container::LogOutput,
+    errors::Error as EngineError,
+    models::{
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+        MountVolumeOptionsDriverConfig,
+    },
+    query_parameters::{
+        AttachContainerOptions, CreateContainerOptions, CreateImageOptions, KillContainerOptions,
+        ListContainersOptions, RemoveContainerOptions, StartContainerOptions, UploadToContainerOptions,
+    },
+};
+use futures_util::{Stream, StreamExt};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+use tidemill_core::{
+    assignment::{Preparation, PullPolicy},
+    failure::{FailureKind, FailureReason},
+};
+use tokio::io::AsyncWrite;
+use tokio_util::task::TaskTracker;
+
+/// Where a job's sources are in its container.
+pub const WORKSPACE: &str = "/workspace";
+/// What package managers need inside their own container, and no more.
+const CAPABILITIES: [&str; 9] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+];
+const LABEL: &str = "tidemill";
+const LABEL_WORKER: &str = "tidemill.worker";
+const LABEL_DATA: &str = "tidemill.data";
+
+/// Makes and removes the containers of one worker.
+#[derive(Debug)]
+pub struct DockerManager {
+    docker: Docker,
+    store: Store,
+    worker: String,
+    overlay: AtomicBool,
+    made: AtomicU64,
+    removing: TaskTracker,
+}
+
+/// Output of a container, as it comes.
+pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>;
+
+/// A container that waits for its orders on stdin; it ends by itself once its `input` is gone.
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// What it prints.
+    pub output: Option<Output>,
+    /// Its stdin.
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    room: PathBuf,
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl DockerManager {
+    /// A manager on the engine at `host` (`DOCKER_HOST`'s form), or at the usual socket.
+    pub async fn connect(host: Option<&str>, store: Store, worker: String) -> Result<Self, WorkerError> {
+        let shown = host.unwrap_or("unix:///var/run/docker.sock").to_owned();
+        let failed =
+            |error: EngineError| WorkerError::Engine { host: shown.clone(), message: causes(&error) };
+        let docker = Docker::connect_with_host(&shown).map_err(failed)?;
+        let docker = docker.negotiate_version().await.map_err(failed)?;
+        // The engine can only mount what lies on its own machine.
+        let overlay = AtomicBool::new(shown.starts_with("unix://"));
+        Ok(Self { docker, store, worker, overlay, made: AtomicU64::new(0), removing: TaskTracker::new() })
+    }
+
+    /// The image is there afterwards; `progress` gets lines while it is pulled.
+    pub async fn ensure_image(
+        &self,
+        image: &str,
+        policy: PullPolicy,
+        mut progress: impl FnMut(String),
+    ) -> Result<(), FailureReason> {
+        let present = self.has_image(image).await?;
+        match policy {
+            PullPolicy::IfNotPresent | PullPolicy::Never if present => return Ok(()),
+            PullPolicy::Never => {
+                return Err(FailureReason::new(
+                    FailureKind::ImageUnavailable,
+                    format!(
+                        "the engine does not have the image `{image}` and `pull_policy: never` forbids to pull it; \
+                         build or load it on this machine, or use `pull_policy: if-not-present`"
+                    ),
+                ));
+            }
+            PullPolicy::IfNotPresent | PullPolicy::Always => {}
+        }
+        progress(format!("Pulling {image}\n"));
+        let named = if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':'))
+        {
+            image.to_owned()
+        } else {
+            format!("{image}:latest")
+        };
+        let options = CreateImageOptions { from_image: Some(named), ..Default::default() };
+        let mut pull = self.docker.create_image(Some(options), None, None);
+        while let Some(step) = pull.next().await {
+            let words = match step {
+                Ok(info) => {
+                    if let Some(problem) = info.error_detail.and_then(|detail| detail.message) {
+                        return Err(unavailable(image, &problem));
+                    }
+                    // Layers report many times a second: only their ends are worth a line.
+                    info.status
+                        .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
+                        .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
+                }
+                Err(error) => return Err(unavailable(image, &causes(&error))),
+            };
+            words.into_iter().for_each(&mut progress);
+        }
+        Ok(())
+    }
+
+    /// Whether the engine has the image.
+    pub async fn has_image(&self, image: &str) -> Result<bool, FailureReason> {
+        match self.docker.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(failure("the image could not be looked up", &error)),
+        }
+    }
+
+    /// A container for `preparation`, started and waiting for its orders; its image must be there.
+    pub async fn park(self: &Arc<Self>, preparation: &Preparation) -> Result<Container, FailureReason> {
+        let cache = self.store.cache();
+        let source = preparation.source.clone();
+        let tree = tokio::task::spawn_blocking(move || source::materialise(&source, &cache))
+            .await
+            .map_err(|error| FailureReason::new(FailureKind::Internal, error.to_string()))?
+            .map_err(|error| {
+                let kind = if error.to_string().contains("No space left") {
+                    FailureKind::DiskFull
+                } else {
+                    FailureKind::SourceUnavailable
+                };
+                FailureReason::new(kind, format!("the sources could not be had: {error}"))
+            })?;
+        if self.overlay.load(Ordering::Relaxed) {
+            match self.create(preparation, tree.as_deref(), true).await {
+                Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
+                    tracing::info!(reason = %error.message, "no overlay workspaces here: sources are copied");
+                    self.overlay.store(false, Ordering::Relaxed);
+                }
+                other => return other,
+            }
+        }
+        let container = self.create(preparation, tree.as_deref(), false).await?;
+        if let Some(tree) = tree {
+            let id = container.id.clone();
+            if let Err(reason) = self.upload_tree(&id, tree).await {
+                self.dispose_later(container);
+                return Err(reason);
+            }
+        }
+        Ok(container)
+    }
+
+    async fn create(
+        self: &Arc<Self>,
+        preparation: &Preparation,
+        tree: Option<&Path>,
+        overlay: bool,
+    ) -> Result<Container, FailureReason> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let room = self.store.work().join(number.to_string());
+        let options = overlay_options(&room, tree, overlay).map_err(|error| disk("the workspace", &error))?;
+        let labels = self.labels(preparation);
+        let limit = preparation.resources.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
+        #[allow(clippy::cast_possible_truncation, reason = "a number of processors is small")]
+        let nano_cpus = preparation.resources.cpus.map(|cpus| (cpus * 1e9) as i64);
+        let mount = Mount {
+            target: Some(WORKSPACE.into()),
+            typ: Some(MountType::VOLUME),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                labels: Some(labels.clone()),
+                driver_config: options.map(|options| MountVolumeOptionsDriverConfig {
+                    name: Some("local".into()),
+                    options: Some(options),
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(preparation.image.clone()),
+            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT.into()]),
+            cmd: Some(Vec::new()),
+            working_dir: Some("/".into()),
+            labels: Some(labels),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            host_config: Some(HostConfig {
+                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+                auto_remove: Some(true),
+                mounts: Some(vec![mount]),
+                security_opt: Some(vec!["no-new-privileges".into()]),
+                cap_drop: Some(vec!["ALL".into()]),
+                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
+                pids_limit: Some(4096),
+                memory: limit,
+                memory_swap: limit,
+                nano_cpus,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let id = made.map_err(|error| failure("the container could not be made", &error))?.id;
+        let attach = AttachContainerOptions {
+            stream: true,
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            ..Default::default()
+        };
+        let started = async {
+            let streams = self.docker.attach_container(&id, Some(attach)).await?;
+            self.docker.start_container(&id, None::<StartContainerOptions>).await?;
+            Ok(streams)
+        };
+        match started.await {
+            Ok(streams) => Ok(Container { id, output: Some(streams.output), input: streams.input, room }),
+            Err(error) => {
+                let reason = start_failure(&preparation.image, &error);
+                self.remove(&id, &room).await;
+                Err(reason)
+            }
+        }
+    }
+
+    fn labels(&self, preparation: &Preparation) -> HashMap<String, String> {
+        HashMap::from([
+            (LABEL.to_owned(), "1".to_owned()),
+            (LABEL_WORKER.to_owned(), self.worker.clone()),
+            (LABEL_DATA.to_owned(), self.store.label()),
+            ("tidemill.job".to_owned(), preparation.job_id.to_string()),
+            ("tidemill.execution".to_owned(), preparation.execution_id.to_string()),
+        ])
+    }
+
+    /// Lays a tar into the workspace; the engine refuses paths that lead out of it.
+    pub async fn upload<S>(&self, container: &str, tar: S) -> Result<(), EngineError>
+    where
+        S: Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send + 'static,
+    {
+        let options = UploadToContainerOptions { path: WORKSPACE.into(), ..Default::default() };
+        self.docker.upload_to_container(container, Some(options), bollard::body_try_stream(tar)).await
+    }
+
+    async fn upload_tree(&self, container: &str, tree: PathBuf) -> Result<(), FailureReason> {
+        let (writer, reader) = tokio::io::duplex(1 << 18);
+        let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+            let mut builder = tar::Builder::new(tokio_util::io::SyncIoBridge::new(writer));
+            builder.follow_symlinks(false);
+            builder.append_dir_all(".", &tree)?;
+            builder.finish()
+        });
+        let sent = self.upload(container, tokio_util::io::ReaderStream::new(reader)).await;
+        sent.map_err(|error| failure("the sources could not be copied into the container", &error))?;
+        match packing.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(disk("the sources", &error)),
+            Err(error) => Err(FailureReason::new(FailureKind::Internal, error.to_string())),
+        }
+    }
+
+    /// The tar that the engine makes of `path` below the workspace; its entries begin with the path's last part.
+    pub fn download(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
+        let path = format!("{WORKSPACE}/{path}");
+        let options = bollard::query_parameters::DownloadFromContainerOptions { path };
+        self.docker.download_from_container(container, Some(options))
+    }
+
+    /// Sends a signal to the container's first process.
+    pub async fn signal(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        self.docker.kill_container(container, Some(KillContainerOptions { signal: signal.to_owned() })).await
+    }
+
+    /// Removes a container with its workspace; nobody needs to wait for it.
+    pub async fn dispose(&self, container: Container) {
+        let Container { id, input, output, room } = container;
+        drop((input, output));
+        self.remove(&id, &room).await;
+    }
+
+    /// Removes a container in the background.
+    pub fn dispose_later(self: &Arc<Self>, container: Container) {
+        let engine = self.clone();
+        self.removing.spawn(async move { engine.dispose(container).await });
+    }
+
+    /// Waits until all that is being removed is gone.
+    pub async fn settle(&self) {
+        self.removing.close();
+        self.removing.wait().await;
+    }
+
+    async fn remove(&self, id: &str, room: &Path) {
+        let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
+        // An engine that is already removing it says so with an error: it is gone either way.
+        let _ = self.docker.remove_container(id, Some(options)).await;
+        let room = room.to_owned();
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(room)).await;
+    }
+
+    /// Removes the containers that dead workers of this data directory left.
+    pub async fn remove_orphans(&self) {
+        let wanted = vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())];
+        let filters = Some(HashMap::from([("label".to_owned(), wanted)]));
+        let options = ListContainersOptions { all: true, filters, ..Default::default() };
+        for found in self.docker.list_containers(Some(options)).await.unwrap_or_default() {
+            let labels = found.labels.unwrap_or_default();
+            let Some((id, worker)) = found.id.zip(labels.get(LABEL_WORKER)) else { continue };
+            if *worker != self.worker && !self.store.is_alive(worker) {
+                tracing::info!(container = %id, %worker, "removing what a dead worker left");
+                self.remove(&id, &self.store.work().join("none")).await;
+            }
+        }
+    }
+}
+
+/// Options of the volume that lays fresh directories over the shared tree; `None`: a plain volume.
+fn overlay_options(
+    room: &Path,
+    tree: Option<&Path>,
+    overlay: bool,
+) -> std::io::Result<Option<HashMap<String, String>>> {
+    let Some(lower) = tree.filter(|_| overlay) else { return Ok(None) };
+    let (upper, work) = (room.join("upper"), room.join("work"));
+    std::fs::create_dir_all(&upper)?;
+    std::fs::create_dir_all(&work)?;
+    let layers =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Ok(Some(HashMap::from([option("type", "overlay"), option("device", "overlay"), option("o", &layers)])))
+}
+
+/// What makes two jobs able to use the same kind of parked container.
+#[must_use]
+pub fn shape(preparation: &Preparation) -> String {
+    let described = serde_json::json!([
+        preparation.execution_id,
+        preparation.image,
+        preparation.pull_policy,
+        preparation.resources,
+        preparation.source
+    ]);
+    short_hash(&[&described.to_string()])
+}
+
+fn unavailable(image: &str, words: &str) -> FailureReason {
+    FailureReason::new(
+        FailureKind::ImageUnavailable,
+        format!(
+            "the image `{image}` is not on this machine and could not be pulled: {words}; check its name and the registry's login"
+        ),
+    )
+}
+
+fn start_failure(image: &str, error: &EngineError) -> FailureReason {
+    let words = causes(error);
+    if words.contains("\"sh\"") && words.contains("not found") {
+        return FailureReason::new(
+            FailureKind::ImageUnavailable,
+            format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH"),
+        );
+    }
+    failure("the container could not be started", error)
+}
+
+fn disk(what: &str, error: &std::io::Error) -> FailureReason {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        return FailureReason::new(
+            FailureKind::DiskFull,
+            format!("no space is left for {what}; free some on the worker"),
+        );
+    }
+    FailureReason::new(FailureKind::Internal, format!("{what} could not be prepared: {error}"))
+}
+
+/// A failure of the engine, with what was being done.
+pub fn failure(what: &str, error: &EngineError) -> FailureReason {
+    let words = causes(error);
+    if words.contains("no space left") {
+        return FailureReason::new(
+            FailureKind::DiskFull,
+            format!("{what}: {words}; free space on the engine's machine"),
+        );
+    }
+    FailureReason::new(FailureKind::EngineFailed, format!("{what}: {words}"))
+}

@@ -1,0 +1,277 @@
+//! JobExecutor: runs one attempt from its assignment to its reported end.
+
+use crate::{
+    artifact,
+    client::ApiClient,
+    dispatch::{Dispatcher, Event, Response},
+    engine::{Container, DockerManager, Output, WORKSPACE},
+    markers::{Item, MarkerParser},
+    orders::orders,
+    report::Reporter,
+};
+use futures_util::StreamExt;
+use std::{sync::Arc, time::Duration};
+use tidemill_core::{
+    api::{AttemptEnd, StepView},
+    assignment::{Artifacts, ArtifactsWhen, Assignment},
+    failure::{FailureKind, FailureReason},
+};
+use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A container that is being made, or is parked already.
+pub type Parking = JoinHandle<Result<Container, FailureReason>>;
+
+/// Runs attempts for one worker.
+#[derive(Debug, Clone)]
+pub struct JobExecutor {
+    /// The server.
+    pub api: ApiClient,
+    /// The engine.
+    pub engine: Arc<DockerManager>,
+}
+
+impl JobExecutor {
+    /// Runs `assignment`, in `parked` when there is one; `started` is called once its script runs. The end is reported
+    /// (or the lease lost) when this returns; its container is then removed in the background.
+    pub async fn run(
+        &self,
+        assignment: Assignment,
+        parked: Option<Parking>,
+        shutdown: CancellationToken,
+        started: impl FnOnce() + Send,
+    ) {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let job_id = assignment.preparation.job_id;
+        let (reporter, reporting) =
+            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender.clone());
+        reporter.phase("preparing");
+        let prepared = tokio::select! {
+            prepared = self.prepare(&assignment, parked, &reporter) => prepared.map_err(Some),
+            stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
+        };
+        match prepared {
+            Ok(container) => {
+                started();
+                self.run_in(container, &assignment, &reporter, sender, events, shutdown).await;
+            }
+            Err(Some(reason)) => {
+                reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+            }
+            Err(None) => {}
+        }
+        let _ = reporting.await;
+    }
+
+    async fn prepare(
+        &self,
+        assignment: &Assignment,
+        parked: Option<Parking>,
+        reporter: &Reporter,
+    ) -> Result<Container, FailureReason> {
+        let ready = match parked {
+            // One that could not be parked is made anew, so that its failure is told in this job's own words.
+            Some(parking) => parking.await.ok().and_then(Result::ok),
+            None => None,
+        };
+        let container = if let Some(container) = ready {
+            container
+        } else {
+            let preparation = &assignment.preparation;
+            let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
+            let pull = async {
+                let lines = lines;
+                self.engine
+                    .ensure_image(&preparation.image, preparation.pull_policy, |line| drop(lines.send(line)))
+                    .await
+            };
+            let show = async {
+                while let Some(line) = pulled.recv().await {
+                    reporter.phase("pulling image");
+                    reporter.log(line.as_bytes()).await;
+                }
+            };
+            let (image, ()) = tokio::join!(pull, show);
+            image?;
+            self.engine.park(preparation).await?
+        };
+        for needed in &assignment.needs_artifacts {
+            if let Err(reason) = artifact::lay_in(&self.api, &self.engine, &container.id, needed).await {
+                self.dispose(container);
+                return Err(reason);
+            }
+        }
+        Ok(container)
+    }
+
+    async fn run_in(
+        &self,
+        mut container: Container,
+        assignment: &Assignment,
+        reporter: &Reporter,
+        sender: mpsc::UnboundedSender<Event>,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        shutdown: CancellationToken,
+    ) {
+        reporter.phase("running");
+        let nonce = uuid::Uuid::now_v7().simple().to_string();
+        let text = write_orders(assignment, &nonce);
+        let begun = Instant::now();
+        let written = async {
+            container.input.write_all(text.as_bytes()).await?;
+            container.input.flush().await
+        };
+        if let Err(error) = written.await {
+            let _ = sender.send(Event::ContainerDied(error.to_string()));
+        }
+        if let Some(output) = container.output.take() {
+            tokio::spawn(pump(output, nonce, reporter.clone(), sender));
+        }
+        let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        let mut stopping = false;
+        let end = 'run: loop {
+            let event = tokio::select! {
+                Some(event) = events.recv() => event,
+                () = shutdown.cancelled(), if !stopping => {
+                    stopping = true;
+                    Event::Shutdown
+                }
+                _ = ticks.tick() => Event::Tick,
+            };
+            for response in dispatcher.handle(begun.elapsed(), event) {
+                match response {
+                    Response::Terminate => self.signal(&container.id, "TERM"),
+                    Response::Kill => self.signal(&container.id, "KILL"),
+                    Response::Finish(end) => break 'run Some(end),
+                    Response::Abandon => break 'run None,
+                }
+            }
+        };
+        if let Some(mut end) = end {
+            if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| is_wanted(declared, &end))
+            {
+                reporter.phase("collecting artifacts");
+                let job_id = assignment.preparation.job_id;
+                let token = assignment.lease.token;
+                match artifact::collect(&self.api, &self.engine, &container.id, declared, job_id, token).await
+                {
+                    Ok(warnings) => reporter.log(warnings.as_bytes()).await,
+                    Err(reason) => {
+                        reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                        end.failure.get_or_insert(reason);
+                    }
+                }
+            }
+            reporter.end(end);
+        }
+        self.dispose(container);
+    }
+
+    /// Signals in the background, so that an engine that hangs cannot hold the job.
+    fn signal(&self, container: &str, signal: &'static str) {
+        let (engine, container) = (self.engine.clone(), container.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = engine.signal(&container, signal).await {
+                tracing::debug!(%error, signal, "the container took no signal");
+            }
+        });
+    }
+
+    /// Removes a container in the background.
+    pub fn dispose(&self, container: Container) {
+        self.engine.dispose_later(container);
+    }
+}
+
+/// The reason to stop before the script began; `None` when the lease is lost.
+async fn stopped_early(
+    events: &mut mpsc::UnboundedReceiver<Event>,
+    shutdown: &CancellationToken,
+) -> Option<FailureReason> {
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(Event::CancelSeen) => {
+                    return Some(FailureReason::new(FailureKind::Canceled, "the job was canceled before its script ran"));
+                }
+                Some(Event::LeaseLost) | None => return None,
+                Some(_) => {}
+            },
+            () = shutdown.cancelled() => {
+                let words = "the worker is stopping and gave the job back";
+                return Some(FailureReason::new(FailureKind::GivenBack, words));
+            }
+        }
+    }
+}
+
+fn write_orders(assignment: &Assignment, nonce: &str) -> String {
+    let mut variables = assignment.variables.clone();
+    for (name, value) in [
+        // The sources belong to the worker's user, not to the container's: git must not mind.
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "safe.directory"),
+        ("GIT_CONFIG_VALUE_0", "*"),
+    ] {
+        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    let directory = match assignment.preparation.working_dir.as_deref() {
+        None => WORKSPACE.to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(path) => format!("{WORKSPACE}/{path}"),
+    };
+    orders(nonce, &assignment.script, &variables, &directory, WORKSPACE)
+}
+
+fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
+    let reached =
+        matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed));
+    let succeeded = end.failure.is_none();
+    match declared.when {
+        ArtifactsWhen::OnSuccess => succeeded,
+        ArtifactsWhen::OnFailure => reached && !succeeded,
+        ArtifactsWhen::Always => reached,
+    }
+}
+
+/// Moves output to the reporter until the stream ends, and says when the script is over.
+async fn pump(mut output: Output, nonce: String, reporter: Reporter, events: mpsc::UnboundedSender<Event>) {
+    let mut parser = MarkerParser::new(&nonce);
+    let mut step: Option<(u32, Instant)> = None;
+    let mut words = "its output ended".to_owned();
+    while let Some(chunk) = output.next().await {
+        let bytes = match chunk {
+            Ok(chunk) => chunk.into_bytes(),
+            Err(error) => {
+                words = error.to_string();
+                break;
+            }
+        };
+        for item in parser.push(&bytes) {
+            match item {
+                Item::Output(bytes) => reporter.log(&bytes).await,
+                Item::StepBegan(index) => {
+                    end_step(&reporter, step.take(), 0);
+                    reporter.step(StepView { index, exit_code: None, duration_ms: None });
+                    step = Some((index, Instant::now()));
+                }
+                Item::ScriptEnded { exit_code, out_of_memory } => {
+                    end_step(&reporter, step.take(), exit_code);
+                    let _ = events.send(Event::ScriptEnded { exit_code, out_of_memory });
+                    return;
+                }
+            }
+        }
+    }
+    reporter.log(&parser.finish()).await;
+    let _ = events.send(Event::ContainerDied(words));
+}
+
+fn end_step(reporter: &Reporter, step: Option<(u32, Instant)>, exit_code: i32) {
+    if let Some((index, begun)) = step {
+        let duration_ms = u64::try_from(begun.elapsed().as_millis()).ok();
+        reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
+    }
+}

@@ -1,0 +1,233 @@
+//! The working tree as it is on disk, uncommitted changes included, as git objects beside the repository.
+
+use super::git::{self, SourceError};
+use crate::store::{FileLock, short_hash};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tidemill_core::assignment::Source;
+
+/// A directory's state, ready to be handed to workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The repository as a person knows it: the URL of its `origin`, or its path.
+    pub repo: String,
+    /// The top of the working tree.
+    pub top: PathBuf,
+    /// Branch, unless HEAD is detached or this is no repository.
+    pub branch: Option<String>,
+    /// The commit that HEAD names; one made up from the tree when there is none.
+    pub commit: String,
+    /// Hash of the tree as it is on disk.
+    pub tree: String,
+    /// Where workers get it.
+    pub source: Source,
+    /// Whether the tree differs from the commit's.
+    pub dirty: bool,
+}
+
+struct Repository {
+    top: PathBuf,
+    common: Option<PathBuf>,
+    branch: Option<String>,
+    head: Option<(String, String)>,
+    origin: Option<String>,
+}
+
+/// The state of the repository (or plain directory) that `dir` is in. Nothing is written to it; objects and a kept
+/// index go below `cache`.
+pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
+    let repository = look(dir)?;
+    let failed =
+        |error: std::io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
+    let top_name = repository.top.to_string_lossy().into_owned();
+    let own = cache.join("snapshots").join(format!("{}.git", short_hash(&[&top_name])));
+    let _lock = FileLock::wait(&own.with_extension("lock")).map_err(failed)?;
+    if !own.join("HEAD").exists() {
+        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&own))?;
+    }
+    if let Some(common) = &repository.common {
+        let alternates = format!("{}\n", common.join("objects").display());
+        fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
+        match fs::read(common.join("info/exclude")) {
+            Ok(text) => fs::create_dir_all(own.join("info"))
+                .and_then(|()| fs::write(own.join("info/exclude"), text))
+                .map_err(failed)?,
+            Err(_) => drop(fs::remove_file(own.join("info/exclude"))),
+        }
+    }
+    let on_top = || {
+        let mut command = git::at(&own);
+        command.arg("--work-tree").arg(&repository.top).current_dir(&repository.top);
+        command.args(["-c", "core.bare=false", "-c", "advice.addEmbeddedRepo=false"]);
+        command
+    };
+    git::run(on_top().args(["add", "--all", "--", "."]))?;
+    let tree = git::run(on_top().arg("write-tree"))?.trim_end().to_owned();
+    let own_url = own.to_string_lossy().into_owned();
+    let (commit, dirty, source_url) = match &repository.head {
+        Some((commit, head_tree)) if *head_tree == tree => (commit.clone(), false, top_name.clone()),
+        Some((commit, _)) => (commit.clone(), true, own_url),
+        None => {
+            let stamp = "1970-01-01T00:00:00Z";
+            let mut command = git::at(&own);
+            command.args(["commit-tree", "-m", "The directory as it is on disk", &tree]);
+            for who in ["AUTHOR", "COMMITTER"] {
+                command
+                    .env(format!("GIT_{who}_NAME"), "Tidemill")
+                    .env(format!("GIT_{who}_EMAIL"), "tidemill@localhost");
+                command.env(format!("GIT_{who}_DATE"), stamp);
+            }
+            (git::run(&mut command)?.trim_end().to_owned(), false, own_url)
+        }
+    };
+    let source = Source::Git {
+        url: source_url,
+        branch: repository.branch.clone(),
+        commit: commit.clone(),
+        tree: dirty.then(|| tree.clone()),
+    };
+    Ok(Snapshot {
+        repo: repository.origin.unwrap_or(top_name),
+        top: repository.top,
+        branch: repository.branch,
+        commit,
+        tree,
+        source,
+        dirty,
+    })
+}
+
+/// What git knows about `dir`, in one process when it has a commit.
+fn look(dir: &Path) -> Result<Repository, SourceError> {
+    let dir = dir
+        .canonicalize()
+        .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
+    let ask = |what: &[&str]| git::run(git::command().arg("-C").arg(&dir).arg("rev-parse").args(what));
+    let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir"];
+    let full = [&common[..], &["HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD"]].concat();
+    let (text, has_head) = match ask(&full) {
+        Ok(text) => (text, true),
+        Err(_) => match ask(&common) {
+            Ok(text) => (text, false),
+            Err(_) => {
+                return Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None });
+            }
+        },
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |at: usize| lines.get(at).copied().unwrap_or_default();
+    let common = PathBuf::from(line(1));
+    let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
+    let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
+    Ok(Repository {
+        origin: origin(&common),
+        top: PathBuf::from(line(0)),
+        common: Some(common),
+        branch,
+        head,
+    })
+}
+
+/// The URL of `origin`, without credentials; read from the file, as a git process costs more.
+fn origin(common: &Path) -> Option<String> {
+    let config = fs::read_to_string(common.join("config")).ok()?;
+    let mut inside = false;
+    for line in config.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = line == "[remote \"origin\"]";
+        } else if inside && let Some(url) = line.strip_prefix("url") {
+            let url = url.trim_start().strip_prefix('=')?.trim().trim_matches('"');
+            return Some(without_credentials(url));
+        }
+    }
+    None
+}
+
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_end].rfind('@') {
+        Some(at) if scheme.starts_with("http") => format!("{scheme}://{}", &rest[at + 1..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Snapshot, git, snapshot, without_credentials};
+    use crate::source::materialise;
+    use std::{fs, path::Path};
+    use tidemill_core::assignment::Source;
+
+    fn repository(dir: &Path) {
+        let commit = |args: &[&str]| {
+            git::run(
+                git::command()
+                    .arg("-C")
+                    .arg(dir)
+                    .args(["-c", "user.name=t", "-c", "user.email=t@t"])
+                    .args(args),
+            )
+            .unwrap()
+        };
+        commit(&["init", "-q", "-b", "trunk"]);
+        fs::write(dir.join(".gitignore"), "ignored\n").unwrap();
+        fs::write(dir.join("a.txt"), "one\n").unwrap();
+        commit(&["add", "-A"]);
+        commit(&["commit", "-q", "-m", "first"]);
+    }
+
+    fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
+        materialise(&snapshot.source, cache).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_clean_tree_is_its_commit_and_a_changed_one_is_what_is_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        repository(dir.path());
+        let clean = snapshot(dir.path(), cache.path()).unwrap();
+        assert!(!clean.dirty);
+        assert_eq!(clean.branch.as_deref(), Some("trunk"));
+        assert_eq!(fs::read_to_string(laid_out(&clean, cache.path()).join("a.txt")).unwrap(), "one\n");
+
+        fs::write(dir.path().join("a.txt"), "two\n").unwrap();
+        fs::write(dir.path().join("new.txt"), "new\n").unwrap();
+        fs::write(dir.path().join("ignored"), "no\n").unwrap();
+        let dirty = snapshot(dir.path(), cache.path()).unwrap();
+        assert!(dirty.dirty);
+        assert_eq!(dirty.commit, clean.commit);
+        let tree = laid_out(&dirty, cache.path());
+        assert_eq!(fs::read_to_string(tree.join("a.txt")).unwrap(), "two\n");
+        assert!(tree.join("new.txt").exists() && !tree.join("ignored").exists());
+        let status = git::text(&["-C", &tree.to_string_lossy(), "status", "--porcelain"]).unwrap();
+        assert_eq!(status, " M a.txt\n?? new.txt\n");
+        let user = git::text(&["-C", &dir.path().to_string_lossy(), "status", "--porcelain"]).unwrap();
+        assert_eq!(user, " M a.txt\n?? new.txt\n", "the user's own index is untouched");
+    }
+
+    #[test]
+    fn a_plain_directory_and_a_repository_without_a_commit_work_too() {
+        for init in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let cache = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("a.txt"), "one\n").unwrap();
+            if init {
+                git::run(git::command().args(["init", "-q"]).arg(dir.path())).unwrap();
+            }
+            let first = snapshot(dir.path(), cache.path()).unwrap();
+            assert_eq!(first, snapshot(dir.path(), cache.path()).unwrap());
+            assert!(matches!(&first.source, Source::Git { tree: None, .. }));
+            assert_eq!(fs::read_to_string(laid_out(&first, cache.path()).join("a.txt")).unwrap(), "one\n");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_shown_without_its_password() {
+        assert_eq!(without_credentials("https://u:p@host/x.git"), "https://host/x.git");
+        assert_eq!(without_credentials("ssh://git@host/x.git"), "ssh://git@host/x.git");
+    }
+}

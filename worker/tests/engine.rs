@@ -1,0 +1,243 @@
+//! Jobs in real containers, against a server double that hands out one assignment at a time.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use axum::{Json, Router, body::Bytes, extract::State, routing::post};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tidemill_core::{
+    api::{
+        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
+        path,
+    },
+    assignment::{
+        ArtifactSource, Artifacts, Assignment, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+    },
+    failure::FailureKind,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+};
+use tidemill_worker::{Worker, WorkerConfig, source::snapshot};
+
+#[derive(Default)]
+struct Server {
+    queue: Mutex<VecDeque<Assignment>>,
+    log: Mutex<Vec<u8>>,
+    artifact: Mutex<Vec<u8>>,
+    cancel: Mutex<bool>,
+    ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
+}
+
+async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
+    let next = server.queue.lock().unwrap().pop_front();
+    Json(match next {
+        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming: Vec::new() },
+        None => JobExecuteReply::Nothing { reason: "empty".into() },
+    })
+}
+
+async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>) -> Json<JobReportReply> {
+    if let Some(bytes) = report.log {
+        let packed = STANDARD.decode(bytes.zstd_base64).unwrap();
+        let mut log = server.log.lock().unwrap();
+        assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");
+        log.extend(zstd::bulk::decompress(&packed, bytes.length as usize).unwrap());
+    }
+    if let Some(end) = report.end {
+        server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
+    }
+    let cancel = *server.cancel.lock().unwrap();
+    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000 })
+}
+
+async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadReply> {
+    let artifact_id = ArtifactId(uuid::Uuid::nil());
+    Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
+}
+
+async fn put(State(server): State<Arc<Server>>, bytes: Bytes) {
+    *server.artifact.lock().unwrap() = bytes.to_vec();
+}
+
+async fn get(State(server): State<Arc<Server>>) -> Vec<u8> {
+    server.artifact.lock().unwrap().clone()
+}
+
+struct Bench {
+    server: Arc<Server>,
+    worker: tidemill_worker::WorkerHandle,
+    ends: tokio::sync::mpsc::UnboundedReceiver<AttemptEnd>,
+    data: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let server = Arc::new(Server::default());
+        let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
+        *server.ends.lock().unwrap() = Some(sender);
+        let router = Router::new()
+            .route(path::JOB_EXECUTE, post(execute))
+            .route(path::JOB_STATUS, post(report))
+            .route(path::ARTIFACT_UPLOAD, post(upload))
+            .route("/bytes", axum::routing::put(put).get(get))
+            .with_state(server.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let data = tempfile::tempdir().unwrap();
+        let config = WorkerConfig {
+            server: format!("http://{address}"),
+            token: "token".into(),
+            name: "test".into(),
+            slots: 1,
+            data_dir: data.path().to_owned(),
+            only_execution: None,
+            docker_host: None,
+        };
+        let worker = Worker::start(config).await.unwrap();
+        Self { server, worker, ends, data }
+    }
+
+    fn give(&self, assignment: Assignment) {
+        self.server.log.lock().unwrap().clear();
+        self.server.queue.lock().unwrap().push_back(assignment);
+    }
+
+    async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {
+        self.give(assignment);
+        let end = self.end().await;
+        let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
+        (end, log)
+    }
+
+    async fn end(&mut self) -> AttemptEnd {
+        tokio::time::timeout(Duration::from_secs(60), self.ends.recv()).await.unwrap().unwrap()
+    }
+
+    async fn stop(self) {
+        self.worker.shutdown(false).await.unwrap();
+    }
+}
+
+fn job(script: &[&str]) -> Assignment {
+    let image = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
+    Assignment {
+        preparation: Preparation {
+            job_id: JobId(uuid::Uuid::now_v7()),
+            execution_id: ExecutionId(uuid::Uuid::now_v7()),
+            image,
+            pull_policy: PullPolicy::Never,
+            resources: Resources::default(),
+            working_dir: None,
+            source: Source::None,
+        },
+        job_name: "job".into(),
+        stage: "test".into(),
+        attempt: 1,
+        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 3000 },
+        script: script.iter().map(|line| (*line).to_owned()).collect(),
+        variables: [("GREETING".to_owned(), "it's here".to_owned())].into_iter().collect(),
+        timeout_s: 30,
+        artifacts: None,
+        needs_artifacts: Vec::new(),
+    }
+}
+
+fn kind(end: &AttemptEnd) -> Option<FailureKind> {
+    end.failure.as_ref().map(|reason| reason.kind)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
+    let mut bench = Bench::start().await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
+    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    let mut first = job(&["echo \"$GREETING\"", "cat a.txt; echo err >&2", "echo changed > a.txt", "exit 3"]);
+    first.preparation.source = found.source.clone();
+    let (end, log) = bench.run(first).await;
+    assert_eq!((end.exit_code, kind(&end)), (Some(3), Some(FailureKind::ScriptFailed)));
+    assert!(log.contains("\nit's here\n") && log.contains("\nfrom the sources\nerr\n"), "{log}");
+    assert!(!log.contains('\u{1e}'), "{log}");
+
+    let mut second = job(&["cat a.txt", "sleep 100 &"]);
+    second.preparation.source = found.source;
+    let (end, log) = bench.run(second).await;
+    assert_eq!((end.exit_code, kind(&end)), (Some(0), None));
+    assert!(log.contains("from the sources"), "a fresh workspace: {log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_goes_from_job_to_job() {
+    let mut bench = Bench::start().await;
+    let mut leaves = job(&["mkdir -p out/deep", "echo hello > out/deep/a.txt", "echo no > other"]);
+    let paths = vec!["out/**/*.txt".to_owned(), "none/*".to_owned()];
+    leaves.artifacts = Some(Artifacts {
+        paths,
+        when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
+        expire_in_s: None,
+    });
+    let (end, log) = bench.run(leaves).await;
+    assert_eq!(kind(&end), None, "{end:?}");
+    assert!(log.contains("no file matches `none/*`"), "{log}");
+
+    let stored = bench.server.artifact.lock().unwrap().clone();
+    let mut gets = job(&["cat out/deep/a.txt", "test ! -e other"]);
+    let sha256 = tidemill_worker::store::hex(&<sha2::Sha256 as sha2::Digest>::digest(&stored));
+    let needed = ArtifactSource {
+        artifact_id: ArtifactId(uuid::Uuid::nil()),
+        from_job: "leaves".into(),
+        url: "/bytes".into(),
+        sha256,
+        size: stored.len() as u64,
+    };
+    gets.needs_artifacts = vec![needed.clone()];
+    let (end, log) = bench.run(gets).await;
+    assert_eq!(kind(&end), None, "{log}");
+    assert!(log.contains("\nhello\n"), "{log}");
+
+    let mut broken = job(&["true"]);
+    broken.needs_artifacts = vec![ArtifactSource { sha256: "00".into(), ..needed }];
+    assert_eq!(kind(&bench.run(broken).await.0), Some(FailureKind::ArtifactFailed));
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_go_on_ends_with_the_reason() {
+    let mut bench = Bench::start().await;
+    let mut slow = job(&["sleep 60"]);
+    slow.timeout_s = 1;
+    assert_eq!(kind(&bench.run(slow).await.0), Some(FailureKind::TimedOut));
+
+    let mut missing = job(&["true"]);
+    missing.preparation.image = "tidemill-no-such-image:0".into();
+    assert_eq!(kind(&bench.run(missing).await.0), Some(FailureKind::ImageUnavailable));
+
+    let mut hungry = job(&["x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"]);
+    hungry.preparation.resources.memory_bytes = Some(32 << 20);
+    assert_eq!(kind(&bench.run(hungry).await.0), Some(FailureKind::OutOfMemory));
+
+    bench.give(job(&["trap '' TERM", "while :; do sleep 1; done"]));
+    *bench.server.cancel.lock().unwrap() = true;
+    let begun = std::time::Instant::now();
+    assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_byte_of_much_output_arrives() {
+    let mut bench = Bench::start().await;
+    let (end, log) = bench.run(job(&["seq 1 400000"])).await;
+    assert_eq!(kind(&end), None);
+    let mut expected = String::from("$ seq 1 400000\n");
+    for number in 1..=400_000 {
+        expected += &number.to_string();
+        expected.push('\n');
+    }
+    assert!(log == expected, "{} bytes of {}", log.len(), expected.len());
+    bench.stop().await;
+}
