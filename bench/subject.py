@@ -1,5 +1,6 @@
 """What is measured: the tidemill binary, and the repositories and pipeline files it is given."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -114,6 +115,7 @@ def pipeline(jobs, stages=("build",)):
         if needs is not None:
             lines.append(f"    needs: [{', '.join(needs)}]")
         lines.append("    script:")
-        lines += [f"      - {command}" for command in commands]
+        # Quoted as JSON, which is YAML too: a bare `true` would be no string.
+        lines += [f"      - {json.dumps(command)}" for command in commands]
         lines += [f"    {line}" for line in more]
     return "\n".join(lines) + "\n"
