@@ -97,7 +97,10 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
     for (at, job) in known.iter().enumerate() {
         let Some(raw_job) = job.raw else { continue };
-        let stage = job_stage(job, raw_job, &stage_names, implicit, &mut findings);
+        // Where the stages could not be read, nothing can be said of a job's stage.
+        let stages_known = implicit || written_stages.is_some();
+        let stage =
+            if stages_known { job_stage(job, raw_job, &stage_names, implicit, &mut findings) } else { None };
         stage_of[at] = stage.and_then(|stage| stage_order.get(stage).copied());
         let name = job.name.unwrap_or_default();
         jobs.push(job_check::job(
