@@ -1,0 +1,11 @@
+//! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
+
+mod records;
+mod storage;
+
+pub use records::{
+    Arrival, ArtifactRecord, Commit, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem,
+    JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Records,
+    Write,
+};
+pub use storage::{ByteStream, Clock, JobQueue, Logs, Message, ObjectInfo, Objects};

@@ -1,0 +1,417 @@
+//! The records: items with versions, written in conditional batches.
+//!
+//! An execution is one item and each node of its plan is one: the jobs, the plan's gates, and one end node that
+//! every job releases, so that an execution's end is found without counting jobs. What never changes (spec) and
+//! what does (state) are kept apart: a transition never rewrites a script.
+
+use crate::error::Result;
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use tidemill_core::{
+    api::{ArtifactFile, ExecutionSummary, ListQuery, Trigger},
+    assignment::Source,
+    ids::{ArtifactId, ExecutionId, JobId},
+    plan::PlannedJob,
+    status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
+    transition::JobState,
+};
+
+/// What of an execution never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionSpec {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Name of the pipeline.
+    pub pipeline_name: String,
+    /// Repository.
+    pub repo: String,
+    /// Branch.
+    pub branch: Option<String>,
+    /// Commit.
+    pub commit: Option<String>,
+    /// Sources.
+    pub source: Source,
+    /// Stages in order.
+    pub stages: Vec<String>,
+    /// The pipeline file's text, for retries.
+    pub pipeline: String,
+    /// Overrides of variables, for retries.
+    pub variables: IndexMap<String, String>,
+    /// What started it.
+    pub trigger: Trigger,
+    /// Who.
+    pub requested_by: Option<String>,
+    /// The execution that this one retries.
+    pub retry_of: Option<ExecutionId>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// Number of jobs: nodes `0..jobs`. Gates follow, then the end node.
+    pub jobs: u32,
+    /// Index of the end node.
+    pub end_node: u32,
+    /// Jobs that were carried over from the retried execution: index here, id there.
+    pub carried: Vec<(u32, JobId)>,
+}
+
+/// What of an execution changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionState {
+    /// Status.
+    pub status: ExecutionStatus,
+    /// When its first job started.
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Whether a cancel was asked for.
+    pub cancel_requested: bool,
+}
+
+/// An execution as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRecord {
+    /// What never changes.
+    pub spec: ExecutionSpec,
+    /// Number within repository and pipeline, from 1.
+    pub run_number: u64,
+    /// What changes.
+    pub state: ExecutionState,
+    /// Version of `state`.
+    pub version: u64,
+}
+
+impl ExecutionRecord {
+    /// The execution as the API shows it.
+    #[must_use]
+    pub fn summary(&self) -> ExecutionSummary {
+        let spec = &self.spec;
+        ExecutionSummary {
+            id: spec.id,
+            pipeline_name: spec.pipeline_name.clone(),
+            run_number: self.run_number,
+            repo: spec.repo.clone(),
+            branch: spec.branch.clone(),
+            commit: spec.commit.clone(),
+            status: self.state.status,
+            trigger: spec.trigger,
+            requested_by: spec.requested_by.clone(),
+            retry_of: spec.retry_of,
+            created_at: spec.created_at,
+            start_time: self.state.start_time,
+            end_time: self.state.end_time,
+            cancel_requested: self.state.cancel_requested,
+        }
+    }
+}
+
+/// Names a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeKey {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The node's index in it.
+    pub ix: u32,
+}
+
+/// What of a node the scheduler needs and never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Name of the job; empty for gates and the end.
+    pub name: String,
+    /// The job's id.
+    pub job: Option<JobId>,
+    /// Whether a failure counts as well.
+    pub allow_failure: bool,
+    /// How many more times a failed job is tried.
+    pub retry: u32,
+    /// Nodes that are told when this one is over.
+    pub links: Vec<u32>,
+}
+
+/// What of a job only views and assignments need, and never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Its id.
+    pub id: JobId,
+    /// The planned job; its `releases` are in [`NodeSpec::links`].
+    pub planned: PlannedJob,
+}
+
+/// What of a job changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobItem {
+    /// The state machine's state.
+    pub job: JobState,
+    /// Bytes of the current attempt's log that are stored.
+    pub log_bytes: u64,
+    /// The same job of the retried execution, when it was carried over.
+    pub carried_from: Option<JobId>,
+    /// The attempt whose log it has there.
+    pub carried_attempt: u32,
+}
+
+/// A node's kind, and what changes of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum NodeBody {
+    /// A job.
+    Job(Box<JobItem>),
+    /// A gate, and whether it has opened.
+    Gate {
+        /// Whether all it waited for are over.
+        open: bool,
+    },
+    /// The end of the execution.
+    End,
+}
+
+/// What changes of a node by versioned writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// How many of the node's links were told that it is over.
+    pub told: u32,
+    /// The rest.
+    pub body: NodeBody,
+}
+
+impl NodeState {
+    /// The job's status; `None` for gates and the end.
+    #[must_use]
+    pub fn status(&self) -> Option<JobStatus> {
+        match &self.body {
+            NodeBody::Job(item) => Some(item.job.status),
+            NodeBody::Gate { .. } | NodeBody::End => None,
+        }
+    }
+}
+
+/// A node as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Which.
+    pub key: NodeKey,
+    /// What never changes.
+    pub spec: NodeSpec,
+    /// What changes.
+    pub state: NodeState,
+    /// Version of `state`.
+    pub version: u64,
+    /// Arrivals that are still awaited.
+    pub waits_for: u32,
+    /// Arrivals that were not ok.
+    pub failed: u32,
+    /// Name of the first need that did not succeed.
+    pub blocker: Option<String>,
+    /// When the sweep looks at it.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A node to record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewNode {
+    /// What never changes.
+    pub spec: NodeSpec,
+    /// For views and assignments; only of jobs.
+    pub job: Option<JobSpec>,
+    /// What changes.
+    pub state: NodeState,
+    /// Arrivals to wait for.
+    pub waits_for: u32,
+    /// Arrivals counted already that were not ok.
+    pub failed: u32,
+    /// When the sweep looks at it.
+    pub due_at: Option<Timestamp>,
+}
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// The execution that was made.
+    pub execution: ExecutionId,
+    /// Hash of the request.
+    pub request: String,
+}
+
+/// An artifact as it is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    /// Its id.
+    pub id: ArtifactId,
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Index of the job.
+    pub ix: u32,
+    /// The job.
+    pub job: JobId,
+    /// The attempt that left it.
+    pub attempt: u32,
+    /// The job's name.
+    pub job_name: String,
+    /// Declared paths.
+    pub file_path: String,
+    /// When it was stored.
+    pub uploaded_at: Timestamp,
+    /// Bytes.
+    pub size: u64,
+    /// Hash, hex.
+    pub sha256: String,
+    /// `identity` or `zstd`.
+    pub encoding: String,
+    /// Files in it.
+    pub files: Vec<ArtifactFile>,
+    /// When it may be removed.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Records an execution with its nodes, and gives it the next run number of its repository and pipeline.
+    /// Conflict: the id exists.
+    Create {
+        /// What never changes.
+        spec: Box<ExecutionSpec>,
+        /// What changes.
+        state: ExecutionState,
+        /// Its nodes by index.
+        nodes: Vec<NewNode>,
+    },
+    /// Replaces an execution's state. Conflict: its version is another.
+    PutExecution {
+        /// Which.
+        id: ExecutionId,
+        /// The version that was read.
+        if_version: u64,
+        /// The new state.
+        state: ExecutionState,
+    },
+    /// Replaces a node's state and due time. Conflict: its version is another.
+    PutNode {
+        /// Which.
+        key: NodeKey,
+        /// The version that was read.
+        if_version: u64,
+        /// The new state.
+        state: NodeState,
+        /// When the sweep looks at it.
+        due_at: Option<Timestamp>,
+    },
+    /// Sets a node's due time only, and keeps its version. Conflict: its version is another.
+    SetDue {
+        /// Which.
+        key: NodeKey,
+        /// The version that was read.
+        if_version: u64,
+        /// When the sweep looks at it.
+        due_at: Option<Timestamp>,
+    },
+    /// Takes one from what a node waits for. At 0, a node that has not acted yet becomes due `now`.
+    Arrive {
+        /// Which.
+        key: NodeKey,
+        /// Whether what arrives succeeded, or was allowed to fail.
+        ok: bool,
+        /// Name of what arrives, kept if it is not ok and the first such.
+        from: String,
+        /// The time.
+        now: Timestamp,
+    },
+    /// Sets an idempotency key. Conflict: it stands for another execution than `if_execution` (`None`: absent).
+    PutKey {
+        /// The key.
+        key: String,
+        /// What it must stand for now.
+        if_execution: Option<ExecutionId>,
+        /// What it stands for from now on.
+        record: KeyRecord,
+    },
+    /// Records an artifact; again is no conflict.
+    PutArtifact(Box<ArtifactRecord>),
+    /// Forgets an artifact.
+    DeleteArtifact(ArtifactId),
+}
+
+/// A node after an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub key: NodeKey,
+    /// Arrivals that are still awaited.
+    pub waits_for: u32,
+    /// Arrivals that were not ok.
+    pub failed: u32,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// One for each [`Write::Arrive`], in their order.
+    pub arrivals: Vec<Arrival>,
+    /// Run number of the [`Write::Create`], if there was one.
+    pub run_number: u64,
+}
+
+/// The outcome of a batch that the store could carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// All writes were made, durably.
+    Done(Committed),
+    /// A condition did not hold: nothing was written.
+    Conflict,
+}
+
+/// A node whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    /// Which.
+    pub key: NodeKey,
+    /// Since when.
+    pub due_at: Timestamp,
+}
+
+/// Which executions to list.
+pub type ListFilter = ListQuery;
+
+/// The records. A write is visible to every read that starts after it was acknowledged.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// Makes all writes, or none.
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit>;
+    /// An execution.
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
+    /// A number that changes whenever anything of the execution does; `None`: there is no such execution.
+    async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
+    /// Executions, newest first, and whether there are more. The filter's cursor is the id of the last one seen.
+    async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)>;
+    /// Executions that are not over and come after `after`, oldest first, at most `limit`.
+    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>>;
+    /// Nodes by index; those that do not exist are left out.
+    async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>>;
+    /// All nodes of an execution in order.
+    async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>>;
+    /// Where a job is.
+    async fn find_job(&self, id: JobId) -> Result<Option<NodeKey>>;
+    /// Specs of jobs by index.
+    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>>;
+    /// Specs of all jobs of an execution in order.
+    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>>;
+    /// Whether a job of the execution is queued or runs.
+    async fn under_way(&self, execution: ExecutionId) -> Result<bool>;
+    /// The first `limit` jobs that are pending or queued, in the plan's order.
+    async fn upcoming(&self, execution: ExecutionId, limit: usize) -> Result<Vec<u32>>;
+    /// What an idempotency key stands for.
+    async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
+    /// Nodes that are due at `now`, the latest first; costs what it returns, not what exists.
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>>;
+    /// An artifact.
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>>;
+    /// Artifacts of an execution in the order of its jobs.
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>>;
+    /// Artifacts of a job.
+    async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>>;
+    /// Artifacts whose time is over.
+    async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>>;
+    /// Resolves when something may have changed since `seen`, and gives what to pass next time; at the latest after
+    /// a short while, so that other processes' writes are seen too.
+    async fn changed(&self, seen: u64) -> u64;
+}

@@ -1,0 +1,79 @@
+//! Ports beside the records: the queue, objects, logs and the clock.
+
+use crate::{error::Result, ports::NodeKey};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
+
+/// Bytes as they come.
+pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// A job id that was received from the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The job.
+    pub node: NodeKey,
+    /// Names this delivery; a later delivery of the same message has another one.
+    pub receipt: String,
+}
+
+/// Ids of jobs that are ready. Durable; delivers at least once, in no promised order.
+#[async_trait]
+pub trait JobQueue: Send + Sync {
+    /// Adds messages, visible at once. Sending a job that is in the queue already makes it visible again.
+    async fn send(&self, nodes: &[NodeKey]) -> Result<()>;
+    /// Takes a visible message, of `execution` if one is named, and hides it for `hide_ms`; waits at most `wait`.
+    async fn receive(
+        &self,
+        execution: Option<ExecutionId>,
+        hide_ms: u64,
+        wait: Duration,
+    ) -> Result<Option<Message>>;
+    /// Removes a message; a receipt that is no longer the newest does nothing.
+    async fn delete(&self, message: &Message) -> Result<()>;
+    /// Makes a received message visible again at once.
+    async fn give_back(&self, message: &Message) -> Result<()>;
+}
+
+/// What was stored under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+}
+
+/// Large immutable bytes under keys of `[a-z0-9-/]`.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// Stores the stream under `key`, whole or not at all; durable when it returns.
+    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo>;
+    /// Size and hash of an object, as they were when it was put; `None` when there is none.
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>>;
+    /// The bytes of an object; [`crate::Error::NotFound`] when there is none.
+    async fn get(&self, key: &str) -> Result<ByteStream>;
+    /// Removes an object; removing what is not there is no error.
+    async fn delete(&self, key: &str) -> Result<()>;
+}
+
+/// Logs of attempts: bytes that only grow.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Appends `bytes` at `offset` and returns the stored length, durable. Bytes below the stored length are a
+    /// repeat and are skipped; an offset above it is [`crate::Error::Conflict`] and changes nothing.
+    async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64>;
+    /// At most `limit` bytes from `offset`, and the stored length.
+    async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)>;
+}
+
+/// The time; tests turn it by hand.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
