@@ -1,0 +1,147 @@
+//! The job's state machine, exhaustively over short histories.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use tidemill_core::{
+    api::AttemptEnd,
+    failure::{FailureKind, FailureReason},
+    ids::LeaseToken,
+    status::JobStatus,
+    time::Timestamp,
+    transition::{JobEvent, JobRules, JobState, MAX_INFRASTRUCTURE_TRIES, Refusal, step},
+};
+use uuid::Uuid;
+
+const TTL: u64 = 1_000;
+
+fn token(n: u128) -> LeaseToken {
+    LeaseToken(Uuid::from_u128(n))
+}
+
+fn claim(n: u128) -> JobEvent {
+    JobEvent::Claim { token: token(n), worker: format!("w{n}"), ttl_ms: TTL }
+}
+
+fn end(n: u128, failure: Option<FailureKind>) -> JobEvent {
+    let failure = failure.map(|kind| FailureReason::new(kind, "because"));
+    JobEvent::End { token: token(n), end: AttemptEnd { failure, exit_code: Some(1) }, steps: Vec::new() }
+}
+
+fn events() -> Vec<JobEvent> {
+    vec![
+        JobEvent::Release(None),
+        JobEvent::Release(Some(FailureReason::new(FailureKind::NeedsFailed, "a need failed"))),
+        claim(1),
+        claim(2),
+        JobEvent::Heartbeat { token: token(1), ttl_ms: TTL, phase: None, steps: Vec::new() },
+        end(1, None),
+        end(1, Some(FailureKind::ScriptFailed)),
+        end(1, Some(FailureKind::GivenBack)),
+        end(2, None),
+        JobEvent::LeaseExpired,
+        JobEvent::Cancel,
+    ]
+}
+
+/// Walks every history of `left` more events, and checks each step against the rules of the design.
+fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) {
+    if left == 0 {
+        return;
+    }
+    for event in events() {
+        // The longer wait lets a lease run out, unless a report renewed it.
+        for wait in [1, 1_001] {
+            let now = now.plus_ms(wait);
+            *steps += 1;
+            let Ok(next) = step(state, JobRules { retry: 1 }, event.clone(), now) else { continue };
+            assert!(!state.status.is_terminal(), "{event:?} changed a job that is {}", state.status);
+            assert!(
+                next.status == state.status || state.status.allows(next.status),
+                "{} to {} by {event:?}",
+                state.status,
+                next.status
+            );
+            assert_eq!(
+                next.lease.is_some(),
+                next.status == JobStatus::Running,
+                "a lease is held while running"
+            );
+            let claimed = matches!(event, JobEvent::Claim { .. });
+            assert_eq!(next.attempt, state.attempt + u32::from(claimed));
+            assert!(!(claimed && next.cancel_requested), "an attempt started after a cancel");
+            if let JobEvent::Heartbeat { token, .. } | JobEvent::End { token, .. } = &event {
+                assert!(state.holds(*token), "a report without the valid lease was accepted: {event:?}");
+            }
+            assert_eq!(next.ended_at.is_some(), next.status.is_terminal());
+            walk(&next, now, left - 1, steps);
+        }
+    }
+}
+
+#[test]
+fn no_history_of_six_events_breaks_a_rule() {
+    let mut steps = 0;
+    walk(&JobState::default(), Timestamp(0), 6, &mut steps);
+    assert!(steps > 10_000, "only {steps} steps were walked");
+}
+
+fn after(events: Vec<(i64, JobEvent)>, retry: u32) -> JobState {
+    events.into_iter().fold(JobState::default(), |state, (at, event)| {
+        step(&state, JobRules { retry }, event, Timestamp(at)).unwrap()
+    })
+}
+
+#[test]
+fn a_lost_worker_costs_an_attempt_and_after_three_the_job() {
+    let mut history = vec![(0, JobEvent::Release(None))];
+    for n in 1..=MAX_INFRASTRUCTURE_TRIES {
+        history.push((i64::from(n) * 10_000, claim(n.into())));
+        history.push((i64::from(n) * 10_000 + 5_000, JobEvent::LeaseExpired));
+    }
+    let state = after(history, 0);
+    assert_eq!(state.status, JobStatus::Failed);
+    assert_eq!(state.attempt, MAX_INFRASTRUCTURE_TRIES);
+    assert_eq!(state.failure.unwrap().kind, FailureKind::WorkerLost);
+    assert_eq!(state.attempts.len(), 2);
+}
+
+#[test]
+fn a_stale_lease_is_refused_after_the_job_was_given_on() {
+    let state = after(
+        vec![(0, JobEvent::Release(None)), (1, claim(1)), (5_000, JobEvent::LeaseExpired), (5_001, claim(2))],
+        0,
+    );
+    let refused = step(&state, JobRules { retry: 0 }, end(1, None), Timestamp(5_002));
+    assert_eq!(refused, Err(Refusal::LeaseLost));
+}
+
+#[test]
+fn a_job_given_back_costs_no_try() {
+    let mut history = vec![(0, JobEvent::Release(None))];
+    for n in 1..=10_u8 {
+        history.push((n.into(), claim(n.into())));
+        history.push((n.into(), end(n.into(), Some(FailureKind::GivenBack))));
+    }
+    let state = after(history, 0);
+    assert_eq!(state.status, JobStatus::Queued);
+    assert_eq!((state.infrastructure_tries, state.failed_tries), (0, 0));
+}
+
+#[test]
+fn retry_gives_as_many_more_tries_as_it_says() {
+    let failed = |n| end(n, Some(FailureKind::ScriptFailed));
+    let once = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, failed(1))];
+    assert_eq!(after(once.clone(), 0).status, JobStatus::Failed);
+    assert_eq!(after(once.clone(), 1).status, JobStatus::Queued);
+    let twice = [once, vec![(3, claim(2)), (4, failed(2))]].concat();
+    assert_eq!(after(twice, 1).status, JobStatus::Failed);
+}
+
+#[test]
+fn a_cancel_of_a_running_job_waits_for_the_worker_or_the_lease() {
+    let asked = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, JobEvent::Cancel)];
+    assert_eq!(after(asked.clone(), 3).status, JobStatus::Running);
+    let told = [asked.clone(), vec![(3, end(1, Some(FailureKind::Canceled)))]].concat();
+    assert_eq!(after(told, 3).status, JobStatus::Canceled);
+    let lost = [asked, vec![(9_000, JobEvent::LeaseExpired)]].concat();
+    assert_eq!(after(lost, 3).status, JobStatus::Canceled);
+}
