@@ -1,0 +1,226 @@
+//! The plan and the scheduler, over pipelines made at random.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use indexmap::IndexMap;
+use proptest::prelude::*;
+use std::collections::{BTreeSet, HashMap};
+use tidemill_core::{
+    pipeline::{Job, Pipeline, PullPolicy, Resources, Triggers},
+    plan::{NodeIx, Plan, PlanError},
+    schedule::{Action, JobStanding, is_ok, schedule},
+    status::{ExecutionStatus, JobStatus},
+};
+
+fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
+    Job {
+        name: name.into(),
+        stage: format!("s{stage}"),
+        image: "busybox".into(),
+        script: vec!["true".into()],
+        needs: needs.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        variables: IndexMap::new(),
+        artifacts: None,
+        allow_failure: false,
+        retry: 0,
+        timeout_s: 60,
+        working_dir: None,
+        resources: Resources::default(),
+        matrix: IndexMap::new(),
+        pull_policy: PullPolicy::default(),
+    }
+}
+
+fn pipeline(stages: usize, jobs: Vec<Job>) -> Pipeline {
+    Pipeline {
+        name: "p".into(),
+        on: Triggers::default(),
+        stages: (0..stages).map(|s| format!("s{s}")).collect(),
+        variables: IndexMap::new(),
+        jobs,
+    }
+}
+
+fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
+    Plan::new(&pipeline(stages, jobs), &IndexMap::new())
+}
+
+/// Needs name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
+/// turned, so that needs may stand before or after.
+fn pipelines() -> impl Strategy<Value = Pipeline> {
+    let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
+    let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>());
+    (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
+        specs.sort_by_key(|spec| spec.0);
+        let mut jobs: Vec<Job> = Vec::new();
+        for (ix, (stage, implicit, needs, variants, allow_failure)) in specs.into_iter().enumerate() {
+            let named: BTreeSet<String> =
+                needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
+            let mut made = job(&format!("j{ix}"), stage, None);
+            made.needs = (!implicit).then(|| named.into_iter().collect());
+            made.allow_failure = allow_failure;
+            if variants > 1 {
+                made.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
+            }
+            jobs.push(made);
+        }
+        let by = turn.index(jobs.len());
+        jobs.rotate_left(by);
+        pipeline(4, jobs)
+    })
+}
+
+/// What each job waits for, straight from the file's words, without gates.
+fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
+    let stage = |name: &str| pipeline.stages.iter().position(|s| s == name).unwrap();
+    let declared: HashMap<&str, &Job> = pipeline.jobs.iter().map(|j| (j.name.as_str(), j)).collect();
+    let waits = |job: usize, other: usize| {
+        let (job, other) = (&plan.jobs[job], &plan.jobs[other]);
+        match &declared[job.base_name.as_str()].needs {
+            Some(needs) => needs.contains(&other.base_name),
+            None => stage(&other.stage) < stage(&job.stage),
+        }
+    };
+    let all = 0..plan.jobs.len();
+    all.clone().map(|job| all.clone().filter(|other| waits(job, *other)).collect()).collect()
+}
+
+fn standings(plan: &Plan, statuses: &[JobStatus]) -> Vec<JobStanding> {
+    let pairs = plan.jobs.iter().zip(statuses);
+    pairs.map(|(job, status)| JobStanding { status: *status, allow_failure: job.allow_failure }).collect()
+}
+
+proptest! {
+    #[test]
+    fn order_respects_needs(pipeline in pipelines()) {
+        let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
+        for (ix, needs) in direct_needs(&pipeline, &plan).iter().enumerate() {
+            prop_assert!(needs.iter().all(|need| *need < ix));
+            let ix = u32::try_from(ix).unwrap();
+            let sources: Vec<usize> = plan.artifact_sources(ix).iter().map(|ix| *ix as usize).collect();
+            prop_assert_eq!(sources.into_iter().collect::<BTreeSet<_>>(), needs.iter().copied().collect());
+        }
+    }
+
+    #[test]
+    fn edges_are_counted_alike_on_both_ends(pipeline in pipelines()) {
+        let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
+        let mut arriving: HashMap<NodeIx, u32> = HashMap::new();
+        let all = plan.jobs.iter().map(|j| &j.releases).chain(plan.gates.iter().map(|g| &g.releases));
+        for node in all.flatten() {
+            *arriving.entry(*node).or_default() += 1;
+        }
+        let jobs = plan.jobs.iter().enumerate().map(|(ix, j)| (NodeIx::Job(u32::try_from(ix).unwrap()), j.waits_for));
+        let gates = plan.gates.iter().enumerate().map(|(ix, g)| (NodeIx::Gate(u32::try_from(ix).unwrap()), g.waits_for));
+        for (node, waits_for) in jobs.chain(gates) {
+            prop_assert_eq!(arriving.get(&node).copied().unwrap_or(0), waits_for);
+        }
+    }
+
+    /// Runs the plan to its end in a random order with random outcomes.
+    #[test]
+    fn every_job_ends_and_none_starts_early(
+        pipeline in pipelines(),
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), 0..4_u8), 100),
+    ) {
+        let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
+        let needs = direct_needs(&pipeline, &plan);
+        let mut statuses = vec![JobStatus::Pending; plan.jobs.len()];
+        for (pick, outcome) in picks {
+            let actions = schedule(&plan, &standings(&plan, &statuses), false);
+            for action in &actions {
+                match *action {
+                    Action::Queue(ix) => {
+                        let now = standings(&plan, &statuses);
+                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
+                        statuses[ix as usize] = JobStatus::Queued;
+                    }
+                    Action::Skip(ix, by) => {
+                        prop_assert!(statuses[by as usize].is_terminal());
+                        prop_assert_eq!(statuses[ix as usize], JobStatus::Pending);
+                        statuses[ix as usize] = JobStatus::Skipped;
+                    }
+                    Action::Finish(status) => {
+                        prop_assert!(statuses.iter().all(|s| s.is_terminal()));
+                        let failed = |(job, s): (&tidemill_core::plan::PlannedJob, &JobStatus)| {
+                            *s == JobStatus::Failed && !job.allow_failure
+                        };
+                        let bad = plan.jobs.iter().zip(&statuses).any(failed);
+                        prop_assert_eq!(status == ExecutionStatus::Failed, bad);
+                        prop_assert_eq!(status == ExecutionStatus::Success, !bad);
+                        return Ok(());
+                    }
+                }
+            }
+            let again = schedule(&plan, &standings(&plan, &statuses), false);
+            prop_assert!(again.iter().all(|action| matches!(action, Action::Finish(_))), "{again:?}");
+            let queued: Vec<usize> = (0..statuses.len()).filter(|ix| statuses[*ix] == JobStatus::Queued).collect();
+            if !queued.is_empty() {
+                let ended = if outcome == 0 { JobStatus::Failed } else { JobStatus::Success };
+                statuses[queued[pick.index(queued.len())]] = ended;
+            }
+        }
+        prop_assert!(false, "the execution never ended: {statuses:?}");
+    }
+}
+
+#[test]
+fn a_cycle_is_named_whole() {
+    let jobs = vec![
+        job("a", 0, Some(&["c"])),
+        job("b", 0, Some(&["a"])),
+        job("c", 0, Some(&["b"])),
+        job("d", 0, Some(&["a"])),
+    ];
+    let Err(PlanError::Cycle(names)) = plan(1, jobs) else { panic!("a cycle was planned") };
+    assert_eq!(names.len(), 4);
+    assert_eq!(names.first(), names.last());
+    for name in ["a", "b", "c"] {
+        assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
+    }
+}
+
+#[test]
+fn a_need_on_a_later_stage_is_refused() {
+    let refused = plan(2, vec![job("early", 0, Some(&["late"])), job("late", 1, None)]);
+    assert_eq!(refused, Err(PlanError::LaterStage { job: "early".into(), need: "late".into() }));
+}
+
+#[test]
+fn a_large_stage_that_waits_for_a_large_stage_has_linear_edges() {
+    let many = 2_000;
+    let jobs = (0..many).flat_map(|ix| [job(&format!("a{ix}"), 0, None), job(&format!("b{ix}"), 1, None)]);
+    let plan = plan(2, jobs.collect()).unwrap();
+    let edges: usize = plan.jobs.iter().map(|j| j.releases.len()).sum::<usize>()
+        + plan.gates.iter().map(|g| g.releases.len()).sum::<usize>();
+    assert_eq!(edges, 2 * many);
+}
+
+#[test]
+fn a_matrix_makes_every_combination_with_its_values_in_name_and_image() {
+    let mut unit = job("unit", 0, None);
+    unit.image = "rust:${version}-${os}".into();
+    unit.matrix.insert("version".into(), vec!["1.90".into(), "1.95".into()]);
+    unit.matrix.insert("os".into(), vec!["slim".into()]);
+    let plan = plan(1, vec![unit]).unwrap();
+    let seen: Vec<_> = plan.jobs.iter().map(|j| (j.name.as_str(), j.image.as_str())).collect();
+    let expected = [
+        ("unit [version=1.90, os=slim]", "rust:1.90-slim"),
+        ("unit [version=1.95, os=slim]", "rust:1.95-slim"),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn ten_thousand_chained_jobs_are_skipped_without_deep_recursion() {
+    let names: Vec<String> = (0..10_000).map(|ix| format!("j{ix}")).collect();
+    let chained = |ix: usize| match ix.checked_sub(1) {
+        Some(before) => job(&names[ix], 0, Some(&[&names[before]])),
+        None => job(&names[ix], 0, Some(&[])),
+    };
+    let plan = plan(1, (0..10_000).map(chained).collect()).unwrap();
+    let mut statuses = vec![JobStatus::Pending; 10_000];
+    statuses[0] = JobStatus::Failed;
+    let actions = schedule(&plan, &standings(&plan, &statuses), false);
+    assert_eq!(actions.len(), 10_000);
+    assert_eq!(actions.last(), Some(&Action::Finish(ExecutionStatus::Failed)));
+}
