@@ -2,5 +2,8 @@
 
 pub mod error;
 pub mod ports;
+pub mod services;
+mod stores;
 
 pub use error::{Error, Result};
+pub use stores::Stores;

@@ -1,0 +1,52 @@
+//! The services: what the API does, over ports. Whatever decides is in `core` or in [`turn`]; these read, decide and
+//! write in one conditional batch, and read again when somebody else was faster.
+
+mod artifacts;
+mod assignment;
+mod context;
+mod create;
+mod jobs;
+mod pipeline;
+mod settle;
+mod sweep;
+pub mod turn;
+mod view;
+
+pub use artifacts::ArtifactService;
+pub use context::Settings;
+pub use jobs::{JobExecutionService, LogPart};
+pub use pipeline::{PipelineExecutionService, Seen};
+pub use sweep::Sweep;
+
+use crate::Stores;
+use context::Context;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// All services of one deployment; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Executions.
+    pub pipelines: PipelineExecutionService,
+    /// Jobs.
+    pub jobs: JobExecutionService,
+    /// Artifacts.
+    pub artifacts: ArtifactService,
+    /// What is late.
+    pub sweep: Sweep,
+}
+
+impl Services {
+    /// The services over `stores`; `closing` ends every held reply.
+    #[must_use]
+    pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        let context = Arc::new(Context::new(stores, settings, closing));
+        let artifacts = ArtifactService::new(context.clone());
+        Self {
+            pipelines: PipelineExecutionService::new(context.clone()),
+            jobs: JobExecutionService::new(context.clone()),
+            sweep: Sweep::new(context, artifacts.clone()),
+            artifacts,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! ArtifactService: takes what jobs leave, and gives it back.
+
+use super::{
+    context::{Context, job_of},
+    view,
+};
+use crate::{
+    error::{Error, Result},
+    ports::{ArtifactRecord, ByteStream, Commit, Node, Write},
+};
+use std::sync::Arc;
+use tidemill_core::{
+    api::{ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, path},
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    plan::PlannedJob,
+};
+use uuid::Uuid;
+
+/// Files listed of one artifact; more are stored, but not listed.
+const MOST_LISTED: usize = 10_000;
+const MOST_TRIES: u32 = 100;
+
+/// Artifacts.
+#[derive(Debug, Clone)]
+pub struct ArtifactService {
+    context: Arc<Context>,
+}
+
+impl ArtifactService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// First call: where to put the bytes. Second call, with `complete`: the artifact is recorded, durably. Both only
+    /// for who holds the job's lease.
+    pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
+        let node = self.leased(request.job_id, request.lease).await?;
+        let artifact_id = match request.complete.clone() {
+            None => ArtifactId(Uuid::now_v7()),
+            Some(complete) => self.complete(request.clone(), complete, node).await?,
+        };
+        let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
+        Ok(ArtifactUploadReply {
+            artifact_id,
+            url: format!("{url}?job={}&lease={}", request.job_id, request.lease),
+            encoding: "identity".into(),
+        })
+    }
+
+    async fn complete(
+        &self,
+        request: ArtifactUploadRequest,
+        complete: ArtifactComplete,
+        mut node: Node,
+    ) -> Result<ArtifactId> {
+        let id = complete.artifact_id;
+        let stored = self.context.stores.objects.info(&key(request.job_id, id)).await?;
+        let stored = stored.ok_or_else(|| {
+            Error::Conflict(format!("artifact {id} was announced, but its bytes were never put"))
+        })?;
+        if stored.size != complete.size || !stored.sha256.eq_ignore_ascii_case(&complete.sha256) {
+            return Err(Error::Conflict(format!(
+                "artifact {id} arrived with {} bytes and hash {}, not the {} bytes and {} that were sent: put it again",
+                stored.size, stored.sha256, complete.size, complete.sha256
+            )));
+        }
+        let now = self.context.now();
+        let mut files = request.files;
+        files.truncate(MOST_LISTED);
+        let expires_at = request
+            .expire_in_s
+            .map(|s| now.plus_ms(i64::try_from(s.saturating_mul(1000)).unwrap_or(i64::MAX)));
+        let record = ArtifactRecord {
+            id,
+            execution: node.key.execution,
+            ix: node.key.ix,
+            job: request.job_id,
+            attempt: job_of(&node)?.job.attempt,
+            job_name: node.spec.name.clone(),
+            file_path: request.file_path,
+            uploaded_at: now,
+            size: stored.size,
+            sha256: stored.sha256,
+            encoding: "identity".into(),
+            files,
+            expires_at,
+        };
+        for _ in 0..MOST_TRIES {
+            // Conditional on the node as it was when the lease was seen valid.
+            let same = Write::SetDue { key: node.key, if_version: node.version, due_at: node.due_at };
+            let put = Write::PutArtifact(Box::new(record.clone()));
+            if let Commit::Done(_) = self.context.stores.records.commit(vec![same, put]).await? {
+                return Ok(id);
+            }
+            node = self.leased(request.job_id, request.lease).await?;
+        }
+        Err(Error::Conflict(format!("job {} changes too fast; try again", request.job_id)))
+    }
+
+    /// Stores an artifact's bytes, for servers that presign to themselves.
+    pub async fn put(&self, id: ArtifactId, job: JobId, lease: LeaseToken, bytes: ByteStream) -> Result<()> {
+        self.leased(job, lease).await?;
+        self.context.stores.objects.put(&key(job, id), bytes).await.map(drop)
+    }
+
+    /// Artifacts of an execution, those of jobs that it took over from the execution it retries among them.
+    pub async fn list(&self, execution: ExecutionId) -> Result<ArtifactList> {
+        let found = self.context.execution(execution).await?;
+        let records = &self.context.stores.records;
+        let mut artifacts: Vec<(u32, ArtifactRecord)> =
+            records.artifacts(execution).await?.into_iter().map(|record| (record.ix, record)).collect();
+        for (ix, from) in found.spec.carried {
+            artifacts.extend(records.artifacts_of(from).await?.into_iter().map(|record| (ix, record)));
+        }
+        artifacts.sort_by_key(|(ix, record)| (*ix, record.uploaded_at));
+        Ok(ArtifactList {
+            artifacts: artifacts.into_iter().map(|(_, record)| view::artifact(record)).collect(),
+        })
+    }
+
+    /// An artifact and its bytes.
+    pub async fn download(&self, id: ArtifactId) -> Result<(ArtifactView, ByteStream)> {
+        let gone = || Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"));
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(gone)?;
+        let bytes =
+            self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
+                Error::NotFound(_) => gone(),
+                other => other,
+            })?;
+        Ok((view::artifact(record), bytes))
+    }
+
+    /// Removes artifacts whose time is over, at most `limit`, and gives their number.
+    pub async fn expire(&self, limit: usize) -> Result<usize> {
+        let stores = &self.context.stores;
+        let expired = stores.records.expired_artifacts(self.context.now(), limit).await?;
+        let number = expired.len();
+        for record in expired {
+            // The record goes last: should this die between the two, the sweep comes back to it.
+            stores.objects.delete(&key(record.job, record.id)).await?;
+            stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await?;
+        }
+        Ok(number)
+    }
+
+    async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
+        let node = self.context.node(self.context.find_job(job).await?).await?;
+        if job_of(&node)?.job.holds(lease) {
+            return Ok(node);
+        }
+        Err(Error::LeaseLost(format!(
+            "this lease on job {job} is not valid (any more): its artifacts are refused"
+        )))
+    }
+}
+
+/// Whether what a job left, if it declares artifacts, is there for another execution to take over.
+pub(crate) async fn carried_artifact_is_there(
+    context: &Context,
+    planned: &PlannedJob,
+    job: JobId,
+) -> Result<bool> {
+    Ok(planned.artifacts.is_none() || !context.stores.records.artifacts_of(job).await?.is_empty())
+}
+
+fn key(job: JobId, artifact: ArtifactId) -> String {
+    format!("artifacts/{job}/{artifact}")
+}

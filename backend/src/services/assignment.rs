@@ -1,0 +1,133 @@
+//! What a worker is told about a job.
+
+use super::context::{Context, job_of};
+use crate::{
+    error::Result,
+    ports::{ArtifactRecord, ExecutionRecord, JobSpec, Node},
+};
+use indexmap::IndexMap;
+use std::collections::HashMap;
+use tidemill_core::{
+    api::path,
+    assignment::{ArtifactSource, Preparation},
+    plan::PlannedJob,
+};
+
+/// From so many needs on, an execution's artifacts are read at once instead of need by need.
+const MANY_NEEDS: usize = 16;
+
+/// What can be got ready before the lease is held.
+pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
+    let planned = &spec.planned;
+    Preparation {
+        job_id: spec.id,
+        execution_id: execution.spec.id,
+        image: planned.image.clone(),
+        pull_policy: planned.pull_policy,
+        resources: planned.resources,
+        working_dir: planned.working_dir.clone(),
+        source: execution.spec.source.clone(),
+    }
+}
+
+/// The job's variables over the predefined ones.
+pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
+    let of = &execution.spec;
+    let mut variables = IndexMap::new();
+    let mut set = |name: &str, value: String| {
+        variables.insert(name.to_owned(), value);
+    };
+    set("CI", "true".into());
+    set("TIDEMILL", "true".into());
+    set("TIDEMILL_EXECUTION_ID", of.id.to_string());
+    set("TIDEMILL_RUN_NUMBER", execution.run_number.to_string());
+    set("TIDEMILL_PIPELINE", of.pipeline_name.clone());
+    set("TIDEMILL_REPO", of.repo.clone());
+    set("TIDEMILL_BRANCH", of.branch.clone().unwrap_or_default());
+    set("TIDEMILL_COMMIT", of.commit.clone().unwrap_or_default());
+    set("TIDEMILL_JOB_ID", spec.id.to_string());
+    set("TIDEMILL_JOB", spec.planned.name.clone());
+    set("TIDEMILL_STAGE", spec.planned.stage.clone());
+    set("TIDEMILL_ATTEMPT", attempt.to_string());
+    variables.extend(spec.planned.variables.clone());
+    variables
+}
+
+/// The artifacts that a job gets: of its needs, or without `needs` of every job of earlier stages.
+pub async fn artifacts_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<Vec<ArtifactSource>> {
+    let wanted = match job.after_stages {
+        Some(0) => return Ok(Vec::new()),
+        None if job.needs_jobs.is_empty() => return Ok(Vec::new()),
+        None if job.needs_jobs.len() <= MANY_NEEDS => of_needs(context, execution, &job.needs_jobs).await?,
+        None => {
+            let mut all = of_execution(context, execution).await?;
+            all.retain(|(ix, _)| job.needs_jobs.contains(ix));
+            all
+        }
+        Some(stages) => {
+            let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
+            let mut all = of_execution(context, execution).await?;
+            let ixs: Vec<u32> = all.iter().map(|(ix, _)| *ix).collect();
+            let specs = context.stores.records.job_specs(execution.spec.id, &ixs).await?;
+            let stage_of: HashMap<u32, String> =
+                specs.into_iter().map(|(ix, spec)| (ix, spec.planned.stage)).collect();
+            all.retain(|(ix, _)| stage_of.get(ix).is_some_and(|stage| earlier.contains(stage)));
+            all
+        }
+    };
+    let mut wanted = current(context, execution, wanted).await?;
+    wanted.sort_by_key(|(ix, _)| *ix);
+    Ok(wanted.into_iter().map(|(_, record)| source(record)).collect())
+}
+
+/// Artifacts with the index of their job in this execution.
+type Found = Vec<(u32, ArtifactRecord)>;
+
+async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<Found> {
+    let mut found = Vec::new();
+    for (ix, spec) in context.stores.records.job_specs(execution.spec.id, needs).await? {
+        let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
+        let records = context.stores.records.artifacts_of(carried.unwrap_or(spec.id)).await?;
+        found.extend(records.into_iter().map(|record| (ix, record)));
+    }
+    Ok(found)
+}
+
+async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<Found> {
+    let records = context.stores.records.artifacts(execution.spec.id).await?;
+    let mut found: Found = records.into_iter().map(|record| (record.ix, record)).collect();
+    for (ix, from) in &execution.spec.carried {
+        let records = context.stores.records.artifacts_of(*from).await?;
+        found.extend(records.into_iter().map(|record| (*ix, record)));
+    }
+    Ok(found)
+}
+
+/// Only those of the attempt that counts: what a lost attempt left is nobody's input.
+async fn current(context: &Context, execution: &ExecutionRecord, mut found: Found) -> Result<Found> {
+    let ixs: Vec<u32> = found.iter().map(|(ix, _)| *ix).collect();
+    let nodes = context.stores.records.nodes(execution.spec.id, &ixs).await?;
+    let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();
+    found.retain(|(ix, record)| {
+        let item = by_ix.get(ix).and_then(|node| job_of(node).ok());
+        item.is_some_and(|item| {
+            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            record.attempt == attempt
+        })
+    });
+    Ok(found)
+}
+
+fn source(record: ArtifactRecord) -> ArtifactSource {
+    ArtifactSource {
+        artifact_id: record.id,
+        from_job: record.job_name,
+        url: path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &record.id.to_string()),
+        sha256: record.sha256,
+        size: record.size,
+    }
+}

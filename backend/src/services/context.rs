@@ -1,0 +1,118 @@
+//! What the services share: the stores, their settings, and reads that fail in words.
+
+use crate::{
+    Stores,
+    error::{Error, Result},
+    ports::{ExecutionRecord, JobItem, JobSpec, Node, NodeBody, NodeKey},
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Executions whose job specs are kept at hand: they never change, and every view needs them.
+const SPECS_KEPT: usize = 8;
+/// The longest that a reply is held.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Settings of the services.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Milliseconds that a lease lasts from each accepted report on.
+    pub lease_ttl_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lease_ttl_ms: 30_000 }
+    }
+}
+
+/// What every service holds.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub stores: Stores,
+    pub settings: Settings,
+    /// Ends every held reply.
+    pub closing: CancellationToken,
+    specs: Mutex<VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>>,
+}
+
+impl Context {
+    pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        Self { stores, settings, closing, specs: Mutex::default() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.stores.clock.now()
+    }
+
+    pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionRecord> {
+        let found = self.stores.records.execution(id).await?;
+        found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
+    }
+
+    pub async fn find_job(&self, id: JobId) -> Result<NodeKey> {
+        let found = self.stores.records.find_job(id).await?;
+        found.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))
+    }
+
+    pub async fn node(&self, key: NodeKey) -> Result<Node> {
+        let found = self.stores.records.nodes(key.execution, &[key.ix]).await?.pop();
+        found.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
+    }
+
+    /// The specs of all jobs of an execution, in order.
+    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
+        let at_hand = |kept: &VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>| {
+            kept.iter().find(|(known, _)| *known == id).map(|(_, specs)| specs.clone())
+        };
+        if let Some(specs) = at_hand(&self.specs.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(specs);
+        }
+        let specs = Arc::new(self.stores.records.all_job_specs(id).await?);
+        let mut kept = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
+        if at_hand(&kept).is_none() && !specs.is_empty() {
+            kept.truncate(SPECS_KEPT - 1);
+            kept.push_front((id, specs.clone()));
+        }
+        Ok(specs)
+    }
+
+    /// Asks `look` again after every change until it gives something, `wait_ms` are over, or the server closes.
+    pub async fn until<T, F>(&self, wait_ms: u64, mut look: F) -> Result<Option<T>>
+    where
+        F: AsyncFnMut() -> Result<Option<T>>,
+    {
+        let deadline = Instant::now() + Duration::from_millis(wait_ms).min(LONGEST_WAIT);
+        let mut seen = 0;
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(Some(found));
+            }
+            tokio::select! {
+                next = self.stores.records.changed(seen) => seen = next,
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+                () = self.closing.cancelled() => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The job of a node that must be one.
+pub(crate) fn job_of(node: &Node) -> Result<&JobItem> {
+    match &node.state.body {
+        NodeBody::Job(item) => Ok(item),
+        NodeBody::Gate { .. } | NodeBody::End => Err(Error::NotFound(format!(
+            "node {} of execution {} is no job",
+            node.key.ix, node.key.execution
+        ))),
+    }
+}

@@ -1,0 +1,122 @@
+//! The nodes of a new execution.
+
+use crate::ports::{JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
+use std::collections::HashMap;
+use tidemill_core::{
+    ids::JobId,
+    plan::{NodeIx, Plan},
+    status::JobStatus,
+    time::Timestamp,
+    transition::JobState,
+};
+use uuid::Uuid;
+
+/// A job that already succeeded in the execution that is retried.
+#[derive(Debug, Clone)]
+pub struct Carried {
+    /// The job whose log and artifacts it keeps: where it really ran.
+    pub from: JobId,
+    /// The attempt that succeeded there.
+    pub attempt: u32,
+    /// Bytes of its log.
+    pub log_bytes: u64,
+    /// Its state there.
+    pub state: JobState,
+}
+
+/// All nodes of `plan` by index (jobs, gates, the end), with what `carried` jobs (by name) release already done.
+pub fn nodes(
+    plan: &Plan,
+    carried: &HashMap<String, Carried>,
+    now: Timestamp,
+    resend_ms: i64,
+) -> Vec<NewNode> {
+    let gates_from = index(plan.jobs.len());
+    let end = index(plan.jobs.len() + plan.gates.len());
+    let place = |node: &NodeIx| match node {
+        NodeIx::Job(ix) => *ix,
+        NodeIx::Gate(ix) => gates_from + *ix,
+    };
+    let mut nodes: Vec<NewNode> = Vec::with_capacity(end as usize + 1);
+    for job in &plan.jobs {
+        let id = JobId(Uuid::now_v7());
+        let mut links: Vec<u32> = job.releases.iter().map(place).collect();
+        links.push(end);
+        let kept = carried.get(&job.name);
+        let item = JobItem {
+            job: kept.map(|kept| kept.state.clone()).unwrap_or_default(),
+            log_bytes: kept.map_or(0, |kept| kept.log_bytes),
+            carried_from: kept.map(|kept| kept.from),
+            carried_attempt: kept.map_or(0, |kept| kept.attempt),
+        };
+        nodes.push(NewNode {
+            spec: NodeSpec {
+                name: job.name.clone(),
+                job: Some(id),
+                allow_failure: job.allow_failure,
+                retry: job.retry,
+                links,
+            },
+            job: Some(JobSpec { id, planned: job.clone() }),
+            state: NodeState { told: 0, body: NodeBody::Job(Box::new(item)) },
+            waits_for: job.waits_for,
+            failed: 0,
+            due_at: None,
+        });
+    }
+    for gate in &plan.gates {
+        let links = gate.releases.iter().map(place).collect();
+        nodes.push(silent(links, NodeBody::Gate { open: false }, gate.waits_for));
+    }
+    nodes.push(silent(Vec::new(), NodeBody::End, gates_from));
+    settle(&mut nodes);
+    queue(&mut nodes, now, resend_ms);
+    nodes
+}
+
+fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
+    NewNode {
+        spec: NodeSpec { name: String::new(), job: None, allow_failure: false, retry: 0, links },
+        job: None,
+        state: NodeState { told: 0, body },
+        waits_for,
+        failed: 0,
+        due_at: None,
+    }
+}
+
+/// Lets every job that is over already, and every gate that this opens, tell its links.
+fn settle(nodes: &mut [NewNode]) {
+    let mut over: Vec<usize> =
+        (0..nodes.len()).filter(|ix| nodes[*ix].state.status().is_some_and(JobStatus::is_terminal)).collect();
+    while let Some(ix) = over.pop() {
+        let links = nodes[ix].spec.links.clone();
+        nodes[ix].state.told = index(links.len());
+        for link in links {
+            let node = &mut nodes[link as usize];
+            node.waits_for = node.waits_for.saturating_sub(1);
+            if let (0, NodeBody::Gate { open }) = (node.waits_for, &mut node.state.body) {
+                *open = true;
+                over.push(link as usize);
+            }
+        }
+    }
+}
+
+/// Queues every job that waits for nothing.
+fn queue(nodes: &mut [NewNode], now: Timestamp, resend_ms: i64) {
+    for node in nodes.iter_mut().filter(|node| node.waits_for == 0) {
+        if let NodeBody::Job(item) = &mut node.state.body
+            && item.job.status == JobStatus::Pending
+        {
+            item.job.status = JobStatus::Queued;
+            item.job.queued_at = Some(now);
+            node.due_at = Some(now.plus_ms(resend_ms));
+        }
+    }
+}
+
+/// Plans are bounded, so an index always fits.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,339 @@
+//! JobExecutionService: gives attempts to workers, takes their reports, cancels jobs, shows logs.
+
+use super::{
+    assignment,
+    context::{Context, job_of},
+    turn::happen,
+};
+use crate::{
+    error::{Error, Result},
+    ports::{Node, NodeBody, NodeKey, Write},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use std::{io::Read, sync::Arc, time::Duration};
+use tidemill_core::{
+    api::{CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes, WorkerInfo},
+    assignment::{Assignment, LeaseGrant},
+    failure::{FailureKind, FailureReason},
+    ids::{JobId, LeaseToken},
+    status::ExecutionStatus,
+    transition::{JobEvent, Refusal},
+};
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+/// A message that was received but not taken (its receiver died) shows again after this time.
+const HIDE_MS: u64 = 10_000;
+const LONGEST_WAIT_MS: u64 = 20_000;
+const MOST_LOOKAHEAD: u32 = 32;
+const MOST_TRIES: u32 = 1_000;
+/// The most log bytes of one report, unpacked.
+const MOST_LOG_BYTES: u32 = 8 << 20;
+/// The most log bytes of one reply.
+const MOST_READ: usize = 8 << 20;
+
+/// Part of an attempt's log.
+#[derive(Debug, Clone)]
+pub struct LogPart {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The offset after them.
+    pub next: u64,
+    /// Whether no more will come.
+    pub end: bool,
+}
+
+/// Jobs.
+#[derive(Debug, Clone)]
+pub struct JobExecutionService {
+    context: Arc<Context>,
+}
+
+/// What became of an id that a worker received.
+enum Claim {
+    /// It holds the lease now.
+    Given(Box<JobExecuteReply>, LeaseToken),
+    /// There is nothing to do for it.
+    Nothing(String),
+}
+
+impl JobExecutionService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// An attempt for a worker: of the job that it names, or of any that is ready, waiting for one if asked to. Should
+    /// the worker hang up meanwhile, the job goes back to the queue at once.
+    pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
+        let (give, given) = oneshot::channel();
+        let service = self.clone();
+        tokio::spawn(async move { service.serve(request, give).await });
+        given.await.map_err(|error| Error::storage("giving a job to a worker", error))?
+    }
+
+    async fn serve(&self, request: JobExecuteRequest, mut give: oneshot::Sender<Result<JobExecuteReply>>) {
+        let worker = request.worker.name.clone();
+        let claimed = tokio::select! {
+            // A claim under way is always carried through: only the wait for a message is given up.
+            claimed = self.next(request) => claimed,
+            () = give.closed() => return,
+        };
+        let (reply, held) = match claimed {
+            Ok(Claim::Given(reply, token)) => (Ok(*reply), Some(token)),
+            Ok(Claim::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
+            Err(error) => (Err(error), None),
+        };
+        let Err(reply) = give.send(reply) else { return };
+        if let (Ok(JobExecuteReply::Assigned { assignment, .. }), Some(token)) = (reply, held) {
+            let job = assignment.preparation.job_id;
+            let words = format!("worker `{worker}` hung up before it got the job");
+            if let Err(error) = self.give_back(job, token, words).await {
+                tracing::warn!(%job, %error, "the job waits for its lease to run out");
+            }
+        }
+    }
+
+    async fn next(&self, request: JobExecuteRequest) -> Result<Claim> {
+        if let Some(job) = request.job_id {
+            let node = self.context.find_job(job).await?;
+            return self.claim_whole(node, &request).await;
+        }
+        let queue = &self.context.stores.queue;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(LONGEST_WAIT_MS));
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let received = tokio::select! {
+                received = queue.receive(request.execution_id, HIDE_MS, left) => received?,
+                () = self.context.closing.cancelled() => None,
+            };
+            let Some(message) = received else { return Ok(Claim::Nothing("no job is ready".into())) };
+            match self.claim_whole(message.node, &request).await {
+                Ok(claim) => {
+                    let queue = queue.clone();
+                    // The lease is held: what is left of the message is nobody's wait.
+                    tokio::spawn(async move {
+                        if let Err(error) = queue.delete(&message).await {
+                            tracing::warn!(%error, "a taken message shows once more");
+                        }
+                    });
+                    if let Claim::Given(..) = claim {
+                        return Ok(claim);
+                    }
+                }
+                Err(error) => {
+                    queue.give_back(&message).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// A claim that goes through, or fails, even when nobody waits for it any more.
+    async fn claim_whole(&self, node: NodeKey, request: &JobExecuteRequest) -> Result<Claim> {
+        self.claim(node, &request.worker, request.lookahead.min(MOST_LOOKAHEAD)).await
+    }
+
+    async fn claim(&self, key: NodeKey, worker: &WorkerInfo, lookahead: u32) -> Result<Claim> {
+        let ttl_ms = self.context.settings.lease_ttl_ms;
+        for _ in 0..MOST_TRIES {
+            let mut node = self.context.node(key).await?;
+            let execution = self.context.execution(key.execution).await?;
+            if execution.state.cancel_requested {
+                return Ok(Claim::Nothing("the execution was canceled".into()));
+            }
+            let NodeBody::Job(item) = &mut node.state.body else {
+                return Ok(Claim::Nothing("not a job".into()));
+            };
+            item.log_bytes = 0;
+            let item = item.clone();
+            let token = LeaseToken(Uuid::new_v4());
+            let now = self.context.now();
+            let event = JobEvent::Claim { token, worker: worker.name.clone(), ttl_ms };
+            let moved = match happen(&node, &item, event, now) {
+                Ok(moved) => moved,
+                Err(refusal) => return Ok(Claim::Nothing(refusal.to_string())),
+            };
+            let mut beside = Vec::new();
+            if execution.state.status == ExecutionStatus::Pending {
+                let mut state = execution.state.clone();
+                state.status = ExecutionStatus::Running;
+                state.start_time = Some(now);
+                beside.push(Write::PutExecution { id: key.execution, if_version: execution.version, state });
+            }
+            if self.context.commit_event(moved, &node, beside).await?.is_none() {
+                continue;
+            }
+            let made = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
+            return match made {
+                Ok(reply) => Ok(Claim::Given(Box::new(reply), token)),
+                Err(error) => {
+                    let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                    self.give_back(job, token, format!("the server could not say what to run: {error}"))
+                        .await?;
+                    Err(error)
+                }
+            };
+        }
+        Err(Error::Conflict("the job changes too fast to be given; try again".into()))
+    }
+
+    async fn assign(
+        &self,
+        node: &Node,
+        execution: &crate::ports::ExecutionRecord,
+        token: LeaseToken,
+        attempt: u32,
+        lookahead: u32,
+    ) -> Result<JobExecuteReply> {
+        let records = &self.context.stores.records;
+        let id = node.key.execution;
+        let spec = records.job_specs(id, &[node.key.ix]).await?.pop();
+        let (_, spec) =
+            spec.ok_or_else(|| Error::NotFound(format!("job {} of {id} has no spec", node.key.ix)))?;
+        let needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
+        let assignment = Assignment {
+            preparation: assignment::preparation(execution, &spec),
+            variables: assignment::variables(execution, &spec, attempt),
+            job_name: spec.planned.name,
+            stage: spec.planned.stage,
+            attempt,
+            lease,
+            script: spec.planned.script,
+            timeout_s: spec.planned.timeout_s,
+            artifacts: spec.planned.artifacts,
+            needs_artifacts,
+        };
+        let mut upcoming = Vec::new();
+        if lookahead > 0 {
+            let next = records.upcoming(id, lookahead as usize).await?;
+            let specs = records.job_specs(id, &next).await?;
+            upcoming = specs.iter().map(|(_, spec)| assignment::preparation(execution, spec)).collect();
+        }
+        Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
+    }
+
+    async fn give_back(&self, job: JobId, token: LeaseToken, words: String) -> Result<()> {
+        let failure = Some(FailureReason::new(FailureKind::GivenBack, words));
+        let end = Some(tidemill_core::api::AttemptEnd { failure, exit_code: None });
+        let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
+        self.report(report).await.map(drop)
+    }
+
+    /// Takes a report: stores its log bytes, renews the lease or ends the attempt. All of it is durable when this
+    /// returns.
+    pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
+        let log = report.log.as_ref().map(unpack).transpose()?;
+        let key = self.context.find_job(report.job_id).await?;
+        let ttl_ms = self.context.settings.lease_ttl_ms;
+        for _ in 0..MOST_TRIES {
+            let node = self.context.node(key).await?;
+            let mut item = job_of(&node)?.clone();
+            if !item.job.holds(report.lease) {
+                return Err(lease_lost(report.job_id));
+            }
+            if let Some((offset, bytes)) = &log {
+                let logs = &self.context.stores.logs;
+                item.log_bytes = logs.append(report.job_id, item.job.attempt, *offset, bytes).await?;
+            }
+            let (cancel, log_bytes) = (item.job.cancel_requested, item.log_bytes);
+            let (token, steps) = (report.lease, report.steps.clone());
+            let event = match report.end.clone() {
+                Some(end) => JobEvent::End { token, end, steps },
+                None => JobEvent::Heartbeat { token, ttl_ms, phase: report.phase.clone(), steps },
+            };
+            let moved = match happen(&node, &item, event, self.context.now()) {
+                Ok(moved) => moved,
+                Err(Refusal::LeaseLost) => return Err(lease_lost(report.job_id)),
+                Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
+            };
+            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+                return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms: ttl_ms });
+            }
+        }
+        Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
+    }
+
+    /// Cancels one job. When this returns, no new attempt of it starts.
+    pub async fn cancel(&self, job: JobId) -> Result<CancelReply> {
+        let key = self.context.find_job(job).await?;
+        for _ in 0..MOST_TRIES {
+            let node = self.context.node(key).await?;
+            let item = job_of(&node)?;
+            let status = item.job.status;
+            let Ok(moved) = happen(&node, item, JobEvent::Cancel, self.context.now()) else {
+                return Ok(CancelReply { canceled: false, status: status.word().into() });
+            };
+            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+                let status = job_of(&self.context.node(key).await?)?.job.status;
+                return Ok(CancelReply { canceled: true, status: status.word().into() });
+            }
+        }
+        Err(Error::Conflict(format!("job {job} changes too fast to be canceled; try again")))
+    }
+
+    /// Log bytes of an attempt (`None`: the current one) from `offset`, at most `limit`; held up to `wait_ms` until
+    /// there are some, or no more will come.
+    pub async fn logs(
+        &self,
+        job: JobId,
+        attempt: Option<u32>,
+        offset: u64,
+        limit: usize,
+        wait_ms: u64,
+    ) -> Result<LogPart> {
+        let key = self.context.find_job(job).await?;
+        let limit = limit.clamp(1, MOST_READ);
+        let mut last = None;
+        let look = async || {
+            // The state first: what is over then has all its bytes stored before.
+            let node = self.context.node(key).await?;
+            let item = job_of(&node)?;
+            let current = item.job.attempt;
+            let wanted = attempt.unwrap_or(current);
+            if wanted > current {
+                return Err(Error::NotFound(format!("job {job} has no attempt {wanted} yet")));
+            }
+            let over = item.job.status.is_terminal() || wanted < current;
+            let (owner, wanted) = match item.carried_from {
+                Some(from) => (from, item.carried_attempt),
+                None => (job, wanted),
+            };
+            let (bytes, stored) = self.context.stores.logs.read(owner, wanted, offset, limit).await?;
+            let next = offset + bytes.len() as u64;
+            let part = LogPart { end: over && next >= stored, next, bytes };
+            if part.end || !part.bytes.is_empty() {
+                return Ok(Some(part));
+            }
+            last = Some(part);
+            Ok(None)
+        };
+        let found = self.context.until(wait_ms, look).await?;
+        Ok(found.or(last).unwrap_or(LogPart { bytes: Bytes::new(), next: offset, end: false }))
+    }
+}
+
+fn lease_lost(job: JobId) -> Error {
+    Error::LeaseLost(format!(
+        "this lease on job {job} is not valid (any more): the job was given to another worker, canceled, or is over"
+    ))
+}
+
+/// The offset and the bytes of a report's log.
+fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
+    let wrong = |what: &str| Error::Invalid(format!("the report's log {what}"));
+    if log.length > MOST_LOG_BYTES {
+        return Err(wrong(&format!("has {} bytes; a report carries at most {MOST_LOG_BYTES}", log.length)));
+    }
+    let packed =
+        STANDARD.decode(&log.zstd_base64).map_err(|error| wrong(&format!("is not base64: {error}")))?;
+    let mut bytes = Vec::with_capacity(log.length as usize);
+    zstd::stream::read::Decoder::new(packed.as_slice())
+        .and_then(|decoder| decoder.take(u64::from(log.length) + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(&format!("is not zstd: {error}")))?;
+    if bytes.len() != log.length as usize {
+        return Err(wrong(&format!("does not unpack to the {} bytes that it names", log.length)));
+    }
+    Ok((log.offset, bytes))
+}

@@ -1,0 +1,340 @@
+//! PipelineExecutionService: makes executions, shows, cancels and retries them.
+
+use super::{
+    artifacts::carried_artifact_is_there,
+    context::{Context, job_of},
+    create::{self, Carried},
+    turn::RESEND_FIRST_MS,
+    view,
+};
+use crate::{
+    error::{Error, Result},
+    ports::{Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Write},
+};
+use indexmap::IndexMap;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use tidemill_core::{
+    api::{
+        CancelReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ListQuery, RetryRequest,
+        Trigger,
+    },
+    assignment::Source,
+    ids::{ExecutionId, JobId},
+    pipeline,
+    plan::Plan,
+    status::{ExecutionStatus, JobStatus},
+};
+use uuid::Uuid;
+
+/// The longest idempotency key, in bytes.
+const LONGEST_KEY: usize = 200;
+const MOST_TRIES: u32 = 100;
+
+/// A view, and a number that changes whenever it would.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The number.
+    pub revision: u64,
+    /// The view; `None`: it is as the caller knows it.
+    pub view: Option<ExecutionView>,
+}
+
+/// Executions.
+#[derive(Debug, Clone)]
+pub struct PipelineExecutionService {
+    context: Arc<Context>,
+}
+
+/// What identifies a run of the same thing: the request without who asked, and when.
+#[derive(Serialize)]
+struct Identity<'a> {
+    repo: &'a str,
+    commit: Option<&'a str>,
+    source: &'a Source,
+    pipeline: &'a str,
+    variables: &'a IndexMap<String, String>,
+}
+
+/// The key under which an execution is made, and whether it outlives the execution.
+enum Key {
+    /// Given by the caller: the same execution for ever; another request under it is a mistake.
+    Given(String),
+    /// Made from the request: the same execution while it lives.
+    Derived(String),
+}
+
+impl PipelineExecutionService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// Records an execution and queues what can start; or finds the one that this request made, or is live already.
+    pub async fn execute(&self, request: ExecuteRequest, key: Option<String>) -> Result<ExecuteReply> {
+        let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
+            let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
+            Error::InvalidPipeline(values.collect())
+        })?;
+        let plan = Plan::new(&file, &request.variables).map_err(|error| Error::Invalid(error.to_string()))?;
+        let identity = hash(&Identity {
+            repo: &request.repo,
+            commit: request.commit.as_deref(),
+            source: &request.source,
+            pipeline: &request.pipeline,
+            variables: &request.variables,
+        });
+        let key = given(key)?
+            .map_or((!request.force).then(|| Key::Derived(format!("run:{identity}"))), |key| {
+                Some(Key::Given(key))
+            });
+        let spec = ExecutionSpec {
+            id: ExecutionId(Uuid::now_v7()),
+            pipeline_name: plan.pipeline_name.clone(),
+            repo: request.repo,
+            branch: request.branch,
+            commit: request.commit,
+            source: request.source,
+            stages: plan.stages.clone(),
+            pipeline: request.pipeline,
+            variables: request.variables,
+            trigger: request.trigger,
+            requested_by: request.requested_by,
+            retry_of: None,
+            created_at: self.context.now(),
+            jobs: 0,
+            end_node: 0,
+            carried: Vec::new(),
+        };
+        self.create(&plan, spec, HashMap::new(), key, identity).await
+    }
+
+    /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
+    pub async fn retry(
+        &self,
+        id: ExecutionId,
+        request: RetryRequest,
+        key: Option<String>,
+    ) -> Result<ExecuteReply> {
+        let old = self.context.execution(id).await?;
+        if !old.state.status.is_terminal() {
+            return Err(Error::Conflict(format!(
+                "execution {id} is not over; wait for its end, or cancel it first"
+            )));
+        }
+        let file = pipeline::parse(&old.spec.pipeline)
+            .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
+        let plan =
+            Plan::new(&file, &old.spec.variables).map_err(|error| Error::Invalid(error.to_string()))?;
+        let carried = if request.all { HashMap::new() } else { self.carried(id).await? };
+        if carried.len() == plan.jobs.len() {
+            return Err(Error::Invalid(format!(
+                "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
+            )));
+        }
+        let identity = hash(&(id, request.all));
+        let key = given(key)?.map(Key::Given);
+        let spec = ExecutionSpec {
+            id: ExecutionId(Uuid::now_v7()),
+            trigger: Trigger::Retry,
+            retry_of: Some(id),
+            created_at: self.context.now(),
+            ..old.spec
+        };
+        self.create(&plan, spec, carried, key, identity).await
+    }
+
+    /// The jobs of an execution that succeeded and still have what they left, by name.
+    async fn carried(&self, id: ExecutionId) -> Result<HashMap<String, Carried>> {
+        let specs = self.context.specs(id).await?;
+        let mut carried = HashMap::new();
+        for node in self.context.stores.records.all_nodes(id).await? {
+            let Ok(item) = job_of(&node) else { continue };
+            let Some(spec) = specs.get(node.key.ix as usize) else { continue };
+            let from: JobId = item.carried_from.unwrap_or(spec.id);
+            if item.job.status != JobStatus::Success
+                || !carried_artifact_is_there(&self.context, &spec.planned, from).await?
+            {
+                continue;
+            }
+            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            let kept = Carried { from, attempt, log_bytes: item.log_bytes, state: item.job.clone() };
+            carried.insert(node.spec.name.clone(), kept);
+        }
+        Ok(carried)
+    }
+
+    async fn create(
+        &self,
+        plan: &Plan,
+        mut spec: ExecutionSpec,
+        carried: HashMap<String, Carried>,
+        key: Option<Key>,
+        request: String,
+    ) -> Result<ExecuteReply> {
+        let nodes = create::nodes(plan, &carried, spec.created_at, RESEND_FIRST_MS);
+        spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
+        spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
+        spec.carried = (0..spec.jobs)
+            .zip(&plan.jobs)
+            .filter_map(|(ix, job)| carried.get(&job.name).map(|kept| (ix, kept.from)))
+            .collect();
+        let state = ExecutionState {
+            status: ExecutionStatus::Pending,
+            start_time: None,
+            end_time: None,
+            cancel_requested: false,
+        };
+        let (id, pipeline_name) = (spec.id, spec.pipeline_name.clone());
+        let ready: Vec<NodeKey> = (0..spec.jobs)
+            .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
+            .map(|ix| NodeKey { execution: id, ix })
+            .collect();
+        let create = Write::Create { spec: Box::new(spec), state, nodes };
+        for _ in 0..MOST_TRIES {
+            let mut writes = vec![create.clone()];
+            if let Some(key) = &key {
+                let (name, known) = self.known(key, &request).await?;
+                let if_execution = match known {
+                    Some((live, true)) => return Ok(reply(&live, true)),
+                    Some((over, false)) => Some(over.spec.id),
+                    None => None,
+                };
+                let record = KeyRecord { execution: id, request: request.clone() };
+                writes.push(Write::PutKey { key: name, if_execution, record });
+            }
+            if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
+                // Recorded is promised; should this fail, the sweep sends what is queued.
+                if let Err(error) = self.context.stores.queue.send(&ready).await {
+                    tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
+                }
+                return Ok(ExecuteReply {
+                    execution_id: id,
+                    run_number: done.run_number,
+                    pipeline_name,
+                    status: ExecutionStatus::Pending,
+                    attached: false,
+                });
+            }
+        }
+        Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
+    }
+
+    /// The execution that a key stands for, and whether it answers this request.
+    async fn known(&self, key: &Key, request: &str) -> Result<(String, Option<(ExecutionRecord, bool)>)> {
+        let name = match key {
+            Key::Given(name) => format!("key:{name}"),
+            Key::Derived(name) => name.clone(),
+        };
+        let Some(record) = self.context.stores.records.key(&name).await? else { return Ok((name, None)) };
+        let execution = self.context.execution(record.execution).await?;
+        let answers = match key {
+            Key::Given(given) if record.request != request => {
+                return Err(Error::KeyReused(format!(
+                    "idempotency key `{given}` was used for another request; it made execution {}",
+                    record.execution
+                )));
+            }
+            Key::Given(_) => true,
+            Key::Derived(_) => !execution.state.status.is_terminal() && !execution.state.cancel_requested,
+        };
+        Ok((name, Some((execution, answers))))
+    }
+
+    /// An execution with its jobs; held until its revision is another than `known`, at most `wait_ms`.
+    pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
+        let records = &self.context.stores.records;
+        let changed = async || {
+            let revision = records.revision(id).await?;
+            let revision = revision.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+            Ok((known != Some(revision)).then_some(revision))
+        };
+        let Some(revision) = self.context.until(if known.is_some() { wait_ms } else { 0 }, changed).await?
+        else {
+            return Ok(Seen { revision: known.unwrap_or_default(), view: None });
+        };
+        let execution = self.context.execution(id).await?;
+        let nodes = records.all_nodes(id).await?;
+        let specs = self.context.specs(id).await?;
+        Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) })
+    }
+
+    /// Executions, newest first.
+    pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
+        if let Some(cursor) = &query.cursor
+            && cursor.parse::<ExecutionId>().is_err()
+        {
+            return Err(Error::Invalid(format!(
+                "`{cursor}` is no cursor; give back `next_cursor` of the page before, as it was"
+            )));
+        }
+        let limit = query.limit.unwrap_or(50);
+        if !(1..=200).contains(&limit) {
+            return Err(Error::Invalid(format!("`limit` is {limit}; it may be 1 to 200")));
+        }
+        let filter = ListQuery { limit: Some(limit), ..query };
+        let (executions, more) = self.context.stores.records.executions(&filter).await?;
+        let next_cursor = executions.last().filter(|_| more).map(|last| last.spec.id.to_string());
+        Ok(ExecutionList {
+            executions: executions.iter().map(ExecutionRecord::summary).collect(),
+            next_cursor,
+        })
+    }
+
+    /// Cancels an execution: when this returns, no new attempt of it starts.
+    pub async fn cancel(&self, id: ExecutionId) -> Result<CancelReply> {
+        for _ in 0..MOST_TRIES {
+            let execution = self.context.execution(id).await?;
+            let mut state = execution.state.clone();
+            if state.status.is_terminal() {
+                return Ok(CancelReply { canceled: false, status: state.status.word().into() });
+            }
+            let first = !state.cancel_requested;
+            if first {
+                state.cancel_requested = true;
+                let key = NodeKey { execution: id, ix: execution.spec.end_node };
+                let end = self.context.node(key).await?;
+                // The end node is due until the jobs are canceled, so that a cancel cut short is carried on.
+                let due = Write::SetDue { key, if_version: end.version, due_at: Some(self.context.now()) };
+                let put = Write::PutExecution { id, if_version: execution.version, state };
+                if let Commit::Conflict = self.context.stores.records.commit(vec![put, due]).await? {
+                    continue;
+                }
+            }
+            self.context.cancel_jobs(id).await?;
+            self.context.settle(id, vec![execution.spec.end_node]).await?;
+            let status = self.context.execution(id).await?.state.status;
+            return Ok(CancelReply { canceled: first, status: status.word().into() });
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
+    }
+}
+
+fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {
+    ExecuteReply {
+        execution_id: execution.spec.id,
+        run_number: execution.run_number,
+        pipeline_name: execution.spec.pipeline_name.clone(),
+        status: execution.state.status,
+        attached,
+    }
+}
+
+fn given(key: Option<String>) -> Result<Option<String>> {
+    match key {
+        Some(key) if key.is_empty() || key.len() > LONGEST_KEY => Err(Error::Invalid(format!(
+            "an idempotency key has 1 to {LONGEST_KEY} bytes; this has {}",
+            key.len()
+        ))),
+        key => Ok(key),
+    }
+}
+
+/// The SHA-256 of a value's JSON, hex.
+fn hash(value: &impl Serialize) -> String {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,200 @@
+//! Carries an execution on after something in it ended: opens gates, queues and skips jobs, ends it.
+
+use super::{
+    context::{Context, job_of},
+    turn::{MOST_ARRIVALS, Move, Turn, happen, turn},
+};
+use crate::{
+    error::{Error, Result},
+    ports::{Commit, Committed, Node, NodeBody, NodeKey, Write},
+};
+use tidemill_core::{
+    ids::ExecutionId,
+    schedule::{JobStanding, final_status},
+    transition::JobEvent,
+};
+
+/// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
+const MOST_WRITES: usize = 90;
+/// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
+const MOST_CONFLICTS: u32 = 1_000;
+
+/// Nodes to look at next, and jobs whose ids go to the queue.
+#[derive(Debug, Default)]
+struct Wave {
+    nodes: Vec<u32>,
+    queued: Vec<NodeKey>,
+    conflicts: u32,
+}
+
+impl Context {
+    /// Lets `nodes` of an execution take their turns, and all that follows from them.
+    pub async fn settle(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
+        let mut due = nodes;
+        let mut conflicts = 0;
+        while !due.is_empty() {
+            due.sort_unstable();
+            due.dedup();
+            let wave = self.turns(execution, &due, conflicts > 0).await?;
+            conflicts = if wave.conflicts == 0 { 0 } else { conflicts + wave.conflicts };
+            if conflicts > MOST_CONFLICTS {
+                tracing::warn!(%execution, "too many writers; the sweep goes on with it");
+                return Ok(());
+            }
+            if !wave.queued.is_empty() {
+                self.stores.queue.send(&wave.queued).await?;
+            }
+            due = wave.nodes;
+        }
+        Ok(())
+    }
+
+    /// One turn of each node, as many to a batch as fit; one by one after a conflict.
+    async fn turns(&self, execution: ExecutionId, due: &[u32], singly: bool) -> Result<Wave> {
+        let mut wave = Wave::default();
+        let mut batch: Vec<(u32, Move)> = Vec::new();
+        let mut size = 0;
+        for node in self.stores.records.nodes(execution, due).await? {
+            let now = self.now();
+            let moved = match turn(&node, now) {
+                Turn::Move(moved) => moved,
+                Turn::End => {
+                    self.end(&node).await?;
+                    continue;
+                }
+                rest @ (Turn::Rest | Turn::Later(_)) => {
+                    let due_at = if let Turn::Later(at) = rest { Some(at) } else { None };
+                    if node.due_at == due_at {
+                        continue;
+                    }
+                    let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
+                    Move { writes, queued: false, more: false }
+                }
+            };
+            if size + moved.writes.len() > MOST_WRITES || singly {
+                self.flush(execution, &mut batch, &mut wave).await?;
+                size = 0;
+            }
+            size += moved.writes.len();
+            batch.push((node.key.ix, moved));
+        }
+        self.flush(execution, &mut batch, &mut wave).await?;
+        Ok(wave)
+    }
+
+    async fn flush(
+        &self,
+        execution: ExecutionId,
+        batch: &mut Vec<(u32, Move)>,
+        wave: &mut Wave,
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Vec::with_capacity(batch.len());
+        for (_, moved) in batch.iter_mut() {
+            writes.append(&mut moved.writes);
+        }
+        match self.stores.records.commit(writes).await? {
+            Commit::Done(done) => {
+                wave.nodes.extend(released(&done));
+                wave.nodes.extend(batch.iter().filter(|(_, moved)| moved.more).map(|(ix, _)| *ix));
+                let queued = batch.iter().filter(|(_, moved)| moved.queued);
+                wave.queued.extend(queued.map(|(ix, _)| NodeKey { execution, ix: *ix }));
+            }
+            Commit::Conflict => {
+                wave.conflicts += 1;
+                wave.nodes.extend(batch.iter().map(|(ix, _)| *ix));
+            }
+        }
+        batch.clear();
+        Ok(())
+    }
+
+    /// Makes `event` happen to a job. `Ok(None)`: somebody else wrote to it first, read it again.
+    pub async fn commit_event(&self, moved: Move, node: &Node, beside: Vec<Write>) -> Result<Option<()>> {
+        let Move { mut writes, queued, more } = moved;
+        writes.extend(beside);
+        let Commit::Done(done) = self.stores.records.commit(writes).await? else { return Ok(None) };
+        if queued {
+            self.stores.queue.send(&[node.key]).await?;
+        }
+        let mut next = released(&done);
+        if more {
+            next.push(node.key.ix);
+        }
+        // What was asked is recorded; what follows from it is found by the sweep should it fail here.
+        if let Err(error) = self.settle(node.key.execution, next).await {
+            tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
+        }
+        Ok(Some(()))
+    }
+
+    /// Cancels every job of an execution that is not over.
+    pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
+        let mut singly = false;
+        for _ in 0..MOST_CONFLICTS {
+            let mut wave = Wave::default();
+            let mut batch = Vec::new();
+            let mut size = 0;
+            for node in self.stores.records.all_nodes(execution).await? {
+                let Ok(item) = job_of(&node) else { continue };
+                let Ok(moved) = happen(&node, item, JobEvent::Cancel, self.now()) else { continue };
+                if singly || size + moved.writes.len() > MOST_WRITES.max(MOST_ARRIVALS + 1) {
+                    self.flush(execution, &mut batch, &mut wave).await?;
+                    size = 0;
+                }
+                size += moved.writes.len();
+                batch.push((node.key.ix, moved));
+            }
+            self.flush(execution, &mut batch, &mut wave).await?;
+            let conflicts = wave.conflicts;
+            self.settle(execution, wave.nodes).await?;
+            if conflicts == 0 {
+                return Ok(());
+            }
+            singly = true;
+        }
+        Err(Error::Conflict(format!("execution {execution} changes too fast to be canceled; try again")))
+    }
+
+    /// The end node's turn: ends the execution if every job is over, and carries on a cancel that was cut short.
+    async fn end(&self, end: &Node) -> Result<()> {
+        let id = end.key.execution;
+        for _ in 0..MOST_CONFLICTS {
+            let execution = self.execution(id).await?;
+            let node = self.node(end.key).await?;
+            let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
+            if node.waits_for > 0 || execution.state.status.is_terminal() {
+                if node.waits_for > 0 && execution.state.cancel_requested && node.due_at.is_some() {
+                    Box::pin(self.cancel_jobs(id)).await?;
+                }
+                self.stores.records.commit(vec![rest]).await?;
+                return Ok(());
+            }
+            let nodes = self.stores.records.all_nodes(id).await?;
+            let standings: Vec<JobStanding> = nodes
+                .iter()
+                .filter_map(|node| match &node.state.body {
+                    NodeBody::Job(item) => {
+                        Some(JobStanding { status: item.job.status, allow_failure: node.spec.allow_failure })
+                    }
+                    NodeBody::Gate { .. } | NodeBody::End => None,
+                })
+                .collect();
+            let mut state = execution.state.clone();
+            state.status = final_status(&standings, state.cancel_requested);
+            state.end_time = Some(self.now());
+            let put = Write::PutExecution { id, if_version: execution.version, state };
+            if let Commit::Done(_) = self.stores.records.commit(vec![put, rest]).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
+    }
+}
+
+/// Nodes that wait for nothing any more.
+fn released(done: &Committed) -> Vec<u32> {
+    done.arrivals.iter().filter(|arrival| arrival.waits_for == 0).map(|arrival| arrival.key.ix).collect()
+}

@@ -1,0 +1,155 @@
+//! What a node does next: pure functions from a node as it is recorded to the writes that move it on.
+//!
+//! A node that is over tells its links, each once: `told` counts them, and it grows in the same batch as the arrivals
+//! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
+
+use crate::ports::{JobItem, Node, NodeBody, NodeState, Write};
+use tidemill_core::{
+    failure::{FailureKind, FailureReason},
+    status::JobStatus,
+    time::Timestamp,
+    transition::{JobEvent, JobRules, Refusal, step},
+};
+
+/// The most arrivals of one batch: DynamoDB writes at most 100 items in one transaction.
+pub const MOST_ARRIVALS: usize = 80;
+
+/// A job's message is sent again when it was not taken for this long; after that, ever more rarely.
+pub const RESEND_FIRST_MS: i64 = 30_000;
+const RESEND_MOST_MS: i64 = 15 * 60_000;
+
+/// What a node that is due does.
+#[derive(Debug, Clone)]
+pub enum Turn {
+    /// Nothing is left: it is not due.
+    Rest,
+    /// Nothing before this time.
+    Later(Timestamp),
+    /// These writes, and then perhaps its message.
+    Move(Move),
+    /// All jobs told the end, or a cancel is not through: look at the execution.
+    End,
+}
+
+/// Writes that move one node.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The batch; conditional on the node as it was read.
+    pub writes: Vec<Write>,
+    /// Whether the job is queued by this, so that its id goes to the queue.
+    pub queued: bool,
+    /// Whether links are left to be told.
+    pub more: bool,
+}
+
+/// What `node`, as it is recorded, does at `now`.
+#[must_use]
+pub fn turn(node: &Node, now: Timestamp) -> Turn {
+    match &node.state.body {
+        NodeBody::End => Turn::End,
+        NodeBody::Gate { open } => {
+            if node.waits_for > 0 || (*open && told_all(node)) {
+                return Turn::Rest;
+            }
+            let state = NodeState { told: node.state.told, body: NodeBody::Gate { open: true } };
+            Turn::Move(tell(node, state, now))
+        }
+        NodeBody::Job(item) => match item.job.status {
+            JobStatus::Pending if node.waits_for > 0 => Turn::Rest,
+            JobStatus::Pending => apply(node, item, JobEvent::Release(blocked(node)), now),
+            JobStatus::Queued => resend(node, item, now),
+            JobStatus::Running => match &item.job.lease {
+                Some(lease) if lease.expires_at > now => Turn::Later(lease.expires_at),
+                _ => apply(node, item, JobEvent::LeaseExpired, now),
+            },
+            _ if told_all(node) => Turn::Rest,
+            _ => Turn::Move(tell(node, node.state.clone(), now)),
+        },
+    }
+}
+
+/// The writes by which `event` happens to a job.
+pub fn happen(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> Result<Move, Refusal> {
+    let job = step(&item.job, JobRules { retry: node.spec.retry }, event, now)?;
+    let status = job.status;
+    let was_queued = item.job.status == JobStatus::Queued;
+    let due_at = match status {
+        JobStatus::Queued => Some(now.plus_ms(RESEND_FIRST_MS)),
+        JobStatus::Running => job.lease.as_ref().map(|lease| lease.expires_at),
+        _ => None,
+    };
+    let body = NodeBody::Job(Box::new(JobItem { job, ..item.clone() }));
+    let state = NodeState { told: node.state.told, body };
+    if status.is_terminal() {
+        return Ok(tell(node, state, now));
+    }
+    let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
+    Ok(Move { writes: vec![put], queued: status == JobStatus::Queued && !was_queued, more: false })
+}
+
+fn apply(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> Turn {
+    match happen(node, item, event, now) {
+        Ok(moved) => Turn::Move(moved),
+        // The status was looked at just before; a refusal here has nothing to act on.
+        Err(_) => Turn::Rest,
+    }
+}
+
+/// A queued job whose message may be lost gets another one; the wait doubles with the time it has been queued.
+fn resend(node: &Node, item: &JobItem, now: Timestamp) -> Turn {
+    let since = item.job.queued_at.unwrap_or(now);
+    let waited = i64::try_from(now.since_ms(since)).unwrap_or(RESEND_MOST_MS);
+    if waited < RESEND_FIRST_MS {
+        return Turn::Later(since.plus_ms(RESEND_FIRST_MS));
+    }
+    let due_at = Some(now.plus_ms(waited.clamp(RESEND_FIRST_MS, RESEND_MOST_MS)));
+    let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
+    Turn::Move(Move { writes, queued: true, more: false })
+}
+
+/// Why a job whose needs have all ended does not run; `None`: they hold.
+fn blocked(node: &Node) -> Option<FailureReason> {
+    (node.failed > 0).then(|| {
+        let by = node.blocker.as_deref().unwrap_or("a need");
+        FailureReason::new(
+            FailureKind::NeedsFailed,
+            format!("skipped: `{by}`, which must succeed first, did not"),
+        )
+    })
+}
+
+fn told_all(node: &Node) -> bool {
+    node.state.told as usize >= node.spec.links.len()
+}
+
+/// Whether what waits for this node may run.
+fn ok(node: &Node, body: &NodeBody) -> bool {
+    match body {
+        NodeBody::Job(item) => item.job.counts_as_ok(node.spec.allow_failure),
+        NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
+    }
+}
+
+/// Puts a node that is over, and tells the next of its links.
+fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
+    let links = &node.spec.links;
+    let from = state.told as usize;
+    let to = links.len().min(from + MOST_ARRIVALS);
+    let ok = ok(node, &state.body);
+    let name = match &state.body {
+        NodeBody::Job(_) => node.spec.name.clone(),
+        NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
+    };
+    let arrivals = links.get(from..to).unwrap_or_default().iter().map(|ix| Write::Arrive {
+        key: crate::ports::NodeKey { execution: node.key.execution, ix: *ix },
+        ok,
+        from: name.clone(),
+        now,
+    });
+    let more = to < links.len();
+    state.told = u32::try_from(to).unwrap_or(u32::MAX);
+    let due_at = more.then_some(now);
+    let mut writes = vec![Write::PutNode { key: node.key, if_version: node.version, state, due_at }];
+    writes.extend(arrivals);
+    Move { writes, queued: false, more }
+}
