@@ -1,6 +1,7 @@
 //! Tidemill's services over ports, the HTTP router, and the adapters.
 
 pub mod error;
+pub mod http;
 pub mod ports;
 pub mod services;
 mod stores;

@@ -86,22 +86,30 @@ impl Context {
         Ok(specs)
     }
 
-    /// Asks `look` again after every change until it gives something, `wait_ms` are over, or the server closes.
-    pub async fn until<T, F>(&self, wait_ms: u64, mut look: F) -> Result<Option<T>>
-    where
-        F: AsyncFnMut() -> Result<Option<T>>,
-    {
+    /// Holds a reply for at most `wait_ms`.
+    pub fn hold(&self, wait_ms: u64) -> Hold<'_> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms).min(LONGEST_WAIT);
-        let mut seen = 0;
-        loop {
-            if let Some(found) = look().await? {
-                return Ok(Some(found));
+        Hold { context: self, deadline, seen: 0 }
+    }
+}
+
+/// A reply that is held until there is something to say.
+pub(crate) struct Hold<'a> {
+    context: &'a Context,
+    deadline: Instant,
+    seen: u64,
+}
+
+impl Hold<'_> {
+    /// Waits until the caller should look again; false: the time is over, or the server closes.
+    pub async fn changed(&mut self) -> bool {
+        tokio::select! {
+            next = self.context.stores.records.changed(self.seen) => {
+                self.seen = next;
+                Instant::now() < self.deadline
             }
-            tokio::select! {
-                next = self.stores.records.changed(seen) => seen = next,
-                () = tokio::time::sleep_until(deadline) => return Ok(None),
-                () = self.closing.cancelled() => return Ok(None),
-            }
+            () = tokio::time::sleep_until(self.deadline) => false,
+            () = self.context.closing.cancelled() => false,
         }
     }
 }

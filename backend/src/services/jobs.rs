@@ -285,8 +285,8 @@ impl JobExecutionService {
     ) -> Result<LogPart> {
         let key = self.context.find_job(job).await?;
         let limit = limit.clamp(1, MOST_READ);
-        let mut last = None;
-        let look = async || {
+        let mut hold = self.context.hold(wait_ms);
+        loop {
             // The state first: what is over then has all its bytes stored before.
             let node = self.context.node(key).await?;
             let item = job_of(&node)?;
@@ -303,14 +303,10 @@ impl JobExecutionService {
             let (bytes, stored) = self.context.stores.logs.read(owner, wanted, offset, limit).await?;
             let next = offset + bytes.len() as u64;
             let part = LogPart { end: over && next >= stored, next, bytes };
-            if part.end || !part.bytes.is_empty() {
-                return Ok(Some(part));
+            if part.end || !part.bytes.is_empty() || !hold.changed().await {
+                return Ok(part);
             }
-            last = Some(part);
-            Ok(None)
-        };
-        let found = self.context.until(wait_ms, look).await?;
-        Ok(found.or(last).unwrap_or(LogPart { bytes: Bytes::new(), next: offset, end: false }))
+        }
     }
 }
 

@@ -244,14 +244,16 @@ impl PipelineExecutionService {
     /// An execution with its jobs; held until its revision is another than `known`, at most `wait_ms`.
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
         let records = &self.context.stores.records;
-        let changed = async || {
+        let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
+        let revision = loop {
             let revision = records.revision(id).await?;
             let revision = revision.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
-            Ok((known != Some(revision)).then_some(revision))
-        };
-        let Some(revision) = self.context.until(if known.is_some() { wait_ms } else { 0 }, changed).await?
-        else {
-            return Ok(Seen { revision: known.unwrap_or_default(), view: None });
+            if known != Some(revision) {
+                break revision;
+            }
+            if !hold.changed().await {
+                return Ok(Seen { revision, view: None });
+            }
         };
         let execution = self.context.execution(id).await?;
         let nodes = records.all_nodes(id).await?;

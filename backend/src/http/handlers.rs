@@ -1,0 +1,208 @@
+//! One function for each operation of the API: from HTTP to a service, and back.
+
+use super::{Api, problem::Refused};
+use axum::{
+    Json,
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Query, State, rejection::JsonRejection},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{io, str::FromStr};
+use tidemill_core::{
+    api::{
+        ArtifactUploadRequest, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY, JobExecuteRequest,
+        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest,
+    },
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+};
+
+type Reply = Result<Response, Refused>;
+
+/// A JSON body whose refusal is a problem document.
+#[derive(FromRequest)]
+#[from_request(via(Json), rejection(Refused))]
+pub struct Wanted<T>(T);
+
+/// The id in the path.
+pub struct Id<T>(T);
+
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Refused::invalid(rejection.body_text()))?;
+        text.parse().map(Self).map_err(|_| Refused::invalid(format!("`{text}` is not an id (a UUID)")))
+    }
+}
+
+/// The query string, read into `T`.
+pub struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(asked)| Self(asked)).map_err(|rejection| Refused::invalid(rejection.body_text()))
+    }
+}
+
+fn json<T: serde::Serialize>(value: T) -> Response {
+    Json(value).into_response()
+}
+
+fn made(reply: ExecuteReply) -> Response {
+    let status = if reply.attached { StatusCode::OK } else { StatusCode::CREATED };
+    (status, Json(reply)).into_response()
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Refused::invalid("the idempotency key is not plain ASCII text"))?;
+    Ok(Some(text.to_owned()))
+}
+
+pub async fn execute(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Wanted(request): Wanted<ExecuteRequest>,
+) -> Reply {
+    Ok(made(api.services.pipelines.execute(request, key(&headers)?).await?))
+}
+
+pub async fn retry(
+    State(api): State<Api>,
+    Id(id): Id<ExecutionId>,
+    headers: HeaderMap,
+    body: Result<Json<RetryRequest>, JsonRejection>,
+) -> Reply {
+    let request = match body {
+        Ok(Json(request)) => request,
+        // No body at all asks for the usual retry.
+        Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
+        Err(rejection) => return Err(rejection.into()),
+    };
+    Ok(made(api.services.pipelines.retry(id, request, key(&headers)?).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Wait {
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+pub async fn status(
+    State(api): State<Api>,
+    Id(id): Id<ExecutionId>,
+    Asked(wait): Asked<Wait>,
+    headers: HeaderMap,
+) -> Reply {
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = known.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
+    let seen = api.services.pipelines.view(id, known, wait.wait_ms).await?;
+    let etag = [(ETAG, format!("\"{}\"", seen.revision))];
+    Ok(match seen.view {
+        Some(view) => (etag, Json(view)).into_response(),
+        None => (StatusCode::NOT_MODIFIED, etag).into_response(),
+    })
+}
+
+pub async fn executions(State(api): State<Api>, Asked(query): Asked<ListQuery>) -> Reply {
+    Ok(json(api.services.pipelines.list(query).await?))
+}
+
+pub async fn cancel_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.pipelines.cancel(id).await?))
+}
+
+pub async fn job_execute(State(api): State<Api>, Wanted(request): Wanted<JobExecuteRequest>) -> Reply {
+    Ok(json(api.services.jobs.execute(request).await?))
+}
+
+pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport>) -> Reply {
+    Ok(json(api.services.jobs.report(report).await?))
+}
+
+pub async fn cancel_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
+    Ok(json(api.services.jobs.cancel(id).await?))
+}
+
+#[derive(Deserialize)]
+pub struct LogQuery {
+    #[serde(default)]
+    offset: u64,
+    attempt: Option<u32>,
+    #[serde(default = "one_mib")]
+    limit: usize,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+fn one_mib() -> usize {
+    1 << 20
+}
+
+pub async fn job_logs(State(api): State<Api>, Id(id): Id<JobId>, Asked(query): Asked<LogQuery>) -> Reply {
+    let part = api.services.jobs.logs(id, query.attempt, query.offset, query.limit, query.wait_ms).await?;
+    let headers = [
+        (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
+        (LOG_NEXT, part.next.to_string()),
+        (LOG_END, part.end.to_string()),
+    ];
+    Ok((headers, part.bytes).into_response())
+}
+
+pub async fn artifact_upload(
+    State(api): State<Api>,
+    Wanted(request): Wanted<ArtifactUploadRequest>,
+) -> Reply {
+    Ok(json(api.services.artifacts.upload(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Put {
+    job: JobId,
+    lease: LeaseToken,
+}
+
+pub async fn artifact_content(
+    State(api): State<Api>,
+    Id(id): Id<ArtifactId>,
+    Asked(of): Asked<Put>,
+    body: Body,
+) -> Reply {
+    let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
+    api.services.artifacts.put(id, of.job, of.lease, bytes).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.artifacts.list(id).await?))
+}
+
+pub async fn artifact_download(State(api): State<Api>, Id(id): Id<ArtifactId>) -> Reply {
+    let (view, bytes) = api.services.artifacts.download(id).await?;
+    let mut reply = Body::from_stream(bytes).into_response();
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(view.size));
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", view.sha256)) {
+        headers.insert(ETAG, etag);
+    }
+    Ok(reply)
+}
+
+pub async fn health() -> Response {
+    json(Health { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() })
+}
+
+pub async fn openapi() -> Response {
+    json(super::openapi::document())
+}
