@@ -1,0 +1,24 @@
+//! Adapters that need nothing but a directory: SQLite for records and queue, files for objects and logs.
+//!
+//! Several processes may use the same directory at the same time.
+
+mod clock;
+mod database;
+mod failure;
+mod logs;
+mod objects;
+mod queue;
+mod record_reads;
+mod record_writes;
+mod records;
+mod rows;
+mod server;
+mod writer;
+
+pub use clock::SystemClock;
+pub use database::Database;
+pub use logs::FileLogs;
+pub use objects::FileObjects;
+pub use queue::SqliteQueue;
+pub use records::SqliteRecords;
+pub use server::{Embedded, EmbeddedConfig, open};

@@ -1,0 +1,180 @@
+//! One SQLite file with one writer thread and a few readers; several processes may share it.
+
+use super::{
+    failure::{Failure, failed, migration_failed},
+    writer::{self, AnyTask, Step, Task},
+};
+use crate::error::{Error, Result};
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+use std::{
+    fmt,
+    fs::{DirBuilder, File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Schema versions in order; one that was released never changes.
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+
+/// Idle readers that are kept open.
+const MOST_IDLE_READERS: usize = 8;
+
+/// How often a connection asks again for what another process holds, 10 ms apart: 20 s.
+const MOST_TRIES: i32 = 2_000;
+
+/// The file.
+///
+/// Short reads run where they are asked for: they take some 10 microseconds and, in WAL mode, wait for no writer.
+/// Long ones go to a blocking thread.
+pub struct Database {
+    path: PathBuf,
+    tasks: mpsc::Sender<Box<dyn AnyTask>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the file at `path`, made with mode 0600 (its directory with 0700) if there is none, and brings it to
+    /// this program's schema.
+    pub fn open(path: &Path) -> Result<Self> {
+        if let Some(directory) = path.parent() {
+            make_directory(directory)?;
+        }
+        // One process at a time, or two of them would make the tables.
+        let lock = lock(path)?;
+        create(path)?;
+        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        tune(&conn).map_err(|error| {
+            Failure::new(&error).error(&format!("opening the records in {}", path.display()))
+        })?;
+        Migrations::from_slice(MIGRATIONS)
+            .to_latest(&mut conn)
+            .map_err(|error| migration_failed(path, error))?;
+        drop(lock);
+
+        let (tasks, queued) = mpsc::channel();
+        thread::Builder::new()
+            .name("records-writer".to_owned())
+            .spawn(move || writer::run(&conn, &queued))
+            .map_err(|error| Error::io("starting the thread that writes the records", error))?;
+        Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
+    }
+
+    /// Queues `work` for the writer at once, and resolves with its outcome when that is durable. Dropping what
+    /// comes back does not take `work` back.
+    pub fn write<T, F>(
+        &self,
+        doing: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<Step<T>> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        // A writer that is gone drops the task, and with it `reply`.
+        drop(self.tasks.send(Box::new(Task { doing, work, reply })));
+        async move {
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(Error::storage(doing, "the thread that writes the records is gone")))
+        }
+    }
+
+    /// What `work` reads, right here: only for what reads a few rows.
+    pub fn read<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = if let Some(conn) = idle {
+            conn
+        } else {
+            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
+            conn.pragma_update(None, "query_only", true).map_err(failed(doing))?;
+            conn
+        };
+        let outcome = work(&conn).map_err(failed(doing));
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < MOST_IDLE_READERS {
+            readers.push(conn);
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Makes a directory that only its owner can look into, unless it is there.
+pub fn make_directory(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::io(format!("making the directory {}", path.display()), error))
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let path = path.with_extension("lock");
+    let doing = || format!("locking {}", path.display());
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::io(doing(), error))?;
+    file.lock().map_err(|error| Error::io(doing(), error))?;
+    Ok(file)
+}
+
+/// Makes the empty file. One that is there is not even opened: closing it would drop the locks that SQLite holds on
+/// it elsewhere in this process.
+fn create(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::io(format!("making {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    // A connection is used by one thread at a time, which the borrow checker sees to.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)
+        .and_then(|conn| conn.busy_handler(Some(wait_for_others)).map(|()| conn))
+        .map_err(|error| Failure::new(&error).error(&format!("opening the records in {}", path.display())))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn tune(conn: &Connection) -> rusqlite::Result<()> {
+    // FULL: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
+    // writes a page once however often it changed.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -16000;
+         PRAGMA temp_store = MEMORY;",
+    )
+}
+
+/// SQLite's own wait grows to 100 ms, too long beside transactions of a few; this one stays short.
+fn wait_for_others(tries: i32) -> bool {
+    thread::sleep(Duration::from_millis(if tries < 10 { 1 } else { 10 }));
+    tries < MOST_TRIES
+}

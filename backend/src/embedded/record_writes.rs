@@ -1,0 +1,214 @@
+//! A batch of writes in SQL, inside the writer's transaction.
+
+use super::{
+    rows::{NewExecution, RowWrite, node_key, seq_of},
+    writer::Step,
+};
+use crate::ports::{Arrival, Commit, Committed, NodeKey};
+use rusqlite::{Connection, OptionalExtension, params};
+use tidemill_core::ids::ExecutionId;
+
+/// The executions that a batch wrote to, with their `seq`; mostly one.
+type Touched = Vec<(ExecutionId, i64)>;
+
+/// Makes all writes, or asks for all to be taken back.
+pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<Step<Commit>> {
+    let mut touched = Touched::new();
+    let mut done = Committed::default();
+    for write in writes {
+        if !apply_one(conn, write, &mut touched, &mut done)? {
+            return Ok(Step::Undo(Commit::Conflict));
+        }
+    }
+    let mut bump = conn.prepare_cached("UPDATE executions SET revision = revision + 1 WHERE seq = ?1")?;
+    for (_, seq) in touched {
+        bump.execute([seq])?;
+    }
+    Ok(Step::Keep(Commit::Done(done)))
+}
+
+/// Whether the write's condition held, and it is made.
+fn apply_one(
+    conn: &Connection,
+    write: &RowWrite,
+    touched: &mut Touched,
+    done: &mut Committed,
+) -> rusqlite::Result<bool> {
+    let changed = match write {
+        RowWrite::Create(new) => match create(conn, new)? {
+            Some((seq, run_number)) => {
+                touched.push((new.id, seq));
+                done.run_number = run_number;
+                1
+            }
+            None => 0,
+        },
+        RowWrite::PutExecution { id, if_version, row } => {
+            let Some(seq) = touch(conn, *id, touched)? else { return Ok(false) };
+            conn.prepare_cached(
+                "UPDATE executions SET version = version + 1, status = ?3, over = ?4, state = ?5
+                 WHERE seq = ?1 AND version = ?2",
+            )?
+            .execute(params![seq, version(*if_version), row.status, row.over, row.state])?
+        }
+        RowWrite::PutNode { key, if_version, row, due_at } => {
+            let Some(node) = touch_node(conn, *key, touched)? else { return Ok(false) };
+            conn.prepare_cached(
+                "UPDATE nodes SET version = version + 1, status = ?3, idle = ?4, state = ?5, due_at = ?6
+                 WHERE node = ?1 AND version = ?2",
+            )?
+            .execute(params![
+                node,
+                version(*if_version),
+                row.status,
+                row.idle,
+                row.state,
+                due_at
+            ])?
+        }
+        RowWrite::SetDue { key, if_version, due_at } => {
+            let Some(node) = touch_node(conn, *key, touched)? else { return Ok(false) };
+            conn.prepare_cached("UPDATE nodes SET due_at = ?3 WHERE node = ?1 AND version = ?2")?
+                .execute(params![node, version(*if_version), due_at])?
+        }
+        RowWrite::Arrive { key, ok, from, now } => {
+            done.arrivals.push(arrive(conn, *key, *ok, from, *now, touched)?);
+            1
+        }
+        RowWrite::PutKey { key, if_execution, execution, record } => match if_execution {
+            None => conn
+                .prepare_cached(
+                    "INSERT INTO idempotency_keys (key, execution, record) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (key) DO NOTHING",
+                )?
+                .execute(params![key, execution.0, record])?,
+            Some(expected) => conn
+                .prepare_cached(
+                    "UPDATE idempotency_keys SET execution = ?2, record = ?3
+                     WHERE key = ?1 AND execution = ?4",
+                )?
+                .execute(params![key, execution.0, record, expected.0])?,
+        },
+        RowWrite::PutArtifact(row) => {
+            touch(conn, row.execution, touched)?;
+            conn.prepare_cached(
+                "INSERT INTO artifacts (id, execution, ix, job, expires_at, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET execution = ?2, ix = ?3, job = ?4, expires_at = ?5, record = ?6",
+            )?
+            .execute(params![row.id.0, row.execution.0, row.ix, row.job.0, row.expires_at, row.record])?
+        }
+        RowWrite::DeleteArtifact(id) => {
+            let of = conn
+                .prepare_cached("DELETE FROM artifacts WHERE id = ?1 RETURNING execution")?
+                .query_row([id.0], |row| row.get(0).map(ExecutionId))
+                .optional()?;
+            if let Some(execution) = of {
+                touch(conn, execution, touched)?;
+            }
+            1
+        }
+    };
+    Ok(changed > 0)
+}
+
+/// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
+fn arrive(
+    conn: &Connection,
+    key: NodeKey,
+    ok: bool,
+    from: &str,
+    now: i64,
+    touched: &mut Touched,
+) -> rusqlite::Result<Arrival> {
+    let node = touch_node(conn, key, touched)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    conn.prepare_cached(
+        "UPDATE nodes SET
+            waits_for = max(waits_for - 1, 0),
+            failed = failed + ?2,
+            blocker = iif(?2 AND blocker IS NULL, ?3, blocker),
+            due_at = iif(waits_for <= 1 AND idle, ?4, due_at)
+         WHERE node = ?1 RETURNING waits_for, failed",
+    )?
+    .query_row(params![node, !ok, from, now], |row| {
+        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)? })
+    })
+}
+
+/// Inserts an execution with its nodes: its `seq` and run number, or `None` when its id is there.
+fn create(conn: &Connection, new: &NewExecution) -> rusqlite::Result<Option<(i64, u64)>> {
+    if seq_of(conn, new.id)?.is_some() {
+        return Ok(None);
+    }
+    let run_number: i64 = conn
+        .prepare_cached(
+            "INSERT INTO run_numbers (repo, pipeline, last) VALUES (?1, ?2, 1)
+             ON CONFLICT (repo, pipeline) DO UPDATE SET last = last + 1 RETURNING last",
+        )?
+        .query_row([&new.repo, &new.pipeline], |row| row.get(0))?;
+    conn.prepare_cached(
+        "INSERT INTO executions
+            (id, repo, pipeline, branch, run_number, status, over, version, revision, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8)",
+    )?
+    .execute(params![
+        new.id.0,
+        new.repo,
+        new.pipeline,
+        new.branch,
+        run_number,
+        new.row.status,
+        new.row.over,
+        new.row.state
+    ])?;
+    let seq = conn.last_insert_rowid();
+    conn.prepare_cached("INSERT INTO execution_specs (seq, spec) VALUES (?1, ?2)")?
+        .execute(params![seq, new.spec])?;
+
+    let mut insert_node = conn.prepare_cached(
+        "INSERT INTO nodes (node, version, waits_for, failed, idle, due_at, status, state)
+         VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let mut insert_spec = conn.prepare_cached("INSERT INTO node_specs (node, spec) VALUES (?1, ?2)")?;
+    let mut insert_job_spec = conn.prepare_cached("INSERT INTO job_specs (node, spec) VALUES (?1, ?2)")?;
+    let mut insert_job = conn.prepare_cached("INSERT INTO jobs (id, node) VALUES (?1, ?2)")?;
+    for (ix, node) in (0_u32..).zip(&new.nodes) {
+        let key = node_key(seq, ix);
+        let row = &node.row;
+        insert_node.execute(params![
+            key,
+            node.waits_for,
+            node.failed,
+            row.idle,
+            node.due_at,
+            row.status,
+            row.state
+        ])?;
+        insert_spec.execute(params![key, node.spec])?;
+        if let Some((id, spec)) = &node.job {
+            insert_job_spec.execute(params![key, spec])?;
+            insert_job.execute(params![id.0, key])?;
+        }
+    }
+    // Run numbers count from 1.
+    Ok(Some((seq, run_number.unsigned_abs())))
+}
+
+/// The `seq` of an execution that the batch writes to; `None` when there is no such execution.
+fn touch(conn: &Connection, id: ExecutionId, touched: &mut Touched) -> rusqlite::Result<Option<i64>> {
+    if let Some((_, seq)) = touched.iter().find(|(known, _)| *known == id) {
+        return Ok(Some(*seq));
+    }
+    let seq = seq_of(conn, id)?;
+    touched.extend(seq.map(|seq| (id, seq)));
+    Ok(seq)
+}
+
+fn touch_node(conn: &Connection, key: NodeKey, touched: &mut Touched) -> rusqlite::Result<Option<i64>> {
+    Ok(touch(conn, key.execution, touched)?.map(|seq| node_key(seq, key.ix)))
+}
+
+/// A version as SQLite counts it; one that was never given matches none.
+fn version(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(-1)
+}

@@ -1,0 +1,156 @@
+//! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
+
+use super::{
+    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock, database::make_directory,
+};
+use crate::{
+    Stores,
+    error::{Error, Result},
+    http::router,
+    services::{Services, Settings},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::{
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// How an embedded server is set up.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Where records, logs, artifacts and the token live.
+    pub data_dir: PathBuf,
+    /// Milliseconds that a lease lasts without a report.
+    pub lease_ttl_ms: u64,
+    /// Pause between two sweeps.
+    pub sweep_every: Duration,
+}
+
+impl EmbeddedConfig {
+    /// The usual settings over this directory.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        let usual = Settings::default();
+        Self { data_dir, lease_ttl_ms: usual.lease_ttl_ms, sweep_every: Duration::from_secs(2) }
+    }
+}
+
+/// A backend that is ready to serve.
+#[derive(Debug)]
+pub struct Embedded {
+    services: Services,
+    token: String,
+    sweep_every: Duration,
+    closing: CancellationToken,
+}
+
+/// The embedded stores below a directory, which is made if it is not there.
+pub fn open(data_dir: &Path) -> Result<Stores> {
+    make_directory(data_dir)?;
+    let clock = Arc::new(SystemClock);
+    let database = Arc::new(Database::open(&data_dir.join("tidemill.db"))?);
+    Ok(Stores {
+        records: Arc::new(SqliteRecords::new(database.clone())),
+        queue: Arc::new(SqliteQueue::new(database, clock.clone())),
+        objects: Arc::new(FileObjects::open(&data_dir.join("artifacts"))?),
+        logs: Arc::new(FileLogs::open(&data_dir.join("logs"))?),
+        clock,
+    })
+}
+
+impl Embedded {
+    /// Opens the stores, and reads the token or makes it at the first start.
+    pub async fn open(config: EmbeddedConfig) -> Result<Self> {
+        let closing = CancellationToken::new();
+        let settings = Settings { lease_ttl_ms: config.lease_ttl_ms };
+        let opened = tokio::task::spawn_blocking(move || {
+            let stores = open(&config.data_dir)?;
+            Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
+        });
+        let (stores, token, sweep_every) =
+            opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
+        Ok(Self { services: Services::new(stores, settings, closing.clone()), token, sweep_every, closing })
+    }
+
+    /// What callers bring as bearer token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The services, for callers in the same process.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Serves the API on `listener` and sweeps until `shutdown`; held replies end then.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+        let Self { services, token, sweep_every, closing } = self;
+        if let Err(error) = services.sweep.resend_queued().await {
+            tracing::warn!(%error, "what is queued is sent again when it is late");
+        }
+        let api = router(services.clone(), &token);
+        let stop = closing.clone();
+        let sweeper = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(sweep_every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = stop.cancelled() => return,
+                }
+                if let Err(error) = services.sweep.run().await {
+                    tracing::warn!(%error, "the next sweep tries again");
+                }
+            }
+        });
+        let over = async move {
+            shutdown.cancelled().await;
+            closing.cancel();
+        };
+        let served = axum::serve(listener, api).with_graceful_shutdown(over).await;
+        sweeper.await.map_err(|error| Error::storage("sweeping", error))?;
+        served.map_err(|error| Error::io("serving the API", error))
+    }
+}
+
+/// The token in the file, made there first if need be; only its owner can read it.
+fn token(path: &Path) -> Result<String> {
+    let doing = || format!("making the API's token in {}", path.display());
+    let read = || match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("reading the API's token from {}", path.display()), error)),
+    };
+    if let Some(token) = read()? {
+        return Ok(token);
+    }
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(|error| Error::storage(doing(), error))?;
+    // Whole or not at all, and the first of several processes wins: linking does not replace.
+    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .and_then(|mut file| {
+            file.write_all(URL_SAFE_NO_PAD.encode(random).as_bytes())?;
+            file.sync_data()
+        })
+        .and_then(|()| match fs::hard_link(&aside, path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        });
+    drop(fs::remove_file(&aside));
+    written.map_err(|error| Error::io(doing(), error))?;
+    read()?.ok_or_else(|| Error::storage(doing(), "the file is empty; remove it, and start again"))
+}

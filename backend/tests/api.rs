@@ -1,0 +1,299 @@
+//! The API over the embedded stores: whole executions played by a worker that only reports.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tidemill_backend::{
+    embedded::open,
+    http::{openapi_document, router},
+    services::{Services, Settings},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+struct Server {
+    api: Router,
+    services: Services,
+    dir: tempfile::TempDir,
+}
+
+const DIAMOND: &str = "
+name: diamond
+stages: [one, two, three]
+jobs:
+  first: { stage: one, image: i, script: [a] }
+  left: { stage: two, image: i, script: [b], needs: [first] }
+  right: { stage: two, image: i, script: [c], needs: [first] }
+  last: { stage: three, image: i, script: [d] }
+";
+
+impl Server {
+    fn start(lease_ttl_ms: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let services =
+            Services::new(open(dir.path()).unwrap(), Settings { lease_ttl_ms }, CancellationToken::new());
+        Self { api: router(services.clone(), "secret"), services, dir }
+    }
+
+    /// The same data directory, opened again as after a crash.
+    fn again(self, lease_ttl_ms: u64) -> Self {
+        let Self { api, services, dir } = self;
+        drop((api, services));
+        let services =
+            Services::new(open(dir.path()).unwrap(), Settings { lease_ttl_ms }, CancellationToken::new());
+        Self { api: router(services.clone(), "secret"), services, dir }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let (status, bytes) = self.raw(method, path, body.map(|body| body.to_string().into_bytes())).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn raw(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> (StatusCode, Vec<u8>) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", "Bearer secret")
+            .header("content-type", "application/json")
+            .body(Body::from(body.unwrap_or_default()))
+            .unwrap();
+        let reply = self.api.clone().oneshot(request).await.unwrap();
+        let status = reply.status();
+        (status, reply.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn execute(&self, pipeline: &str) -> (StatusCode, Value) {
+        let source = json!({ "kind": "none" });
+        self.post(
+            "/api/pipeline/execute",
+            json!({ "pipeline": pipeline, "repo": "here", "commit": "c0", "source": source }),
+        )
+        .await
+    }
+
+    async fn view(&self, execution: &str) -> Value {
+        self.call(Method::GET, &format!("/api/pipeline/status/{execution}"), None).await.1
+    }
+
+    async fn take(&self) -> Option<Value> {
+        let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+        let (status, reply) =
+            self.post("/api/job/execute", json!({ "worker": worker, "lookahead": 4 })).await;
+        assert_eq!(status, StatusCode::OK, "{reply}");
+        (reply["kind"] == "assigned").then(|| reply["assignment"].clone())
+    }
+
+    async fn report(&self, assignment: &Value, more: Value) -> (StatusCode, Value) {
+        let mut report =
+            json!({ "job_id": assignment["preparation"]["job_id"], "lease": assignment["lease"]["token"] });
+        report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/api/job/status", report).await
+    }
+
+    async fn end(&self, assignment: &Value, exit_code: i32) {
+        let failure =
+            (exit_code != 0).then(|| json!({ "kind": "script_failed", "message": "it ended badly" }));
+        let end = json!({ "end": { "failure": failure, "exit_code": exit_code } });
+        let (status, reply) = self.report(assignment, end).await;
+        assert_eq!(status, StatusCode::OK, "{reply}");
+    }
+}
+
+fn statuses(view: &Value) -> Vec<(String, String)> {
+    let jobs = view["jobs"].as_array().unwrap().iter();
+    jobs.map(|job| (job["job_name"].as_str().unwrap().into(), job["status"].as_str().unwrap().into()))
+        .collect()
+}
+
+fn log(offset: u64, bytes: &[u8]) -> Value {
+    use base64::Engine as _;
+    let packed = zstd::bulk::compress(bytes, 1).unwrap();
+    let packed = base64::engine::general_purpose::STANDARD.encode(packed);
+    json!({ "log": { "offset": offset, "length": bytes.len(), "zstd_base64": packed } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diamond_runs_in_order_and_ends_once() {
+    let server = Server::start(30_000);
+    let (status, made) = server.execute(DIAMOND).await;
+    assert_eq!((status, made["run_number"].as_u64()), (StatusCode::CREATED, Some(1)), "{made}");
+    let id = made["execution_id"].as_str().unwrap();
+    let mut order = Vec::new();
+    while let Some(assignment) = server.take().await {
+        order.push(assignment["job_name"].as_str().unwrap().to_owned());
+        server.end(&assignment, 0).await;
+    }
+    assert_eq!(order, ["first", "left", "right", "last"]);
+    let view = server.view(id).await;
+    assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
+    assert!(view["execution"]["end_time"].is_string());
+    assert!(statuses(&view).iter().all(|(_, status)| status == "SUCCESS"));
+    // What is over is no longer the same as a new one: the next is run 2.
+    let (status, again) = server.execute(DIAMOND).await;
+    assert_eq!((status, again["run_number"].as_u64()), (StatusCode::CREATED, Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_skips_what_needs_it_and_a_retry_keeps_what_succeeded() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    while let Some(assignment) = server.take().await {
+        let code = i32::from(assignment["job_name"] == "left");
+        server.end(&assignment, code).await;
+    }
+    let view = server.view(&id).await;
+    assert_eq!(view["execution"]["status"], "FAILED");
+    let word = |name: &str| statuses(&view).into_iter().find(|(known, _)| known == name).unwrap().1;
+    assert_eq!((word("left").as_str(), word("last").as_str()), ("FAILED", "SKIPPED"));
+    assert!(view["jobs"][3]["failure_reason"]["message"].as_str().unwrap().contains("`left`"), "{view}");
+
+    let (status, retried) = server.post(&format!("/api/pipeline/retry/{id}"), json!({})).await;
+    assert_eq!(status, StatusCode::CREATED, "{retried}");
+    let mut order = Vec::new();
+    while let Some(assignment) = server.take().await {
+        order.push(assignment["job_name"].as_str().unwrap().to_owned());
+        server.end(&assignment, 0).await;
+    }
+    assert_eq!(order, ["left", "last"]);
+    let view = server.view(retried["execution_id"].as_str().unwrap()).await;
+    assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
+    assert_eq!(view["jobs"][0]["carried_from"].as_str().map(str::len), Some(36));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_run_sent_many_times_at_once_is_one_execution() {
+    let server = Server::start(30_000);
+    let sent = futures_util::future::join_all((0..16).map(|_| server.execute(DIAMOND))).await;
+    let ids: std::collections::BTreeSet<&str> =
+        sent.iter().map(|(_, made)| made["execution_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(sent.iter().filter(|(status, _)| *status == StatusCode::CREATED).count(), 1);
+    assert!(sent.iter().filter(|(_, made)| made["attached"] == true).count() == 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_worker_costs_an_attempt_and_its_late_report_changes_nothing() {
+    let server = Server::start(1);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let lost = server.take().await.unwrap();
+    // The lease of a millisecond is over once the clock says so.
+    while server.services.sweep.run().await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (status, problem) = server.report(&lost, log(0, b"too late")).await;
+    assert_eq!((status, problem["type"].as_str()), (StatusCode::CONFLICT, Some("tidemill:lease-lost")));
+    let server = server.again(30_000);
+    let second = server.take().await.unwrap();
+    assert_eq!((&second["job_name"], second["attempt"].as_u64()), (&lost["job_name"], Some(2)));
+    let view = server.view(&id).await;
+    assert_eq!(view["jobs"][0]["attempts"][0]["failure"]["kind"], "worker_lost", "{view}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_bytes_are_stored_once_and_outlive_the_server() {
+    let server = Server::start(30_000);
+    server.execute(DIAMOND).await;
+    let assignment = server.take().await.unwrap();
+    let job = assignment["preparation"]["job_id"].as_str().unwrap().to_owned();
+    let bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    assert_eq!(server.report(&assignment, log(0, &bytes)).await.1["log_bytes"], 70_000);
+    assert_eq!(server.report(&assignment, log(0, &bytes)).await.1["log_bytes"], 70_000, "a repeat");
+    assert_eq!(server.report(&assignment, log(70_001, b"x")).await.0, StatusCode::CONFLICT, "a gap");
+    let server = server.again(30_000);
+    let (status, stored) = server.raw(Method::GET, &format!("/api/job/logs/{job}?limit=100000"), None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(stored, bytes);
+    let (_, tail) = server.raw(Method::GET, &format!("/api/job/logs/{job}?offset=69999"), None).await;
+    assert_eq!(tail, bytes[69_999..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_cancel_nothing_starts_and_what_runs_is_told() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let running = server.take().await.unwrap();
+    let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
+    assert_eq!(reply["canceled"], true, "{reply}");
+    assert!(server.take().await.is_none());
+    let (_, reply) = server.report(&running, json!({})).await;
+    assert_eq!(reply["cancel"], true);
+    server.end(&running, 143).await;
+    let view = server.view(&id).await;
+    assert_eq!(view["execution"]["status"], "CANCELED", "{view}");
+    assert!(statuses(&view).iter().all(|(_, status)| status == "CANCELED"), "{view}");
+    let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
+    assert_eq!(reply["canceled"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_reaches_the_job_that_needs_it() {
+    let server = Server::start(30_000);
+    server.execute(DIAMOND).await;
+    let first = server.take().await.unwrap();
+    let announce = json!({
+        "job_id": first["preparation"]["job_id"], "lease": first["lease"]["token"],
+        "file_path": "out", "files": [{ "path": "out", "size": 5 }],
+    });
+    let (_, place) = server.post("/api/artifact/upload", announce.clone()).await;
+    let url = place["url"].as_str().unwrap();
+    assert_eq!(server.raw(Method::PUT, url, Some(b"bytes".to_vec())).await.0, StatusCode::NO_CONTENT);
+    let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+    let mut complete = announce;
+    complete["complete"] = json!({ "artifact_id": place["artifact_id"], "size": 5, "sha256": "00" });
+    assert_eq!(server.post("/api/artifact/upload", complete.clone()).await.0, StatusCode::CONFLICT);
+    complete["complete"]["sha256"] = json!(sha);
+    let (status, reply) = server.post("/api/artifact/upload", complete.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{reply}");
+    server.end(&first, 0).await;
+    assert_eq!(
+        server.post("/api/artifact/upload", complete).await.0,
+        StatusCode::CONFLICT,
+        "the lease is over"
+    );
+    let next = server.take().await.unwrap();
+    let needed = &next["needs_artifacts"][0];
+    assert_eq!((&needed["from_job"], &needed["sha256"]), (&json!("first"), &json!(sha)));
+    let (_, bytes) = server.raw(Method::GET, needed["url"].as_str().unwrap(), None).await;
+    assert_eq!(bytes, b"bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_answered_with_problems() {
+    let server = Server::start(30_000);
+    let (status, problem) =
+        server.execute("name: x\nstages: [a]\njobs: { j: { stage: b, image: i } }\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["type"], "tidemill:invalid-pipeline");
+    assert!(problem["diagnostics"].as_array().is_some_and(|all| all.len() >= 2), "{problem}");
+    let (status, problem) = server.call(Method::GET, "/api/pipeline/status/nonsense", None).await;
+    assert_eq!((status, &problem["type"]), (StatusCode::BAD_REQUEST, &json!("tidemill:invalid-request")));
+    let id = uuid::Uuid::now_v7();
+    let (status, _) = server.call(Method::GET, &format!("/api/pipeline/status/{id}"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(server.call(Method::GET, "/nothing", None).await.1["type"], "tidemill:not-found");
+    let large = json!({ "pipeline": "x".repeat(17 << 20), "repo": "r", "source": { "kind": "none" } });
+    assert_eq!(server.post("/api/pipeline/execute", large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let request = Request::get("/api/pipeline/executions").body(Body::empty()).unwrap();
+    let reply = server.api.clone().oneshot(request).await.unwrap();
+    assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn the_openapi_document_names_every_path_and_resolves_every_reference() {
+    let document = openapi_document();
+    assert_eq!(document["paths"].as_object().unwrap().len(), 15);
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+}
