@@ -5,6 +5,7 @@
 mod clock;
 mod database;
 mod failure;
+mod files;
 mod logs;
 mod objects;
 mod queue;

@@ -2,6 +2,7 @@
 
 use super::{
     failure::{Failure, failed, migration_failed},
+    files::make_directory,
     writer::{self, AnyTask, Step, Task},
 };
 use crate::error::{Error, Result};
@@ -9,9 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use std::{
     fmt,
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::ErrorKind,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc},
     thread,
@@ -20,7 +21,8 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Schema versions in order; one that was released never changes.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const STEPS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Idle readers that are kept open.
 const MOST_IDLE_READERS: usize = 8;
@@ -52,9 +54,7 @@ impl Database {
         tune(&conn).map_err(|error| {
             Failure::new(&error).error(&format!("opening the records in {}", path.display()))
         })?;
-        Migrations::from_slice(MIGRATIONS)
-            .to_latest(&mut conn)
-            .map_err(|error| migration_failed(path, error))?;
+        MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_failed(path, error))?;
         drop(lock);
 
         let (tasks, queued) = mpsc::channel();
@@ -96,8 +96,8 @@ impl Database {
         let conn = if let Some(conn) = idle {
             conn
         } else {
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
+            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             conn.pragma_update(None, "query_only", true).map_err(failed(doing))?;
             conn
         };
@@ -114,15 +114,6 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// Makes a directory that only its owner can look into, unless it is there.
-pub fn make_directory(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::io(format!("making the directory {}", path.display()), error))
 }
 
 fn lock(path: &Path) -> Result<File> {

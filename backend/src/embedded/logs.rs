@@ -1,129 +1,176 @@
-//! Logs as files, one for each attempt.
+//! Logs as files, one for each attempt, as raw bytes.
 //!
-//! A file may be longer than what was acknowledged: the machine stopped between the append and the reply. Such bytes
-//! are the beginning of what the worker sends again under the same lease, so they are skipped as a repeat; and when the
-//! attempt is lost instead, they were really printed and belong to its log.
+//! What a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
+//! and its worker keeps what was not acknowledged and sends it again from there; another worker means another attempt
+//! and so another file. Whatever part of an append reached the file before the crash is therefore a prefix of what
+//! is sent next, and is rightly skipped as a repeat. (A file system must not let a file's size run ahead of its bytes
+//! over a loss of power; ext4 in its ordered mode, XFS and btrfs do not.)
+//!
+//! Skipped bytes are acknowledged as much as appended ones, so they are synced first unless this process did so.
 
-use super::database::make_directory;
+use super::files::{blocking, make_directories, make_directory, sync_directory};
 use crate::{
     error::{Error, Result},
     ports::Logs,
 };
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::{
-    collections::VecDeque,
-    fs::{self, File, OpenOptions},
-    io::ErrorKind,
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tidemill_core::ids::JobId;
 
-/// Files of running attempts that are kept open.
-const KEPT_OPEN: usize = 64;
+/// Files that are kept open for the next append.
+const MOST_OPEN: usize = 64;
 
-/// A file, and who writes to it: one at a time.
-type Open = Arc<Mutex<File>>;
+/// Names an attempt.
+type Attempt = (JobId, u32);
 
 /// Logs below a directory.
 #[derive(Debug)]
 pub struct FileLogs {
-    root: PathBuf,
-    open: Mutex<VecDeque<(PathBuf, Open)>>,
+    root: Arc<Path>,
+    open: Mutex<OpenLogs>,
+}
+
+/// Open files by attempt, with when they were last used.
+#[derive(Debug, Default)]
+struct OpenLogs {
+    uses: u64,
+    files: HashMap<Attempt, (u64, Arc<OpenLog>)>,
+}
+
+#[derive(Debug)]
+struct OpenLog {
+    file: File,
+    /// Bytes that this process knows to be on the disk.
+    synced: AtomicU64,
 }
 
 impl FileLogs {
-    /// The logs below `root`, which is made if it is not there.
+    /// Logs below `root`, which is made if it is not there.
     pub fn open(root: &Path) -> Result<Self> {
         make_directory(root)?;
-        Ok(Self { root: root.to_owned(), open: Mutex::default() })
+        Ok(Self { root: root.into(), open: Mutex::default() })
     }
 
-    /// Jobs are spread over 256 directories by the random end of their ids; the beginning is the time.
-    fn path(&self, job: JobId, attempt: u32) -> PathBuf {
-        let spread = format!("{:02x}", job.0.as_bytes()[15]);
-        self.root.join(spread).join(format!("{job}.{attempt}.log"))
-    }
-
-    fn kept(&self, path: &Path) -> Option<Open> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter().find(|(known, _)| known == path).map(|(_, file)| file.clone())
-    }
-
-    fn keep(&self, path: &Path, file: File) -> Open {
+    fn known(&self, attempt: Attempt) -> Option<Arc<OpenLog>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = open.iter().find(|(known, _)| known == path) {
-            return known.clone();
+        open.uses += 1;
+        let now = open.uses;
+        let (used, log) = open.files.get_mut(&attempt)?;
+        *used = now;
+        Some(Arc::clone(log))
+    }
+
+    fn keep(&self, attempt: Attempt, log: Arc<OpenLog>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = open.files.iter().min_by_key(|(_, (used, _))| *used).map(|(attempt, _)| *attempt);
+        if let Some(oldest) = oldest.filter(|_| open.files.len() >= MOST_OPEN) {
+            open.files.remove(&oldest);
         }
-        let file = Arc::new(Mutex::new(file));
-        open.truncate(KEPT_OPEN - 1);
-        open.push_front((path.to_owned(), file.clone()));
-        file
+        let now = open.uses;
+        open.files.insert(attempt, (now, log));
     }
 }
 
-fn create(path: &Path) -> std::io::Result<File> {
-    let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory)?;
+/// The file of an attempt. The last digits of a UUIDv7 are random, so they spread jobs over directories.
+fn path(root: &Path, (job, attempt): Attempt) -> PathBuf {
+    let id = job.to_string();
+    let spread = &id[id.len() - 2..];
+    root.join(spread).join(format!("{id}.{attempt}.log"))
+}
+
+/// Opens the file of an attempt, made durably if it is not there.
+fn open(root: &Path, attempt: Attempt) -> io::Result<OpenLog> {
+    let path = path(root, attempt);
+    let directory = path.parent().unwrap_or(root);
+    make_directories(root, directory)?;
     let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    File::open(directory)?.sync_all()?;
-    Ok(file)
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    if file.metadata()?.len() == 0 {
+        sync_directory(directory)?;
+    }
+    Ok(OpenLog { file, synced: AtomicU64::new(0) })
 }
 
-fn append(file: &File, offset: u64, bytes: &[u8]) -> std::io::Result<Result<u64, u64>> {
-    let stored = file.metadata()?.len();
-    if offset > stored {
-        return Ok(Err(stored));
+/// Appends under the file's lock, which other processes respect too. `None`: there is a gap before `offset`.
+fn append(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<u64, u64>> {
+    log.file.lock()?;
+    let outcome = append_locked(log, offset, bytes);
+    let unlocked = log.file.unlock();
+    outcome.and_then(|stored| unlocked.map(|()| stored))
+}
+
+fn append_locked(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<u64, u64>> {
+    let stored = log.file.metadata()?.len();
+    let Some(known) = stored.checked_sub(offset) else { return Ok(Err(stored)) };
+    let new = usize::try_from(known).ok().and_then(|known| bytes.get(known..)).unwrap_or_default();
+    let length = stored + new.len() as u64;
+    if log.synced.load(Ordering::Relaxed) < length {
+        let written = log.file.write_all_at(new, stored).and_then(|()| log.file.sync_data());
+        if let Err(error) = written {
+            // After a sync that failed the kernel may take what it could not write for written: what was not
+            // acknowledged must go, so that it is written again. If even that fails, the first error says enough.
+            drop(log.file.set_len(stored));
+            return Err(error);
+        }
+        log.synced.store(length, Ordering::Relaxed);
     }
-    let known = usize::try_from(stored - offset).unwrap_or(usize::MAX);
-    if let Some(fresh) = bytes.get(known..).filter(|fresh| !fresh.is_empty()) {
-        file.write_all_at(fresh, stored)?;
-    }
-    // Even when all was there: its first sender may have died before it was synced.
-    file.sync_data()?;
-    Ok(Ok(stored.max(offset + bytes.len() as u64)))
+    Ok(Ok(length))
 }
 
 #[async_trait]
 impl Logs for FileLogs {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
-        const DOING: &str = "storing a log";
-        let path = self.path(job, attempt);
-        let file = match self.kept(&path) {
-            Some(file) => file,
-            None => self.keep(&path, create(&path).map_err(|error| Error::io(DOING, error))?),
-        };
-        let bytes = bytes.to_vec();
-        let done = tokio::task::spawn_blocking(move || {
-            append(&file.lock().unwrap_or_else(PoisonError::into_inner), offset, &bytes)
-        });
-        let done = done.await.map_err(|error| Error::storage(DOING, error))?;
-        done.map_err(|error| Error::io(DOING, error))?.map_err(|stored| {
+        let known = self.known((job, attempt));
+        let root = Arc::clone(&self.root);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let (log, outcome) = blocking("storing log bytes", move || {
+            let failed = |error| Error::io(format!("storing the log of job {job}"), error);
+            let log = match known {
+                Some(log) => log,
+                None => Arc::new(open(&root, (job, attempt)).map_err(failed)?),
+            };
+            let outcome = append(&log, offset, &bytes).map_err(failed)?;
+            Ok((log, outcome))
+        })
+        .await?;
+        self.keep((job, attempt), log);
+        outcome.map_err(|stored| {
             Error::Conflict(format!(
-                "the log of job {job} has {stored} bytes; bytes from {offset} on leave a gap"
+                "the log of attempt {attempt} of job {job} has {stored} bytes, so none can be added at {offset}; \
+                 send from {stored} on"
             ))
         })
     }
 
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
-        const DOING: &str = "reading a log";
-        let path = self.path(job, attempt);
-        let read = tokio::task::spawn_blocking(move || {
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Bytes::new(), 0)),
-                Err(error) => return Err(error),
-            };
-            let stored = file.metadata()?.len();
-            let length = stored.saturating_sub(offset).min(limit as u64);
-            let mut bytes = BytesMut::zeroed(usize::try_from(length).unwrap_or(limit));
-            file.read_exact_at(&mut bytes, offset)?;
-            Ok((bytes.freeze(), stored))
-        });
-        let read = read.await.map_err(|error| Error::storage(DOING, error))?;
-        read.map_err(|error| Error::io(DOING, error))
+        let path = path(&self.root, (job, attempt));
+        blocking("reading log bytes", move || {
+            read(&path, offset, limit)
+                .map_err(|error| Error::io(format!("reading the log of job {job}"), error))
+        })
+        .await
     }
+}
+
+fn read(path: &Path, offset: u64, limit: usize) -> io::Result<(Bytes, u64)> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Bytes::new(), 0)),
+        opened => opened?,
+    };
+    let stored = file.metadata()?.len();
+    let there = usize::try_from(stored.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; there.min(limit)];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok((Bytes::from(bytes), stored))
 }

@@ -1,208 +1,295 @@
-//! Objects as files: written aside, synced, then renamed to their place.
+//! Objects as files.
+//!
+//! An object is one file: its bytes, then a trailer with their number and hash. So there is one rename that makes
+//! it, whole, and `info` need not read it.
 
-use super::database::make_directory;
+use super::files::{blocking, make_directories, make_directory, sync_directory};
 use crate::{
     error::{Error, Result},
     ports::{ByteStream, ObjectInfo, Objects},
 };
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::{
-    fmt::Write as _,
-    fs::{self, File},
-    io::{ErrorKind, Read, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::Arc,
+    thread::ScopedJoinHandle,
+    time::Duration,
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Bytes that one read takes.
-const CHUNK: usize = 512 << 10;
-/// Chunks that wait between the network and the disk.
-const WAITING: usize = 16;
-/// A file that was left aside for so long is nobody's any more.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes that are handed over at once.
+const CHUNK: usize = 512 * 1024;
+/// Chunks that wait to be written, at most.
+const MOST_WAITING: usize = 8;
+/// After so many bytes what was written is sent on its way to the disk, while more comes.
+const SYNC_EVERY: u64 = 16 * 1024 * 1024;
+/// What an unfinished put left is removed when it is older than this.
+const LEFTOVER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a put makes its directory again when a delete removes it as empty at the same time.
+const MOST_TRIES: u32 = 100;
 
-/// Objects below a directory: each has its bytes in one file and its size and hash in another beside it.
+const MAGIC: &[u8; 8] = b"tmobj\0\0\x01";
+const HASH: usize = 32;
+const TRAILER: usize = MAGIC.len() + size_of::<u64>() + HASH;
+
+/// Objects below a directory.
 #[derive(Debug)]
 pub struct FileObjects {
-    root: PathBuf,
+    root: Arc<Path>,
+    unfinished: PathBuf,
 }
 
 impl FileObjects {
-    /// The objects below `root`, which is made if it is not there.
+    /// Objects below `root`, which is made if it is not there.
     pub fn open(root: &Path) -> Result<Self> {
-        let aside = root.join("tmp");
-        make_directory(&aside)?;
-        let entries = fs::read_dir(&aside).map_err(|error| Error::io("looking for stale uploads", error))?;
-        for entry in entries.flatten() {
-            let written = entry.metadata().and_then(|of| of.modified()).unwrap_or_else(|_| SystemTime::now());
-            if written.elapsed().is_ok_and(|age| age > STALE) {
-                drop(fs::remove_file(entry.path()));
-            }
-        }
-        Ok(Self { root: root.to_owned() })
+        // Not a name that a key can have.
+        let unfinished = root.join(".unfinished");
+        make_directory(&unfinished)?;
+        remove_leftovers(&unfinished)
+            .map_err(|error| Error::io(format!("cleaning {}", unfinished.display()), error))?;
+        Ok(Self { root: root.into(), unfinished })
     }
 
+    /// The file of `key`. Its suffix cannot be part of a key, so `a` and `a/b` do not clash.
     fn path(&self, key: &str) -> Result<PathBuf> {
-        let plain = |part: &str| {
-            !part.is_empty()
-                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        let good = |part: &str| {
+            (1..=200).contains(&part.len())
+                && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         };
-        if key.split('/').all(plain) {
-            return Ok(self.root.join("objects").join(key));
+        if key.len() <= 1000 && key.split('/').all(good) {
+            Ok(self.root.join(format!("{key}.object")))
+        } else {
+            Err(Error::Invalid(format!("`{key}` is no object key: parts of a-z, 0-9 and -, joined by /")))
         }
-        Err(Error::Invalid(format!("`{key}` is no key of an object")))
     }
 }
 
-fn info_path(path: &Path) -> PathBuf {
-    path.with_extension("info")
+fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // Another process may end its put, or clean here too, at the same time.
+        let old = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFTOVER));
+        if old
+            && let Err(error) = fs::remove_file(entry.path())
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
-async fn blocking<T: Send + 'static>(
-    doing: &str,
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| Error::storage(doing, error))?;
-    done.map_err(|error| Error::io(doing, error))
+/// What a put's stream hands to its writing thread. Without an `End` the put was broken off.
+enum Piece {
+    Bytes(Vec<Bytes>),
+    End,
 }
 
 #[async_trait]
 impl Objects for FileObjects {
     async fn put(&self, key: &str, mut bytes: ByteStream) -> Result<ObjectInfo> {
-        const DOING: &str = "storing an object";
         let path = self.path(key)?;
-        let aside = self.root.join("tmp").join(Uuid::now_v7().to_string());
-        let (send, chunks) = mpsc::channel::<Bytes>(WAITING);
-        let (to_write, to_place) = (aside.clone(), path.clone());
-        let (whole, is_whole) = tokio::sync::oneshot::channel::<()>();
-        let writer = tokio::task::spawn_blocking(move || {
-            let stored = write(&to_write, chunks).and_then(|info| {
-                // A stream that broke off leaves nothing.
-                is_whole.blocking_recv().map_err(|_| std::io::Error::from(ErrorKind::UnexpectedEof))?;
-                place(&to_write, &to_place, &info)?;
-                Ok(info)
-            });
-            if stored.is_err() {
-                drop(fs::remove_file(&to_write));
-            }
-            stored
+        let root = Arc::clone(&self.root);
+        let unfinished = Unfinished(self.unfinished.join(Uuid::now_v7().to_string()));
+        let (pieces, waiting) = mpsc::channel(MOST_WAITING);
+        let doing = format!("storing object {key}");
+        let stored = blocking(doing.clone(), move || {
+            store(&root, &path, &unfinished, waiting).map_err(|error| Error::io(doing, error))
         });
-        let mut broken = None;
-        while let Some(next) = bytes.next().await {
-            match next {
-                // A writer that is gone has failed, and says how below.
-                Ok(chunk) => {
-                    if send.send(chunk).await.is_err() {
-                        break;
+        let fed = async move {
+            let mut gathered = Vec::new();
+            let mut size = 0;
+            while let Some(next) = bytes.next().await {
+                let next = next.map_err(|error| {
+                    Error::Invalid(format!("the bytes of the object broke off before their end: {error}"))
+                })?;
+                size += next.len();
+                gathered.push(next);
+                if size >= CHUNK {
+                    size = 0;
+                    if pieces.send(Piece::Bytes(std::mem::take(&mut gathered))).await.is_err() {
+                        // The writing thread failed, and says why.
+                        return Ok(());
                     }
                 }
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
             }
-        }
-        drop(send);
-        if broken.is_none() {
-            // A writer that is gone has failed, and says how below.
-            let _ = whole.send(());
-        } else {
-            drop(whole);
-        }
-        let stored = writer.await.map_err(|error| Error::storage(DOING, error))?;
-        match broken {
-            Some(error) => Err(Error::Invalid(format!("the upload broke off: {error}"))),
-            None => stored.map_err(|error| Error::io(DOING, error)),
-        }
+            // The same holds here.
+            drop(pieces.send(Piece::Bytes(gathered)).await);
+            drop(pieces.send(Piece::End).await);
+            Ok(())
+        };
+        let (fed, stored) = tokio::join!(fed, stored);
+        fed?;
+        stored
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        let path = info_path(&self.path(key)?);
-        blocking("looking up an object", move || match fs::read_to_string(&path) {
-            Ok(text) => Ok(parse_info(&text)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await
+        let path = self.path(key)?;
+        let doing = format!("looking at object {key}");
+        blocking(doing.clone(), move || Ok(open(&path, &doing)?.map(|(_, info)| info))).await
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
         let path = self.path(key)?;
-        let open = move || match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let doing = format!("reading object {key}");
+        let found = blocking(doing.clone(), move || open(&path, &doing)).await?;
+        let Some((file, info)) = found else {
+            return Err(Error::NotFound(format!("there is no object {key}")));
         };
-        let file = blocking("opening an object", open)
+        let rest = file.take(info.size);
+        Ok(stream::try_unfold(rest, |mut rest| async move {
+            tokio::task::spawn_blocking(move || {
+                let mut chunk = Vec::with_capacity(CHUNK.min(usize::try_from(rest.limit()).unwrap_or(CHUNK)));
+                rest.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+                if !chunk.is_empty() {
+                    return Ok(Some((Bytes::from(chunk), rest)));
+                }
+                // The trailer was there, so the file was cut since.
+                if rest.limit() > 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(None) }
+            })
             .await?
-            .ok_or_else(|| Error::NotFound(format!("there is no object `{key}`")))?;
-        let chunks = stream::try_unfold(file, |mut file| async move {
-            let read = tokio::task::spawn_blocking(move || {
-                let mut chunk = BytesMut::zeroed(CHUNK);
-                let length = file.read(&mut chunk)?;
-                chunk.truncate(length);
-                Ok::<_, std::io::Error>((chunk.freeze(), file))
-            });
-            let (chunk, file) = read.await.map_err(std::io::Error::other)??;
-            Ok((!chunk.is_empty()).then_some((chunk, file)))
-        });
-        Ok(chunks.boxed())
+        })
+        .boxed())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        blocking("removing an object", move || {
-            for path in [info_path(&path), path] {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })
-        .await
+        let root = Arc::clone(&self.root);
+        let doing = format!("removing object {key}");
+        blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
     }
 }
 
-/// Writes the chunks to `path` and hashes them on the way; synced when it returns.
-fn write(path: &Path, mut chunks: mpsc::Receiver<Bytes>) -> std::io::Result<ObjectInfo> {
-    let mut file = File::create_new(path)?;
+/// A file that is removed unless it was renamed to where it belongs.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Renamed, or never made; anything else is left to the next start's cleaning.
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// A sync under way.
+type Syncing<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
+
+/// Writes what comes, and puts it into its place once it has ended.
+fn store(
+    root: &Path,
+    path: &Path,
+    unfinished: &Unfinished,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> io::Result<ObjectInfo> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0)?;
     let mut hash = Sha256::new();
-    let mut size = 0_u64;
-    while let Some(chunk) = chunks.blocking_recv() {
-        hash.update(&chunk);
-        file.write_all(&chunk)?;
-        size += chunk.len() as u64;
+    let (mut size, mut synced) = (0_u64, 0_u64);
+    std::thread::scope(|scope| {
+        let mut syncing: Option<Syncing<'_>> = None;
+        loop {
+            match pieces.blocking_recv() {
+                Some(Piece::Bytes(gathered)) => {
+                    for bytes in gathered {
+                        hash.update(&bytes);
+                        file.write_all(&bytes)?;
+                        size += bytes.len() as u64;
+                    }
+                }
+                Some(Piece::End) => break,
+                None => return Err(io::Error::new(ErrorKind::Interrupted, "the put was broken off")),
+            }
+            if size - synced >= SYNC_EVERY && syncing.as_ref().is_none_or(Syncing::is_finished) {
+                synced = size;
+                let copy = file.try_clone()?;
+                join(syncing.take())?;
+                syncing = Some(scope.spawn(move || copy.sync_data()));
+            }
+        }
+        join(syncing.take())
+    })?;
+    let hash = hash.finalize();
+    let mut trailer = Vec::with_capacity(TRAILER);
+    trailer.extend_from_slice(MAGIC);
+    trailer.extend_from_slice(&size.to_le_bytes());
+    trailer.extend_from_slice(&hash);
+    file.write_all(&trailer)?;
+    file.sync_all()?;
+    let directory = path.parent().unwrap_or(root);
+    for tried in 1.. {
+        make_directories(root, directory)?;
+        match fs::rename(&unfinished.0, path).and_then(|()| sync_directory(directory)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && tried < MOST_TRIES => {}
+            renamed => {
+                renamed?;
+                break;
+            }
+        }
     }
-    file.sync_data()?;
-    let sha256 = hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
+    Ok(ObjectInfo { size, sha256: hex(&hash) })
+}
+
+/// A sync that failed may not be reported by the next one, so each one's outcome counts.
+fn join(thread: Option<Syncing<'_>>) -> io::Result<()> {
+    match thread.map(Syncing::join) {
+        None => Ok(()),
+        Some(outcome) => outcome.unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked"))),
+    }
+}
+
+/// The file of an object and what its trailer says; `None` when there is none.
+fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
+    let read = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let damaged = || io::Error::new(ErrorKind::InvalidData, format!("{} is damaged", path.display()));
+        let size = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
+        let mut trailer = [0; TRAILER];
+        file.read_exact_at(&mut trailer, size)?;
+        let (head, hash) = trailer.split_at(TRAILER - HASH);
+        if head != [MAGIC.as_slice(), size.to_le_bytes().as_slice()].concat() {
+            return Err(damaged());
+        }
+        Ok((file, ObjectInfo { size, sha256: hex(hash) }))
+    };
+    match read() {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(doing, error)),
+    }
+}
+
+/// Removes a file, and the directories that it leaves empty.
+fn remove(root: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        removed => removed?,
+    }
+    let mut kept = path.parent().unwrap_or(root);
+    // Fails on the first that is not empty.
+    while kept != root && fs::remove_dir(kept).is_ok() {
+        kept = kept.parent().unwrap_or(root);
+    }
+    match sync_directory(kept) {
+        // Another delete removed it just now, and syncs what is above.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        synced => synced,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+        }
         text
-    });
-    Ok(ObjectInfo { size, sha256 })
-}
-
-/// Moves an object to its place. Its description comes last: without it there is no object.
-fn place(from: &Path, to: &Path, info: &ObjectInfo) -> std::io::Result<()> {
-    let directory = to.parent().unwrap_or(to);
-    fs::create_dir_all(directory)?;
-    fs::rename(from, to)?;
-    let aside = from.with_extension("info");
-    let mut described = File::create_new(&aside)?;
-    described.write_all(format!("{} {}\n", info.size, info.sha256).as_bytes())?;
-    described.sync_data()?;
-    fs::rename(&aside, info_path(to))?;
-    File::open(directory)?.sync_all()?;
-    // The directory itself may be new.
-    directory.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
-}
-
-fn parse_info(text: &str) -> Option<ObjectInfo> {
-    let (size, sha256) = text.trim().split_once(' ')?;
-    Some(ObjectInfo { size: size.parse().ok()?, sha256: sha256.to_owned() })
+    })
 }

@@ -107,7 +107,8 @@ fn index(filter: &ListFilter) -> &'static str {
 
 /// Executions that are not over, oldest first.
 pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> Sql<Vec<ExecutionId>> {
-    let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+    // The empty blob comes before every id.
+    let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
     conn.prepare_cached(
         "SELECT id FROM executions INDEXED BY executions_live
          WHERE over = 0 AND id > ?1 ORDER BY id LIMIT ?2",

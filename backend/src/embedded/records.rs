@@ -1,6 +1,6 @@
 //! The records in SQLite.
 
-use super::{database::Database, record_reads as reads, record_writes, rows::RowWrite};
+use super::{database::Database, files::blocking, record_reads as reads, record_writes, rows::RowWrite};
 use crate::{
     error::{Error, Result},
     ports::{
@@ -15,7 +15,7 @@ use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{sync::watch, time::timeout};
 
 /// How long `changed` waits at most, so that other processes' writes are seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -55,13 +55,6 @@ impl SqliteRecords {
         let database = Arc::clone(&self.database);
         blocking(READING, move || database.read(READING, work)).await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    doing: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::storage(doing, error)))
 }
 
 fn encode(writes: Vec<Write>) -> Result<Vec<RowWrite>> {

@@ -40,7 +40,7 @@ pub trait AnyTask: Send {
     fn refuse(self: Box<Self>, failure: &Failure);
 }
 
-/// Tells whoever waits for a task how it went; the transaction's own failure goes before.
+/// Answers a task that ran: with its own outcome, or with why the transaction as a whole failed.
 type Answer = Box<dyn FnOnce(Option<&Failure>)>;
 
 /// A task that ran and is to be answered.
