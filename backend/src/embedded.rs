@@ -22,4 +22,4 @@ pub use logs::FileLogs;
 pub use objects::FileObjects;
 pub use queue::SqliteQueue;
 pub use records::SqliteRecords;
-pub use server::{Embedded, EmbeddedConfig, open};
+pub use server::{Embedded, EmbeddedConfig, open, open_at};

@@ -1,12 +1,13 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock, database::make_directory,
+    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock, files::make_directory,
 };
 use crate::{
     Stores,
     error::{Error, Result},
     http::router,
+    ports::Clock,
     services::{Services, Settings},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -52,8 +53,12 @@ pub struct Embedded {
 
 /// The embedded stores below a directory, which is made if it is not there.
 pub fn open(data_dir: &Path) -> Result<Stores> {
+    open_at(data_dir, Arc::new(SystemClock))
+}
+
+/// The same on another clock.
+pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     make_directory(data_dir)?;
-    let clock = Arc::new(SystemClock);
     let database = Arc::new(Database::open(&data_dir.join("tidemill.db"))?);
     Ok(Stores {
         records: Arc::new(SqliteRecords::new(database.clone())),
