@@ -9,6 +9,7 @@ pub mod failure;
 pub mod ids;
 pub mod pipeline;
 pub mod plan;
+pub mod report;
 pub mod schedule;
 pub mod status;
 pub mod time;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::{Method, Request, Response, StatusCode, body::Frame, body::Incoming};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Frame, body::Incoming};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io, time::Duration};
@@ -53,6 +53,23 @@ impl ApiError {
             Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Address(_) => false,
         }
+    }
+}
+
+/// A reply that was read whole.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Fetched {
+    /// A header's text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -106,7 +123,7 @@ impl ApiClient {
         S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
     {
         let body = BodyExt::boxed(StreamBody::new(bytes.map_ok(Frame::data)));
-        self.send(Method::PUT, url, Some("application/x-tar"), body).await.map(drop)
+        self.send(Method::PUT, url, None, Some("application/x-tar"), body).await.map(drop)
     }
 
     /// The bytes at `url`, which may be a path on the API's own server.
@@ -116,7 +133,7 @@ impl ApiClient {
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, ApiError> {
         let mut url = url.to_owned();
         for _ in 0..4 {
-            let reply = self.send(Method::GET, &url, None, empty()).await?;
+            let reply = self.send(Method::GET, &url, None, None, empty()).await?;
             if !reply.status().is_redirection() {
                 return Ok(reply.into_body().into_data_stream().map_err(io::Error::other));
             }
@@ -126,7 +143,22 @@ impl ApiClient {
         Err(ApiError::Address(url))
     }
 
-    async fn post<Q: Serialize, R: DeserializeOwned>(
+    /// What a GET of `path` answers; with `known`, the tag of an earlier reply, `None` when nothing changed.
+    pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<Fetched>, ApiError> {
+        let reply = self.send(Method::GET, path, known, None, empty()).await?;
+        if reply.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let headers = reply.headers().clone();
+        let body = reply.into_body().collect().await.map_err(|error| ApiError::Unreachable {
+            url: format!("{}{path}", self.server),
+            message: causes(&error),
+        })?;
+        Ok(Some(Fetched { headers, body: body.to_bytes() }))
+    }
+
+    /// The reply to a POST of `request` to `path`, within `limit`.
+    pub async fn post<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
         request: &Q,
@@ -136,7 +168,8 @@ impl ApiClient {
         let unreachable = |message: String| ApiError::Unreachable { url: url.clone(), message };
         let bytes = serde_json::to_vec(request).map_err(|error| unreachable(error.to_string()))?;
         let call = async {
-            let reply = self.send(Method::POST, path, Some("application/json"), full(bytes.into())).await?;
+            let reply =
+                self.send(Method::POST, path, None, Some("application/json"), full(bytes.into())).await?;
             let body = reply.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
             serde_json::from_slice(&body.to_bytes())
                 .map_err(|error| unreachable(format!("unreadable reply: {error}")))
@@ -151,6 +184,7 @@ impl ApiClient {
         &self,
         method: Method,
         url: &str,
+        known: Option<&str>,
         content: Option<&str>,
         body: Body,
     ) -> Result<Response<Incoming>, ApiError> {
@@ -162,6 +196,9 @@ impl ApiClient {
         let mut request = Request::builder().method(method).uri(&url);
         if own || url.starts_with(&format!("{}/", self.server)) {
             request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        if let Some(known) = known {
+            request = request.header("if-none-match", known);
         }
         if let Some(content) = content {
             request = request.header("content-type", content);

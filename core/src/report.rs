@@ -1,0 +1,158 @@
+//! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
+
+use crate::{
+    api::{ExecutionSummary, ExecutionView, JobView},
+    failure::FailureReason,
+    ids::JobId,
+    status::JobStatus,
+    time::Timestamp,
+};
+use serde::Serialize;
+
+/// The report of one execution.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The execution.
+    pub execution: ExecutionSummary,
+    /// Milliseconds from its record to its end, or to `now` while it runs.
+    pub duration_ms: u64,
+    /// Its jobs in the plan's order.
+    pub jobs: Vec<JobLine>,
+    /// Names of the jobs that decided how long it took, first to last.
+    pub critical_path: Vec<String>,
+    /// Milliseconds that these ran, without their waits.
+    pub critical_path_ms: u64,
+}
+
+/// One job of a report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobLine {
+    /// Its id.
+    pub id: JobId,
+    /// Stage.
+    pub stage: String,
+    /// Name.
+    pub name: String,
+    /// Status.
+    pub status: JobStatus,
+    /// Whether its failure was allowed.
+    pub allow_failure: bool,
+    /// Attempts.
+    pub attempts: u32,
+    /// Milliseconds that its last attempt took, or has taken.
+    pub run_ms: Option<u64>,
+    /// Milliseconds that it waited for its needs, from the execution's record on.
+    pub needs_ms: Option<u64>,
+    /// Milliseconds that it waited for a worker once its needs held.
+    pub worker_ms: Option<u64>,
+    /// The job whose end let it start: the last of those that it waited for.
+    pub waited_on: Option<String>,
+    /// Exit code.
+    pub exit_code: Option<i32>,
+    /// Why it did not succeed.
+    pub failure: Option<FailureReason>,
+    /// Whether it was taken over from the retried execution.
+    pub carried: bool,
+}
+
+/// Which jobs a report shows; all given ones must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Exact stage.
+    pub stage: Option<String>,
+    /// Exact name, or the name before the matrix values.
+    pub job: Option<String>,
+}
+
+/// The report of `view` at `now`. The selection narrows the lines; times and path are of the whole execution.
+#[must_use]
+pub fn report(view: &ExecutionView, selection: &Selection, now: Timestamp) -> Report {
+    let path = critical_path(view);
+    let end = view.execution.end_time.unwrap_or(now);
+    Report {
+        duration_ms: end.since_ms(view.execution.created_at),
+        critical_path_ms: path.iter().filter_map(|job| run_ms(job, now)).sum(),
+        critical_path: path.iter().map(|job| job.job_name.clone()).collect(),
+        jobs: view
+            .jobs
+            .iter()
+            .filter(|job| selected(job, selection))
+            .map(|job| line(view, job, now))
+            .collect(),
+        execution: view.execution.clone(),
+    }
+}
+
+/// Whether `name` names this job: wholly, or without its matrix values.
+#[must_use]
+pub fn is_named(job: &JobView, name: &str) -> bool {
+    job.job_name == name
+        || job.job_name.strip_prefix(name).is_some_and(|rest| rest.starts_with(" [") && rest.ends_with(']'))
+}
+
+fn selected(job: &JobView, selection: &Selection) -> bool {
+    selection.stage.as_ref().is_none_or(|stage| *stage == job.stage)
+        && selection.job.as_ref().is_none_or(|name| is_named(job, name))
+}
+
+fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
+    let ran_here = job.carried_from.is_none();
+    JobLine {
+        id: job.id,
+        stage: job.stage.clone(),
+        name: job.job_name.clone(),
+        status: job.status,
+        allow_failure: job.allow_failure,
+        attempts: job.attempt,
+        run_ms: run_ms(job, now),
+        needs_ms: job.queued_at.filter(|_| ran_here).map(|at| at.since_ms(view.execution.created_at)),
+        worker_ms: match (job.queued_at, job.start_time) {
+            (Some(queued), Some(start)) if ran_here => Some(start.since_ms(queued)),
+            _ => None,
+        },
+        waited_on: waited_on(view, job).map(|by| by.job_name.clone()),
+        exit_code: job.exit_code,
+        failure: job.failure_reason.clone(),
+        carried: !ran_here,
+    }
+}
+
+fn run_ms(job: &JobView, now: Timestamp) -> Option<u64> {
+    let start = job.start_time.filter(|_| job.carried_from.is_none())?;
+    let end = if job.status == JobStatus::Running { now } else { job.end_time? };
+    Some(end.since_ms(start))
+}
+
+/// Of the jobs that `job` waited for, the one that ended last before it was first queued.
+fn waited_on<'a>(view: &'a ExecutionView, job: &JobView) -> Option<&'a JobView> {
+    // A retry queues a job again; its needs held before its first attempt.
+    let queued = job.attempts.first().map(|first| first.started_at).or(job.queued_at)?;
+    let stage = view.stages.iter().position(|stage| *stage == job.stage)?;
+    let is_need = |other: &&JobView| {
+        if job.needs.is_empty() {
+            view.stages.iter().position(|name| *name == other.stage).is_some_and(|at| at < stage)
+        } else {
+            job.needs.contains(&other.job_name)
+        }
+    };
+    view.jobs
+        .iter()
+        .filter(is_need)
+        .filter(|other| other.carried_from.is_none())
+        .filter(|other| other.end_time.is_some_and(|end| end <= queued))
+        .max_by_key(|other| other.end_time)
+}
+
+/// From the job that ended last back to one that waited for none.
+fn critical_path(view: &ExecutionView) -> Vec<&JobView> {
+    let ran = |job: &&JobView| job.start_time.is_some() && job.carried_from.is_none();
+    let mut path: Vec<&JobView> = Vec::new();
+    let mut at = view.jobs.iter().filter(ran).max_by_key(|job| job.end_time);
+    while let Some(job) = at {
+        path.push(job);
+        // Waits lead to strictly earlier stages or needs, so this ends; the length is a guard against bad records.
+        at = waited_on(view, job).filter(|_| path.len() <= view.jobs.len());
+    }
+    path.reverse();
+    path
+}
