@@ -1,2 +1,89 @@
 //! The `tidemill` command.
-fn main() {}
+
+mod args;
+mod commands;
+mod deployment;
+mod failure;
+mod file;
+mod interrupts;
+mod view;
+mod watch;
+mod workers;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use commands::{artifacts, check, init, plan, records, report, run, server};
+use failure::{Failure, Outcome};
+use std::{io::Write, process::ExitCode};
+
+fn main() -> ExitCode {
+    // clap ends with 2 for bad usage by itself.
+    let cli = Cli::parse();
+    log_to_stderr();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.words.is_empty() {
+                // Nothing is left to do when even this cannot be said.
+                let _ = writeln!(anstream::stderr(), "tidemill: {}", failure.words);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Outcome {
+    match &cli.command {
+        Command::Check(args) => check::check(args),
+        Command::Plan(args) => plan::plan(args),
+        Command::Init(args) => init::init(args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "tidemill", &mut text);
+            Ok(std::io::stdout().write_all(&text)?)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            Ok(std::io::stdout().write_all(&text)?)
+        }
+        _ => in_runtime(cli),
+    }
+}
+
+fn in_runtime(cli: &Cli) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::system(format!("no threads can be started: {error}")))?;
+    let outcome = runtime.block_on(async {
+        match &cli.command {
+            Command::Run(args) => run::run(cli, args).await,
+            Command::Report(args) => report::report(cli, args).await,
+            Command::Status(args) => records::status(cli, args).await,
+            Command::Logs(args) => records::logs(cli, args).await,
+            Command::Cancel(args) => records::cancel(cli, args).await,
+            Command::Retry(args) => records::retry(cli, args).await,
+            Command::Artifacts(args) => artifacts::artifacts(cli, args).await,
+            Command::Server(args) => server::server(cli, args).await,
+            Command::Worker(args) => server::worker(cli, args).await,
+            Command::Check(_)
+            | Command::Plan(_)
+            | Command::Init(_)
+            | Command::Completions { .. }
+            | Command::Man => Ok(()),
+        }
+    });
+    // Blocking threads may still read a file; nobody waits for them.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Tidemill's own log: silent, unless `TIDEMILL_LOG` asks for more (`info`, `tidemill_worker=debug`).
+fn log_to_stderr() {
+    let filter = std::env::var("TIDEMILL_LOG").unwrap_or_else(|_| "error".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,322 @@
+//! The command line, as clap reads it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
+                          (engine, disk, network), 130 canceled.";
+
+/// Run CI pipelines in containers, here or on a server.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where records, logs and artifacts are kept [default: ~/.local/share/tidemill]
+    #[arg(long, env = "TIDEMILL_DATA_DIR", global = true, value_name = "DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Use the deployment at this URL instead of this machine
+    #[arg(long, env = "TIDEMILL_SERVER", global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// The deployment's token
+    #[arg(long, env = "TIDEMILL_TOKEN", global = true, value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Milliseconds that a lease lasts without a report
+    #[arg(long, env = "TIDEMILL_LEASE_TTL_MS", global = true, hide = true, default_value_t = 30_000)]
+    pub lease_ttl_ms: u64,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline and watch it
+    #[command(after_help = "Examples:\n  tidemill run\n  tidemill run -f ci.yml --follow unit\n  \
+        tidemill run --repo https://example.org/app.git --branch main\n  tidemill run --json | jq .status")]
+    Run(Run),
+    /// Check pipeline files
+    #[command(after_help = "Examples:\n  tidemill check\n  tidemill check a.yml b.yml --format sarif\n  \
+        tidemill check - < a.yml")]
+    Check(Check),
+    /// Show what would run, in order
+    #[command(after_help = "Examples:\n  tidemill plan\n  tidemill plan --json")]
+    Plan(PlanArgs),
+    /// Report on an execution: durations, waits, the critical path
+    #[command(
+        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit"
+    )]
+    Report(Report),
+    /// List executions, or show where one stands
+    #[command(after_help = "Examples:\n  tidemill status\n  tidemill status --run 12")]
+    Status(StatusArgs),
+    /// Print the log of a job
+    #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
+    Logs(Logs),
+    /// Cancel an execution, or one job of it
+    #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit")]
+    Cancel(Cancel),
+    /// Run what did not succeed in an execution again
+    #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
+    Retry(Retry),
+    /// List or fetch what jobs left
+    #[command(
+        after_help = "Examples:\n  tidemill artifacts\n  tidemill artifacts --job compile --output out/"
+    )]
+    Artifacts(Artifacts),
+    /// Serve the API and run jobs, in one process
+    #[command(
+        after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --workers 4"
+    )]
+    Server(Server),
+    /// Run jobs for a server
+    #[command(
+        after_help = "Example:\n  TIDEMILL_TOKEN=... tidemill worker --server http://ci.example.org:7600"
+    )]
+    Worker(WorkerArgs),
+    /// Write a starter file fitted to this repository
+    Init(Init),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  tidemill completions bash > /etc/bash_completion.d/tidemill")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  tidemill man | man -l -")]
+    Man,
+}
+
+/// Which pipeline file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FileArgs {
+    /// The pipeline file
+    #[arg(short, long, value_name = "PATH", conflicts_with = "pipeline")]
+    pub file: Option<PathBuf>,
+    /// The pipeline of this name below .pipelines/
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    /// The file
+    pub file: FileArgs,
+    /// Take the sources from this git URL or path
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// At this branch or tag
+    #[arg(long, requires = "repo")]
+    pub branch: Option<String>,
+    /// At this commit
+    #[arg(long, requires = "repo")]
+    pub commit: Option<String>,
+    /// Set a variable; wins over the file
+    #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// Jobs at the same time [default: number of processors, at least 2]
+    #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: Option<u16>,
+    /// Make another execution even if the same one is under way
+    #[arg(long)]
+    pub force: bool,
+    /// Print nothing but mistakes
+    #[arg(short, long, conflicts_with_all = ["json", "follow"])]
+    pub quiet: bool,
+    /// Print the finished execution as JSON
+    #[arg(long, conflicts_with = "follow")]
+    pub json: bool,
+    /// Print the log of this job while it runs
+    #[arg(long, value_name = "JOB")]
+    pub follow: Option<String>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Files; `-` is standard input [default: all below .pipelines/]
+    pub files: Vec<PathBuf>,
+    /// How to print what is found
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+    #[command(flatten)]
+    /// The file
+    pub file: FileArgs,
+}
+
+/// Formats of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people
+    Human,
+    /// An array of diagnostics
+    Json,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    /// The file
+    pub file: FileArgs,
+    /// Set a variable; wins over the file
+    #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which execution.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Which {
+    /// Of the pipeline of this name
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Of the pipeline in this file
+    #[arg(short = 'F', long, value_name = "PATH", conflicts_with = "pipeline")]
+    pub file: Option<PathBuf>,
+    /// The run of this number [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub run: Option<u64>,
+    /// The execution of this id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file"])]
+    pub execution: Option<tidemill_core::ids::ExecutionId>,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Only jobs of this stage
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// Only this job, all its variants
+    #[arg(long)]
+    pub job: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub format: ReportFormat,
+}
+
+/// Formats of `report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// JUnit XML, one test case for each job
+    Junit,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How many executions to list
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub limit: u32,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// The job; may be left out when there is only one
+    #[arg(long)]
+    pub job: Option<String>,
+    /// An earlier attempt
+    #[arg(long)]
+    pub attempt: Option<u32>,
+    /// Go on until the job is over
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Only this job
+    #[arg(long)]
+    pub job: Option<String>,
+}
+
+/// `retry`.
+#[derive(Debug, Args)]
+pub struct Retry {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Run the jobs that succeeded again, too
+    #[arg(long)]
+    pub all: bool,
+    /// Jobs at the same time [default: number of processors, at least 2]
+    #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: Option<u16>,
+    /// Print nothing but mistakes
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `artifacts`.
+#[derive(Debug, Args)]
+pub struct Artifacts {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Only of this job
+    #[arg(long)]
+    pub job: Option<String>,
+    /// Unpack them here instead of listing them
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `server`.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Address and port; port 0 takes a free one, and says which
+    #[arg(long, default_value = "127.0.0.1:7600", value_name = "ADDRESS")]
+    pub listen: std::net::SocketAddr,
+    /// Jobs at the same time; 0: only the API [default: number of processors, at least 2]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u16>,
+}
+
+/// `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Jobs at the same time [default: number of processors, at least 2]
+    #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: Option<u16>,
+    /// Its name in records [default: this machine's]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write it
+    #[arg(default_value = ".pipelines/ci.yml")]
+    pub path: PathBuf,
+}

@@ -1,0 +1,10 @@
+//! One file for each command that is more than a few lines.
+
+pub mod artifacts;
+pub mod check;
+pub mod init;
+pub mod plan;
+pub mod records;
+pub mod report;
+pub mod run;
+pub mod server;

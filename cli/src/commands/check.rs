@@ -1,0 +1,120 @@
+//! CheckCommand: every mistake of the given files, for people or for programs.
+
+use crate::{
+    args::{Check, CheckFormat},
+    failure::{Exit, Failure, Outcome},
+    file,
+};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use tidemill_core::{
+    diagnostics::{Diagnostic, Severity, render_human},
+    pipeline::{self, MAX_FILE_BYTES},
+};
+
+/// One file and what was found in it.
+struct Checked {
+    name: String,
+    text: String,
+    found: Vec<Diagnostic>,
+}
+
+/// `tidemill check`.
+pub fn check(args: &Check) -> Outcome {
+    let mut files = args.files.clone();
+    if files.is_empty() {
+        files = match (&args.file.file, &args.file.pipeline) {
+            (None, None) => file::all()?,
+            _ => vec![file::find(&args.file)?],
+        };
+    }
+    let mut checked = Vec::with_capacity(files.len());
+    for path in &files {
+        let (name, text) = if path.as_os_str() == "-" {
+            ("standard input".to_owned(), standard_input()?)
+        } else {
+            (path.display().to_string(), file::read(path)?)
+        };
+        let found = match pipeline::parse_with_warnings(&text) {
+            Ok(parsed) => parsed.warnings,
+            Err(mistakes) => mistakes,
+        };
+        checked.push(Checked { name, text, found });
+    }
+    let bad = checked
+        .iter()
+        .filter(|file| file.found.iter().any(|found| found.severity == Severity::Error))
+        .count();
+    match args.format {
+        CheckFormat::Human => human(&checked)?,
+        CheckFormat::Json => print(&Value::Array(checked.iter().flat_map(as_json).collect()))?,
+        CheckFormat::Sarif => print(&sarif(&checked))?,
+    }
+    if bad == 0 { Ok(()) } else { Err(Failure::silent(Exit::Usage)) }
+}
+
+fn standard_input() -> Outcome<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES as u64 {
+        return Err(Failure::usage(format!("standard input has more than {MAX_FILE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::usage("standard input is not UTF-8 text"))
+}
+
+fn human(checked: &[Checked]) -> std::io::Result<()> {
+    let mut out = anstream::stdout();
+    let colour = out.current_choice() != anstream::ColorChoice::Never;
+    for file in checked {
+        if file.found.is_empty() {
+            writeln!(out, "{}: no mistakes", file.name)?;
+        } else {
+            write!(out, "{}", render_human(&file.name, &file.text, &file.found, colour))?;
+        }
+    }
+    out.flush()
+}
+
+fn print(value: &Value) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)
+}
+
+fn as_json(file: &Checked) -> Vec<Value> {
+    let with_file = |found: &Diagnostic| {
+        let mut value = serde_json::to_value(found).unwrap_or_default();
+        value["file"] = json!(file.name);
+        value
+    };
+    file.found.iter().map(with_file).collect()
+}
+
+/// SARIF 2.1.0, <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
+fn sarif(checked: &[Checked]) -> Value {
+    let results: Vec<Value> = checked
+        .iter()
+        .flat_map(|file| file.found.iter().map(move |found| (file, found)))
+        .map(|(file, found)| {
+            let mut place = json!({ "artifactLocation": { "uri": file.name } });
+            if let Some(at) = &found.location {
+                place["region"] = json!({ "startLine": at.line, "startColumn": at.column });
+            }
+            let level = if found.severity == Severity::Error { "error" } else { "warning" };
+            json!({
+                "ruleId": found.code,
+                "level": level,
+                "message": { "text": found.to_string() },
+                "locations": [{ "physicalLocation": place }],
+            })
+        })
+        .collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "tidemill", "version": env!("CARGO_PKG_VERSION") } },
+            "results": results,
+        }],
+    })
+}

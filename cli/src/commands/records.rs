@@ -1,0 +1,111 @@
+//! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
+
+use crate::{
+    args::{Cancel, Cli, Logs, Retry, StatusArgs},
+    deployment::{Deployment, one_job},
+    failure::Outcome,
+    view::{NoView, PlainView, View, words},
+    watch, workers,
+};
+use std::io::Write;
+use tidemill_core::{
+    api::{CancelReply, ExecuteReply, RetryRequest, path},
+    ids::ExecutionId,
+};
+
+/// `tidemill status`.
+pub async fn status(cli: &Cli, args: &StatusArgs) -> Outcome {
+    let deployment = Deployment::connect(cli).await?;
+    let mut out = anstream::stdout();
+    if args.which.execution.is_some() || args.which.run.is_some() {
+        let view = deployment.view(deployment.find(&args.which).await?).await?;
+        if args.json {
+            serde_json::to_writer_pretty(&mut out, &view).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            let (verdict, style) = words::verdict(&view);
+            for job in &view.jobs {
+                let (sign, style) = words::sign(job);
+                writeln!(out, "{style}{sign}{style:#} {}: {}", job.job_name, words::state(job))?;
+            }
+            writeln!(out, "{style}{verdict}{style:#}")?;
+        }
+    } else {
+        let list = deployment.list(&args.which, args.limit).await?;
+        if args.json {
+            serde_json::to_writer_pretty(&mut out, &list).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            for of in &list {
+                let took = of.end_time.map(|end| words::duration(end.since_ms(of.created_at)));
+                writeln!(
+                    out,
+                    "{}  {} #{}  {}  {}  {}",
+                    of.id,
+                    of.pipeline_name,
+                    of.run_number,
+                    of.status.word(),
+                    of.created_at,
+                    took.as_deref().unwrap_or("-")
+                )?;
+            }
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+/// `tidemill logs`.
+pub async fn logs(cli: &Cli, args: &Logs) -> Outcome {
+    let deployment = Deployment::connect(cli).await?;
+    let view = deployment.view(deployment.find(&args.which).await?).await?;
+    let job = one_job(&view, args.job.as_deref())?.id;
+    watch::print_log(&deployment, job, args.attempt, args.follow).await?;
+    deployment.close().await;
+    Ok(())
+}
+
+/// `tidemill cancel`.
+pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
+    let deployment = Deployment::connect(cli).await?;
+    let id = deployment.find(&args.which).await?;
+    let path = match &args.job {
+        Some(name) => {
+            let view = deployment.view(id).await?;
+            path::CANCEL_JOB.replace("{jobId}", &one_job(&view, Some(name))?.id.to_string())
+        }
+        None => path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()),
+    };
+    let reply: CancelReply = deployment.post(&path, &()).await?;
+    let words = match (reply.canceled, reply.status.as_str()) {
+        (true, _) => "canceled".to_owned(),
+        (false, "RUNNING" | "PENDING" | "QUEUED") => "a cancel was asked for before".to_owned(),
+        (false, status) => format!("it is over: {status}"),
+    };
+    anstream::println!("{words}");
+    deployment.close().await;
+    Ok(())
+}
+
+/// `tidemill retry`.
+pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
+    let deployment = Deployment::connect(cli).await?;
+    let old: ExecutionId = deployment.find(&args.which).await?;
+    let path = path::RETRY.replace("{executionId}", &old.to_string());
+    let made: ExecuteReply = deployment.post(&path, &RetryRequest { all: args.all }).await?;
+    let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
+    let worker = if deployment.is_own() {
+        let slots = workers::slots(args.parallel);
+        Some(workers::start(&deployment, slots, None, Some(made.execution_id)).await?)
+    } else {
+        None
+    };
+    let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;
+    if let Some(worker) = worker {
+        worker.shutdown(false).await.map_err(|error| crate::failure::Failure::system(error.to_string()))?;
+    }
+    let last = watched?;
+    watch::show_failures(&deployment, &last).await?;
+    deployment.close().await;
+    watch::verdict(&last)
+}

@@ -1,0 +1,142 @@
+//! ReportCommand: an execution's records as a table, JSON or JUnit XML.
+
+use crate::{
+    args::{Cli, Report, ReportFormat},
+    deployment::Deployment,
+    failure::{Failure, Outcome},
+    view::words::{self, duration},
+};
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use std::{io::Write, time::Duration};
+use tidemill_core::{
+    report::{self as core, JobLine, Selection},
+    status::JobStatus,
+};
+
+/// `tidemill report`.
+pub async fn report(cli: &Cli, args: &Report) -> Outcome {
+    let deployment = Deployment::connect(cli).await?;
+    let view = deployment.view(deployment.find(&args.which).await?).await?;
+    deployment.close().await;
+    let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
+    let report = core::report(&view, &selection, words::now());
+    if report.jobs.is_empty() {
+        return Err(Failure::usage(
+            "no job of that execution is selected; leave out --stage and --job to see all",
+        ));
+    }
+    let mut out = anstream::stdout();
+    match args.format {
+        ReportFormat::Table => table(&mut out, &report)?,
+        ReportFormat::Json => {
+            serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        }
+        ReportFormat::Junit => {
+            let xml = junit(&report).to_string().map_err(|error| Failure::system(error.to_string()))?;
+            write!(out, "{xml}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+    let of = &report.execution;
+    writeln!(
+        out,
+        "{} #{}  {}  in {}",
+        of.pipeline_name,
+        of.run_number,
+        of.status.word(),
+        duration(report.duration_ms)
+    )?;
+    writeln!(out, "repository  {}", of.repo)?;
+    let branch = of.branch.as_deref().map(|branch| format!("  ({branch})")).unwrap_or_default();
+    writeln!(out, "commit      {}{branch}", of.commit.as_deref().unwrap_or("-"))?;
+    writeln!(out, "execution   {}", of.id)?;
+    writeln!(out, "started     {}", of.created_at)?;
+    writeln!(out)?;
+    let width =
+        |of: fn(&JobLine) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
+    let stage = width(|job| job.stage.chars().count(), 5);
+    let name = width(|job| job.name.chars().count(), 3);
+    writeln!(
+        out,
+        "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>5}  waited on",
+        "stage", "job", "status", "ran", "needs", "worker", "tries"
+    )?;
+    let time = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
+    for job in &report.jobs {
+        writeln!(
+            out,
+            "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>5}  {}",
+            job.stage,
+            job.name,
+            job.status.word(),
+            time(job.run_ms),
+            time(job.needs_ms),
+            time(job.worker_ms),
+            job.attempts,
+            job.waited_on.as_deref().unwrap_or("-"),
+        )?;
+    }
+    let failed: Vec<&JobLine> = report.jobs.iter().filter(|job| job.failure.is_some()).collect();
+    if !failed.is_empty() {
+        writeln!(out)?;
+    }
+    for job in failed {
+        let words = job.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
+        let allowed = if job.status == JobStatus::Failed && job.allow_failure { " (allowed)" } else { "" };
+        writeln!(out, "{}{allowed}: {words}", job.name)?;
+    }
+    if !report.critical_path.is_empty() {
+        writeln!(out)?;
+        writeln!(
+            out,
+            "critical path  {}  ({} of {})",
+            report.critical_path.join(" → "),
+            duration(report.critical_path_ms),
+            duration(report.duration_ms)
+        )?;
+    }
+    Ok(())
+}
+
+/// One suite for each stage, one case for each job.
+fn junit(report: &core::Report) -> quick_junit::Report {
+    let of = &report.execution;
+    let mut all = quick_junit::Report::new(format!("{} #{}", of.pipeline_name, of.run_number));
+    all.set_time(Duration::from_millis(report.duration_ms));
+    let mut stages: Vec<&str> = Vec::new();
+    for job in &report.jobs {
+        if !stages.contains(&job.stage.as_str()) {
+            stages.push(&job.stage);
+        }
+    }
+    for stage in stages {
+        let mut suite = TestSuite::new(stage);
+        for job in report.jobs.iter().filter(|job| job.stage == stage) {
+            let words = job.failure.as_ref().map(|why| why.message.clone()).unwrap_or_default();
+            let status = match job.status {
+                JobStatus::Success => TestCaseStatus::success(),
+                JobStatus::Failed if !job.allow_failure => {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status.set_message(words);
+                    status
+                }
+                _ => {
+                    let mut status = TestCaseStatus::skipped();
+                    status.set_message(if words.is_empty() { job.status.word().to_owned() } else { words });
+                    status
+                }
+            };
+            let mut case = TestCase::new(job.name.clone(), status);
+            case.set_classname(format!("{}.{stage}", of.pipeline_name));
+            case.set_time(Duration::from_millis(job.run_ms.unwrap_or(0)));
+            suite.add_test_case(case);
+        }
+        all.add_test_suite(suite);
+    }
+    all
+}

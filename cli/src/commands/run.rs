@@ -1,0 +1,149 @@
+//! RunCommand: starts an execution, runs its jobs here unless pointed at a deployment, and shows it.
+
+use crate::{
+    args::{Cli, Run},
+    deployment::{Deployment, data_dir},
+    failure::{Failure, Outcome},
+    file,
+    view::{LiveView, NoView, PlainView, View},
+    watch, workers,
+};
+use std::io::{IsTerminal, Write};
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, Trigger, path},
+    assignment::Source,
+    plan::Plan,
+    report::is_named,
+};
+use tidemill_worker::source;
+
+/// What is run, and where it comes from.
+struct Origin {
+    repo: String,
+    branch: Option<String>,
+    commit: Option<String>,
+    source: Source,
+}
+
+/// `tidemill run`.
+pub async fn run(cli: &Cli, args: &Run) -> Outcome {
+    let file = file::load(&args.file)?;
+    let variables = file::variables(&args.variables)?;
+    let plan = Plan::new(&file.pipeline, &variables).map_err(|error| Failure::usage(error.to_string()))?;
+    if let Some(job) = &args.follow
+        && !plan.jobs.iter().any(|planned| planned.name == *job || planned.base_name == *job)
+    {
+        return Err(Failure::usage(format!("--follow {job}: {} has no such job", file.name)));
+    }
+    let (deployment, origin) = tokio::join!(Deployment::connect(cli), origin(cli, args));
+    let (deployment, origin) = (deployment?, origin?);
+    let request = ExecuteRequest {
+        pipeline: file.text,
+        file: Some(file.name),
+        repo: origin.repo,
+        branch: origin.branch,
+        commit: origin.commit,
+        source: origin.source,
+        variables,
+        trigger: Trigger::Manual,
+        requested_by: std::env::var("USER").ok(),
+        force: args.force,
+    };
+    let made: ExecuteReply = deployment.post(path::EXECUTE, &request).await?;
+    let outcome = follow(&deployment, args, &made).await;
+    deployment.close().await;
+    outcome
+}
+
+async fn follow(deployment: &Deployment, args: &Run, made: &ExecuteReply) -> Outcome {
+    let mut view: Box<dyn View> = if args.quiet || args.json || args.follow.is_some() {
+        Box::new(NoView)
+    } else if std::io::stdout().is_terminal() {
+        Box::new(LiveView::new())
+    } else {
+        Box::new(PlainView::new())
+    };
+    if made.attached && !args.quiet {
+        let words = format!(
+            "{} #{} of the same commit is under way already: showing that one (--force makes another)",
+            made.pipeline_name, made.run_number
+        );
+        if args.json { anstream::eprintln!("{words}") } else { view.note(&words)? }
+    }
+    let id = made.execution_id;
+    let worker = if deployment.is_own() {
+        match workers::start(deployment, workers::slots(args.parallel), None, Some(id)).await {
+            Ok(worker) => Some(worker),
+            Err(error) => {
+                if !made.attached {
+                    let path = path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string());
+                    let _: tidemill_core::api::CancelReply = deployment.post(&path, &()).await?;
+                }
+                return Err(error);
+            }
+        }
+    } else {
+        None
+    };
+    let watched = match &args.follow {
+        None => watch::watch(deployment, id, &mut *view).await,
+        Some(name) => {
+            let first = deployment.view(id).await?;
+            let job = first.jobs.iter().find(|job| job.job_name == *name);
+            let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
+            let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job is not recorded"))?;
+            let printed = watch::print_log(deployment, job, None, true);
+            let (watched, printed) = tokio::join!(watch::watch(deployment, id, &mut *view), printed);
+            printed?;
+            watched
+        }
+    };
+    if let Some(worker) = worker {
+        worker.shutdown(false).await.map_err(|error| Failure::system(error.to_string()))?;
+    }
+    let last = watched?;
+    if args.json {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, &last).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else if args.follow.is_none() {
+        watch::show_failures(deployment, &last).await?;
+    }
+    watch::verdict(&last)
+}
+
+async fn origin(cli: &Cli, args: &Run) -> Outcome<Origin> {
+    let cache = data_dir(cli)?.join("worker").join("cache");
+    let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let Some(url) = repo else {
+            let here = std::env::current_dir().map_err(|error| error.to_string())?;
+            let found = source::snapshot(&here, &cache)?;
+            let commit = Some(found.commit);
+            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source: found.source });
+        };
+        let source = source::resolve(&url, branch.as_deref(), commit.as_deref())?;
+        let (branch, commit) = match &source {
+            Source::Git { branch, commit, .. } => (branch.clone(), Some(commit.clone())),
+            Source::None => (None, None),
+        };
+        Ok(Origin { repo: url, branch, commit, source })
+    });
+    let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
+    found.map_err(|stopped| Failure::usage(stopped.0))
+}
+
+/// Why there are no sources.
+struct Stopped(String);
+
+impl From<source::SourceError> for Stopped {
+    fn from(error: source::SourceError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<String> for Stopped {
+    fn from(words: String) -> Self {
+        Self(words)
+    }
+}

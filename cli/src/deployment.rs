@@ -1,0 +1,182 @@
+//! What a command talks to: the deployment that it was pointed at, or a server of its own in this process.
+
+use crate::{
+    args::Cli,
+    failure::{Failure, Outcome},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{path::PathBuf, time::Duration};
+use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
+use tidemill_core::{
+    api::{ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
+    ids::ExecutionId,
+    report::is_named,
+};
+use tidemill_worker::client::ApiClient;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// The longest that a held reply is asked for.
+const WAIT_MS: u64 = 15_000;
+
+/// A deployment.
+#[derive(Debug)]
+pub struct Deployment {
+    /// Its API.
+    pub api: ApiClient,
+    /// Its address.
+    pub url: String,
+    /// Its token.
+    pub token: String,
+    /// Where this machine keeps things.
+    pub data_dir: PathBuf,
+    own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
+}
+
+/// Where records live: as told, or in the user's data directory (XDG base directory specification).
+pub fn data_dir(cli: &Cli) -> Outcome<PathBuf> {
+    if let Some(told) = &cli.data_dir {
+        return std::path::absolute(told).map_err(Failure::from);
+    }
+    let under = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    under("XDG_DATA_HOME")
+        .or_else(|| under("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("tidemill"))
+        .ok_or_else(|| Failure::usage("no data directory is known: set TIDEMILL_DATA_DIR, or HOME"))
+}
+
+/// Settings of an embedded server.
+pub fn embedded_config(cli: &Cli) -> Outcome<EmbeddedConfig> {
+    let sweep_every = Duration::from_millis((cli.lease_ttl_ms / 4).clamp(100, 2_000));
+    Ok(EmbeddedConfig { lease_ttl_ms: cli.lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir(cli)?) })
+}
+
+impl Deployment {
+    /// The deployment of `--server`, or a server in this process.
+    pub async fn connect(cli: &Cli) -> Outcome<Self> {
+        let data_dir = data_dir(cli)?;
+        if let Some(url) = &cli.server {
+            let token = cli.token.clone().ok_or_else(|| {
+                Failure::usage("--server needs the deployment's token: give --token, or set TIDEMILL_TOKEN")
+            })?;
+            let api = ApiClient::new(url, &token);
+            return Ok(Self { api, url: url.clone(), token, data_dir, own: None });
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0));
+        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(cli)?));
+        let (listener, embedded) = (listener?, embedded?);
+        let url = format!("http://{}", listener.local_addr()?);
+        let token = embedded.token().to_owned();
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
+        Ok(Self { api: ApiClient::new(&url, &token), url, token, data_dir, own: Some((shutdown, served)) })
+    }
+
+    /// Whether the server runs in this process, so that this process must also run the jobs.
+    pub const fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Stops a server of this process.
+    pub async fn close(self) {
+        let Some((shutdown, served)) = self.own else { return };
+        shutdown.cancel();
+        if let Ok(Err(error)) = served.await {
+            tracing::warn!(%error, "the embedded server");
+        }
+    }
+
+    /// What a GET answers.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let fetched = self.api.fetch(path, None).await?;
+        let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
+    }
+
+    /// What a POST answers.
+    pub async fn post<Q: Serialize, T: DeserializeOwned>(&self, path: &str, request: &Q) -> Outcome<T> {
+        Ok(self.api.post(path, request, Duration::from_secs(60)).await?)
+    }
+
+    /// An execution with its jobs.
+    pub async fn view(&self, id: ExecutionId) -> Outcome<ExecutionView> {
+        self.get(&path::STATUS.replace("{executionId}", &id.to_string())).await
+    }
+
+    /// An execution once it is another than `tag` says; its new tag with it. `None`: nothing changed for a while.
+    pub async fn view_after(
+        &self,
+        id: ExecutionId,
+        tag: Option<&str>,
+    ) -> Outcome<Option<(ExecutionView, String)>> {
+        let path = path::STATUS.replace("{executionId}", &id.to_string());
+        let Some(fetched) = self.api.fetch(&format!("{path}?wait_ms={WAIT_MS}"), tag).await? else {
+            return Ok(None);
+        };
+        let tag = fetched.header("etag").unwrap_or_default().to_owned();
+        let view = serde_json::from_slice(&fetched.body).map_err(|error| {
+            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+        })?;
+        Ok(Some((view, tag)))
+    }
+
+    /// The newest executions that the arguments select.
+    pub async fn list(&self, which: &crate::args::Which, limit: u32) -> Outcome<Vec<ExecutionSummary>> {
+        let mut query = format!("limit={limit}");
+        let pipeline = match &which.file {
+            Some(path) => {
+                let args = crate::args::FileArgs { file: Some(path.clone()), pipeline: None };
+                Some(crate::file::load(&args)?.pipeline.name)
+            }
+            None => which.pipeline.clone(),
+        };
+        if let Some(name) = pipeline {
+            query.push_str("&pipeline=");
+            query.extend(name.bytes().map(|byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            }));
+        }
+        if let Some(run) = which.run {
+            query = format!("{query}&run_number={run}");
+        }
+        let list: ExecutionList = self.get(&format!("{}?{query}", path::EXECUTIONS)).await?;
+        Ok(list.executions)
+    }
+
+    /// The one execution that the arguments select: the latest, unless they say more.
+    pub async fn find(&self, which: &crate::args::Which) -> Outcome<ExecutionId> {
+        if let Some(id) = which.execution {
+            return Ok(id);
+        }
+        let found = self.list(which, 1).await?;
+        found.first().map(|summary| summary.id).ok_or_else(|| {
+            Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
+        })
+    }
+}
+
+/// The one job of an execution that `name` names; without a name its only one.
+pub fn one_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
+    let found: Vec<&JobView> =
+        view.jobs.iter().filter(|job| name.is_none_or(|name| is_named(job, name))).collect();
+    if let Some(exact) = found.iter().find(|job| name == Some(job.job_name.as_str())) {
+        return Ok(exact);
+    }
+    match found.as_slice() {
+        [only] => Ok(only),
+        [] => Err(Failure::usage(format!("no job is called that; there are {}", names(&view.jobs)))),
+        _ => {
+            let all: Vec<JobView> = found.into_iter().cloned().collect();
+            Err(Failure::usage(format!("which job? Name one with --job: {}", names(&all))))
+        }
+    }
+}
+
+fn names(jobs: &[JobView]) -> String {
+    jobs.iter().map(|job| format!("`{}`", job.job_name)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,78 @@
+//! How a command ends when it does not succeed.
+
+use std::process::ExitCode;
+use tidemill_worker::client::ApiError;
+
+/// Exit codes, beside 0 for success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The pipeline failed.
+    Failed = 1,
+    /// Bad usage, or a bad file.
+    Usage = 2,
+    /// Engine, disk, network or Tidemill itself failed.
+    System = 3,
+    /// Canceled.
+    Canceled = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An end with words for standard error; empty: all was said.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened, and what to do.
+    pub words: String,
+}
+
+impl Failure {
+    /// Bad usage or a bad file.
+    pub fn usage(words: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, words: words.into() }
+    }
+
+    /// The system failed.
+    pub fn system(words: impl Into<String>) -> Self {
+        Self { exit: Exit::System, words: words.into() }
+    }
+
+    /// An end whose words were printed already.
+    pub const fn silent(exit: Exit) -> Self {
+        Self { exit, words: String::new() }
+    }
+}
+
+/// The result of a command.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Refused { status: 400 | 404 | 409 | 413 | 422, message, .. } => Self::usage(message),
+            ApiError::Address(_) => Self::usage(error.to_string()),
+            other => Self::system(other.to_string()),
+        }
+    }
+}
+
+impl From<tidemill_backend::Error> for Failure {
+    fn from(error: tidemill_backend::Error) -> Self {
+        Self::system(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // Whoever read our output has seen enough.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::silent(Exit::System);
+        }
+        Self::system(error.to_string())
+    }
+}

@@ -1,0 +1,116 @@
+//! Finds and reads pipeline files.
+
+use crate::{
+    args::FileArgs,
+    failure::{Failure, Outcome},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tidemill_core::{
+    diagnostics::render_human,
+    pipeline::{self, MAX_FILE_BYTES, Pipeline},
+};
+
+/// A pipeline file that has no mistakes.
+#[derive(Debug)]
+pub struct PipelineFile {
+    /// Its path, for messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// What it says.
+    pub pipeline: Pipeline,
+}
+
+/// The file that the arguments name, read and checked; mistakes are printed.
+pub fn load(args: &FileArgs) -> Outcome<PipelineFile> {
+    let path = find(args)?;
+    let name = path.display().to_string();
+    let text = read(&path)?;
+    match pipeline::parse(&text) {
+        Ok(pipeline) => Ok(PipelineFile { name, text, pipeline }),
+        Err(mistakes) => {
+            let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
+            let shown = render_human(&name, &text, &mistakes, colour);
+            Err(Failure::usage(shown.trim_end().to_owned()))
+        }
+    }
+}
+
+/// A file's text, within the limits of a pipeline file.
+pub fn read(path: &Path) -> Outcome<String> {
+    let name = path.display();
+    let failed = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
+    let length = fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_FILE_BYTES as u64 {
+        return Err(Failure::usage(format!(
+            "{name} has {length} bytes; a pipeline file has at most {MAX_FILE_BYTES}"
+        )));
+    }
+    String::from_utf8(fs::read(path).map_err(failed)?)
+        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
+}
+
+/// All files below `.pipelines/` of the repository that we stand in.
+pub fn all() -> Outcome<Vec<PathBuf>> {
+    let Some(directory) = directory() else {
+        return Err(Failure::usage(
+            "there is no directory .pipelines here or above; write a starter file with `tidemill init`, or name a \
+             file with -f",
+        ));
+    };
+    let entries = fs::read_dir(&directory)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", directory.display())))?;
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yml" || end == "yaml");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_yaml).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn directory() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let found = here.ancestors().map(|above| above.join(".pipelines")).find(|path| path.is_dir())?;
+    // Shorter to read when we stand at the top.
+    Some(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+}
+
+/// The file that the arguments name, or the only one.
+pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
+    if let Some(path) = &args.file {
+        return Ok(path.clone());
+    }
+    let files = all()?;
+    let names = || files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    if let Some(wanted) = &args.pipeline {
+        let is_it = |path: &&PathBuf| {
+            path.file_stem().is_some_and(|stem| stem.to_string_lossy() == *wanted)
+                || read(path)
+                    .ok()
+                    .and_then(|text| pipeline::parse(&text).ok())
+                    .is_some_and(|it| it.name == *wanted)
+        };
+        return files
+            .iter()
+            .find(is_it)
+            .cloned()
+            .ok_or_else(|| Failure::usage(format!("no pipeline is called `{wanted}` among {}", names())));
+    }
+    match files.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::usage(".pipelines/ holds no .yml file; write one with `tidemill init`")),
+        _ => Err(Failure::usage(format!("which one? There are {}: name one with -f or --pipeline", names()))),
+    }
+}
+
+/// `NAME=VALUE` arguments as variables.
+pub fn variables(given: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
+    given
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Failure::usage(format!("`{text}` is not NAME=VALUE"))),
+        })
+        .collect()
+}

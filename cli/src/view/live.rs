@@ -1,0 +1,135 @@
+//! A tree of stages and jobs, drawn over itself on a terminal.
+
+use super::{View, words};
+use anstream::AutoStream;
+use anstyle::Style;
+use crossterm::{cursor, queue, terminal};
+use std::{
+    fmt::Write as _,
+    io::{Stdout, Write},
+};
+use tidemill_core::{
+    api::{ExecutionView, JobView},
+    status::JobStatus,
+};
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// The tree.
+#[derive(Debug)]
+pub struct LiveView {
+    out: AutoStream<Stdout>,
+    last: Option<ExecutionView>,
+    /// Lines of the picture that is on the screen.
+    drawn: u16,
+    frame: usize,
+}
+
+impl LiveView {
+    /// A tree that is not drawn yet.
+    pub fn new() -> Self {
+        Self { out: anstream::stdout(), last: None, drawn: 0, frame: 0 }
+    }
+
+    fn erase(&mut self) -> std::io::Result<()> {
+        if self.drawn > 0 {
+            queue!(self.out, cursor::MoveToPreviousLine(self.drawn))?;
+        }
+        queue!(self.out, terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        self.drawn = 0;
+        Ok(())
+    }
+
+    fn draw(&mut self, view: &ExecutionView, all: bool) -> std::io::Result<()> {
+        let (width, height) = terminal::size().unwrap_or((80, 24));
+        let mut lines = lines(view, SPINNER[self.frame % SPINNER.len()], usize::from(width));
+        let room = usize::from(height).saturating_sub(2).max(3);
+        if !all && lines.len() > room {
+            // Too long for the screen: what runs matters most, then what failed.
+            let rest = lines.len() - (room - 1);
+            lines.sort_by_key(|line| (line.rank, line.place));
+            lines.truncate(room - 1);
+            lines.sort_by_key(|line| line.place);
+            let place = usize::MAX;
+            lines.push(Line { text: format!("  … and {rest} more"), rank: 0, place });
+        }
+        self.erase()?;
+        for line in &lines {
+            writeln!(self.out, "{}", line.text)?;
+        }
+        self.drawn = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        self.out.flush()
+    }
+}
+
+struct Line {
+    text: String,
+    rank: u8,
+    place: usize,
+}
+
+fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let bold = Style::new().bold();
+    let mut push = |text: String, rank: u8| {
+        let place = lines.len();
+        lines.push(Line { text, rank, place });
+    };
+    let of = &view.execution;
+    push(format!("{bold}{} #{}{bold:#}", of.pipeline_name, of.run_number), 0);
+    let longest = view.jobs.iter().map(|job| job.job_name.chars().count()).max().unwrap_or(0).min(40);
+    for stage in &view.stages {
+        push(format!(" {bold}{stage}{bold:#}"), 1);
+        for job in view.jobs.iter().filter(|job| job.stage == *stage) {
+            let rank = match job.status {
+                JobStatus::Running => 0,
+                JobStatus::Failed => 1,
+                JobStatus::Queued => 2,
+                _ => 3,
+            };
+            push(line(job, spinner, longest, width), rank);
+        }
+    }
+    lines
+}
+
+/// One job, cut to the width of the terminal so that a picture's lines can be counted.
+fn line(job: &JobView, spinner: &str, longest: usize, width: usize) -> String {
+    let (sign, style) = words::sign(job);
+    let sign = if job.status == JobStatus::Running { spinner } else { sign };
+    let took = words::ran(job, words::now()).unwrap_or_default();
+    let rest = format!("{:longest$}  {took:>7}  {}", job.job_name, words::state(job));
+    let rest: String = rest.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
+    let mut text = String::new();
+    let _ = write!(text, "  {style}{sign}{style:#} {}", rest.trim_end());
+    text
+}
+
+impl View for LiveView {
+    fn show(&mut self, view: &ExecutionView) -> std::io::Result<()> {
+        self.last = Some(view.clone());
+        self.draw(view, false)
+    }
+
+    fn tick(&mut self) -> std::io::Result<()> {
+        self.frame += 1;
+        let Some(view) = self.last.take() else { return Ok(()) };
+        let drawn = self.draw(&view, false);
+        self.last = Some(view);
+        drawn
+    }
+
+    fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
+        self.last = None;
+        self.draw(view, true)?;
+        let (verdict, style) = words::verdict(view);
+        writeln!(self.out, "{style}{verdict}{style:#}")?;
+        self.out.flush()
+    }
+
+    fn note(&mut self, words: &str) -> std::io::Result<()> {
+        self.erase()?;
+        writeln!(self.out, "{words}")?;
+        self.out.flush()
+    }
+}

@@ -1,0 +1,59 @@
+//! One line for each thing that happens, for pipes and logs.
+
+use super::{View, words};
+use anstream::AutoStream;
+use std::{
+    collections::HashMap,
+    io::{Stdout, Write},
+};
+use tidemill_core::{api::ExecutionView, ids::JobId, status::JobStatus};
+
+/// Lines on standard output.
+#[derive(Debug)]
+pub struct PlainView {
+    out: AutoStream<Stdout>,
+    shown: HashMap<JobId, (JobStatus, u32)>,
+}
+
+impl PlainView {
+    /// A view that has shown nothing yet.
+    pub fn new() -> Self {
+        Self { out: anstream::stdout(), shown: HashMap::new() }
+    }
+}
+
+impl View for PlainView {
+    fn show(&mut self, view: &ExecutionView) -> std::io::Result<()> {
+        for job in &view.jobs {
+            let at = (job.status, job.attempt);
+            let before = self.shown.insert(job.id, at);
+            // What only waits is no news.
+            if before == Some(at) || matches!(job.status, JobStatus::Pending | JobStatus::Queued) {
+                continue;
+            }
+            let (sign, style) = words::sign(job);
+            let took = words::ran(job, words::now()).filter(|_| job.status != JobStatus::Running);
+            let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
+            let state =
+                if job.status == JobStatus::Running { "started".to_owned() } else { words::state(job) };
+            writeln!(self.out, "{style}{sign}{style:#} {}: {state}{took}", job.job_name)?;
+        }
+        self.out.flush()
+    }
+
+    fn tick(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
+        self.show(view)?;
+        let (verdict, style) = words::verdict(view);
+        writeln!(self.out, "{style}{verdict}{style:#}")?;
+        self.out.flush()
+    }
+
+    fn note(&mut self, words: &str) -> std::io::Result<()> {
+        writeln!(self.out, "{words}")?;
+        self.out.flush()
+    }
+}

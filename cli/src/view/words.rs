@@ -1,0 +1,100 @@
+//! The words, signs and colours that all views share.
+
+use anstyle::{AnsiColor, Style};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidemill_core::{
+    api::{ExecutionView, JobView},
+    status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
+};
+
+/// Now.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A duration as people read it: `0.4s`, `12.3s`, `2m05s`, `1h02m`.
+pub fn duration(ms: u64) -> String {
+    match ms / 1000 {
+        s if s < 60 => format!("{s}.{}s", ms % 1000 / 100),
+        s if s < 3600 => format!("{}m{:02}s", s / 60, s % 60),
+        s => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A size as people read it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..=1023 => format!("{bytes} B"),
+        1024..=1_048_575 => format!("{}.{} KiB", bytes / 1024, bytes % 1024 * 10 / 1024),
+        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+    }
+}
+
+/// The sign of a job's status, and its colour.
+pub fn sign(job: &JobView) -> (&'static str, Style) {
+    match job.status {
+        JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
+        JobStatus::Failed if job.allow_failure => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
+        JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
+        JobStatus::Skipped => ("-", Style::new().dimmed()),
+        JobStatus::Running => ("▶", AnsiColor::Cyan.on_default()),
+        JobStatus::Queued => ("◦", AnsiColor::Blue.on_default()),
+        JobStatus::Pending => ("·", Style::new().dimmed()),
+    }
+}
+
+/// What a job is doing, or how it ended.
+pub fn state(job: &JobView) -> String {
+    let retried = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
+    let words = match job.status {
+        JobStatus::Success if job.carried_from.is_some() => "succeeded before".to_owned(),
+        JobStatus::Success => "succeeded".to_owned(),
+        JobStatus::Failed if job.allow_failure => format!("failed, which is allowed: {}", reason(job)),
+        JobStatus::Failed => format!("failed: {}", reason(job)),
+        JobStatus::Canceled => "canceled".to_owned(),
+        JobStatus::Skipped => reason(job),
+        JobStatus::Running => job.phase.clone().unwrap_or_else(|| "running".to_owned()),
+        JobStatus::Queued => "waiting for a worker".to_owned(),
+        JobStatus::Pending => "waiting".to_owned(),
+    };
+    words + &retried
+}
+
+fn reason(job: &JobView) -> String {
+    job.failure_reason.as_ref().map_or_else(|| "no reason is recorded".to_owned(), |why| why.message.clone())
+}
+
+/// How long a job ran, or has been running.
+pub fn ran(job: &JobView, now: Timestamp) -> Option<String> {
+    let start = job.start_time.filter(|_| job.carried_from.is_none())?;
+    let end = if job.status == JobStatus::Running { now } else { job.end_time? };
+    Some(duration(end.since_ms(start)))
+}
+
+/// The last line of a run.
+pub fn verdict(view: &ExecutionView) -> (String, Style) {
+    let of = &view.execution;
+    let took = of.end_time.map(|end| duration(end.since_ms(of.created_at))).unwrap_or_default();
+    let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
+    let mut counts = Vec::new();
+    for (status, word) in [
+        (JobStatus::Success, "succeeded"),
+        (JobStatus::Failed, "failed"),
+        (JobStatus::Canceled, "canceled"),
+        (JobStatus::Skipped, "skipped"),
+    ] {
+        if count(status) > 0 {
+            counts.push(format!("{} {word}", count(status)));
+        }
+    }
+    let (word, style) = match of.status {
+        ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
+        ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
+        ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
+        ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
+    };
+    (format!("{} #{} {word} in {took} ({})", of.pipeline_name, of.run_number, counts.join(", ")), style)
+}
