@@ -1,5 +1,7 @@
 //! Tidemill's services over ports, the HTTP router, and the adapters.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;

@@ -1,0 +1,166 @@
+//! One suite for every set of adapters: each function is a check of the ports' contract and panics when it is broken.
+//!
+//! [`crate::conformance_suite`] makes a test of each. Ids are made anew in each check, so that a store may be shared.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "these are tests")]
+
+pub mod listing;
+pub mod logs;
+pub mod objects;
+pub mod queue;
+pub mod records;
+pub mod samples;
+
+use crate::{Stores, ports::Clock};
+use futures_util::future::BoxFuture;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+use tidemill_core::time::Timestamp;
+
+/// A clock that stands still until it is turned.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock at this time.
+    #[must_use]
+    pub fn new(start: Timestamp) -> Self {
+        Self(AtomicI64::new(start.0))
+    }
+
+    /// Turns it on (back when negative) by milliseconds.
+    pub fn turn(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    /// A clock somewhere in 2026.
+    fn default() -> Self {
+        Self::new(Timestamp(1_780_000_000_000))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+type Open = Box<dyn Fn(Arc<ManualClock>) -> BoxFuture<'static, Stores> + Send + Sync>;
+
+/// What is checked: a place where stores are, which can be opened again and again.
+pub struct Subject {
+    /// The clock of all its stores.
+    pub clock: Arc<ManualClock>,
+    open: Open,
+}
+
+impl Subject {
+    /// A place that `open` opens, each time as another process would.
+    pub fn new(
+        open: impl Fn(Arc<ManualClock>) -> BoxFuture<'static, Stores> + Send + Sync + 'static,
+    ) -> Self {
+        Self { clock: Arc::default(), open: Box::new(open) }
+    }
+
+    /// Opens the place.
+    pub async fn open(&self) -> Stores {
+        (self.open)(Arc::clone(&self.clock)).await
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Makes a test of each check; the expression makes a new [`Subject`].
+#[macro_export]
+macro_rules! conformance_suite {
+    ($subject:expr) => {
+        $crate::conformance_suite! { $subject;
+            records {
+                an_execution_is_read_as_it_was_created
+                an_id_is_created_once
+                run_numbers_count_by_repository_and_pipeline
+                run_numbers_are_given_once_under_concurrency
+                a_put_needs_the_version_that_was_read
+                a_put_of_what_is_not_there_is_a_conflict
+                a_due_time_alone_keeps_the_version
+                one_of_many_racing_writers_wins
+                a_batch_is_written_whole_or_not_at_all
+                arrivals_are_counted_and_the_last_makes_due
+                an_arrival_does_not_wake_what_has_acted
+                concurrent_arrivals_count_exactly
+                an_arrival_at_nothing_is_an_error
+                an_idempotency_key_is_taken_once
+                a_key_is_replaced_only_by_who_knows_it
+                every_write_changes_the_revision
+                what_was_acknowledged_is_there_after_reopening
+                two_opens_see_each_others_writes
+                changed_tells_of_a_commit
+            }
+            listing {
+                pages_are_newest_first_and_complete
+                filters_all_hold
+                a_cursor_that_is_none_is_refused
+                live_lists_what_is_not_over
+                late_is_what_is_due_in_order
+                under_way_and_upcoming_follow_the_statuses
+                nodes_and_specs_are_found_by_index
+                artifacts_are_kept_by_execution_and_job
+                expired_artifacts_are_found_by_their_time
+            }
+            queue {
+                a_message_is_delivered_and_deleted
+                a_message_comes_again_when_its_time_is_over
+                a_stale_receipt_does_nothing
+                a_message_given_back_is_visible_at_once
+                sending_again_makes_one_visible_message
+                a_receiver_takes_only_what_it_asked_for
+                racing_receivers_each_get_another_message
+                a_waiting_receiver_is_woken
+                a_receiver_that_went_away_keeps_nothing
+                messages_outlive_their_sender
+            }
+            objects {
+                an_object_is_read_as_it_was_put
+                a_stream_that_breaks_off_leaves_nothing
+                a_put_that_is_given_up_leaves_nothing
+                putting_again_replaces_whole
+                deleting_twice_is_no_error
+                a_key_may_be_the_beginning_of_another
+                bad_keys_are_refused
+                objects_outlive_their_writer
+            }
+            logs {
+                bytes_come_back_raw
+                repeats_are_skipped
+                a_gap_is_refused
+                reads_are_bounded
+                attempts_have_logs_of_their_own
+                racing_repeats_are_stored_once
+                logs_outlive_their_writer
+                many_logs_are_written_at_once
+            }
+        }
+    };
+    ($subject:expr; $($module:ident { $($check:ident)* })*) => {
+        $(mod $module {
+            use super::*;
+            $(
+                #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $check() {
+                    $crate::conformance::$module::$check(&$subject).await;
+                }
+            )*
+        })*
+    };
+}
