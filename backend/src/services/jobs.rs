@@ -7,13 +7,16 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Node, NodeBody, NodeKey, Write},
+    ports::{JobItem, Node, NodeBody, NodeKey, Write},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use std::{io::Read, sync::Arc, time::Duration};
 use tidemill_core::{
-    api::{CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes, WorkerInfo},
+    api::{
+        AttemptEnd, CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes,
+        WorkerInfo,
+    },
     assignment::{Assignment, LeaseGrant},
     failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
@@ -216,7 +219,7 @@ impl JobExecutionService {
 
     async fn give_back(&self, job: JobId, token: LeaseToken, words: String) -> Result<()> {
         let failure = Some(FailureReason::new(FailureKind::GivenBack, words));
-        let end = Some(tidemill_core::api::AttemptEnd { failure, exit_code: None });
+        let end = Some(AttemptEnd { failure, exit_code: None });
         let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
         self.report(report).await.map(drop)
     }
@@ -235,7 +238,15 @@ impl JobExecutionService {
             }
             if let Some((offset, bytes)) = &log {
                 let logs = &self.context.stores.logs;
-                item.log_bytes = logs.append(report.job_id, item.job.attempt, *offset, bytes).await?;
+                match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
+                    Ok(stored) => item.log_bytes = stored,
+                    Err(Error::DiskFull(doing)) => {
+                        // A log that cannot be kept must not be run on without: the attempt is over, and says why.
+                        self.end_disk_full(&node, &item, report.lease, &doing).await?;
+                        return Err(Error::LeaseLost(Error::DiskFull(doing).to_string()));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let (cancel, log_bytes) = (item.job.cancel_requested, item.log_bytes);
             let (token, steps) = (report.lease, report.steps.clone());
@@ -253,6 +264,18 @@ impl JobExecutionService {
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
+    }
+
+    async fn end_disk_full(&self, node: &Node, item: &JobItem, token: LeaseToken, doing: &str) -> Result<()> {
+        let words = Error::DiskFull(doing.to_owned()).to_string();
+        let end =
+            AttemptEnd { failure: Some(FailureReason::new(FailureKind::DiskFull, words)), exit_code: None };
+        let event = JobEvent::End { token, end, steps: Vec::new() };
+        if let Ok(moved) = happen(node, item, event, self.context.now()) {
+            // A conflict: the job moved on meanwhile, which ends this attempt as well, or its next report will.
+            self.context.commit_event(moved, node, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Cancels one job. When this returns, no new attempt of it starts.

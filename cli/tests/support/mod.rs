@@ -1,0 +1,186 @@
+//! A repository, a data directory and the real binary; everything is gone afterwards.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
+
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything takes on a loaded machine; only a fault reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+pub struct Place {
+    pub dir: tempfile::TempDir,
+    pub data: PathBuf,
+    pub lease_ttl_ms: u64,
+}
+
+pub fn image() -> String {
+    std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".to_owned())
+}
+
+impl Place {
+    /// A repository with this pipeline, committed.
+    pub fn new(pipeline: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().join("repo");
+        fs::create_dir_all(repo.join(".pipelines")).unwrap();
+        fs::write(repo.join(".pipelines/ci.yml"), pipeline.replace("IMAGE", &image())).unwrap();
+        fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
+        let data = dir.path().join("data");
+        let place = Self { dir, data, lease_ttl_ms: 2_000 };
+        let identity =
+            ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
+        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]] {
+            let git =
+                Command::new("git").current_dir(place.repo()).args(identity).args(words).status().unwrap();
+            assert!(git.success());
+        }
+        place
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.dir.path().join("repo")
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command
+            .current_dir(self.repo())
+            .env("TIDEMILL_DATA_DIR", &self.data)
+            .env("TIDEMILL_LEASE_TTL_MS", self.lease_ttl_ms.to_string())
+            .env_remove("TIDEMILL_SERVER")
+            .env_remove("TIDEMILL_TOKEN")
+            .args(words);
+        command
+    }
+
+    pub fn tidemill(&self, words: &[&str]) -> Output {
+        finish(self.spawn(words))
+    }
+
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn json(&self, words: &[&str]) -> Value {
+        let output = self.tidemill(words);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// The executions, newest first.
+    pub fn executions(&self) -> Vec<Value> {
+        self.json(&["status", "--json"]).as_array().unwrap().clone()
+    }
+
+    /// The latest execution, with its jobs.
+    pub fn latest(&self) -> Value {
+        let Some(newest) = self.executions().into_iter().next() else { return Value::Null };
+        self.json(&["status", "--json", "--execution", newest["id"].as_str().unwrap()])
+    }
+
+    /// The latest execution once `is_so`.
+    pub fn wait_for(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        wait_until(|| {
+            last = self.latest();
+            !last.is_null() && is_so(&last)
+        })
+        .unwrap_or_else(|()| panic!("never: {what}; last seen: {last:#}"));
+        last
+    }
+
+    /// Containers, running or not, of this place's executions.
+    pub fn containers(&self) -> Vec<String> {
+        let output = self.tidemill(&["status", "--json"]);
+        let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let mut found = Vec::new();
+        for execution in all {
+            let label = format!("label=tidemill.execution={}", execution["id"].as_str().unwrap());
+            let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+            assert!(listed.status.success(), "{listed:?}");
+            found.extend(text(&listed.stdout).lines().map(str::to_owned));
+        }
+        found
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A worker that was killed or cut off leaves its containers to the next start, which there is none of here.
+        let left = self.containers();
+        if !left.is_empty() {
+            let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(left).stdout(Stdio::null()).status();
+        }
+    }
+}
+
+/// The output of a process that must end.
+pub fn finish(mut child: Child) -> Output {
+    let begun = Instant::now();
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            let (out, err) = (stdout.join().unwrap(), stderr.join().unwrap());
+            panic!("it hangs: {}\n{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn drain<R: std::io::Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).unwrap();
+        }
+        bytes
+    })
+}
+
+pub fn wait_until(mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() > PATIENCE {
+            return Err(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub fn job<'a>(view: &'a Value, name: &str) -> &'a Value {
+    view["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == name).unwrap()
+}
+
+pub fn is_over(view: &Value) -> bool {
+    view["execution"]["end_time"].is_string()
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
