@@ -1,7 +1,9 @@
 //! The queries of the records.
 
 use super::rows::{json, node_ix, node_key, node_seq, seq_of};
-use crate::ports::{ArtifactRecord, ExecutionRecord, JobSpec, KeyRecord, Late, ListFilter, Node, NodeKey};
+use crate::ports::{
+    ArtifactRecord, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node, NodeKey,
+};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
@@ -36,6 +38,13 @@ pub fn execution(conn: &Connection, id: ExecutionId) -> Sql<Option<ExecutionReco
 }
 
 /// Its revision.
+pub fn execution_state(conn: &Connection, id: ExecutionId) -> Sql<Option<(ExecutionState, u64)>> {
+    conn.prepare_cached("SELECT state, version FROM executions WHERE id = ?1")?
+        .query_row([id.0], |row| Ok((json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
+        .optional()
+}
+
+/// A number that changes with every write to the execution.
 pub fn revision(conn: &Connection, id: ExecutionId) -> Sql<Option<u64>> {
     conn.prepare_cached("SELECT revision FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| row.get::<_, i64>(0))

@@ -4,8 +4,8 @@ use super::{database::Database, files::blocking, record_reads as reads, record_w
 use crate::{
     error::{Error, Result},
     ports::{
-        ArtifactRecord, Commit, ExecutionRecord, JobSpec, KeyRecord, Late, ListFilter, Node, NodeKey,
-        Records, Write,
+        ArtifactRecord, Commit, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
+        NodeKey, Records, Write,
     },
 };
 use async_trait::async_trait;
@@ -79,6 +79,10 @@ impl Records for SqliteRecords {
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
         self.read(|conn| reads::execution(conn, id))
+    }
+
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
+        self.read(|conn| reads::execution_state(conn, id))
     }
 
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {

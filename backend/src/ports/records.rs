@@ -379,6 +379,8 @@ pub trait Records: Send + Sync {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit>;
     /// An execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
+    /// What of an execution changes, and its version: all that a claim must read anew, however large the execution.
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>>;
     /// A number that changes whenever anything of the execution does; `None`: there is no such execution.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
     /// Executions, newest first, and whether there are more. The filter's cursor is the id of the last one seen.

@@ -43,11 +43,12 @@ pub(crate) struct Context {
     /// Ends every held reply.
     pub closing: CancellationToken,
     specs: Mutex<VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>>,
+    shapes: Mutex<VecDeque<Arc<ExecutionRecord>>>,
 }
 
 impl Context {
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
-        Self { stores, settings, closing, specs: Mutex::default() }
+        Self { stores, settings, closing, specs: Mutex::default(), shapes: Mutex::default() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -57,6 +58,21 @@ impl Context {
     pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionRecord> {
         let found = self.stores.records.execution(id).await?;
         found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
+    }
+
+    /// An execution as it was when it was first read here: its state may be old, its spec and run number never are.
+    pub async fn shape(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
+        let lock = || self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().iter().find(|known| known.spec.id == id) {
+            return Ok(known.clone());
+        }
+        let shape = Arc::new(self.execution(id).await?);
+        let mut kept = lock();
+        if kept.iter().all(|known| known.spec.id != id) {
+            kept.truncate(SPECS_KEPT - 1);
+            kept.push_front(shape.clone());
+        }
+        Ok(shape)
     }
 
     pub async fn find_job(&self, id: JobId) -> Result<NodeKey> {

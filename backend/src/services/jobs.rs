@@ -141,8 +141,11 @@ impl JobExecutionService {
         let ttl_ms = self.context.settings.lease_ttl_ms;
         for _ in 0..MOST_TRIES {
             let mut node = self.context.node(key).await?;
-            let execution = self.context.execution(key.execution).await?;
-            if execution.state.cancel_requested {
+            let shape = self.context.shape(key.execution).await?;
+            let state = self.context.stores.records.execution_state(key.execution).await?;
+            let (mut state, if_version) =
+                state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
+            if state.cancel_requested {
                 return Ok(Claim::Nothing("the execution was canceled".into()));
             }
             let NodeBody::Job(item) = &mut node.state.body else {
@@ -158,16 +161,15 @@ impl JobExecutionService {
                 Err(refusal) => return Ok(Claim::Nothing(refusal.to_string())),
             };
             let mut beside = Vec::new();
-            if execution.state.status == ExecutionStatus::Pending {
-                let mut state = execution.state.clone();
+            if state.status == ExecutionStatus::Pending {
                 state.status = ExecutionStatus::Running;
                 state.start_time = Some(now);
-                beside.push(Write::PutExecution { id: key.execution, if_version: execution.version, state });
+                beside.push(Write::PutExecution { id: key.execution, if_version, state });
             }
             if self.context.commit_event(moved, &node, beside).await?.is_none() {
                 continue;
             }
-            let made = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
+            let made = self.assign(&node, &shape, token, item.job.attempt + 1, lookahead).await;
             return match made {
                 Ok(reply) => Ok(Claim::Given(Box::new(reply), token)),
                 Err(error) => {

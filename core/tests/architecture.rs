@@ -1,0 +1,49 @@
+//! The arrows between the packages run down only: ARCHITECTURE.md, "The house".
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{fs, path::Path};
+
+/// What of this workspace each package may use.
+const MAY_USE: [(&str, &[&str]); 4] = [
+    ("core", &[]),
+    ("backend", &["tidemill_core"]),
+    ("worker", &["tidemill_core"]),
+    ("cli", &["tidemill_core", "tidemill_backend", "tidemill_worker"]),
+];
+
+#[test]
+fn a_package_uses_only_those_below_it() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for (package, allowed) in MAY_USE {
+        let manifest = fs::read_to_string(top.join(package).join("Cargo.toml")).unwrap();
+        let used = manifest
+            .split("[dev-dependencies]")
+            .next()
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.split(['.', ' ', '=']).next())
+            .filter(|name| name.starts_with("tidemill_"));
+        for name in used {
+            assert!(allowed.contains(&name), "{package} must not use {name}");
+        }
+    }
+}
+
+#[test]
+fn core_does_no_io_and_reads_no_clock() {
+    let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = 0;
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        files += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["std::fs", "std::net", "std::process", "SystemTime", "Instant::now", "async fn", "tokio"]
+        {
+            assert!(!text.contains(word), "{} has `{word}`", path.display());
+        }
+    }
+    assert!(files > 20, "only {files} files were looked at");
+}

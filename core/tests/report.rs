@@ -1,0 +1,73 @@
+//! Reports from records made by hand.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use serde_json::{Value, json};
+use tidemill_core::{
+    api::ExecutionView,
+    report::{Selection, report},
+    time::Timestamp,
+};
+
+fn at(second: u64) -> Value {
+    json!(format!("2026-01-01T00:00:{second:02}Z"))
+}
+
+fn job(name: &str, stage: &str, needs: &[&str], times: Option<(u64, u64, u64)>) -> Value {
+    json!({
+        "id": uuid::Uuid::now_v7(), "pipeline_execution_id": uuid::Uuid::nil(), "stage": stage, "job_name": name,
+        "docker_image": "i", "status": if times.is_some() { "SUCCESS" } else { "SKIPPED" }, "needs": needs,
+        "allow_failure": false, "attempt": 1, "attempts": [],
+        "queued_at": times.map(|times| at(times.0)), "start_time": times.map(|times| at(times.1)),
+        "end_time": times.map(|times| at(times.2)), "exit_code": 0, "failure_reason": null, "steps": [],
+        "phase": null, "log_bytes": 0,
+    })
+}
+
+fn view(jobs: Vec<Value>) -> ExecutionView {
+    let execution = json!({
+        "id": uuid::Uuid::nil(), "pipeline_name": "p", "run_number": 1, "repo": "r", "branch": null, "commit": null,
+        "status": "SUCCESS", "trigger": "manual", "requested_by": null, "created_at": at(0),
+        "start_time": at(0), "end_time": at(20),
+    });
+    serde_json::from_value(json!({ "execution": execution, "stages": ["a", "b", "c"], "jobs": jobs }))
+        .unwrap()
+}
+
+#[test]
+fn the_critical_path_follows_what_was_waited_on_last() {
+    let view = view(vec![
+        job("quick", "a", &[], Some((0, 0, 3))),
+        job("slow", "a", &[], Some((0, 1, 9))),
+        job("needs-quick", "b", &["quick"], Some((3, 5, 6))),
+        job("needs-both", "b", &["quick", "slow"], Some((9, 10, 15))),
+        job("never", "c", &["needs-quick"], None),
+        job("last", "c", &[], Some((15, 16, 20))),
+    ]);
+    let report = report(&view, &Selection::default(), Timestamp(0));
+    assert_eq!(report.critical_path, ["slow", "needs-both", "last"]);
+    assert_eq!((report.critical_path_ms, report.duration_ms), (8_000 + 5_000 + 4_000, 20_000));
+    let waited: Vec<Option<&str>> = report.jobs.iter().map(|job| job.waited_on.as_deref()).collect();
+    assert_eq!(waited, [None, None, Some("quick"), Some("slow"), None, Some("needs-both")]);
+    let needs_quick = &report.jobs[2];
+    assert_eq!(
+        (needs_quick.needs_ms, needs_quick.worker_ms, needs_quick.run_ms),
+        (Some(3_000), Some(2_000), Some(1_000))
+    );
+}
+
+#[test]
+fn a_selection_narrows_the_lines_and_takes_all_variants_of_a_matrix() {
+    let view = view(vec![
+        job("unit [os=a]", "a", &[], Some((0, 0, 3))),
+        job("unit [os=b]", "a", &[], Some((0, 0, 4))),
+        job("unite", "b", &[], Some((4, 4, 5))),
+    ]);
+    let of = |stage: Option<&str>, job: Option<&str>| {
+        let selection = Selection { stage: stage.map(str::to_owned), job: job.map(str::to_owned) };
+        report(&view, &selection, Timestamp(0)).jobs.into_iter().map(|job| job.name).collect::<Vec<_>>()
+    };
+    assert_eq!(of(None, Some("unit")), ["unit [os=a]", "unit [os=b]"]);
+    assert_eq!(of(None, Some("unit [os=b]")), ["unit [os=b]"]);
+    assert_eq!(of(Some("b"), None), ["unite"]);
+    assert_eq!(of(Some("b"), Some("unit")), Vec::<String>::new());
+}
