@@ -19,36 +19,51 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Jobs that run at the same time.
-const SLOTS: usize = 64;
+const SLOTS: usize = 128;
 /// Each job is queued, runs, and is over.
 const TRANSITIONS: usize = 3;
 type Failed = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
+    // Once unmeasured: threads, caches and the file system's first touch are no cost of a job.
+    play(200).await?;
     for jobs in [1_000, 10_000] {
-        let dir = tempfile::tempdir()?;
-        let services = Services::new(open(dir.path())?, Settings::default(), CancellationToken::new());
-        let made = services.pipelines.execute(request(jobs), None).await?;
-        let begun = Instant::now();
-        let mut slots = JoinSet::new();
-        for _ in 0..SLOTS {
-            slots.spawn(slot(services.clone(), made.execution_id));
-        }
-        let mut done = 0;
-        while let Some(ended) = slots.join_next().await {
-            done += ended??;
-        }
-        let seconds = begun.elapsed().as_secs_f64();
-        let view = services.pipelines.view(made.execution_id, None, 0).await?.view.ok_or("no view")?;
-        if done != jobs || view.execution.status != ExecutionStatus::Success {
-            return Err(format!("{done} of {jobs} jobs ran, and it ended {:?}", view.execution.status).into());
-        }
+        let seconds = play(jobs).await?;
         #[allow(clippy::cast_precision_loss)]
         let (rate, each) = ((jobs * TRANSITIONS) as f64 / seconds, seconds * 1e6 / jobs as f64);
         println!("{jobs} jobs: {rate:.0} transitions/s, {each:.0} us per job");
     }
     Ok(())
+}
+
+/// Seconds from the request to the end of an execution of so many jobs.
+async fn play(jobs: usize) -> Result<f64, Failed> {
+    let dir = tempfile::tempdir()?;
+    let services = Services::new(open(dir.path())?, Settings::default(), CancellationToken::new());
+    let request = request(jobs);
+    let begun = Instant::now();
+    let made = services.pipelines.execute(request, None).await?;
+    let mut slots = JoinSet::new();
+    for _ in 0..SLOTS {
+        slots.spawn(slot(services.clone(), made.execution_id));
+    }
+    let mut done = 0;
+    while let Some(ended) = slots.join_next().await {
+        done += ended??;
+    }
+    let view = services.pipelines.view(made.execution_id, None, 0).await?.view.ok_or("no view")?;
+    let (Some(end), true) = (view.execution.end_time, view.execution.status == ExecutionStatus::Success)
+    else {
+        return Err(format!("it ended {:?}", view.execution.status).into());
+    };
+    if done != jobs {
+        return Err(format!("{done} of {jobs} jobs ran").into());
+    }
+    // Slots notice the end a little later; the records know when it was.
+    #[allow(clippy::cast_precision_loss)]
+    let recorded = end.since_ms(view.execution.created_at) as f64 / 1000.0;
+    Ok(recorded.min(begun.elapsed().as_secs_f64()))
 }
 
 /// Ten stages; in each, half of the jobs need one job of the stage before, and half the whole of it.
