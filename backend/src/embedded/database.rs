@@ -169,3 +169,100 @@ fn wait_for_others(tries: i32) -> bool {
     thread::sleep(Duration::from_millis(if tries < 10 { 1 } else { 10 }));
     tries < MOST_TRIES
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Database, Step};
+    use crate::Error;
+    use rusqlite::{Connection, params};
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    fn insert(conn: &Connection, key: &str, bytes: usize) -> rusqlite::Result<Step<()>> {
+        conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', ?2)", params![key, "x".repeat(bytes)])?;
+        Ok(Step::Keep(()))
+    }
+
+    fn keys(database: &Database) -> Vec<String> {
+        let read = database.read("testing", |conn| {
+            conn.prepare("SELECT key FROM idempotency_keys ORDER BY key")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        });
+        read.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_spares_those_that_still_fit() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a.db")).unwrap();
+        let limit = database.write("testing", |conn| {
+            let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            conn.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |row| row.get::<_, i64>(0))
+                .map(Step::Keep)
+        });
+        limit.await.unwrap();
+        let full = database.write("writing much", |conn| insert(conn, "much", 1 << 20)).await;
+        assert!(matches!(full, Err(Error::DiskFull(doing)) if doing == "writing much"));
+        database.write("testing", |conn| insert(conn, "little", 10)).await.unwrap();
+        assert_eq!(keys(&database), ["little"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_fails_or_is_undone_takes_only_its_own_writes_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a.db")).unwrap();
+        // Queued before any is awaited, so that they share transactions.
+        let kept = database.write("testing", |conn| insert(conn, "a", 1));
+        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| Step::Undo(7)));
+        let failed = database.write("testing", |conn| {
+            insert(conn, "c", 1)?;
+            insert(conn, "a", 1)
+        });
+        let last = database.write("testing", |conn| insert(conn, "d", 1));
+        kept.await.unwrap();
+        assert_eq!(undone.await.unwrap(), 7);
+        assert!(failed.await.is_err());
+        last.await.unwrap();
+        assert_eq!(keys(&database), ["a", "d"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_is_for_its_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/a.db");
+        let database = Database::open(&path).unwrap();
+        database.write("testing", |conn| insert(conn, "a", 1)).await.unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(directory.path().join("new")), 0o700);
+        for name in ["a.db", "a.db-wal", "a.db-shm", "a.lock"] {
+            assert_eq!(mode(path.with_file_name(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_and_a_damaged_file_are_refused_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let newer = directory.path().join("newer.db");
+        drop(Database::open(&newer).unwrap());
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Database::open(&newer).unwrap_err().to_string();
+        assert!(error.contains("newer.db") && error.contains("newer tidemill"), "{error}");
+        let damaged = directory.path().join("damaged.db");
+        fs::write(&damaged, "this is no database, however long it may be".repeat(200)).unwrap();
+        let error = Database::open(&damaged).unwrap_err().to_string();
+        assert!(error.contains("damaged.db") && error.contains("the file is damaged"), "{error}");
+    }
+
+    #[test]
+    fn many_open_a_new_file_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| drop(Database::open(&path).unwrap()));
+            }
+        });
+        assert_eq!(keys(&Database::open(&path).unwrap()), Vec::<String>::new());
+    }
+}

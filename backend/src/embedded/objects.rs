@@ -293,3 +293,54 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{FileObjects, LEFTOVER};
+    use crate::ports::Objects;
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use std::{
+        fs::{self, File},
+        time::{Duration, SystemTime},
+    };
+
+    #[test]
+    fn leftovers_are_removed_once_they_are_old() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(FileObjects::open(directory.path()).unwrap());
+        let unfinished = directory.path().join(".unfinished");
+        File::create(unfinished.join("young")).unwrap();
+        let old = File::create(unfinished.join("old")).unwrap();
+        old.set_modified(SystemTime::now() - LEFTOVER - Duration::from_secs(60)).unwrap();
+        drop(FileObjects::open(directory.path()).unwrap());
+        let left: Vec<_> =
+            fs::read_dir(&unfinished).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["young"]);
+    }
+
+    #[tokio::test]
+    async fn deletes_leave_no_empty_directories_and_puts_no_leftovers() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = FileObjects::open(directory.path()).unwrap();
+        let bytes = stream::iter([Ok(Bytes::from_static(b"x"))]).boxed();
+        objects.put("a/b/c", bytes).await.unwrap();
+        assert_eq!(fs::read_dir(directory.path().join(".unfinished")).unwrap().count(), 0);
+        objects.delete("a/b/c").await.unwrap();
+        assert!(!directory.path().join("a").exists());
+    }
+
+    #[tokio::test]
+    async fn a_cut_file_is_called_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = FileObjects::open(directory.path()).unwrap();
+        let bytes = stream::iter([Ok(Bytes::from(vec![1; 1000]))]).boxed();
+        objects.put("a", bytes).await.unwrap();
+        let file = File::options().write(true).open(directory.path().join("a.object")).unwrap();
+        file.set_len(500).unwrap();
+        for error in [objects.info("a").await.map(drop), objects.get("a").await.map(drop)] {
+            assert!(error.unwrap_err().to_string().contains("is damaged"));
+        }
+    }
+}

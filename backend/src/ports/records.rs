@@ -305,7 +305,8 @@ pub enum Write {
         /// When the sweep looks at it.
         due_at: Option<Timestamp>,
     },
-    /// Takes one from what a node waits for. At 0, a node that has not acted yet becomes due `now`.
+    /// Takes one from what a node waits for, and keeps its version. At 0, a node that has not acted yet (a pending
+    /// job, a closed gate, an end) becomes due `now`. A node that does not exist is an error.
     Arrive {
         /// Which.
         key: NodeKey,
@@ -403,7 +404,7 @@ pub trait Records: Send + Sync {
     async fn upcoming(&self, execution: ExecutionId, limit: usize) -> Result<Vec<u32>>;
     /// What an idempotency key stands for.
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
-    /// Nodes that are due at `now`, the latest first; costs what it returns, not what exists.
+    /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what exists.
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>>;
     /// An artifact.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>>;

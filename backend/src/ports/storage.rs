@@ -25,7 +25,8 @@ pub struct Message {
 /// Ids of jobs that are ready. Durable; delivers at least once, in no promised order.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Adds messages, visible at once. Sending a job that is in the queue already makes it visible again.
+    /// Adds messages, visible at once. Sending a job that is in the queue already makes it visible again,
+    /// and voids the receipt of whoever had received it.
     async fn send(&self, nodes: &[NodeKey]) -> Result<()>;
     /// Takes a visible message, of `execution` if one is named, and hides it for `hide_ms`; waits at most `wait`.
     async fn receive(
@@ -52,7 +53,7 @@ pub struct ObjectInfo {
 /// Large immutable bytes under keys of `[a-z0-9-/]`.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Stores the stream under `key`, whole or not at all; durable when it returns.
+    /// Stores the stream under `key`, whole or not at all, in place of what was there; durable when it returns.
     async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo>;
     /// Size and hash of an object, as they were when it was put; `None` when there is none.
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>>;
