@@ -23,7 +23,7 @@ fn job(name: &str, stage: &str, needs: &[&str], times: Option<(u64, u64, u64)>) 
     })
 }
 
-fn view(jobs: Vec<Value>) -> ExecutionView {
+fn view(jobs: &[Value]) -> ExecutionView {
     let execution = json!({
         "id": uuid::Uuid::nil(), "pipeline_name": "p", "run_number": 1, "repo": "r", "branch": null, "commit": null,
         "status": "SUCCESS", "trigger": "manual", "requested_by": null, "created_at": at(0),
@@ -35,7 +35,7 @@ fn view(jobs: Vec<Value>) -> ExecutionView {
 
 #[test]
 fn the_critical_path_follows_what_was_waited_on_last() {
-    let view = view(vec![
+    let view = view(&[
         job("quick", "a", &[], Some((0, 0, 3))),
         job("slow", "a", &[], Some((0, 1, 9))),
         job("needs-quick", "b", &["quick"], Some((3, 5, 6))),
@@ -57,7 +57,7 @@ fn the_critical_path_follows_what_was_waited_on_last() {
 
 #[test]
 fn a_selection_narrows_the_lines_and_takes_all_variants_of_a_matrix() {
-    let view = view(vec![
+    let view = view(&[
         job("unit [os=a]", "a", &[], Some((0, 0, 3))),
         job("unit [os=b]", "a", &[], Some((0, 0, 4))),
         job("unite", "b", &[], Some((4, 4, 5))),

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, job_of},
-    turn::{MOST_ARRIVALS, Move, Turn, happen, turn},
+    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, happen, turn},
 };
 use crate::{
     error::{Error, Result},
@@ -164,11 +164,21 @@ impl Context {
         for _ in 0..MOST_CONFLICTS {
             let execution = self.execution(id).await?;
             let node = self.node(end.key).await?;
-            let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
-            if node.waits_for > 0 || execution.state.status.is_terminal() {
-                if node.waits_for > 0 && execution.state.cancel_requested && node.due_at.is_some() {
+            let over = execution.state.status.is_terminal();
+            if node.waits_for > 0 && !over {
+                if execution.state.cancel_requested && node.due_at.is_some() {
                     Box::pin(self.cancel_jobs(id)).await?;
                 }
+                if node.due_at.is_some() {
+                    // Later, not never: the last arrival may have made it due since it was read.
+                    let due_at = Some(self.now().plus_ms(RESEND_FIRST_MS));
+                    let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
+                    self.stores.records.commit(vec![later]).await?;
+                }
+                return Ok(());
+            }
+            let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
+            if over {
                 self.stores.records.commit(vec![rest]).await?;
                 return Ok(());
             }
