@@ -3,6 +3,7 @@
 use crate::{
     client::causes,
     error::WorkerError,
+    executor::Parking,
     orders::BOOT,
     source,
     store::{Store, short_hash},
@@ -34,7 +35,7 @@ use tidemill_core::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
 };
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::task::TaskTracker;
 
 /// Where a job's sources are in its container.
@@ -77,7 +78,17 @@ pub struct Container {
     pub output: Option<Output>,
     /// Its stdin.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// Whether it is in the network of another container.
+    pub joined: bool,
     room: PathBuf,
+}
+
+impl Container {
+    /// Has an idle container put the files of its network back as they were when it started.
+    pub async fn tidy(&mut self) -> std::io::Result<()> {
+        self.input.write_all(b"\n").await?;
+        self.input.flush().await
+    }
 }
 
 impl std::fmt::Debug for Container {
@@ -156,8 +167,13 @@ impl DockerManager {
         }
     }
 
-    /// A container for `preparation`, started and waiting for its orders; its image must be there.
-    pub async fn park(self: &Arc<Self>, preparation: &Preparation) -> Result<Container, FailureReason> {
+    /// A container for `preparation`, started and waiting for its orders, in the network of the container `network`
+    /// or in one of its own; its image must be there.
+    pub async fn park(
+        self: &Arc<Self>,
+        preparation: &Preparation,
+        network: Option<&str>,
+    ) -> Result<Container, FailureReason> {
         let cache = self.store.cache();
         let source = preparation.source.clone();
         let tree = tokio::task::spawn_blocking(move || source::materialise(&source, &cache))
@@ -172,7 +188,7 @@ impl DockerManager {
                 FailureReason::new(kind, format!("the sources could not be had: {error}"))
             })?;
         if self.overlay.load(Ordering::Relaxed) {
-            match self.create(preparation, tree.as_deref(), true).await {
+            match self.create(preparation, network, tree.as_deref(), true).await {
                 Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
                     tracing::info!(reason = %error.message, "no overlay workspaces here: sources are copied");
                     self.overlay.store(false, Ordering::Relaxed);
@@ -180,7 +196,7 @@ impl DockerManager {
                 other => return other,
             }
         }
-        let container = self.create(preparation, tree.as_deref(), false).await?;
+        let container = self.create(preparation, network, tree.as_deref(), false).await?;
         if let Some(tree) = tree {
             let id = container.id.clone();
             if let Err(reason) = self.upload_tree(&id, tree).await {
@@ -194,13 +210,14 @@ impl DockerManager {
     async fn create(
         self: &Arc<Self>,
         preparation: &Preparation,
+        network: Option<&str>,
         tree: Option<&Path>,
         overlay: bool,
     ) -> Result<Container, FailureReason> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let room = self.store.work().join(number.to_string());
         let options = overlay_options(&room, tree, overlay).map_err(|error| disk("the workspace", &error))?;
-        let labels = self.labels(preparation);
+        let labels = self.labels();
         let limit = preparation.resources.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
         #[allow(clippy::cast_possible_truncation, reason = "a number of processors is small")]
         let nano_cpus = preparation.resources.cpus.map(|cpus| (cpus * 1e9) as i64);
@@ -232,6 +249,7 @@ impl DockerManager {
             host_config: Some(HostConfig {
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
                 auto_remove: Some(true),
+                network_mode: network.map(|id| format!("container:{id}")),
                 mounts: Some(vec![mount]),
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),
@@ -259,7 +277,10 @@ impl DockerManager {
             Ok(streams)
         };
         match started.await {
-            Ok(streams) => Ok(Container { id, output: Some(streams.output), input: streams.input, room }),
+            Ok(streams) => {
+                let joined = network.is_some();
+                Ok(Container { id, output: Some(streams.output), input: streams.input, joined, room })
+            },
             Err(error) => {
                 let reason = start_failure(&preparation.image, &error);
                 self.remove(&id, &room).await;
@@ -268,13 +289,11 @@ impl DockerManager {
         }
     }
 
-    fn labels(&self, preparation: &Preparation) -> HashMap<String, String> {
+    fn labels(&self) -> HashMap<String, String> {
         HashMap::from([
             (LABEL.to_owned(), "1".to_owned()),
             (LABEL_WORKER.to_owned(), self.worker.clone()),
             (LABEL_DATA.to_owned(), self.store.label()),
-            ("tidemill.job".to_owned(), preparation.job_id.to_string()),
-            ("tidemill.execution".to_owned(), preparation.execution_id.to_string()),
         ])
     }
 
@@ -322,7 +341,7 @@ impl DockerManager {
 
     /// Removes a container with its workspace; nobody needs to wait for it.
     pub async fn dispose(&self, container: Container) {
-        let Container { id, input, output, room } = container;
+        let Container { id, input, output, room, .. } = container;
         drop((input, output));
         self.remove(&id, &room).await;
     }
@@ -331,6 +350,21 @@ impl DockerManager {
     pub fn dispose_later(self: &Arc<Self>, container: Container) {
         let engine = self.clone();
         self.removing.spawn(async move { engine.dispose(container).await });
+    }
+
+    /// Removes a container that is still being made, once it is.
+    pub fn dispose_once_made(self: &Arc<Self>, parking: Parking) {
+        let engine = self.clone();
+        self.removing.spawn(async move {
+            if let Ok(Ok(container)) = parking.await {
+                engine.dispose(container).await;
+            }
+        });
+    }
+
+    /// Whether something is still being removed.
+    pub fn is_busy(&self) -> bool {
+        !self.removing.is_empty()
     }
 
     /// Waits until all that is being removed is gone.
@@ -383,7 +417,6 @@ fn overlay_options(
 #[must_use]
 pub fn shape(preparation: &Preparation) -> String {
     let described = serde_json::json!([
-        preparation.execution_id,
         preparation.image,
         preparation.pull_policy,
         preparation.resources,

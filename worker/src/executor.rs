@@ -7,13 +7,14 @@ use crate::{
     engine::{Container, DockerManager, Output, WORKSPACE},
     markers::{Item, MarkerParser},
     orders::orders,
+    parking::{ParkingLot, Place},
     report::Reporter,
 };
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tidemill_core::{
     api::{AttemptEnd, StepView},
-    assignment::{Artifacts, ArtifactsWhen, Assignment},
+    assignment::{Artifacts, ArtifactsWhen, Assignment, Preparation},
     failure::{FailureKind, FailureReason},
 };
 use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
@@ -29,86 +30,131 @@ pub struct JobExecutor {
     pub api: ApiClient,
     /// The engine.
     pub engine: Arc<DockerManager>,
+    /// Where containers wait, and networks are kept.
+    pub lot: Arc<ParkingLot>,
 }
 
 impl JobExecutor {
-    /// Runs `assignment`, in `parked` when there is one; `started` is called once its script runs. The end is reported
-    /// (or the lease lost) when this returns; its container is then removed in the background.
+    /// Runs `assignment`, in a parked container when one fits; `started` is called once its script runs. The end is
+    /// reported (or the lease lost) when this returns; its container is then removed in the background.
     pub async fn run(
         &self,
         assignment: Assignment,
-        parked: Option<Parking>,
         shutdown: CancellationToken,
         started: impl FnOnce() + Send,
     ) {
         let (sender, mut events) = mpsc::unbounded_channel();
+        let mut place = self.lot.take(&assignment.preparation);
         let job_id = assignment.preparation.job_id;
         let (reporter, reporting) =
             Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender.clone());
         reporter.phase("preparing");
+        let mut parked = place.parked.take();
         let prepared = tokio::select! {
-            prepared = self.prepare(&assignment, parked, &reporter) => prepared.map_err(Some),
+            prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
         };
         match prepared {
             Ok(container) => {
+                self.lot.enter(&place, &container);
                 started();
-                self.run_in(container, &assignment, &reporter, sender, events, shutdown).await;
+                self.run_in(container, &assignment, &place, &reporter, sender, events, shutdown).await;
             }
-            Err(Some(reason)) => {
-                reporter.log(format!("{}\n", reason.message).as_bytes()).await;
-                reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+            Err(stopped) => {
+                if let Some(parking) = parked {
+                    self.engine.dispose_once_made(parking);
+                }
+                self.lot.leave(&place, None, false);
+                if let Some(reason) = stopped {
+                    reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                    reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+                }
             }
-            Err(None) => {}
         }
         let _ = reporting.await;
     }
 
+    /// The container for `assignment`, with all laid in. What is still in `parked` afterwards was not used.
     async fn prepare(
         &self,
         assignment: &Assignment,
-        parked: Option<Parking>,
+        place: &Place,
+        parked: &mut Option<Parking>,
         reporter: &Reporter,
     ) -> Result<Container, FailureReason> {
-        let ready = match parked {
-            // One that could not be parked is made anew, so that its failure is told in this job's own words.
-            Some(parking) => parking.await.ok().and_then(Result::ok),
-            None => None,
-        };
-        let container = if let Some(container) = ready {
-            container
-        } else {
-            let preparation = &assignment.preparation;
-            let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
-            let pull = async {
-                let lines = lines;
-                self.engine
-                    .ensure_image(&preparation.image, preparation.pull_policy, |line| drop(lines.send(line)))
-                    .await
-            };
-            let show = async {
-                while let Some(line) = pulled.recv().await {
-                    reporter.phase("pulling image");
-                    reporter.log(line.as_bytes()).await;
-                }
-            };
-            let (image, ()) = tokio::join!(pull, show);
-            image?;
-            self.engine.park(preparation).await?
-        };
+        let container = self.container(assignment, place, parked, reporter).await?;
         for needed in &assignment.needs_artifacts {
             if let Err(reason) = artifact::lay_in(&self.api, &self.engine, &container.id, needed).await {
-                self.dispose(container);
+                self.engine.dispose_later(container);
                 return Err(reason);
             }
         }
         Ok(container)
     }
 
+    async fn container(
+        &self,
+        assignment: &Assignment,
+        place: &Place,
+        parked: &mut Option<Parking>,
+        reporter: &Reporter,
+    ) -> Result<Container, FailureReason> {
+        if let Some(parking) = parked {
+            let made = parking.await;
+            *parked = None;
+            // One that could not be parked is made anew, so that its failure is told in this job's own words.
+            if let Ok(Ok(container)) = made {
+                return Ok(container);
+            }
+        }
+        let preparation = &assignment.preparation;
+        let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
+        let pull = async {
+            let lines = lines;
+            self.engine
+                .ensure_image(&preparation.image, preparation.pull_policy, |line| drop(lines.send(line)))
+                .await
+        };
+        let show = async {
+            while let Some(line) = pulled.recv().await {
+                reporter.phase("pulling image");
+                reporter.log(line.as_bytes()).await;
+            }
+        };
+        let (image, ()) = tokio::join!(pull, show);
+        image?;
+        if let Some(network) = &place.network {
+            match self.make(preparation, Some(network), parked).await {
+                Ok(container) => return Ok(container),
+                Err(reason) => {
+                    tracing::info!(reason = %reason.message, "the seat's network is gone: the job brings its own");
+                    self.lot.give_up_network(place);
+                }
+            }
+        }
+        self.make(preparation, None, parked).await
+    }
+
+    /// A new container. It is made by a task of its own, so that it is not lost when nobody waits for it any more.
+    async fn make(
+        &self,
+        preparation: &Preparation,
+        network: Option<&String>,
+        parked: &mut Option<Parking>,
+    ) -> Result<Container, FailureReason> {
+        let (engine, preparation, network) = (self.engine.clone(), preparation.clone(), network.cloned());
+        let making =
+            parked.insert(tokio::spawn(async move { engine.park(&preparation, network.as_deref()).await }));
+        let made = making.await;
+        *parked = None;
+        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
+    }
+
     async fn run_in(
         &self,
         mut container: Container,
         assignment: &Assignment,
+        place: &Place,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
         mut events: mpsc::UnboundedReceiver<Event>,
@@ -131,6 +177,7 @@ impl JobExecutor {
         let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         let mut stopping = false;
+        let mut sound = true;
         let end = 'run: loop {
             let event = tokio::select! {
                 Some(event) = events.recv() => event,
@@ -140,7 +187,9 @@ impl JobExecutor {
                 }
                 _ = ticks.tick() => Event::Tick,
             };
+            sound &= !matches!(event, Event::ContainerDied(_));
             for response in dispatcher.handle(begun.elapsed(), event) {
+                sound &= matches!(response, Response::Finish(_));
                 match response {
                     Response::Terminate => self.signal(&container.id, "TERM"),
                     Response::Kill => self.signal(&container.id, "KILL"),
@@ -166,7 +215,12 @@ impl JobExecutor {
             }
             reporter.end(end);
         }
-        self.dispose(container);
+        if container.joined {
+            self.lot.tidy(place).await;
+        } else {
+            sound &= container.tidy().await.is_ok();
+        }
+        self.lot.leave(place, Some(container), sound);
     }
 
     /// Signals in the background, so that an engine that hangs cannot hold the job.
@@ -179,10 +233,6 @@ impl JobExecutor {
         });
     }
 
-    /// Removes a container in the background.
-    pub fn dispose(&self, container: Container) {
-        self.engine.dispose_later(container);
-    }
 }
 
 /// The reason to stop before the script began; `None` when the lease is lost.

@@ -17,4 +17,4 @@ pub mod store;
 mod worker;
 
 pub use error::WorkerError;
-pub use worker::{Worker, WorkerConfig, WorkerHandle, run};
+pub use worker::{Client, Worker, WorkerConfig, WorkerHandle, clean_up, run};

@@ -1,98 +1,225 @@
-//! Containers that are made ahead of time for jobs that will likely come.
+//! Containers that are made ahead of time for jobs that will likely come, and the seats in which jobs run.
+//!
+//! A worker has one seat for each slot. The first container of an execution in a seat brings a network namespace, which
+//! takes the engine longer to make than all the rest; it stays, idle, when its job is over, and the seat's later
+//! containers of that execution join its network. A seat runs one job at a time, so that jobs never share a network
+//! while they run, and executions never share one at all.
 
 use crate::{
-    engine::{DockerManager, shape},
+    engine::{Container, DockerManager, shape},
     executor::Parking,
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemill_core::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
+    ids::ExecutionId,
 };
 
-/// The parked containers of one worker.
+/// The seats of one worker, with what is parked in them.
 #[derive(Debug)]
 pub struct ParkingLot {
     engine: Arc<DockerManager>,
-    places: usize,
-    parked: Mutex<VecDeque<(String, Parking)>>,
+    seats: Mutex<Vec<Seat>>,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    taken: bool,
+    network: Option<Network>,
+    parked: Option<Parked>,
+}
+
+/// The network of a seat: that of the container `id`, which is here once its own job is over.
+#[derive(Debug)]
+struct Network {
+    execution: ExecutionId,
+    id: String,
+    keeper: Option<Container>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    shape: String,
+    parking: Parking,
+}
+
+/// A seat, taken for one job.
+#[derive(Debug)]
+pub struct Place {
+    seat: usize,
+    execution: ExecutionId,
+    /// A container that fits, if one is parked or being made.
+    pub parked: Option<Parking>,
+    /// The container whose network the job's own is to join.
+    pub network: Option<String>,
 }
 
 impl ParkingLot {
-    /// An empty lot with this many places.
-    pub fn new(engine: Arc<DockerManager>, places: usize) -> Self {
-        Self { engine, places, parked: Mutex::default() }
+    /// An empty lot with this many seats.
+    pub fn new(engine: Arc<DockerManager>, seats: usize) -> Self {
+        Self { engine, seats: Mutex::new((0..seats).map(|_| Seat::default()).collect()) }
     }
 
     /// Parks containers for the first of `upcoming`, and lets go of those that none of them can use.
     pub fn prepare(&self, upcoming: &[Preparation]) {
-        let mut wanted: HashMap<String, usize> = HashMap::new();
-        let mut missing = Vec::new();
-        let mut parked = self.lock();
-        for preparation in upcoming.iter().take(self.places) {
-            let shape = shape(preparation);
-            let count = wanted.entry(shape.clone()).or_default();
-            *count += 1;
-            if parked.iter().filter(|(other, _)| *other == shape).count() < *count {
-                missing.push((shape, preparation.clone()));
+        let mut seats = self.lock();
+        let mut missing: Vec<(String, &Preparation)> =
+            upcoming.iter().take(seats.len()).map(|preparation| (shape(preparation), preparation)).collect();
+        for seat in seats.iter_mut() {
+            let Some(parked) = &seat.parked else { continue };
+            match missing.iter().position(|(shape, _)| *shape == parked.shape) {
+                Some(at) => drop(missing.remove(at)),
+                None => self.let_go(seat.parked.take()),
             }
         }
-        let mut kept = VecDeque::new();
-        for (shape, parking) in parked.drain(..) {
-            match wanted.get_mut(&shape) {
-                Some(count) if *count > 0 => {
-                    *count -= 1;
-                    kept.push_back((shape, parking));
-                }
-                _ => self.let_go(parking),
-            }
-        }
-        *parked = kept;
-        for (shape, preparation) in missing {
-            let engine = self.engine.clone();
-            parked.push_back((shape, tokio::spawn(async move { park(&engine, &preparation).await })));
+        // A free seat is where the next job goes.
+        let (free, busy): (Vec<_>, Vec<_>) = seats.iter_mut().partition(|seat| !seat.taken);
+        let empty = free.into_iter().chain(busy).filter(|seat| seat.parked.is_none());
+        for (seat, (shape, preparation)) in empty.zip(missing) {
+            let known = seat.network.as_ref().filter(|network| network.execution == preparation.execution_id);
+            let network = known.map(|network| network.id.clone());
+            let (engine, preparation) = (self.engine.clone(), preparation.clone());
+            let parking = tokio::spawn(async move { park(&engine, &preparation, network.as_deref()).await });
+            seat.parked = Some(Parked { shape, parking });
         }
     }
 
-    /// A container for `preparation`, if one is parked or being made.
-    pub fn take(&self, preparation: &Preparation) -> Option<Parking> {
+    /// A free seat for `preparation`, if it can be one with a container that fits.
+    pub fn take(&self, preparation: &Preparation) -> Place {
         let shape = shape(preparation);
-        let mut parked = self.lock();
-        let at = parked.iter().position(|(other, _)| *other == shape)?;
-        parked.remove(at).map(|(_, parking)| parking)
+        let execution = preparation.execution_id;
+        let mut seats = self.lock();
+        let rank = |seat: &Seat| {
+            let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
+            let fits = seat.parked.as_ref().map(|parked| parked.shape == shape);
+            // What is parked for others is best left alone, and so is another execution's network.
+            match (fits, of_execution) {
+                (Some(true), Some(true) | None) => 0,
+                (None, Some(true)) => 1,
+                (None, None) => 2,
+                (Some(false), Some(true) | None) => 3,
+                (_, Some(false)) => 4,
+            }
+        };
+        let free = (0..seats.len()).filter(|at| !seats[*at].taken).min_by_key(|at| rank(&seats[*at]));
+        // There is a seat for each slot; were there none, the job would get a container that nothing is kept of.
+        let Some(at) = free else {
+            return Place { seat: usize::MAX, execution, parked: None, network: None };
+        };
+        let seat = &mut seats[at];
+        seat.taken = true;
+        if seat.network.as_ref().is_some_and(|network| network.execution != execution) {
+            self.empty(seat);
+        }
+        let parked = match seat.parked.take() {
+            Some(parked) if parked.shape == shape => Some(parked.parking),
+            other => {
+                self.let_go(other);
+                None
+            }
+        };
+        let network = seat.network.as_ref().map(|network| network.id.clone());
+        Place { seat: at, execution, parked, network }
     }
 
-    /// Lets go of all; they are removed when this returns.
-    pub async fn clear(&self) {
-        let all: Vec<_> = self.lock().drain(..).collect();
-        for (_, parking) in all {
-            if let Ok(Ok(container)) = parking.await {
-                self.engine.dispose(container).await;
+    /// Says that the job of `place` runs in `container`: one with a network of its own brings the seat's.
+    pub fn enter(&self, place: &Place, container: &Container) {
+        if container.joined {
+            return;
+        }
+        let mut seats = self.lock();
+        let Some(seat) = seats.get_mut(place.seat) else { return };
+        let network = Network { execution: place.execution, id: container.id.clone(), keeper: None };
+        if let Some(Network { keeper: Some(keeper), .. }) = seat.network.replace(network) {
+            self.engine.dispose_later(keeper);
+        }
+    }
+
+    /// Gives the seat back with the container that the job ran in; one that is not `sound`, as its processes were
+    /// stopped from outside, is of no more use, nor is its network.
+    pub fn leave(&self, place: &Place, container: Option<Container>, sound: bool) {
+        let mut seats = self.lock();
+        let Some(seat) = seats.get_mut(place.seat) else {
+            container.into_iter().for_each(|container| self.engine.dispose_later(container));
+            return;
+        };
+        seat.taken = false;
+        let Some(container) = container else { return };
+        let brought = seat.network.as_ref().is_some_and(|network| network.id == container.id);
+        match &mut seat.network {
+            Some(network) if brought && sound => network.keeper = Some(container),
+            _ => {
+                self.engine.dispose_later(container);
+                if brought {
+                    self.empty(seat);
+                }
             }
         }
     }
 
-    fn let_go(&self, parking: Parking) {
-        let engine = self.engine.clone();
-        tokio::spawn(async move {
-            if let Ok(Ok(container)) = parking.await {
-                engine.dispose(container).await;
-            }
-        });
+    /// Forgets the network that the container of `place` could not join.
+    pub fn give_up_network(&self, place: &Place) {
+        if let Some(seat) = self.lock().get_mut(place.seat) {
+            self.empty(seat);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Parking)>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has the seat's network put its files (`/etc/hosts`, `/etc/resolv.conf`) back as they were, for the next job.
+    pub async fn tidy(&self, place: &Place) {
+        let keeper = self.network_of(place, |network| network.keeper.take());
+        let Some(Some(mut keeper)) = keeper else { return };
+        if keeper.tidy().await.is_ok() {
+            let mut kept = Some(keeper);
+            self.network_of(place, |network| network.keeper = kept.take());
+            kept.into_iter().for_each(|keeper| self.engine.dispose_later(keeper));
+        } else {
+            self.engine.dispose_later(keeper);
+            self.give_up_network(place);
+        }
+    }
+
+    fn network_of<T>(&self, place: &Place, change: impl FnOnce(&mut Network) -> T) -> Option<T> {
+        self.lock().get_mut(place.seat)?.network.as_mut().map(change)
+    }
+
+    /// Lets go of what is kept in free seats: nothing came for long.
+    pub fn rest(&self) {
+        for seat in self.lock().iter_mut().filter(|seat| !seat.taken) {
+            self.empty(seat);
+        }
+    }
+
+    /// Lets go of all; it is removed in the background.
+    pub fn clear(&self) {
+        for seat in self.lock().iter_mut() {
+            self.empty(seat);
+        }
+    }
+
+    fn empty(&self, seat: &mut Seat) {
+        self.let_go(seat.parked.take());
+        if let Some(Network { keeper: Some(keeper), .. }) = seat.network.take() {
+            self.engine.dispose_later(keeper);
+        }
+    }
+
+    fn let_go(&self, parked: Option<Parked>) {
+        if let Some(Parked { parking, .. }) = parked {
+            self.engine.dispose_once_made(parking);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
-) -> Result<crate::engine::Container, FailureReason> {
+    network: Option<&str>,
+) -> Result<Container, FailureReason> {
     // A pull is shown in the log of the job that needs it, so it is not made ahead.
     if preparation.pull_policy == PullPolicy::Always || !engine.has_image(&preparation.image).await? {
         return Err(FailureReason::new(
@@ -100,5 +227,5 @@ async fn park(
             "not parked ahead: the image must be pulled",
         ));
     }
-    engine.park(preparation).await
+    engine.park(preparation, network).await
 }

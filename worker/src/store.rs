@@ -67,10 +67,10 @@ impl Store {
         self.root.join("work").join(&self.worker)
     }
 
-    /// A short name of the data directory, for labels.
+    /// The data directory, as the labels of containers name it.
     #[must_use]
     pub fn label(&self) -> String {
-        short_hash(&[self.root.to_string_lossy().as_ref()])
+        self.root.to_string_lossy().into_owned()
     }
 
     /// Whether the process of `worker` is still there.

@@ -19,7 +19,7 @@ use tidemill_core::{
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
-use tidemill_worker::{Worker, WorkerConfig, source::snapshot};
+use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
 
 #[derive(Default)]
 struct Server {
@@ -88,15 +88,14 @@ impl Bench {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
-            server: format!("http://{address}"),
-            token: "token".into(),
             name: "test".into(),
             slots: 1,
             data_dir: data.path().to_owned(),
-            only_execution: None,
             docker_host: None,
         };
-        let worker = Worker::start(config).await.unwrap();
+        let client =
+            Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
+        let worker = Worker::open(config).await.unwrap().work_for(client);
         Self { server, worker, ends, data }
     }
 
@@ -117,7 +116,7 @@ impl Bench {
     }
 
     async fn stop(self) {
-        self.worker.shutdown(false).await.unwrap();
+        self.worker.shutdown().await.unwrap();
     }
 }
 
