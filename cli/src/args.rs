@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use tidemill_core::ids::WorkerId;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
                           (engine, disk, network), 130 canceled.";
@@ -84,6 +85,9 @@ pub enum Command {
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,
+    /// Remove what the worker of an ending process left
+    #[command(hide = true)]
+    CleanUp(CleanUp),
 }
 
 /// Which pipeline file.
@@ -319,4 +323,11 @@ pub struct Init {
     /// Where to write it
     #[arg(default_value = ".pipelines/ci.yml")]
     pub path: PathBuf,
+}
+
+/// `clean-up`, which `run` starts for itself.
+#[derive(Debug, Args)]
+pub struct CleanUp {
+    /// The worker that is about to be no more
+    pub worker: WorkerId,
 }

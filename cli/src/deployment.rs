@@ -28,8 +28,6 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
-    /// Where this machine keeps things.
-    pub data_dir: PathBuf,
     own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
 }
 
@@ -54,13 +52,12 @@ pub fn embedded_config(cli: &Cli) -> Outcome<EmbeddedConfig> {
 impl Deployment {
     /// The deployment of `--server`, or a server in this process.
     pub async fn connect(cli: &Cli) -> Outcome<Self> {
-        let data_dir = data_dir(cli)?;
         if let Some(url) = &cli.server {
             let token = cli.token.clone().ok_or_else(|| {
                 Failure::usage("--server needs the deployment's token: give --token, or set TIDEMILL_TOKEN")
             })?;
             let api = ApiClient::new(url, &token);
-            return Ok(Self { api, url: url.clone(), token, data_dir, own: None });
+            return Ok(Self { api, url: url.clone(), token, own: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(cli)?));
@@ -69,7 +66,7 @@ impl Deployment {
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
-        Ok(Self { api: ApiClient::new(&url, &token), url, token, data_dir, own: Some((shutdown, served)) })
+        Ok(Self { api: ApiClient::new(&url, &token), url, token, own: Some((shutdown, served)) })
     }
 
     /// Whether the server runs in this process, so that this process must also run the jobs.

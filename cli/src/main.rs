@@ -67,6 +67,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Artifacts(args) => artifacts::artifacts(cli, args).await,
             Command::Server(args) => server::server(cli, args).await,
             Command::Worker(args) => server::worker(cli, args).await,
+            Command::CleanUp(args) => workers::clean_up(cli, args).await,
             Command::Check(_)
             | Command::Plan(_)
             | Command::Init(_)

@@ -1,11 +1,16 @@
 //! Workers in this process.
 
 use crate::{
-    deployment::Deployment,
+    args::{CleanUp, Cli},
+    deployment::{Deployment, data_dir},
     failure::{Failure, Outcome},
 };
-use tidemill_core::ids::ExecutionId;
-use tidemill_worker::{Worker, WorkerConfig, WorkerHandle};
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+use tidemill_core::{api::ExecutionView, ids::ExecutionId, status::ExecutionStatus};
+use tidemill_worker::{Client, Worker, WorkerConfig, WorkerError, WorkerHandle};
 
 /// How many jobs run at the same time unless told.
 pub fn slots(told: Option<u16>) -> usize {
@@ -21,21 +26,62 @@ pub fn machine() -> String {
     if name.trim().is_empty() { "worker".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Starts a worker for a deployment.
-pub async fn start(
-    deployment: &Deployment,
-    slots: usize,
-    name: Option<String>,
-    only_execution: Option<ExecutionId>,
-) -> Outcome<WorkerHandle> {
-    let config = WorkerConfig {
+/// What a worker of this process is, below the data directory of this machine.
+pub fn config(cli: &Cli, slots: usize, name: String) -> Outcome<WorkerConfig> {
+    Ok(WorkerConfig { name, slots, data_dir: data_dir(cli)?.join("worker"), docker_host: docker_host() })
+}
+
+/// Opens a worker for jobs of this process's own server; it has an engine once this returns.
+pub async fn open(cli: &Cli, slots: usize) -> Outcome<Worker> {
+    let name = format!("{}:{}", machine(), std::process::id());
+    Worker::open(config(cli, slots, name)?).await.map_err(failed)
+}
+
+/// Has `worker` run the jobs of one execution.
+pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
+    worker.work_for(Client {
         server: deployment.url.clone(),
         token: deployment.token.clone(),
-        name: name.unwrap_or_else(|| format!("{}:{}", machine(), std::process::id())),
-        slots,
-        data_dir: deployment.data_dir.join("worker"),
-        only_execution,
-        docker_host: std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty()),
-    };
-    Worker::start(config).await.map_err(|error| Failure::system(error.to_string()))
+        only_execution: Some(execution),
+    })
+}
+
+/// Lets go of a worker whose execution was watched to its end, or not. Containers of one that ended by itself are
+/// removed by a process that outlives this one, since the engine takes longer for that than anyone should wait.
+pub async fn end(cli: &Cli, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
+    let ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
+    if !ended {
+        return worker.shutdown().await.map_err(failed);
+    }
+    let Some(worker) = worker.leave().await.map_err(failed)? else { return Ok(()) };
+    let spawned = std::env::current_exe().and_then(|program| {
+        Command::new(program)
+            .args(["clean-up", &worker.to_string()])
+            .env("TIDEMILL_DATA_DIR", data_dir(cli).unwrap_or_default())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // An interrupt at the terminal is not meant for it.
+            .process_group(0)
+            .spawn()
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "what jobs left is removed at the next start");
+    }
+    Ok(())
+}
+
+/// `tidemill clean-up`: removes what the worker of a process left that is about to end.
+pub async fn clean_up(cli: &Cli, args: &CleanUp) -> Outcome {
+    let own = data_dir(cli)?.join("worker");
+    tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await.map_err(failed)
+}
+
+fn docker_host() -> Option<String> {
+    std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty())
+}
+
+fn failed(error: WorkerError) -> Failure {
+    Failure::system(error.to_string())
 }

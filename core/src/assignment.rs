@@ -2,6 +2,7 @@
 
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{Artifacts, ArtifactsWhen, PullPolicy, Resources};
+use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,22 @@ pub struct Preparation {
     pub working_dir: Option<String>,
     /// The sources.
     pub source: Source,
+}
+
+impl Preparation {
+    /// What `planned`, a job of a plan, needs ahead of its lease.
+    #[must_use]
+    pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
+        Self {
+            job_id,
+            execution_id,
+            image: planned.image.clone(),
+            pull_policy: planned.pull_policy,
+            resources: planned.resources,
+            working_dir: planned.working_dir.clone(),
+            source: source.clone(),
+        }
+    }
 }
 
 /// A lease as its holder knows it.

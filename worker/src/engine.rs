@@ -30,6 +30,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tidemill_core::{
     assignment::{Preparation, PullPolicy},
@@ -52,6 +53,9 @@ const CAPABILITIES: [&str; 9] = [
     "NET_BIND_SERVICE",
     "SYS_CHROOT",
 ];
+/// How often, and how fast, containers of dead workers are tried to be removed.
+const REMOVAL_ROUNDS: u32 = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
 const LABEL_DATA: &str = "tidemill.data";
@@ -280,7 +284,7 @@ impl DockerManager {
             Ok(streams) => {
                 let joined = network.is_some();
                 Ok(Container { id, output: Some(streams.output), input: streams.input, joined, room })
-            },
+            }
             Err(error) => {
                 let reason = start_failure(&preparation.image, &error);
                 self.remove(&id, &room).await;
@@ -373,27 +377,46 @@ impl DockerManager {
         self.removing.wait().await;
     }
 
-    async fn remove(&self, id: &str, room: &Path) {
+    async fn remove_container(&self, id: &str) {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        // An engine that is already removing it says so with an error: it is gone either way.
+        // An engine that is already removing it says so with an error: it will be gone either way.
         let _ = self.docker.remove_container(id, Some(options)).await;
+    }
+
+    async fn remove(&self, id: &str, room: &Path) {
+        self.remove_container(id).await;
         let room = room.to_owned();
         let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(room)).await;
     }
 
-    /// Removes the containers that dead workers of this data directory left.
-    pub async fn remove_orphans(&self) {
+    /// Removes the containers that dead workers of this data directory left; says whether none is there any more.
+    pub async fn remove_orphans(&self) -> bool {
+        // One that the engine is already removing cannot be removed again, and is there for a while yet.
+        for _ in 0..REMOVAL_ROUNDS {
+            let Ok(orphans) = self.orphans().await else { return false };
+            if orphans.is_empty() {
+                return true;
+            }
+            let removals = orphans.into_iter().map(|id| async move {
+                tracing::info!(container = %id, "removing what a dead worker left");
+                self.remove_container(&id).await;
+            });
+            futures_util::future::join_all(removals).await;
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
+        false
+    }
+
+    async fn orphans(&self) -> Result<Vec<String>, EngineError> {
         let wanted = vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())];
         let filters = Some(HashMap::from([("label".to_owned(), wanted)]));
         let options = ListContainersOptions { all: true, filters, ..Default::default() };
-        for found in self.docker.list_containers(Some(options)).await.unwrap_or_default() {
-            let labels = found.labels.unwrap_or_default();
-            let Some((id, worker)) = found.id.zip(labels.get(LABEL_WORKER)) else { continue };
-            if *worker != self.worker && !self.store.is_alive(worker) {
-                tracing::info!(container = %id, %worker, "removing what a dead worker left");
-                self.remove(&id, &self.store.work().join("none")).await;
-            }
-        }
+        let found = self.docker.list_containers(Some(options)).await?.into_iter();
+        let orphaned = found.filter(|container| {
+            let worker = container.labels.as_ref().and_then(|labels| labels.get(LABEL_WORKER));
+            worker.is_some_and(|worker| *worker != self.worker && !self.store.is_alive(worker))
+        });
+        Ok(orphaned.filter_map(|container| container.id).collect())
     }
 }
 

@@ -232,7 +232,6 @@ impl JobExecutor {
             }
         });
     }
-
 }
 
 /// The reason to stop before the script began; `None` when the lease is lost.

@@ -80,6 +80,11 @@ impl Store {
         path.exists() && FileLock::try_now(&path).is_err()
     }
 
+    /// Waits until the process of `worker` is no more.
+    pub fn wait_for_end(&self, worker: &str) -> io::Result<()> {
+        FileLock::wait(&self.lock_of(worker)).map(drop)
+    }
+
     /// Removes what dead workers left below the data directory.
     pub fn remove_dead(&self) {
         let Ok(entries) = fs::read_dir(self.root.join("work")) else { return };

@@ -66,6 +66,7 @@ pub struct Worker {
 /// A running worker.
 #[derive(Debug)]
 pub struct WorkerHandle {
+    id: WorkerId,
     shutdown: CancellationToken,
     leaving: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
@@ -94,9 +95,17 @@ impl Worker {
         let shutdown = CancellationToken::new();
         let leaving = Arc::new(AtomicBool::new(false));
         let Self { config, id, engine, lot, store, lock } = self;
-        let working =
-            Working { config, client, id, engine, lot, store, shutdown: shutdown.clone(), leaving: leaving.clone() };
-        WorkerHandle { shutdown, leaving, task: tokio::spawn(working.run(lock)) }
+        let working = Working {
+            config,
+            client,
+            id,
+            engine,
+            lot,
+            store,
+            shutdown: shutdown.clone(),
+            leaving: leaving.clone(),
+        };
+        WorkerHandle { id, shutdown, leaving, task: tokio::spawn(working.run(lock)) }
     }
 
     /// Removes what was prepared, for nothing.
@@ -114,12 +123,13 @@ impl WorkerHandle {
         self.join().await.map(drop)
     }
 
-    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Says whether
-    /// something is left, for [`clean_up`] in a process that lives longer.
-    pub async fn leave(self) -> Result<bool, WorkerError> {
+    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Names the
+    /// worker if something of it is left, for [`clean_up`] in a process that lives longer.
+    pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
         self.leaving.store(true, Ordering::Relaxed);
         self.shutdown.cancel();
-        self.join().await
+        let id = self.id;
+        Ok(self.join().await?.then_some(id))
     }
 
     async fn join(self) -> Result<bool, WorkerError> {
@@ -128,7 +138,11 @@ impl WorkerHandle {
 }
 
 /// Works until `shutdown`, then gives running jobs back and cleans up.
-pub async fn run(config: WorkerConfig, client: Client, shutdown: CancellationToken) -> Result<(), WorkerError> {
+pub async fn run(
+    config: WorkerConfig,
+    client: Client,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
     let mut handle = Worker::open(config).await?.work_for(client);
     tokio::select! {
         done = &mut handle.task => {
@@ -138,13 +152,17 @@ pub async fn run(config: WorkerConfig, client: Client, shutdown: CancellationTok
     }
 }
 
-/// Removes what workers of `data_dir` left that are no more: containers and working directories.
-pub async fn clean_up(data_dir: &Path, docker_host: Option<&str>) -> Result<(), WorkerError> {
+/// Removes what the worker `left` of `data_dir` leaves, once its process is no more: containers and directories.
+pub async fn clean_up(data_dir: &Path, docker_host: Option<&str>, left: WorkerId) -> Result<(), WorkerError> {
     let id = WorkerId(uuid::Uuid::now_v7()).to_string();
     let (store, lock) = Store::open(data_dir, &id)?;
     let engine = DockerManager::connect(docker_host, store.clone(), id).await?;
-    engine.remove_orphans().await;
-    store.remove_dead();
+    let waiting = store.clone();
+    let gone = tokio::task::spawn_blocking(move || waiting.wait_for_end(&left.to_string())).await;
+    if let Ok(Err(error)) = gone {
+        tracing::debug!(%error, "the end of the worker's process cannot be seen");
+    }
+    clean(Arc::new(engine), store.clone()).await;
     store.remove_own();
     drop(lock);
     Ok(())
@@ -243,9 +261,12 @@ impl Working {
 }
 
 async fn clean(engine: Arc<DockerManager>, store: Store) {
-    engine.remove_orphans().await;
+    // A directory goes after the container that has it mounted.
+    let gone = engine.remove_orphans().await;
     let cleaned = tokio::task::spawn_blocking(move || {
-        store.remove_dead();
+        if gone {
+            store.remove_dead();
+        }
         source::prune(&store.cache());
     });
     let _ = cleaned.await;

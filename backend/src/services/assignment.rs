@@ -18,16 +18,7 @@ const MANY_NEEDS: usize = 16;
 
 /// What can be got ready before the lease is held.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
-    let planned = &spec.planned;
-    Preparation {
-        job_id: spec.id,
-        execution_id: execution.spec.id,
-        image: planned.image.clone(),
-        pull_policy: planned.pull_policy,
-        resources: planned.resources,
-        working_dir: planned.working_dir.clone(),
-        source: execution.spec.source.clone(),
-    }
+    Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
 }
 
 /// The job's variables over the predefined ones.

@@ -91,18 +91,17 @@ pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
 pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(cli).await?;
     let old: ExecutionId = deployment.find(&args.which).await?;
+    let worker = match deployment.is_own() {
+        true => Some(workers::open(cli, workers::slots(args.parallel)).await?),
+        false => None,
+    };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
     let made: ExecuteReply = deployment.post(&path, &RetryRequest { all: args.all }).await?;
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
-    let worker = if deployment.is_own() {
-        let slots = workers::slots(args.parallel);
-        Some(workers::start(&deployment, slots, None, Some(made.execution_id)).await?)
-    } else {
-        None
-    };
+    let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
     let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;
     if let Some(worker) = worker {
-        worker.shutdown(false).await.map_err(|error| crate::failure::Failure::system(error.to_string()))?;
+        workers::end(cli, worker, &watched).await?;
     }
     let last = watched?;
     watch::show_failures(&deployment, &last).await?;

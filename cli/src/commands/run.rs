@@ -11,11 +11,13 @@ use crate::{
 use std::io::{IsTerminal, Write};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger, path},
-    assignment::Source,
+    assignment::{Preparation, Source},
+    ids::{ExecutionId, JobId},
     plan::Plan,
     report::is_named,
 };
-use tidemill_worker::source;
+use tidemill_worker::{Worker, WorkerHandle, source};
+use uuid::Uuid;
 
 /// What is run, and where it comes from.
 struct Origin {
@@ -35,8 +37,15 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
     {
         return Err(Failure::usage(format!("--follow {job}: {} has no such job", file.name)));
     }
-    let (deployment, origin) = tokio::join!(Deployment::connect(cli), origin(cli, args));
-    let (deployment, origin) = (deployment?, origin?);
+    let (deployment, ready) = tokio::join!(Deployment::connect(cli), get_ready(cli, args, &plan));
+    let (deployment, (origin, worker)) = match (deployment, ready) {
+        (Ok(deployment), Ok(ready)) => (deployment, ready),
+        (Err(failure), ready) => {
+            close(ready.ok().and_then(|(_, worker)| worker)).await;
+            return Err(failure);
+        }
+        (_, Err(failure)) => return Err(failure),
+    };
     let request = ExecuteRequest {
         pipeline: file.text,
         file: Some(file.name),
@@ -49,13 +58,57 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         requested_by: std::env::var("USER").ok(),
         force: args.force,
     };
-    let made: ExecuteReply = deployment.post(path::EXECUTE, &request).await?;
-    let outcome = follow(&deployment, args, &made).await;
+    let made: ExecuteReply = match deployment.post(path::EXECUTE, &request).await {
+        Ok(made) => made,
+        Err(failure) => {
+            close(worker).await;
+            return Err(failure);
+        }
+    };
+    let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
+    let outcome = follow(cli, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
 }
 
-async fn follow(deployment: &Deployment, args: &Run, made: &ExecuteReply) -> Outcome {
+/// Finds the sources, and has a worker of this process (unless there is a server that has workers) make the first
+/// containers: the engine takes longer for these than all else takes here.
+async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Option<Worker>)> {
+    if cli.server.is_some() {
+        return Ok((origin(cli, args).await?, None));
+    }
+    let slots = workers::slots(args.parallel);
+    let (origin, worker) = tokio::join!(origin(cli, args), workers::open(cli, slots));
+    let (origin, worker) = match (origin, worker) {
+        (Ok(origin), Ok(worker)) => (origin, worker),
+        (Err(failure), Ok(worker)) => {
+            worker.close().await;
+            return Err(failure);
+        }
+        (_, Err(failure)) => return Err(failure),
+    };
+    // Containers are made alike for every execution, so that its id, and the jobs', need not be known yet.
+    let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
+    let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
+    let first: Vec<_> =
+        first.map(|planned| Preparation::new(planned, &origin.source, execution, job)).collect();
+    worker.prepare(&first);
+    Ok((origin, Some(worker)))
+}
+
+async fn close(worker: Option<Worker>) {
+    if let Some(worker) = worker {
+        worker.close().await;
+    }
+}
+
+async fn follow(
+    cli: &Cli,
+    deployment: &Deployment,
+    args: &Run,
+    made: &ExecuteReply,
+    worker: Option<WorkerHandle>,
+) -> Outcome {
     let mut view: Box<dyn View> = if args.quiet || args.json || args.follow.is_some() {
         Box::new(NoView)
     } else if std::io::stdout().is_terminal() {
@@ -71,20 +124,6 @@ async fn follow(deployment: &Deployment, args: &Run, made: &ExecuteReply) -> Out
         if args.json { anstream::eprintln!("{words}") } else { view.note(&words)? }
     }
     let id = made.execution_id;
-    let worker = if deployment.is_own() {
-        match workers::start(deployment, workers::slots(args.parallel), None, Some(id)).await {
-            Ok(worker) => Some(worker),
-            Err(error) => {
-                if !made.attached {
-                    let path = path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string());
-                    let _: tidemill_core::api::CancelReply = deployment.post(&path, &()).await?;
-                }
-                return Err(error);
-            }
-        }
-    } else {
-        None
-    };
     let watched = match &args.follow {
         None => watch::watch(deployment, id, &mut *view).await,
         Some(name) => {
@@ -99,7 +138,7 @@ async fn follow(deployment: &Deployment, args: &Run, made: &ExecuteReply) -> Out
         }
     };
     if let Some(worker) = worker {
-        worker.shutdown(false).await.map_err(|error| Failure::system(error.to_string()))?;
+        workers::end(cli, worker, &watched).await?;
     }
     let last = watched?;
     if args.json {

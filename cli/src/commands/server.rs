@@ -2,13 +2,13 @@
 
 use crate::{
     args::{Cli, Server, WorkerArgs},
-    deployment::{Deployment, data_dir, embedded_config},
+    deployment::{Deployment, embedded_config},
     failure::{Failure, Outcome},
     interrupts::interrupts,
     workers,
 };
 use tidemill_backend::embedded::Embedded;
-use tidemill_worker::{WorkerConfig, WorkerError};
+use tidemill_worker::{Client, WorkerError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,11 +32,12 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
     anstream::println!("serving on {url}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
-    let config = worker_config(url, token, None, slots, data_dir.join("worker"));
+    let config = workers::config(cli, slots, workers::machine())?;
+    let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
         if slots > 0 {
-            tidemill_worker::run(config, stop).await
+            tidemill_worker::run(config, client, stop).await
         } else {
             stop.cancelled_owned().await;
             Ok(())
@@ -74,34 +75,16 @@ pub async fn worker(cli: &Cli, args: &WorkerArgs) -> Outcome {
     let deployment = Deployment::connect(cli).await?;
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.parallel);
-    let own = data_dir(cli)?.join("worker");
-    let config =
-        worker_config(deployment.url.clone(), deployment.token.clone(), args.name.clone(), slots, own);
+    let config = workers::config(cli, slots, args.name.clone().unwrap_or_else(workers::machine))?;
+    let client =
+        Client { server: deployment.url.clone(), token: deployment.token.clone(), only_execution: None };
     anstream::println!("working for {}, {slots} job(s) at the same time", deployment.url);
     let stop = CancellationToken::new();
-    let working = tidemill_worker::run(config, stop.clone());
+    let working = tidemill_worker::run(config, client, stop.clone());
     tokio::pin!(working);
     let outcome = tokio::select! {
         outcome = &mut working => outcome,
         _ = interrupts.recv() => { stop.cancel(); working.await }
     };
     outcome.map_err(|error| Failure::system(error.to_string()))
-}
-
-fn worker_config(
-    server: String,
-    token: String,
-    name: Option<String>,
-    slots: usize,
-    data_dir: std::path::PathBuf,
-) -> WorkerConfig {
-    WorkerConfig {
-        server,
-        token,
-        name: name.unwrap_or_else(workers::machine),
-        slots,
-        data_dir,
-        only_execution: None,
-        docker_host: std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty()),
-    }
 }

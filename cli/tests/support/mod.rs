@@ -98,28 +98,46 @@ impl Place {
         last
     }
 
-    /// Containers, running or not, of this place's executions.
+    /// Containers, running or not, of workers on this place's data.
     pub fn containers(&self) -> Vec<String> {
-        let output = self.tidemill(&["status", "--json"]);
-        let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let mut found = Vec::new();
-        for execution in all {
-            let label = format!("label=tidemill.execution={}", execution["id"].as_str().unwrap());
-            let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
-            assert!(listed.status.success(), "{listed:?}");
-            found.extend(text(&listed.stdout).lines().map(str::to_owned));
-        }
-        found
+        let data = self.data.join("worker");
+        let Ok(data) = data.canonicalize() else { return Vec::new() };
+        let label = format!("label=tidemill.data={}", data.display());
+        let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+        assert!(listed.status.success(), "{listed:?}");
+        text(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until nothing is left of what ran: containers go in the background.
+    pub fn wait_until_clean(&self) {
+        let rooms = self.data.join("worker/work");
+        let is_clean = || {
+            let left = fs::read_dir(&rooms).map_or(0, Iterator::count);
+            left == 0 && self.containers().is_empty()
+        };
+        wait_until(is_clean).unwrap_or_else(|()| {
+            panic!("left: {:?} {:?}", self.containers(), fs::read_dir(&rooms).map(Iterator::count))
+        });
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // A worker that was killed or cut off leaves its containers to the next start, which there is none of here.
-        let left = self.containers();
-        if !left.is_empty() {
-            let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(left).stdout(Stdio::null()).status();
-        }
+        // Those that are being removed already cannot be removed again: they are waited for.
+        let _ = wait_until(|| {
+            let left = self.containers();
+            if !left.is_empty() {
+                let mut removal = Command::new("docker");
+                let _ = removal
+                    .args(["rm", "-f", "-v"])
+                    .args(&left)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status();
+            }
+            left.is_empty()
+        });
     }
 }
 
