@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import urllib.parse
 
 IMAGE = "tidemill-demo:1"
 LABEL = "io.tidemill.bench"
@@ -46,8 +47,7 @@ class Engine:
 
     def __exit__(self, *_):
         self.pool.shutdown()
-        filters = json.dumps({"label": [LABEL]}).replace(" ", "")
-        for container in self.call("GET", f"/containers/json?all=1&filters={filters}"):
+        for container in self.labelled(LABEL):
             self.remove(container["Id"])
 
     def connection(self):
@@ -67,6 +67,11 @@ class Engine:
         if reply.status >= 400:
             raise EngineError(f"{method} {path}: {reply.status} {data.decode(errors='replace').strip()}")
         return json.loads(data) if data else None
+
+    def labelled(self, label):
+        """Containers, running or not, with this label."""
+        filters = urllib.parse.quote(json.dumps({"label": [label]}))
+        return self.call("GET", f"/containers/json?all=1&filters={filters}")
 
     def create(self, command, network="default"):
         body = {"Image": IMAGE, "Cmd": command, "Labels": {LABEL: "1"}, "HostConfig": {"NetworkMode": network}}

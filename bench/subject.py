@@ -51,7 +51,8 @@ class Tidemill:
 
     def __init__(self, binary, scratch):
         self.binary = str(binary)
-        self.env = dict(os.environ, TIDEMILL_DATA_DIR=str(scratch / "data"), NO_COLOR="1")
+        self.data = scratch / "data"
+        self.env = dict(os.environ, TIDEMILL_DATA_DIR=str(self.data), NO_COLOR="1")
 
     @classmethod
     def find(cls, binary, scratch):
