@@ -9,23 +9,39 @@ use crate::{
     engine::{Container, DockerManager, shape},
     executor::Parking,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 use tidemill_core::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
     ids::ExecutionId,
 };
 
+/// Containers are not made ahead while a job waits for its own, which would then take longer; a job that waits for
+/// more than this waits for a pull, which nothing else slows.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The seats of one worker, with what is parked in them.
 #[derive(Debug)]
 pub struct ParkingLot {
     engine: Arc<DockerManager>,
-    seats: Mutex<Vec<Seat>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    seats: Vec<Seat>,
+    /// What is to be prepared once no job waits for its own container.
+    postponed: Option<Vec<Preparation>>,
 }
 
 #[derive(Debug, Default)]
 struct Seat {
     taken: bool,
+    /// Since when its job waits for a container.
+    waiting: Option<Instant>,
     network: Option<Network>,
     parked: Option<Parked>,
 }
@@ -58,12 +74,23 @@ pub struct Place {
 impl ParkingLot {
     /// An empty lot with this many seats.
     pub fn new(engine: Arc<DockerManager>, seats: usize) -> Self {
-        Self { engine, seats: Mutex::new((0..seats).map(|_| Seat::default()).collect()) }
+        let seats = (0..seats).map(|_| Seat::default()).collect();
+        Self { engine, state: Mutex::new(State { seats, postponed: None }) }
     }
 
-    /// Parks containers for the first of `upcoming`, and lets go of those that none of them can use.
+    /// Parks containers for the first of `upcoming`, and lets go of those that none of them can use: now, or once no
+    /// job waits for its own.
     pub fn prepare(&self, upcoming: &[Preparation]) {
-        let mut seats = self.lock();
+        let mut state = self.lock();
+        if state.seats.iter().any(|seat| seat.waiting.is_some_and(|since| since.elapsed() < PATIENCE)) {
+            state.postponed = Some(upcoming.to_vec());
+        } else {
+            state.postponed = None;
+            self.park(&mut state.seats, upcoming);
+        }
+    }
+
+    fn park(&self, seats: &mut [Seat], upcoming: &[Preparation]) {
         let mut missing: Vec<(String, &Preparation)> =
             upcoming.iter().take(seats.len()).map(|preparation| (shape(preparation), preparation)).collect();
         for seat in seats.iter_mut() {
@@ -89,7 +116,7 @@ impl ParkingLot {
     pub fn take(&self, preparation: &Preparation) -> Place {
         let shape = shape(preparation);
         let execution = preparation.execution_id;
-        let mut seats = self.lock();
+        let seats = &mut self.lock().seats;
         let rank = |seat: &Seat| {
             let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
             let fits = seat.parked.as_ref().map(|parked| parked.shape == shape);
@@ -109,6 +136,7 @@ impl ParkingLot {
         };
         let seat = &mut seats[at];
         seat.taken = true;
+        seat.waiting = Some(Instant::now());
         if seat.network.as_ref().is_some_and(|network| network.execution != execution) {
             self.empty(seat);
         }
@@ -125,11 +153,9 @@ impl ParkingLot {
 
     /// Says that the job of `place` runs in `container`: one with a network of its own brings the seat's.
     pub fn enter(&self, place: &Place, container: &Container) {
-        if container.joined {
-            return;
-        }
-        let mut seats = self.lock();
-        let Some(seat) = seats.get_mut(place.seat) else { return };
+        let mut state = self.lock();
+        self.stop_waiting(&mut state, place);
+        let Some(seat) = state.seats.get_mut(place.seat).filter(|_| !container.joined) else { return };
         let network = Network { execution: place.execution, id: container.id.clone(), keeper: None };
         if let Some(Network { keeper: Some(keeper), .. }) = seat.network.replace(network) {
             self.engine.dispose_later(keeper);
@@ -139,8 +165,9 @@ impl ParkingLot {
     /// Gives the seat back with the container that the job ran in; one that is not `sound`, as its processes were
     /// stopped from outside, is of no more use, nor is its network.
     pub fn leave(&self, place: &Place, container: Option<Container>, sound: bool) {
-        let mut seats = self.lock();
-        let Some(seat) = seats.get_mut(place.seat) else {
+        let mut state = self.lock();
+        self.stop_waiting(&mut state, place);
+        let Some(seat) = state.seats.get_mut(place.seat) else {
             container.into_iter().for_each(|container| self.engine.dispose_later(container));
             return;
         };
@@ -160,7 +187,7 @@ impl ParkingLot {
 
     /// Forgets the network that the container of `place` could not join.
     pub fn give_up_network(&self, place: &Place) {
-        if let Some(seat) = self.lock().get_mut(place.seat) {
+        if let Some(seat) = self.lock().seats.get_mut(place.seat) {
             self.empty(seat);
         }
     }
@@ -180,20 +207,33 @@ impl ParkingLot {
     }
 
     fn network_of<T>(&self, place: &Place, change: impl FnOnce(&mut Network) -> T) -> Option<T> {
-        self.lock().get_mut(place.seat)?.network.as_mut().map(change)
+        self.lock().seats.get_mut(place.seat)?.network.as_mut().map(change)
     }
 
     /// Lets go of what is kept in free seats: nothing came for long.
     pub fn rest(&self) {
-        for seat in self.lock().iter_mut().filter(|seat| !seat.taken) {
+        for seat in self.lock().seats.iter_mut().filter(|seat| !seat.taken) {
             self.empty(seat);
         }
     }
 
     /// Lets go of all; it is removed in the background.
     pub fn clear(&self) {
-        for seat in self.lock().iter_mut() {
+        let mut state = self.lock();
+        state.postponed = None;
+        for seat in &mut state.seats {
             self.empty(seat);
+        }
+    }
+
+    fn stop_waiting(&self, state: &mut State, place: &Place) {
+        if let Some(seat) = state.seats.get_mut(place.seat) {
+            seat.waiting = None;
+        }
+        if state.seats.iter().all(|seat| seat.waiting.is_none())
+            && let Some(upcoming) = state.postponed.take()
+        {
+            self.park(&mut state.seats, &upcoming);
         }
     }
 
@@ -210,8 +250,8 @@ impl ParkingLot {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Seat>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
