@@ -2,11 +2,12 @@
 
 use crate::{
     client::causes,
-    error::WorkerError,
+    error::{WorkerError, no_space},
     executor::Parking,
     orders::BOOT,
     source,
     store::{Store, short_hash},
+    workspace::HostWorkspace,
 };
 use bollard::{
     Docker,
@@ -17,8 +18,9 @@ use bollard::{
         MountVolumeOptionsDriverConfig,
     },
     query_parameters::{
-        AttachContainerOptions, CreateContainerOptions, CreateImageOptions, KillContainerOptions,
-        ListContainersOptions, RemoveContainerOptions, StartContainerOptions, UploadToContainerOptions,
+        AttachContainerOptions, CreateContainerOptions, CreateImageOptions, InspectContainerOptions,
+        KillContainerOptions, ListContainersOptions, RemoveContainerOptions, StartContainerOptions,
+        UploadToContainerOptions,
     },
 };
 use futures_util::{Stream, StreamExt};
@@ -36,7 +38,10 @@ use tidemill_core::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
 };
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::OnceCell,
+};
 use tokio_util::task::TaskTracker;
 
 /// Where a job's sources are in its container.
@@ -66,6 +71,7 @@ pub struct DockerManager {
     docker: Docker,
     store: Store,
     worker: String,
+    local: bool,
     overlay: AtomicBool,
     made: AtomicU64,
     removing: TaskTracker,
@@ -84,7 +90,18 @@ pub struct Container {
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
     /// Whether it is in the network of another container.
     pub joined: bool,
+    /// Its workspace.
+    pub workspace: Workspace,
     room: PathBuf,
+}
+
+/// The workspace of a container.
+#[derive(Debug)]
+pub struct Workspace {
+    /// The container's id.
+    pub container: String,
+    overlay: bool,
+    here: OnceCell<Option<Arc<HostWorkspace>>>,
 }
 
 impl Container {
@@ -110,8 +127,17 @@ impl DockerManager {
         let docker = Docker::connect_with_host(&shown).map_err(failed)?;
         let docker = docker.negotiate_version().await.map_err(failed)?;
         // The engine can only mount what lies on its own machine.
-        let overlay = AtomicBool::new(shown.starts_with("unix://"));
-        Ok(Self { docker, store, worker, overlay, made: AtomicU64::new(0), removing: TaskTracker::new() })
+        let local = shown.starts_with("unix://");
+        let overlay = AtomicBool::new(local);
+        Ok(Self {
+            docker,
+            store,
+            worker,
+            local,
+            overlay,
+            made: AtomicU64::new(0),
+            removing: TaskTracker::new(),
+        })
     }
 
     /// The image is there afterwards; `progress` gets lines while it is pulled.
@@ -221,6 +247,7 @@ impl DockerManager {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let room = self.store.work().join(number.to_string());
         let options = overlay_options(&room, tree, overlay).map_err(|error| disk("the workspace", &error))?;
+        let layered = options.is_some();
         let labels = self.labels();
         let limit = preparation.resources.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
         #[allow(clippy::cast_possible_truncation, reason = "a number of processors is small")]
@@ -283,7 +310,15 @@ impl DockerManager {
         match started.await {
             Ok(streams) => {
                 let joined = network.is_some();
-                Ok(Container { id, output: Some(streams.output), input: streams.input, joined, room })
+                let workspace = Workspace { container: id.clone(), overlay: layered, here: OnceCell::new() };
+                Ok(Container {
+                    id,
+                    output: Some(streams.output),
+                    input: streams.input,
+                    joined,
+                    workspace,
+                    room,
+                })
             }
             Err(error) => {
                 let reason = start_failure(&preparation.image, &error);
@@ -299,6 +334,24 @@ impl DockerManager {
             (LABEL_WORKER.to_owned(), self.worker.clone()),
             (LABEL_DATA.to_owned(), self.store.label()),
         ])
+    }
+
+    /// A workspace as a directory of this machine, if it is one.
+    pub async fn on_this_machine(&self, workspace: &Workspace) -> Option<Arc<HostWorkspace>> {
+        workspace.here.get_or_init(|| self.find(workspace)).await.clone()
+    }
+
+    async fn find(&self, workspace: &Workspace) -> Option<Arc<HostWorkspace>> {
+        if !self.local {
+            return None;
+        }
+        let options = None::<InspectContainerOptions>;
+        let seen = self.docker.inspect_container(&workspace.container, options).await.ok()?;
+        let mounts = seen.mounts.unwrap_or_default();
+        let mount = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some(WORKSPACE))?;
+        let (path, overlay) = (PathBuf::from(mount.source?), workspace.overlay);
+        let opened = tokio::task::spawn_blocking(move || HostWorkspace::open(&path, overlay)).await;
+        opened.ok()?.map(Arc::new)
     }
 
     /// Lays a tar into the workspace; the engine refuses paths that lead out of it.
@@ -345,8 +398,9 @@ impl DockerManager {
 
     /// Removes a container with its workspace; nobody needs to wait for it.
     pub async fn dispose(&self, container: Container) {
-        let Container { id, input, output, room, .. } = container;
-        drop((input, output));
+        let Container { id, input, output, room, workspace, .. } = container;
+        // An open directory would hold the mount.
+        drop((workspace, input, output));
         self.remove(&id, &room).await;
     }
 
@@ -470,10 +524,7 @@ fn start_failure(image: &str, error: &EngineError) -> FailureReason {
 
 fn disk(what: &str, error: &std::io::Error) -> FailureReason {
     if error.kind() == std::io::ErrorKind::StorageFull {
-        return FailureReason::new(
-            FailureKind::DiskFull,
-            format!("no space is left for {what}; free some on the worker"),
-        );
+        return no_space(&format!("{what} could not be prepared"));
     }
     FailureReason::new(FailureKind::Internal, format!("{what} could not be prepared: {error}"))
 }

@@ -1,6 +1,7 @@
 //! Why a worker cannot work.
 
 use std::path::PathBuf;
+use tidemill_core::failure::{FailureKind, FailureReason};
 
 /// Why a worker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -26,4 +27,10 @@ pub enum WorkerError {
     /// The server refuses this worker.
     #[error("the server refuses this worker: {0}; check its address and token")]
     Refused(String),
+}
+
+/// The reason of what could not be done for want of space on the worker's disk.
+pub(crate) fn no_space(what: &str) -> FailureReason {
+    let words = format!("{what}: no space is left on the worker's disk; free some there");
+    FailureReason::new(FailureKind::DiskFull, words)
 }

@@ -1,7 +1,7 @@
 //! JobExecutor: runs one attempt from its assignment to its reported end.
 
 use crate::{
-    artifact,
+    artifact::ArtifactMover,
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
     engine::{Container, DockerManager, Output, WORKSPACE},
@@ -32,6 +32,8 @@ pub struct JobExecutor {
     pub engine: Arc<DockerManager>,
     /// Where containers wait, and networks are kept.
     pub lot: Arc<ParkingLot>,
+    /// What jobs hand on.
+    pub artifacts: ArtifactMover,
 }
 
 impl JobExecutor {
@@ -84,7 +86,7 @@ impl JobExecutor {
     ) -> Result<Container, FailureReason> {
         let container = self.container(assignment, place, parked, reporter).await?;
         for needed in &assignment.needs_artifacts {
-            if let Err(reason) = artifact::lay_in(&self.api, &self.engine, &container.id, needed).await {
+            if let Err(reason) = self.artifacts.lay_in(&container.workspace, needed).await {
                 self.engine.dispose_later(container);
                 return Err(reason);
             }
@@ -204,8 +206,7 @@ impl JobExecutor {
                 reporter.phase("collecting artifacts");
                 let job_id = assignment.preparation.job_id;
                 let token = assignment.lease.token;
-                match artifact::collect(&self.api, &self.engine, &container.id, declared, job_id, token).await
-                {
+                match self.artifacts.collect(&container.workspace, declared, job_id, token).await {
                     Ok(warnings) => reporter.log(warnings.as_bytes()).await,
                     Err(reason) => {
                         reporter.log(format!("{}\n", reason.message).as_bytes()).await;

@@ -15,6 +15,7 @@ pub mod report;
 pub mod source;
 pub mod store;
 mod worker;
+pub mod workspace;
 
 pub use error::WorkerError;
 pub use worker::{Client, Worker, WorkerConfig, WorkerHandle, clean_up, run};

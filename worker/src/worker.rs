@@ -1,6 +1,7 @@
 //! The worker's loop: one for each slot, asking for a job and running it.
 
 use crate::{
+    artifact::{ArtifactCache, ArtifactMover},
     client::{ApiClient, ApiError},
     engine::DockerManager,
     error::WorkerError,
@@ -209,7 +210,10 @@ impl Working {
     }
 
     async fn slot(self, api: ApiClient) -> Result<(), WorkerError> {
-        let executor = JobExecutor { api: api.clone(), engine: self.engine.clone(), lot: self.lot.clone() };
+        let cache = ArtifactCache::new(self.store.cache().join("artifacts"));
+        let artifacts = ArtifactMover { api: api.clone(), engine: self.engine.clone(), cache };
+        let executor =
+            JobExecutor { api: api.clone(), engine: self.engine.clone(), lot: self.lot.clone(), artifacts };
         let request = JobExecuteRequest {
             worker: WorkerInfo { id: self.id, name: self.config.name.clone() },
             job_id: None,

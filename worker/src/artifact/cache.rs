@@ -1,0 +1,126 @@
+//! Artifacts that were here before, kept by their hash, so that what a job of this worker left need not be fetched.
+
+use std::{
+    fs::{self, File},
+    io::{self, Seek},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+use tempfile::NamedTempFile;
+
+/// Bytes that are kept at most; what was used longest ago goes first.
+const MOST_KEPT: u64 = 2 << 30;
+/// Older files that were never finished belong to nobody.
+const LEFTOVER: Duration = Duration::from_secs(24 * 60 * 60);
+const SUFFIX: &str = "tar";
+
+/// A directory of tars, named by their SHA-256; workers share it.
+#[derive(Debug, Clone)]
+pub struct ArtifactCache {
+    directory: PathBuf,
+    most: u64,
+}
+
+impl ArtifactCache {
+    /// The cache in `directory`, which is made when something is kept.
+    #[must_use]
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory, most: MOST_KEPT }
+    }
+
+    /// A new file, to be kept or not.
+    pub fn spool(&self) -> io::Result<NamedTempFile> {
+        fs::create_dir_all(&self.directory)?;
+        tempfile::Builder::new().prefix("spool-").tempfile_in(&self.directory)
+    }
+
+    /// The tar with this hash, if it is here.
+    #[must_use]
+    pub fn get(&self, sha256: &str) -> Option<File> {
+        let file = File::options().read(true).write(true).open(self.path(sha256)?).ok()?;
+        // A time that cannot be set makes it go a little early.
+        let _ = file.set_modified(SystemTime::now());
+        Some(file)
+    }
+
+    /// Keeps `spool`, whose bytes have this hash; the file comes back, at its beginning.
+    pub fn keep(&self, spool: NamedTempFile, sha256: &str) -> io::Result<File> {
+        let mut file = spool.reopen()?;
+        file.rewind()?;
+        if let Some(path) = self.path(sha256) {
+            spool.persist(path).map_err(|error| error.error)?;
+            // A cache that could not be made smaller is still right.
+            let _ = self.trim();
+        }
+        Ok(file)
+    }
+
+    fn path(&self, sha256: &str) -> Option<PathBuf> {
+        // The hash comes from a server: it must not become another path.
+        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hash.then(|| self.directory.join(sha256).with_extension(SUFFIX))
+    }
+
+    fn trim(&self) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // Another worker may have removed it just now.
+            let Ok(meta) = entry.metadata() else { continue };
+            let path = entry.path();
+            let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            if path.extension() == Some(Path::new(SUFFIX).as_os_str()) {
+                kept.push((used, meta.len(), path));
+            } else if used.elapsed().is_ok_and(|age| age > LEFTOVER) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        kept.sort();
+        let mut size: u64 = kept.iter().map(|(_, size, _)| size).sum();
+        for (_, bytes, path) in kept {
+            if size <= self.most {
+                break;
+            }
+            // Who has it open keeps it.
+            let _ = fs::remove_file(path);
+            size -= bytes;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::ArtifactCache;
+    use std::io::{Read, Write};
+
+    fn hash(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache { directory: directory.path().join("artifacts"), most: 2 };
+        for digit in ['1', '2'] {
+            let mut spool = cache.spool().unwrap();
+            spool.write_all(b"x").unwrap();
+            cache.keep(spool, &hash(digit)).unwrap();
+        }
+        assert!(cache.get(&hash('1')).is_some());
+        let mut spool = cache.spool().unwrap();
+        spool.write_all(b"y").unwrap();
+        let mut read = String::new();
+        cache.keep(spool, &hash('3')).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, "y");
+        assert!(cache.get(&hash('1')).is_some() && cache.get(&hash('3')).is_some());
+        assert!(cache.get(&hash('2')).is_none());
+    }
+
+    #[test]
+    fn a_hash_that_is_none_names_no_file() {
+        let cache = ArtifactCache::new("/etc".into());
+        assert!(cache.get("passwd").is_none() && cache.get("../../etc/passwd").is_none());
+    }
+}

@@ -1,0 +1,282 @@
+//! What a job declared as its artifacts, packed as a tar.
+
+use crate::{store::hex, workspace::HostWorkspace};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::fs::{FileType, Stat};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+use tidemill_core::api::ArtifactFile;
+
+const BUFFER: usize = 256 * 1024;
+
+/// Packs files, each once, whatever number of patterns it matches.
+pub struct Packer {
+    builder: tar::Builder<Hashed>,
+    /// Files and links that are packed.
+    pub files: Vec<ArtifactFile>,
+    seen: BTreeSet<String>,
+}
+
+/// A file that knows the hash of what was written to it.
+struct Hashed {
+    file: BufWriter<NamedTempFile>,
+    hash: Sha256,
+    size: u64,
+}
+
+/// A finished tar.
+pub struct Packed {
+    /// Where it is.
+    pub spool: NamedTempFile,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its hash, hex.
+    pub sha256: String,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Packer {
+    /// Packs into `spool`.
+    pub fn new(spool: NamedTempFile) -> Self {
+        let file = BufWriter::with_capacity(BUFFER, spool);
+        let builder = tar::Builder::new(Hashed { file, hash: Sha256::new(), size: 0 });
+        Self { builder, files: Vec::new(), seen: BTreeSet::new() }
+    }
+
+    /// Adds what matches from the engine's tar of `prefix`.
+    pub fn add_tar(&mut self, reader: impl Read, prefix: &str, set: &GlobSet) -> io::Result<()> {
+        let parent = Path::new(prefix).parent().unwrap_or(Path::new("")).to_owned();
+        let mut archive = tar::Archive::new(reader);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let inside = entry.path()?.into_owned();
+            // The workspace itself comes under its own name.
+            let path: PathBuf =
+                if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
+            let Some(name) = self.wanted(&path, set) else { continue };
+            let mut header = entry.header().clone();
+            let kind = header.entry_type();
+            if kind.is_symlink() || kind.is_hard_link() {
+                let target = entry.link_name()?.unwrap_or_default().into_owned();
+                let target = if kind.is_hard_link() { parent.join(target) } else { target };
+                self.builder.append_link(&mut header, &path, target)?;
+            } else if kind.is_file() || kind.is_dir() {
+                self.builder.append_data(&mut header, &path, &mut entry)?;
+            } else {
+                continue;
+            }
+            let size = header.size().unwrap_or(0);
+            self.note(name, kind.is_dir(), size);
+        }
+        Ok(())
+    }
+
+    /// Adds what matches below `prefix` of `workspace`; `false`: only the engine can follow the links on the way.
+    pub fn add_from(&mut self, workspace: &HostWorkspace, prefix: &str, set: &GlobSet) -> io::Result<bool> {
+        match workspace.stat(Path::new(prefix)) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Ok(false);
+            }
+            Err(error) if is_absent(&error) => return Ok(true),
+            other => other.map(drop)?,
+        }
+        let mut next = vec![PathBuf::from(prefix)];
+        while let Some(path) = next.pop() {
+            // What is gone by now was no file that a job left.
+            let Ok(stat) = workspace.stat(&path) else { continue };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                let mut names = workspace.list(&path)?;
+                names.sort_unstable_by(|a, b| b.cmp(a));
+                next.extend(names.into_iter().map(|name| path.join(name)));
+            }
+            if let Some(name) = self.wanted(&path, set) {
+                self.add_one(workspace, &path, name, &stat)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn add_one(
+        &mut self,
+        workspace: &HostWorkspace,
+        path: &Path,
+        name: String,
+        stat: &Stat,
+    ) -> io::Result<()> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let mut header = header(stat, tar::EntryType::Directory);
+                self.builder.append_data(&mut header, path, io::empty())?;
+                self.note(name, true, 0);
+            }
+            FileType::Symlink => {
+                let mut header = header(stat, tar::EntryType::Symlink);
+                self.builder.append_link(&mut header, path, workspace.link(path)?)?;
+                self.note(name, false, 0);
+            }
+            FileType::RegularFile => {
+                let (file, stat) = workspace.read(path)?;
+                let mut header = header(&stat, tar::EntryType::Regular);
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                header.set_size(size);
+                // Should it become shorter meanwhile, the tar must still be one.
+                let bytes = BufReader::with_capacity(BUFFER, file).chain(io::repeat(0)).take(size);
+                self.builder.append_data(&mut header, path, bytes)?;
+                self.note(name, false, size);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The name of `path` if it is to be packed.
+    fn wanted(&self, path: &Path, set: &GlobSet) -> Option<String> {
+        let name = path.to_string_lossy().into_owned();
+        let wanted = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
+        (!name.is_empty() && wanted && !self.seen.contains(&name)).then_some(name)
+    }
+
+    fn note(&mut self, name: String, is_directory: bool, size: u64) {
+        if !is_directory {
+            self.files.push(ArtifactFile { path: name.clone(), size });
+        }
+        self.seen.insert(name);
+    }
+
+    /// Whether nothing is packed.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Whether something that is packed matches `pattern`.
+    pub fn covers(&self, pattern: &str) -> bool {
+        globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
+            self.seen.iter().any(|name| Path::new(name).ancestors().any(|part| set.is_match(part)))
+        })
+    }
+
+    /// The finished tar.
+    pub fn finish(self) -> io::Result<Packed> {
+        let Hashed { file, hash, size } = self.builder.into_inner()?;
+        let spool = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Packed { spool, size, sha256: hex(&hash.finalize()) })
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(stat.st_mode & 0o7777);
+    header.set_uid(stat.st_uid.into());
+    header.set_gid(stat.st_gid.into());
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+    header.set_size(0);
+    header
+}
+
+/// What matches one of `patterns`.
+pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
+    }
+    set.build()
+}
+
+/// The parts of `pattern` before the first one with a wildcard: only what lies there needs to be looked at.
+pub fn literal_prefix(pattern: &str) -> String {
+    let plain = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
+    let parts: Vec<&str> =
+        pattern.trim_start_matches("./").trim_end_matches('/').split('/').take_while(plain).collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Packer, globs, literal_prefix};
+    use crate::workspace::HostWorkspace;
+    use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn only_what_lies_below_the_literal_parts_is_looked_at() {
+        assert_eq!(literal_prefix("out/mill.txt"), "out/mill.txt");
+        assert_eq!(literal_prefix("./target/*/app"), "target");
+        assert_eq!(literal_prefix("**/*.xml"), "");
+    }
+
+    fn names(packer: &Packer) -> Vec<String> {
+        packer.files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    #[test]
+    fn a_directory_takes_all_below_it_and_nothing_else() {
+        let mut made = tar::Builder::new(Vec::new());
+        let workspace = tempfile::tempdir().unwrap();
+        fs::create_dir_all(workspace.path().join("out/deep")).unwrap();
+        for name in ["out/a.txt", "out/deep/b.txt"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            header.set_mode(0o644);
+            header.set_cksum();
+            made.append_data(&mut header, name, &b"x"[..]).unwrap();
+            fs::write(workspace.path().join(name), "x").unwrap();
+        }
+        let bytes = made.into_inner().unwrap();
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let pack = |pattern: &str| {
+            let set = globs(&[pattern.to_owned()]).unwrap();
+            let mut through_engine = Packer::new(tempfile::NamedTempFile::new().unwrap());
+            through_engine.add_tar(&bytes[..], "out", &set).unwrap();
+            let mut direct = Packer::new(tempfile::NamedTempFile::new().unwrap());
+            assert!(direct.add_from(&host, &literal_prefix(pattern), &set).unwrap());
+            assert_eq!(names(&direct), names(&through_engine));
+            names(&direct)
+        };
+        assert_eq!(pack("out/"), ["out/a.txt", "out/deep/b.txt"]);
+        assert_eq!(pack("out/*.txt"), ["out/a.txt"]);
+        assert_eq!(pack("**/b.txt"), ["out/deep/b.txt"]);
+    }
+
+    #[test]
+    fn links_are_packed_and_never_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        let workspace = tempfile::tempdir().unwrap();
+        symlink(outside.path(), workspace.path().join("out")).unwrap();
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let mut packer = Packer::new(tempfile::NamedTempFile::new().unwrap());
+        let set = globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
+        assert!(packer.add_from(&host, "out", &set).unwrap());
+        assert!(!packer.add_from(&host, "out/secret", &set).unwrap(), "that is for the engine to find");
+        assert!(packer.add_from(&host, "none", &set).unwrap());
+        assert_eq!(names(&packer), ["out"]);
+        let packed = packer.finish().unwrap();
+        let bytes = fs::read(packed.spool.path()).unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.link_name().unwrap().unwrap(), outside.path());
+    }
+}
