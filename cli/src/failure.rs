@@ -76,3 +76,9 @@ impl From<std::io::Error> for Failure {
         Self::system(error.to_string())
     }
 }
+
+impl From<tidemill_worker::WorkerError> for Failure {
+    fn from(error: tidemill_worker::WorkerError) -> Self {
+        Self::system(error.to_string())
+    }
+}

@@ -3,14 +3,14 @@
 use crate::{
     args::{CleanUp, Cli},
     deployment::{Deployment, data_dir},
-    failure::{Failure, Outcome},
+    failure::Outcome,
 };
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
 use tidemill_core::{api::ExecutionView, ids::ExecutionId, status::ExecutionStatus};
-use tidemill_worker::{Client, Worker, WorkerConfig, WorkerError, WorkerHandle};
+use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 
 /// How many jobs run at the same time unless told.
 pub fn slots(told: Option<u16>) -> usize {
@@ -34,7 +34,7 @@ pub fn config(cli: &Cli, slots: usize, name: String) -> Outcome<WorkerConfig> {
 /// Opens a worker for jobs of this process's own server; it has an engine once this returns.
 pub async fn open(cli: &Cli, slots: usize) -> Outcome<Worker> {
     let name = format!("{}:{}", machine(), std::process::id());
-    Worker::open(config(cli, slots, name)?).await.map_err(failed)
+    Ok(Worker::open(config(cli, slots, name)?).await?)
 }
 
 /// Has `worker` run the jobs of one execution.
@@ -51,9 +51,9 @@ pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId)
 pub async fn end(cli: &Cli, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
     let ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
     if !ended {
-        return worker.shutdown().await.map_err(failed);
+        return Ok(worker.shutdown().await?);
     }
-    let Some(worker) = worker.leave().await.map_err(failed)? else { return Ok(()) };
+    let Some(worker) = worker.leave().await? else { return Ok(()) };
     let spawned = std::env::current_exe().and_then(|program| {
         Command::new(program)
             .args(["clean-up", &worker.to_string()])
@@ -75,13 +75,9 @@ pub async fn end(cli: &Cli, worker: WorkerHandle, watched: &Outcome<ExecutionVie
 /// `tidemill clean-up`: removes what the worker of a process left that is about to end.
 pub async fn clean_up(cli: &Cli, args: &CleanUp) -> Outcome {
     let own = data_dir(cli)?.join("worker");
-    tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await.map_err(failed)
+    Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await?)
 }
 
 fn docker_host() -> Option<String> {
     std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty())
-}
-
-fn failed(error: WorkerError) -> Failure {
-    Failure::system(error.to_string())
 }

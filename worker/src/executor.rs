@@ -60,7 +60,9 @@ impl JobExecutor {
             Ok(container) => {
                 self.lot.enter(&place, &container);
                 started();
-                self.run_in(container, &assignment, &place, &reporter, sender, events, shutdown).await;
+                let (container, sound) =
+                    self.run_in(container, &assignment, &reporter, sender, events, shutdown).await;
+                self.give_back(&place, container, sound).await;
             }
             Err(stopped) => {
                 if let Some(parking) = parked {
@@ -152,16 +154,16 @@ impl JobExecutor {
         made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
     }
 
+    /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
     async fn run_in(
         &self,
         mut container: Container,
         assignment: &Assignment,
-        place: &Place,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
         mut events: mpsc::UnboundedReceiver<Event>,
         shutdown: CancellationToken,
-    ) {
+    ) -> (Container, bool) {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
         let text = write_orders(assignment, &nonce);
@@ -216,6 +218,10 @@ impl JobExecutor {
             }
             reporter.end(end);
         }
+        (container, sound)
+    }
+
+    async fn give_back(&self, place: &Place, mut container: Container, mut sound: bool) {
         if container.joined {
             self.lot.tidy(place).await;
         } else {

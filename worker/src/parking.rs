@@ -168,7 +168,9 @@ impl ParkingLot {
         let mut state = self.lock();
         self.stop_waiting(&mut state, place);
         let Some(seat) = state.seats.get_mut(place.seat) else {
-            container.into_iter().for_each(|container| self.engine.dispose_later(container));
+            if let Some(container) = container {
+                self.engine.dispose_later(container);
+            }
             return;
         };
         seat.taken = false;
@@ -199,7 +201,9 @@ impl ParkingLot {
         if keeper.tidy().await.is_ok() {
             let mut kept = Some(keeper);
             self.network_of(place, |network| network.keeper = kept.take());
-            kept.into_iter().for_each(|keeper| self.engine.dispose_later(keeper));
+            if let Some(keeper) = kept {
+                self.engine.dispose_later(keeper);
+            }
         } else {
             self.engine.dispose_later(keeper);
             self.give_up_network(place);

@@ -91,9 +91,10 @@ pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
 pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(cli).await?;
     let old: ExecutionId = deployment.find(&args.which).await?;
-    let worker = match deployment.is_own() {
-        true => Some(workers::open(cli, workers::slots(args.parallel)).await?),
-        false => None,
+    let worker = if deployment.is_own() {
+        Some(workers::open(cli, workers::slots(args.parallel)).await?)
+    } else {
+        None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
     let made: ExecuteReply = deployment.post(&path, &RetryRequest { all: args.all }).await?;

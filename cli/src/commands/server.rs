@@ -62,9 +62,7 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
     } else if let Ok(outcome) = served.await {
         outcome?;
     }
-    worked
-        .unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))
-        .map_err(|error| Failure::system(error.to_string()))
+    Ok(worked.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))?)
 }
 
 /// `tidemill worker`.
@@ -86,5 +84,5 @@ pub async fn worker(cli: &Cli, args: &WorkerArgs) -> Outcome {
         outcome = &mut working => outcome,
         _ = interrupts.recv() => { stop.cancel(); working.await }
     };
-    outcome.map_err(|error| Failure::system(error.to_string()))
+    Ok(outcome?)
 }
