@@ -57,6 +57,8 @@ struct Network {
 #[derive(Debug)]
 struct Parked {
     shape: String,
+    /// Whether it is in the seat's network.
+    joins: bool,
     parking: Parking,
 }
 
@@ -106,9 +108,10 @@ impl ParkingLot {
         for (seat, (shape, preparation)) in empty.zip(missing) {
             let known = seat.network.as_ref().filter(|network| network.execution == preparation.execution_id);
             let network = known.map(|network| network.id.clone());
+            let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
             let parking = tokio::spawn(async move { park(&engine, &preparation, network.as_deref()).await });
-            seat.parked = Some(Parked { shape, parking });
+            seat.parked = Some(Parked { shape, joins, parking });
         }
     }
 
@@ -119,14 +122,16 @@ impl ParkingLot {
         let seats = &mut self.lock().seats;
         let rank = |seat: &Seat| {
             let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
-            let fits = seat.parked.as_ref().map(|parked| parked.shape == shape);
+            let fits =
+                seat.parked.as_ref().map(|parked| parked.shape == shape && fits_into(parked, of_execution));
             // What is parked for others is best left alone, and so is another execution's network.
             match (fits, of_execution) {
                 (Some(true), Some(true) | None) => 0,
-                (None, Some(true)) => 1,
-                (None, None) => 2,
-                (Some(false), Some(true) | None) => 3,
-                (_, Some(false)) => 4,
+                (Some(true), Some(false)) => 1,
+                (None, Some(true)) => 2,
+                (None, None) => 3,
+                (Some(false), Some(true) | None) => 4,
+                (Some(false) | None, Some(false)) => 5,
             }
         };
         let free = (0..seats.len()).filter(|at| !seats[*at].taken).min_by_key(|at| rank(&seats[*at]));
@@ -137,11 +142,12 @@ impl ParkingLot {
         let seat = &mut seats[at];
         seat.taken = true;
         seat.waiting = Some(Instant::now());
-        if seat.network.as_ref().is_some_and(|network| network.execution != execution) {
-            self.empty(seat);
+        let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
+        if of_execution == Some(false) {
+            self.drop_network(seat);
         }
         let parked = match seat.parked.take() {
-            Some(parked) if parked.shape == shape => Some(parked.parking),
+            Some(parked) if parked.shape == shape && fits_into(&parked, of_execution) => Some(parked.parking),
             other => {
                 self.let_go(other);
                 None
@@ -243,6 +249,10 @@ impl ParkingLot {
 
     fn empty(&self, seat: &mut Seat) {
         self.let_go(seat.parked.take());
+        self.drop_network(seat);
+    }
+
+    fn drop_network(&self, seat: &mut Seat) {
         if let Some(Network { keeper: Some(keeper), .. }) = seat.network.take() {
             self.engine.dispose_later(keeper);
         }
@@ -257,6 +267,11 @@ impl ParkingLot {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a job of an execution can run in `parked`; `of_execution` says whose the seat's network is, if it has one.
+const fn fits_into(parked: &Parked, of_execution: Option<bool>) -> bool {
+    !parked.joins || matches!(of_execution, Some(true))
 }
 
 async fn park(

@@ -222,8 +222,8 @@ impl Working {
             lookahead: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
         };
         let mut failures = 0_u32;
+        let mut idle_since = Instant::now();
         loop {
-            let asked = Instant::now();
             let reply = tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(()),
                 reply = api.execute(&request) => reply,
@@ -233,11 +233,12 @@ impl Working {
                     failures = 0;
                     let lot = self.lot.clone();
                     executor.run(*assignment, self.shutdown.clone(), move || lot.prepare(&upcoming)).await;
+                    idle_since = Instant::now();
                 }
                 Ok(JobExecuteReply::Nothing { reason }) => {
                     failures = 0;
                     tracing::trace!(%reason, "nothing to run");
-                    if asked.elapsed() > IDLE {
+                    if idle_since.elapsed() > IDLE {
                         self.lot.rest();
                     }
                     // A server that does not hold the request must not be asked in a tight loop.

@@ -24,6 +24,7 @@ use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
 #[derive(Default)]
 struct Server {
     queue: Mutex<VecDeque<Assignment>>,
+    upcoming: Mutex<Vec<Preparation>>,
     log: Mutex<Vec<u8>>,
     artifact: Mutex<Vec<u8>>,
     cancel: Mutex<bool>,
@@ -32,8 +33,9 @@ struct Server {
 
 async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
     let next = server.queue.lock().unwrap().pop_front();
+    let upcoming = server.upcoming.lock().unwrap().clone();
     Json(match next {
-        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming: Vec::new() },
+        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming },
         None => JobExecuteReply::Nothing { reason: "empty".into() },
     })
 }
@@ -116,7 +118,23 @@ impl Bench {
     }
 
     async fn stop(self) {
+        let (data, label) = (self.data.path().join("work"), self.label());
         self.worker.shutdown().await.unwrap();
+        assert_eq!(containers(&label), Vec::<String>::new());
+        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "no working directory is left");
+    }
+
+    fn label(&self) -> String {
+        format!("label=tidemill.data={}", self.data.path().canonicalize().unwrap().display())
+    }
+
+    /// Waits until `wanted` holds for the number of this worker's containers.
+    async fn until(&self, wanted: impl Fn(usize) -> bool) {
+        let begun = std::time::Instant::now();
+        while !wanted(containers(&self.label()).len()) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -143,6 +161,21 @@ fn job(script: &[&str]) -> Assignment {
         needs_artifacts: Vec::new(),
     }
 }
+
+fn containers(label: &str) -> Vec<String> {
+    let listed =
+        std::process::Command::new("docker").args(["ps", "-aq", "--filter", label]).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+}
+
+/// The network namespace that a job printed with [`NETWORK`].
+fn network(log: &str) -> String {
+    let line = log.lines().find(|line| line.starts_with("net:["));
+    line.unwrap_or_else(|| panic!("no network in {log}")).to_owned()
+}
+
+const NETWORK: &str = "readlink /proc/self/ns/net";
 
 fn kind(end: &AttemptEnd) -> Option<FailureKind> {
     end.failure.as_ref().map(|reason| reason.kind)
@@ -238,5 +271,81 @@ async fn every_byte_of_much_output_arrives() {
         expected.push('\n');
     }
     assert!(log == expected, "{} bytes of {}", log.len(), expected.len());
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_kept_for_the_next_job_of_the_execution_and_for_no_other() {
+    let mut bench = Bench::start().await;
+    let execution = ExecutionId(uuid::Uuid::now_v7());
+    let of_execution = |script: &[&str]| {
+        let mut made = job(script);
+        made.preparation.execution_id = execution;
+        made
+    };
+    let first = bench.run(of_execution(&[NETWORK, "echo '6.6.6.6 evil' >> /etc/hosts"])).await.1;
+    let second = bench.run(of_execution(&[NETWORK, "cat /etc/hosts"])).await.1;
+    assert_eq!(network(&first), network(&second));
+    assert!(
+        second.contains("localhost") && !second.contains("evil"),
+        "a job changes no other's hosts: {second}"
+    );
+    let third = bench.run(of_execution(&["echo '6.6.6.6 evil' > /etc/hosts"])).await.0;
+    assert_eq!(kind(&third), None);
+    let fourth = bench.run(of_execution(&["cat /etc/hosts"])).await.1;
+    assert!(fourth.contains("localhost") && !fourth.contains("evil"), "{fourth}");
+    let other = bench.run(job(&[NETWORK])).await.1;
+    assert_ne!(network(&first), network(&other), "executions share nothing");
+
+    // A listener that a killed job leaves must not be met by the next one.
+    let mut killed = job(&["sleep 60"]);
+    killed.preparation.execution_id = execution;
+    killed.timeout_s = 1;
+    assert_eq!(kind(&bench.run(killed).await.0), Some(FailureKind::TimedOut));
+    let after = bench.run(of_execution(&[NETWORK])).await.1;
+    assert_ne!(network(&first), network(&after));
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_whose_container_is_gone_is_replaced() {
+    let mut bench = Bench::start().await;
+    let execution = ExecutionId(uuid::Uuid::now_v7());
+    let mut assignments = [job(&[NETWORK]), job(&[NETWORK])];
+    for assignment in &mut assignments {
+        assignment.preparation.execution_id = execution;
+    }
+    let [first, second] = assignments;
+    let first = bench.run(first).await.1;
+    let kept = containers(&bench.label());
+    let removed = std::process::Command::new("docker").args(["rm", "-f"]).args(&kept).output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    let (end, second) = bench.run(second).await;
+    assert_eq!(kind(&end), None, "{second}");
+    assert_ne!(network(&first), network(&second));
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_is_used_or_removed() {
+    let mut bench = Bench::start().await;
+    let next = job(&["hostname"]);
+    *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
+    let end = bench.run(job(&["true"])).await.0;
+    assert_eq!(kind(&end), None);
+    bench.until(|count| count == 2).await;
+    let parked = containers(&bench.label());
+    bench.server.upcoming.lock().unwrap().clear();
+    let log = bench.run(next).await.1;
+    let ran_in = log.lines().last().unwrap_or_default();
+    assert!(parked.iter().any(|id| *id == ran_in), "{ran_in} of {parked:?}");
+
+    // Parked for a job that never comes: it goes when the worker has had nothing to do for a while.
+    let mut never = job(&["true"]);
+    never.preparation.resources.memory_bytes = Some(64 << 20);
+    *bench.server.upcoming.lock().unwrap() = vec![never.preparation];
+    assert_eq!(kind(&bench.run(job(&["true"])).await.0), None);
+    bench.server.upcoming.lock().unwrap().clear();
+    bench.until(|count| count == 0).await;
     bench.stop().await;
 }
