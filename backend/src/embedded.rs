@@ -12,6 +12,7 @@ mod queue;
 mod record_reads;
 mod record_writes;
 mod records;
+mod reserve;
 mod rows;
 mod server;
 mod writer;

@@ -75,6 +75,7 @@ pub enum Command {
     )]
     Worker(WorkerArgs),
     /// Write a starter file fitted to this repository
+    #[command(after_help = "Examples:\n  tidemill init\n  tidemill init .pipelines/nightly.yml")]
     Init(Init),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  tidemill completions bash > /etc/bash_completion.d/tidemill")]

@@ -282,3 +282,60 @@ jobs:
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert_eq!(kind(&place.latest(), "j"), "disk_full", "{:#}", place.latest());
 }
+
+#[test]
+fn a_disk_that_is_full_for_the_records_too_ends_the_execution_in_words() {
+    let place = Place::new(
+        r#"
+name: chatty
+stages: [a, b]
+jobs:
+  j: { stage: a, image: "IMAGE", script: ["head -c 60000000 /dev/urandom | od -x"] }
+  k: { stage: a, image: "IMAGE", script: ["head -c 60000000 /dev/urandom | od -x"] }
+  after: { stage: b, image: "IMAGE", script: ["true"] }
+"#,
+    );
+    std::fs::create_dir_all(&place.data).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+        .arg(&place.data)
+        .status()
+        .is_ok_and(|status| status.success());
+    assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
+    let _small = Small(place.data.clone());
+    // What else fills it takes all that is left, so that not even a record finds room.
+    let mut filler = std::fs::File::create(place.data.join("filler")).unwrap();
+    let run = place.spawn(&["run"]);
+    place.wait_for("output", |view| view["jobs"][0]["log_bytes"].as_u64().unwrap_or(0) > 0);
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let last = place.latest();
+    assert_eq!((kind(&last, "j"), kind(&last, "k")), ("disk_full".into(), "disk_full".into()), "{last:#}");
+    assert!(is_over(&last));
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
+    let place = Place::new(
+        r#"
+name: stubborn
+stages: [a]
+jobs:
+  deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
+"#,
+    );
+    let mut run = place.spawn(&["run"]);
+    place.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    signal(&run, "INT");
+    assert!(lines.any(|line| line.unwrap().contains("interrupt again to leave at once")));
+    signal(&run, "INT");
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    let (server, _) = server(&place, "1");
+    let last = place.wait_for("the end", is_over);
+    assert_eq!(last["execution"]["status"], "CANCELED", "{last:#}");
+    stop(server);
+    place.wait_until_clean();
+}

@@ -5,7 +5,7 @@ use crate::{
     error::{WorkerError, no_space},
     executor::Parking,
     orders::BOOT,
-    source,
+    source::{self, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,
 };
@@ -61,6 +61,7 @@ const CAPABILITIES: [&str; 9] = [
 /// How often, and how fast, containers of dead workers are tried to be removed.
 const REMOVAL_ROUNDS: u32 = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
 const LABEL_DATA: &str = "tidemill.data";
@@ -93,6 +94,7 @@ pub struct Container {
     /// Its workspace.
     pub workspace: Workspace,
     room: PathBuf,
+    tree: Option<Arc<Tree>>,
 }
 
 /// The workspace of a container.
@@ -119,25 +121,31 @@ impl std::fmt::Debug for Container {
 }
 
 impl DockerManager {
-    /// A manager on the engine at `host` (`DOCKER_HOST`'s form), or at the usual socket.
+    /// A manager on the engine at `host` (`DOCKER_HOST`'s form), or at the first of the usual sockets that answers.
     pub async fn connect(host: Option<&str>, store: Store, worker: String) -> Result<Self, WorkerError> {
-        let shown = host.unwrap_or("unix:///var/run/docker.sock").to_owned();
-        let failed =
-            |error: EngineError| WorkerError::Engine { host: shown.clone(), message: causes(&error) };
-        let docker = Docker::connect_with_host(&shown).map_err(failed)?;
-        let docker = docker.negotiate_version().await.map_err(failed)?;
-        // The engine can only mount what lies on its own machine.
-        let local = shown.starts_with("unix://");
-        let overlay = AtomicBool::new(local);
-        Ok(Self {
-            docker,
-            store,
-            worker,
-            local,
-            overlay,
-            made: AtomicU64::new(0),
-            removing: TaskTracker::new(),
-        })
+        let candidates = host.map_or_else(usual_sockets, |host| vec![host.to_owned()]);
+        let mut first = None;
+        for host in candidates {
+            match answering(&host).await {
+                Ok(docker) => {
+                    // The engine can only mount what lies on its own machine.
+                    let local = host.starts_with("unix://");
+                    return Ok(Self {
+                        docker,
+                        store,
+                        worker,
+                        local,
+                        overlay: AtomicBool::new(local),
+                        made: AtomicU64::new(0),
+                        removing: TaskTracker::new(),
+                    });
+                }
+                Err(error) => {
+                    first.get_or_insert(WorkerError::Engine { host, message: causes(&error) });
+                }
+            }
+        }
+        Err(first.unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
     }
 
     /// The image is there afterwards; `progress` gets lines while it is pulled.
@@ -216,9 +224,10 @@ impl DockerManager {
                     FailureKind::SourceUnavailable
                 };
                 FailureReason::new(kind, format!("the sources could not be had: {error}"))
-            })?;
+            })?
+            .map(Arc::new);
         if self.overlay.load(Ordering::Relaxed) {
-            match self.create(preparation, network, tree.as_deref(), true).await {
+            match self.create(preparation, network, tree.as_ref(), true).await {
                 Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
                     tracing::info!(reason = %error.message, "no overlay workspaces here: sources are copied");
                     self.overlay.store(false, Ordering::Relaxed);
@@ -226,10 +235,10 @@ impl DockerManager {
                 other => return other,
             }
         }
-        let container = self.create(preparation, network, tree.as_deref(), false).await?;
+        let container = self.create(preparation, network, tree.as_ref(), false).await?;
         if let Some(tree) = tree {
             let id = container.id.clone();
-            if let Err(reason) = self.upload_tree(&id, tree).await {
+            if let Err(reason) = self.upload_tree(&id, tree.path.clone()).await {
                 self.dispose_later(container);
                 return Err(reason);
             }
@@ -241,12 +250,13 @@ impl DockerManager {
         self: &Arc<Self>,
         preparation: &Preparation,
         network: Option<&str>,
-        tree: Option<&Path>,
+        tree: Option<&Arc<Tree>>,
         overlay: bool,
     ) -> Result<Container, FailureReason> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let room = self.store.work().join(number.to_string());
-        let options = overlay_options(&room, tree, overlay).map_err(|error| disk("the workspace", &error))?;
+        let options = overlay_options(&room, tree.map(|tree| tree.path.as_path()), overlay)
+            .map_err(|error| disk("the workspace", &error))?;
         let layered = options.is_some();
         let labels = self.labels();
         let limit = preparation.resources.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
@@ -318,6 +328,7 @@ impl DockerManager {
                     joined,
                     workspace,
                     room,
+                    tree: tree.cloned(),
                 })
             }
             Err(error) => {
@@ -398,10 +409,11 @@ impl DockerManager {
 
     /// Removes a container with its workspace; nobody needs to wait for it.
     pub async fn dispose(&self, container: Container) {
-        let Container { id, input, output, room, workspace, .. } = container;
+        let Container { id, input, output, room, workspace, tree, .. } = container;
         // An open directory would hold the mount.
         drop((workspace, input, output));
         self.remove(&id, &room).await;
+        drop(tree);
     }
 
     /// Removes a container in the background.
@@ -472,6 +484,20 @@ impl DockerManager {
         });
         Ok(orphaned.filter_map(|container| container.id).collect())
     }
+}
+
+async fn answering(host: &str) -> Result<Docker, EngineError> {
+    Docker::connect_with_host(host)?.negotiate_version().await
+}
+
+/// Where an engine may listen: Docker's socket, its rootless one, and Podman's Docker-compatible ones.
+fn usual_sockets() -> Vec<String> {
+    let runtime = std::env::var("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
+    let own = ["docker.sock", "podman/podman.sock"];
+    let own = runtime.iter().flat_map(|home| own.map(|name| home.join(name)));
+    let others = own.chain([PathBuf::from("/run/podman/podman.sock")]).filter(|path| path.exists());
+    let others = others.map(|path| format!("unix://{}", path.display()));
+    std::iter::once(DOCKER_SOCKET.to_owned()).chain(others).collect()
 }
 
 /// Options of the volume that lays fresh directories over the shared tree; `None`: a plain volume.

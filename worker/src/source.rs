@@ -6,7 +6,7 @@ mod tree;
 
 pub use git::SourceError;
 pub use snapshot::{Snapshot, snapshot};
-pub use tree::{materialise, prune};
+pub use tree::{Tree, materialise, prune};
 
 use std::path::Path;
 use tidemill_core::assignment::Source;

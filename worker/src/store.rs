@@ -6,12 +6,14 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 /// A lock on a file, held until it is dropped.
 #[derive(Debug)]
-pub struct FileLock(#[allow(dead_code, reason = "held open: the lock lives as long as the file")] File);
+pub struct FileLock(File);
 
 impl FileLock {
     /// The lock on `path`, waited for.
@@ -24,6 +26,24 @@ impl FileLock {
         Self::with(path, FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// A lock on `path` that others may share, waited for; whoever wants it alone must wait, too.
+    pub fn share(path: &Path) -> io::Result<Self> {
+        loop {
+            let lock = Self::with(path, FlockOperation::LockShared)?;
+            // Whoever had it alone may have removed the file.
+            let locked = lock.0.metadata()?.ino();
+            if fs::metadata(path).is_ok_and(|there| there.ino() == locked) {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Notes that what the lock is for was used just now; see [`unused_for`].
+    pub fn touch(&self) {
+        // A time that cannot be set makes it look older than it is.
+        let _ = self.0.set_modified(SystemTime::now());
+    }
+
     fn with(path: &Path, operation: FlockOperation) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -32,6 +52,12 @@ impl FileLock {
         flock(&file, operation)?;
         Ok(Self(file))
     }
+}
+
+/// How long ago the file at `path` was touched.
+#[must_use]
+pub fn unused_for(path: &Path) -> Option<Duration> {
+    fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// The directories of one worker process.

@@ -44,6 +44,11 @@ impl Database {
     /// Opens the file at `path`, made with mode 0600 (its directory with 0700) if there is none, and brings it to
     /// this program's schema.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, || {})
+    }
+
+    /// The same; `on_full` is called whenever writes failed for want of space.
+    pub fn open_with(path: &Path, on_full: impl Fn() + Send + 'static) -> Result<Self> {
         if let Some(directory) = path.parent() {
             make_directory(directory)?;
         }
@@ -60,7 +65,7 @@ impl Database {
         let (tasks, queued) = mpsc::channel();
         thread::Builder::new()
             .name("records-writer".to_owned())
-            .spawn(move || writer::run(&conn, &queued))
+            .spawn(move || writer::run(&conn, &queued, &on_full))
             .map_err(|error| Error::io("starting the thread that writes the records", error))?;
         Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
     }

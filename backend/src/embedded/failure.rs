@@ -39,6 +39,11 @@ impl Failure {
         Self { full: false, message: "the transaction was taken back".to_owned() }
     }
 
+    /// Whether there was no space to write in.
+    pub const fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// The error of a service that was `doing` something.
     pub fn error(&self, doing: &str) -> Error {
         if self.full {

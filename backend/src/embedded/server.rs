@@ -1,7 +1,9 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock, files::make_directory,
+    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock,
+    files::make_directory,
+    reserve::{Frugal, Reserve},
 };
 use crate::{
     Stores,
@@ -59,12 +61,18 @@ pub fn open(data_dir: &Path) -> Result<Stores> {
 /// The same on another clock.
 pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     make_directory(data_dir)?;
-    let database = Arc::new(Database::open(&data_dir.join("tidemill.db"))?);
+    let reserve = Arc::new(Reserve::open(data_dir.join("reserve")));
+    let on_full = reserve.clone();
+    let database = Database::open_with(&data_dir.join("tidemill.db"), move || on_full.spend())?;
+    let database = Arc::new(database);
     Ok(Stores {
         records: Arc::new(SqliteRecords::new(database.clone())),
         queue: Arc::new(SqliteQueue::new(database, clock.clone())),
-        objects: Arc::new(FileObjects::open(&data_dir.join("artifacts"))?),
-        logs: Arc::new(FileLogs::open(&data_dir.join("logs"))?),
+        objects: Arc::new(Frugal {
+            store: FileObjects::open(&data_dir.join("artifacts"))?,
+            reserve: reserve.clone(),
+        }),
+        logs: Arc::new(Frugal { store: FileLogs::open(&data_dir.join("logs"))?, reserve }),
         clock,
     })
 }

@@ -81,8 +81,8 @@ where
     }
 }
 
-/// Writes until nobody is left who could queue a task.
-pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>) {
+/// Writes until nobody is left who could queue a task; calls `on_full` when there was no space to write in.
+pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, on_full: &dyn Fn()) {
     while let Ok(first) = tasks.recv() {
         let mut batch = vec![first];
         while batch.len() < MOST_TASKS {
@@ -94,14 +94,17 @@ pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>) {
         let mut batch = batch.into_iter();
         // A transaction that breaks off leaves the tasks that it did not reach to the next one.
         while batch.len() > 0 {
-            transact(conn, &mut batch);
+            transact(conn, &mut batch, on_full);
         }
     }
 }
 
 /// One transaction over `tasks`; answers each that it took from them.
-fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>) {
+fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, on_full: &dyn Fn()) {
     if let Err(failure) = statement(conn, "BEGIN IMMEDIATE") {
+        if failure.is_full() {
+            on_full();
+        }
         tasks.for_each(|task| task.refuse(&failure));
         return;
     }
@@ -112,6 +115,10 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>) {
         drop(statement(conn, "ROLLBACK"));
     }
     let failure = outcome.err();
+    // Before anybody hears of it, so that who tries again finds the space.
+    if failure.as_ref().is_some_and(Failure::is_full) {
+        on_full();
+    }
     for one in ran {
         (one.answer)(failure.as_ref());
     }

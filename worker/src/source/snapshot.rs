@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
-        materialise(&snapshot.source, cache).unwrap().unwrap()
+        materialise(&snapshot.source, cache).unwrap().unwrap().path
     }
 
     #[test]

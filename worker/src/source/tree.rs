@@ -1,11 +1,11 @@
 //! Read-only trees of sources, laid out once and shared by all jobs that need them.
 
 use super::git::{self, SourceError};
-use crate::store::{FileLock, short_hash};
+use crate::store::{FileLock, short_hash, unused_for};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tidemill_core::assignment::Source;
 
@@ -14,10 +14,20 @@ const DEPTH: &str = "--depth=20";
 /// Trees that are kept at most, and for how long without use.
 const MOST_TREES: usize = 20;
 const LONGEST_UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long a mirror is kept without use.
+const MIRROR_UNUSED: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// The directory that holds the tree of `source`, with a usable `.git`; `None` when there are no sources. It must
-/// not be written to: every job of the same sources shares it.
-pub fn materialise(source: &Source, cache: &Path) -> Result<Option<PathBuf>, SourceError> {
+/// A tree of sources, which is not removed while this lives.
+#[derive(Debug)]
+pub struct Tree {
+    /// The directory that holds it, with a usable `.git`. It must not be written to: every job of the same sources
+    /// shares it.
+    pub path: PathBuf,
+    _in_use: FileLock,
+}
+
+/// The tree of `source`; `None` when there are no sources.
+pub fn materialise(source: &Source, cache: &Path) -> Result<Option<Tree>, SourceError> {
     let Source::Git { url, branch, commit, tree } = source else { return Ok(None) };
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
@@ -26,6 +36,8 @@ pub fn materialise(source: &Source, cache: &Path) -> Result<Option<PathBuf>, Sou
     let key = short_hash(&[url, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
     let home = cache.join("trees");
     let done = home.join(&key);
+    let in_use = FileLock::share(&home.join(format!("{key}.used"))).map_err(failed)?;
+    in_use.touch();
     if !done.join(".git").exists() {
         let _lock = FileLock::wait(&home.join(format!("{key}.lock"))).map_err(failed)?;
         if !done.join(".git").exists() {
@@ -37,10 +49,7 @@ pub fn materialise(source: &Source, cache: &Path) -> Result<Option<PathBuf>, Sou
             fs::rename(&building, &done).map_err(failed)?;
         }
     }
-    // Its time of change tells the clean-up when it was last used.
-    let _ =
-        fs::File::options().create(true).truncate(true).write(true).open(home.join(format!("{key}.used")));
-    Ok(Some(done))
+    Ok(Some(Tree { path: done, _in_use: in_use }))
 }
 
 /// A repository on this machine that has `commit`: the one at `url` itself, or a mirror of it.
@@ -55,8 +64,9 @@ fn objects_of(url: &str, branch: Option<&str>, commit: &str, cache: &Path) -> Re
         return Err(SourceError::new(format!("{url} has no commit {commit}")));
     }
     let mirror = cache.join("repos").join(format!("{}.git", short_hash(&[url])));
-    let _lock = FileLock::wait(&mirror.with_extension("lock"))
+    let lock = FileLock::wait(&mirror.with_extension("lock"))
         .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
+    lock.touch();
     if !mirror.join("HEAD").exists() {
         git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&mirror))?;
     }
@@ -112,27 +122,84 @@ fn lay_out(
     git::run(inside().args(["config", "remote.origin.url", url])).map(drop)
 }
 
-/// Removes trees that nobody used for long, and the least used beyond the number that is kept.
+/// Removes what nobody used for long: trees, the least used beyond the number that is kept, and mirrors.
 pub fn prune(cache: &Path) {
     let home = cache.join("trees");
-    let Ok(entries) = fs::read_dir(&home) else { return };
-    let mut trees: Vec<(SystemTime, String)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let key = name.strip_suffix(".used")?.to_owned();
-            Some((entry.metadata().ok()?.modified().ok()?, key))
-        })
-        .collect();
-    trees.sort();
+    let mut trees = unused(&home, ".used");
+    trees.sort_by(|a, b| b.cmp(a));
     let over = trees.len().saturating_sub(MOST_TREES);
-    for (at, (used, key)) in trees.iter().enumerate() {
-        let unused = used.elapsed().unwrap_or_default();
-        // A tree of the last hour may lie below a running job.
-        let recent = unused < Duration::from_secs(3600);
-        if unused > LONGEST_UNUSED || (at < over && !recent) {
-            let _ = fs::remove_file(home.join(format!("{key}.used")));
-            let _ = fs::remove_dir_all(home.join(key));
+    for (at, (unused, key)) in trees.into_iter().enumerate() {
+        let mark = home.join(format!("{key}.used"));
+        if (unused > LONGEST_UNUSED || at < over)
+            // Who uses it shares the lock.
+            && let Ok(_alone) = FileLock::try_now(&mark)
+        {
+            let _ = fs::remove_dir_all(home.join(&key));
+            let _ = fs::remove_file(home.join(format!("{key}.lock")));
+            let _ = fs::remove_file(mark);
         }
+    }
+    let home = cache.join("repos");
+    for (unused, key) in unused(&home, ".lock") {
+        if unused > MIRROR_UNUSED
+            && let Ok(_alone) = FileLock::try_now(&home.join(format!("{key}.lock")))
+        {
+            let _ = fs::remove_dir_all(home.join(format!("{key}.git")));
+        }
+    }
+}
+
+/// For each file in `home` with this suffix, how long nobody used what it stands for, and its name without the suffix.
+fn unused(home: &Path, suffix: &str) -> Vec<(Duration, String)> {
+    let Ok(entries) = fs::read_dir(home) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let found = names
+        .filter_map(|name| Some((unused_for(&home.join(&name))?, name.strip_suffix(suffix)?.to_owned())));
+    found.collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{LONGEST_UNUSED, MIRROR_UNUSED, MOST_TREES, prune};
+    use crate::store::FileLock;
+    use std::{
+        fs::{self, File},
+        path::Path,
+        time::{Duration, SystemTime},
+    };
+
+    fn aged(path: &Path, age: Duration) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    #[test]
+    fn what_is_in_use_stays_and_what_was_used_longest_ago_goes() {
+        let cache = tempfile::tempdir().unwrap();
+        let trees = cache.path().join("trees");
+        for number in 0..MOST_TREES as u64 + 3 {
+            fs::create_dir_all(trees.join(format!("t{number}"))).unwrap();
+            aged(&trees.join(format!("t{number}.used")), Duration::from_secs(1000 - number));
+        }
+        let _in_use = FileLock::share(&trees.join("t0.used")).unwrap();
+        prune(cache.path());
+        let kept = |number: u64| trees.join(format!("t{number}")).exists();
+        assert_eq!((kept(0), kept(1), kept(2), kept(3)), (true, false, false, true));
+        aged(&trees.join("t9.used"), LONGEST_UNUSED + Duration::from_secs(1));
+        prune(cache.path());
+        assert!(!kept(9) && kept(10));
+    }
+
+    #[test]
+    fn a_mirror_goes_when_it_was_not_used_for_long() {
+        let cache = tempfile::tempdir().unwrap();
+        let repos = cache.path().join("repos");
+        for (name, age) in [("old", MIRROR_UNUSED + Duration::from_secs(1)), ("new", Duration::ZERO)] {
+            fs::create_dir_all(repos.join(format!("{name}.git"))).unwrap();
+            aged(&repos.join(format!("{name}.lock")), age);
+        }
+        prune(cache.path());
+        assert!(!repos.join("old.git").exists() && repos.join("new.git").exists());
     }
 }
