@@ -22,6 +22,7 @@ use std::{
     io::{self, BufReader, Seek, Write as _},
     pin::Pin,
     sync::Arc,
+    time::Instant,
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
@@ -116,10 +117,13 @@ impl ArtifactMover {
     ) -> Result<String, FailureReason> {
         let stored = self.pack(workspace, declared);
         let stored = async {
+            let begun = Instant::now();
             let (packer, warnings) = stored.await?;
+            let packed = begun.elapsed();
             if !packer.is_empty() {
                 self.store(packer, declared, job_id, lease).await?;
             }
+            tracing::debug!(?packed, stored = ?begun.elapsed().saturating_sub(packed), "artifacts collected");
             Ok(warnings)
         };
         stored.await.map_err(|error: MoveError| error.reason("artifacts could not be stored"))
