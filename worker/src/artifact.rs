@@ -12,29 +12,35 @@ use crate::{
     store::hex,
     workspace::HostWorkspace,
 };
-use futures_util::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
 use pack::{Packed, Packer, globs, literal_prefix};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{self, BufReader, Seek, Write as _},
+    io::{self, BufReader, Read, Write as _},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Instant,
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
     assignment::{ArtifactSource, Artifacts},
     failure::{FailureKind, FailureReason},
-    ids::{JobId, LeaseToken},
+    ids::{ArtifactId, JobId, LeaseToken},
 };
+use tokio::sync::mpsc;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
 /// Files that a listing names at most.
 const MOST_LISTED: usize = 10_000;
 const BUFFER: usize = 256 * 1024;
+/// Chunks of a tar that wait to be sent, at most.
+const CHUNKS_AHEAD: usize = 16;
+
+type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Moves artifacts between the server and workspaces.
 #[derive(Debug, Clone)]
@@ -43,50 +49,79 @@ pub struct ArtifactMover {
     pub api: ApiClient,
     /// The engine that the workspaces belong to.
     pub engine: Arc<DockerManager>,
-    /// What was here before.
-    pub cache: ArtifactCache,
+    /// What was here before; none where the server is on this machine, and has it all at hand.
+    pub cache: Option<ArtifactCache>,
 }
 
 impl ArtifactMover {
-    /// Lays `artifact` into the workspace of `container`.
+    /// Lays `artifact` into the workspace of `container`; its bytes have the right hash when this succeeds.
     pub async fn lay_in(
         &self,
         workspace: &Workspace,
         artifact: &ArtifactSource,
     ) -> Result<(), FailureReason> {
-        let failed = |error: MoveError| {
-            error.reason(&format!("the artifact of `{}` could not be laid in", artifact.from_job))
-        };
-        let cache = self.cache.clone();
-        let sha256 = artifact.sha256.clone();
-        let mut file = match blocking(move || Ok(cache.get(&sha256))).await.map_err(failed)? {
-            Some(file) => file,
-            None => self.fetch(artifact).await.map_err(failed)?,
-        };
-        if let Some(here) = self.engine.on_this_machine(workspace).await {
-            let unpacked = blocking(move || {
-                let laid = here.unpack(BufReader::with_capacity(BUFFER, &file));
-                file.rewind()?;
-                Ok((laid, file))
-            });
-            let (laid, back) = unpacked.await.map_err(failed)?;
-            match laid {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(failed(error.into())),
-                // The engine knows the container's own links and mounts, and has the last word.
-                Err(error) => tracing::debug!(%error, "the engine lays the artifact in"),
+        let laid = async {
+            if let Some(here) = self.engine.on_this_machine(workspace).await {
+                match self.unpack(here, artifact).await? {
+                    Ok(()) => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
+                    // The engine knows the container's own links and mounts, and has the last word.
+                    Err(error) => tracing::debug!(%error, "the engine lays the artifact in"),
+                }
             }
-            file = back;
-        }
-        let tar = ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER);
-        let laid = self.engine.upload(&workspace.container, tar).await;
-        laid.map_err(|error| failed(MoveError::Other(error.to_string())))
+            let hash = Arc::new(Mutex::new(Sha256::new()));
+            let seen = hash.clone();
+            let tar = self.bytes(artifact).await?.inspect_ok(move |chunk| {
+                if let Ok(mut hash) = seen.lock() {
+                    hash.update(chunk);
+                }
+            });
+            let uploaded = self.engine.upload(&workspace.container, tar).await;
+            uploaded.map_err(|error| MoveError::Other(error.to_string()))?;
+            let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
+            right_hash(&got, artifact)
+        };
+        let what = format!("the artifact of `{}` could not be laid in", artifact.from_job);
+        laid.await.map_err(|error: MoveError| error.reason(&what))
     }
 
-    /// The bytes of `artifact`, from the server, with the hash that they must have.
-    async fn fetch(&self, artifact: &ArtifactSource) -> Result<File, MoveError> {
-        let cache = self.cache.clone();
-        let mut spool = blocking(move || cache.spool()).await?;
+    /// Unpacks `artifact` in a workspace of this machine; the inner error is that of the workspace.
+    async fn unpack(
+        &self,
+        here: Arc<HostWorkspace>,
+        artifact: &ArtifactSource,
+    ) -> Result<io::Result<()>, MoveError> {
+        let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
+        let unpacking = blocking(move || {
+            let mut bytes = HashingReader { bytes, hash: Sha256::new() };
+            let laid = here.unpack(BufReader::with_capacity(BUFFER, &mut bytes));
+            if laid.is_ok() {
+                // What comes after the tar's end has a part in the hash.
+                io::copy(&mut bytes, &mut io::sink())?;
+            }
+            Ok((laid, hex(&bytes.hash.finalize())))
+        });
+        let (laid, got) = unpacking.await?;
+        if laid.is_ok() {
+            right_hash(&got, artifact)?;
+        }
+        Ok(laid)
+    }
+
+    /// The bytes of `artifact`: from the cache, from the server into the cache, or just from the server.
+    async fn bytes(&self, artifact: &ArtifactSource) -> Result<Chunks, MoveError> {
+        let Some(cache) = &self.cache else { return Ok(self.api.get(&artifact.url).await?.boxed()) };
+        let (known, sha256) = (cache.clone(), artifact.sha256.clone());
+        let file = match blocking(move || Ok(known.get(&sha256))).await? {
+            Some(file) => file,
+            None => self.fetch(cache.clone(), artifact).await?,
+        };
+        Ok(ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER).boxed())
+    }
+
+    async fn fetch(&self, cache: ArtifactCache, artifact: &ArtifactSource) -> Result<File, MoveError> {
+        let spooling = cache.clone();
+        let mut spool = blocking(move || spooling.spool()).await?;
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let mut hash = Sha256::new();
         while let Some(chunk) = bytes.next().await {
@@ -96,13 +131,7 @@ impl ArtifactMover {
             spool.write_all(&chunk)?;
         }
         let got = hex(&hash.finalize());
-        if got != artifact.sha256 {
-            return Err(MoveError::Other(format!(
-                "its bytes have the hash {got}, not {}; run the job that left it again",
-                artifact.sha256
-            )));
-        }
-        let cache = self.cache.clone();
+        right_hash(&got, artifact)?;
         blocking(move || cache.keep(spool, &got)).await
     }
 
@@ -115,25 +144,64 @@ impl ArtifactMover {
         job_id: JobId,
         lease: LeaseToken,
     ) -> Result<String, FailureReason> {
-        let stored = self.pack(workspace, declared);
-        let stored = async {
-            let begun = Instant::now();
-            let (packer, warnings) = stored.await?;
-            let packed = begun.elapsed();
-            if !packer.is_empty() {
-                self.store(packer, declared, job_id, lease).await?;
-            }
-            tracing::debug!(?packed, stored = ?begun.elapsed().saturating_sub(packed), "artifacts collected");
-            Ok(warnings)
+        let request = ArtifactUploadRequest {
+            job_id,
+            lease,
+            file_path: declared.paths.join(", "),
+            files: Vec::new(),
+            expire_in_s: declared.expire_in_s,
+            complete: None,
         };
-        stored.await.map_err(|error: MoveError| error.reason("artifacts could not be stored"))
+        let begun = Instant::now();
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        // Stored while it is still being packed.
+        let (packed, stored) =
+            tokio::join!(self.pack(workspace, declared, sender), self.store(chunks, request));
+        let done = async {
+            match (packed, stored) {
+                (Ok((Some(packed), warnings)), Ok(Some(request))) => {
+                    self.complete(packed, request).await?;
+                    Ok(warnings)
+                }
+                (Ok((_, warnings)), Ok(_)) => Ok(warnings),
+                // Who packs is told by a closed channel that storing failed, and why is known there.
+                (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    Err(stored)
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            }
+        };
+        let done = done.await;
+        tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
+        done.map_err(|error: MoveError| error.reason("artifacts could not be stored"))
     }
 
-    async fn pack(&self, workspace: &Workspace, declared: &Artifacts) -> Result<(Packer, String), MoveError> {
+    async fn pack(
+        &self,
+        workspace: &Workspace,
+        declared: &Artifacts,
+        sender: mpsc::Sender<io::Result<Bytes>>,
+    ) -> Result<(Option<Packed>, String), MoveError> {
+        let result = self.pack_into(workspace, declared, sender.clone()).await;
+        if result.is_err() {
+            // A tar that is not whole must not look as if it were.
+            let broken = io::Error::new(io::ErrorKind::Interrupted, "the artifacts could not be packed");
+            let _ = sender.send(Err(broken)).await;
+        }
+        result
+    }
+
+    async fn pack_into(
+        &self,
+        workspace: &Workspace,
+        declared: &Artifacts,
+        sender: mpsc::Sender<io::Result<Bytes>>,
+    ) -> Result<(Option<Packed>, String), MoveError> {
         let mut warnings = String::new();
         let set = Arc::new(globs(&declared.paths).map_err(|error| MoveError::Other(error.to_string()))?);
         let cache = self.cache.clone();
-        let mut packer = Packer::new(blocking(move || cache.spool()).await?);
+        let spool = blocking(move || cache.map(|cache| cache.spool()).transpose()).await?;
+        let mut packer = Packer::new(sender, spool);
         let here = self.engine.on_this_machine(workspace).await;
         for pattern in &declared.paths {
             let before = packer.files.len();
@@ -142,7 +210,10 @@ impl ArtifactMover {
                 let _ = writeln!(warnings, "warning: artifacts: no file matches `{pattern}`");
             }
         }
-        Ok((packer, warnings))
+        if packer.is_empty() {
+            return Ok((None, warnings));
+        }
+        Ok((Some(blocking(move || packer.finish()).await?), warnings))
     }
 
     async fn pack_one(
@@ -176,39 +247,65 @@ impl ArtifactMover {
             Some(Err(error)) if error.to_string().contains("404") || error.to_string().contains("o such") => {
                 Ok(packer)
             }
-            Some(Err(error)) => Err(MoveError::Other(error.to_string())),
+            Some(Err(error)) => {
+                // A tar that is dropped writes its end, which may block.
+                tokio::task::spawn_blocking(move || drop(packer));
+                Err(MoveError::Other(error.to_string()))
+            }
             None => Ok(packer),
         }
     }
 
+    /// Sends `chunks` to where the server wants them; `None`: there were none. The request comes back with the
+    /// artifact's id.
     async fn store(
         &self,
-        mut packer: Packer,
-        declared: &Artifacts,
-        job_id: JobId,
-        lease: LeaseToken,
-    ) -> Result<(), MoveError> {
-        let files = std::mem::take(&mut packer.files);
-        let cache = self.cache.clone();
-        let kept = blocking(move || {
-            let Packed { spool, size, sha256 } = packer.finish()?;
-            Ok((cache.keep(spool, &sha256)?, size, sha256))
-        });
-        let (file, size, sha256) = kept.await?;
-        let mut request = ArtifactUploadRequest {
-            job_id,
-            lease,
-            file_path: declared.paths.join(", "),
-            files: files.into_iter().take(MOST_LISTED).collect(),
-            expire_in_s: declared.expire_in_s,
-            complete: None,
-        };
+        mut chunks: mpsc::Receiver<io::Result<Bytes>>,
+        request: ArtifactUploadRequest,
+    ) -> Result<Option<(ArtifactUploadRequest, ArtifactId)>, MoveError> {
+        let Some(first) = chunks.recv().await else { return Ok(None) };
         let place = self.api.upload(&request).await?;
-        let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER);
-        self.api.put(&place.url, bytes).await?;
-        request.complete = Some(ArtifactComplete { artifact_id: place.artifact_id, size, sha256 });
+        let rest = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
+        self.api.put(&place.url, stream::once(async { first }).chain(rest)).await?;
+        Ok(Some((request, place.artifact_id)))
+    }
+
+    async fn complete(
+        &self,
+        packed: Packed,
+        (mut request, artifact_id): (ArtifactUploadRequest, ArtifactId),
+    ) -> Result<(), MoveError> {
+        let Packed { files, size, sha256, spool } = packed;
+        request.files = files.into_iter().take(MOST_LISTED).collect();
+        request.complete = Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone() });
         self.api.upload(&request).await?;
+        if let Some((cache, spool)) = self.cache.clone().zip(spool) {
+            blocking(move || cache.keep(spool, &sha256)).await?;
+        }
         Ok(())
+    }
+}
+
+fn right_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {
+    if got == artifact.sha256 {
+        return Ok(());
+    }
+    let words =
+        format!("its bytes have the hash {got}, not {}; run the job that left it again", artifact.sha256);
+    Err(MoveError::Other(words))
+}
+
+/// A reader that knows the hash of what was read.
+struct HashingReader<R> {
+    bytes: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Frame, body::Incoming};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, JobExecuteReply, JobExecuteRequest, JobReport,
     JobReportReply, path,
@@ -95,6 +95,15 @@ impl ApiClient {
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
         }
+    }
+
+    /// Whether the server's address is one of this machine's own.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        let uri: Option<hyper::Uri> = self.server.parse().ok();
+        let host = uri.as_ref().and_then(hyper::Uri::host).unwrap_or_default();
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        host == "localhost" || address.is_some_and(|address| address.is_loopback())
     }
 
     /// A job to run, or that there is none; held by the server up to the request's `wait_ms`.

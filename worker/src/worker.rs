@@ -210,7 +210,9 @@ impl Working {
     }
 
     async fn slot(self, api: ApiClient) -> Result<(), WorkerError> {
-        let cache = ArtifactCache::new(self.store.cache().join("artifacts"));
+        // A server on this machine has them at hand: a copy would only fill the disk.
+        let far = !api.is_on_this_machine();
+        let cache = far.then(|| ArtifactCache::new(self.store.cache().join("artifacts")));
         let artifacts = ArtifactMover { api: api.clone(), engine: self.engine.clone(), cache };
         let executor =
             JobExecutor { api: api.clone(), engine: self.engine.clone(), lot: self.lot.clone(), artifacts };

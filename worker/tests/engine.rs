@@ -76,6 +76,11 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// With its server at this address of this machine.
+    async fn start_at(address: &str) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
         *server.ends.lock().unwrap() = Some(sender);
@@ -85,7 +90,7 @@ impl Bench {
             .route(path::ARTIFACT_UPLOAD, post(upload))
             .route("/bytes", axum::routing::put(put).get(get))
             .with_state(server.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
@@ -204,7 +209,30 @@ async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_goes_from_job_to_job() {
-    let mut bench = Bench::start().await;
+    let bench = Bench::start().await;
+    let cache = bench.data.path().join("cache/artifacts");
+    hand_an_artifact_on(bench, |_| {}).await;
+    assert!(!cache.exists(), "what is on this machine already is not copied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
+    let format = "{{(index .IPAM.Config 0).Gateway}}";
+    let words = ["network", "inspect", "bridge", "--format", format];
+    let seen = std::process::Command::new("docker").args(words).output().unwrap();
+    // An address of this machine that does not say so.
+    let address = String::from_utf8_lossy(&seen.stdout).trim().to_owned();
+    let bench = Bench::start_at(&address).await;
+    let cache = bench.data.path().join("cache/artifacts");
+    hand_an_artifact_on(bench, |server| {
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+        server.artifact.lock().unwrap().clear();
+    })
+    .await;
+}
+
+/// One job leaves an artifact, `between` happens, and another job gets it.
+async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
     let mut leaves = job(&["mkdir -p out/deep", "echo hello > out/deep/a.txt", "echo no > other"]);
     let paths = vec!["out/**/*.txt".to_owned(), "none/*".to_owned()];
     leaves.artifacts = Some(Artifacts {
@@ -227,6 +255,7 @@ async fn an_artifact_goes_from_job_to_job() {
         size: stored.len() as u64,
     };
     gets.needs_artifacts = vec![needed.clone()];
+    between(&bench.server);
     let (end, log) = bench.run(gets).await;
     assert_eq!(kind(&end), None, "{log}");
     assert!(log.contains("\nhello\n"), "{log}");

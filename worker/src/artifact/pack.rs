@@ -1,62 +1,84 @@
 //! What a job declared as its artifacts, packed as a tar.
 
 use crate::{store::hex, workspace::HostWorkspace};
+use bytes::Bytes;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{FileType, Stat};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
 use tidemill_core::api::ArtifactFile;
+use tokio::sync::mpsc;
 
 const BUFFER: usize = 256 * 1024;
 
 /// Packs files, each once, whatever number of patterns it matches.
 pub struct Packer {
-    builder: tar::Builder<Hashed>,
+    builder: tar::Builder<ChunkWriter>,
     /// Files and links that are packed.
     pub files: Vec<ArtifactFile>,
     seen: BTreeSet<String>,
 }
 
-/// A file that knows the hash of what was written to it.
-struct Hashed {
-    file: BufWriter<NamedTempFile>,
+/// Hands on what is written to it in chunks, and knows its hash.
+struct ChunkWriter {
+    chunk: Vec<u8>,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    spool: Option<NamedTempFile>,
     hash: Sha256,
     size: u64,
 }
 
 /// A finished tar.
 pub struct Packed {
-    /// Where it is.
-    pub spool: NamedTempFile,
+    /// Files and links in it.
+    pub files: Vec<ArtifactFile>,
     /// Its size in bytes.
     pub size: u64,
     /// Its hash, hex.
     pub sha256: String,
+    /// A copy of it, if one was wanted.
+    pub spool: Option<NamedTempFile>,
 }
 
-impl Write for Hashed {
+impl ChunkWriter {
+    fn send(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER)));
+        self.hash.update(&chunk);
+        self.size += chunk.len() as u64;
+        if let Some(spool) = &mut self.spool {
+            spool.write_all(&chunk)?;
+        }
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.hash.update(bytes);
-        self.size += bytes.len() as u64;
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= BUFFER {
+            self.send()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
 impl Packer {
-    /// Packs into `spool`.
-    pub fn new(spool: NamedTempFile) -> Self {
-        let file = BufWriter::with_capacity(BUFFER, spool);
-        let builder = tar::Builder::new(Hashed { file, hash: Sha256::new(), size: 0 });
+    /// Packs into `sender`, and a copy into `spool`. It must be used where blocking is allowed.
+    pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
+        let chunk = Vec::with_capacity(BUFFER);
+        let builder = tar::Builder::new(ChunkWriter { chunk, sender, spool, hash: Sha256::new(), size: 0 });
         Self { builder, files: Vec::new(), seen: BTreeSet::new() }
     }
 
@@ -172,11 +194,12 @@ impl Packer {
         })
     }
 
-    /// The finished tar.
+    /// The finished tar, all of it handed on.
     pub fn finish(self) -> io::Result<Packed> {
-        let Hashed { file, hash, size } = self.builder.into_inner()?;
-        let spool = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Packed { spool, size, sha256: hex(&hash.finalize()) })
+        let mut writer = self.builder.into_inner()?;
+        writer.send()?;
+        let ChunkWriter { hash, size, spool, .. } = writer;
+        Ok(Packed { files: self.files, size, sha256: hex(&hash.finalize()), spool })
     }
 }
 
@@ -219,6 +242,7 @@ mod tests {
     use super::{Packer, globs, literal_prefix};
     use crate::workspace::HostWorkspace;
     use std::{fs, os::unix::fs::symlink};
+    use tokio::sync::mpsc;
 
     #[test]
     fn only_what_lies_below_the_literal_parts_is_looked_at() {
@@ -248,9 +272,9 @@ mod tests {
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let pack = |pattern: &str| {
             let set = globs(&[pattern.to_owned()]).unwrap();
-            let mut through_engine = Packer::new(tempfile::NamedTempFile::new().unwrap());
+            let mut through_engine = Packer::new(mpsc::channel(100).0, None);
             through_engine.add_tar(&bytes[..], "out", &set).unwrap();
-            let mut direct = Packer::new(tempfile::NamedTempFile::new().unwrap());
+            let mut direct = Packer::new(mpsc::channel(100).0, None);
             assert!(direct.add_from(&host, &literal_prefix(pattern), &set).unwrap());
             assert_eq!(names(&direct), names(&through_engine));
             names(&direct)
@@ -267,14 +291,17 @@ mod tests {
         let workspace = tempfile::tempdir().unwrap();
         symlink(outside.path(), workspace.path().join("out")).unwrap();
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
-        let mut packer = Packer::new(tempfile::NamedTempFile::new().unwrap());
+        let (sender, mut chunks) = mpsc::channel(100);
+        let mut packer = Packer::new(sender, Some(tempfile::NamedTempFile::new().unwrap()));
         let set = globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
         assert!(packer.add_from(&host, "out", &set).unwrap());
         assert!(!packer.add_from(&host, "out/secret", &set).unwrap(), "that is for the engine to find");
         assert!(packer.add_from(&host, "none", &set).unwrap());
         assert_eq!(names(&packer), ["out"]);
         let packed = packer.finish().unwrap();
-        let bytes = fs::read(packed.spool.path()).unwrap();
+        let bytes = chunks.blocking_recv().unwrap().unwrap();
+        assert_eq!(fs::read(packed.spool.unwrap().path()).unwrap(), bytes);
+        assert_eq!(packed.size, bytes.len() as u64);
         let mut archive = tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.link_name().unwrap().unwrap(), outside.path());
