@@ -99,14 +99,18 @@ class Engine:
             list(self.pool.map(lambda command: self.run(command, network), commands))
         return time.perf_counter() - begin
 
-    def bare_start(self):
-        """Seconds from nothing to a started container."""
+    def bare_start(self, count=1):
+        """Seconds from nothing to `count` containers started at once."""
+        def start(_):
+            container = self.create(["true"])
+            self.start(container)
+            return container
         begin = time.perf_counter()
-        container = self.create(["true"])
-        self.start(container)
+        containers = list(self.pool.map(start, range(count)))
         spent = time.perf_counter() - begin
-        self.call("POST", f"/containers/{container}/wait")
-        self.remove(container)
+        for container in containers:
+            self.call("POST", f"/containers/{container}/wait")
+            self.remove(container)
         return spent
 
     def holder(self):
