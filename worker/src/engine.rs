@@ -14,8 +14,8 @@ use bollard::{
     container::LogOutput,
     errors::Error as EngineError,
     models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-        MountVolumeOptionsDriverConfig,
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountPoint, MountType,
+        MountVolumeOptions, MountVolumeOptionsDriverConfig,
     },
     query_parameters::{
         AttachContainerOptions, CreateContainerOptions, CreateImageOptions, InspectContainerOptions,
@@ -74,6 +74,7 @@ pub struct DockerManager {
     worker: String,
     local: bool,
     overlay: AtomicBool,
+    seen_overlay: AtomicBool,
     made: AtomicU64,
     removing: TaskTracker,
 }
@@ -136,6 +137,7 @@ impl DockerManager {
                         worker,
                         local,
                         overlay: AtomicBool::new(local),
+                        seen_overlay: AtomicBool::new(false),
                         made: AtomicU64::new(0),
                         removing: TaskTracker::new(),
                     });
@@ -228,11 +230,17 @@ impl DockerManager {
             .map(Arc::new);
         if self.overlay.load(Ordering::Relaxed) {
             match self.create(preparation, network, tree.as_ref(), true).await {
-                Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
-                    tracing::info!(reason = %error.message, "no overlay workspaces here: sources are copied");
-                    self.overlay.store(false, Ordering::Relaxed);
+                Ok(container) => {
+                    if !self.lacks_layers(&container.workspace).await {
+                        return Ok(container);
+                    }
+                    self.no_overlay("the engine ignores what the volume was to be");
+                    self.dispose_later(container);
                 }
-                other => return other,
+                Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
+                    self.no_overlay(&error.message);
+                }
+                Err(error) => return Err(error),
             }
         }
         let container = self.create(preparation, network, tree.as_ref(), false).await?;
@@ -244,6 +252,33 @@ impl DockerManager {
             }
         }
         Ok(container)
+    }
+
+    fn no_overlay(&self, reason: &str) {
+        tracing::info!(%reason, "no overlay workspaces here: sources are copied");
+        self.overlay.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the engine made the first workspace without the layers that it should have had, as Podman 4 does.
+    async fn lacks_layers(&self, workspace: &Workspace) -> bool {
+        if !workspace.overlay || self.seen_overlay.load(Ordering::Relaxed) {
+            return false;
+        }
+        let lacks =
+            self.volume_options(&workspace.container).await.is_some_and(|options| !options.contains_key("o"));
+        self.seen_overlay.store(!lacks, Ordering::Relaxed);
+        lacks
+    }
+
+    async fn volume_options(&self, container: &str) -> Option<HashMap<String, String>> {
+        let name = self.workspace_mount(container).await?.name?;
+        Some(self.docker.inspect_volume(&name).await.ok()?.options)
+    }
+
+    async fn workspace_mount(&self, container: &str) -> Option<MountPoint> {
+        let seen = self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
+        let mut mounts = seen.mounts.unwrap_or_default().into_iter();
+        mounts.find(|mount| mount.destination.as_deref() == Some(WORKSPACE))
     }
 
     async fn create(
@@ -356,10 +391,7 @@ impl DockerManager {
         if !self.local {
             return None;
         }
-        let options = None::<InspectContainerOptions>;
-        let seen = self.docker.inspect_container(&workspace.container, options).await.ok()?;
-        let mounts = seen.mounts.unwrap_or_default();
-        let mount = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some(WORKSPACE))?;
+        let mount = self.workspace_mount(&workspace.container).await?;
         let (path, overlay) = (PathBuf::from(mount.source?), workspace.overlay);
         let opened = tokio::task::spawn_blocking(move || HostWorkspace::open(&path, overlay)).await;
         opened.ok()?.map(Arc::new)
@@ -459,7 +491,13 @@ impl DockerManager {
     pub async fn remove_orphans(&self) -> bool {
         // One that the engine is already removing cannot be removed again, and is there for a while yet.
         for _ in 0..REMOVAL_ROUNDS {
-            let Ok(orphans) = self.orphans().await else { return false };
+            let orphans = match self.orphans().await {
+                Ok(orphans) => orphans,
+                Err(error) => {
+                    tracing::warn!(%error, "what dead workers left cannot be listed");
+                    return false;
+                }
+            };
             if orphans.is_empty() {
                 return true;
             }
