@@ -37,6 +37,13 @@ pub async fn open(cli: &Cli, slots: usize) -> Outcome<Worker> {
     Ok(Worker::open(config(cli, slots, name)?).await?)
 }
 
+/// Closes a worker that was opened for nothing.
+pub async fn close(worker: Option<Worker>) {
+    if let Some(worker) = worker {
+        worker.close().await;
+    }
+}
+
 /// Has `worker` run the jobs of one execution.
 pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
     worker.work_for(Client {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
-use support::{Place, finish, job, signal, text};
+use support::{Place, STUBBORN, finish, job, signal, text};
 
 const WHOLE: &str = r#"
 name: whole
@@ -79,14 +79,7 @@ jobs:
 
 #[test]
 fn ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind() {
-    let place = Place::new(
-        r#"
-name: stubborn
-stages: [a]
-jobs:
-  deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
-"#,
-    );
+    let place = Place::new(STUBBORN);
     let run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| {
         job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0

@@ -14,7 +14,7 @@ use std::{
     },
     thread,
 };
-use support::{Place, finish, is_over, job, signal, text};
+use support::{Place, STUBBORN, finish, is_over, job, signal, text};
 
 const TWO: &str = r#"
 name: two
@@ -317,14 +317,7 @@ jobs:
 
 #[test]
 fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
-    let place = Place::new(
-        r#"
-name: stubborn
-stages: [a]
-jobs:
-  deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
-"#,
-    );
+    let place = Place::new(STUBBORN);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();

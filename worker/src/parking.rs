@@ -62,6 +62,19 @@ struct Parked {
     parking: Parking,
 }
 
+impl Seat {
+    /// Whether the seat's network, if it has one, is that of `execution`.
+    fn is_of(&self, execution: ExecutionId) -> Option<bool> {
+        self.network.as_ref().map(|network| network.execution == execution)
+    }
+
+    /// Whether a job of `execution` with this shape can run in what is parked, if something is.
+    fn fits(&self, shape: &str, execution: ExecutionId) -> Option<bool> {
+        let of_execution = self.is_of(execution) == Some(true);
+        self.parked.as_ref().map(|parked| parked.shape == shape && (!parked.joins || of_execution))
+    }
+}
+
 /// A seat, taken for one job.
 #[derive(Debug)]
 pub struct Place {
@@ -120,19 +133,14 @@ impl ParkingLot {
         let shape = shape(preparation);
         let execution = preparation.execution_id;
         let seats = &mut self.lock().seats;
-        let rank = |seat: &Seat| {
-            let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
-            let fits =
-                seat.parked.as_ref().map(|parked| parked.shape == shape && fits_into(parked, of_execution));
+        let rank = |seat: &Seat| match (seat.fits(&shape, execution), seat.is_of(execution)) {
             // What is parked for others is best left alone, and so is another execution's network.
-            match (fits, of_execution) {
-                (Some(true), Some(true) | None) => 0,
-                (Some(true), Some(false)) => 1,
-                (None, Some(true)) => 2,
-                (None, None) => 3,
-                (Some(false), Some(true) | None) => 4,
-                (Some(false) | None, Some(false)) => 5,
-            }
+            (Some(true), Some(true) | None) => 0,
+            (Some(true), Some(false)) => 1,
+            (None, Some(true)) => 2,
+            (None, None) => 3,
+            (Some(false), Some(true) | None) => 4,
+            (Some(false) | None, Some(false)) => 5,
         };
         let free = (0..seats.len()).filter(|at| !seats[*at].taken).min_by_key(|at| rank(&seats[*at]));
         // There is a seat for each slot; were there none, the job would get a container that nothing is kept of.
@@ -142,17 +150,17 @@ impl ParkingLot {
         let seat = &mut seats[at];
         seat.taken = true;
         seat.waiting = Some(Instant::now());
-        let of_execution = seat.network.as_ref().map(|network| network.execution == execution);
-        if of_execution == Some(false) {
+        let fits = seat.fits(&shape, execution) == Some(true);
+        let parked = seat.parked.take();
+        let parked = if fits {
+            parked.map(|parked| parked.parking)
+        } else {
+            self.let_go(parked);
+            None
+        };
+        if seat.is_of(execution) == Some(false) {
             self.drop_network(seat);
         }
-        let parked = match seat.parked.take() {
-            Some(parked) if parked.shape == shape && fits_into(&parked, of_execution) => Some(parked.parking),
-            other => {
-                self.let_go(other);
-                None
-            }
-        };
         let network = seat.network.as_ref().map(|network| network.id.clone());
         Place { seat: at, execution, parked, network }
     }
@@ -267,11 +275,6 @@ impl ParkingLot {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a job of an execution can run in `parked`; `of_execution` says whose the seat's network is, if it has one.
-const fn fits_into(parked: &Parked, of_execution: Option<bool>) -> bool {
-    !parked.joins || matches!(of_execution, Some(true))
 }
 
 async fn park(

@@ -97,7 +97,13 @@ pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
         None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
-    let made: ExecuteReply = deployment.post(&path, &RetryRequest { all: args.all }).await?;
+    let made: ExecuteReply = match deployment.post(&path, &RetryRequest { all: args.all }).await {
+        Ok(made) => made,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
     let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;

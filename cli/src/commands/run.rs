@@ -41,7 +41,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
     let (deployment, (origin, worker)) = match (deployment, ready) {
         (Ok(deployment), Ok(ready)) => (deployment, ready),
         (Err(failure), ready) => {
-            close(ready.ok().and_then(|(_, worker)| worker)).await;
+            workers::close(ready.ok().and_then(|(_, worker)| worker)).await;
             return Err(failure);
         }
         (_, Err(failure)) => return Err(failure),
@@ -61,7 +61,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
     let made: ExecuteReply = match deployment.post(path::EXECUTE, &request).await {
         Ok(made) => made,
         Err(failure) => {
-            close(worker).await;
+            workers::close(worker).await;
             return Err(failure);
         }
     };
@@ -94,12 +94,6 @@ async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Optio
         first.map(|planned| Preparation::new(planned, &origin.source, execution, job)).collect();
     worker.prepare(&first);
     Ok((origin, Some(worker)))
-}
-
-async fn close(worker: Option<Worker>) {
-    if let Some(worker) = worker {
-        worker.close().await;
-    }
 }
 
 async fn follow(

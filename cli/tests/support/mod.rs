@@ -12,6 +12,14 @@ use std::{
 /// Longer than anything takes on a loaded machine; only a fault reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A job that no signal but the last ends.
+pub const STUBBORN: &str = r#"
+name: stubborn
+stages: [a]
+jobs:
+  deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
+"#;
+
 pub struct Place {
     pub dir: tempfile::TempDir,
     pub data: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Seek},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -45,8 +45,7 @@ impl ArtifactCache {
 
     /// Keeps `spool`, whose bytes have this hash; the file comes back, at its beginning.
     pub fn keep(&self, spool: NamedTempFile, sha256: &str) -> io::Result<File> {
-        let mut file = spool.reopen()?;
-        file.rewind()?;
+        let file = spool.reopen()?;
         if let Some(path) = self.path(sha256) {
             spool.persist(path).map_err(|error| error.error)?;
             // A cache that could not be made smaller is still right.

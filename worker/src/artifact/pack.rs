@@ -1,5 +1,6 @@
 //! What a job declared as its artifacts, packed as a tar.
 
+use super::BUFFER;
 use crate::{store::hex, workspace::HostWorkspace};
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -13,8 +14,6 @@ use std::{
 use tempfile::NamedTempFile;
 use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
-
-const BUFFER: usize = 256 * 1024;
 
 /// Packs files, each once, whatever number of patterns it matches.
 pub struct Packer {
