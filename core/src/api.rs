@@ -42,6 +42,14 @@ pub mod path {
     pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
     /// GET: the stored bytes of one artifact (a tar, see [`super::ArtifactView::encoding`]); may redirect.
     pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
+    /// POST [`super::SourceUploadRequest`]: [`super::SourceUploadReply`].
+    pub const SOURCE_UPLOAD: &str = "/api/source/upload";
+    /// PUT: the bytes of an upload, for servers that presign to themselves.
+    pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
+    /// GET: the bytes of an upload; may redirect.
+    pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
+    /// GET: what an execution used, [`crate::cost::Usage`].
+    pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
     /// GET: [`super::Health`], without a token.
     pub const HEALTH: &str = "/api/health";
     /// GET: the OpenAPI document, without a token.
@@ -50,6 +58,8 @@ pub mod path {
 
 /// Header whose value makes a POST to execute happen once, however often it is sent.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header that carries a trace from the CLI to the server (W3C Trace Context); the queue's messages carry it on.
+pub const TRACEPARENT: &str = "traceparent";
 /// Header of a log reply: the offset after its last byte.
 pub const LOG_NEXT: &str = "x-tidemill-log-next";
 /// Header of a log reply: `true` when no more bytes will come.
@@ -471,6 +481,23 @@ pub struct ArtifactView {
 pub struct ArtifactList {
     /// In the order of the jobs.
     pub artifacts: Vec<ArtifactView>,
+}
+
+/// Announce sources that workers cannot fetch by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceUploadRequest {
+    /// Names the upload: 64 hex digits, the same for the same content.
+    pub upload: String,
+    /// Its bytes' number; absent when it is only asked whether it is there.
+    #[serde(default)]
+    pub size: Option<u64>,
+}
+
+/// Where to put sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceUploadReply {
+    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent: it is there already.
+    pub url: Option<String>,
 }
 
 /// The server is well.

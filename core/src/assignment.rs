@@ -25,6 +25,21 @@ pub enum Source {
         /// changes included. It is found in the repository at `url` too.
         tree: Option<String>,
     },
+    /// A working tree as it was on somebody's disk, uploaded to the server.
+    Uploaded {
+        /// Names the upload: 64 hex digits, the same for the same content.
+        upload: String,
+        /// A git repository that workers can reach and that has `base`; absent: all is in the upload.
+        url: Option<String>,
+        /// The commit that the upload builds on.
+        base: Option<String>,
+        /// Branch, for the job's variables.
+        branch: Option<String>,
+        /// Full hash of the commit that was checked out.
+        commit: String,
+        /// Hash of the tree as it was on disk, if it differs from the commit's.
+        tree: Option<String>,
+    },
 }
 
 /// All that can be got ready for a job before its lease is held: enough to make and park its container.
@@ -115,4 +130,7 @@ pub struct Assignment {
     /// What it gets.
     #[serde(default)]
     pub needs_artifacts: Vec<ArtifactSource>,
+    /// The trace that its execution belongs to, as a `traceparent` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }

@@ -27,6 +27,8 @@ pub enum FailureKind {
     WorkerLost,
     /// The worker is stopping and gave the job back.
     GivenBack,
+    /// No worker could take it: its message came back from the queue too often.
+    Undeliverable,
     /// A need did not succeed, so this job never ran.
     NeedsFailed,
     /// Somebody canceled it.

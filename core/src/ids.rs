@@ -39,6 +39,87 @@ id! {
     /// One file set that a job left.
     ArtifactId
 }
+/// Bits of a job's or an artifact's id that say where in its execution it is.
+const LOCAL_BITS: u32 = 32;
+/// Of these, the lower ones tell apart what belongs to one job: 8 for the attempt, 4 for a sequence.
+const OF_JOB_BITS: u32 = 12;
+
+/// An id in the place of `execution`: its time stamp and random bits, then `local`. It is a UUIDv8 (RFC 9562, 5.8).
+fn within(execution: ExecutionId, local: u32) -> Uuid {
+    let [time_hi, time_lo, rand_a, rand_b] = quarters(execution.0);
+    let version = (rand_a & 0x0fff) | 0x8000;
+    let high = (u64::from(time_hi) << 32) | (u64::from(time_lo) << 16) | u64::from(version);
+    let low = (u64::from(rand_b) << LOCAL_BITS) | u64::from(local);
+    Uuid::from_u64_pair(high, low)
+}
+
+/// The upper 32 bits, the next 16, the 16 with the version, and the 32 with the variant.
+fn quarters(id: Uuid) -> [u32; 4] {
+    let (high, low) = id.as_u64_pair();
+    let part = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(u32::MAX);
+    [part(high >> 32), part(high >> 16) & 0xffff, part(high) & 0xffff, part(low >> LOCAL_BITS)]
+}
+
+/// What an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
+/// an execution in one place finds the place from any of them.
+fn home(id: Uuid) -> String {
+    let [time_hi, time_lo, rand_a, rand_b] = quarters(id);
+    format!("{time_hi:08x}{time_lo:04x}{:04x}{rand_b:08x}", rand_a & 0x0fff)
+}
+
+impl ExecutionId {
+    /// The place of this execution; see [`JobId::home`].
+    #[must_use]
+    pub fn home(self) -> String {
+        home(self.0)
+    }
+}
+
+impl JobId {
+    /// The id of the job at `ix` of `execution`.
+    #[must_use]
+    pub fn of(execution: ExecutionId, ix: u32) -> Self {
+        Self(within(execution, ix << OF_JOB_BITS))
+    }
+
+    /// The place of its execution, if it was made by [`Self::of`].
+    #[must_use]
+    pub fn home(self) -> String {
+        home(self.0)
+    }
+
+    /// Its index in the execution, if it was made by [`Self::of`].
+    #[must_use]
+    pub fn ix(self) -> u32 {
+        local(self.0) >> OF_JOB_BITS
+    }
+}
+
+impl ArtifactId {
+    /// The id of an artifact that attempt `attempt` of the job at `ix` of `execution` left; `sequence` tells several
+    /// apart. An attempt that says again that it has one gets the same id, so that it replaces what it put.
+    #[must_use]
+    pub fn of(execution: ExecutionId, ix: u32, attempt: u32, sequence: u32) -> Self {
+        Self(within(execution, (ix << OF_JOB_BITS) | ((attempt & 0xff) << 4) | (sequence & 0xf)))
+    }
+
+    /// The place of its execution, if it was made by [`Self::of`].
+    #[must_use]
+    pub fn home(self) -> String {
+        home(self.0)
+    }
+
+    /// The index of its job, if it was made by [`Self::of`].
+    #[must_use]
+    pub fn ix(self) -> u32 {
+        local(self.0) >> OF_JOB_BITS
+    }
+}
+
+fn local(id: Uuid) -> u32 {
+    u32::try_from(id.as_u64_pair().1 & 0xffff_ffff).unwrap_or(u32::MAX)
+}
+
 id! {
     /// One worker process, made anew at each of its starts.
     WorkerId
@@ -46,4 +127,30 @@ id! {
 id! {
     /// The fencing token of one attempt: who holds it, holds the right to report on that attempt.
     LeaseToken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ArtifactId, ExecutionId, JobId};
+    use std::collections::HashSet;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_belongs_to_an_execution_is_found_from_its_id() {
+        let execution = ExecutionId(Uuid::from_u128(0x0190_f3c4_1111_7abc_b234_5678_9abc_def0));
+        let mut seen = HashSet::from([execution.0]);
+        for ix in [0, 1, 9_999, (1 << 20) - 1] {
+            let job = JobId::of(execution, ix);
+            assert_eq!((job.home(), job.ix()), (execution.home(), ix));
+            assert_eq!((job.0.get_version_num(), job.0.get_variant()), (8, uuid::Variant::RFC4122));
+            assert!(seen.insert(job.0));
+            for attempt in [1, 2, 255] {
+                let artifact = ArtifactId::of(execution, ix, attempt, 0);
+                assert_eq!((artifact.home(), artifact.ix()), (execution.home(), ix));
+                assert!(seen.insert(artifact.0));
+            }
+        }
+        let other = ExecutionId(Uuid::from_u128(0x0190_f3c4_1111_7abc_b234_5679_9abc_def0));
+        assert_ne!(other.home(), execution.home());
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod assignment;
+pub mod cost;
 pub mod diagnostics;
 pub mod failure;
 pub mod ids;

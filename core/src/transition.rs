@@ -99,6 +99,8 @@ pub enum JobEvent {
     },
     /// The lease may have run out.
     LeaseExpired,
+    /// The queue gave its message up: no worker could take it.
+    Undeliverable,
     /// Somebody cancels it.
     Cancel,
 }
@@ -219,6 +221,17 @@ pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) 
             }
             _ => return Err(Refusal::Status(state.status)),
         },
+        JobEvent::Undeliverable => {
+            if state.status != JobStatus::Queued {
+                return Err(Refusal::Status(state.status));
+            }
+            next.status = JobStatus::Failed;
+            next.ended_at = Some(now);
+            next.failure = Some(FailureReason::new(
+                FailureKind::Undeliverable,
+                "no worker could take the job: its message came back from the queue too often; see the workers' logs, then retry",
+            ));
+        }
         JobEvent::Cancel => match state.status {
             JobStatus::Pending | JobStatus::Queued => {
                 next.status = JobStatus::Canceled;

@@ -38,6 +38,7 @@ fn events() -> Vec<JobEvent> {
         end(1, Some(FailureKind::GivenBack)),
         end(2, None),
         JobEvent::LeaseExpired,
+        JobEvent::Undeliverable,
         JobEvent::Cancel,
     ]
 }

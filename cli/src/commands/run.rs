@@ -158,7 +158,7 @@ async fn origin(cli: &Cli, args: &Run) -> Outcome<Origin> {
         let source = source::resolve(&url, branch.as_deref(), commit.as_deref())?;
         let (branch, commit) = match &source {
             Source::Git { branch, commit, .. } => (branch.clone(), Some(commit.clone())),
-            Source::None => (None, None),
+            Source::None | Source::Uploaded { .. } => (None, None),
         };
         Ok(Origin { repo: url, branch, commit, source })
     });

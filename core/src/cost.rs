@@ -1,0 +1,187 @@
+//! What an execution used of a cloud, and what that costs at list prices.
+
+use crate::api::ExecutionView;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::ops::{Add, AddAssign};
+
+/// Calls and capacity, counted where they are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Usage {
+    /// Requests to the API.
+    pub api_requests: u64,
+    /// Milliseconds of functions, times their memory in MiB.
+    pub function_mib_ms: u64,
+    /// Requests to DynamoDB.
+    pub table_requests: u64,
+    /// Items written, each item of a transaction counted.
+    pub table_writes: u64,
+    /// Halves of write units consumed.
+    pub table_write_halves: u64,
+    /// Halves of read units consumed.
+    pub table_read_halves: u64,
+    /// Requests to SQS: by the API as counted; the worker's receipt and deletion of each message are added where the
+    /// message is sent.
+    pub queue_requests: u64,
+    /// PUT, COPY, POST and LIST requests to S3, uploads with presigned addresses among them.
+    pub object_puts: u64,
+    /// GET and other requests to S3.
+    pub object_gets: u64,
+}
+
+impl Usage {
+    /// Whether nothing was used.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        // Every field by name: one that is added later must not be forgotten here.
+        let Self {
+            api_requests,
+            function_mib_ms,
+            table_requests,
+            table_writes,
+            table_write_halves,
+            table_read_halves,
+            queue_requests,
+            object_puts,
+            object_gets,
+        } = more;
+        self.api_requests += api_requests;
+        self.function_mib_ms += function_mib_ms;
+        self.table_requests += table_requests;
+        self.table_writes += table_writes;
+        self.table_write_halves += table_write_halves;
+        self.table_read_halves += table_read_halves;
+        self.queue_requests += queue_requests;
+        self.object_puts += object_puts;
+        self.object_gets += object_gets;
+    }
+}
+
+impl Add for Usage {
+    type Output = Self;
+    fn add(mut self, more: Self) -> Self {
+        self += more;
+        self
+    }
+}
+
+/// List prices of one region, in dollars.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prices {
+    /// The region.
+    pub region: String,
+    /// The day they were read.
+    pub as_of: String,
+    /// Which offers they are of.
+    pub note: String,
+    /// One request to the API.
+    pub api_request: f64,
+    /// One invocation of a function.
+    pub lambda_request: f64,
+    /// A function's second with 1 GiB.
+    pub lambda_gb_second: f64,
+    /// One write unit.
+    pub dynamodb_write_unit: f64,
+    /// One read unit.
+    pub dynamodb_read_unit: f64,
+    /// One request to SQS.
+    pub sqs_request: f64,
+    /// One PUT to S3.
+    pub s3_put: f64,
+    /// One GET from S3.
+    pub s3_get: f64,
+    /// One hour of a worker's machine.
+    pub worker_hour: f64,
+    /// Jobs that run on it at the same time.
+    pub worker_slots: u32,
+}
+
+impl Prices {
+    /// Those of us-east-1 that come with this version.
+    pub fn us_east_1() -> Result<Self, serde_json::Error> {
+        serde_json::from_str(include_str!("../data/prices-us-east-1.json"))
+    }
+}
+
+/// Dollars, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// API, functions, table and queue.
+    pub control_plane: f64,
+    /// Requests for logs, artifacts, sources and definitions.
+    pub storage: f64,
+    /// The slots' share of the workers' machines while jobs ran.
+    pub workers: f64,
+}
+
+impl Cost {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.control_plane + self.storage + self.workers
+    }
+}
+
+/// What `usage` and `worker_ms` milliseconds in workers' slots cost.
+#[must_use]
+pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
+    let gb_seconds = number(usage.function_mib_ms) / 1024.0 / 1000.0;
+    let control_plane = number(usage.api_requests) * (prices.api_request + prices.lambda_request)
+        + gb_seconds * prices.lambda_gb_second
+        + number(usage.table_write_halves) / 2.0 * prices.dynamodb_write_unit
+        + number(usage.table_read_halves) / 2.0 * prices.dynamodb_read_unit
+        + number(usage.queue_requests) * prices.sqs_request;
+    let storage = number(usage.object_puts) * prices.s3_put + number(usage.object_gets) * prices.s3_get;
+    let slot_hour = prices.worker_hour / f64::from(prices.worker_slots.max(1));
+    Cost { control_plane, storage, workers: number(worker_ms) / 3_600_000.0 * slot_hour }
+}
+
+/// Milliseconds that the attempts of an execution's jobs held a worker's slot.
+#[must_use]
+pub fn worker_ms(view: &ExecutionView) -> u64 {
+    let jobs = view.jobs.iter().filter(|job| job.carried_from.is_none());
+    jobs.map(|job| {
+        let before: u64 = job.attempts.iter().map(|one| one.ended_at.since_ms(one.started_at)).sum();
+        let last = job.start_time.zip(job.end_time).map_or(0, |(start, end)| end.since_ms(start));
+        before + last
+    })
+    .sum()
+}
+
+/// A count as a factor: exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+const fn number(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Prices, Usage, cost};
+
+    #[test]
+    fn a_thousand_minutes_of_jobs_cost_mostly_workers() {
+        let prices = Prices::us_east_1().unwrap();
+        let usage = Usage {
+            api_requests: 3_000,
+            function_mib_ms: 3_000 * 256 * 20,
+            table_write_halves: 2 * 10_000,
+            table_read_halves: 2 * 20_000,
+            queue_requests: 3_000,
+            object_puts: 1_000,
+            ..Usage::default()
+        };
+        let cost = cost(&usage, 1_000 * 60_000, &prices);
+        assert!((cost.control_plane - 0.0138).abs() < 0.0005, "{cost:?}");
+        assert!((cost.storage - 0.005).abs() < 1e-9, "{cost:?}");
+        assert!((cost.workers - 0.6042).abs() < 0.001, "{cost:?}");
+        assert!((cost.total() - cost.control_plane - cost.storage - cost.workers).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,1 @@
+//! Wiring that the functions share.
