@@ -209,6 +209,7 @@ impl JobExecutionService {
             timeout_s: spec.planned.timeout_s,
             artifacts: spec.planned.artifacts,
             needs_artifacts,
+            trace: None,
         };
         let mut upcoming = Vec::new();
         if lookahead > 0 {
