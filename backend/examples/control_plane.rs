@@ -43,7 +43,7 @@ async fn play(jobs: usize) -> Result<f64, Failed> {
     let services = Services::new(open(dir.path())?, Settings::default(), CancellationToken::new());
     let request = request(jobs);
     let begun = Instant::now();
-    let made = services.pipelines.execute(request, None).await?;
+    let made = services.pipelines.execute(request, None, None).await?;
     let mut slots = JoinSet::new();
     for _ in 0..SLOTS {
         slots.spawn(slot(services.clone(), made.execution_id));

@@ -61,7 +61,7 @@ async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
     let keys: Vec<_> = (0..count).map(|ix| NodeKey { execution, ix }).collect();
     let started = Instant::now();
-    queue.send(&keys).await.unwrap();
+    queue.send(&keys, None).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     let started = Instant::now();
     let all = (0..CALLERS).map(|_| {

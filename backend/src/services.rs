@@ -12,7 +12,7 @@ mod sweep;
 pub mod turn;
 mod view;
 
-pub use artifacts::ArtifactService;
+pub use artifacts::{ArtifactService, Download};
 pub use context::Settings;
 pub use jobs::{JobExecutionService, LogPart};
 pub use pipeline::{PipelineExecutionService, Seen};

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tidemill_backend::{
     embedded::open,
-    http::{openapi_document, router},
+    http::{Access, openapi_document, router},
     services::{Services, Settings},
 };
 use tokio_util::sync::CancellationToken;
@@ -35,18 +35,24 @@ jobs:
 impl Server {
     fn start(lease_ttl_ms: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let services =
-            Services::new(open(dir.path()).unwrap(), Settings { lease_ttl_ms }, CancellationToken::new());
-        Self { api: router(services.clone(), "secret"), services, dir }
+        let services = Services::new(
+            open(dir.path()).unwrap(),
+            Settings { lease_ttl_ms, ..Settings::default() },
+            CancellationToken::new(),
+        );
+        Self { api: router(services.clone(), Access::of_token("secret")), services, dir }
     }
 
     /// The same data directory, opened again as after a crash.
     fn again(self, lease_ttl_ms: u64) -> Self {
         let Self { api, services, dir } = self;
         drop((api, services));
-        let services =
-            Services::new(open(dir.path()).unwrap(), Settings { lease_ttl_ms }, CancellationToken::new());
-        Self { api: router(services.clone(), "secret"), services, dir }
+        let services = Services::new(
+            open(dir.path()).unwrap(),
+            Settings { lease_ttl_ms, ..Settings::default() },
+            CancellationToken::new(),
+        );
+        Self { api: router(services.clone(), Access::of_token("secret")), services, dir }
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -290,7 +296,7 @@ async fn bad_requests_are_answered_with_problems() {
 #[test]
 fn the_openapi_document_names_every_path_and_resolves_every_reference() {
     let document = openapi_document();
-    assert_eq!(document["paths"].as_object().unwrap().len(), 15);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 16);
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();

@@ -13,3 +13,4 @@ fn subject() -> Subject {
 }
 
 tidemill_backend::conformance_suite!(subject());
+tidemill_backend::exact_queue_suite!(subject());

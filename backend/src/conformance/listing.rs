@@ -3,8 +3,8 @@
 use super::{
     Subject,
     samples::{
-        START, artifact, create, done, execution_id, flat, job, job_id, job_state, made, node, repo, silent,
-        spec, state,
+        START, artifact, create, done, execution_id, flat, job, job_state, made, node, repo, silent, spec,
+        state,
     },
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     ports::{ExecutionRecord, Late, ListFilter, NodeBody, NodeKey, Records, Write},
 };
 use tidemill_core::{
-    ids::ExecutionId,
+    ids::{ExecutionId, JobId},
     status::{ExecutionStatus, JobStatus},
 };
 
@@ -152,8 +152,8 @@ pub async fn late_is_what_is_due_in_order(subject: &Subject) {
     assert_eq!(records.late(due(99), 10).await.unwrap(), expected);
 }
 
-/// Both follow each change of a status.
-pub async fn under_way_and_upcoming_follow_the_statuses(subject: &Subject) {
+/// It follows each change of a status, and begins where it is asked to.
+pub async fn upcoming_follows_the_statuses(subject: &Subject) {
     let records = subject.open().await.records;
     let (id, other) = (made(&*records, flat(4)).await, made(&*records, flat(2)).await);
     let put = async |ix, status| {
@@ -162,21 +162,17 @@ pub async fn under_way_and_upcoming_follow_the_statuses(subject: &Subject) {
         done(&*records, vec![Write::PutNode { key, if_version, state: job_state(status), due_at: None }])
             .await;
     };
-    assert!(!records.under_way(id).await.unwrap());
-    assert_eq!(records.upcoming(id, 3).await.unwrap(), [0, 1, 2]);
+    assert_eq!(records.upcoming(id, 0, 3).await.unwrap(), [0, 1, 2]);
     put(1, JobStatus::Queued).await;
-    assert!(records.under_way(id).await.unwrap());
-    assert!(!records.under_way(other).await.unwrap());
-    assert_eq!(records.upcoming(id, 9).await.unwrap(), [0, 1, 2, 3]);
+    assert_eq!(records.upcoming(id, 0, 9).await.unwrap(), [0, 1, 2, 3]);
     put(1, JobStatus::Running).await;
-    assert!(records.under_way(id).await.unwrap());
-    assert_eq!(records.upcoming(id, 9).await.unwrap(), [0, 2, 3]);
+    assert_eq!(records.upcoming(id, 0, 9).await.unwrap(), [0, 2, 3]);
     put(1, JobStatus::Success).await;
     put(0, JobStatus::Skipped).await;
-    assert!(!records.under_way(id).await.unwrap());
-    assert_eq!(records.upcoming(id, 1).await.unwrap(), [2]);
-    assert_eq!(records.upcoming(other, 9).await.unwrap(), [0, 1]);
-    assert_eq!(records.upcoming(execution_id(), 9).await.unwrap(), Vec::<u32>::new());
+    assert_eq!(records.upcoming(id, 0, 1).await.unwrap(), [2]);
+    assert_eq!(records.upcoming(id, 3, 9).await.unwrap(), [3]);
+    assert_eq!(records.upcoming(other, 0, 9).await.unwrap(), [0, 1]);
+    assert_eq!(records.upcoming(execution_id(), 0, 9).await.unwrap(), Vec::<u32>::new());
 }
 
 /// What is not there is left out; gates and ends have no job's spec.
@@ -202,9 +198,9 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &Subject) {
 pub async fn artifacts_are_kept_by_execution_and_job(subject: &Subject) {
     let records = subject.open().await.records;
     let execution = made(&*records, flat(2)).await;
-    let (first, second) = (job_id(), job_id());
-    let late = artifact(NodeKey { execution, ix: 1 }, second, None);
-    let mut early = artifact(NodeKey { execution, ix: 0 }, first, Some(START));
+    let (first, second) = (JobId::of(execution, 0), JobId::of(execution, 1));
+    let late = artifact(NodeKey { execution, ix: 1 }, 0, None);
+    let mut early = artifact(NodeKey { execution, ix: 0 }, 0, Some(START));
     let put = |record: &crate::ports::ArtifactRecord| Write::PutArtifact(Box::new(record.clone()));
     done(&*records, vec![put(&late), put(&early)]).await;
     early.size = 99;
@@ -226,7 +222,8 @@ pub async fn expired_artifacts_are_found_by_their_time(subject: &Subject) {
     let records = subject.open().await.records;
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
     let at = |ms: i64| Some(START.plus_ms(-1_000_000_000_000 + ms));
-    let all = [at(20), at(10), None, at(30)].map(|expires_at| artifact(key, job_id(), expires_at));
+    let all = [(0, at(20)), (1, at(10)), (2, None), (3, at(30))];
+    let all = all.map(|(sequence, expires_at)| artifact(key, sequence, expires_at));
     let puts = all.iter().map(|record| Write::PutArtifact(Box::new(record.clone()))).collect();
     done(&*records, puts).await;
     let now = at(20).unwrap();

@@ -25,7 +25,7 @@ fn pieces(bytes: &[u8], length: usize) -> ByteStream {
 
 fn info(bytes: &[u8]) -> ObjectInfo {
     let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    ObjectInfo { size: bytes.len() as u64, sha256: hex.concat() }
+    ObjectInfo { size: bytes.len() as u64, sha256: Some(hex.concat()) }
 }
 
 async fn read(objects: &dyn Objects, key: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::{
     Subject,
     samples::{
         START, artifact, conflict, create, done, execution_id, flat, job, job_id, job_state, made, node,
-        repo, silent, spec, state,
+        placed, repo, silent, spec, state,
     },
 };
 use crate::ports::{Arrival, Commit, ExecutionRecord, KeyRecord, NodeBody, NodeKey, Write};
@@ -36,6 +36,7 @@ pub async fn an_execution_is_read_as_it_was_created(subject: &Subject) {
     nodes[1].failed = 1;
     nodes[1].waits_for = 7;
     let spec = spec(execution_id(), &repo(), "build", 3);
+    let nodes = placed(spec.id, nodes);
     let created = done(&*records, vec![create(spec.clone(), nodes.clone())]).await;
     assert_eq!(created.run_number, 1);
     assert_eq!(created.arrivals, []);
@@ -51,14 +52,14 @@ pub async fn an_execution_is_read_as_it_was_created(subject: &Subject) {
         assert_eq!((read.waits_for, read.failed, read.due_at), (new.waits_for, new.failed, new.due_at));
         assert_eq!(read.blocker, None);
         if let Some(job) = &new.job {
-            assert_eq!(records.find_job(job.id).await.unwrap(), Some(read.key));
+            assert_eq!(records.job(job.id).await.unwrap().as_ref(), Some(&read));
         }
     }
     let specs: Vec<_> = nodes.into_iter().filter_map(|node| node.job).collect();
     assert_eq!(records.all_job_specs(spec.id).await.unwrap(), specs);
     assert_eq!(records.execution(execution_id()).await.unwrap(), None);
     assert_eq!(records.revision(execution_id()).await.unwrap(), None);
-    assert_eq!(records.find_job(job_id()).await.unwrap(), None);
+    assert_eq!(records.job(job_id()).await.unwrap(), None);
     assert_eq!(records.all_nodes(execution_id()).await.unwrap(), []);
 }
 
@@ -171,12 +172,12 @@ pub async fn a_batch_is_written_whole_or_not_at_all(subject: &Subject) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(2)).await;
     let (key, end) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 2 });
-    let kept = artifact(key, job_id(), None);
+    let kept = artifact(key, 0, None);
     done(&*records, vec![Write::PutArtifact(Box::new(kept.clone()))]).await;
     let before = (records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap());
     let revision = records.revision(id).await.unwrap();
     let version = before.0.as_ref().unwrap().version;
-    let (created, lost) = (spec(execution_id(), &repo(), "a", 1), artifact(key, job_id(), None));
+    let (created, lost) = (spec(execution_id(), &repo(), "a", 1), artifact(key, 1, None));
     let name = format!("key of {id}");
     conflict(
         &*records,
@@ -312,7 +313,7 @@ pub async fn every_write_changes_the_revision(subject: &Subject) {
     let (id, other) = (made(&*records, flat(1)).await, made(&*records, flat(1)).await);
     let untouched = records.revision(other).await.unwrap();
     let key = NodeKey { execution: id, ix: 0 };
-    let kept = artifact(key, job_id(), None);
+    let kept = artifact(key, 0, None);
     let writes = [
         Write::PutExecution {
             id,

@@ -58,6 +58,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         jobs,
         end_node: jobs,
         carried: vec![(0, job_id())],
+        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }
 
@@ -140,14 +141,14 @@ pub fn flat(jobs: u32) -> Vec<NewNode> {
     nodes
 }
 
-/// An artifact of a job.
+/// An artifact of a job, one of several that `sequence` tells apart.
 #[must_use]
-pub fn artifact(key: NodeKey, job: JobId, expires_at: Option<Timestamp>) -> ArtifactRecord {
+pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> ArtifactRecord {
     ArtifactRecord {
-        id: ArtifactId(Uuid::now_v7()),
+        id: ArtifactId::of(key.execution, key.ix, 1, sequence),
         execution: key.execution,
         ix: key.ix,
-        job,
+        job: JobId::of(key.execution, key.ix),
         attempt: 1,
         job_name: "job".to_owned(),
         file_path: "out/*".to_owned(),
@@ -163,7 +164,20 @@ pub fn artifact(key: NodeKey, job: JobId, expires_at: Option<Timestamp>) -> Arti
 /// A write that creates a pending execution.
 #[must_use]
 pub fn create(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
+    let nodes = placed(spec.id, nodes);
     Write::Create { spec: Box::new(spec), state: state(ExecutionStatus::Pending), nodes }
+}
+
+/// The nodes with the ids that their jobs have in `execution`.
+#[must_use]
+pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
+    for (ix, node) in (0..).zip(&mut nodes) {
+        if let Some(job) = &mut node.job {
+            job.id = JobId::of(execution, ix);
+            node.spec.job = Some(job.id);
+        }
+    }
+    nodes
 }
 
 /// Commits what must not conflict.

@@ -21,7 +21,11 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Schema versions in order; one that was released never changes.
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    // Nothing asks for it any more, and it cost every change of a status.
+    M::up("DROP INDEX nodes_under_way;"),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Idle readers that are kept open.

@@ -168,6 +168,14 @@ impl Objects for FileObjects {
         let doing = format!("removing object {key}");
         blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
     }
+
+    async fn put_address(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn get_address(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A file that is removed unless it was renamed to where it belongs.
@@ -234,7 +242,7 @@ fn store(
             }
         }
     }
-    Ok(ObjectInfo { size, sha256: hex(&hash) })
+    Ok(ObjectInfo { size, sha256: Some(hex(&hash)) })
 }
 
 /// A sync that failed may not be reported by the next one, so each one's outcome counts.
@@ -258,7 +266,7 @@ fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
         if head != [MAGIC.as_slice(), size.to_le_bytes().as_slice()].concat() {
             return Err(damaged());
         }
-        Ok((file, ObjectInfo { size, sha256: hex(hash) }))
+        Ok((file, ObjectInfo { size, sha256: Some(hex(hash)) }))
     };
     match read() {
         Ok(found) => Ok(Some(found)),

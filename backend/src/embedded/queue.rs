@@ -129,7 +129,7 @@ fn first_visible(
 
 #[async_trait]
 impl JobQueue for SqliteQueue {
-    async fn send(&self, nodes: &[NodeKey]) -> Result<()> {
+    async fn send(&self, nodes: &[NodeKey], _: Option<&str>) -> Result<()> {
         if nodes.is_empty() {
             return Ok(());
         }

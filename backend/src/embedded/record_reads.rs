@@ -3,6 +3,7 @@
 use super::rows::{json, node_ix, node_key, node_seq, seq_of};
 use crate::ports::{
     ArtifactRecord, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node, NodeKey,
+    Whole,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::{
@@ -160,13 +161,27 @@ pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> Sql<Vec<Node>> {
         .collect()
 }
 
-/// Where a job is.
-pub fn find_job(conn: &Connection, id: JobId) -> Sql<Option<NodeKey>> {
-    conn.prepare_cached(
-        "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
-    )?
-    .query_row([id.0], |row| Ok(NodeKey { execution: ExecutionId(row.get(1)?), ix: node_ix(row.get(0)?) }))
-    .optional()
+/// The node of a job.
+pub fn job(conn: &Connection, id: JobId) -> Sql<Option<Node>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
+        )?
+        .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, ExecutionId(row.get(1)?))))
+        .optional()?;
+    let Some((node, execution)) = found else { return Ok(None) };
+    conn.prepare_cached(&format!("{NODE} WHERE n.node = ?1"))?
+        .query_row([node], node_row(execution))
+        .optional()
+}
+
+/// An execution with its nodes.
+pub fn whole(conn: &Connection, id: ExecutionId) -> Sql<Option<Whole>> {
+    // One transaction, so that all is of one time.
+    let all = conn.unchecked_transaction()?;
+    let Some(revision) = revision(&all, id)? else { return Ok(None) };
+    let content = execution(&all, id)?.map(|found| Ok::<_, rusqlite::Error>((found, all_nodes(&all, id)?)));
+    Ok(Some(Whole { revision, content: content.transpose()? }))
 }
 
 /// Specs of jobs by index.
@@ -189,24 +204,14 @@ pub fn all_job_specs(conn: &Connection, execution: ExecutionId) -> Sql<Vec<JobSp
         .collect()
 }
 
-/// Whether a job is queued or runs.
-pub fn under_way(conn: &Connection, execution: ExecutionId) -> Sql<bool> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(false) };
-    conn.prepare_cached(
-        "SELECT 1 FROM nodes INDEXED BY nodes_under_way
-         WHERE status IN ('QUEUED', 'RUNNING') AND node BETWEEN ?1 AND ?2 LIMIT 1",
-    )?
-    .exists([node_key(seq, 0), node_key(seq, LAST)])
-}
-
-/// The first jobs that are pending or queued.
-pub fn upcoming(conn: &Connection, execution: ExecutionId, limit: usize) -> Sql<Vec<u32>> {
+/// The first jobs from `from` on that are pending or queued.
+pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> Sql<Vec<u32>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(
         "SELECT node FROM nodes INDEXED BY nodes_upcoming
          WHERE status IN ('PENDING', 'QUEUED') AND node BETWEEN ?1 AND ?2 ORDER BY node LIMIT ?3",
     )?
-    .query_map([node_key(seq, 0), node_key(seq, LAST), most(limit)], |row| row.get(0).map(node_ix))?
+    .query_map([node_key(seq, from), node_key(seq, LAST), most(limit)], |row| row.get(0).map(node_ix))?
     .collect()
 }
 

@@ -5,13 +5,14 @@ use crate::{
     error::{Error, Result},
     ports::{
         ArtifactRecord, Commit, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
-        NodeKey, Records, Write,
+        Records, Whole, Write,
     },
 };
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::{sync::Arc, time::Duration};
 use tidemill_core::{
+    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
@@ -89,6 +90,14 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::revision(conn, id))
     }
 
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+        let revision = self.revision(id).await?;
+        if revision.is_none() || revision == known {
+            return Ok(revision.map(|revision| Whole { revision, content: None }));
+        }
+        self.read_much(move |conn| reads::whole(conn, id)).await
+    }
+
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
         let before = match &filter.cursor {
             Some(cursor) => Some(cursor.parse().map_err(|_| {
@@ -117,8 +126,8 @@ impl Records for SqliteRecords {
         self.read_much(move |conn| reads::all_nodes(conn, execution)).await
     }
 
-    async fn find_job(&self, id: JobId) -> Result<Option<NodeKey>> {
-        self.read(|conn| reads::find_job(conn, id))
+    async fn job(&self, id: JobId) -> Result<Option<Node>> {
+        self.read(|conn| reads::job(conn, id))
     }
 
     async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>> {
@@ -133,12 +142,8 @@ impl Records for SqliteRecords {
         self.read_much(move |conn| reads::all_job_specs(conn, execution)).await
     }
 
-    async fn under_way(&self, execution: ExecutionId) -> Result<bool> {
-        self.read(|conn| reads::under_way(conn, execution))
-    }
-
-    async fn upcoming(&self, execution: ExecutionId, limit: usize) -> Result<Vec<u32>> {
-        self.read(|conn| reads::upcoming(conn, execution, limit))
+    async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
+        self.read(|conn| reads::upcoming(conn, execution, from, limit))
     }
 
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
@@ -173,5 +178,9 @@ impl Records for SqliteRecords {
             drop(timeout(LOOK_AGAIN, commits.changed()).await);
         }
         *commits.borrow()
+    }
+
+    async fn usage(&self, _: ExecutionId) -> Result<Usage> {
+        Ok(Usage::default())
     }
 }

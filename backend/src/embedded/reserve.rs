@@ -100,6 +100,10 @@ impl<T: Logs> Logs for Frugal<T> {
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
         self.store.read(job, attempt, offset, limit).await
     }
+
+    async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.store.finish(job, attempt).await
+    }
 }
 
 #[async_trait]
@@ -119,5 +123,13 @@ impl<T: Objects> Objects for Frugal<T> {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.store.delete(key).await
+    }
+
+    async fn put_address(&self, key: &str) -> Result<Option<String>> {
+        self.store.put_address(key).await
+    }
+
+    async fn get_address(&self, key: &str) -> Result<Option<String>> {
+        self.store.get_address(key).await
     }
 }

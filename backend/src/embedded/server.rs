@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Stores,
     error::{Error, Result},
-    http::router,
+    http::{Access, router},
     ports::Clock,
     services::{Services, Settings},
 };
@@ -81,7 +81,7 @@ impl Embedded {
     /// Opens the stores, and reads the token or makes it at the first start.
     pub async fn open(config: EmbeddedConfig) -> Result<Self> {
         let closing = CancellationToken::new();
-        let settings = Settings { lease_ttl_ms: config.lease_ttl_ms };
+        let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
         let opened = tokio::task::spawn_blocking(move || {
             let stores = open(&config.data_dir)?;
             Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
@@ -109,7 +109,7 @@ impl Embedded {
         if let Err(error) = services.sweep.resend_queued().await {
             tracing::warn!(%error, "what is queued is sent again when it is late");
         }
-        let api = router(services.clone(), &token);
+        let api = router(services.clone(), Access::of_token(&token));
         let stop = closing.clone();
         let sweeper = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);

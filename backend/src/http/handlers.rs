@@ -1,6 +1,7 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
 use super::{Api, problem::Refused};
+use crate::services::Download;
 use axum::{
     Json,
     body::Body,
@@ -10,7 +11,7 @@ use axum::{
         header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
         request::Parts,
     },
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -18,7 +19,7 @@ use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
         ArtifactUploadRequest, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY, JobExecuteRequest,
-        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest,
+        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, TRACEPARENT,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
@@ -69,12 +70,21 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
     Ok(Some(text.to_owned()))
 }
 
+/// Whether `text` has the form of a `traceparent` (W3C Trace Context, 3.2); another one is no trace, and no mistake.
+fn is_trace(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    matches!(parts.as_slice(), [version, trace, parent, flags]
+        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
+}
+
 pub async fn execute(
     State(api): State<Api>,
     headers: HeaderMap,
     Wanted(request): Wanted<ExecuteRequest>,
 ) -> Reply {
-    Ok(made(api.services.pipelines.execute(request, key(&headers)?).await?))
+    let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
+    Ok(made(api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?))
 }
 
 pub async fn retry(
@@ -116,6 +126,10 @@ pub async fn status(
 
 pub async fn executions(State(api): State<Api>, Asked(query): Asked<ListQuery>) -> Reply {
     Ok(json(api.services.pipelines.list(query).await?))
+}
+
+pub async fn usage(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.pipelines.usage(id).await?))
 }
 
 pub async fn cancel_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
@@ -188,7 +202,10 @@ pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply
 }
 
 pub async fn artifact_download(State(api): State<Api>, Id(id): Id<ArtifactId>) -> Reply {
-    let (view, bytes) = api.services.artifacts.download(id).await?;
+    let (view, bytes) = match api.services.artifacts.download(id).await? {
+        Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
+        Download::Here(view, bytes) => (view, bytes),
+    };
     let mut reply = Body::from_stream(bytes).into_response();
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));

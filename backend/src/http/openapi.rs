@@ -7,6 +7,7 @@ use tidemill_core::api::{
     ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
     Problem, RetryRequest, path,
 };
+use tidemill_core::cost::Usage;
 
 struct Document {
     schemas: SchemaGenerator,
@@ -93,6 +94,8 @@ pub fn document() -> Value {
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT, None, reply);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST, None, reply);
+    let reply = of.reference::<Usage>();
+    of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", &[], None, reply);
     let (body, reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());

@@ -39,6 +39,12 @@ impl Refused {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid token", detail)
     }
 
+    pub fn forbidden() -> Self {
+        let detail =
+            "this is a worker's token: it may take jobs, report on them and move artifacts, and no more";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "Invalid request", detail)
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::{
     api::{ArtifactFile, ExecutionSummary, ListQuery, Trigger},
     assignment::Source,
+    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
     plan::PlannedJob,
     status::{ExecutionStatus, JobStatus},
@@ -53,6 +54,9 @@ pub struct ExecutionSpec {
     pub end_node: u32,
     /// Jobs that were carried over from the retried execution: index here, id there.
     pub carried: Vec<(u32, JobId)>,
+    /// The trace that it belongs to, as a `traceparent` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// What of an execution changes.
@@ -370,10 +374,21 @@ pub struct Late {
     pub due_at: Timestamp,
 }
 
+/// An execution with all that a view shows of it, as it was at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Whole {
+    /// A number that changes whenever anything of the execution does.
+    pub revision: u64,
+    /// The execution and its nodes in order; `None`: the revision is the one that the caller knows.
+    pub content: Option<(ExecutionRecord, Vec<Node>)>,
+}
+
 /// Which executions to list.
 pub type ListFilter = ListQuery;
 
-/// The records. A write is visible to every read that starts after it was acknowledged.
+/// The records. A write is visible to every read that starts after it was acknowledged, with two exceptions that a
+/// store may make: [`Self::executions`] may show and [`Self::late`] may find what was written just before only later.
+/// What they give is as it is now.
 #[async_trait]
 pub trait Records: Send + Sync {
     /// Makes all writes, or none.
@@ -384,6 +399,8 @@ pub trait Records: Send + Sync {
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>>;
     /// A number that changes whenever anything of the execution does; `None`: there is no such execution.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
+    /// An execution with its nodes, unless its revision is `known`; `None`: there is no such execution.
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>>;
     /// Executions, newest first, and whether there are more. The filter's cursor is the id of the last one seen.
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)>;
     /// Executions that are not over and come after `after`, oldest first, at most `limit`.
@@ -392,19 +409,19 @@ pub trait Records: Send + Sync {
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>>;
     /// All nodes of an execution in order.
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>>;
-    /// Where a job is.
-    async fn find_job(&self, id: JobId) -> Result<Option<NodeKey>>;
+    /// The node of a job.
+    async fn job(&self, id: JobId) -> Result<Option<Node>>;
     /// Specs of jobs by index.
     async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>>;
     /// Specs of all jobs of an execution in order.
     async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>>;
-    /// Whether a job of the execution is queued or runs.
-    async fn under_way(&self, execution: ExecutionId) -> Result<bool>;
-    /// The first `limit` jobs that are pending or queued, in the plan's order.
-    async fn upcoming(&self, execution: ExecutionId, limit: usize) -> Result<Vec<u32>>;
+    /// The first `limit` jobs from index `from` on that are pending or queued, in the plan's order. What costs more than
+    /// to read a page may be left out: all but the first few are a guess at what runs next.
+    async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>>;
     /// What an idempotency key stands for.
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
-    /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what exists.
+    /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what
+    /// exists.
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>>;
     /// An artifact.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>>;
@@ -417,4 +434,6 @@ pub trait Records: Send + Sync {
     /// Resolves when something may have changed since `seen`, and gives what to pass next time; at the latest after
     /// a short while, so that other processes' writes are seen too.
     async fn changed(&self, seen: u64) -> u64;
+    /// What the execution used of a cloud so far; nothing where there is none.
+    async fn usage(&self, id: ExecutionId) -> Result<Usage>;
 }

@@ -25,9 +25,9 @@ pub struct Message {
 /// Ids of jobs that are ready. Durable; delivers at least once, in no promised order.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Adds messages, visible at once. Sending a job that is in the queue already makes it visible again,
-    /// and voids the receipt of whoever had received it.
-    async fn send(&self, nodes: &[NodeKey]) -> Result<()>;
+    /// Adds messages of one execution, visible at once, that carry its `trace`. A job that is in the queue already is
+    /// delivered once more, whoever has received it.
+    async fn send(&self, nodes: &[NodeKey], trace: Option<&str>) -> Result<()>;
     /// Takes a visible message, of `execution` if one is named, and hides it for `hide_ms`; waits at most `wait`.
     async fn receive(
         &self,
@@ -35,7 +35,7 @@ pub trait JobQueue: Send + Sync {
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>>;
-    /// Removes a message; a receipt that is no longer the newest does nothing.
+    /// Removes a message. A receipt that is no longer the newest is no error; it may remove the message or not.
     async fn delete(&self, message: &Message) -> Result<()>;
     /// Makes a received message visible again at once.
     async fn give_back(&self, message: &Message) -> Result<()>;
@@ -46,8 +46,8 @@ pub trait JobQueue: Send + Sync {
 pub struct ObjectInfo {
     /// Bytes.
     pub size: u64,
-    /// SHA-256, hex.
-    pub sha256: String,
+    /// SHA-256, hex; absent of what others put straight into the store.
+    pub sha256: Option<String>,
 }
 
 /// Large immutable bytes under keys of `[a-z0-9-/]`.
@@ -61,6 +61,10 @@ pub trait Objects: Send + Sync {
     async fn get(&self, key: &str) -> Result<ByteStream>;
     /// Removes an object; removing what is not there is no error.
     async fn delete(&self, key: &str) -> Result<()>;
+    /// An address at which whoever has it may PUT the object for some minutes; `None`: it must come through the API.
+    async fn put_address(&self, key: &str) -> Result<Option<String>>;
+    /// An address at which whoever has it may GET the object for some minutes; `None`: it must go through the API.
+    async fn get_address(&self, key: &str) -> Result<Option<String>>;
 }
 
 /// Logs of attempts: bytes that only grow.
@@ -71,6 +75,9 @@ pub trait Logs: Send + Sync {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64>;
     /// At most `limit` bytes from `offset`, and the stored length.
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)>;
+    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. What it holds does not
+    /// change, and bytes that come late are still taken.
+    async fn finish(&self, job: JobId, attempt: u32) -> Result<()>;
 }
 
 /// The time; tests turn it by hand.

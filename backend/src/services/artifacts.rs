@@ -8,17 +8,31 @@ use crate::{
     error::{Error, Result},
     ports::{ArtifactRecord, ByteStream, Commit, Node, Write},
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, path},
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     plan::PlannedJob,
 };
-use uuid::Uuid;
 
 /// Files listed of one artifact; more are stored, but not listed.
 const MOST_LISTED: usize = 10_000;
 const MOST_TRIES: u32 = 100;
+
+/// Where an artifact's bytes are.
+pub enum Download {
+    /// At this address, for some minutes.
+    Elsewhere(String),
+    /// Here.
+    Here(Box<ArtifactView>, ByteStream),
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address is as good as a token.
+        f.debug_struct("Download").finish_non_exhaustive()
+    }
+}
 
 /// Artifacts.
 #[derive(Debug, Clone)]
@@ -35,14 +49,21 @@ impl ArtifactService {
     /// for who holds the job's lease.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
         let node = self.leased(request.job_id, request.lease).await?;
-        let artifact_id = match request.complete.clone() {
-            None => ArtifactId(Uuid::now_v7()),
-            Some(complete) => self.complete(request.clone(), complete, node).await?,
+        let (artifact_id, address) = match request.complete.clone() {
+            None => {
+                let id = ArtifactId::of(node.key.execution, node.key.ix, job_of(&node)?.job.attempt, 0);
+                let address = self.context.stores.objects.put_address(&key(request.job_id, id)).await?;
+                (id, address)
+            }
+            Some(complete) => (self.complete(request.clone(), complete, node).await?, None),
         };
-        let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
+        let here = || {
+            let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
+            format!("{url}?job={}&lease={}", request.job_id, request.lease)
+        };
         Ok(ArtifactUploadReply {
             artifact_id,
-            url: format!("{url}?job={}&lease={}", request.job_id, request.lease),
+            url: address.unwrap_or_else(here),
             encoding: "identity".into(),
         })
     }
@@ -58,10 +79,12 @@ impl ArtifactService {
         let stored = stored.ok_or_else(|| {
             Error::Conflict(format!("artifact {id} was announced, but its bytes were never put"))
         })?;
-        if stored.size != complete.size || !stored.sha256.eq_ignore_ascii_case(&complete.sha256) {
+        // What was put straight into the store has no hash there; who fetches it checks it against the record's.
+        let sha256 = stored.sha256.unwrap_or_else(|| complete.sha256.to_lowercase());
+        if stored.size != complete.size || !sha256.eq_ignore_ascii_case(&complete.sha256) {
             return Err(Error::Conflict(format!(
-                "artifact {id} arrived with {} bytes and hash {}, not the {} bytes and {} that were sent: put it again",
-                stored.size, stored.sha256, complete.size, complete.sha256
+                "artifact {id} arrived with {} bytes and hash {sha256}, not the {} bytes and {} that were sent: put it again",
+                stored.size, complete.size, complete.sha256
             )));
         }
         let now = self.context.now();
@@ -80,7 +103,7 @@ impl ArtifactService {
             file_path: request.file_path,
             uploaded_at: now,
             size: stored.size,
-            sha256: stored.sha256,
+            sha256,
             encoding: "identity".into(),
             files,
             expires_at,
@@ -118,16 +141,19 @@ impl ArtifactService {
         })
     }
 
-    /// An artifact and its bytes.
-    pub async fn download(&self, id: ArtifactId) -> Result<(ArtifactView, ByteStream)> {
+    /// An artifact, and where its bytes are.
+    pub async fn download(&self, id: ArtifactId) -> Result<Download> {
         let gone = || Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"));
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(gone)?;
+        if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
+            return Ok(Download::Elsewhere(address));
+        }
         let bytes =
             self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
                 Error::NotFound(_) => gone(),
                 other => other,
             })?;
-        Ok((view::artifact(record), bytes))
+        Ok(Download::Here(Box::new(view::artifact(record)), bytes))
     }
 
     /// Removes artifacts whose time is over, at most `limit`, and gives their number.
@@ -144,7 +170,7 @@ impl ArtifactService {
     }
 
     async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
-        let node = self.context.node(self.context.find_job(job).await?).await?;
+        let node = self.context.job(job).await?;
         if job_of(&node)?.job.holds(lease) {
             return Ok(node);
         }

@@ -19,19 +19,23 @@ use tokio_util::sync::CancellationToken;
 
 /// Executions whose job specs are kept at hand: they never change, and every view needs them.
 const SPECS_KEPT: usize = 8;
-/// The longest that a reply is held.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Settings of the services.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Milliseconds that a lease lasts from each accepted report on.
     pub lease_ttl_ms: u64,
+    /// The longest that a reply is held, in milliseconds; 0 where holding one costs money.
+    pub longest_wait_ms: u64,
+    /// The most bytes of a log in one reply.
+    pub most_log_reply: usize,
+    /// Whether workers may ask for whatever is next; else they bring the id of a job that the queue gave them.
+    pub gives_any_job: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lease_ttl_ms: 30_000 }
+        Self { lease_ttl_ms: 30_000, longest_wait_ms: 20_000, most_log_reply: 8 << 20, gives_any_job: true }
     }
 }
 
@@ -75,9 +79,19 @@ impl Context {
         Ok(shape)
     }
 
-    pub async fn find_job(&self, id: JobId) -> Result<NodeKey> {
-        let found = self.stores.records.find_job(id).await?;
+    /// The node of a job.
+    pub async fn job(&self, id: JobId) -> Result<Node> {
+        let found = self.stores.records.job(id).await?;
         found.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))
+    }
+
+    /// Sends the ids of queued jobs of one execution.
+    pub async fn send(&self, execution: ExecutionId, nodes: &[NodeKey]) -> Result<()> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let shape = self.shape(execution).await?;
+        self.stores.queue.send(nodes, shape.spec.trace.as_deref()).await
     }
 
     pub async fn node(&self, key: NodeKey) -> Result<Node> {
@@ -104,7 +118,7 @@ impl Context {
 
     /// Holds a reply for at most `wait_ms`.
     pub fn hold(&self, wait_ms: u64) -> Hold<'_> {
-        let deadline = Instant::now() + Duration::from_millis(wait_ms).min(LONGEST_WAIT);
+        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
         Hold { context: self, deadline, seen: 0 }
     }
 }

@@ -3,13 +3,12 @@
 use crate::ports::{JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::HashMap;
 use tidemill_core::{
-    ids::JobId,
+    ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan},
     status::JobStatus,
     time::Timestamp,
     transition::JobState,
 };
-use uuid::Uuid;
 
 /// A job that already succeeded in the execution that is retried.
 #[derive(Debug, Clone)]
@@ -24,9 +23,10 @@ pub struct Carried {
     pub state: JobState,
 }
 
-/// All nodes of `plan` by index (jobs, gates, the end), with what `carried` jobs (by name) release already done.
+/// All nodes of `plan`, to run as `execution`, by index (jobs, gates, the end), with what `carried` jobs (by name) release already done.
 pub fn nodes(
     plan: &Plan,
+    execution: ExecutionId,
     carried: &HashMap<String, Carried>,
     now: Timestamp,
     resend_ms: i64,
@@ -38,8 +38,8 @@ pub fn nodes(
         NodeIx::Gate(ix) => gates_from + *ix,
     };
     let mut nodes: Vec<NewNode> = Vec::with_capacity(end as usize + 1);
-    for job in &plan.jobs {
-        let id = JobId(Uuid::now_v7());
+    for (ix, job) in (0..).zip(&plan.jobs) {
+        let id = JobId::of(execution, ix);
         let mut links: Vec<u32> = job.releases.iter().map(place).collect();
         links.push(end);
         let kept = carried.get(&job.name);

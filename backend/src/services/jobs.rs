@@ -7,16 +7,13 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{JobItem, Node, NodeBody, NodeKey, Write},
+    ports::{JobItem, Node, NodeBody, Write},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use std::{io::Read, sync::Arc, time::Duration};
 use tidemill_core::{
-    api::{
-        AttemptEnd, CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes,
-        WorkerInfo,
-    },
+    api::{AttemptEnd, CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes},
     assignment::{Assignment, LeaseGrant},
     failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
@@ -28,13 +25,10 @@ use uuid::Uuid;
 
 /// A message that was received but not taken (its receiver died) shows again after this time.
 const HIDE_MS: u64 = 10_000;
-const LONGEST_WAIT_MS: u64 = 20_000;
 const MOST_LOOKAHEAD: u32 = 32;
 const MOST_TRIES: u32 = 1_000;
 /// The most log bytes of one report, unpacked.
 const MOST_LOG_BYTES: u32 = 8 << 20;
-/// The most log bytes of one reply.
-const MOST_READ: usize = 8 << 20;
 
 /// Part of an attempt's log.
 #[derive(Debug, Clone)]
@@ -99,11 +93,20 @@ impl JobExecutionService {
 
     async fn next(&self, request: JobExecuteRequest) -> Result<Claim> {
         if let Some(job) = request.job_id {
-            let node = self.context.find_job(job).await?;
-            return self.claim_whole(node, &request).await;
+            let Some(node) = self.context.stores.records.job(job).await? else {
+                // Its execution is gone for good: a message about it is of no more use.
+                return Ok(Claim::Nothing(format!("there is no job {job}")));
+            };
+            return self.claim(node, &request).await;
+        }
+        if !self.context.settings.gives_any_job {
+            return Err(Error::Invalid(
+                "this deployment's workers take the ids of jobs from its queue: start the worker with --queue".into(),
+            ));
         }
         let queue = &self.context.stores.queue;
-        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(LONGEST_WAIT_MS));
+        let most = self.context.settings.longest_wait_ms;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(most));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
@@ -111,7 +114,12 @@ impl JobExecutionService {
                 () = self.context.closing.cancelled() => None,
             };
             let Some(message) = received else { return Ok(Claim::Nothing("no job is ready".into())) };
-            match self.claim_whole(message.node, &request).await {
+            let node = self.context.node(message.node).await;
+            let claimed = match node {
+                Ok(node) => self.claim(node, &request).await,
+                Err(error) => Err(error),
+            };
+            match claimed {
                 Ok(claim) => {
                     let queue = queue.clone();
                     // The lease is held: what is left of the message is nobody's wait.
@@ -132,15 +140,21 @@ impl JobExecutionService {
         }
     }
 
-    /// A claim that goes through, or fails, even when nobody waits for it any more.
-    async fn claim_whole(&self, node: NodeKey, request: &JobExecuteRequest) -> Result<Claim> {
-        self.claim(node, &request.worker, request.lookahead.min(MOST_LOOKAHEAD)).await
-    }
-
-    async fn claim(&self, key: NodeKey, worker: &WorkerInfo, lookahead: u32) -> Result<Claim> {
+    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<Claim> {
         let ttl_ms = self.context.settings.lease_ttl_ms;
+        let (worker, lookahead) = (&request.worker, request.lookahead.min(MOST_LOOKAHEAD));
+        let key = found.key;
+        let mut found = Some(found);
         for _ in 0..MOST_TRIES {
-            let mut node = self.context.node(key).await?;
+            let mut node = match found.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
+            if self.lease_ran_out(&node) {
+                // Who asks for it was given its message again: there is no need to wait for the sweep.
+                self.context.settle(key.execution, vec![key.ix]).await?;
+                continue;
+            }
             let shape = self.context.shape(key.execution).await?;
             let state = self.context.stores.records.execution_state(key.execution).await?;
             let (mut state, if_version) =
@@ -183,6 +197,12 @@ impl JobExecutionService {
         Err(Error::Conflict("the job changes too fast to be given; try again".into()))
     }
 
+    fn lease_ran_out(&self, node: &Node) -> bool {
+        let NodeBody::Job(item) = &node.state.body else { return false };
+        let lease = item.job.lease.as_ref();
+        lease.is_some_and(|lease| lease.expires_at <= self.context.now())
+    }
+
     async fn assign(
         &self,
         node: &Node,
@@ -209,11 +229,11 @@ impl JobExecutionService {
             timeout_s: spec.planned.timeout_s,
             artifacts: spec.planned.artifacts,
             needs_artifacts,
-            trace: None,
+            trace: execution.spec.trace.clone(),
         };
         let mut upcoming = Vec::new();
         if lookahead > 0 {
-            let next = records.upcoming(id, lookahead as usize).await?;
+            let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
             let specs = records.job_specs(id, &next).await?;
             upcoming = specs.iter().map(|(_, spec)| assignment::preparation(execution, spec)).collect();
         }
@@ -231,10 +251,15 @@ impl JobExecutionService {
     /// returns.
     pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
         let log = report.log.as_ref().map(unpack).transpose()?;
-        let key = self.context.find_job(report.job_id).await?;
+        let found = self.context.job(report.job_id).await?;
+        let key = found.key;
+        let mut found = Some(found);
         let ttl_ms = self.context.settings.lease_ttl_ms;
         for _ in 0..MOST_TRIES {
-            let node = self.context.node(key).await?;
+            let node = match found.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
             let mut item = job_of(&node)?.clone();
             if !item.job.holds(report.lease) {
                 return Err(lease_lost(report.job_id));
@@ -263,10 +288,40 @@ impl JobExecutionService {
                 Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
             };
             if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+                if report.end.is_some() && log_bytes > 0 {
+                    self.finish_log(report.job_id, item.job.attempt).await;
+                }
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms: ttl_ms });
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
+    }
+
+    async fn finish_log(&self, job: JobId, attempt: u32) {
+        if let Err(error) = self.context.stores.logs.finish(job, attempt).await {
+            tracing::warn!(%job, attempt, %error, "the log stays where it was written");
+        }
+    }
+
+    /// Ends a queued job whose message came back from the queue too often. False: it is not queued any more.
+    pub async fn give_up(&self, job: JobId) -> Result<bool> {
+        let Some(found) = self.context.stores.records.job(job).await? else { return Ok(false) };
+        let key = found.key;
+        let mut found = Some(found);
+        for _ in 0..MOST_TRIES {
+            let node = match found.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
+            let item = job_of(&node)?;
+            let Ok(moved) = happen(&node, item, JobEvent::Undeliverable, self.context.now()) else {
+                return Ok(false);
+            };
+            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Err(Error::Conflict(format!("job {job} changes too fast to be given up")))
     }
 
     async fn end_disk_full(&self, node: &Node, item: &JobItem, token: LeaseToken, doing: &str) -> Result<()> {
@@ -283,7 +338,7 @@ impl JobExecutionService {
 
     /// Cancels one job. When this returns, no new attempt of it starts.
     pub async fn cancel(&self, job: JobId) -> Result<CancelReply> {
-        let key = self.context.find_job(job).await?;
+        let key = self.context.job(job).await?.key;
         for _ in 0..MOST_TRIES {
             let node = self.context.node(key).await?;
             let item = job_of(&node)?;
@@ -309,12 +364,17 @@ impl JobExecutionService {
         limit: usize,
         wait_ms: u64,
     ) -> Result<LogPart> {
-        let key = self.context.find_job(job).await?;
-        let limit = limit.clamp(1, MOST_READ);
+        let found = self.context.job(job).await?;
+        let key = found.key;
+        let mut found = Some(found);
+        let limit = limit.clamp(1, self.context.settings.most_log_reply);
         let mut hold = self.context.hold(wait_ms);
         loop {
             // The state first: what is over then has all its bytes stored before.
-            let node = self.context.node(key).await?;
+            let node = match found.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
             let item = job_of(&node)?;
             let current = item.job.attempt;
             let wanted = attempt.unwrap_or(current);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Write},
+    ports::{Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Whole, Write},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -21,6 +21,7 @@ use tidemill_core::{
         Trigger,
     },
     assignment::Source,
+    cost::Usage,
     ids::{ExecutionId, JobId},
     pipeline,
     plan::Plan,
@@ -71,7 +72,12 @@ impl PipelineExecutionService {
     }
 
     /// Records an execution and queues what can start; or finds the one that this request made, or is live already.
-    pub async fn execute(&self, request: ExecuteRequest, key: Option<String>) -> Result<ExecuteReply> {
+    pub async fn execute(
+        &self,
+        request: ExecuteRequest,
+        key: Option<String>,
+        trace: Option<String>,
+    ) -> Result<ExecuteReply> {
         let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
             let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
             Error::InvalidPipeline(values.collect())
@@ -105,6 +111,7 @@ impl PipelineExecutionService {
             jobs: 0,
             end_node: 0,
             carried: Vec::new(),
+            trace,
         };
         self.create(&plan, spec, HashMap::new(), key, identity).await
     }
@@ -172,7 +179,7 @@ impl PipelineExecutionService {
         key: Option<Key>,
         request: String,
     ) -> Result<ExecuteReply> {
-        let nodes = create::nodes(plan, &carried, spec.created_at, RESEND_FIRST_MS);
+        let nodes = create::nodes(plan, spec.id, &carried, spec.created_at, RESEND_FIRST_MS);
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
         spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
         spec.carried = (0..spec.jobs)
@@ -205,7 +212,7 @@ impl PipelineExecutionService {
             }
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 // Recorded is promised; should this fail, the sweep sends what is queued.
-                if let Err(error) = self.context.stores.queue.send(&ready).await {
+                if let Err(error) = self.context.send(id, &ready).await {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
                 }
                 return Ok(ExecuteReply {
@@ -245,20 +252,24 @@ impl PipelineExecutionService {
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
         let records = &self.context.stores.records;
         let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
-        let revision = loop {
-            let revision = records.revision(id).await?;
-            let revision = revision.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
-            if known != Some(revision) {
-                break revision;
+        loop {
+            let whole = records.whole(id, known).await?;
+            let Whole { revision, content } =
+                whole.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+            if let Some((execution, nodes)) = content {
+                let specs = self.context.specs(id).await?;
+                return Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) });
             }
             if !hold.changed().await {
                 return Ok(Seen { revision, view: None });
             }
-        };
-        let execution = self.context.execution(id).await?;
-        let nodes = records.all_nodes(id).await?;
-        let specs = self.context.specs(id).await?;
-        Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) })
+        }
+    }
+
+    /// What an execution used of a cloud so far.
+    pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
+        self.context.execution(id).await?;
+        self.context.stores.records.usage(id).await
     }
 
     /// Executions, newest first.

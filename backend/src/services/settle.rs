@@ -42,7 +42,7 @@ impl Context {
                 return Ok(());
             }
             if !wave.queued.is_empty() {
-                self.stores.queue.send(&wave.queued).await?;
+                self.send(execution, &wave.queued).await?;
             }
             due = wave.nodes;
         }
@@ -117,7 +117,7 @@ impl Context {
         writes.extend(beside);
         let Commit::Done(done) = self.stores.records.commit(writes).await? else { return Ok(None) };
         if queued {
-            self.stores.queue.send(&[node.key]).await?;
+            self.send(node.key.execution, &[node.key]).await?;
         }
         let mut next = released(&done);
         if more {

@@ -55,11 +55,11 @@ impl Sweep {
             let live = self.context.stores.records.live(after, AT_ONCE).await?;
             let Some(last) = live.last().copied() else { return Ok(()) };
             for execution in live {
-                let next = self.context.stores.records.upcoming(execution, MOST_QUEUED).await?;
+                let next = self.context.stores.records.upcoming(execution, 0, MOST_QUEUED).await?;
                 let nodes = self.context.stores.records.nodes(execution, &next).await?;
                 let queued = nodes.into_iter().filter(|node| node.state.status() == Some(JobStatus::Queued));
                 let keys: Vec<_> = queued.map(|node| node.key).collect();
-                self.context.stores.queue.send(&keys).await?;
+                self.context.send(execution, &keys).await?;
             }
             after = Some(last);
         }
