@@ -109,7 +109,7 @@ impl fmt::Debug for Subject {
 #[macro_export]
 macro_rules! exact_queue_suite {
     ($subject:expr) => {
-        $crate::conformance_suite! { $subject;
+        $crate::conformance_suite! { $subject, {};
             exact_queue {
                 a_message_comes_not_a_moment_early
                 a_stale_receipt_does_nothing
@@ -122,11 +122,15 @@ macro_rules! exact_queue_suite {
     };
 }
 
-/// Makes a test of each check; the expression makes a new [`Subject`].
+/// Makes a test of each check; the expression makes a new [`Subject`]. After `@async` it may wait, and what comes after it
+/// is run before and may return.
 #[macro_export]
 macro_rules! conformance_suite {
     ($subject:expr) => {
-        $crate::conformance_suite! { $subject;
+        $crate::conformance_suite! { @async $subject, {} }
+    };
+    (@async $subject:expr, $before:expr) => {
+        $crate::conformance_suite! { $subject, $before;
             records {
                 an_execution_is_read_as_it_was_created
                 an_id_is_created_once
@@ -192,12 +196,13 @@ macro_rules! conformance_suite {
             }
         }
     };
-    ($subject:expr; $($module:ident { $($check:ident)* })*) => {
+    ($subject:expr, $before:expr; $($module:ident { $($check:ident)* })*) => {
         $(mod $module {
             use super::*;
             $(
                 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $check() {
+                    $before;
                     $crate::conformance::$module::$check(&$subject).await;
                 }
             )*

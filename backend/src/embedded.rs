@@ -2,7 +2,6 @@
 //!
 //! Several processes may use the same directory at the same time.
 
-mod clock;
 mod database;
 mod failure;
 mod files;
@@ -17,7 +16,6 @@ mod rows;
 mod server;
 mod writer;
 
-pub use clock::SystemClock;
 pub use database::Database;
 pub use logs::FileLogs;
 pub use objects::FileObjects;

@@ -1,5 +1,8 @@
 //! Tidemill's services over ports, the HTTP router, and the adapters.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "embedded")]
@@ -10,5 +13,6 @@ pub mod ports;
 pub mod services;
 mod stores;
 
+pub use clock::SystemClock;
 pub use error::{Error, Result};
 pub use stores::Stores;

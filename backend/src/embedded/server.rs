@@ -1,12 +1,12 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords, SystemClock,
+    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords,
     files::make_directory,
     reserve::{Frugal, Reserve},
 };
 use crate::{
-    Stores,
+    Stores, SystemClock,
     error::{Error, Result},
     http::{Access, router},
     ports::Clock,

@@ -377,7 +377,7 @@ pub struct Late {
 /// An execution with all that a view shows of it, as it was at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Whole {
-    /// A number that changes whenever anything of the execution does.
+    /// A number that changes whenever anything of the execution or its nodes does.
     pub revision: u64,
     /// The execution and its nodes in order; `None`: the revision is the one that the caller knows.
     pub content: Option<(ExecutionRecord, Vec<Node>)>,
@@ -397,7 +397,7 @@ pub trait Records: Send + Sync {
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
     /// What of an execution changes, and its version: all that a claim must read anew, however large the execution.
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>>;
-    /// A number that changes whenever anything of the execution does; `None`: there is no such execution.
+    /// A number that changes whenever anything of the execution or its nodes does; `None`: there is no such execution.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
     /// An execution with its nodes, unless its revision is `known`; `None`: there is no such execution.
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>>;

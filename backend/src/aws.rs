@@ -1,0 +1,22 @@
+//! The ports on AWS: records and logs in DynamoDB, the queue in SQS, objects in S3.
+
+mod connect;
+mod definition;
+mod fold;
+mod items;
+mod keys;
+mod list;
+mod logs;
+mod meter;
+mod objects;
+mod pack;
+mod queue;
+mod records;
+mod table;
+
+pub use connect::{Names, load_sdk_config, open, open_at};
+pub use logs::CloudLogs;
+pub use meter::Meter;
+pub use objects::S3Objects;
+pub use queue::{Body as MessageBody, SqsQueue};
+pub use records::DynamoRecords;

@@ -1,0 +1,32 @@
+//! The AWS adapters keep the ports' contract, against an emulator over HTTP.
+//!
+//! `TIDEMILL_TEST_AWS_ENDPOINT` names it (`scripts/test` starts one). Each check has an account of its own there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+#[path = "support/cloud.rs"]
+mod cloud;
+
+use tidemill_backend::{aws, conformance::Subject};
+
+async fn subject() -> Subject {
+    let account = cloud::Account::new();
+    let names = account.make().await;
+    let sdk = account.sdk();
+    Subject::new(move |clock| {
+        let stores = aws::open_at(&sdk, names.clone(), clock).0;
+        Box::pin(async move { stores })
+    })
+    .in_real_time()
+}
+
+/// Skips where there is no emulator, and says so.
+macro_rules! with_emulator {
+    () => {
+        if !cloud::is_there() {
+            return;
+        }
+    };
+}
+
+tidemill_backend::conformance_suite!(@async subject().await, with_emulator!());
