@@ -1,6 +1,6 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint bench build clean engine-stop
+.PHONY: help demo test lint bench build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -19,6 +19,18 @@ bench: ## measure against the bare engine; see docs/performance.md
 
 build: ## build the release binary, target/release/tidemill
 	cargo build --release --bin tidemill
+
+cloud-up: ## bring the AWS deployment up on an emulator here; see localstack/README.md
+	@scripts/setup localstack/cloud up
+
+cloud-demo: ## run the demo pipeline on that deployment and print its report
+	@scripts/setup scripts/cloud-demo
+
+cloud-down: ## take it away again
+	@localstack/cloud down
+
+aws-localstack: ## run the tests of queue, objects and logs against LocalStack itself
+	@scripts/localstack-suite
 
 engine-stop: ## stop the engine if set-up started it by hand
 	@scripts/engine stop

@@ -1,0 +1,230 @@
+"""Brings the deployment up on an emulator of this machine, or takes it away. Start it through `localstack/cloud`."""
+
+import argparse
+import hashlib
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from deployment import CODE_BUCKET, STACK, Deployment, architecture
+from emulators import KINDS, REGION, answers
+from engine import DEFAULT_HOST, remove_labelled
+from processes import Background, Failure, tail, wait_until
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+# Says of a directory that it is one of ours, which may be removed.
+MARKER = "tidemill-local-cloud"
+
+
+def say(words: str) -> None:
+    print(f"cloud: {words}", file=sys.stderr, flush=True)
+
+
+def read_environment(path: Path) -> dict:
+    """The settings in an env file of ours; nothing if it is not there."""
+    if not path.exists():
+        return {}
+    pairs = (line.split("=", 1) for line in shlex.split(path.read_text(), comments=True))
+    return dict(pairs)
+
+
+def write_environment(path: Path, values: dict) -> None:
+    """Writes settings for `. FILE` of a shell and for programs that read lines; only the owner may read them."""
+    lines = [f"{key}={shlex.quote(value)}\n" for key, value in values.items()]
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("# Of the local cloud. Load it into a shell: set -a; . " + str(path) + "; set +a\n")
+        file.writelines(lines)
+    fresh.replace(path)
+
+
+def binaries() -> tuple[Path, Path]:
+    """The directory of the functions and the `tidemill` binary: those that are named, else built now."""
+    functions, tidemill = os.environ.get("TIDEMILL_FUNCTIONS_DIR"), os.environ.get("TIDEMILL_BINARY")
+    profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "release")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
+    built = (CHECKOUT / target) / ("debug" if profile == "dev" else profile)
+    packages = ([] if functions else ["-p", "functions"]) + ([] if tidemill else ["-p", "cli"])
+    if packages:
+        command = ["cargo", "build", "--profile", profile, "--bins", *packages]
+        say("building: " + " ".join(command))
+        if subprocess.run(command, cwd=CHECKOUT).returncode:
+            raise Failure("the build failed; its own words are above.")
+    return Path(functions or built).resolve(), Path(tidemill or built / "tidemill").resolve()
+
+
+class Cloud:
+    """A local cloud, all of whose state is in one directory."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.env_file = directory / "env"
+        self.worker = Background(directory, "worker")
+        self.engine_file = directory / "engine"
+        self.kind_file = directory / MARKER
+
+    def make_directory(self) -> None:
+        """Makes the directory of a new cloud, and notes the emulator that is asked for."""
+        if self.kind_file.exists():
+            return
+        kind = os.environ.get("TIDEMILL_EMULATOR", "ministack")
+        if kind not in KINDS:
+            raise Failure(f"TIDEMILL_EMULATOR is {kind!r}; it must be one of: {', '.join(KINDS)}")
+        if self.directory.exists() and any(self.directory.iterdir()):
+            raise Failure(f"{self.directory} is there and is no local cloud of Tidemill. Name another with --dir.")
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.kind_file.write_text(kind)
+
+    def emulator(self):
+        """The emulator that this cloud stands on."""
+        return KINDS[self.kind_file.read_text()](self.directory)
+
+    def up(self, options) -> None:
+        """Starts or updates everything, step by step; each step finds out what is there already."""
+        functions, tidemill = binaries()
+        self.make_directory()
+        emulator = self.emulator()
+        port = emulator.start(options.port)
+        endpoint = f"http://127.0.0.1:{port}"
+        say(f"the emulator listens at {endpoint}")
+
+        known = read_environment(self.env_file)
+        token = known.get("TIDEMILL_TOKEN") or secrets.token_urlsafe(32)
+        worker_token = known.get("TIDEMILL_WORKER_TOKEN") or secrets.token_urlsafe(32)
+        deployment = Deployment(endpoint)
+        prefix = deployment.upload(functions)
+        outputs = deployment.apply({
+            "Name": STACK,
+            "Architecture": architecture(),
+            "ApiKind": emulator.api_kind,
+            "CodeBucket": CODE_BUCKET,
+            "CodePrefix": prefix,
+            "AdminTokenSha256": hashlib.sha256(token.encode()).hexdigest(),
+            "WorkerTokenSha256": hashlib.sha256(worker_token.encode()).hexdigest(),
+            "MaxWorkers": 0,
+            # No emulator evaluates these, and MiniStack refuses alarms that calculate.
+            "Alarms": "off",
+            "Dashboard": "off",
+            **dict(setting.split("=", 1) for setting in options.parameter),
+        })
+        say("the stack is complete")
+
+        # The output Endpoint is the address on AWS. This one needs no DNS.
+        server = f"{endpoint}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}".replace("$", "%24")
+        environment = {
+            "TIDEMILL_SERVER": server,
+            "TIDEMILL_TOKEN": token,
+            "TIDEMILL_WORKER_TOKEN": worker_token,
+            "TIDEMILL_QUEUE_URL": outputs["QueueUrl"],
+            "TIDEMILL_DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
+            "TIDEMILL_TABLE": outputs["TableName"],
+            "TIDEMILL_BUCKET": outputs["BucketName"],
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": deployment.credentials["aws_access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": deployment.credentials["aws_secret_access_key"],
+        }
+        write_environment(self.env_file, environment)
+        if not wait_until(lambda: answers(f"{server}/api/health"), 60):
+            raise Failure(
+                f"the API does not answer at {server}/api/health. The end of its log:\n{deployment.function_log('api')}"
+            )
+        if options.worker:
+            self.start_worker(tidemill, environment)
+        print(self.words(options, server))
+
+    def start_worker(self, tidemill: Path, environment: dict) -> None:
+        """Starts the worker, or starts it anew when it is of another build or cloud."""
+        token = environment["TIDEMILL_WORKER_TOKEN"]
+        what = hashlib.sha256(tidemill.read_bytes() + repr(environment).encode()).hexdigest()
+        if (notes := self.worker.notes()) is not None:
+            if notes.get("what") == what:
+                return
+            self.worker.stop(90)
+        passed = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TIDEMILL_"))}
+        passed |= {key: value for key, value in environment.items() if key.startswith("AWS_")}
+        passed |= {"TIDEMILL_TOKEN": token, "TIDEMILL_DATA_DIR": str(self.directory / "worker")}
+        self.engine_file.write_text(os.environ.get("DOCKER_HOST", DEFAULT_HOST))
+        command = [str(tidemill), "worker", "--server", environment["TIDEMILL_SERVER"]]
+        self.worker.start([*command, "--queue", environment["TIDEMILL_QUEUE_URL"]], passed, {"what": what})
+        # One that cannot work says so at once.
+        if wait_until(lambda: not self.worker.is_running(), 1):
+            raise Failure(f"the worker ended. The end of {self.worker.log}:\n{tail(self.worker.log)}")
+        say(f"a worker runs; its log is {self.worker.log}")
+
+    def words(self, options, server: str) -> str:
+        chosen = "" if self.directory == CHECKOUT / ".cloud" else f"localstack/cloud --dir {self.directory} down"
+        return (
+            f"Tidemill is up at {server}\n"
+            f"  use it:           set -a; . {self.env_file}; set +a\n"
+            f"                    tidemill run --server \"$TIDEMILL_SERVER\"\n"
+            f"  run the demo:     make cloud-demo\n"
+            f"  take it away:     {chosen or 'make cloud-down'}"
+        )
+
+    def run(self, options) -> int:
+        """Runs a command beside an emulator with nothing deployed on it, and gives the command's exit code."""
+        self.make_directory()
+        try:
+            port = self.emulator().start(options.port)
+            endpoint = f"http://127.0.0.1:{port}"
+            return subprocess.run(options.argv, env={**os.environ, "TIDEMILL_TEST_AWS_ENDPOINT": endpoint}).returncode
+        finally:
+            self.down()
+
+    def down(self) -> None:
+        """Stops what was started, and removes what it left. What is not there is no error."""
+        if not self.directory.exists():
+            say(f"{self.directory} is not there; nothing to take away")
+            return
+        if not self.kind_file.exists():
+            raise Failure(f"{self.directory} is no local cloud of Tidemill; it is left as it is.")
+        self.worker.stop(90)
+        if self.engine_file.exists():
+            remove_labelled(self.engine_file.read_text(), f"tidemill.data={self.directory / 'worker' / 'worker'}")
+        self.emulator().stop()
+        shutil.rmtree(self.directory)
+        say("all of it is gone")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="localstack/cloud", description=__doc__)
+    parser.add_argument("--dir", type=Path, default=CHECKOUT / ".cloud", help="its state [default: .cloud]")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("TIDEMILL_EMULATOR_PORT", "4566")),
+        help="the emulator's port; 0 takes a free one [default: TIDEMILL_EMULATOR_PORT, or 4566]",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="build, start the emulator, deploy, start a worker; again: update")
+    up.add_argument("--no-worker", dest="worker", action="store_false", help="start no worker")
+    up.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="another parameter of infra/template.yml"
+    )
+    commands.add_parser("down", help="stop everything and remove it")
+    run = commands.add_parser(
+        "run", help="run a command beside a bare emulator, whose address it finds in TIDEMILL_TEST_AWS_ENDPOINT"
+    )
+    run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+    options = parser.parse_args()
+    cloud = Cloud(options.dir.resolve())
+    try:
+        if options.command == "run":
+            return cloud.run(options)
+        cloud.up(options) if options.command == "up" else cloud.down()
+    except Failure as failure:
+        say(str(failure))
+        return 3
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

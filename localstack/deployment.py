@@ -1,0 +1,125 @@
+"""Puts the functions and the template onto an emulator, as `tidemill deploy` does on AWS."""
+
+import hashlib
+import io
+import platform
+import zipfile
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from emulators import REGION
+from processes import Failure
+
+STACK = "tidemill"
+CODE_BUCKET = "tidemill-code"
+FUNCTIONS = ("api", "sweep", "dead_letter", "scale")
+TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
+
+
+def zipped(binary: Path) -> bytes:
+    """A zip as `provided.al2023` wants it: one executable file named `bootstrap`. The same for the same binary."""
+    entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o100755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compresslevel=1) as archive:
+        archive.writestr(entry, binary.read_bytes())
+    return packed.getvalue()
+
+
+class Deployment:
+    """The stack on an emulator."""
+
+    def __init__(self, endpoint: str):
+        self.endpoint = endpoint
+        # LocalStack and MiniStack take any key; a 12-digit id would name an account.
+        self.credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        self.session = boto3.Session(region_name=REGION, **self.credentials)
+
+    def client(self, service: str):
+        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}, read_timeout=300)
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+
+    def upload(self, functions: Path) -> str:
+        """Uploads the functions' zips, and gives their prefix, which changes whenever one of them does."""
+        missing = [name for name in FUNCTIONS if not (functions / name).is_file()]
+        if missing:
+            raise Failure(
+                f"{functions} lacks {', '.join(missing)}.\nBuild the functions: cargo build --release -p functions"
+                "\nor name the directory that has them: TIDEMILL_FUNCTIONS_DIR"
+            )
+        bodies = {name: zipped(functions / name) for name in FUNCTIONS}
+        prefix = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies.values())).hexdigest()[:16]
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=CODE_BUCKET)
+        for name, body in bodies.items():
+            s3.put_object(Bucket=CODE_BUCKET, Key=f"{prefix}/{name}.zip", Body=body)
+        s3.put_object(Bucket=CODE_BUCKET, Key="template.yml", Body=TEMPLATE.read_bytes())
+        return prefix
+
+    def apply(self, parameters: dict) -> dict:
+        """Creates the stack, or updates it, and gives its outputs."""
+        cloudformation = self.client("cloudformation")
+        request = {
+            "StackName": STACK,
+            # Sent by address, as its size demands on AWS.
+            "TemplateURL": f"{self.endpoint}/{CODE_BUCKET}/template.yml",
+            "Parameters": [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
+            "Capabilities": ["CAPABILITY_IAM"],
+        }
+        try:
+            status = self._status(cloudformation)
+            if status == "ROLLBACK_COMPLETE":  # its creation failed, and there is nothing that could be updated
+                cloudformation.delete_stack(StackName=STACK)
+                cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+                status = None
+            if status is None:
+                cloudformation.create_stack(**request)
+            else:
+                cloudformation.update_stack(**request)
+        except ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise Failure(f"the emulator refused the template: {error}") from error
+        return self._outputs(cloudformation)
+
+    def function_log(self, name: str, lines: int = 20) -> str:
+        """The last lines of a function's log, for when something does not work."""
+        try:
+            events = self.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{STACK}-{name}")["events"]
+        except ClientError:
+            return ""
+        return "\n".join(event["message"].rstrip() for event in events[-lines:])
+
+    @staticmethod
+    def _status(cloudformation) -> str | None:
+        """The stack's; None when there is no stack."""
+        try:
+            return cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+        except ClientError:
+            return None
+
+    @staticmethod
+    def _outputs(cloudformation) -> dict:
+        """The outputs, once the stack is complete."""
+        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        step = "stack_update_complete" if stack["StackStatus"].startswith("UPDATE") else "stack_create_complete"
+        try:
+            cloudformation.get_waiter(step).wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
+        except Exception as error:
+            events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+            failed = [
+                f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+                for event in reversed(events)
+                if "FAILED" in event["ResourceStatus"]
+            ]
+            raise Failure("the stack did not come up:\n" + ("\n".join(failed) or f"  {error}")) from error
+        stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def architecture() -> str:
+    """This machine's, in Lambda's words."""
+    return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"

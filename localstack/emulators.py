@@ -1,0 +1,128 @@
+"""The emulators that a local cloud can stand on. All listen on this machine only."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from processes import Background, Failure, tail, wait_until
+
+REGION = "us-east-1"
+HERE = Path(__file__).resolve().parent
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of the address succeeds."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.status == 200
+    except OSError:
+        return False
+
+
+class MiniStack:
+    """MiniStack from PyPI: one process, and the functions as processes of this machine."""
+
+    api_kind = "http"
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.process = Background(directory, "emulator")
+
+    def start(self, port: int) -> int:
+        """Starts it unless it runs, and gives its port; 0 takes a free one."""
+        if (notes := self.process.notes()) is not None:
+            return notes["port"]
+        asked = port
+        for _ in range(5):
+            port = asked or free_port()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise Failure(
+                        f"port {port} is taken, so the emulator cannot listen there.\n"
+                        "Stop what listens, or choose another: TIDEMILL_EMULATOR_PORT=4567 make cloud-up"
+                    )
+            self._launch(port)
+            health = f"http://127.0.0.1:{port}/_localstack/health"
+            wait_until(lambda: answers(health) or not self.process.is_running(), 60)
+            if answers(health) and self.process.is_running():
+                return port
+            self.process.stop(5)
+            if asked:
+                break
+        raise Failure(f"the emulator did not start. The end of {self.process.log}:\n{tail(self.process.log)}")
+
+    def _launch(self, port: int) -> None:
+        temporary = self.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        # Functions inherit this environment, so it holds no more than it must. Without AWS_ENDPOINT_URL they would
+        # look for the real AWS; without BIND_HOST it would listen to the world; and a DOCKER_HOST that is not there
+        # keeps it from looking for containers to remove.
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(temporary),
+            "TMPDIR": str(temporary),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",  # in the addresses that it gives out
+            "GATEWAY_PORT": str(port),
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": REGION,
+            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        }
+        self.process.start([str(Path(sys.executable).parent / "ministack")], environment, {"port": port})
+
+    def stop(self) -> None:
+        self.process.stop(10)
+
+
+class LocalStack:
+    """The LocalStack image, through docker compose: for who has the image, or may fetch it."""
+
+    api_kind = "rest"  # its community edition has no HTTP APIs
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.port_file = directory / "emulator.port"
+
+    def start(self, port: int) -> int:
+        """Starts it unless it runs, and gives its port; 0 takes a free one."""
+        if self.port_file.exists():
+            port = int(self.port_file.read_text())
+        port = port or free_port()
+        self.port_file.write_text(str(port))
+        self._compose(port, "up", "--detach")
+        health = f"http://127.0.0.1:{port}/_localstack/health"
+        if not wait_until(lambda: answers(health), 120):
+            raise Failure(f"LocalStack does not answer at {health}. See: docker compose -p {self._project()} logs")
+        return port
+
+    def stop(self) -> None:
+        if self.port_file.exists():
+            self._compose(int(self.port_file.read_text()), "down", "--volumes")
+            self.port_file.unlink()
+
+    def _project(self) -> str:
+        return "tidemill-cloud-" + "".join(c if c.isalnum() else "-" for c in str(self.directory)).strip("-").lower()
+
+    def _compose(self, port: int, *command: str) -> None:
+        if not shutil.which("docker"):
+            raise Failure("TIDEMILL_EMULATOR=localstack needs docker with its compose plugin, and docker is not here.")
+        done = subprocess.run(
+            ["docker", "compose", "-p", self._project(), "-f", HERE / "compose.yml", *command],
+            env={**os.environ, "TIDEMILL_EMULATOR_PORT": str(port)},
+        )
+        if done.returncode:
+            raise Failure(f"docker compose {command[0]} failed; its own words are above.")
+
+
+KINDS = {"ministack": MiniStack, "localstack": LocalStack}
