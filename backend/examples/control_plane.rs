@@ -101,8 +101,14 @@ fn request(jobs: usize) -> ExecuteRequest {
 /// Takes jobs and ends them until the execution is over; gives their number.
 async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Failed> {
     let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
-    let request =
-        JobExecuteRequest { worker, job_id: None, execution_id: Some(execution), wait_ms: 300, lookahead: 0 };
+    let request = JobExecuteRequest {
+        worker,
+        job_id: None,
+        execution_id: Some(execution),
+        lease: None,
+        wait_ms: 300,
+        lookahead: 0,
+    };
     let mut done = 0;
     loop {
         match services.jobs.execute(request.clone()).await? {

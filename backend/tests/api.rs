@@ -205,6 +205,85 @@ async fn a_lost_worker_costs_an_attempt_and_its_late_report_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_reply_was_lost_is_answered_again_and_another_is_not() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.view(&id).await["jobs"][0]["id"].clone();
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+    let (one, other) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let claim = |lease| json!({ "worker": worker.clone(), "job_id": job.clone(), "lease": lease });
+    let first = server.post("/api/job/execute", claim(one)).await.1;
+    assert_eq!(first["assignment"]["lease"]["token"], json!(one), "{first}");
+    let again = server.post("/api/job/execute", claim(one)).await.1;
+    assert_eq!(again["assignment"], first["assignment"]);
+    assert_eq!(server.post("/api/job/execute", claim(other)).await.1["kind"], "nothing");
+    server.end(&first["assignment"], 0).await;
+    assert_eq!(server.post("/api/job/execute", claim(one)).await.1["kind"], "nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_job_whose_lease_ran_out_gets_it_without_the_sweep() {
+    let server = Server::start(1);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.take().await.unwrap()["preparation"]["job_id"].clone();
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+    let request = json!({ "worker": worker, "job_id": job });
+    let second = loop {
+        let reply = server.post("/api/job/execute", request.clone()).await.1;
+        if reply["kind"] == "assigned" {
+            break reply;
+        }
+    };
+    assert_eq!(second["assignment"]["attempt"], 2);
+    assert_eq!(server.view(&id).await["jobs"][0]["attempts"][0]["failure"]["kind"], "worker_lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.view(&id).await["jobs"][0]["id"].as_str().unwrap().parse().unwrap();
+    assert!(server.services.jobs.give_up(job).await.unwrap());
+    assert!(!server.services.jobs.give_up(job).await.unwrap());
+    let view = server.view(&id).await;
+    assert_eq!(view["execution"]["status"], "FAILED", "{view}");
+    assert_eq!(view["jobs"][0]["failure_reason"]["kind"], "undeliverable");
+    assert_eq!(view["jobs"][3]["status"], "SKIPPED");
+    let nobody = tidemill_core::ids::JobId(uuid::Uuid::now_v7());
+    assert!(!server.services.jobs.give_up(nobody).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workers_token_takes_jobs_and_no_more() {
+    let server = Server::start(30_000);
+    let one = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    let api = router(server.services.clone(), Access::of_hashes([], [one]).unwrap());
+    let ask = async |token: &str, method: &str, path: &str, body: Value| {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        api.clone().oneshot(request).await.unwrap().status()
+    };
+    let take = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
+    assert_eq!(ask("one", "POST", "/api/job/execute", take.clone()).await, StatusCode::OK);
+    assert_eq!(ask("two", "POST", "/api/job/execute", take).await, StatusCode::UNAUTHORIZED);
+    let id = uuid::Uuid::now_v7();
+    for (method, path) in [
+        ("POST", "/api/pipeline/execute".to_owned()),
+        ("GET", "/api/pipeline/executions".to_owned()),
+        ("GET", format!("/api/pipeline/status/{id}")),
+        ("POST", format!("/api/pipeline/cancel/{id}")),
+        ("POST", format!("/api/pipeline/retry/{id}")),
+        ("POST", format!("/api/job/cancel/{id}")),
+        ("GET", format!("/api/job/logs/{id}")),
+        ("GET", format!("/api/artifact/list/{id}")),
+        ("GET", format!("/api/pipeline/usage/{id}")),
+    ] {
+        assert_eq!(ask("one", method, &path, json!({})).await, StatusCode::FORBIDDEN, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn log_bytes_are_stored_once_and_outlive_the_server() {
     let server = Server::start(30_000);
     server.execute(DIAMOND).await;

@@ -4,10 +4,11 @@
 use std::{fs, path::Path};
 
 /// What of this workspace each package may use.
-const MAY_USE: [(&str, &[&str]); 4] = [
+const MAY_USE: [(&str, &[&str]); 5] = [
     ("core", &[]),
     ("backend", &["tidemill_core"]),
     ("worker", &["tidemill_core"]),
+    ("functions", &["tidemill_core", "tidemill_backend"]),
     ("cli", &["tidemill_core", "tidemill_backend", "tidemill_worker"]),
 ];
 

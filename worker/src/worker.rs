@@ -220,6 +220,7 @@ impl Working {
             worker: WorkerInfo { id: self.id, name: self.config.name.clone() },
             job_id: None,
             execution_id: self.client.only_execution,
+            lease: None,
             wait_ms: 20_000,
             lookahead: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
         };

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     ports::{Arrival, ExecutionState, NodeKey, NodeState, Write},
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 use tidemill_core::{cost::Usage, ids::ExecutionId, time::Timestamp};
 
 /// Counts of the nodes that must be read before a batch can be folded.
@@ -134,17 +134,18 @@ fn moving<'a, 'm>(
     read: &Read,
     if_version: Option<u64>,
 ) -> Option<&'m mut Moving<'a>> {
-    if !nodes.contains_key(&key) {
-        let known = read.get(&key).cloned();
-        let (now, version) = match (&known, if_version) {
-            (Some(counts), _) => (counts.clone(), counts.version),
-            // Only its version, state and due time are touched: the rest need not be known.
-            (None, Some(version)) if !read.contains_key(&key) => (blind(version), version),
-            (None, _) => return None,
-        };
-        nodes.insert(key, Moving { read: known, if_version: version, now, state: None });
-    }
-    nodes.get_mut(&key)
+    let entry = match nodes.entry(key) {
+        Entry::Occupied(known) => return Some(known.into_mut()),
+        Entry::Vacant(entry) => entry,
+    };
+    let known = read.get(&key).cloned();
+    let (now, if_version) = match (&known, if_version) {
+        (Some(counts), _) => (counts.clone(), counts.version),
+        // Only its version, state and due time are touched: the rest need not be known.
+        (None, Some(version)) => (blind(version), version),
+        (None, None) => return None,
+    };
+    Some(entry.insert(Moving { read: known, if_version, now, state: None }))
 }
 
 const fn blind(version: u64) -> Counts {

@@ -67,6 +67,9 @@ impl Meter {
     pub(super) fn about(&self, home: &str) {
         let _ = REQUEST.try_with(|request| {
             let mut request = lock(request);
+            if request.home.is_none() {
+                request.home = Some(home.to_owned());
+            }
             if request.home.as_deref() == Some(home) {
                 return;
             }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     error::ProvideErrorMetadata,
-    types::{Message as SqsMessage, SendMessageBatchRequestEntry},
+    types::{BatchResultErrorEntry, Message as SqsMessage, SendMessageBatchRequestEntry},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl SqsQueue {
                 .send()
                 .await
                 .map_err(|error| failed(doing, error))?;
-            let failed: Vec<&str> = reply.failed().iter().map(|one| one.id()).collect();
+            let failed: Vec<&str> = reply.failed().iter().map(BatchResultErrorEntry::id).collect();
             if failed.is_empty() {
                 return Ok(());
             }

@@ -60,6 +60,7 @@ impl Context {
     }
 
     pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionRecord> {
+        tracing::Span::current().record("execution", tracing::field::display(id));
         let found = self.stores.records.execution(id).await?;
         found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
     }
@@ -81,8 +82,11 @@ impl Context {
 
     /// The node of a job.
     pub async fn job(&self, id: JobId) -> Result<Node> {
+        tracing::Span::current().record("job", tracing::field::display(id));
         let found = self.stores.records.job(id).await?;
-        found.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))
+        let node = found.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))?;
+        tracing::Span::current().record("execution", tracing::field::display(node.key.execution));
+        Ok(node)
     }
 
     /// Sends the ids of queued jobs of one execution.

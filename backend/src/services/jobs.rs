@@ -63,6 +63,13 @@ impl JobExecutionService {
     /// An attempt for a worker: of the job that it names, or of any that is ready, waiting for one if asked to. Should
     /// the worker hang up meanwhile, the job goes back to the queue at once.
     pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
+        if request.job_id.is_some() {
+            // Who names a job can ask for the same attempt again, should it miss the reply.
+            return Ok(match self.next(request).await? {
+                Claim::Given(reply, _) => *reply,
+                Claim::Nothing(reason) => JobExecuteReply::Nothing { reason },
+            });
+        }
         let (give, given) = oneshot::channel();
         let service = self.clone();
         tokio::spawn(async move { service.serve(request, give).await });
@@ -165,9 +172,14 @@ impl JobExecutionService {
             let NodeBody::Job(item) = &mut node.state.body else {
                 return Ok(Claim::Nothing("not a job".into()));
             };
+            if let Some(token) = request.lease.filter(|token| item.job.holds(*token)) {
+                let attempt = item.job.attempt;
+                let reply = self.assign(&node, &shape, token, attempt, lookahead).await?;
+                return Ok(Claim::Given(Box::new(reply), token));
+            }
             item.log_bytes = 0;
             let item = item.clone();
-            let token = LeaseToken(Uuid::new_v4());
+            let token = request.lease.unwrap_or_else(|| LeaseToken(Uuid::new_v4()));
             let now = self.context.now();
             let event = JobEvent::Claim { token, worker: worker.name.clone(), ttl_ms };
             let moved = match happen(&node, &item, event, now) {

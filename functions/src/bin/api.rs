@@ -1,0 +1,78 @@
+//! The API behind API Gateway: the router of `backend`, for HTTP API (v2) and REST API (v1) events alike.
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use lambda_http::{Error, RequestExt, run};
+use std::time::Instant;
+use tidemill_backend::http::{Access, router};
+use tidemill_core::{api::TRACEPARENT, cost::Usage};
+use tidemill_functions::{Wiring, settings, telemetry};
+use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
+use tracing::{Instrument, field};
+
+/// Replies that are smaller are not worth packing.
+const LEAST_PACKED: u64 = 1024;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let wiring = Wiring::load().await?;
+    let (admin, worker) =
+        (settings::list(settings::ADMIN_TOKEN_SHA256), settings::list(settings::WORKER_TOKEN_SHA256));
+    let access = Access::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?;
+    let api = router(wiring.services.clone(), access)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(LEAST_PACKED)))
+        .layer(middleware::from_fn_with_state(wiring, measured));
+    run(api).await
+}
+
+/// Counts a request, logs it, and says what it used.
+async fn measured(State(wiring): State<Wiring>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let before = wiring.meter.total();
+    let request_id =
+        request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
+    let operation = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let operation = operation.unwrap_or_else(|| request.uri().path().to_owned());
+    let trace = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let span = tracing::info_span!(
+        "request", %request_id, %operation, trace, execution = field::Empty, job = field::Empty
+    );
+    let meter = wiring.meter.clone();
+    let response = wiring
+        .meter
+        .request(
+            async move {
+                meter.count(Usage { api_requests: 1, ..Usage::default() });
+                let response = next.run(request).await;
+                let spent = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+                let function_mib_ms = spent.saturating_mul(telemetry::memory_mib());
+                meter.count(Usage { function_mib_ms, ..Usage::default() });
+                tracing::info!(status = response.status().as_u16(), ms = spent, "answered");
+                response
+            }
+            .instrument(span),
+        )
+        .await;
+    telemetry::measure(&telemetry::Measured {
+        request_id: &request_id,
+        operation: &operation,
+        status: response.status().as_u16(),
+        milliseconds: begun.elapsed().as_secs_f64() * 1000.0,
+        used: since(before, wiring.meter.total()),
+        trace: trace.as_deref(),
+    });
+    response
+}
+
+/// What was used between two readings of the counter: a function serves one request at a time.
+fn since(before: Usage, now: Usage) -> Usage {
+    Usage {
+        table_write_halves: now.table_write_halves - before.table_write_halves,
+        table_read_halves: now.table_read_halves - before.table_read_halves,
+        ..Usage::default()
+    }
+}

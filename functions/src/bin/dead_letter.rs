@@ -1,0 +1,34 @@
+//! Ends jobs whose messages the queue gave up, since no worker could take them.
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tidemill_backend::aws::MessageBody;
+use tidemill_functions::{Wiring, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let wiring = Wiring::load().await?;
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async {
+        let mut reply = SqsBatchResponse::default();
+        for message in event.payload.records {
+            if let Err(error) = give_up(&wiring, message.body.as_deref().unwrap_or_default()).await {
+                tracing::error!(id = message.message_id, %error, "the message is looked at again");
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = message.message_id.unwrap_or_default();
+                reply.batch_item_failures.push(failure);
+            }
+        }
+        Ok::<SqsBatchResponse, Error>(reply)
+    }))
+    .await
+}
+
+/// Ends the job that a message is about. One that is not Tidemill's stays in the dead-letter queue, where its alarm calls
+/// somebody.
+async fn give_up(wiring: &Wiring, body: &str) -> Result<(), Error> {
+    let body: MessageBody = serde_json::from_str(body)?;
+    let ended = wiring.meter.request(wiring.services.jobs.give_up(body.job_id)).await?;
+    tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could take it");
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Settings: each comes from one environment variable, which the template sets.
+
+use std::{env, str::FromStr};
+use tidemill_backend::aws::Names;
+
+/// The table's name.
+pub const TABLE: &str = "TIDEMILL_TABLE";
+/// The job queue's URL.
+pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
+/// The bucket's name.
+pub const BUCKET: &str = "TIDEMILL_BUCKET";
+/// Milliseconds that a lease lasts without a report; default 60,000.
+pub const LEASE_TTL_MS: &str = "TIDEMILL_LEASE_TTL_MS";
+/// Days after which records are removed by the table; absent or 0: never.
+pub const RECORD_DAYS: &str = "TIDEMILL_RECORD_DAYS";
+/// SHA-256, hex, of users' tokens, separated by commas.
+pub const ADMIN_TOKEN_SHA256: &str = "TIDEMILL_ADMIN_TOKEN_SHA256";
+/// SHA-256, hex, of workers' tokens, separated by commas.
+pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
+/// The Auto Scaling group of the workers.
+pub const GROUP: &str = "TIDEMILL_GROUP";
+/// Jobs that one worker runs at the same time.
+pub const SLOTS: &str = "TIDEMILL_SLOTS";
+/// The fewest workers.
+pub const MIN: &str = "TIDEMILL_MIN";
+/// The most workers.
+pub const MAX: &str = "TIDEMILL_MAX";
+/// Filter of the log, as `tracing` reads it; default `info`.
+pub const LOG: &str = "TIDEMILL_LOG";
+
+/// A setting is missing or wrong: the template and the functions are not of one version, or somebody changed them.
+#[derive(Debug, thiserror::Error)]
+#[error("the function's environment variable {name} is {what}; deploy the template again")]
+pub struct SettingsError {
+    name: &'static str,
+    what: String,
+}
+
+/// What every function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The deployment's parts.
+    pub names: Names,
+    /// Milliseconds that a lease lasts.
+    pub lease_ttl_ms: u64,
+}
+
+impl Settings {
+    /// The settings of this process.
+    pub fn of_environment() -> Result<Self, SettingsError> {
+        let keep_days = number_or(RECORD_DAYS, 0_u32)?;
+        Ok(Self {
+            names: Names {
+                table: text(TABLE)?,
+                queue_url: text(QUEUE_URL)?,
+                bucket: text(BUCKET)?,
+                keep_days: (keep_days > 0).then_some(keep_days),
+            },
+            lease_ttl_ms: number_or(LEASE_TTL_MS, 60_000)?,
+        })
+    }
+}
+
+/// A variable that must be there.
+pub fn text(name: &'static str) -> Result<String, SettingsError> {
+    let found = env::var(name).ok().filter(|text| !text.is_empty());
+    found.ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
+}
+
+/// A variable that must be a number.
+pub fn number<T: FromStr>(name: &'static str) -> Result<T, SettingsError> {
+    let value = text(name)?;
+    value.parse().map_err(|_| SettingsError { name, what: format!("`{value}`, which is no number") })
+}
+
+fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
+    if env::var_os(name).is_none_or(|value| value.is_empty()) { Ok(default) } else { number(name) }
+}
+
+/// The parts of a variable that may be absent.
+#[must_use]
+pub fn list(name: &'static str) -> Vec<String> {
+    let value = env::var(name).unwrap_or_default();
+    value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}

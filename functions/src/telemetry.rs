@@ -1,0 +1,119 @@
+//! Logs as JSON lines, and metrics in CloudWatch's embedded metric format: a log line that is also a metric, so that no
+//! call is made for it.
+
+use crate::settings;
+use serde_json::json;
+use std::{
+    env,
+    io::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tidemill_core::cost::Usage;
+
+/// Begins to log: JSON, one object a line, on standard output.
+pub fn start() {
+    let filter = env::var(settings::LOG).ok().filter(|filter| !filter.is_empty());
+    let filter = tracing_subscriber::EnvFilter::new(filter.as_deref().unwrap_or("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stdout)
+        .init();
+}
+
+/// One request, for the metrics.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    /// Lambda's id of the request.
+    pub request_id: &'a str,
+    /// The operation: its route, or the function's name.
+    pub operation: &'a str,
+    /// HTTP status; 200 for what is no HTTP request.
+    pub status: u16,
+    /// Milliseconds that it took.
+    pub milliseconds: f64,
+    /// What it used.
+    pub used: Usage,
+    /// The trace that it belongs to.
+    pub trace: Option<&'a str>,
+}
+
+/// The line for one request (Amazon CloudWatch User Guide, embedded metric format specification).
+#[must_use]
+pub fn metric_line(of: &Measured<'_>, deployment: &str, at_ms: u64) -> String {
+    let metric = |name: &str, unit: &str| json!({ "Name": name, "Unit": unit });
+    let halves = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / 2.0;
+    json!({
+        "_aws": {
+            "Timestamp": at_ms,
+            "CloudWatchMetrics": [{
+                "Namespace": "Tidemill",
+                "Dimensions": [["Deployment"]],
+                "Metrics": [
+                    metric("Requests", "Count"),
+                    metric("ServerErrors", "Count"),
+                    metric("Latency", "Milliseconds"),
+                    metric("WriteUnits", "Count"),
+                    metric("ReadUnits", "Count"),
+                ],
+            }],
+        },
+        "Deployment": deployment,
+        "Requests": 1,
+        "ServerErrors": u8::from(of.status >= 500),
+        "Latency": of.milliseconds,
+        "WriteUnits": halves(of.used.table_write_halves),
+        "ReadUnits": halves(of.used.table_read_halves),
+        "operation": of.operation,
+        "status": of.status,
+        "request_id": of.request_id,
+        "trace": of.trace,
+    })
+    .to_string()
+}
+
+/// Writes the line for one request.
+pub fn measure(of: &Measured<'_>) {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    let deployment = env::var(settings::TABLE).unwrap_or_default();
+    let line = metric_line(of, &deployment, at_ms);
+    // A log that cannot be written must not fail what it tells of.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// MiB of memory that this function has, which its time is paid by.
+#[must_use]
+pub fn memory_mib() -> u64 {
+    env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|text| text.parse().ok()).unwrap_or(128)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Measured, metric_line};
+    use serde_json::Value;
+    use tidemill_core::cost::Usage;
+
+    #[test]
+    fn every_metric_that_is_declared_has_a_value_and_the_line_no_token() {
+        let of = Measured {
+            request_id: "r",
+            operation: "/api/job/status",
+            status: 503,
+            milliseconds: 4.5,
+            used: Usage { table_write_halves: 3, ..Usage::default() },
+            trace: None,
+        };
+        let line: Value = serde_json::from_str(&metric_line(&of, "t", 7)).unwrap();
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+        }
+        assert_eq!((&line["ServerErrors"], &line["WriteUnits"]), (&1.into(), &1.5.into()));
+        assert!(line[directive["Dimensions"][0][0].as_str().unwrap()].is_string());
+    }
+}
