@@ -11,7 +11,7 @@ from pathlib import Path
 from processes import Background, Failure, tail, wait_until
 
 REGION = "us-east-1"
-HERE = Path(__file__).resolve().parent
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
@@ -30,10 +30,8 @@ def answers(url: str) -> bool:
         return False
 
 
-class MiniStack:
-    """MiniStack from PyPI: one process, and the functions as processes of this machine."""
-
-    api_kind = "http"
+class Process:
+    """An emulator that is a process of this machine. Of its kind are known the command and its environment."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -65,24 +63,59 @@ class MiniStack:
     def _launch(self, port: int) -> None:
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)
-        # Functions inherit this environment, so it holds no more than it must. Without AWS_ENDPOINT_URL they would
-        # look for the real AWS; without BIND_HOST it would listen to the world; and a DOCKER_HOST that is not there
-        # keeps it from looking for containers to remove.
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(temporary),
-            "TMPDIR": str(temporary),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",  # in the addresses that it gives out
-            "GATEWAY_PORT": str(port),
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_DEFAULT_REGION": REGION,
-            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
-        }
-        self.process.start([str(Path(sys.executable).parent / "ministack")], environment, {"port": port})
+        # Functions inherit this environment, so it holds no more than it must.
+        environment = {"PATH": os.environ["PATH"], "HOME": str(temporary), **self.settings(port, temporary)}
+        self.process.start(self.command(), environment, {"port": port})
 
     def stop(self) -> None:
         self.process.stop(10)
+
+    def command(self) -> list:
+        raise NotImplementedError
+
+    def settings(self, port: int, temporary: Path) -> dict:
+        raise NotImplementedError
+
+
+class MiniStack(Process):
+    """MiniStack from PyPI. The functions are processes of this machine too."""
+
+    api_kind = "http"
+
+    def command(self) -> list:
+        return [str(Path(sys.executable).parent / "ministack")]
+
+    def settings(self, port: int, temporary: Path) -> dict:
+        return {
+            "TMPDIR": str(temporary),
+            "BIND_HOST": "127.0.0.1",  # else it would listen to the world
+            "MINISTACK_HOST": "127.0.0.1",  # in the addresses that it gives out
+            "GATEWAY_PORT": str(port),
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",  # else functions would look for the real AWS
+            "AWS_DEFAULT_REGION": REGION,
+            "DOCKER_HOST": "unix:///nonexistent/docker.sock",  # else it would look for containers to remove
+        }
+
+
+class LocalStackProcess(Process):
+    """LocalStack from PyPI, as scripts/localstack-suite installs it: S3 and SQS only, so nothing can be deployed."""
+
+    api_kind = "rest"
+
+    def command(self) -> list:
+        return [str(CHECKOUT / "target" / "tools" / "localstack" / "start")]
+
+    def settings(self, port: int, temporary: Path) -> dict:
+        return {
+            "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "SERVICES": "s3,sqs",
+            "EAGER_SERVICE_LOADING": "1",
+            "FILESYSTEM_ROOT": str(temporary),
+            "OVERRIDE_IN_DOCKER": "0",
+            "DISABLE_EVENTS": "1",
+            "SKIP_SSL_CERT_DOWNLOAD": "1",
+            "DNS_ADDRESS": "0",
+        }
 
 
 class LocalStack:
@@ -118,11 +151,11 @@ class LocalStack:
         if not shutil.which("docker"):
             raise Failure("TIDEMILL_EMULATOR=localstack needs docker with its compose plugin, and docker is not here.")
         done = subprocess.run(
-            ["docker", "compose", "-p", self._project(), "-f", HERE / "compose.yml", *command],
+            ["docker", "compose", "-p", self._project(), "-f", CHECKOUT / "localstack" / "compose.yml", *command],
             env={**os.environ, "TIDEMILL_EMULATOR_PORT": str(port)},
         )
         if done.returncode:
             raise Failure(f"docker compose {command[0]} failed; its own words are above.")
 
 
-KINDS = {"ministack": MiniStack, "localstack": LocalStack}
+KINDS = {"ministack": MiniStack, "localstack": LocalStack, "localstack-process": LocalStackProcess}

@@ -84,10 +84,11 @@ impl Subject {
         if self.real_time { 3_000 } else { 30_000 }
     }
 
-    /// Lets milliseconds pass: by turning the clock, or by waiting.
+    /// Lets milliseconds pass: by turning the clock, or by waiting, then a second longer, since a queue that many use
+    /// looks only now and then for what is visible again.
     pub async fn pass(&self, ms: u64) {
         if self.real_time {
-            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(ms + 1_000)).await;
         } else {
             self.clock.turn(i64::try_from(ms).unwrap_or(i64::MAX));
         }
