@@ -143,6 +143,7 @@ macro_rules! conformance_suite {
                 one_of_many_racing_writers_wins
                 a_batch_is_written_whole_or_not_at_all
                 arrivals_are_counted_and_the_last_makes_due
+                what_follows_the_last_arrival_is_put_with_it
                 an_arrival_does_not_wake_what_has_acted
                 concurrent_arrivals_count_exactly
                 an_arrival_at_nothing_is_an_error

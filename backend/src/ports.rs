@@ -6,6 +6,6 @@ mod storage;
 pub use records::{
     Arrival, ArtifactRecord, Commit, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem,
     JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Records,
-    Whole, Write,
+    Then, Whole, Write,
 };
 pub use storage::{ByteStream, Clock, JobQueue, Logs, Message, ObjectInfo, Objects};

@@ -37,11 +37,20 @@ pub struct Planned {
 
 /// The nodes that `writes` need read: where arrivals are counted, or several writes meet.
 pub fn needs_read(writes: &[Write]) -> Vec<NodeKey> {
-    let mut seen = HashSet::new();
-    let mut needed = Vec::new();
+    let (mut seen, mut needed) = (HashSet::new(), Vec::new());
+    add_needed(writes, &mut seen, &mut needed);
+    needed
+}
+
+fn add_needed(writes: &[Write], seen: &mut HashSet<NodeKey>, needed: &mut Vec<NodeKey>) {
     for write in writes {
         let (key, always) = match write {
-            Write::Arrive { key, .. } => (*key, true),
+            Write::Arrive { key, then, .. } => {
+                if let Some(then) = then {
+                    add_needed(&then.arrivals, seen, needed);
+                }
+                (*key, true)
+            }
             Write::PutNode { key, .. } | Write::SetDue { key, .. } => (*key, false),
             _ => continue,
         };
@@ -49,7 +58,6 @@ pub fn needs_read(writes: &[Write]) -> Vec<NodeKey> {
             needed.push(key);
         }
     }
-    needed
 }
 
 /// A node while writes are applied to it.
@@ -89,12 +97,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
                 }
                 node.now.due_at = *due_at;
             }
-            Write::Arrive { key, ok, from, now } => {
-                let node = moving(&mut nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
-                arrive(&mut node.now, *ok, from, *now);
-                let (waits_for, failed) = (node.now.waits_for, node.now.failed);
-                arrivals.push(Arrival { key: *key, waits_for, failed });
-            }
+            Write::Arrive { .. } => take_arrival(&mut nodes, write, read, &mut arrivals)?,
             Write::PutExecution { id, if_version, state } => {
                 others.push(put_execution(*id, *if_version, state, nonce, std::mem::take(&mut usage))?);
             }
@@ -121,6 +124,33 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
         planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
     }
     Ok(Folded::Changes(planned, arrivals))
+}
+
+/// Counts an arrival at its node, and lets it lead to what it was foreseen to lead to.
+fn take_arrival<'a>(
+    nodes: &mut BTreeMap<NodeKey, Moving<'a>>,
+    write: &'a Write,
+    read: &Read,
+    arrivals: &mut Vec<Arrival>,
+) -> Result<()> {
+    let Write::Arrive { key, ok, from, now, then } = write else { return Ok(()) };
+    let node = moving(nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
+    let was_idle = node.now.idle;
+    arrive(&mut node.now, *ok, from, *now);
+    let last = node.now.waits_for == 0 && was_idle;
+    let then = then.as_ref().filter(|then| last && then.if_version == node.now.version);
+    if let Some(then) = then {
+        node.now.version += 1;
+        node.now.due_at = then.due_at;
+        node.now.idle = items::is_idle(&then.state);
+        node.state = Some(&then.state);
+    }
+    let (waits_for, failed) = (node.now.waits_for, node.now.failed);
+    arrivals.push(Arrival { key: *key, waits_for, failed, moved: then.is_some() });
+    for led_to in then.iter().flat_map(|then| &then.arrivals) {
+        take_arrival(nodes, led_to, read, arrivals)?;
+    }
+    Ok(())
 }
 
 fn nothing_there(key: NodeKey) -> Error {
@@ -275,7 +305,7 @@ mod tests {
     }
 
     fn arrive(ix: u32, ok: bool) -> Write {
-        Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5) }
+        Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5), then: None }
     }
 
     fn counts(version: u64, waits_for: u32) -> Counts {

@@ -7,7 +7,7 @@ use super::{
         placed, repo, silent, spec, state,
     },
 };
-use crate::ports::{Arrival, Commit, ExecutionRecord, KeyRecord, NodeBody, NodeKey, Write};
+use crate::ports::{Arrival, Commit, ExecutionRecord, KeyRecord, NodeBody, NodeKey, Then, Write};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc};
 use tidemill_core::{
@@ -20,7 +20,7 @@ fn put_node(key: NodeKey, if_version: u64, status: JobStatus) -> Write {
 }
 
 fn arrive(key: NodeKey, ok: bool, from: &str) -> Write {
-    Write::Arrive { key, ok, from: from.to_owned(), now: START.plus_ms(5) }
+    Write::Arrive { key, ok, from: from.to_owned(), now: START.plus_ms(5), then: None }
 }
 
 fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId) -> Write {
@@ -216,14 +216,63 @@ pub async fn arrivals_are_counted_and_the_last_makes_due(subject: &Subject) {
         let key = NodeKey { execution: id, ix };
         let version = node(&*records, key).await.version;
         let first = done(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
-        let expected = [Arrival { key, waits_for: 2, failed: 0 }, Arrival { key, waits_for: 1, failed: 1 }];
+        let expected = [
+            Arrival { key, waits_for: 2, failed: 0, moved: false },
+            Arrival { key, waits_for: 1, failed: 1, moved: false },
+        ];
         assert_eq!(first.arrivals, expected);
         assert_eq!(node(&*records, key).await.due_at, None);
         let last = done(&*records, vec![arrive(key, false, "z")]).await;
-        assert_eq!(last.arrivals, [Arrival { key, waits_for: 0, failed: 2 }]);
+        assert_eq!(last.arrivals, [Arrival { key, waits_for: 0, failed: 2, moved: false }]);
         let now = node(&*records, key).await;
         assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (0, 2, Some("y")));
         assert_eq!((now.due_at, now.version), (Some(START.plus_ms(5)), version));
+    }
+}
+
+/// What was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
+pub async fn what_follows_the_last_arrival_is_put_with_it(subject: &Subject) {
+    let records = subject.open().await.records;
+    let queued = || job_state(JobStatus::Queued);
+    let waiting = [
+        job("last", JobStatus::Pending, 1, Vec::new()),
+        job("not-last", JobStatus::Pending, 2, Vec::new()),
+        job("changed", JobStatus::Pending, 1, Vec::new()),
+        job("acted", JobStatus::Canceled, 1, Vec::new()),
+    ];
+    let mut waiting = waiting.to_vec();
+    waiting.push(silent(NodeBody::End, 4, Vec::new()));
+    let id = made(&*records, waiting).await;
+    let end = NodeKey { execution: id, ix: 4 };
+    for (ix, follows) in [(0, true), (1, false), (2, false), (3, false)] {
+        let key = NodeKey { execution: id, ix };
+        let read = node(&*records, key).await;
+        let if_version = if ix == 2 { read.version + 7 } else { read.version };
+        let then = Then {
+            if_version,
+            state: queued(),
+            due_at: Some(START.plus_ms(99)),
+            arrivals: vec![arrive(end, true, "y")],
+        };
+        let Write::Arrive { key, from, now, .. } = arrive(key, false, "x") else { unreachable!() };
+        let last = Write::Arrive { key, ok: false, from, now, then: Some(Box::new(then)) };
+        let arrivals = done(&*records, vec![last]).await.arrivals;
+        let waits_for = u32::from(ix == 1);
+        let mut expected = vec![Arrival { key, waits_for, failed: 1, moved: follows }];
+        if follows {
+            expected.push(Arrival { key: end, waits_for: 3, failed: 0, moved: false });
+        }
+        assert_eq!(arrivals, expected, "{ix}");
+        let now = node(&*records, key).await;
+        assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (waits_for, 1, Some("x")));
+        if follows {
+            assert_eq!((now.state, now.due_at), (queued(), Some(START.plus_ms(99))));
+            assert_ne!(now.version, read.version);
+        } else {
+            assert_eq!((now.state, now.version), (read.state, read.version));
+            assert_eq!(now.due_at, (ix == 2).then_some(START.plus_ms(5)), "{ix}");
+        }
+        assert_eq!(node(&*records, end).await.waits_for, 3, "{ix}");
     }
 }
 
@@ -242,7 +291,7 @@ pub async fn an_arrival_does_not_wake_what_has_acted(subject: &Subject) {
     for ix in 0..3 {
         let key = NodeKey { execution: id, ix };
         let committed = done(&*records, vec![arrive(key, true, "x")]).await;
-        assert_eq!(committed.arrivals, [Arrival { key, waits_for: 0, failed: 0 }]);
+        assert_eq!(committed.arrivals, [Arrival { key, waits_for: 0, failed: 0, moved: false }]);
         assert_eq!(node(&*records, key).await.due_at, None);
     }
 }

@@ -1,7 +1,7 @@
 //! A batch of writes in SQL, inside the writer's transaction.
 
 use super::{
-    rows::{NewExecution, RowWrite, node_key, seq_of},
+    rows::{ArriveRow, NewExecution, RowWrite, node_key, seq_of},
     writer::Step,
 };
 use crate::ports::{Arrival, Commit, Committed, NodeKey};
@@ -71,8 +71,12 @@ fn apply_one(
             conn.prepare_cached("UPDATE nodes SET due_at = ?3 WHERE node = ?1 AND version = ?2")?
                 .execute(params![node, version(*if_version), due_at])?
         }
-        RowWrite::Arrive { key, ok, from, now } => {
-            done.arrivals.push(arrive(conn, *key, *ok, from, *now, touched)?);
+        RowWrite::Arrive(row) => {
+            let arrival = arrive(conn, row, touched)?;
+            done.arrivals.push(arrival);
+            for led_to in row.then.iter().filter(|_| arrival.moved).flat_map(|then| &then.arrivals) {
+                apply_one(conn, led_to, touched, done)?;
+            }
             1
         }
         RowWrite::PutKey { key, if_execution, execution, record } => match if_execution {
@@ -113,15 +117,38 @@ fn apply_one(
 }
 
 /// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
-fn arrive(
-    conn: &Connection,
-    key: NodeKey,
-    ok: bool,
-    from: &str,
-    now: i64,
-    touched: &mut Touched,
-) -> rusqlite::Result<Arrival> {
+fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite::Result<Arrival> {
+    let ArriveRow { key, ok, from, now, then } = row;
+    let key = *key;
     let node = touch_node(conn, key, touched)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    if let Some(then) = then {
+        let failed = conn
+            .prepare_cached(
+                "UPDATE nodes SET
+                    waits_for = 0,
+                    failed = failed + ?3,
+                    blocker = iif(?3 AND blocker IS NULL, ?4, blocker),
+                    version = version + 1, status = ?5, idle = ?6, state = ?7, due_at = ?8
+                 WHERE node = ?1 AND version = ?2 AND waits_for = 1 AND idle RETURNING failed",
+            )?
+            .query_row(
+                params![
+                    node,
+                    version(then.if_version),
+                    !ok,
+                    from,
+                    then.row.status,
+                    then.row.idle,
+                    then.row.state,
+                    then.due_at
+                ],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(failed) = failed {
+            return Ok(Arrival { key, waits_for: 0, failed, moved: true });
+        }
+    }
     conn.prepare_cached(
         "UPDATE nodes SET
             waits_for = max(waits_for - 1, 0),
@@ -131,7 +158,7 @@ fn arrive(
          WHERE node = ?1 RETURNING waits_for, failed",
     )?
     .query_row(params![node, !ok, from, now], |row| {
-        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)? })
+        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)?, moved: false })
     })
 }
 

@@ -52,10 +52,27 @@ pub enum RowWrite {
     PutExecution { id: ExecutionId, if_version: u64, row: ExecutionRow },
     PutNode { key: NodeKey, if_version: u64, row: NodeRow, due_at: Option<i64> },
     SetDue { key: NodeKey, if_version: u64, due_at: Option<i64> },
-    Arrive { key: NodeKey, ok: bool, from: String, now: i64 },
+    Arrive(Box<ArriveRow>),
     PutKey { key: String, if_execution: Option<ExecutionId>, execution: ExecutionId, record: String },
     PutArtifact(Box<ArtifactRow>),
     DeleteArtifact(ArtifactId),
+}
+
+/// An arrival.
+pub struct ArriveRow {
+    pub key: NodeKey,
+    pub ok: bool,
+    pub from: String,
+    pub now: i64,
+    pub then: Option<ThenRow>,
+}
+
+/// What a node becomes with its last arrival.
+pub struct ThenRow {
+    pub if_version: u64,
+    pub row: NodeRow,
+    pub due_at: Option<i64>,
+    pub arrivals: Vec<RowWrite>,
 }
 
 /// An execution to insert.
@@ -123,7 +140,17 @@ impl RowWrite {
                 Self::PutNode { key, if_version, row: NodeRow::new(&state)?, due_at: ms(due_at) }
             }
             Write::SetDue { key, if_version, due_at } => Self::SetDue { key, if_version, due_at: ms(due_at) },
-            Write::Arrive { key, ok, from, now } => Self::Arrive { key, ok, from, now: now.0 },
+            Write::Arrive { key, ok, from, now, then } => {
+                let then = then.map(|then| {
+                    Ok::<_, Error>(ThenRow {
+                        if_version: then.if_version,
+                        row: NodeRow::new(&then.state)?,
+                        due_at: ms(then.due_at),
+                        arrivals: then.arrivals.into_iter().map(Self::new).collect::<Result<_>>()?,
+                    })
+                });
+                Self::Arrive(Box::new(ArriveRow { key, ok, from, now: now.0, then: then.transpose()? }))
+            }
             Write::PutKey { key, if_execution, record } => {
                 Self::PutKey { key, if_execution, execution: record.execution, record: text(&record)? }
             }

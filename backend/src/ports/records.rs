@@ -320,6 +320,9 @@ pub enum Write {
         from: String,
         /// The time.
         now: Timestamp,
+        /// What the node becomes at once if this is the last arrival and the node is as it was read then: one write
+        /// instead of two. Otherwise it is left out.
+        then: Option<Box<Then>>,
     },
     /// Sets an idempotency key. Conflict: it stands for another execution than `if_execution` (`None`: absent).
     PutKey {
@@ -336,6 +339,19 @@ pub enum Write {
     DeleteArtifact(ArtifactId),
 }
 
+/// What a node becomes with its last arrival.
+#[derive(Debug, Clone)]
+pub struct Then {
+    /// The version that was read.
+    pub if_version: u64,
+    /// The new state.
+    pub state: NodeState,
+    /// When the sweep looks at it.
+    pub due_at: Option<Timestamp>,
+    /// Arrivals that this leads to in turn; nothing else.
+    pub arrivals: Vec<Write>,
+}
+
 /// A node after an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -345,12 +361,14 @@ pub struct Arrival {
     pub waits_for: u32,
     /// Arrivals that were not ok.
     pub failed: u32,
+    /// Whether it became what was to follow.
+    pub moved: bool,
 }
 
 /// What a batch did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// One for each [`Write::Arrive`], in their order.
+    /// One for each [`Write::Arrive`] that was made, in their order; what one leads to comes right after it.
     pub arrivals: Vec<Arrival>,
     /// Run number of the [`Write::Create`], if there was one.
     pub run_number: u64,

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, job_of},
-    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, happen, turn},
+    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, turn},
 };
 use crate::{
     error::{Error, Result},
@@ -16,6 +16,8 @@ use tidemill_core::{
 
 /// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
 const MOST_WRITES: usize = 90;
+/// What they may lead to in the same batch comes on top.
+const MOST_IN_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MOST_CONFLICTS: u32 = 1_000;
 
@@ -95,9 +97,10 @@ impl Context {
         for (_, moved) in batch.iter_mut() {
             writes.append(&mut moved.writes);
         }
-        match self.stores.records.commit(writes).await? {
+        match self.commit_foreseen(execution, writes).await? {
             Commit::Done(done) => {
                 wave.nodes.extend(released(&done));
+                wave.queued.extend(queued_by(&done));
                 wave.nodes.extend(batch.iter().filter(|(_, moved)| moved.more).map(|(ix, _)| *ix));
                 let queued = batch.iter().filter(|(_, moved)| moved.queued);
                 wave.queued.extend(queued.map(|(ix, _)| NodeKey { execution, ix: *ix }));
@@ -115,10 +118,13 @@ impl Context {
     pub async fn commit_event(&self, moved: Move, node: &Node, beside: Vec<Write>) -> Result<Option<()>> {
         let Move { mut writes, queued, more } = moved;
         writes.extend(beside);
-        let Commit::Done(done) = self.stores.records.commit(writes).await? else { return Ok(None) };
+        let execution = node.key.execution;
+        let Commit::Done(done) = self.commit_foreseen(execution, writes).await? else { return Ok(None) };
+        let mut ready: Vec<NodeKey> = queued_by(&done).collect();
         if queued {
-            self.send(node.key.execution, &[node.key]).await?;
+            ready.push(node.key);
         }
+        self.send(execution, &ready).await?;
         let mut next = released(&done);
         if more {
             next.push(node.key.ix);
@@ -128,6 +134,32 @@ impl Context {
             tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
         }
         Ok(Some(()))
+    }
+
+    /// Commits `writes` to one execution, and with them what the last arrivals among them lead to.
+    async fn commit_foreseen(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
+        // Every job arrives at the end, which takes a turn of its own.
+        let end = self.shape(execution).await?.spec.end_node;
+        let arrived_at = |write: &Write| match write {
+            Write::Arrive { key, .. } => Some(key.ix).filter(|ix| *ix != end),
+            _ => None,
+        };
+        let targets: Vec<u32> = writes.iter().filter_map(arrived_at).collect();
+        let mut room = MOST_IN_BATCH.saturating_sub(writes.len());
+        if !targets.is_empty() && room > 0 {
+            let mut known = self.stores.records.nodes(execution, &targets).await?;
+            let opens = |node: &&Node| {
+                matches!(node.state.body, NodeBody::Gate { open: false })
+                    && node.waits_for == 1
+                    && node.spec.links.len() <= room
+            };
+            let behind: Vec<u32> =
+                known.iter().filter(opens).flat_map(|gate| gate.spec.links.iter().copied()).collect();
+            known.extend(self.stores.records.nodes(execution, &behind).await?);
+            let known = known.into_iter().map(|node| (node.key.ix, node)).collect();
+            foresee(&mut writes, &known, &mut room, self.now());
+        }
+        self.stores.records.commit(writes).await
     }
 
     /// Cancels every job of an execution that is not over.
@@ -204,7 +236,13 @@ impl Context {
     }
 }
 
-/// Nodes that wait for nothing any more.
+/// Nodes that wait for nothing any more, and have a turn to take.
 fn released(done: &Committed) -> Vec<u32> {
-    done.arrivals.iter().filter(|arrival| arrival.waits_for == 0).map(|arrival| arrival.key.ix).collect()
+    let still = done.arrivals.iter().filter(|arrival| arrival.waits_for == 0 && !arrival.moved);
+    still.map(|arrival| arrival.key.ix).collect()
+}
+
+/// Jobs that their last arrival queued.
+fn queued_by(done: &Committed) -> impl Iterator<Item = NodeKey> {
+    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| arrival.key)
 }

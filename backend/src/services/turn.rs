@@ -3,7 +3,8 @@
 //! A node that is over tells its links, each once: `told` counts them, and it grows in the same batch as the arrivals
 //! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
 
-use crate::ports::{JobItem, Node, NodeBody, NodeState, Write};
+use crate::ports::{JobItem, Node, NodeBody, NodeState, Then, Write};
+use std::collections::HashMap;
 use tidemill_core::{
     failure::{FailureKind, FailureReason},
     status::JobStatus,
@@ -118,6 +119,33 @@ fn blocked(node: &Node) -> Option<FailureReason> {
     })
 }
 
+/// Foresees what the arrivals among `writes` lead to, as far as `nodes` are known: a job that waits for just one of them,
+/// and whose needs hold, is queued in the same write, and a gate opened and its own arrivals made, while `room` for more
+/// writes is left in the batch.
+pub fn foresee(writes: &mut [Write], nodes: &HashMap<u32, Node>, room: &mut usize, now: Timestamp) {
+    for write in writes {
+        let Write::Arrive { key, ok, from, then, .. } = write else { continue };
+        let Some(target) = nodes.get(&key.ix).filter(|target| target.waits_for == 1) else { continue };
+        let mut arrived = target.clone();
+        arrived.waits_for = 0;
+        if !*ok {
+            arrived.failed += 1;
+            arrived.blocker.get_or_insert_with(|| from.clone());
+        }
+        let Turn::Move(Move { mut writes, more: false, .. }) = turn(&arrived, now) else { continue };
+        if writes.len() > 1 && (writes.len() > *room || target.state.status().is_some()) {
+            // A job that is skipped tells its links in a turn of its own.
+            continue;
+        }
+        let mut arrivals = writes.split_off(1);
+        *room -= arrivals.len();
+        foresee(&mut arrivals, nodes, room, now);
+        if let Some(Write::PutNode { if_version, state, due_at, .. }) = writes.pop() {
+            *then = Some(Box::new(Then { if_version, state, due_at, arrivals }));
+        }
+    }
+}
+
 fn told_all(node: &Node) -> bool {
     node.state.told as usize >= node.spec.links.len()
 }
@@ -145,6 +173,7 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
         ok,
         from: name.clone(),
         now,
+        then: None,
     });
     let more = to < links.len();
     state.told = u32::try_from(to).unwrap_or(u32::MAX);
