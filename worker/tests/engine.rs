@@ -104,10 +104,11 @@ impl Bench {
             slots: 1,
             data_dir: data.path().to_owned(),
             docker_host: None,
+            capacity: Resources::default(),
         };
         let client =
             Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
-        let worker = Worker::open(config).await.unwrap().work_for(client);
+        let worker = Worker::open(config).await.unwrap().work_for(&client);
         Self { server, worker, ends, data }
     }
 

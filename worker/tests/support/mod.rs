@@ -1,0 +1,5 @@
+//! What several tests of the worker share.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[cfg(feature = "sqs")]
+pub mod ministack;
