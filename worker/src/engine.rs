@@ -1,7 +1,9 @@
 //! DockerManager: containers made, parked, stopped and removed, through the engine's API.
 
+mod machine;
+pub use machine::Bridge;
+
 use crate::{
-    capacity::Amount,
     client::causes,
     error::{WorkerError, no_space},
     executor::Parking,
@@ -149,24 +151,6 @@ impl DockerManager {
             }
         }
         Err(first.unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
-    }
-
-    /// The processors and the memory of the engine's machine; an engine that does not say has as much as anyone asks.
-    pub async fn machine(&self) -> Amount {
-        if self.local
-            && let Ok(processors) = std::thread::available_parallelism()
-            && let Some(bytes) = local_memory()
-        {
-            return Amount { millicpus: processors.get() as u64 * 1000, bytes };
-        }
-        let info = self.docker.info().await.ok();
-        let known = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-        let processors = known(info.as_ref().and_then(|info| info.ncpu)).filter(|count| *count > 0);
-        let memory = known(info.as_ref().and_then(|info| info.mem_total)).filter(|bytes| *bytes > 0);
-        Amount {
-            millicpus: processors.map_or(u64::MAX, |count| count.saturating_mul(1000)),
-            bytes: memory.unwrap_or(u64::MAX),
-        }
     }
 
     /// The image is there afterwards; `progress` gets lines while it is pulled.
@@ -550,13 +534,6 @@ impl DockerManager {
         });
         Ok(orphaned.filter_map(|container| container.id).collect())
     }
-}
-
-/// The memory of this machine, in bytes.
-fn local_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 async fn answering(host: &str) -> Result<Docker, EngineError> {

@@ -12,6 +12,8 @@ mod error;
 mod executor;
 pub mod job_source;
 pub mod markers;
+mod metadata_guard;
+pub mod notices;
 pub mod orders;
 mod parking;
 pub mod report;

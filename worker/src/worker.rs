@@ -6,6 +6,7 @@ use crate::{
     engine::DockerManager,
     error::WorkerError,
     job_source::{JobSource, LongPoll},
+    metadata_guard,
     parking::ParkingLot,
     slot::{Slots, Stop},
     source,
@@ -83,6 +84,11 @@ impl Worker {
         let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
         let capacity = capacity(&config.capacity, &engine).await;
         Ok(Self { config, id, capacity, engine, lot, store, lock })
+    }
+
+    /// Keeps job containers from instance metadata; or says why that cannot be had.
+    pub async fn block_metadata(&self) -> Result<(), String> {
+        metadata_guard::block(&self.engine.bridge().await?).await
     }
 
     /// Makes containers for jobs that will come soon.
