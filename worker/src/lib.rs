@@ -12,7 +12,7 @@ mod error;
 mod executor;
 pub mod job_source;
 pub mod markers;
-mod metadata_guard;
+pub mod metadata_guard;
 pub mod notices;
 pub mod orders;
 mod parking;

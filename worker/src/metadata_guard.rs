@@ -8,21 +8,30 @@
 //! stay when one ends, since containers of another may still run.
 
 use crate::engine::Bridge;
-use std::process::Stdio;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::Stdio,
+};
 use tokio::process::Command;
 
-/// The tools, and where each address family's metadata is.
-const FAMILIES: [(&str, &str); 2] = [("iptables", "169.254.169.254/32"), ("ip6tables", "fd00:ec2::254/128")];
+/// Where instances find their metadata.
+pub const METADATA: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
 /// Seconds to wait for whoever else changes rules.
 const WAIT_S: &str = "10";
 
-/// Containers on `bridge` cannot reach instance metadata afterwards; or why that cannot be had.
-pub async fn block(bridge: &Bridge) -> Result<(), String> {
-    for (tool, address) in FAMILIES {
-        if tool == "ip6tables" && !has_ipv6() {
-            continue;
-        }
-        let rule = ["PREROUTING", "-i", &bridge.interface, "-d", address, "-j", "DROP"];
+/// Containers on `bridge` cannot reach `addresses` afterwards; or why that cannot be had.
+pub async fn block(bridge: &Bridge, addresses: &[IpAddr]) -> Result<(), String> {
+    for address in addresses {
+        let tool = match address {
+            IpAddr::V4(_) => "iptables",
+            IpAddr::V6(_) if has_ipv6() => "ip6tables",
+            IpAddr::V6(_) => continue,
+        };
+        let address = address.to_string();
+        let rule = ["PREROUTING", "-i", &bridge.interface, "-d", &address, "-j", "DROP"];
         if run(tool, "-C", &rule).await.is_ok() {
             continue;
         }

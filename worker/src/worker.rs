@@ -6,7 +6,7 @@ use crate::{
     engine::DockerManager,
     error::WorkerError,
     job_source::{JobSource, LongPoll},
-    metadata_guard,
+    metadata_guard::{self, METADATA},
     parking::ParkingLot,
     slot::{Slots, Stop},
     source,
@@ -88,7 +88,7 @@ impl Worker {
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.
     pub async fn block_metadata(&self) -> Result<(), String> {
-        metadata_guard::block(&self.engine.bridge().await?).await
+        metadata_guard::block(&self.engine.bridge().await?, &METADATA).await
     }
 
     /// Makes containers for jobs that will come soon.
