@@ -344,7 +344,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "TIDEMILL_MEMORY", value_name = "SIZE", value_parser = tidemill_core::pipeline::bytes)]
     pub memory: Option<u64>,
     /// How the worker's own log is written; TIDEMILL_LOG says how much of it
-    #[arg(long, env = "TIDEMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "TIDEMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// Where instance metadata is
     #[arg(long, env = "TIDEMILL_IMDS", hide = true, default_value = tidemill_worker::notices::METADATA)]

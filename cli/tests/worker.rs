@@ -391,7 +391,7 @@ impl Queue {
         let mut queue = Self { process, port, url: String::new() };
         wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok()).expect("MiniStack answers");
         let made = queue.call("CreateQueue", r#"{"QueueName":"jobs"}"#);
-        queue.url = made["QueueUrl"].as_str().unwrap().to_owned();
+        made["QueueUrl"].as_str().unwrap().clone_into(&mut queue.url);
         Some(queue)
     }
 
