@@ -22,9 +22,6 @@ use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// How long a job waits for room here before it is given back for another worker.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A container that is being made, or is parked already.
 pub type Parking = JoinHandle<Result<Container, FailureReason>>;
 
@@ -282,8 +279,8 @@ impl JobExecutor {
 pub struct Admitted {
     /// What the worker's admission said.
     pub entry: Entry,
-    /// Whether another worker may have the job if there is no room here for long.
-    pub may_go: bool,
+    /// How long it may wait before it is given back for another worker; `None`: as long as it takes.
+    pub patience: Option<Duration>,
 }
 
 impl Admitted {
@@ -304,10 +301,9 @@ impl Admitted {
         };
         reporter.phase("waiting for room");
         let room = async {
-            if self.may_go {
-                tokio::time::timeout(PATIENCE, waiting.admitted()).await.ok().flatten()
-            } else {
-                waiting.admitted().await
+            match self.patience {
+                Some(patience) => tokio::time::timeout(patience, waiting.admitted()).await.ok().flatten(),
+                None => waiting.admitted().await,
             }
         };
         tokio::select! {

@@ -23,6 +23,8 @@ pub struct Ask {
     pub worker: WorkerInfo,
     /// How many likely next jobs are to be named with the job.
     pub lookahead: u32,
+    /// Only what is there already is wanted: the answer is not waited for.
+    pub glance: bool,
 }
 
 /// A job for this worker: its lease is held.
@@ -46,9 +48,12 @@ pub enum JobSourceError {
     /// Asking later may do better.
     #[error("{0}")]
     Passing(String),
-    /// This worker will get no job here.
+    /// The server refuses this worker.
     #[error("{0}")]
     Refused(String),
+    /// What carries the jobs was never there for this worker.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// Gives a worker its jobs.

@@ -11,7 +11,7 @@ use crate::{
     worker::Worker,
 };
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,6 +35,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// little later each time; then no worker is large enough, and it fails.
 const MOST_ATTEMPTS_TO_FIND_ROOM: u32 = 10;
 const LONGEST_KEPT: Duration = Duration::from_secs(30);
+/// While a job waits for room, the source is only looked at, and so often.
+const GLANCE_EVERY: Duration = Duration::from_secs(3);
+/// How long a job waits for room before it is given back for another worker; four times as long each time that it comes
+/// again, as then nobody else had room either.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many jobs are remembered that were given back for want of room.
 const MOST_REMEMBERED: usize = 1_000;
 
@@ -68,8 +73,8 @@ pub struct Slots {
     lot: Arc<ParkingLot>,
     alone: bool,
     stop: Stop,
-    /// Jobs that were given back for want of room: should one come again, nobody else had any.
-    came_back: Arc<Mutex<HashSet<JobId>>>,
+    /// How often each job had to wait for room here.
+    waited: Arc<Mutex<HashMap<JobId, u32>>>,
     /// Jobs that are being given back beside the slots.
     leaving: TaskTracker,
 }
@@ -85,7 +90,7 @@ impl Slots {
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
         let (engine, lot) = (worker.engine.clone(), worker.lot.clone());
         Self {
-            ask: Ask { worker: info, lookahead: u32::try_from(worker.config.slots).unwrap_or(u32::MAX) },
+            ask: Ask { worker: info, lookahead: u32::try_from(count).unwrap_or(u32::MAX), glance: false },
             count,
             asking: Arc::new(Semaphore::new(source.asks_at_once().min(count))),
             source,
@@ -94,7 +99,7 @@ impl Slots {
             lot,
             alone,
             stop,
-            came_back: Arc::default(),
+            waited: Arc::default(),
             leaving: TaskTracker::new(),
         }
     }
@@ -137,14 +142,17 @@ impl Slots {
                 () = drain.cancelled() => return Ok(None),
                 permit = self.asking.acquire() => permit,
             };
-            // What would only wait here is for other workers, if there are any.
+            let mut ask = self.ask.clone();
             if !self.alone {
+                // What would wait here is for workers with room, whose requests wait at the source; what asks for
+                // nothing may still come in.
                 tokio::select! {
                     () = drain.cancelled() => return Ok(None),
                     () = self.admission.nobody_waits() => {}
+                    () = tokio::time::sleep(GLANCE_EVERY) => ask.glance = true,
                 }
             }
-            match self.source.next(&self.ask, drain).await {
+            match self.source.next(&ask, drain).await {
                 Ok(Some(offer)) => return Ok(Some(offer)),
                 Ok(None) => {
                     failures = 0;
@@ -154,6 +162,7 @@ impl Slots {
                     self.pause(BREATH).await;
                 }
                 Err(JobSourceError::Refused(words)) => return Err(WorkerError::Refused(words)),
+                Err(JobSourceError::Unusable(words)) => return Err(WorkerError::Queue(words)),
                 Err(JobSourceError::Passing(error)) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "no job could be asked for");
@@ -185,10 +194,10 @@ impl Slots {
             Entry::Never(words) => return self.hand_on(*assignment, receipt, &words),
             entry => entry,
         };
-        let waits = matches!(entry, Entry::Waits(_));
-        let may_go = waits && !self.alone && self.remember(job);
+        let waits = matches!(entry, Entry::Waits(_)) && !self.alone;
+        let patience = waits.then(|| self.patience(job));
         let lot = self.lot.clone();
-        let admitted = Admitted { entry, may_go };
+        let admitted = Admitted { entry, patience };
         let running =
             self.executor.run(*assignment, admitted, self.stop.now.clone(), move || lot.prepare(&upcoming));
         let ending = tokio::select! {
@@ -199,13 +208,15 @@ impl Slots {
         self.source.settle(receipt).await;
     }
 
-    /// Whether `job` is here for the first time for want of room; it is not afterwards.
-    fn remember(&self, job: JobId) -> bool {
-        let mut came_back = self.came_back.lock().unwrap_or_else(PoisonError::into_inner);
-        if came_back.len() >= MOST_REMEMBERED {
-            came_back.clear();
+    /// How long `job`, which must wait once more, waits this time.
+    fn patience(&self, job: JobId) -> Duration {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        if waited.len() >= MOST_REMEMBERED {
+            waited.clear();
         }
-        came_back.insert(job)
+        let times = waited.entry(job).or_default();
+        *times += 1;
+        patience(*times)
     }
 
     /// Gives a job that is too large for this worker back for another one, beside the slots; a little later each time,
@@ -252,6 +263,11 @@ fn kept(attempt: u32) -> Duration {
     }
 }
 
+/// How long a job waits for room that has to for this many times.
+fn patience(times: u32) -> Duration {
+    PATIENCE.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)))
+}
+
 /// What logs say of a job. An error's own level, so that no filter takes the fields from errors.
 fn job_span(assignment: &Assignment) -> tracing::Span {
     let Assignment { preparation, attempt, trace, .. } = assignment;
@@ -276,13 +292,20 @@ fn trace_id(traceparent: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_ATTEMPTS_TO_FIND_ROOM, kept, trace_id};
+    use super::{MOST_ATTEMPTS_TO_FIND_ROOM, kept, patience, trace_id};
 
     #[test]
     fn a_job_that_is_too_large_is_given_back_at_once_and_then_ever_later() {
         let times: Vec<u64> =
             (1..MOST_ATTEMPTS_TO_FIND_ROOM).map(|attempt| kept(attempt).as_secs()).collect();
         assert_eq!(times, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
+    }
+
+    #[test]
+    fn a_job_that_nobody_has_room_for_changes_hands_ever_more_rarely() {
+        let times: Vec<u64> = (1..5).map(|times| patience(times).as_secs()).collect();
+        assert_eq!(times, [30, 120, 480, 1920]);
+        assert!(patience(u32::MAX) > patience(4));
     }
 
     #[test]

@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the double of the server lets one who asks wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// The server's records, as far as they matter here.
 #[derive(Default)]
 struct Records {
@@ -73,7 +76,7 @@ async fn execute(
             return Err(status);
         }
         let reply = records.claim(request.job_id);
-        let waited = begun.elapsed() >= Duration::from_millis(request.wait_ms.min(1_000));
+        let waited = begun.elapsed() >= Duration::from_millis(request.wait_ms).min(LONGEST_WAIT);
         if waited || matches!(reply, JobExecuteReply::Assigned { .. }) {
             return Ok(Json(reply));
         }
@@ -144,6 +147,8 @@ struct Bench {
     records: Arc<Records>,
     carrier: Box<dyn Carrier>,
     source: Arc<dyn JobSource>,
+    /// How long one who asks waits.
+    wait: Duration,
     /// For how long a job that nobody holds is hidden.
     hidden: Duration,
 }
@@ -183,7 +188,11 @@ impl Bench {
 }
 
 fn ask() -> Ask {
-    Ask { worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() }, lookahead: 0 }
+    Ask {
+        worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
+        lookahead: 0,
+        glance: false,
+    }
 }
 
 fn job_of(offer: &Offer) -> JobId {
@@ -195,6 +204,7 @@ async fn conforms(bench: impl AsyncFn() -> Bench) {
     a_queued_job_is_offered_once(&bench().await).await;
     what_the_records_refuse_is_forgotten(&bench().await).await;
     two_who_ask_get_two_jobs(&bench().await).await;
+    a_glance_takes_what_is_there_and_does_not_wait(&bench().await).await;
     a_stop_ends_the_wait(&bench().await).await;
     a_server_that_fails_costs_time_and_no_job(&bench().await).await;
     a_worker_that_is_refused_is_told_and_takes_nothing_with_it(&bench().await).await;
@@ -227,6 +237,24 @@ async fn two_who_ask_get_two_jobs(bench: &Bench) {
     wanted.sort_unstable();
     got.sort_unstable();
     assert_eq!(got, wanted);
+}
+
+async fn a_glance_takes_what_is_there_and_does_not_wait(bench: &Bench) {
+    let (glance, never) = (Ask { glance: true, ..ask() }, CancellationToken::new());
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert!(bench.source.next(&glance, &never).await.unwrap().is_none());
+    }
+    assert!(begun.elapsed() < bench.wait * 3, "it waits for nothing");
+    let job = bench.queue().await;
+    let begun = Instant::now();
+    loop {
+        // A real queue may not show at once, to one who does not wait, what it has.
+        match bench.source.next(&glance, &never).await.unwrap() {
+            Some(offer) => break assert_eq!(job_of(&offer), job),
+            None => assert!(begun.elapsed() < PATIENCE, "it never shows"),
+        }
+    }
 }
 
 async fn a_stop_ends_the_wait(bench: &Bench) {
@@ -315,7 +343,8 @@ async fn the_servers_long_poll_conforms() {
     conforms(async || {
         let records = Arc::new(Records::default());
         let source = Arc::new(LongPoll::new(serve(records.clone()).await, None));
-        Bench { records, carrier: Box::new(NoCarrier), source, hidden: Duration::from_millis(100) }
+        let (wait, hidden) = (LONGEST_WAIT, Duration::from_millis(100));
+        Bench { records, carrier: Box::new(NoCarrier), source, wait, hidden }
     })
     .await;
 }
@@ -380,11 +409,11 @@ mod sqs {
             back_off: Duration::from_secs(1),
             ..SqsSettings::new(&url)
         };
-        let hidden = settings.visibility;
+        let (wait, hidden) = (settings.wait, settings.visibility);
         let api = serve(records.clone()).await;
         let source = Arc::new(SqsJobSource::new(&stack.config().await, settings, api));
         let carrier = Box::new(Queue { sqs: client.clone(), url: url.clone() });
-        let bench = Bench { records, carrier, source: source.clone(), hidden };
+        let bench = Bench { records, carrier, source: source.clone(), wait, hidden };
         Sqs { bench, queue: Queue { sqs: client, url }, source }
     }
 
@@ -440,7 +469,7 @@ mod sqs {
         let stop = tokio_util::sync::CancellationToken::new();
         let refused = source.next(&super::ask(), &stop).await.unwrap_err();
         assert!(
-            matches!(&refused, super::JobSourceError::Refused(words) if words.contains("--queue")),
+            matches!(&refused, super::JobSourceError::Unusable(words) if words.contains("no-such-queue")),
             "{refused}"
         );
     }

@@ -40,7 +40,7 @@ impl JobSource for LongPoll {
             worker: ask.worker.clone(),
             job_id: None,
             execution_id: self.only_execution,
-            wait_ms: WAIT_MS,
+            wait_ms: if ask.glance { 0 } else { WAIT_MS },
             lookahead: ask.lookahead,
         };
         let reply = tokio::select! {

@@ -135,6 +135,7 @@ struct JobMessage {
 
 /// A message, and how often it was received, this time included.
 struct Received {
+    id: String,
     receipt: String,
     count: u32,
     body: String,
@@ -179,13 +180,13 @@ impl SqsJobSource {
     }
 
     /// One message, invisible to others from now on.
-    async fn receive(&self) -> Result<Option<Received>, JobSourceError> {
+    async fn receive(&self, wait: Duration) -> Result<Option<Received>, JobSourceError> {
         let asked = self
             .sqs
             .receive_message()
             .queue_url(&self.settings.queue_url)
             .max_number_of_messages(1)
-            .wait_time_seconds(whole_seconds(self.settings.wait))
+            .wait_time_seconds(whole_seconds(wait))
             .visibility_timeout(whole_seconds(self.settings.visibility))
             .message_system_attribute_names(RECEIVE_COUNT)
             .send()
@@ -205,8 +206,7 @@ impl SqsJobSource {
         let hopeless = code.contains("NonExistentQueue") || code.contains("AccessDenied");
         // Later on it is no reason to leave running jobs: permissions and queues come back, workers do not.
         if hopeless && !self.answered.load(Ordering::Relaxed) {
-            let hint = "check --queue, and that the worker's role may receive from it";
-            return JobSourceError::Refused(format!("{words}; {hint}"));
+            return JobSourceError::Unusable(words);
         }
         JobSourceError::Passing(words)
     }
@@ -248,7 +248,8 @@ impl SqsJobSource {
         let named = match serde_json::from_str::<JobMessage>(&message.body) {
             Ok(named) => named,
             Err(error) => {
-                tracing::error!(%error, body = %message.body, receipts = message.count,
+                // Its words stay where they are: nobody knows what is in them.
+                tracing::error!(%error, message = %message.id, receipts = message.count,
                     "a message cannot be read; it is left for the dead-letter queue");
                 return Ok(None);
             }
@@ -303,11 +304,12 @@ impl JobSource for SqsJobSource {
     }
 
     async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
+        let wait = if ask.glance { Duration::ZERO } else { self.settings.wait };
         let received = tokio::select! {
             biased;
             // A message that was just being sent here is invisible for a while, and then somebody else's.
             () = stop.cancelled() => return Ok(None),
-            received = self.receive() => received?,
+            received = self.receive(wait) => received?,
         };
         // From here on nothing is cut short: the lease may be given already.
         match received {
@@ -346,7 +348,8 @@ impl JobSource for SqsJobSource {
 fn read_message(message: Message) -> Option<Received> {
     let count = message.attributes.as_ref().and_then(|attributes| attributes.get(&RECEIVE_COUNT));
     let count = count.and_then(|text| text.parse().ok()).unwrap_or(1);
-    Some(Received { receipt: message.receipt_handle?, count, body: message.body.unwrap_or_default() })
+    let id = message.message_id.unwrap_or_default();
+    Some(Received { id, receipt: message.receipt_handle?, count, body: message.body.unwrap_or_default() })
 }
 
 /// `first`, doubled with each receipt after the first.
