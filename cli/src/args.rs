@@ -1,7 +1,7 @@
 //! The command line, as clap reads it.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tidemill_core::ids::WorkerId;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
@@ -71,7 +71,8 @@ pub enum Command {
     Server(Server),
     /// Run jobs for a server
     #[command(
-        after_help = "Example:\n  TIDEMILL_TOKEN=... tidemill worker --server http://ci.example.org:7600"
+        after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server http://ci.example.org:7600\n  \
+            tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
     /// Write a starter file fitted to this repository
@@ -316,6 +317,73 @@ pub struct WorkerArgs {
     /// Its name in records [default: this machine's]
     #[arg(long)]
     pub name: Option<String>,
+    /// Take job ids from this SQS queue, not from the server
+    #[arg(long, env = "TIDEMILL_QUEUE_URL", value_name = "URL")]
+    pub queue: Option<String>,
+    /// Time that running jobs have to end once the worker is told to stop; then they are given back
+    #[arg(long, env = "TIDEMILL_GRACE", value_name = "TIME", default_value = "60s", value_parser = span)]
+    pub grace: Duration,
+    /// Stop taking jobs when EC2 says that this machine will be taken away; auto: if this is EC2
+    #[arg(long, env = "TIDEMILL_NOTICES", value_enum, default_value_t = Notices::Auto, value_name = "WHEN")]
+    pub notices: Notices,
+    /// Keep jobs from EC2's instance metadata, and so from this machine's role; auto: if this is EC2
+    #[arg(
+        long,
+        env = "TIDEMILL_BLOCK_METADATA",
+        value_enum,
+        default_value_t = BlockMetadata::Auto,
+        num_args = 0..=1,
+        default_missing_value = "required",
+        value_name = "WHEN"
+    )]
+    pub block_metadata: BlockMetadata,
+    /// Processors that jobs may ask for together [default: the machine's]
+    #[arg(long, env = "TIDEMILL_CPUS", value_name = "N", value_parser = tidemill_core::pipeline::cpus)]
+    pub cpus: Option<f64>,
+    /// Memory that jobs may ask for together [default: the machine's, less what it needs itself]
+    #[arg(long, env = "TIDEMILL_MEMORY", value_name = "SIZE", value_parser = tidemill_core::pipeline::bytes)]
+    pub memory: Option<u64>,
+    /// How the worker's own log is written; TIDEMILL_LOG says how much of it
+    #[arg(long, env = "TIDEMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Where instance metadata is
+    #[arg(long, env = "TIDEMILL_IMDS", hide = true, default_value = tidemill_worker::notices::METADATA)]
+    pub metadata: String,
+}
+
+/// Whether a worker heeds EC2's notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Notices {
+    /// Never
+    Off,
+    /// Where instance metadata answers
+    Auto,
+    /// Always; without instance metadata the worker does not start
+    On,
+}
+
+/// Whether a worker keeps jobs from instance metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BlockMetadata {
+    /// Never
+    Off,
+    /// Where instance metadata answers; a worker that cannot says so
+    Auto,
+    /// Always; a worker that cannot does not start
+    Required,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object for each line
+    Json,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    tidemill_core::pipeline::span_s(text).map(Duration::from_secs)
 }
 
 /// `init`.

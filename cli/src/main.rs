@@ -10,7 +10,7 @@ mod view;
 mod watch;
 mod workers;
 
-use args::{Cli, Command};
+use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
 use commands::{artifacts, check, init, plan, records, report, run, server};
 use failure::{Failure, Outcome};
@@ -19,7 +19,7 @@ use std::{io::Write, process::ExitCode};
 fn main() -> ExitCode {
     // clap ends with 2 for bad usage by itself.
     let cli = Cli::parse();
-    log_to_stderr();
+    log_to_stderr(&cli);
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -81,10 +81,15 @@ fn in_runtime(cli: &Cli) -> Outcome {
 }
 
 /// Tidemill's own log: silent, unless `TIDEMILL_LOG` asks for more (`info`, `tidemill_worker=debug`).
-fn log_to_stderr() {
+fn log_to_stderr(cli: &Cli) {
     let filter = std::env::var("TIDEMILL_LOG").unwrap_or_else(|_| "error".to_owned());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match &cli.command {
+        Command::Worker(args) if args.log_format == LogFormat::Json => {
+            log.json().flatten_event(true).with_span_list(false).init();
+        }
+        _ => log.init(),
+    }
 }

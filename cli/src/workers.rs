@@ -9,7 +9,7 @@ use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
-use tidemill_core::{api::ExecutionView, ids::ExecutionId, status::ExecutionStatus};
+use tidemill_core::{api::ExecutionView, assignment::Resources, ids::ExecutionId, status::ExecutionStatus};
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 
 /// How many jobs run at the same time unless told.
@@ -28,7 +28,13 @@ pub fn machine() -> String {
 
 /// What a worker of this process is, below the data directory of this machine.
 pub fn config(cli: &Cli, slots: usize, name: String) -> Outcome<WorkerConfig> {
-    Ok(WorkerConfig { name, slots, data_dir: data_dir(cli)?.join("worker"), docker_host: docker_host() })
+    Ok(WorkerConfig {
+        name,
+        slots,
+        data_dir: data_dir(cli)?.join("worker"),
+        docker_host: docker_host(),
+        capacity: Resources::default(),
+    })
 }
 
 /// Opens a worker for jobs of this process's own server; it has an engine once this returns.
@@ -46,7 +52,7 @@ pub async fn close(worker: Option<Worker>) {
 
 /// Has `worker` run the jobs of one execution.
 pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
-    worker.work_for(Client {
+    worker.work_for(&Client {
         server: deployment.url.clone(),
         token: deployment.token.clone(),
         only_execution: Some(execution),

@@ -42,6 +42,28 @@ pub struct Parsed {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// The seconds of a time span such as `90s` or `1h 30m`, read as the file's are; for settings that stand elsewhere.
+pub fn span_s(text: &str) -> Result<u64, String> {
+    scalar(text).map(|value::Span(seconds)| seconds)
+}
+
+/// The bytes of an amount of memory such as `2GiB`, read as the file's are.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    scalar(text).map(|value::Bytes(bytes)| bytes)
+}
+
+/// A number of processors such as `0.5`, read as the file's are.
+pub fn cpus(text: &str) -> Result<f64, String> {
+    scalar(text).map(|value::Cpus(cpus)| cpus)
+}
+
+fn scalar<T: field::Scalar>(text: &str) -> Result<T, String> {
+    T::from_text(text).map_err(|fault| match fault.help {
+        Some(help) => format!("{} ({help})", fault.message),
+        None => fault.message,
+    })
+}
+
 /// Reads and checks a pipeline file.
 ///
 /// # Errors

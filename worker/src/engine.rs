@@ -1,5 +1,8 @@
 //! DockerManager: containers made, parked, stopped and removed, through the engine's API.
 
+mod machine;
+pub use machine::Bridge;
+
 use crate::{
     client::causes,
     error::{WorkerError, no_space},
@@ -477,8 +480,17 @@ impl DockerManager {
 
     async fn remove_container(&self, id: &str) {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        // An engine that is already removing it says so with an error: it will be gone either way.
-        let _ = self.docker.remove_container(id, Some(options)).await;
+        if self.docker.remove_container(id, Some(options)).await.is_ok() {
+            return;
+        }
+        // An engine that is already removing it, as it does once a container ended, says so with an error: it will be
+        // gone, but is not yet.
+        for _ in 0..REMOVAL_ROUNDS {
+            if self.docker.inspect_container(id, None::<InspectContainerOptions>).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
     }
 
     async fn remove(&self, id: &str, room: &Path) {

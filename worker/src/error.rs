@@ -27,6 +27,9 @@ pub enum WorkerError {
     /// The server refuses this worker.
     #[error("the server refuses this worker: {0}; check its address and token")]
     Refused(String),
+    /// The queue cannot be read.
+    #[error("{0}; check --queue, and that the worker's role may receive from it")]
+    Queue(String),
 }
 
 /// The reason of what could not be done for want of space on the worker's disk.

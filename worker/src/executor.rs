@@ -1,6 +1,7 @@
 //! JobExecutor: runs one attempt from its assignment to its reported end.
 
 use crate::{
+    admission::{Entry, Reservation},
     artifact::ArtifactMover,
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
@@ -8,7 +9,7 @@ use crate::{
     markers::{Item, MarkerParser},
     orders::orders,
     parking::{ParkingLot, Place},
-    report::Reporter,
+    report::{Ending, Reporter},
 };
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use tidemill_core::{
 };
 use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// A container that is being made, or is parked already.
 pub type Parking = JoinHandle<Result<Container, FailureReason>>;
@@ -42,15 +44,25 @@ impl JobExecutor {
     pub async fn run(
         &self,
         assignment: Assignment,
+        entry: Admitted,
         shutdown: CancellationToken,
         started: impl FnOnce() + Send,
-    ) {
+    ) -> Ending {
         let (sender, mut events) = mpsc::unbounded_channel();
-        let mut place = self.lot.take(&assignment.preparation);
         let job_id = assignment.preparation.job_id;
         let (reporter, reporting) =
             Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender.clone());
+        // The room is held until the script is over.
+        let (_reservation, stopped) = match entry.wait(&reporter, &mut events, &shutdown).await {
+            Ok(reservation) => (Some(reservation), None),
+            Err(stopped) => (None, Some(stopped)),
+        };
+        if let Some(stopped) = stopped {
+            end_early(&reporter, stopped).await;
+            return reporting.await.unwrap_or(Ending::LeaseLost);
+        }
         reporter.phase("preparing");
+        let mut place = self.lot.take(&assignment.preparation);
         let mut parked = place.parked.take();
         let prepared = tokio::select! {
             prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
@@ -69,13 +81,34 @@ impl JobExecutor {
                     self.engine.dispose_once_made(parking);
                 }
                 self.lot.leave(&place, None, false);
-                if let Some(reason) = stopped {
-                    reporter.log(format!("{}\n", reason.message).as_bytes()).await;
-                    reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
-                }
+                end_early(&reporter, stopped).await;
             }
         }
-        let _ = reporting.await;
+        reporting.await.unwrap_or(Ending::LeaseLost)
+    }
+
+    /// Gives `assignment` back with `reason`, `after` a while in which it is nobody else's.
+    pub async fn hand_back(
+        &self,
+        assignment: &Assignment,
+        reason: FailureReason,
+        after: Duration,
+        shutdown: &CancellationToken,
+    ) -> Ending {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let job_id = assignment.preparation.job_id;
+        let (reporter, reporting) =
+            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender);
+        let mut end = Some(reason);
+        if !after.is_zero() {
+            reporter.phase("waiting for another worker");
+            tokio::select! {
+                () = tokio::time::sleep(after) => {}
+                stopped = stopped_early(&mut events, shutdown) => end = stopped,
+            }
+        }
+        end_early(&reporter, end).await;
+        reporting.await.unwrap_or(Ending::LeaseLost)
     }
 
     /// The container for `assignment`, with all laid in. What is still in `parked` afterwards was not used.
@@ -176,7 +209,7 @@ impl JobExecutor {
             let _ = sender.send(Event::ContainerDied(error.to_string()));
         }
         if let Some(output) = container.output.take() {
-            tokio::spawn(pump(output, nonce, reporter.clone(), sender));
+            tokio::spawn(pump(output, nonce, reporter.clone(), sender).in_current_span());
         }
         let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
@@ -238,6 +271,56 @@ impl JobExecutor {
                 tracing::debug!(%error, signal, "the container took no signal");
             }
         });
+    }
+}
+
+/// How a job came by its room, or waits for it.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What the worker's admission said.
+    pub entry: Entry,
+    /// How long it may wait before it is given back for another worker; `None`: as long as it takes.
+    pub patience: Option<Duration>,
+}
+
+impl Admitted {
+    /// The room; or why the job is over without it, `None` when its lease is lost.
+    async fn wait(
+        self,
+        reporter: &Reporter,
+        events: &mut mpsc::UnboundedReceiver<Event>,
+        shutdown: &CancellationToken,
+    ) -> Result<Reservation, Option<FailureReason>> {
+        let given_back = |words: &str| Some(FailureReason::new(FailureKind::GivenBack, words));
+        let waiting = match self.entry {
+            Entry::Granted(reservation) => return Ok(reservation),
+            Entry::Never(words) => {
+                return Err(Some(FailureReason::new(FailureKind::Undeliverable, words)));
+            }
+            Entry::Waits(waiting) => waiting,
+        };
+        reporter.phase("waiting for room");
+        let room = async {
+            match self.patience {
+                Some(patience) => tokio::time::timeout(patience, waiting.admitted()).await.ok().flatten(),
+                None => waiting.admitted().await,
+            }
+        };
+        tokio::select! {
+            room = room => {
+                let words = "the worker has no room for what the job asks and gave it back for another one";
+                room.ok_or_else(|| given_back(words))
+            }
+            stopped = stopped_early(events, shutdown) => Err(stopped),
+        }
+    }
+}
+
+/// Ends an attempt that has no container; `None`: its lease is lost, and nobody is told.
+async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
+    if let Some(reason) = stopped {
+        reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+        reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
     }
 }
 

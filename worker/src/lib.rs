@@ -2,16 +2,22 @@
 //!
 //! It speaks the HTTP API only; the embedded server's own worker does so too.
 
+mod admission;
 pub mod artifact;
+pub mod capacity;
 pub mod client;
 pub mod dispatch;
 pub mod engine;
 mod error;
-pub mod executor;
+mod executor;
+pub mod job_source;
 pub mod markers;
+pub mod metadata_guard;
+pub mod notices;
 pub mod orders;
 mod parking;
 pub mod report;
+mod slot;
 pub mod source;
 pub mod store;
 mod worker;

@@ -20,6 +20,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+use tracing::Instrument;
 
 /// Log bytes that one report carries at most, before compression.
 const MOST_PER_REPORT: usize = 4 << 20;
@@ -27,18 +28,40 @@ const MOST_PER_REPORT: usize = 4 << 20;
 const MOST_WAITING: usize = 12 << 20;
 /// From here on a report is sent without a pause.
 const PLENTY: usize = 1 << 20;
-/// Pause before the first report of output, and between later ones.
+/// Log bytes wait this long for more of them, or for the end: what is over by then is one report.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Time between reports of output, and the longest that a phase or a step waits for something to go with.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Waiting {
     log: Vec<u8>,
+    /// Since when there are log bytes.
+    log_since: Option<Instant>,
+    /// Since when there is a phase or a step.
+    news_since: Option<Instant>,
     offset: u64,
     phase: Option<String>,
     steps: BTreeMap<u32, StepView>,
     end: Option<AttemptEnd>,
     over: bool,
+}
+
+impl Waiting {
+    /// When the next report is to be sent, the one before having been sent at `last`, with `sent_log` if any so far
+    /// carried log bytes; `None`: at once.
+    ///
+    /// A call costs more than a wait: what is over soon after it printed is told by its end alone, and phases and steps
+    /// go with the next bytes. Whoever watches sees output after 100 ms at first, and all else within a second.
+    fn due(&self, last: Instant, sent_log: bool, heartbeat: Duration) -> Option<Instant> {
+        if self.end.is_some() || self.log.len() >= PLENTY {
+            return None;
+        }
+        let next = if sent_log { last + PAUSE } else { last };
+        let log = self.log_since.map(|since| next.max(since + FIRST_PAUSE));
+        let news = self.news_since.map(|since| since + PAUSE);
+        [log, news].into_iter().flatten().chain([last + heartbeat]).min()
+    }
 }
 
 #[derive(Debug)]
@@ -54,6 +77,15 @@ impl Shared {
     }
 }
 
+/// How the reports of an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The server has the attempt's end.
+    Acknowledged,
+    /// The attempt is no longer this worker's, or nobody can be told of it.
+    LeaseLost,
+}
+
 /// Takes what is to be reported on one attempt, and sends it.
 #[derive(Debug, Clone)]
 pub struct Reporter {
@@ -61,15 +93,15 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter, and its task; a cancel and a lost lease are sent to `events`.
+    /// A reporter, and its task, which says how it ended; a cancel and a lost lease are sent to `events`.
     pub fn start(
         api: ApiClient,
         job_id: JobId,
         lease: LeaseGrant,
         events: mpsc::UnboundedSender<Event>,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> (Self, JoinHandle<Ending>) {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Notify::new(), room: Notify::new() });
-        let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events));
+        let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
     }
 
@@ -85,6 +117,7 @@ impl Reporter {
                     }
                     if waiting.log.len() + part.len() <= MOST_WAITING {
                         waiting.log.extend_from_slice(part);
+                        waiting.log_since.get_or_insert_with(Instant::now);
                         break;
                     }
                 }
@@ -96,13 +129,19 @@ impl Reporter {
 
     /// Says what the worker is doing.
     pub fn phase(&self, phase: &str) {
-        self.shared.lock().phase = Some(phase.to_owned());
+        let mut waiting = self.shared.lock();
+        waiting.phase = Some(phase.to_owned());
+        waiting.news_since.get_or_insert_with(Instant::now);
+        drop(waiting);
         self.shared.news.notify_one();
     }
 
     /// Says where a command stands.
     pub fn step(&self, step: StepView) {
-        self.shared.lock().steps.insert(step.index, step);
+        let mut waiting = self.shared.lock();
+        waiting.steps.insert(step.index, step);
+        waiting.news_since.get_or_insert_with(Instant::now);
+        drop(waiting);
         self.shared.news.notify_one();
     }
 
@@ -119,14 +158,14 @@ async fn send_all(
     job_id: JobId,
     lease: LeaseGrant,
     events: mpsc::UnboundedSender<Event>,
-) {
+) -> Ending {
     let mut ttl = Duration::from_millis(lease.ttl_ms);
     let mut renewed = Instant::now();
     let mut last = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut sent_log = false;
     let mut failures = 0_u32;
     loop {
-        wait_until_due(&shared, last, pause, ttl / 3).await;
+        wait_until_due(&shared, last, sent_log, ttl / 3).await;
         let (report, length) = next_report(&shared, job_id, &lease);
         let is_end = report.end.is_some();
         loop {
@@ -146,7 +185,7 @@ async fn send_all(
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
                         over(&shared);
                         let _ = events.send(Event::LeaseLost);
-                        return;
+                        return Ending::LeaseLost;
                     }
                     failures += 1;
                     log_retry(&error, failures);
@@ -158,16 +197,15 @@ async fn send_all(
             let mut waiting = shared.lock();
             waiting.log.drain(..length);
             waiting.offset += length as u64;
+            waiting.log_since = (!waiting.log.is_empty()).then(Instant::now);
         }
         shared.room.notify_waiters();
         if is_end {
             over(&shared);
-            return;
+            return Ending::Acknowledged;
         }
         last = Instant::now();
-        if length > 0 {
-            pause = PAUSE;
-        }
+        sent_log |= length > 0;
     }
 }
 
@@ -187,16 +225,11 @@ fn back_off(failures: u32, job_id: JobId) -> Duration {
     Duration::from_millis((base / 2 + spread).min(2000))
 }
 
-async fn wait_until_due(shared: &Shared, last: Instant, pause: Duration, heartbeat: Duration) {
+async fn wait_until_due(shared: &Shared, last: Instant, sent_log: bool, heartbeat: Duration) {
     loop {
         let news = shared.news.notified();
-        let (now, soon) = {
-            let waiting = shared.lock();
-            let now = waiting.end.is_some() || waiting.log.len() >= PLENTY;
-            (now, !waiting.log.is_empty() || waiting.phase.is_some() || !waiting.steps.is_empty())
-        };
-        let due = last + if soon { pause.min(heartbeat) } else { heartbeat };
-        if now || Instant::now() >= due {
+        let Some(due) = shared.lock().due(last, sent_log, heartbeat) else { return };
+        if Instant::now() >= due {
             return;
         }
         let _ = tokio::time::timeout_at(due, news).await;
@@ -209,6 +242,7 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
     let bytes = waiting.log[..length].to_vec();
     let offset = waiting.offset;
     let phase = waiting.phase.take();
+    waiting.news_since = None;
     let steps = std::mem::take(&mut waiting.steps).into_values().collect();
     // The end goes with the last bytes.
     let end = if length == waiting.log.len() { waiting.end.take() } else { None };
@@ -219,4 +253,53 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
         zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
     });
     (JobReport { job_id, lease: lease.token, log, phase, steps, end }, length)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{PLENTY, Waiting};
+    use std::time::Duration;
+    use tidemill_core::api::AttemptEnd;
+    use tokio::time::Instant;
+
+    const HEARTBEAT: Duration = Duration::from_secs(10);
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn output_goes_after_100_ms_and_then_once_a_second() {
+        let start = Instant::now();
+        let printed = Waiting {
+            log: b"$ true\n".to_vec(),
+            log_since: Some(start + ms(400)),
+            news_since: Some(start),
+            ..Default::default()
+        };
+        assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may come by then");
+        assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
+        let later = Waiting { log_since: Some(start + ms(5000)), news_since: None, ..printed };
+        assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
+    }
+
+    #[test]
+    fn phases_and_steps_wait_a_second_for_company() {
+        let start = Instant::now();
+        let news = Waiting { news_since: Some(start + ms(300)), ..Default::default() };
+        assert_eq!(news.due(start, false, HEARTBEAT), Some(start + ms(1300)));
+        assert_eq!(news.due(start, false, ms(700)), Some(start + ms(700)), "the lease comes first");
+    }
+
+    #[test]
+    fn the_end_and_plenty_of_output_go_at_once_and_silence_is_a_heartbeat() {
+        let start = Instant::now();
+        let nothing = Waiting::default();
+        assert_eq!(nothing.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
+        let end = Some(AttemptEnd { failure: None, exit_code: Some(0) });
+        assert_eq!(Waiting { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
+        let plenty = Waiting { log: vec![0; PLENTY], log_since: Some(start), ..Default::default() };
+        assert_eq!(plenty.due(start, true, HEARTBEAT), None);
+    }
 }

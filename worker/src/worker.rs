@@ -1,12 +1,14 @@
-//! The worker's loop: one for each slot, asking for a job and running it.
+//! A worker from its start to its end: what it has, how it is stopped, and what it leaves.
 
 use crate::{
-    artifact::{ArtifactCache, ArtifactMover},
-    client::{ApiClient, ApiError},
+    capacity::{Amount, memory_for_jobs},
+    client::ApiClient,
     engine::DockerManager,
     error::WorkerError,
-    executor::JobExecutor,
+    job_source::{JobSource, LongPoll},
+    metadata_guard::{self, METADATA},
     parking::ParkingLot,
+    slot::{Slots, Stop},
     source,
     store::{FileLock, Store},
 };
@@ -16,18 +18,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tidemill_core::{
-    api::{JobExecuteReply, JobExecuteRequest, WorkerInfo},
-    assignment::Preparation,
+    assignment::{Preparation, Resources},
     ids::{ExecutionId, WorkerId},
 };
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// A slot that got no job for so long lets go of what is kept for one.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -40,6 +37,8 @@ pub struct WorkerConfig {
     pub data_dir: PathBuf,
     /// The engine's address in the form of `DOCKER_HOST`; absent: the usual socket.
     pub docker_host: Option<String>,
+    /// What jobs may ask for together; what is absent is the engine's machine's.
+    pub capacity: Resources,
 }
 
 /// Whom a worker works for.
@@ -56,11 +55,12 @@ pub struct Client {
 /// A worker that has its engine and its directories, and no jobs yet.
 #[derive(Debug)]
 pub struct Worker {
-    config: WorkerConfig,
-    id: WorkerId,
-    engine: Arc<DockerManager>,
-    lot: Arc<ParkingLot>,
-    store: Store,
+    pub(crate) config: WorkerConfig,
+    pub(crate) id: WorkerId,
+    pub(crate) capacity: Amount,
+    pub(crate) engine: Arc<DockerManager>,
+    pub(crate) lot: Arc<ParkingLot>,
+    pub(crate) store: Store,
     lock: FileLock,
 }
 
@@ -68,7 +68,7 @@ pub struct Worker {
 #[derive(Debug)]
 pub struct WorkerHandle {
     id: WorkerId,
-    shutdown: CancellationToken,
+    stop: Stop,
     leaving: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
 }
@@ -82,7 +82,13 @@ impl Worker {
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let engine = Arc::new(engine);
         let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
-        Ok(Self { config, id, engine, lot, store, lock })
+        let capacity = capacity(&config.capacity, &engine).await;
+        Ok(Self { config, id, capacity, engine, lot, store, lock })
+    }
+
+    /// Keeps job containers from instance metadata; or says why that cannot be had.
+    pub async fn block_metadata(&self) -> Result<(), String> {
+        metadata_guard::block(&self.engine.bridge().await?, &METADATA).await
     }
 
     /// Makes containers for jobs that will come soon.
@@ -90,23 +96,24 @@ impl Worker {
         self.lot.prepare(upcoming);
     }
 
-    /// Begins to ask `client` for jobs.
+    /// Begins to ask the server of `client` for jobs.
     #[must_use]
-    pub fn work_for(self, client: Client) -> WorkerHandle {
-        let shutdown = CancellationToken::new();
+    pub fn work_for(self, client: &Client) -> WorkerHandle {
+        let api = ApiClient::new(&client.server, &client.token);
+        let source = Arc::new(LongPoll::new(api.clone(), client.only_execution));
+        self.work_from(source, api, client.only_execution.is_some())
+    }
+
+    /// Begins to ask `source` for jobs, and reports them to `api`; `alone` says that no other worker will take what
+    /// this one does not.
+    #[must_use]
+    pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, alone: bool) -> WorkerHandle {
+        let stop = Stop::default();
         let leaving = Arc::new(AtomicBool::new(false));
-        let Self { config, id, engine, lot, store, lock } = self;
-        let working = Working {
-            config,
-            client,
-            id,
-            engine,
-            lot,
-            store,
-            shutdown: shutdown.clone(),
-            leaving: leaving.clone(),
-        };
-        WorkerHandle { id, shutdown, leaving, task: tokio::spawn(working.run(lock)) }
+        let slots = Slots::new(&self, source, api, alone, stop.clone());
+        let Self { id, engine, lot, store, lock, .. } = self;
+        let working = Working { engine, lot, store, leaving: leaving.clone() };
+        WorkerHandle { id, stop, leaving, task: tokio::spawn(working.run(slots, lock)) }
     }
 
     /// Removes what was prepared, for nothing.
@@ -118,24 +125,45 @@ impl Worker {
 }
 
 impl WorkerHandle {
+    /// Takes no more jobs; those that still run after `grace` are given back. Called again, the shorter grace counts.
+    pub fn drain(&self, grace: Duration) {
+        self.stop.drain.cancel();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(grace) => stop.now.cancel(),
+                () = stop.now.cancelled() => {}
+            }
+        });
+    }
+
+    /// Has running jobs given back now.
+    pub fn stop(&self) {
+        self.stop.all();
+    }
+
+    /// Waits until the worker is done: it was drained or stopped, or cannot go on. Not to be called again afterwards.
+    pub async fn done(&mut self) -> Result<(), WorkerError> {
+        joined((&mut self.task).await).map(drop)
+    }
+
     /// Stops: running jobs are given back; once this returns, all containers are removed.
-    pub async fn shutdown(self) -> Result<(), WorkerError> {
-        self.shutdown.cancel();
-        self.join().await.map(drop)
+    pub async fn shutdown(mut self) -> Result<(), WorkerError> {
+        self.stop();
+        self.done().await
     }
 
     /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Names the
     /// worker if something of it is left, for [`clean_up`] in a process that lives longer.
     pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
         self.leaving.store(true, Ordering::Relaxed);
-        self.shutdown.cancel();
-        let id = self.id;
-        Ok(self.join().await?.then_some(id))
+        self.stop();
+        Ok(joined(self.task.await)?.then_some(self.id))
     }
+}
 
-    async fn join(self) -> Result<bool, WorkerError> {
-        self.task.await.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))
-    }
+fn joined(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> Result<bool, WorkerError> {
+    ended.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))
 }
 
 /// Works until `shutdown`, then gives running jobs back and cleans up.
@@ -144,11 +172,9 @@ pub async fn run(
     client: Client,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let mut handle = Worker::open(config).await?.work_for(client);
+    let mut handle = Worker::open(config).await?.work_for(&client);
     tokio::select! {
-        done = &mut handle.task => {
-            done.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string()))).map(drop)
-        }
+        done = handle.done() => done,
         () = shutdown.cancelled() => handle.shutdown().await,
     }
 }
@@ -169,33 +195,18 @@ pub async fn clean_up(data_dir: &Path, docker_host: Option<&str>, left: WorkerId
     Ok(())
 }
 
-#[derive(Clone)]
 struct Working {
-    config: WorkerConfig,
-    client: Client,
-    id: WorkerId,
     engine: Arc<DockerManager>,
     lot: Arc<ParkingLot>,
     store: Store,
-    shutdown: CancellationToken,
     leaving: Arc<AtomicBool>,
 }
 
 impl Working {
-    async fn run(self, lock: FileLock) -> Result<bool, WorkerError> {
+    /// Whether something is still being removed when this returns.
+    async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
         let cleaning = tokio::spawn(clean(self.engine.clone(), self.store.clone()));
-        let api = ApiClient::new(&self.client.server, &self.client.token);
-        let mut slots = JoinSet::new();
-        for _ in 0..self.config.slots.max(1) {
-            slots.spawn(self.clone().slot(api.clone()));
-        }
-        let mut result = Ok(false);
-        while let Some(ended) = slots.join_next().await {
-            if let Ok(Err(error)) = ended {
-                self.shutdown.cancel();
-                result = Err(error);
-            }
-        }
+        let result = slots.serve().await;
         self.lot.clear();
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.
@@ -206,69 +217,26 @@ impl Working {
         cleaning.abort();
         self.store.remove_own();
         drop(lock);
-        result
-    }
-
-    async fn slot(self, api: ApiClient) -> Result<(), WorkerError> {
-        // A server on this machine has them at hand: a copy would only fill the disk.
-        let far = !api.is_on_this_machine();
-        let cache = far.then(|| ArtifactCache::new(self.store.cache().join("artifacts")));
-        let artifacts = ArtifactMover { api: api.clone(), engine: self.engine.clone(), cache };
-        let executor =
-            JobExecutor { api: api.clone(), engine: self.engine.clone(), lot: self.lot.clone(), artifacts };
-        let request = JobExecuteRequest {
-            worker: WorkerInfo { id: self.id, name: self.config.name.clone() },
-            job_id: None,
-            execution_id: self.client.only_execution,
-            lease: None,
-            wait_ms: 20_000,
-            lookahead: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
-        };
-        let mut failures = 0_u32;
-        let mut idle_since = Instant::now();
-        loop {
-            let reply = tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(()),
-                reply = api.execute(&request) => reply,
-            };
-            match reply {
-                Ok(JobExecuteReply::Assigned { assignment, upcoming }) => {
-                    failures = 0;
-                    let lot = self.lot.clone();
-                    executor.run(*assignment, self.shutdown.clone(), move || lot.prepare(&upcoming)).await;
-                    idle_since = Instant::now();
-                }
-                Ok(JobExecuteReply::Nothing { reason }) => {
-                    failures = 0;
-                    tracing::trace!(%reason, "nothing to run");
-                    if idle_since.elapsed() > IDLE {
-                        self.lot.rest();
-                    }
-                    // A server that does not hold the request must not be asked in a tight loop.
-                    self.pause(Duration::from_millis(20)).await;
-                }
-                Err(ApiError::Refused { status: 401 | 403, message, .. }) => {
-                    return Err(WorkerError::Refused(message));
-                }
-                Err(error @ ApiError::Address(_)) => return Err(WorkerError::Refused(error.to_string())),
-                Err(error) => {
-                    failures += 1;
-                    tracing::debug!(%error, failures, "no job could be asked for");
-                    self.pause(Duration::from_millis((100_u64 << failures.min(6)).min(5000))).await;
-                }
-            }
-        }
-    }
-
-    async fn pause(&self, time: Duration) {
-        tokio::select! {
-            () = self.shutdown.cancelled() => {}
-            () = tokio::time::sleep(time) => {}
-        }
+        result.map(|()| false)
     }
 }
 
-async fn clean(engine: Arc<DockerManager>, store: Store) {
+/// What jobs may ask for together: as told, else what the engine's machine has.
+async fn capacity(told: &Resources, engine: &DockerManager) -> Amount {
+    let told = Amount::asked(told);
+    let found = match (told.millicpus, told.bytes) {
+        (1.., 1..) => Amount::default(),
+        _ => engine.machine().await,
+    };
+    let or = |told: u64, found: u64| if told > 0 { told } else { found };
+    Amount {
+        millicpus: or(told.millicpus, found.millicpus),
+        bytes: or(told.bytes, memory_for_jobs(found.bytes)),
+    }
+}
+
+/// Removes what dead workers of the same data directory left.
+pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
     let cleaned = tokio::task::spawn_blocking(move || {

@@ -1,16 +1,25 @@
 //! `server` and `worker`: processes that stay.
 
 use crate::{
-    args::{Cli, Server, WorkerArgs},
+    args::{BlockMetadata, Cli, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Failure, Outcome},
     interrupts::interrupts,
     workers,
 };
+use std::{sync::Arc, time::Duration};
 use tidemill_backend::embedded::Embedded;
-use tidemill_worker::{Client, WorkerError};
+use tidemill_core::assignment::Resources;
+use tidemill_worker::{
+    Client, Worker, WorkerError,
+    job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
+    notices as ec2,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Time that is kept for giving jobs back before a machine is taken away.
+const HAND_BACK: Duration = Duration::from_secs(15);
 
 /// `tidemill server`.
 pub async fn server(cli: &Cli, args: &Server) -> Outcome {
@@ -73,16 +82,85 @@ pub async fn worker(cli: &Cli, args: &WorkerArgs) -> Outcome {
     let deployment = Deployment::connect(cli).await?;
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.parallel);
-    let config = workers::config(cli, slots, args.name.clone().unwrap_or_else(workers::machine))?;
-    let client =
-        Client { server: deployment.url.clone(), token: deployment.token.clone(), only_execution: None };
-    anstream::println!("working for {}, {slots} job(s) at the same time", deployment.url);
-    let stop = CancellationToken::new();
-    let working = tidemill_worker::run(config, client, stop.clone());
-    tokio::pin!(working);
-    let outcome = tokio::select! {
-        outcome = &mut working => outcome,
-        _ = interrupts.recv() => { stop.cancel(); working.await }
+    let mut config = workers::config(cli, slots, args.name.clone().unwrap_or_else(workers::machine))?;
+    config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
+    let wants_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
+    let looking = async {
+        if wants_metadata { ec2::Notices::connect(&args.metadata).await } else { Err(String::new()) }
     };
-    Ok(outcome?)
+    let (worker, metadata) = tokio::join!(Worker::open(config), looking);
+    let worker = worker?;
+    let ready = match &metadata {
+        Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
+            "notices of EC2 cannot be had: {error}; start the worker on EC2, or with --notices off"
+        ))),
+        _ => block_metadata(args.block_metadata, &worker, metadata.is_ok()).await,
+    };
+    if let Err(failure) = ready {
+        worker.close().await;
+        return Err(failure);
+    }
+    let mut requests = None;
+    let source: Arc<dyn JobSource> = match &args.queue {
+        Some(url) => {
+            let queue = SqsJobSource::connect(SqsSettings::new(url), deployment.api.clone()).await;
+            requests = Some(queue.requests());
+            Arc::new(queue)
+        }
+        None => Arc::new(LongPoll::new(deployment.api.clone(), None)),
+    };
+    let mut working = worker.work_from(source, deployment.api.clone(), false);
+    anstream::println!("working for {}, {slots} job(s) at the same time", deployment.url);
+    let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
+    let mut told = false;
+    loop {
+        let notice = async {
+            match &mut notices {
+                Some(notices) => notices.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = working.done() => {
+                if let Some(requests) = requests {
+                    tracing::info!(usage = ?requests.usage(), "requests to SQS");
+                }
+                return Ok(done?);
+            }
+            _ = interrupts.recv() => {
+                if told {
+                    working.stop();
+                    continue;
+                }
+                told = true;
+                anstream::println!(
+                    "stopping: running jobs have {} s to end; a second signal gives them back now",
+                    args.grace.as_secs()
+                );
+                working.drain(args.grace);
+            }
+            notice = notice => {
+                notices = None;
+                let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(HAND_BACK).min(args.grace));
+                anstream::println!("{notice}: running jobs have {} s to end", grace.as_secs());
+                working.drain(grace);
+            }
+        }
+    }
+}
+
+/// Keeps jobs from instance metadata, as far as `when` wants it.
+async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) -> Outcome {
+    match when {
+        BlockMetadata::Off => return Ok(()),
+        BlockMetadata::Auto if !on_ec2 => return Ok(()),
+        BlockMetadata::Auto | BlockMetadata::Required => {}
+    }
+    let Err(error) = worker.block_metadata().await else { return Ok(()) };
+    let words = format!("jobs cannot be kept from instance metadata: {error}");
+    if when == BlockMetadata::Required {
+        return Err(Failure::system(words));
+    }
+    anstream::eprintln!("tidemill: warning: {words}; they may act as this machine's role");
+    Ok(())
 }

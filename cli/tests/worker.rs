@@ -1,0 +1,476 @@
+//! `tidemill worker`: how it stops, what it takes, where its jobs come from, and what it keeps from them.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+use support::{Place, STUBBORN, finish, is_over, job, signal, text, wait_until};
+
+/// A server without workers on a place's data; it ends with the value.
+struct Server {
+    process: Child,
+    url: String,
+    token: String,
+}
+
+impl Server {
+    fn start(place: &Place) -> Self {
+        let mut process = place
+            .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let token = std::fs::read_to_string(place.data.join("token")).unwrap();
+        Self { process, url: url.trim_end_matches(',').to_owned(), token }
+    }
+
+    /// A command of this server's client.
+    fn command(&self, place: &Place, words: &[&str]) -> Command {
+        let mut command = place.command(words);
+        command
+            .env("TIDEMILL_SERVER", &self.url)
+            .env("TIDEMILL_TOKEN", &self.token)
+            .env("TIDEMILL_LOG", "info");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn worker(&self, place: &Place, words: &[&str]) -> Worker {
+        let words: Vec<&str> = ["worker", "--notices", "off"].iter().chain(words).copied().collect();
+        Worker(Some(self.command(place, &words).spawn().unwrap()))
+    }
+
+    fn run(&self, place: &Place) -> Child {
+        self.command(place, &["run", "--quiet"]).spawn().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A worker process; it does not outlive the value.
+struct Worker(Option<Child>);
+
+impl Worker {
+    fn signal(&self, name: &str) {
+        signal(self.0.as_ref().unwrap(), name);
+    }
+
+    /// What it printed, once it ended well.
+    fn finish(mut self) -> (String, String) {
+        let ended = finish(self.0.take().unwrap());
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        (text(&ended.stdout), text(&ended.stderr))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// A job that says that it has begun, and takes a little to end.
+const SHORT: &str = r#"
+name: short
+stages: [a]
+jobs:
+  j: { stage: a, image: "IMAGE", script: ["echo begun", "sleep 3", "echo done"] }
+"#;
+
+fn begun(place: &Place, name: &str) {
+    place.wait_for("the job prints", |view| job(view, name)["log_bytes"].as_u64().unwrap() > 0);
+}
+
+fn failure(attempt: &Value) -> &str {
+    attempt["failure"]["kind"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_worker_that_is_told_to_stop_finishes_what_it_runs() {
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let worker = server.worker(&place, &[]);
+    let run = server.run(&place);
+    begun(&place, "j");
+    worker.signal("TERM");
+    let (said, _) = worker.finish();
+    assert!(said.contains("running jobs have 60 s to end"), "{said}");
+    let view = place.latest();
+    assert_eq!(
+        (&job(&view, "j")["status"], &job(&view, "j")["attempt"]),
+        (&"SUCCESS".into(), &1.into()),
+        "{view:#}"
+    );
+    assert_eq!(finish(run).status.code(), Some(0));
+    place.wait_until_clean();
+}
+
+#[test]
+fn a_grace_that_is_over_and_a_second_signal_give_jobs_back_at_no_cost() {
+    let place = Place::new(STUBBORN);
+    let server = Server::start(&place);
+    let run = server.run(&place);
+    let mut attempts = 0;
+    for (grace, signals) in [("1s", 1), ("600s", 2)] {
+        let worker = server.worker(&place, &["--grace", grace]);
+        attempts += 1;
+        place.wait_for("the job runs", |view| {
+            let deaf = job(view, "deaf");
+            deaf["attempt"] == attempts && deaf["log_bytes"].as_u64().unwrap() > 0
+        });
+        for _ in 0..signals {
+            worker.signal("TERM");
+            // Two signals of a kind at once are one.
+            thread::sleep(std::time::Duration::from_millis(100));
+        }
+        worker.finish();
+        let view = place.wait_for("it is given back", |view| job(view, "deaf")["status"] == "QUEUED");
+        let ended = job(&view, "deaf")["attempts"].as_array().unwrap();
+        assert_eq!((ended.len(), failure(ended.last().unwrap())), (attempts, "given_back"), "{view:#}");
+    }
+    assert_eq!(place.tidemill(&["cancel"]).status.code(), Some(0));
+    assert_eq!(finish(run).status.code(), Some(130));
+    place.wait_until_clean();
+}
+
+/// A double of EC2's instance metadata service: it has what `set` put there.
+struct Metadata {
+    url: String,
+    values: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
+}
+
+impl Metadata {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let values = Arc::<Mutex<Vec<(&'static str, &'static str)>>>::default();
+        let known = values.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let known = known.clone();
+                thread::spawn(move || answer(&stream, &known.lock().unwrap().clone()));
+            }
+        });
+        Self { url, values }
+    }
+
+    fn set(&self, path: &'static str, value: &'static str) {
+        self.values.lock().unwrap().push((path, value));
+    }
+}
+
+fn answer(mut stream: &TcpStream, values: &[(&str, &str)]) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let request = lines.next().unwrap_or_default();
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let found = values.iter().find(|(path, _)| request.contains(path)).map(|(_, value)| *value);
+    let (status, body) = match found {
+        _ if request.starts_with("PUT /latest/api/token ") => ("200 OK", "token"),
+        Some(value) => ("200 OK", value),
+        None => ("404 Not Found", ""),
+    };
+    let length = body.len();
+    let _ =
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+}
+
+#[test]
+fn a_notice_of_ec2_drains_the_worker() {
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let metadata = Metadata::start();
+    let words = ["worker", "--notices", "on", "--block-metadata", "off"];
+    let worker = server.command(&place, &words).env("TIDEMILL_IMDS", &metadata.url).spawn().unwrap();
+    let worker = Worker(Some(worker));
+    let run = server.run(&place);
+    begun(&place, "j");
+    metadata.set("autoscaling/target-lifecycle-state", "Terminated");
+    let (said, _) = worker.finish();
+    assert!(said.contains("the Auto Scaling group will terminate this instance"), "{said}");
+    assert_eq!(finish(run).status.code(), Some(0));
+    assert_eq!(job(&place.latest(), "j")["attempt"], 1);
+}
+
+#[test]
+fn without_metadata_a_worker_that_must_heed_notices_does_not_start() {
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let words = ["worker", "--notices", "on"];
+    let ended =
+        finish(server.command(&place, &words).env("TIDEMILL_IMDS", "http://127.0.0.1:1").spawn().unwrap());
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert!(text(&ended.stderr).contains("--notices off"), "{ended:?}");
+    place.wait_until_clean();
+}
+
+#[test]
+fn jobs_that_ask_for_the_whole_machine_run_one_after_the_other() {
+    let place = Place::new(
+        r#"
+name: large
+stages: [a]
+defaults: { image: "IMAGE", resources: { cpus: 1, memory: 64Mi } }
+jobs:
+  one: { stage: a, script: ["sleep 2"] }
+  two: { stage: a, script: ["sleep 2"] }
+"#,
+    );
+    let server = Server::start(&place);
+    let worker = server.worker(&place, &["--parallel", "2", "--cpus", "1", "--memory", "1g"]);
+    let run = server.run(&place);
+    place.wait_for("one waits for the other", |view| {
+        let phases =
+            ["one", "two"].map(|name| job(view, name)["phase"].as_str().unwrap_or_default().to_owned());
+        phases.contains(&"waiting for room".to_owned()) && phases.contains(&"running".to_owned())
+    });
+    assert_eq!(finish(run).status.code(), Some(0));
+    worker.signal("TERM");
+    worker.finish();
+    place.wait_until_clean();
+}
+
+#[test]
+fn a_job_that_is_too_large_for_a_worker_goes_to_a_larger_one_or_fails_with_the_reason() {
+    let pipeline = |cpus| {
+        format!(
+            "name: large\nstages: [a]\njobs:\n  j: {{ stage: a, image: IMAGE, resources: {{ cpus: {cpus} }}, script: [\"true\"] }}\n"
+        )
+    };
+    let place = Place::new(&pipeline("0.9"));
+    let server = Server::start(&place);
+    let small = server.worker(&place, &["--name", "small", "--cpus", "0.5"]);
+    let run = server.run(&place);
+    let view =
+        place.wait_for("it is handed on", |view| !job(view, "j")["attempts"].as_array().unwrap().is_empty());
+    let first = &job(&view, "j")["attempts"][0];
+    assert_eq!(failure(first), "given_back", "{view:#}");
+    let words = first["failure"]["message"].as_str().unwrap();
+    assert!(words.contains("`small`") && words.contains("0.9 processor(s)"), "{words}");
+    let large = server.worker(&place, &["--name", "large", "--cpus", "1"]);
+    assert_eq!(finish(run).status.code(), Some(0));
+    for worker in [small, large] {
+        worker.signal("TERM");
+        worker.finish();
+    }
+
+    // A run of its own has no other worker to wait for.
+    let place = Place::new(&pipeline("1000"));
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let view = place.latest();
+    assert_eq!(job(&view, "j")["failure_reason"]["kind"], "undeliverable", "{view:#}");
+    assert!(is_over(&view));
+    place.wait_until_clean();
+}
+
+#[test]
+fn a_log_in_json_names_the_job() {
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let worker = server.worker(&place, &["--log-format", "json"]);
+    assert_eq!(finish(server.run(&place)).status.code(), Some(0));
+    worker.signal("TERM");
+    let (_, log) = worker.finish();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let taken = lines.iter().find(|line| line["message"] == "took a job").unwrap_or_else(|| panic!("{log}"));
+    let view = place.latest();
+    assert_eq!(taken["span"]["job"], job(&view, "j")["id"], "{taken}");
+    assert_eq!(taken["span"]["execution"], view["execution"]["id"], "{taken}");
+    assert_eq!(taken["span"]["attempt"], 1, "{taken}");
+}
+
+/// The rules of the raw table that name the metadata addresses, with the tool that lists each.
+fn rules() -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (tool, address) in [("iptables", "169.254.169.254"), ("ip6tables", "fd00:ec2::254")] {
+        let listed = Command::new(tool).args(["-w", "10", "-t", "raw", "-S", "PREROUTING"]).output();
+        let listed = listed.map(|listed| text(&listed.stdout)).unwrap_or_default();
+        found
+            .extend(listed.lines().filter(|line| line.contains(address)).map(|line| (tool, line.to_owned())));
+    }
+    found
+}
+
+/// That the rules hold is tested with the worker's own tests; here, that a worker sets them.
+#[test]
+fn a_worker_that_must_keeps_jobs_from_metadata() {
+    if !Command::new("iptables")
+        .args(["-w", "10", "-t", "raw", "-S"])
+        .output()
+        .is_ok_and(|seen| seen.status.success())
+    {
+        eprintln!("skipped: this user cannot set rules with iptables");
+        return;
+    }
+    let before = rules();
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let metadata = Metadata::start();
+    let mut after = Vec::new();
+    // Twice it must do so, and once it finds itself on EC2; the rules are set once.
+    for when in ["required", "required", "auto"] {
+        let mut command = server.command(&place, &["worker", "--notices", "off", "--block-metadata", when]);
+        let process = command.env("TIDEMILL_IMDS", &metadata.url).stdout(Stdio::piped()).spawn().unwrap();
+        let mut worker = Worker(Some(process));
+        let mut said = String::new();
+        let stdout = worker.0.as_mut().unwrap().stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        assert!(said.starts_with("working for"), "{said}");
+        after = rules();
+        worker.signal("TERM");
+        worker.finish();
+    }
+    for (tool, rule) in after.iter().filter(|rule| !before.contains(rule)) {
+        let words = rule.replacen("-A ", "-D ", 1);
+        let removed = Command::new(tool).args(["-w", "10", "-t", "raw"]).args(words.split(' ')).status();
+        assert!(removed.unwrap().success(), "{rule}");
+    }
+    let of = |tool: &str| after.iter().filter(|(with, _)| *with == tool).count();
+    assert_eq!(of("iptables"), 1, "{after:?}");
+    assert!(of("ip6tables") <= 1, "{after:?}");
+    assert!(after.iter().all(|(_, rule)| rule.ends_with("-j DROP") && rule.contains("-i ")), "{after:?}");
+}
+
+#[test]
+fn a_worker_that_cannot_keep_jobs_from_metadata_does_not_start() {
+    let place = Place::new(SHORT);
+    let server = Server::start(&place);
+    let words = ["worker", "--notices", "off", "--block-metadata"];
+    // No tool on the PATH: as on a machine without iptables.
+    let ended = finish(server.command(&place, &words).env("PATH", place.dir.path()).spawn().unwrap());
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert!(text(&ended.stderr).contains("`iptables` cannot be run"), "{ended:?}");
+    place.wait_until_clean();
+}
+
+/// MiniStack's SQS, spoken to in its own words; see `worker/tests/support`, which puts it there.
+struct Queue {
+    process: Child,
+    port: u16,
+    url: String,
+}
+
+impl Queue {
+    /// `None`, with the reason printed, where there is none.
+    fn start(place: &Place) -> Option<Self> {
+        let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/ministack/bin/ministack");
+        let program = std::env::var("TIDEMILL_MINISTACK").unwrap_or_else(|_| tools.to_owned());
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let started = Command::new(&program)
+            .env("GATEWAY_PORT", port.to_string())
+            .env("BIND_HOST", "127.0.0.1")
+            .env("SERVICES", "sqs")
+            .env("DOCKER_HOST", "unix:///nonexistent")
+            .env("TMPDIR", place.dir.path())
+            .current_dir(place.dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(process) = started else {
+            eprintln!("skipped: {program} is not there; the tests of `worker` put it there");
+            return None;
+        };
+        let mut queue = Self { process, port, url: String::new() };
+        wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok()).expect("MiniStack answers");
+        let made = queue.call("CreateQueue", r#"{"QueueName":"jobs"}"#);
+        made["QueueUrl"].as_str().unwrap().clone_into(&mut queue.url);
+        Some(queue)
+    }
+
+    fn call(&self, action: &str, body: &str) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-amz-target: AmazonSQS.{action}\r\n\
+             content-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let body = reply.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        let json = body.find('{').map(|at| &body[at..=body.rfind('}').unwrap()]);
+        json.map_or(Value::Null, |json| serde_json::from_str(json).unwrap_or_else(|_| panic!("{reply}")))
+    }
+
+    fn send(&self, message: &Value) {
+        let body = serde_json::json!({ "QueueUrl": self.url, "MessageBody": message.to_string() });
+        self.call("SendMessage", &body.to_string());
+    }
+
+    /// Messages that are there, in hands or not.
+    fn messages(&self) -> u64 {
+        let body = serde_json::json!({ "QueueUrl": self.url, "AttributeNames": ["All"] });
+        let seen = self.call("GetQueueAttributes", &body.to_string());
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        names.iter().map(|name| seen["Attributes"][name].as_str().unwrap().parse::<u64>().unwrap()).sum()
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_worker_on_a_queue_runs_what_messages_name_and_deletes_them() {
+    let place = Place::new(SHORT);
+    let Some(queue) = Queue::start(&place) else { return };
+    let server = Server::start(&place);
+    let words =
+        ["worker", "--notices", "off", "--log-format", "json", "--parallel", "4", "--queue", &queue.url];
+    let worker = server
+        .command(&place, &words)
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", queue.port))
+        .envs([
+            ("AWS_ACCESS_KEY_ID", "000000000000"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_REGION", "us-east-1"),
+        ])
+        .spawn()
+        .unwrap();
+    let worker = Worker(Some(worker));
+    let run = server.run(&place);
+    let view = place.wait_for("the job is queued", |view| job(view, "j")["status"] == "QUEUED");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let message = serde_json::json!({
+        "v": 1, "execution_id": view["execution"]["id"], "job_id": job(&view, "j")["id"], "ix": 0,
+        "trace": format!("00-{trace}-00f067aa0ba902b7-01"),
+    });
+    // Delivered twice: it must run once.
+    queue.send(&message);
+    queue.send(&message);
+    assert_eq!(finish(run).status.code(), Some(0));
+    assert_eq!(job(&place.latest(), "j")["attempt"], 1);
+    wait_until(|| queue.messages() == 0).expect("both messages are deleted");
+    worker.signal("TERM");
+    let (_, log) = worker.finish();
+    let taken: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["message"] == "took a job")
+        .collect();
+    assert_eq!(taken.len(), 1, "{log}");
+    assert_eq!(taken[0]["span"]["trace"], trace, "{log}");
+    assert!(log.contains("requests to SQS"), "{log}");
+}

@@ -1,0 +1,171 @@
+//! Lets jobs in as far as the machine has room for what they ask.
+
+use crate::capacity::{Amount, Answer, Capacity, Ticket};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tidemill_core::assignment::Resources;
+use tokio::sync::{oneshot, watch};
+
+/// The room of one worker.
+#[derive(Debug)]
+pub struct Admission {
+    state: Mutex<State>,
+    waiting: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    capacity: Capacity,
+    doors: HashMap<Ticket, oneshot::Sender<Reservation>>,
+}
+
+/// What a job is told that wants in.
+#[derive(Debug)]
+pub enum Entry {
+    /// Come in.
+    Granted(Reservation),
+    /// Wait.
+    Waits(Waiting),
+    /// There is never room for it here; what it asks for, and what there is.
+    Never(String),
+}
+
+/// Room that a job has until it drops this.
+#[derive(Debug)]
+pub struct Reservation {
+    admission: Arc<Admission>,
+    amount: Amount,
+}
+
+/// A place in the queue, left when this is dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    admission: Arc<Admission>,
+    ticket: Ticket,
+    door: oneshot::Receiver<Reservation>,
+}
+
+impl Admission {
+    /// Nobody is in yet.
+    #[must_use]
+    pub fn new(total: Amount) -> Arc<Self> {
+        let state = State { capacity: Capacity::new(total), doors: HashMap::new() };
+        Arc::new(Self { state: Mutex::new(state), waiting: watch::Sender::new(0) })
+    }
+
+    /// Asks for a job's resources.
+    pub fn ask(self: &Arc<Self>, resources: &Resources) -> Entry {
+        let amount = Amount::asked(resources);
+        let mut state = self.lock();
+        match state.capacity.ask(amount) {
+            Answer::Granted => Entry::Granted(Reservation { admission: self.clone(), amount }),
+            Answer::Never => Entry::Never(format!(
+                "the job asks for {amount}, and there is {} for jobs in all",
+                state.capacity.total()
+            )),
+            Answer::Waits(ticket) => {
+                let (opener, door) = oneshot::channel();
+                state.doors.insert(ticket, opener);
+                self.waiting.send_replace(state.capacity.waiting());
+                Entry::Waits(Waiting { admission: self.clone(), ticket, door })
+            }
+        }
+    }
+
+    /// Returns once no job waits.
+    pub async fn nobody_waits(&self) {
+        // The sender lives in `self`, so that this cannot fail.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await;
+    }
+
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Capacity) -> Vec<(Ticket, Amount)>) {
+        let mut state = self.lock();
+        let served = change(&mut state.capacity);
+        let doors: Vec<_> =
+            served.into_iter().map(|(ticket, amount)| (state.doors.remove(&ticket), amount)).collect();
+        self.waiting.send_replace(state.capacity.waiting());
+        drop(state);
+        for (door, amount) in doors {
+            let reservation = Reservation { admission: self.clone(), amount };
+            // Who went away meanwhile drops it, which lets the next one in.
+            if let Some(door) = door {
+                let _ = door.send(reservation);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// The room, once it is this one's turn.
+    pub async fn admitted(mut self) -> Option<Reservation> {
+        (&mut self.door).await.ok()
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let (admission, amount) = (self.admission.clone(), self.amount);
+        admission.change(|capacity| capacity.release(amount));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let ticket = self.ticket;
+        self.admission.lock().doors.remove(&ticket);
+        let admission = self.admission.clone();
+        admission.change(|capacity| capacity.give_up(ticket));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Admission, Entry, Reservation, Waiting};
+    use crate::capacity::Amount;
+    use std::{sync::Arc, time::Duration};
+    use tidemill_core::assignment::Resources;
+
+    fn ask(admission: &Arc<Admission>, cpus: f64) -> Entry {
+        admission.ask(&Resources { cpus: Some(cpus), memory_bytes: None })
+    }
+
+    fn granted(entry: Entry) -> Reservation {
+        let Entry::Granted(reservation) = entry else { panic!("{entry:?}") };
+        reservation
+    }
+
+    fn waits(entry: Entry) -> Waiting {
+        let Entry::Waits(waiting) = entry else { panic!("{entry:?}") };
+        waiting
+    }
+
+    #[tokio::test]
+    async fn who_waits_comes_in_when_another_leaves_or_gives_up() {
+        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 });
+        let first = granted(ask(&admission, 2.0));
+        let (second, third) = (waits(ask(&admission, 2.0)), waits(ask(&admission, 1.0)));
+        let idle = tokio::time::timeout(Duration::from_millis(10), admission.nobody_waits());
+        assert!(idle.await.is_err(), "two wait");
+        drop(first);
+        // Granted, but never fetched: the room must not be lost.
+        drop(second);
+        let third = third.admitted().await.unwrap();
+        admission.nobody_waits().await;
+        let fourth = granted(ask(&admission, 1.0));
+        drop((third, fourth));
+        let all = granted(ask(&admission, 2.0));
+        let Entry::Never(words) = ask(&admission, 3.0) else { panic!("never") };
+        assert!(
+            words.contains("asks for 3 processor(s)") && words.contains("there is 2 processor(s)"),
+            "{words}"
+        );
+        drop(all);
+    }
+}

@@ -1,0 +1,287 @@
+//! How much of a machine jobs may have, and who has it: one account, without a clock, a lock or a machine.
+
+use std::{collections::VecDeque, fmt};
+use tidemill_core::assignment::Resources;
+
+/// Processors and memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Thousandths of processors.
+    pub millicpus: u64,
+    /// Bytes of memory.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// What a job asks for; what it does not name it takes from what is left, as it comes.
+    #[must_use]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "negative and huge ones are cut off"
+    )]
+    pub fn asked(resources: &Resources) -> Self {
+        let millicpus = resources.cpus.map_or(0, |cpus| (cpus * 1000.0).ceil() as u64);
+        Self { millicpus, bytes: resources.memory_bytes.unwrap_or(0) }
+    }
+
+    /// Whether it is nothing at all.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    fn is_within(self, other: Self) -> bool {
+        self.millicpus <= other.millicpus && self.bytes <= other.bytes
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            millicpus: self.millicpus.saturating_add(other.millicpus),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            millicpus: self.millicpus.saturating_sub(other.millicpus),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.millicpus / 1000, self.millicpus % 1000);
+        let cpus = if part == 0 { whole.to_string() } else { format!("{whole}.{part:03}") };
+        let cpus = if part == 0 { cpus.as_str() } else { cpus.trim_end_matches('0') };
+        write!(f, "{cpus} processor(s) and {} MiB of memory", self.bytes.div_ceil(1 << 20))
+    }
+}
+
+/// Names one who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// What a job is told that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It has what it asked for.
+    Granted,
+    /// There will be room, after those who asked before.
+    Waits(Ticket),
+    /// There is never so much here.
+    Never,
+}
+
+/// The account. What was granted is in use until it is released.
+///
+/// Those who wait are served in the order in which they asked, and nobody who asks for something overtakes them: a
+/// large job would else wait for as long as small ones come. A job that asks for nothing takes nothing from them.
+#[derive(Debug)]
+pub struct Capacity {
+    total: Amount,
+    used: Amount,
+    waiting: VecDeque<(Ticket, Amount)>,
+    tickets: u64,
+}
+
+impl Capacity {
+    /// An account of which nothing is used.
+    #[must_use]
+    pub const fn new(total: Amount) -> Self {
+        Self { total, used: Amount { millicpus: 0, bytes: 0 }, waiting: VecDeque::new(), tickets: 0 }
+    }
+
+    /// What there is for jobs in all.
+    #[must_use]
+    pub const fn total(&self) -> Amount {
+        self.total
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What becomes of a job that asks for `amount`.
+    pub fn ask(&mut self, amount: Amount) -> Answer {
+        if !amount.is_within(self.total) {
+            return Answer::Never;
+        }
+        if amount.is_nothing() || (self.waiting.is_empty() && self.has_room(amount)) {
+            self.used = self.used.plus(amount);
+            return Answer::Granted;
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.push_back((ticket, amount));
+        Answer::Waits(ticket)
+    }
+
+    /// Takes back what was granted; those who are granted theirs by it, with their amounts.
+    pub fn release(&mut self, amount: Amount) -> Vec<(Ticket, Amount)> {
+        self.used = self.used.minus(amount);
+        self.serve()
+    }
+
+    /// Forgets one who waits no more; those behind who are granted theirs by it, with their amounts.
+    pub fn give_up(&mut self, ticket: Ticket) -> Vec<(Ticket, Amount)> {
+        self.waiting.retain(|(waiting, _)| *waiting != ticket);
+        self.serve()
+    }
+
+    fn serve(&mut self) -> Vec<(Ticket, Amount)> {
+        let mut served = Vec::new();
+        while let Some((ticket, amount)) = self.waiting.front().copied() {
+            if !self.has_room(amount) {
+                break;
+            }
+            self.used = self.used.plus(amount);
+            self.waiting.pop_front();
+            served.push((ticket, amount));
+        }
+        served
+    }
+
+    fn has_room(&self, amount: Amount) -> bool {
+        self.used.plus(amount).is_within(self.total)
+    }
+}
+
+/// What of `memory` bytes is for jobs: the engine, the worker and the machine itself need some.
+#[must_use]
+pub fn memory_for_jobs(memory: u64) -> u64 {
+    memory - (memory / 20).clamp(256 << 20, 1 << 30).min(memory)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Amount, Answer, Capacity, Ticket, memory_for_jobs};
+    use proptest::prelude::*;
+    use tidemill_core::assignment::Resources;
+
+    const NOTHING: Amount = Amount { millicpus: 0, bytes: 0 };
+
+    const fn cpus(millicpus: u64) -> Amount {
+        Amount { millicpus, bytes: 0 }
+    }
+
+    const fn memory(bytes: u64) -> Amount {
+        Amount { millicpus: 0, bytes }
+    }
+
+    fn waits(answer: Answer) -> Ticket {
+        match answer {
+            Answer::Waits(ticket) => ticket,
+            other => panic!("it waits, and is not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_fits_is_granted_to_the_last_bit_and_what_never_fits_is_said_at_once() {
+        let mut machine = Capacity::new(Amount { millicpus: 2000, bytes: 100 });
+        assert_eq!(machine.ask(Amount { millicpus: 2000, bytes: 100 }), Answer::Granted);
+        assert_eq!(machine.ask(cpus(2001)), Answer::Never);
+        assert_eq!(machine.ask(memory(101)), Answer::Never, "each of both counts");
+        waits(machine.ask(cpus(1)));
+        waits(machine.ask(memory(1)));
+    }
+
+    #[test]
+    fn who_asks_for_nothing_never_waits_even_behind_others() {
+        let mut machine = Capacity::new(cpus(1000));
+        assert_eq!(machine.ask(cpus(1000)), Answer::Granted);
+        let waiting = waits(machine.ask(cpus(1000)));
+        assert_eq!(machine.ask(NOTHING), Answer::Granted);
+        assert_eq!(machine.release(NOTHING), []);
+        assert_eq!(machine.release(cpus(1000)), [(waiting, cpus(1000))]);
+        assert_eq!(Capacity::new(NOTHING).ask(NOTHING), Answer::Granted);
+    }
+
+    #[test]
+    fn a_large_one_is_not_overtaken_by_small_ones() {
+        let mut machine = Capacity::new(cpus(2000));
+        assert_eq!(machine.ask(cpus(1000)), Answer::Granted);
+        let large = waits(machine.ask(cpus(2000)));
+        let small = waits(machine.ask(cpus(1000)));
+        assert_eq!(machine.waiting(), 2);
+        assert_eq!(machine.release(cpus(1000)), [(large, cpus(2000))]);
+        assert_eq!(machine.release(cpus(2000)), [(small, cpus(1000))]);
+        assert_eq!(machine.waiting(), 0);
+    }
+
+    #[test]
+    fn one_end_may_let_several_in_and_one_who_gives_up_lets_others_by() {
+        let mut machine = Capacity::new(cpus(2000));
+        assert_eq!(machine.ask(cpus(2000)), Answer::Granted);
+        let first = waits(machine.ask(cpus(1000)));
+        let second = waits(machine.ask(cpus(1000)));
+        assert_eq!(machine.release(cpus(2000)), [(first, cpus(1000)), (second, cpus(1000))]);
+
+        let large = waits(machine.ask(cpus(2000)));
+        assert_eq!(machine.release(cpus(1000)), []);
+        let small = waits(machine.ask(cpus(500)));
+        assert_eq!(machine.give_up(large), [(small, cpus(500))]);
+        assert_eq!(machine.give_up(large), [], "once is enough");
+    }
+
+    #[test]
+    fn a_job_asks_for_what_it_names_rounded_up() {
+        let asked = |cpus, memory_bytes| Amount::asked(&Resources { cpus, memory_bytes });
+        assert_eq!(asked(None, None), NOTHING);
+        assert_eq!(asked(Some(0.0001), Some(5)), Amount { millicpus: 1, bytes: 5 });
+        assert_eq!(asked(Some(1.5), None), cpus(1500));
+        assert_eq!(asked(Some(-1.0), None), NOTHING);
+        assert_eq!(asked(Some(1500.0), Some(3 << 20)).to_string(), "1500 processor(s) and 3 MiB of memory");
+        assert_eq!(asked(Some(0.5), None).to_string(), "0.5 processor(s) and 0 MiB of memory");
+    }
+
+    #[test]
+    fn something_is_left_to_the_machine_itself() {
+        assert_eq!(memory_for_jobs(0), 0);
+        assert_eq!(memory_for_jobs(100 << 20), 0);
+        assert_eq!(memory_for_jobs(1 << 30), 768 << 20);
+        assert_eq!(memory_for_jobs(64 << 30), 63 << 30);
+    }
+
+    proptest! {
+        /// Whatever is asked and released: never more is used than there is, all are served in order, and nobody waits
+        /// once nothing is used.
+        #[test]
+        fn no_more_is_given_than_there_is_and_nobody_starves(
+            steps in prop::collection::vec((any::<bool>(), 0_u64..5, 0_u64..5, any::<prop::sample::Index>()), 1..80)
+        ) {
+            let total = Amount { millicpus: 4, bytes: 4 };
+            let mut machine = Capacity::new(total);
+            let mut running: Vec<Amount> = Vec::new();
+            let mut queue: Vec<Ticket> = Vec::new();
+            for (asks, millicpus, bytes, which) in steps {
+                let served = if asks {
+                    match machine.ask(Amount { millicpus, bytes }) {
+                        Answer::Granted => running.push(Amount { millicpus, bytes }),
+                        Answer::Waits(ticket) => queue.push(ticket),
+                        Answer::Never => prop_assert!(millicpus > 4 || bytes > 4),
+                    }
+                    Vec::new()
+                } else if !running.is_empty() && (queue.is_empty() || millicpus > 0) {
+                    machine.release(running.swap_remove(which.index(running.len())))
+                } else if queue.is_empty() {
+                    Vec::new()
+                } else {
+                    machine.give_up(queue.remove(which.index(queue.len())))
+                };
+                for (ticket, amount) in served {
+                    prop_assert_eq!(queue.remove(0), ticket);
+                    running.push(amount);
+                }
+                let used = running.iter().fold(NOTHING, |sum, amount| sum.plus(*amount));
+                prop_assert!(used.is_within(total) && used == machine.used);
+                prop_assert_eq!(machine.waiting(), queue.len());
+                prop_assert!(!used.is_nothing() || queue.is_empty());
+            }
+        }
+    }
+}

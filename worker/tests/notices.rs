@@ -1,0 +1,73 @@
+//! Notices of EC2, from a double of its metadata service: the real one is on EC2 only.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use axum::http::StatusCode;
+use std::time::Duration;
+use support::metadata::Metadata;
+use tidemill_core::time::Timestamp;
+use tidemill_worker::notices::{Notice, Notices};
+
+async fn notices(metadata: &Metadata) -> Notices {
+    Notices::connect(&metadata.url).await.unwrap().every(Duration::from_millis(10))
+}
+
+async fn next(notices: &mut Notices) -> Notice {
+    tokio::time::timeout(Duration::from_secs(60), notices.next()).await.expect("there is a notice")
+}
+
+fn in_two_minutes() -> Timestamp {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp(i64::try_from(now.as_millis()).unwrap() + 120_000)
+}
+
+#[tokio::test]
+async fn a_spot_notice_says_what_and_when() {
+    let metadata = Metadata::start().await;
+    let mut notices = notices(&metadata).await;
+    let silence = tokio::time::timeout(Duration::from_millis(200), notices.next());
+    assert!(silence.await.is_err(), "no notice yet");
+    assert!(metadata.calls() >= 4, "it looks again and again");
+    metadata
+        .set("spot/instance-action", &format!(r#"{{"action":"terminate","time":"{}"}}"#, in_two_minutes()));
+    let notice = next(&mut notices).await;
+    let left = notice.left().unwrap().as_secs();
+    assert!((30..=120).contains(&left), "{notice:?}");
+    assert!(notice.to_string().starts_with("EC2 will terminate this spot instance in"), "{notice}");
+}
+
+#[tokio::test]
+async fn a_scale_in_is_a_target_state_of_terminated_and_no_other() {
+    let metadata = Metadata::start().await;
+    metadata.set("autoscaling/target-lifecycle-state", "InService");
+    let mut notices = notices(&metadata).await;
+    assert!(tokio::time::timeout(Duration::from_millis(200), notices.next()).await.is_err());
+    metadata.set("autoscaling/target-lifecycle-state", "Terminated");
+    assert_eq!(next(&mut notices).await, Notice::ScaleIn);
+}
+
+#[tokio::test]
+async fn a_session_that_ran_out_is_renewed_and_errors_are_lived_through() {
+    let metadata = Metadata::start().await;
+    let mut notices = notices(&metadata).await;
+    metadata.end_sessions();
+    metadata.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
+    assert!(tokio::time::timeout(Duration::from_millis(200), notices.next()).await.is_err());
+    metadata.answer(None);
+    metadata.set("autoscaling/target-lifecycle-state", "Terminated");
+    assert_eq!(next(&mut notices).await, Notice::ScaleIn);
+    assert!(metadata.sessions() >= 2);
+}
+
+#[tokio::test]
+async fn where_there_is_no_such_service_it_is_said_soon() {
+    let begun = std::time::Instant::now();
+    let error = Notices::connect("http://127.0.0.1:1").await.unwrap_err();
+    assert!(error.contains("127.0.0.1:1/latest/api/token"), "{error}");
+    // One that takes the connection and says nothing, as some networks do.
+    let mute = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let error = Notices::connect(&format!("http://{}", mute.local_addr().unwrap())).await.unwrap_err();
+    assert!(error.contains("within a second"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
