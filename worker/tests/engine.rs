@@ -164,6 +164,7 @@ fn job(script: &[&str]) -> Assignment {
         timeout_s: 30,
         artifacts: None,
         needs_artifacts: Vec::new(),
+        trace: None,
     }
 }
 
