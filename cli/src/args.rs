@@ -104,6 +104,8 @@ pub struct FileArgs {
 
 /// `run`.
 #[derive(Debug, Args)]
+// Each is a flag of its own, as users know them.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Run {
     #[command(flatten)]
     /// The file
@@ -117,6 +119,9 @@ pub struct Run {
     /// At this commit
     #[arg(long, requires = "repo")]
     pub commit: Option<String>,
+    /// On a deployment: upload all sources, also what workers could fetch from `origin`
+    #[arg(long, conflicts_with = "repo")]
+    pub upload_all: bool,
     /// Set a variable; wins over the file
     #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,

@@ -8,16 +8,28 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, time::Duration};
 use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
 use tidemill_core::{
-    api::{ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
+    api::{
+        ExecutionList, ExecutionSummary, ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply,
+        SourceUploadRequest, TRACEPARENT, path,
+    },
     ids::ExecutionId,
     report::is_named,
 };
-use tidemill_worker::client::ApiClient;
+use tidemill_worker::{
+    client::{ApiClient, ApiError, BackOff},
+    source::SourcePack,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The longest that a held reply is asked for.
 const WAIT_MS: u64 = 15_000;
+
+/// The longest that a POST may take.
+const LONGEST_POST: Duration = Duration::from_secs(60);
+/// Tries of a call to a deployment.
+const MOST_TRIES: u32 = 6;
 
 /// A deployment.
 #[derive(Debug)]
@@ -83,17 +95,78 @@ impl Deployment {
         }
     }
 
+    /// What `call` gives. A deployment may be out of reach for a moment, or busy: then it is called again, so that
+    /// the call must be one that may happen twice.
+    async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Outcome<T> {
+        let mut pauses = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let mut tries = 1;
+        loop {
+            match call().await {
+                Err(error) if error.is_passing() && tries < MOST_TRIES && !self.is_own() => {
+                    tracing::debug!(%error, tries, "the deployment is called again");
+                    tokio::time::sleep(pauses.pause()).await;
+                    tries += 1;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
     /// What a GET answers.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        let fetched = self.api.fetch(path, None).await?;
+        let fetched = self.patiently(async || self.api.fetch(path, None).await).await?;
         let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
         serde_json::from_slice(&body)
             .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
     }
 
-    /// What a POST answers.
+    /// What a POST answers that may happen twice.
     pub async fn post<Q: Serialize, T: DeserializeOwned>(&self, path: &str, request: &Q) -> Outcome<T> {
-        Ok(self.api.post(path, request, Duration::from_secs(60)).await?)
+        self.post_with(path, request, &[]).await
+    }
+
+    /// What a POST answers that begins an execution. With `is_new` it begins one of its own, and just one however
+    /// often it must be sent; without, the server knows by its content what was sent before.
+    pub async fn begin<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+        is_new: bool,
+    ) -> Outcome<T> {
+        let mut headers = vec![(TRACEPARENT, traceparent())];
+        if is_new && !self.is_own() {
+            headers.push((IDEMPOTENCY_KEY, Uuid::new_v4().to_string()));
+        }
+        self.post_with(path, request, &headers).await
+    }
+
+    async fn post_with<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+        headers: &[(&'static str, String)],
+    ) -> Outcome<T> {
+        self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await
+    }
+
+    /// Gives the server what workers elsewhere cannot fetch, unless it has it; how many bytes were sent.
+    pub async fn send_sources(&self, pack: SourcePack) -> Outcome<Option<u64>> {
+        let mut request = SourceUploadRequest { upload: pack.name.clone(), size: None };
+        let asked: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        if asked.url.is_none() {
+            return Ok(None);
+        }
+        let written = tokio::task::spawn_blocking(move || pack.write()).await;
+        let file = written
+            .map_err(|error| Failure::system(error.to_string()))?
+            .map_err(|error| Failure::system(error.to_string()))?;
+        let size = file.metadata()?.len();
+        request.size = Some(size);
+        let place: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        // Somebody else may have been faster.
+        let Some(url) = place.url else { return Ok(None) };
+        self.api.put_file(&url, &file).await?;
+        Ok(Some(size))
     }
 
     /// An execution with its jobs.
@@ -155,6 +228,12 @@ impl Deployment {
             Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
         })
     }
+}
+
+/// The beginning of a trace (W3C Trace Context), as a header: its id, the id of the call, and that it is recorded.
+fn traceparent() -> String {
+    let (trace, call) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
+    format!("00-{trace}-{}-01", &call[..16])
 }
 
 /// The one job of an execution that `name` names; without a name its only one.

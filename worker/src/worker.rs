@@ -185,6 +185,7 @@ impl Working {
     async fn run(self, lock: FileLock) -> Result<bool, WorkerError> {
         let cleaning = tokio::spawn(clean(self.engine.clone(), self.store.clone()));
         let api = ApiClient::new(&self.client.server, &self.client.token);
+        self.engine.sources.take_uploads_from(api.clone());
         let mut slots = JoinSet::new();
         for _ in 0..self.config.slots.max(1) {
             slots.spawn(self.clone().slot(api.clone()));

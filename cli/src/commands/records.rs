@@ -97,7 +97,7 @@ pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
         None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
-    let made: ExecuteReply = match deployment.post(&path, &RetryRequest { all: args.all }).await {
+    let made: ExecuteReply = match deployment.begin(&path, &RetryRequest { all: args.all }, true).await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;

@@ -5,7 +5,7 @@ use crate::{
     deployment::{Deployment, data_dir},
     failure::{Failure, Outcome},
     file,
-    view::{LiveView, NoView, PlainView, View},
+    view::{LiveView, NoView, PlainView, View, words},
     watch, workers,
 };
 use std::io::{IsTerminal, Write};
@@ -16,7 +16,10 @@ use tidemill_core::{
     plan::Plan,
     report::is_named,
 };
-use tidemill_worker::{Worker, WorkerHandle, source};
+use tidemill_worker::{
+    Worker, WorkerHandle,
+    source::{self, SourcePack},
+};
 use uuid::Uuid;
 
 /// What is run, and where it comes from.
@@ -25,6 +28,8 @@ struct Origin {
     branch: Option<String>,
     commit: Option<String>,
     source: Source,
+    /// What the server must have before workers elsewhere can use `source`.
+    pack: Option<SourcePack>,
 }
 
 /// `tidemill run`.
@@ -46,6 +51,12 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         }
         (_, Err(failure)) => return Err(failure),
     };
+    if let Some(pack) = origin.pack
+        && let Some(size) = deployment.send_sources(pack).await?
+        && !args.quiet
+    {
+        anstream::eprintln!("uploaded {} of sources", words::size(size));
+    }
     let request = ExecuteRequest {
         pipeline: file.text,
         file: Some(file.name),
@@ -58,7 +69,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         requested_by: std::env::var("USER").ok(),
         force: args.force,
     };
-    let made: ExecuteReply = match deployment.post(path::EXECUTE, &request).await {
+    let made: ExecuteReply = match deployment.begin(path::EXECUTE, &request, args.force).await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;
@@ -148,19 +159,26 @@ async fn follow(
 async fn origin(cli: &Cli, args: &Run) -> Outcome<Origin> {
     let cache = data_dir(cli)?.join("worker").join("cache");
     let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let (is_elsewhere, all) = (cli.server.is_some(), args.upload_all);
     let found = tokio::task::spawn_blocking(move || {
         let Some(url) = repo else {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;
             let found = source::snapshot(&here, &cache)?;
+            let (source, pack) = if is_elsewhere {
+                let sent = source::upload(&found, all)?;
+                (sent.source, sent.pack)
+            } else {
+                (found.source, None)
+            };
             let commit = Some(found.commit);
-            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source: found.source });
+            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source, pack });
         };
         let source = source::resolve(&url, branch.as_deref(), commit.as_deref())?;
         let (branch, commit) = match &source {
             Source::Git { branch, commit, .. } => (branch.clone(), Some(commit.clone())),
             Source::None | Source::Uploaded { .. } => (None, None),
         };
-        Ok(Origin { repo: url, branch, commit, source })
+        Ok(Origin { repo: url, branch, commit, source, pack: None })
     });
     let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
     found.map_err(|stopped| Failure::usage(stopped.0))
