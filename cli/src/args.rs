@@ -17,12 +17,15 @@ pub struct Cli {
     /// Where records, logs and artifacts are kept [default: ~/.local/share/tidemill]
     #[arg(long, env = "TIDEMILL_DATA_DIR", global = true, value_name = "DIR", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
-    /// Use the deployment at this URL instead of this machine
-    #[arg(long, env = "TIDEMILL_SERVER", global = true, value_name = "URL")]
+    /// Use the deployment at this URL instead of this machine [env: TIDEMILL_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
-    /// The deployment's token
-    #[arg(long, env = "TIDEMILL_TOKEN", global = true, value_name = "TOKEN", hide_env_values = true)]
+    /// The deployment's token [env: TIDEMILL_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Use the deployment that was logged in to by this name; `local` is this machine [env: TIDEMILL_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Milliseconds that a lease lasts without a report
     #[arg(long, env = "TIDEMILL_LEASE_TTL_MS", global = true, hide = true, default_value_t = 30_000)]
     pub lease_ttl_ms: u64,
@@ -74,6 +77,13 @@ pub enum Command {
         after_help = "Example:\n  TIDEMILL_TOKEN=... tidemill worker --server http://ci.example.org:7600"
     )]
     Worker(WorkerArgs),
+    /// Keep a deployment's address and token, for --profile
+    #[command(after_help = "Examples:\n  tidemill login https://ci.example.org\n  \
+        tidemill login https://ci.example.org --profile work --default < token")]
+    Login(Login),
+    /// Forget a deployment and its token
+    #[command(after_help = "Example:\n  tidemill logout --profile work")]
+    Logout,
     /// Write a starter file fitted to this repository
     #[command(after_help = "Examples:\n  tidemill init\n  tidemill init .pipelines/nightly.yml")]
     Init(Init),
@@ -321,6 +331,16 @@ pub struct WorkerArgs {
     /// Its name in records [default: this machine's]
     #[arg(long)]
     pub name: Option<String>,
+}
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The deployment's URL
+    pub url: String,
+    /// Use it from now on where no other is named
+    #[arg(long)]
+    pub default: bool,
 }
 
 /// `init`.

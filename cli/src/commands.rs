@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod check;
 pub mod init;
+pub mod login;
 pub mod plan;
 pub mod records;
 pub mod report;

@@ -1,11 +1,11 @@
 //! What a command talks to: the deployment that it was pointed at, or a server of its own in this process.
 
 use crate::{
-    args::Cli,
     failure::{Failure, Outcome},
+    settings::{Settings, Target},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
 use tidemill_core::{
     api::{
@@ -43,36 +43,26 @@ pub struct Deployment {
     own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
 }
 
-/// Where records live: as told, or in the user's data directory (XDG base directory specification).
-pub fn data_dir(cli: &Cli) -> Outcome<PathBuf> {
-    if let Some(told) = &cli.data_dir {
-        return std::path::absolute(told).map_err(Failure::from);
-    }
-    let under = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    under("XDG_DATA_HOME")
-        .or_else(|| under("HOME").map(|home| home.join(".local/share")))
-        .map(|base| base.join("tidemill"))
-        .ok_or_else(|| Failure::usage("no data directory is known: set TIDEMILL_DATA_DIR, or HOME"))
-}
-
 /// Settings of an embedded server.
-pub fn embedded_config(cli: &Cli) -> Outcome<EmbeddedConfig> {
-    let sweep_every = Duration::from_millis((cli.lease_ttl_ms / 4).clamp(100, 2_000));
-    Ok(EmbeddedConfig { lease_ttl_ms: cli.lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir(cli)?) })
+pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
+    let lease_ttl_ms = settings.lease_ttl_ms;
+    let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
+    let data_dir = settings.data_dir()?.to_owned();
+    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {
-    /// The deployment of `--server`, or a server in this process.
-    pub async fn connect(cli: &Cli) -> Outcome<Self> {
-        if let Some(url) = &cli.server {
-            let token = cli.token.clone().ok_or_else(|| {
-                Failure::usage("--server needs the deployment's token: give --token, or set TIDEMILL_TOKEN")
-            })?;
-            let api = ApiClient::new(url, &token);
-            return Ok(Self { api, url: url.clone(), token, own: None });
+    /// The deployment that the settings name, or a server in this process.
+    pub async fn connect(settings: &Settings) -> Outcome<Self> {
+        if let Target::Deployment { url, token, by_default } = &settings.target {
+            if let Some(profile) = by_default {
+                anstream::eprintln!("on {url} (profile {profile})");
+            }
+            let (url, token) = (url.clone(), token.clone());
+            return Ok(Self { api: ApiClient::new(&url, &token), url, token, own: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
-        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(cli)?));
+        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
         let (listener, embedded) = (listener?, embedded?);
         let url = format!("http://{}", listener.local_addr()?);
         let token = embedded.token().to_owned();

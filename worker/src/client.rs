@@ -308,7 +308,7 @@ impl ApiClient {
     ) -> Result<Response<Incoming>, ApiError> {
         let address = self.address(url);
         let mut request = Request::builder().method(method).uri(&address);
-        if url.starts_with('/') {
+        if url.starts_with('/') && !self.token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
         if extra.packed {

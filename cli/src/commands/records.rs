@@ -1,9 +1,10 @@
 //! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
 
 use crate::{
-    args::{Cancel, Cli, Logs, Retry, StatusArgs},
+    args::{Cancel, Logs, Retry, StatusArgs},
     deployment::{Deployment, one_job},
     failure::Outcome,
+    settings::Settings,
     view::{NoView, PlainView, View, words},
     watch, workers,
 };
@@ -14,8 +15,8 @@ use tidemill_core::{
 };
 
 /// `tidemill status`.
-pub async fn status(cli: &Cli, args: &StatusArgs) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let mut out = anstream::stdout();
     if args.which.execution.is_some() || args.which.run.is_some() {
         let view = deployment.view(deployment.find(&args.which).await?).await?;
@@ -56,8 +57,8 @@ pub async fn status(cli: &Cli, args: &StatusArgs) -> Outcome {
 }
 
 /// `tidemill logs`.
-pub async fn logs(cli: &Cli, args: &Logs) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
     let job = one_job(&view, args.job.as_deref())?.id;
     watch::print_log(&deployment, job, args.attempt, args.follow).await?;
@@ -66,8 +67,8 @@ pub async fn logs(cli: &Cli, args: &Logs) -> Outcome {
 }
 
 /// `tidemill cancel`.
-pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let id = deployment.find(&args.which).await?;
     let path = match &args.job {
         Some(name) => {
@@ -88,11 +89,11 @@ pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
 }
 
 /// `tidemill retry`.
-pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let old: ExecutionId = deployment.find(&args.which).await?;
     let worker = if deployment.is_own() {
-        Some(workers::open(cli, workers::slots(args.parallel)).await?)
+        Some(workers::open(settings, workers::slots(args.parallel)).await?)
     } else {
         None
     };
@@ -108,7 +109,7 @@ pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
     let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;
     if let Some(worker) = worker {
-        workers::end(cli, worker, &watched).await?;
+        workers::end(settings, worker, &watched).await?;
     }
     let last = watched?;
     watch::show_failures(&deployment, &last).await?;

@@ -1,9 +1,10 @@
 //! ReportCommand: an execution's records as a table, JSON or JUnit XML.
 
 use crate::{
-    args::{Cli, Report, ReportFormat},
+    args::{Report, ReportFormat},
     deployment::Deployment,
     failure::{Failure, Outcome},
+    settings::Settings,
     view::words::{self, duration},
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
@@ -14,8 +15,8 @@ use tidemill_core::{
 };
 
 /// `tidemill report`.
-pub async fn report(cli: &Cli, args: &Report) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn report(settings: &Settings, args: &Report) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
     deployment.close().await;
     let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };

@@ -1,10 +1,11 @@
 //! RunCommand: starts an execution, runs its jobs here unless pointed at a deployment, and shows it.
 
 use crate::{
-    args::{Cli, Run},
-    deployment::{Deployment, data_dir},
+    args::Run,
+    deployment::Deployment,
     failure::{Failure, Outcome},
     file,
+    settings::Settings,
     view::{LiveView, NoView, PlainView, View, words},
     watch, workers,
 };
@@ -33,7 +34,7 @@ struct Origin {
 }
 
 /// `tidemill run`.
-pub async fn run(cli: &Cli, args: &Run) -> Outcome {
+pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let file = file::load(&args.file)?;
     let variables = file::variables(&args.variables)?;
     let plan = Plan::new(&file.pipeline, &variables).map_err(|error| Failure::usage(error.to_string()))?;
@@ -42,7 +43,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
     {
         return Err(Failure::usage(format!("--follow {job}: {} has no such job", file.name)));
     }
-    let (deployment, ready) = tokio::join!(Deployment::connect(cli), get_ready(cli, args, &plan));
+    let (deployment, ready) = tokio::join!(Deployment::connect(settings), get_ready(settings, args, &plan));
     let (deployment, (origin, worker)) = match (deployment, ready) {
         (Ok(deployment), Ok(ready)) => (deployment, ready),
         (Err(failure), ready) => {
@@ -77,19 +78,19 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
-    let outcome = follow(cli, &deployment, args, &made, worker).await;
+    let outcome = follow(settings, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
 }
 
 /// Finds the sources, and has a worker of this process (unless there is a server that has workers) make the first
 /// containers: the engine takes longer for these than all else takes here.
-async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Option<Worker>)> {
-    if cli.server.is_some() {
-        return Ok((origin(cli, args).await?, None));
+async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Origin, Option<Worker>)> {
+    if settings.is_elsewhere() {
+        return Ok((origin(settings, args).await?, None));
     }
     let slots = workers::slots(args.parallel);
-    let (origin, worker) = tokio::join!(origin(cli, args), workers::open(cli, slots));
+    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots));
     let (origin, worker) = match (origin, worker) {
         (Ok(origin), Ok(worker)) => (origin, worker),
         (Err(failure), Ok(worker)) => {
@@ -108,7 +109,7 @@ async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Optio
 }
 
 async fn follow(
-    cli: &Cli,
+    settings: &Settings,
     deployment: &Deployment,
     args: &Run,
     made: &ExecuteReply,
@@ -143,7 +144,7 @@ async fn follow(
         }
     };
     if let Some(worker) = worker {
-        workers::end(cli, worker, &watched).await?;
+        workers::end(settings, worker, &watched).await?;
     }
     let last = watched?;
     if args.json {
@@ -156,10 +157,10 @@ async fn follow(
     watch::verdict(&last)
 }
 
-async fn origin(cli: &Cli, args: &Run) -> Outcome<Origin> {
-    let cache = data_dir(cli)?.join("worker").join("cache");
+async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
+    let cache = settings.data_dir()?.join("worker").join("cache");
     let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
-    let (is_elsewhere, all) = (cli.server.is_some(), args.upload_all);
+    let (is_elsewhere, all) = (settings.is_elsewhere(), args.upload_all);
     let found = tokio::task::spawn_blocking(move || {
         let Some(url) = repo else {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;

@@ -1,10 +1,11 @@
 //! `server` and `worker`: processes that stay.
 
 use crate::{
-    args::{Cli, Server, WorkerArgs},
+    args::{Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Failure, Outcome},
     interrupts::interrupts,
+    settings::Settings,
     workers,
 };
 use tidemill_backend::embedded::Embedded;
@@ -13,9 +14,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// `tidemill server`.
-pub async fn server(cli: &Cli, args: &Server) -> Outcome {
+pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    let config = embedded_config(cli)?;
+    let config = embedded_config(settings)?;
     let data_dir = config.data_dir.clone();
     let embedded = Embedded::open(config).await?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -32,7 +33,7 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
     anstream::println!("serving on {url}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
-    let config = workers::config(cli, slots, workers::machine())?;
+    let config = workers::config(settings, slots, workers::machine())?;
     let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
@@ -66,14 +67,16 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
 }
 
 /// `tidemill worker`.
-pub async fn worker(cli: &Cli, args: &WorkerArgs) -> Outcome {
-    if cli.server.is_none() {
-        return Err(Failure::usage("a worker works for a server: name it with --server, or TIDEMILL_SERVER"));
+pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
+    if !settings.is_elsewhere() {
+        return Err(Failure::usage(
+            "a worker works for a server: name it with --server, TIDEMILL_SERVER or --profile",
+        ));
     }
-    let deployment = Deployment::connect(cli).await?;
+    let deployment = Deployment::connect(settings).await?;
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.parallel);
-    let config = workers::config(cli, slots, args.name.clone().unwrap_or_else(workers::machine))?;
+    let config = workers::config(settings, slots, args.name.clone().unwrap_or_else(workers::machine))?;
     let client =
         Client { server: deployment.url.clone(), token: deployment.token.clone(), only_execution: None };
     anstream::println!("working for {}, {slots} job(s) at the same time", deployment.url);
