@@ -47,7 +47,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Report on an execution: durations, waits, the critical path
     #[command(
-        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit"
+        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit\n  \
+        tidemill report --cost"
     )]
     Report(Report),
     /// List executions, or show where one stands
@@ -56,6 +57,10 @@ pub enum Command {
     /// Print the log of a job
     #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
     Logs(Logs),
+    /// Watch an execution until it is over
+    #[command(after_help = "Examples:\n  tidemill watch\n  tidemill watch --run 12\n  \
+        tidemill watch 01980000-0000-7000-8000-000000000000 --cancel")]
+    Watch(WatchArgs),
     /// Cancel an execution, or one job of it
     #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit")]
     Cancel(Cancel),
@@ -219,6 +224,9 @@ pub struct Report {
     /// Only this job, all its variants
     #[arg(long)]
     pub job: Option<String>,
+    /// What it used of a cloud, and what that costs at list prices
+    #[arg(long, conflicts_with_all = ["stage", "job"])]
+    pub cost: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub format: ReportFormat,
@@ -264,6 +272,23 @@ pub struct Logs {
     /// Go on until the job is over
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The execution of this id
+    #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution"])]
+    pub id: Option<tidemill_core::ids::ExecutionId>,
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Cancel it when interrupted; without this an interrupt only ends the watching
+    #[arg(long)]
+    pub cancel: bool,
+    /// Print nothing but mistakes
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `cancel`.

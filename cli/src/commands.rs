@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod check;
+pub mod cost;
 pub mod init;
 pub mod login;
 pub mod plan;

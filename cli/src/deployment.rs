@@ -4,6 +4,7 @@ use crate::{
     failure::{Failure, Outcome},
     settings::{Settings, Target},
 };
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The longest that a held reply is asked for.
-const WAIT_MS: u64 = 15_000;
+pub const WAIT_MS: u64 = 15_000;
 
 /// The longest that a POST may take.
 const LONGEST_POST: Duration = Duration::from_secs(60);
@@ -40,6 +41,8 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
+    /// The flags that point a command at it.
+    pointer: String,
     own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
 }
 
@@ -59,7 +62,13 @@ impl Deployment {
                 anstream::eprintln!("on {url} (profile {profile})");
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self { api: ApiClient::new(&url, &token), url, token, own: None });
+            return Ok(Self {
+                api: ApiClient::new(&url, &token),
+                url,
+                token,
+                pointer: settings.pointer.clone(),
+                own: None,
+            });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
@@ -68,12 +77,28 @@ impl Deployment {
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
-        Ok(Self { api: ApiClient::new(&url, &token), url, token, own: Some((shutdown, served)) })
+        Ok(Self {
+            api: ApiClient::new(&url, &token),
+            url,
+            token,
+            pointer: String::new(),
+            own: Some((shutdown, served)),
+        })
     }
 
     /// Whether the server runs in this process, so that this process must also run the jobs.
     pub const fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// How long it is waited for when it does not answer: a server of this process comes back soon, or never.
+    pub const fn patience(&self) -> Duration {
+        Duration::from_secs(if self.is_own() { 15 } else { 300 })
+    }
+
+    /// The command that watches an execution of it.
+    pub fn watch_command(&self, id: ExecutionId) -> String {
+        format!("tidemill watch {id}{}", self.pointer)
     }
 
     /// Stops a server of this process.
@@ -87,7 +112,7 @@ impl Deployment {
 
     /// What `call` gives. A deployment may be out of reach for a moment, or busy: then it is called again, so that
     /// the call must be one that may happen twice.
-    async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Outcome<T> {
+    pub async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut pauses = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
         let mut tries = 1;
         loop {
@@ -97,15 +122,20 @@ impl Deployment {
                     tokio::time::sleep(pauses.pause()).await;
                     tries += 1;
                 }
-                done => return Ok(done?),
+                done => return done,
             }
         }
     }
 
+    /// The bytes that a GET answers.
+    pub async fn fetch(&self, path: &str) -> Outcome<Bytes> {
+        let fetched = self.patiently(async || self.api.fetch(path, None).await).await?;
+        Ok(fetched.map(|fetched| fetched.body).unwrap_or_default())
+    }
+
     /// What a GET answers.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        let fetched = self.patiently(async || self.api.fetch(path, None).await).await?;
-        let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
+        let body = self.fetch(path).await?;
         serde_json::from_slice(&body)
             .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
     }
@@ -136,7 +166,7 @@ impl Deployment {
         request: &Q,
         headers: &[(&'static str, String)],
     ) -> Outcome<T> {
-        self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await
+        Ok(self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await?)
     }
 
     /// Gives the server what workers elsewhere cannot fetch, unless it has it; how many bytes were sent.
@@ -169,14 +199,15 @@ impl Deployment {
         &self,
         id: ExecutionId,
         tag: Option<&str>,
-    ) -> Outcome<Option<(ExecutionView, String)>> {
+    ) -> Result<Option<(ExecutionView, String)>, ApiError> {
         let path = path::STATUS.replace("{executionId}", &id.to_string());
         let Some(fetched) = self.api.fetch(&format!("{path}?wait_ms={WAIT_MS}"), tag).await? else {
             return Ok(None);
         };
         let tag = fetched.header("etag").unwrap_or_default().to_owned();
-        let view = serde_json::from_slice(&fetched.body).map_err(|error| {
-            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+        let view = serde_json::from_slice(&fetched.body).map_err(|error| ApiError::Unreachable {
+            url: format!("{}{path}", self.url),
+            message: format!("unreadable reply: {error}"),
         })?;
         Ok(Some((view, tag)))
     }

@@ -6,6 +6,7 @@ mod deployment;
 mod failure;
 mod file;
 mod interrupts;
+mod pace;
 mod profiles;
 mod settings;
 mod view;
@@ -66,6 +67,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Report(args) => report::report(settings, args).await,
             Command::Status(args) => records::status(settings, args).await,
             Command::Logs(args) => records::logs(settings, args).await,
+            Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,

@@ -49,6 +49,8 @@ pub struct Settings {
     pub lease_ttl_ms: u64,
     /// What is worked on.
     pub target: Target,
+    /// The flags that point another command at the same target.
+    pub pointer: String,
     /// The token that flag or environment name, for `login`.
     pub token: Option<String>,
     /// The profile that flag or environment name, for `login` and `logout`.
@@ -87,11 +89,17 @@ impl Settings {
             Some(told) => Some(std::path::absolute(told)?),
             None => xdg("XDG_DATA_HOME", ".local/share").map(|base| base.join("tidemill")),
         };
+        let pointer = match (&flags.server, &flags.profile) {
+            (Some(url), _) => format!(" --server {url}"),
+            (None, Some(name)) => format!(" --profile {name}"),
+            (None, None) => String::new(),
+        };
         Ok(Self {
             data_dir,
             config_file,
             lease_ttl_ms: cli.lease_ttl_ms,
             target,
+            pointer,
             token: flags.token.or(environment.token),
             profile: flags.profile.or(environment.profile),
         })

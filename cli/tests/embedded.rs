@@ -3,7 +3,7 @@
 
 mod suite;
 mod support;
-use support::{Backend, Place};
+use support::{Backend, Place, text};
 
 suite!(Some(Backend::Embedded));
 
@@ -21,4 +21,17 @@ fn bad_files_and_bad_usage_end_with_2() {
     assert_eq!(codes.len(), 2, "{found:#}");
     let sarif = place.json(&["check", "--format", "sarif"]);
     assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), 2, "{sarif:#}");
+}
+
+#[test]
+fn a_run_of_this_machine_cost_no_cloud() {
+    let place = Place::new(
+        "name: free\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n",
+    );
+    assert_eq!(place.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    let shown = text(&place.tidemill(&["report", "--cost"]).stdout);
+    assert!(shown.contains("no cloud was used"), "{shown}");
+    let cost = place.json(&["report", "--cost", "--format", "json"]);
+    assert!(cost["bill"].is_null() && cost["worker_ms"].as_u64().unwrap() > 0, "{cost:#}");
+    assert_eq!(place.tidemill(&["report", "--cost", "--format", "junit"]).status.code(), Some(2));
 }

@@ -3,13 +3,14 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "check",
     "plan",
     "report",
     "status",
     "logs",
+    "watch",
     "cancel",
     "retry",
     "artifacts",

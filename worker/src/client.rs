@@ -34,8 +34,9 @@ use transport::{Body, Transport};
 const LONGEST_REPLY: Duration = Duration::from_secs(90);
 /// The largest reply that is read whole, once decoded.
 const LARGEST_REPLY: u64 = 256 << 20;
-/// Tries of a PUT to an object store.
-const MOST_PUTS: u32 = 5;
+/// Tries of a call that may happen twice.
+const MOST_TRIES: u32 = 5;
+const MOST_REDIRECTS: u32 = 4;
 
 /// Why a call did not give what it should.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +165,14 @@ impl ApiClient {
 
     /// Where to put an artifact, or that it is recorded.
     pub async fn upload(&self, request: &ArtifactUploadRequest) -> Result<ArtifactUploadReply, ApiError> {
-        self.post(path::ARTIFACT_UPLOAD, request, Duration::from_secs(60)).await
+        let limit = Duration::from_secs(60);
+        let mut tries = Tries::new();
+        loop {
+            match self.post(path::ARTIFACT_UPLOAD, request, limit).await {
+                Err(error) if tries.again(&error).await => {}
+                done => return done,
+            }
+        }
     }
 
     /// Puts `bytes` at `url`: a path of the API, or an absolute address that needs no token.
@@ -192,17 +200,12 @@ impl ApiClient {
     async fn put_file_as(&self, url: &str, file: &File, content: &str) -> Result<(), ApiError> {
         let unreadable = |error: io::Error| unreachable(url, format!("what is sent cannot be read: {error}"));
         let length = file.metadata().map_err(unreadable)?.len();
-        let mut pauses = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut tries = 1;
+        let mut tries = Tries::new();
         loop {
             let extra = Extra { content: Some(content), length: Some(length), ..Extra::default() };
             let body = transport::from_file(file).map_err(unreadable)?;
             match self.send(Method::PUT, url, extra, body).await {
-                Err(error) if error.is_passing() && tries < MOST_PUTS => {
-                    tracing::debug!(%error, tries, "the bytes are put again");
-                    tokio::time::sleep(pauses.pause()).await;
-                    tries += 1;
-                }
+                Err(error) if tries.again(&error).await => {}
                 done => return done.map(drop),
             }
         }
@@ -214,11 +217,17 @@ impl ApiClient {
         url: &str,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, ApiError> {
         let mut url = url.to_owned();
-        for _ in 0..4 {
-            let reply = self.send(Method::GET, &url, Extra::default(), transport::empty()).await?;
+        let mut tries = Tries::new();
+        let mut redirects = 0;
+        while redirects < MOST_REDIRECTS {
+            let reply = match self.send(Method::GET, &url, Extra::default(), transport::empty()).await {
+                Err(error) if tries.again(&error).await => continue,
+                reply => reply?,
+            };
             if !reply.status().is_redirection() {
                 return Ok(reply.into_body().into_data_stream().map_err(io::Error::other));
             }
+            redirects += 1;
             let next = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             url = next.ok_or_else(|| ApiError::Address(url.clone()))?.to_owned();
         }
@@ -338,6 +347,29 @@ impl ApiClient {
             });
         }
         Ok(reply)
+    }
+}
+
+/// Tries of one call that may happen twice: a server that is out of reach for a moment, or busy, is called again.
+struct Tries {
+    made: u32,
+    pauses: BackOff,
+}
+
+impl Tries {
+    const fn new() -> Self {
+        Self { made: 1, pauses: BackOff::new(Duration::from_millis(200), Duration::from_secs(5)) }
+    }
+
+    /// Whether to call again after `error`; then the pause before it is over.
+    async fn again(&mut self, error: &ApiError) -> bool {
+        if !error.is_passing() || self.made >= MOST_TRIES {
+            return false;
+        }
+        tracing::debug!(%error, made = self.made, "the server is called again");
+        self.made += 1;
+        tokio::time::sleep(self.pauses.pause()).await;
+        true
     }
 }
 

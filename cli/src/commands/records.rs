@@ -1,12 +1,13 @@
 //! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
 
 use crate::{
-    args::{Cancel, Logs, Retry, StatusArgs},
+    args::{Cancel, Logs, Retry, StatusArgs, WatchArgs},
     deployment::{Deployment, one_job},
     failure::Outcome,
     settings::Settings,
-    view::{NoView, PlainView, View, words},
-    watch, workers,
+    view::{self, NoView, PlainView, View, words},
+    watch::{self, OnInterrupt},
+    workers,
 };
 use std::io::Write;
 use tidemill_core::{
@@ -61,9 +62,24 @@ pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
     let job = one_job(&view, args.job.as_deref())?.id;
-    watch::print_log(&deployment, job, args.attempt, args.follow).await?;
+    let note = |words: &str| writeln!(anstream::stderr(), "{words}");
+    watch::print_log(&deployment, job, args.attempt, args.follow, note).await?;
     deployment.close().await;
     Ok(())
+}
+
+/// `tidemill watch`.
+pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let id = match args.id {
+        Some(id) => id,
+        None => deployment.find(&args.which).await?,
+    };
+    let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Leave };
+    let last = watch::watch(&deployment, id, &mut *view::fitting(args.quiet), on_interrupt).await?;
+    watch::show_failures(&deployment, &last).await?;
+    deployment.close().await;
+    watch::verdict(&last)
 }
 
 /// `tidemill cancel`.
@@ -107,7 +123,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     };
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
-    let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;
+    let watched = watch::watch(&deployment, made.execution_id, &mut *view, OnInterrupt::Cancel).await;
     if let Some(worker) = worker {
         workers::end(settings, worker, &watched).await?;
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Report, ReportFormat},
+    commands::cost,
     deployment::Deployment,
     failure::{Failure, Outcome},
     settings::Settings,
@@ -18,6 +19,11 @@ use tidemill_core::{
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
+    if args.cost {
+        cost::print(&deployment, &view, args.format).await?;
+        deployment.close().await;
+        return Ok(());
+    }
     deployment.close().await;
     let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
     let report = core::report(&view, &selection, words::now());

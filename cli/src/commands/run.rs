@@ -6,10 +6,11 @@ use crate::{
     failure::{Failure, Outcome},
     file,
     settings::Settings,
-    view::{LiveView, NoView, PlainView, View, words},
-    watch, workers,
+    view::{self, words},
+    watch::{self, OnInterrupt},
+    workers,
 };
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger, path},
     assignment::{Preparation, Source},
@@ -115,13 +116,7 @@ async fn follow(
     made: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let mut view: Box<dyn View> = if args.quiet || args.json || args.follow.is_some() {
-        Box::new(NoView)
-    } else if std::io::stdout().is_terminal() {
-        Box::new(LiveView::new())
-    } else {
-        Box::new(PlainView::new())
-    };
+    let mut view = view::fitting(args.quiet || args.json || args.follow.is_some());
     if made.attached && !args.quiet {
         let words = format!(
             "{} #{} of the same commit is under way already: showing that one (--force makes another)",
@@ -131,14 +126,16 @@ async fn follow(
     }
     let id = made.execution_id;
     let watched = match &args.follow {
-        None => watch::watch(deployment, id, &mut *view).await,
+        None => watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel).await,
         Some(name) => {
             let first = deployment.view(id).await?;
             let job = first.jobs.iter().find(|job| job.job_name == *name);
             let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job is not recorded"))?;
-            let printed = watch::print_log(deployment, job, None, true);
-            let (watched, printed) = tokio::join!(watch::watch(deployment, id, &mut *view), printed);
+            // What there is to note is noted by the watching.
+            let printed = watch::print_log(deployment, job, None, true, |_| Ok(()));
+            let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
+            let (watched, printed) = tokio::join!(watched, printed);
             printed?;
             watched
         }

@@ -56,13 +56,12 @@ impl Sources {
         for tried in 1.. {
             match self.try_download(server, upload).await {
                 Ok(file) => return Ok(file),
-                Err(Broken::Api(error)) if !error.is_passing() || tried >= MOST_TRIES => {
-                    return Err(SourceError::new(error.to_string()));
-                }
+                // The client tried it often enough.
+                Err(Broken::Api(error)) => return Err(SourceError::new(error.to_string())),
                 Err(Broken::Stream(error)) if tried >= MOST_TRIES => {
                     return Err(SourceError::new(format!("upload {upload} broke off: {}", causes(&error))));
                 }
-                Err(_) => tokio::time::sleep(pauses.pause()).await,
+                Err(Broken::Stream(_)) => tokio::time::sleep(pauses.pause()).await,
             }
         }
         Err(SourceError::new(format!("upload {upload} cannot be had")))
