@@ -48,8 +48,11 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::JOB_STATUS, post(handlers::job_status))
         .route(path::ARTIFACT_UPLOAD, post(handlers::artifact_upload))
         .route(path::ARTIFACT_DOWNLOAD, get(handlers::artifact_download))
+        .route(path::SOURCE_UPLOAD, post(handlers::source_upload))
+        .route(path::SOURCE_DOWNLOAD, get(handlers::source_download))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .route(path::ARTIFACT_CONTENT, put(handlers::artifact_content).layer(DefaultBodyLimit::disable()))
+        .route(path::SOURCE_CONTENT, put(handlers::source_content).layer(DefaultBodyLimit::disable()))
         .route_layer(middleware::from_fn_with_state(api.clone(), access::workers));
     Router::new()
         .merge(users)

@@ -8,6 +8,7 @@ mod create;
 mod jobs;
 mod pipeline;
 mod settle;
+mod sources;
 mod sweep;
 pub mod turn;
 mod view;
@@ -16,6 +17,7 @@ pub use artifacts::{ArtifactService, Download};
 pub use context::Settings;
 pub use jobs::{JobExecutionService, LogPart};
 pub use pipeline::{PipelineExecutionService, Seen};
+pub use sources::SourceService;
 pub use sweep::Sweep;
 
 use crate::Stores;
@@ -32,6 +34,8 @@ pub struct Services {
     pub jobs: JobExecutionService,
     /// Artifacts.
     pub artifacts: ArtifactService,
+    /// Uploaded sources.
+    pub sources: SourceService,
     /// What is late.
     pub sweep: Sweep,
 }
@@ -45,6 +49,7 @@ impl Services {
         Self {
             pipelines: PipelineExecutionService::new(context.clone()),
             jobs: JobExecutionService::new(context.clone()),
+            sources: SourceService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone()),
             artifacts,
         }

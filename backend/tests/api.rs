@@ -372,10 +372,36 @@ async fn bad_requests_are_answered_with_problems() {
     assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_are_uploaded_once_and_stay_as_they_are() {
+    let server = Server::start(30_000);
+    let name = "ab".repeat(32);
+    let ask = async |size: Value| {
+        server.post("/api/source/upload", json!({ "upload": name, "size": size })).await.1["url"].clone()
+    };
+    let missing = server.raw(Method::GET, &format!("/api/source/download/{name}"), None).await.0;
+    assert_eq!(missing, StatusCode::NOT_FOUND);
+    let url = ask(Value::Null).await;
+    assert_eq!(url, ask(json!(5)).await);
+    for bytes in ["first", "other"] {
+        let put = server.raw(Method::PUT, url.as_str().unwrap(), Some(bytes.into())).await.0;
+        assert_eq!(put, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(ask(Value::Null).await, Value::Null, "it is there");
+    let (_, bytes) = server.raw(Method::GET, &format!("/api/source/download/{name}"), None).await;
+    assert_eq!(bytes, b"first");
+    for (name, size) in [("../token", 5), ("AB", 5), (name.as_str(), 6 << 30)] {
+        let request = json!({ "upload": name, "size": size });
+        assert_eq!(server.post("/api/source/upload", request).await.0, StatusCode::BAD_REQUEST, "{name}");
+    }
+    let put = server.raw(Method::PUT, "/api/source/content/token", Some(Vec::new())).await.0;
+    assert_eq!(put, StatusCode::BAD_REQUEST);
+}
+
 #[test]
 fn the_openapi_document_names_every_path_and_resolves_every_reference() {
     let document = openapi_document();
-    assert_eq!(document["paths"].as_object().unwrap().len(), 16);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 19);
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();

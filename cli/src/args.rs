@@ -17,12 +17,15 @@ pub struct Cli {
     /// Where records, logs and artifacts are kept [default: ~/.local/share/tidemill]
     #[arg(long, env = "TIDEMILL_DATA_DIR", global = true, value_name = "DIR", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
-    /// Use the deployment at this URL instead of this machine
-    #[arg(long, env = "TIDEMILL_SERVER", global = true, value_name = "URL")]
+    /// Use the deployment at this URL instead of this machine [env: TIDEMILL_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
-    /// The deployment's token
-    #[arg(long, env = "TIDEMILL_TOKEN", global = true, value_name = "TOKEN", hide_env_values = true)]
+    /// The deployment's token [env: TIDEMILL_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Use the deployment that was logged in to by this name; `local` is this machine [env: TIDEMILL_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Milliseconds that a lease lasts without a report
     #[arg(long, env = "TIDEMILL_LEASE_TTL_MS", global = true, hide = true, default_value_t = 30_000)]
     pub lease_ttl_ms: u64,
@@ -44,7 +47,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Report on an execution: durations, waits, the critical path
     #[command(
-        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit"
+        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit\n  \
+        tidemill report --cost"
     )]
     Report(Report),
     /// List executions, or show where one stands
@@ -53,6 +57,10 @@ pub enum Command {
     /// Print the log of a job
     #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
     Logs(Logs),
+    /// Watch an execution until it is over
+    #[command(after_help = "Examples:\n  tidemill watch\n  tidemill watch --run 12\n  \
+        tidemill watch 01980000-0000-7000-8000-000000000000 --cancel")]
+    Watch(WatchArgs),
     /// Cancel an execution, or one job of it
     #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit")]
     Cancel(Cancel),
@@ -75,6 +83,13 @@ pub enum Command {
             tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
+    /// Keep a deployment's address and token, for --profile
+    #[command(after_help = "Examples:\n  tidemill login https://ci.example.org\n  \
+        tidemill login https://ci.example.org --profile work --default < token")]
+    Login(Login),
+    /// Forget a deployment and its token
+    #[command(after_help = "Example:\n  tidemill logout --profile work")]
+    Logout,
     /// Write a starter file fitted to this repository
     #[command(after_help = "Examples:\n  tidemill init\n  tidemill init .pipelines/nightly.yml")]
     Init(Init),
@@ -105,6 +120,8 @@ pub struct FileArgs {
 
 /// `run`.
 #[derive(Debug, Args)]
+// Each is a flag of its own, as users know them.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Run {
     #[command(flatten)]
     /// The file
@@ -118,6 +135,9 @@ pub struct Run {
     /// At this commit
     #[arg(long, requires = "repo")]
     pub commit: Option<String>,
+    /// On a deployment: upload all sources, also what workers could fetch from `origin`
+    #[arg(long, conflicts_with = "repo")]
+    pub upload_all: bool,
     /// Set a variable; wins over the file
     #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
@@ -205,6 +225,9 @@ pub struct Report {
     /// Only this job, all its variants
     #[arg(long)]
     pub job: Option<String>,
+    /// What it used of a cloud, and what that costs at list prices
+    #[arg(long, conflicts_with_all = ["stage", "job"])]
+    pub cost: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub format: ReportFormat,
@@ -250,6 +273,23 @@ pub struct Logs {
     /// Go on until the job is over
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The execution of this id
+    #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution"])]
+    pub id: Option<tidemill_core::ids::ExecutionId>,
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// Cancel it when interrupted; without this an interrupt only ends the watching
+    #[arg(long)]
+    pub cancel: bool,
+    /// Print nothing but mistakes
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `cancel`.
@@ -384,6 +424,16 @@ pub enum LogFormat {
 
 fn span(text: &str) -> Result<Duration, String> {
     tidemill_core::pipeline::span_s(text).map(Duration::from_secs)
+}
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The deployment's URL
+    pub url: String,
+    /// Use it from now on where no other is named
+    #[arg(long)]
+    pub default: bool,
 }
 
 /// `init`.

@@ -2,7 +2,9 @@
 
 pub mod artifacts;
 pub mod check;
+pub mod cost;
 pub mod init;
+pub mod login;
 pub mod plan;
 pub mod records;
 pub mod report;

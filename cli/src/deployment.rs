@@ -1,23 +1,36 @@
 //! What a command talks to: the deployment that it was pointed at, or a server of its own in this process.
 
 use crate::{
-    args::Cli,
     failure::{Failure, Outcome},
+    settings::{Settings, Target},
 };
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
 use tidemill_core::{
-    api::{ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
+    api::{
+        ExecutionList, ExecutionSummary, ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply,
+        SourceUploadRequest, TRACEPARENT, path,
+    },
     ids::ExecutionId,
     report::is_named,
 };
-use tidemill_worker::client::ApiClient;
+use tidemill_worker::{
+    client::{ApiClient, ApiError, BackOff},
+    source::SourcePack,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The longest that a held reply is asked for.
-const WAIT_MS: u64 = 15_000;
+pub const WAIT_MS: u64 = 15_000;
+
+/// The longest that a POST may take.
+const LONGEST_POST: Duration = Duration::from_secs(60);
+/// Tries of a call to a deployment.
+const MOST_TRIES: u32 = 6;
 
 /// A deployment.
 #[derive(Debug)]
@@ -28,50 +41,64 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
+    /// The flags that point a command at it.
+    pointer: String,
     own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
 }
 
-/// Where records live: as told, or in the user's data directory (XDG base directory specification).
-pub fn data_dir(cli: &Cli) -> Outcome<PathBuf> {
-    if let Some(told) = &cli.data_dir {
-        return std::path::absolute(told).map_err(Failure::from);
-    }
-    let under = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    under("XDG_DATA_HOME")
-        .or_else(|| under("HOME").map(|home| home.join(".local/share")))
-        .map(|base| base.join("tidemill"))
-        .ok_or_else(|| Failure::usage("no data directory is known: set TIDEMILL_DATA_DIR, or HOME"))
-}
-
 /// Settings of an embedded server.
-pub fn embedded_config(cli: &Cli) -> Outcome<EmbeddedConfig> {
-    let sweep_every = Duration::from_millis((cli.lease_ttl_ms / 4).clamp(100, 2_000));
-    Ok(EmbeddedConfig { lease_ttl_ms: cli.lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir(cli)?) })
+pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
+    let lease_ttl_ms = settings.lease_ttl_ms;
+    let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
+    let data_dir = settings.data_dir()?.to_owned();
+    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {
-    /// The deployment of `--server`, or a server in this process.
-    pub async fn connect(cli: &Cli) -> Outcome<Self> {
-        if let Some(url) = &cli.server {
-            let token = cli.token.clone().ok_or_else(|| {
-                Failure::usage("--server needs the deployment's token: give --token, or set TIDEMILL_TOKEN")
-            })?;
-            let api = ApiClient::new(url, &token);
-            return Ok(Self { api, url: url.clone(), token, own: None });
+    /// The deployment that the settings name, or a server in this process.
+    pub async fn connect(settings: &Settings) -> Outcome<Self> {
+        if let Target::Deployment { url, token, by_default } = &settings.target {
+            if let Some(profile) = by_default {
+                anstream::eprintln!("on {url} (profile {profile})");
+            }
+            let (url, token) = (url.clone(), token.clone());
+            return Ok(Self {
+                api: ApiClient::new(&url, &token),
+                url,
+                token,
+                pointer: settings.pointer.clone(),
+                own: None,
+            });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
-        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(cli)?));
+        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
         let (listener, embedded) = (listener?, embedded?);
         let url = format!("http://{}", listener.local_addr()?);
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
-        Ok(Self { api: ApiClient::new(&url, &token), url, token, own: Some((shutdown, served)) })
+        Ok(Self {
+            api: ApiClient::new(&url, &token),
+            url,
+            token,
+            pointer: String::new(),
+            own: Some((shutdown, served)),
+        })
     }
 
     /// Whether the server runs in this process, so that this process must also run the jobs.
     pub const fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// How long it is waited for when it does not answer: a server of this process comes back soon, or never.
+    pub const fn patience(&self) -> Duration {
+        Duration::from_secs(if self.is_own() { 15 } else { 300 })
+    }
+
+    /// The command that watches an execution of it.
+    pub fn watch_command(&self, id: ExecutionId) -> String {
+        format!("tidemill watch {id}{}", self.pointer)
     }
 
     /// Stops a server of this process.
@@ -83,17 +110,83 @@ impl Deployment {
         }
     }
 
+    /// What `call` gives. A deployment may be out of reach for a moment, or busy: then it is called again, so that
+    /// the call must be one that may happen twice.
+    pub async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let mut pauses = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let mut tries = 1;
+        loop {
+            match call().await {
+                Err(error) if error.is_passing() && tries < MOST_TRIES && !self.is_own() => {
+                    tracing::debug!(%error, tries, "the deployment is called again");
+                    tokio::time::sleep(pauses.pause()).await;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// The bytes that a GET answers.
+    pub async fn fetch(&self, path: &str) -> Outcome<Bytes> {
+        let fetched = self.patiently(async || self.api.fetch(path, None).await).await?;
+        Ok(fetched.map(|fetched| fetched.body).unwrap_or_default())
+    }
+
     /// What a GET answers.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        let fetched = self.api.fetch(path, None).await?;
-        let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
+        let body = self.fetch(path).await?;
         serde_json::from_slice(&body)
             .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
     }
 
-    /// What a POST answers.
+    /// What a POST answers that may happen twice.
     pub async fn post<Q: Serialize, T: DeserializeOwned>(&self, path: &str, request: &Q) -> Outcome<T> {
-        Ok(self.api.post(path, request, Duration::from_secs(60)).await?)
+        self.post_with(path, request, &[]).await
+    }
+
+    /// What a POST answers that begins an execution. With `is_new` it begins one of its own, and just one however
+    /// often it must be sent; without, the server knows by its content what was sent before.
+    pub async fn begin<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+        is_new: bool,
+    ) -> Outcome<T> {
+        let mut headers = vec![(TRACEPARENT, traceparent())];
+        if is_new && !self.is_own() {
+            headers.push((IDEMPOTENCY_KEY, Uuid::new_v4().to_string()));
+        }
+        self.post_with(path, request, &headers).await
+    }
+
+    async fn post_with<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+        headers: &[(&'static str, String)],
+    ) -> Outcome<T> {
+        Ok(self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await?)
+    }
+
+    /// Gives the server what workers elsewhere cannot fetch, unless it has it; how many bytes were sent.
+    pub async fn send_sources(&self, pack: SourcePack) -> Outcome<Option<u64>> {
+        let mut request = SourceUploadRequest { upload: pack.name.clone(), size: None };
+        let asked: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        if asked.url.is_none() {
+            return Ok(None);
+        }
+        let written = tokio::task::spawn_blocking(move || pack.write()).await;
+        let file = written
+            .map_err(|error| Failure::system(error.to_string()))?
+            .map_err(|error| Failure::system(error.to_string()))?;
+        let size = file.metadata()?.len();
+        request.size = Some(size);
+        let place: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        // Somebody else may have been faster.
+        let Some(url) = place.url else { return Ok(None) };
+        self.api.put_file(&url, &file).await?;
+        Ok(Some(size))
     }
 
     /// An execution with its jobs.
@@ -106,14 +199,15 @@ impl Deployment {
         &self,
         id: ExecutionId,
         tag: Option<&str>,
-    ) -> Outcome<Option<(ExecutionView, String)>> {
+    ) -> Result<Option<(ExecutionView, String)>, ApiError> {
         let path = path::STATUS.replace("{executionId}", &id.to_string());
         let Some(fetched) = self.api.fetch(&format!("{path}?wait_ms={WAIT_MS}"), tag).await? else {
             return Ok(None);
         };
         let tag = fetched.header("etag").unwrap_or_default().to_owned();
-        let view = serde_json::from_slice(&fetched.body).map_err(|error| {
-            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+        let view = serde_json::from_slice(&fetched.body).map_err(|error| ApiError::Unreachable {
+            url: format!("{}{path}", self.url),
+            message: format!("unreadable reply: {error}"),
         })?;
         Ok(Some((view, tag)))
     }
@@ -155,6 +249,12 @@ impl Deployment {
             Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
         })
     }
+}
+
+/// The beginning of a trace (W3C Trace Context), as a header: its id, the id of the call, and that it is recorded.
+fn traceparent() -> String {
+    let (trace, call) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
+    format!("00-{trace}-{}-01", &call[..16])
 }
 
 /// The one job of an execution that `name` names; without a name its only one.

@@ -6,14 +6,18 @@ mod deployment;
 mod failure;
 mod file;
 mod interrupts;
+mod pace;
+mod profiles;
+mod settings;
 mod view;
 mod watch;
 mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
-use commands::{artifacts, check, init, plan, records, report, run, server};
+use commands::{artifacts, check, init, login, plan, records, report, run, server};
 use failure::{Failure, Outcome};
+use settings::Settings;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -56,18 +60,22 @@ fn in_runtime(cli: &Cli) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::system(format!("no threads can be started: {error}")))?;
+    let settings = &Settings::resolve(cli)?;
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::Run(args) => run::run(cli, args).await,
-            Command::Report(args) => report::report(cli, args).await,
-            Command::Status(args) => records::status(cli, args).await,
-            Command::Logs(args) => records::logs(cli, args).await,
-            Command::Cancel(args) => records::cancel(cli, args).await,
-            Command::Retry(args) => records::retry(cli, args).await,
-            Command::Artifacts(args) => artifacts::artifacts(cli, args).await,
-            Command::Server(args) => server::server(cli, args).await,
-            Command::Worker(args) => server::worker(cli, args).await,
-            Command::CleanUp(args) => workers::clean_up(cli, args).await,
+            Command::Run(args) => run::run(settings, args).await,
+            Command::Report(args) => report::report(settings, args).await,
+            Command::Status(args) => records::status(settings, args).await,
+            Command::Logs(args) => records::logs(settings, args).await,
+            Command::Watch(args) => records::watch(settings, args).await,
+            Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Retry(args) => records::retry(settings, args).await,
+            Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
+            Command::Server(args) => server::server(settings, args).await,
+            Command::Worker(args) => server::worker(settings, args).await,
+            Command::Login(args) => login::login(settings, args).await,
+            Command::Logout => login::logout(settings),
+            Command::CleanUp(args) => workers::clean_up(settings, args).await,
             Command::Check(_)
             | Command::Plan(_)
             | Command::Init(_)

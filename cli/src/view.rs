@@ -7,6 +7,7 @@ pub mod words;
 pub use live::LiveView;
 pub use plain::PlainView;
 
+use std::io::IsTerminal;
 use tidemill_core::api::ExecutionView;
 
 /// Somewhere that a run is shown.
@@ -19,6 +20,17 @@ pub trait View: Send {
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()>;
     /// A line beside the picture.
     fn note(&mut self, words: &str) -> std::io::Result<()>;
+}
+
+/// The view that fits standard output: a picture on a terminal, lines elsewhere, or nothing when that is wanted.
+pub fn fitting(quiet: bool) -> Box<dyn View> {
+    if quiet {
+        Box::new(NoView)
+    } else if std::io::stdout().is_terminal() {
+        Box::new(LiveView::new())
+    } else {
+        Box::new(PlainView::new())
+    }
 }
 
 /// Shows nothing.

@@ -1,66 +1,161 @@
 //! Follows an execution to its end.
 
 use crate::{
-    deployment::Deployment,
+    deployment::{Deployment, WAIT_MS},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
+    pace::{Next, Outage, Pace},
     view::View,
 };
-use std::{io::Write, process, time::Duration};
+use std::{
+    io::Write,
+    pin::Pin,
+    process,
+    time::{Duration, Instant},
+};
 use tidemill_core::{
     api::{CancelReply, ExecutionView, JobView, LOG_END, LOG_NEXT, path},
     ids::{ExecutionId, JobId},
     status::{ExecutionStatus, JobStatus},
 };
+use tidemill_worker::client::ApiError;
 
-/// Failures of the server in a row after which it is given up.
-const MOST_FAILURES: u32 = 30;
+/// The most log bytes of one reply: a function's replies are limited to 6 MB, in base64.
+const MOST_LOG: usize = 4 << 20;
+
 /// Lines of a failed job's log that are shown at the end.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 << 10;
 
-/// Shows an execution until it is over. The first interrupt cancels it, the second leaves at once.
-pub async fn watch(deployment: &Deployment, id: ExecutionId, view: &mut dyn View) -> Outcome<ExecutionView> {
+/// What an interrupt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// The first cancels the execution, the second leaves at once.
+    Cancel,
+    /// It ends the watching; the execution goes on.
+    Leave,
+}
+
+type Canceling<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
+
+/// Shows an execution until it is over. A server that is away for a while is waited for.
+pub async fn watch(
+    deployment: &Deployment,
+    id: ExecutionId,
+    view: &mut dyn View,
+    on_interrupt: OnInterrupt,
+) -> Outcome<ExecutionView> {
     let mut interrupts = interrupts()?;
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut tag: Option<String> = None;
-    let mut failures = 0;
+    let mut shown: Option<ExecutionView> = None;
+    let mut pace = Pace::new(deployment.is_own());
+    let mut outage = Outage::new(deployment.patience());
+    let mut wait = Duration::ZERO;
     let mut interrupted = false;
+    let mut canceling: Option<Canceling<'_>> = None;
     loop {
-        let known = tag.clone();
-        let next = deployment.view_after(id, known.as_deref());
+        let (known, pause) = (tag.clone(), wait);
+        let next = async {
+            tokio::time::sleep(pause).await;
+            let asked = Instant::now();
+            (deployment.view_after(id, known.as_deref()).await, asked.elapsed())
+        };
         tokio::pin!(next);
         let seen = loop {
+            let canceled = async {
+                match &mut canceling {
+                    Some(canceling) => canceling.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                seen = &mut next => break seen,
+                seen = &mut next => break Some(seen),
                 _ = ticks.tick() => view.tick()?,
+                done = canceled => {
+                    canceling = None;
+                    if let Err(failure) = done {
+                        view.note(&format!("it could not be canceled: {}", failure.words))?;
+                    }
+                    break None;
+                }
                 Some(()) = interrupts.recv() => {
+                    if on_interrupt == OnInterrupt::Leave {
+                        let words = format!("it goes on; to watch it again: {}", deployment.watch_command(id));
+                        return Err(Failure { exit: Exit::Canceled, words });
+                    }
                     if interrupted {
+                        if !deployment.is_own() {
+                            anstream::eprintln!("to see how it ends: {}", deployment.watch_command(id));
+                        }
                         // Containers end by themselves as their connection breaks.
                         process::exit(Exit::Canceled as i32);
                     }
                     interrupted = true;
                     view.note("canceling; interrupt again to leave at once")?;
-                    let path = path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string());
-                    let _: CancelReply = deployment.post(&path, &()).await?;
+                    canceling = Some(Box::pin(cancel(deployment, id)));
                 }
             }
         };
-        match seen {
-            Ok(Some((now, new))) => {
-                (failures, tag) = (0, Some(new));
-                if now.execution.status.is_terminal() {
-                    view.finish(&now)?;
-                    return Ok(now);
+        wait = match seen {
+            // What a cancel changed is there to be seen.
+            None => Duration::ZERO,
+            Some((Ok(seen), took)) => {
+                if outage.is_over() {
+                    view.note(&format!("{} answers again", deployment.url))?;
                 }
-                view.show(&now)?;
+                let mut is_news = false;
+                if let Some((now, new)) = seen {
+                    tag = Some(new);
+                    if now.execution.status.is_terminal() {
+                        view.finish(&now)?;
+                        return Ok(now);
+                    }
+                    // A worker's sign of life is a change to the server, and none to whoever looks on.
+                    is_news = shown.as_ref() != Some(&now);
+                    view.show(&now)?;
+                    shown = Some(now);
+                }
+                pace.after(is_news, took)
             }
-            Ok(None) => failures = 0,
-            Err(error) if error.exit == Exit::System && failures < MOST_FAILURES => {
-                failures += 1;
-                tokio::time::sleep(Duration::from_millis(500)).await;
+            Some((Err(error), _)) => {
+                let note = |words: &str| view.note(words);
+                wait_out(deployment, &mut outage, error, note).map_err(|failure| {
+                    let Failure { exit, mut words } = failure;
+                    if !deployment.is_own() {
+                        words += "; the execution goes on; to watch it again: ";
+                        words += &deployment.watch_command(id);
+                    }
+                    Failure { exit, words }
+                })?
             }
-            Err(error) => return Err(error),
+        };
+    }
+}
+
+async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply> {
+    deployment.post(&path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()), &()).await
+}
+
+/// How long to wait after a failed call, unless it cannot do better later, or failed for too long.
+fn wait_out(
+    deployment: &Deployment,
+    outage: &mut Outage,
+    error: ApiError,
+    note: impl FnOnce(&str) -> std::io::Result<()>,
+) -> Outcome<Duration> {
+    if !error.is_passing() {
+        return Err(error.into());
+    }
+    match outage.failed(Instant::now()) {
+        Next::Wait(pause) => Ok(pause),
+        Next::Note(pause) => {
+            note(&format!("{} does not answer; waiting for it ({error})", deployment.url))?;
+            Ok(pause)
+        }
+        Next::GiveUp => {
+            let patience = outage.patience().as_secs();
+            Err(Failure::system(format!("{} did not answer for {patience} s: {error}", deployment.url)))
         }
     }
 }
@@ -74,15 +169,36 @@ pub fn verdict(view: &ExecutionView) -> Outcome {
     }
 }
 
-/// Prints a job's log from `offset` on to standard output: all that is stored, or with `follow` all until its end.
-pub async fn print_log(deployment: &Deployment, job: JobId, attempt: Option<u32>, follow: bool) -> Outcome {
+/// Prints a job's log to standard output: all that is stored, or with `follow` all until its end.
+pub async fn print_log(
+    deployment: &Deployment,
+    job: JobId,
+    attempt: Option<u32>,
+    follow: bool,
+    mut note: impl FnMut(&str) -> std::io::Result<()>,
+) -> Outcome {
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
-    let wait = if follow { 15_000 } else { 0 };
+    let wait_ms = if follow { WAIT_MS } else { 0 };
+    let mut pace = Pace::new(deployment.is_own());
+    let mut outage = Outage::new(deployment.patience());
     let mut offset = 0_u64;
     loop {
-        let path = format!("{base}?offset={offset}&wait_ms={wait}&limit={}{attempt}", 4 << 20);
-        let Some(part) = deployment.api.fetch(&path, None).await? else { return Ok(()) };
+        let path = format!("{base}?offset={offset}&wait_ms={wait_ms}&limit={MOST_LOG}{attempt}");
+        let asked = Instant::now();
+        let part = match deployment.api.fetch(&path, None).await {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let pause = wait_out(deployment, &mut outage, error, &mut note)?;
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+        };
+        let took = asked.elapsed();
+        if outage.is_over() {
+            note(&format!("{} answers again", deployment.url))?;
+        }
         // A job that has no attempt yet has an empty log, not the end of one.
         let mut out = std::io::stdout().lock();
         out.write_all(&part.body)?;
@@ -91,6 +207,11 @@ pub async fn print_log(deployment: &Deployment, job: JobId, attempt: Option<u32>
         offset = part.header(LOG_NEXT).and_then(|text| text.parse().ok()).unwrap_or(offset);
         if part.header(LOG_END) == Some("true") || (!follow && part.body.is_empty()) {
             return Ok(());
+        }
+        // What does not wait for more, and a log that is longer than a reply, come without a pause.
+        let pause = pace.after(!part.body.is_empty(), took);
+        if follow && part.body.len() < MOST_LOG {
+            tokio::time::sleep(pause).await;
         }
     }
 }
@@ -113,8 +234,7 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
 async fn tail(deployment: &Deployment, job: &JobView) -> Outcome<Vec<String>> {
     let offset = job.log_bytes.saturating_sub(TAIL_BYTES);
     let path = path::JOB_LOGS.replace("{jobId}", &job.id.to_string());
-    let part = deployment.api.fetch(&format!("{path}?offset={offset}"), None).await?;
-    let body = part.map(|part| part.body).unwrap_or_default();
+    let body = deployment.fetch(&format!("{path}?offset={offset}")).await?;
     let text = String::from_utf8_lossy(&body);
     let lines: Vec<String> = text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect();
     Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec())

@@ -1,10 +1,6 @@
 //! Workers in this process.
 
-use crate::{
-    args::{CleanUp, Cli},
-    deployment::{Deployment, data_dir},
-    failure::Outcome,
-};
+use crate::{args::CleanUp, deployment::Deployment, failure::Outcome, settings::Settings};
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
@@ -27,20 +23,20 @@ pub fn machine() -> String {
 }
 
 /// What a worker of this process is, below the data directory of this machine.
-pub fn config(cli: &Cli, slots: usize, name: String) -> Outcome<WorkerConfig> {
+pub fn config(settings: &Settings, slots: usize, name: String) -> Outcome<WorkerConfig> {
     Ok(WorkerConfig {
         name,
         slots,
-        data_dir: data_dir(cli)?.join("worker"),
+        data_dir: settings.data_dir()?.join("worker"),
         docker_host: docker_host(),
         capacity: Resources::default(),
     })
 }
 
 /// Opens a worker for jobs of this process's own server; it has an engine once this returns.
-pub async fn open(cli: &Cli, slots: usize) -> Outcome<Worker> {
+pub async fn open(settings: &Settings, slots: usize) -> Outcome<Worker> {
     let name = format!("{}:{}", machine(), std::process::id());
-    Ok(Worker::open(config(cli, slots, name)?).await?)
+    Ok(Worker::open(config(settings, slots, name)?).await?)
 }
 
 /// Closes a worker that was opened for nothing.
@@ -61,16 +57,17 @@ pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId)
 
 /// Lets go of a worker whose execution was watched to its end, or not. Containers of one that ended by itself are
 /// removed by a process that outlives this one, since the engine takes longer for that than anyone should wait.
-pub async fn end(cli: &Cli, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
+pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
     let ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
     if !ended {
         return Ok(worker.shutdown().await?);
     }
     let Some(worker) = worker.leave().await? else { return Ok(()) };
+    let data_dir = settings.data_dir()?;
     let spawned = std::env::current_exe().and_then(|program| {
         Command::new(program)
             .args(["clean-up", &worker.to_string()])
-            .env("TIDEMILL_DATA_DIR", data_dir(cli).unwrap_or_default())
+            .env("TIDEMILL_DATA_DIR", data_dir)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -86,8 +83,8 @@ pub async fn end(cli: &Cli, worker: WorkerHandle, watched: &Outcome<ExecutionVie
 }
 
 /// `tidemill clean-up`: removes what the worker of a process left that is about to end.
-pub async fn clean_up(cli: &Cli, args: &CleanUp) -> Outcome {
-    let own = data_dir(cli)?.join("worker");
+pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
+    let own = settings.data_dir()?.join("worker");
     Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await?)
 }
 

@@ -14,112 +14,11 @@ use std::{
     },
     thread,
 };
-use support::{Place, STUBBORN, finish, is_over, job, signal, text};
+use support::{Place, STUBBORN, TWO, finish, is_over, job, kind, serve, signal, stop, text};
 
-const TWO: &str = r#"
-name: two
-stages: [a, b]
-defaults: { image: "IMAGE" }
-jobs:
-  slow: { stage: a, script: ["echo begun", "sleep 3", "echo done"] }
-  after: { stage: b, script: ["true"] }
-"#;
-
-fn kind(view: &Value, name: &str) -> String {
-    job(view, name)["failure_reason"]["kind"].as_str().unwrap_or_default().to_owned()
-}
-
-/// A server on the place's data directory, once it answers; and its address.
+/// A server on the place's own data.
 fn server(place: &Place, workers: &str) -> (Child, String) {
-    let mut server = place
-        .command(&["server", "--listen", "127.0.0.1:0", "--workers", workers])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-    (server, url.trim_end_matches(',').to_owned())
-}
-
-fn stop(mut server: Child) {
-    signal(&server, "TERM");
-    drop(server.stdout.take());
-    let ended = finish(server);
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-}
-
-fn begun(place: &Place) {
-    place.wait_for("the slow job prints", |view| {
-        job(view, "slow")["log_bytes"].as_u64().unwrap() > 0
-            && text(&place.tidemill(&["logs", "--job", "slow"]).stdout).contains("begun\n")
-    });
-}
-
-#[test]
-fn a_missing_image_fails_the_job_in_words() {
-    let place = Place::new(
-        "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
-    );
-    let run = place.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let view = place.latest();
-    assert_eq!(kind(&view, "j"), "image_unavailable", "{view:#}");
-    let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
-    assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
-}
-
-#[test]
-fn a_script_that_ignores_its_time_out_is_killed() {
-    let place = Place::new(
-        r#"
-name: deaf
-stages: [a]
-jobs:
-  j: { stage: a, image: "IMAGE", timeout: 1s, script: ["trap '' TERM", "while true; do sleep 1; done"] }
-"#,
-    );
-    assert_eq!(place.tidemill(&["run"]).status.code(), Some(1));
-    assert_eq!(kind(&place.latest(), "j"), "timed_out");
-    place.wait_until_clean();
-}
-
-#[test]
-fn a_job_that_uses_too_much_memory_says_so() {
-    let place = Place::new(
-        r#"
-name: greedy
-stages: [a]
-jobs:
-  j:
-    stage: a
-    image: "IMAGE"
-    resources: { memory: 32Mi }
-    script: ["head -c 300000000 /dev/zero | tail -c 250000000 | wc -c"]
-"#,
-    );
-    let run = place.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert_eq!(kind(&place.latest(), "j"), "out_of_memory", "{:#}", place.latest());
-}
-
-#[test]
-fn a_server_finishes_what_a_killed_run_began() {
-    let place = Place::new(TWO);
-    let run = place.spawn(&["run"]);
-    begun(&place);
-    signal(&run, "KILL");
-    drop(finish(run));
-    let (server, _) = server(&place, "2");
-    let view = place.wait_for("the execution ends", is_over);
-    assert_eq!(view["execution"]["status"], "SUCCESS", "{view:#}");
-    assert_eq!(job(&view, "slow")["attempt"], 2);
-    // The first attempt's output is kept beside the second's.
-    let first = place.tidemill(&["logs", "--job", "slow", "--attempt", "1"]);
-    assert!(text(&first.stdout).contains("begun\n"), "{first:?}");
-    stop(server);
-    place.wait_until_clean();
+    serve(place, &place.data, workers)
 }
 
 #[test]
@@ -128,7 +27,7 @@ fn a_killed_server_that_starts_again_finishes_what_was_under_way() {
     let (mut first, url) = server(&place, "2");
     let token = std::fs::read_to_string(place.data.join("token")).unwrap();
     let client = place.spawn(&["--server", &url, "--token", &token, "run"]);
-    begun(&place);
+    place.wait_until_begun();
     signal(&first, "KILL");
     first.wait().unwrap();
     let port = url.rsplit(':').next().unwrap();
@@ -142,32 +41,6 @@ fn a_killed_server_that_starts_again_finishes_what_was_under_way() {
     let client = finish(client);
     assert_eq!(client.status.code(), Some(0), "{client:?}");
     stop(again);
-}
-
-#[test]
-fn a_killed_worker_costs_an_attempt_and_no_byte_that_was_shown() {
-    let place = Place::new(TWO);
-    let (server, url) = server(&place, "0");
-    let token = std::fs::read_to_string(place.data.join("token")).unwrap();
-    let worker = |name: &str| {
-        let mut command = place.command(&["--server", &url, "--token", &token, "worker", "--name", name]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let mut first = worker("first");
-    let client = place.spawn(&["--server", &url, "--token", &token, "run"]);
-    begun(&place);
-    let shown = place.tidemill(&["logs", "--job", "slow"]).stdout;
-    signal(&first, "KILL");
-    first.wait().unwrap();
-    let second = worker("second");
-    let client = finish(client);
-    assert_eq!(client.status.code(), Some(0), "{client:?}");
-    let view = place.latest();
-    assert_eq!(job(&view, "slow")["attempts"][0]["failure"]["kind"], "worker_lost", "{view:#}");
-    let kept = place.tidemill(&["logs", "--job", "slow", "--attempt", "1"]).stdout;
-    assert!(kept.starts_with(&shown), "{} / {}", text(&kept), text(&shown));
-    stop(second);
-    stop(server);
 }
 
 /// A way to the engine that can be cut.
@@ -231,7 +104,7 @@ fn an_engine_that_goes_away_fails_the_job_in_words() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    begun(&place);
+    place.wait_until_begun();
     cable.cut();
     let run = finish(run);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
@@ -317,7 +190,7 @@ jobs:
 
 #[test]
 fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
-    let place = Place::new(STUBBORN);
+    let mut place = Place::new(STUBBORN);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();

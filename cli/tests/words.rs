@@ -3,18 +3,21 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "check",
     "plan",
     "report",
     "status",
     "logs",
+    "watch",
     "cancel",
     "retry",
     "artifacts",
     "server",
     "worker",
+    "login",
+    "logout",
     "init",
     "completions",
     "man",
@@ -43,6 +46,8 @@ fn tidemill(words: &[&str]) -> String {
     let done = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .current_dir(dir.path())
         .env("TIDEMILL_DATA_DIR", dir.path().join("data"))
+        .env("TIDEMILL_CONFIG", dir.path().join("config.toml"))
+        .env_remove("TIDEMILL_PROFILE")
         .env_remove("TIDEMILL_SERVER")
         .env_remove("TIDEMILL_TOKEN")
         .args(words)

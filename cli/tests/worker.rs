@@ -105,7 +105,7 @@ fn failure(attempt: &Value) -> &str {
 
 #[test]
 fn a_worker_that_is_told_to_stop_finishes_what_it_runs() {
-    let place = Place::new(SHORT);
+    let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let worker = server.worker(&place, &[]);
     let run = server.run(&place);
@@ -125,7 +125,7 @@ fn a_worker_that_is_told_to_stop_finishes_what_it_runs() {
 
 #[test]
 fn a_grace_that_is_over_and_a_second_signal_give_jobs_back_at_no_cost() {
-    let place = Place::new(STUBBORN);
+    let mut place = Place::new(STUBBORN);
     let server = Server::start(&place);
     let run = server.run(&place);
     let mut attempts = 0;
@@ -211,7 +211,7 @@ fn a_notice_of_ec2_drains_the_worker() {
 
 #[test]
 fn without_metadata_a_worker_that_must_heed_notices_does_not_start() {
-    let place = Place::new(SHORT);
+    let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let words = ["worker", "--notices", "on"];
     let ended =
@@ -223,7 +223,7 @@ fn without_metadata_a_worker_that_must_heed_notices_does_not_start() {
 
 #[test]
 fn jobs_that_ask_for_the_whole_machine_run_one_after_the_other() {
-    let place = Place::new(
+    let mut place = Place::new(
         r#"
 name: large
 stages: [a]
@@ -272,7 +272,7 @@ fn a_job_that_is_too_large_for_a_worker_goes_to_a_larger_one_or_fails_with_the_r
     }
 
     // A run of its own has no other worker to wait for.
-    let place = Place::new(&pipeline("1000"));
+    let mut place = Place::new(&pipeline("1000"));
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     let view = place.latest();
@@ -351,7 +351,7 @@ fn a_worker_that_must_keeps_jobs_from_metadata() {
 
 #[test]
 fn a_worker_that_cannot_keep_jobs_from_metadata_does_not_start() {
-    let place = Place::new(SHORT);
+    let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let words = ["worker", "--notices", "off", "--block-metadata"];
     // No tool on the PATH: as on a machine without iptables.

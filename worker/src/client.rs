@@ -1,16 +1,42 @@
 //! The worker's side of the HTTP API.
 
+mod backoff;
+mod transport;
+
+pub use backoff::BackOff;
+
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Frame, body::Incoming};
-use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use http_body_util::BodyExt;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH,
+        LOCATION,
+    },
+};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::IpAddr,
+    time::Duration,
+};
 use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, JobExecuteReply, JobExecuteRequest, JobReport,
     JobReportReply, path,
 };
+use tokio::io::AsyncWriteExt;
+use transport::{Body, Transport};
+
+/// The longest that a reply may take which is read whole; servers hold replies for at most 20 s.
+const LONGEST_REPLY: Duration = Duration::from_secs(90);
+/// The largest reply that is read whole, once decoded.
+const LARGEST_REPLY: u64 = 256 << 20;
+/// Tries of a call that may happen twice.
+const MOST_TRIES: u32 = 5;
+const MOST_REDIRECTS: u32 = 4;
 
 /// Why a call did not give what it should.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +60,7 @@ pub enum ApiError {
         message: String,
     },
     /// The address is not one that can be called.
-    #[error("`{0}` cannot be called: a worker speaks http://")]
+    #[error("`{0}` cannot be called: give an address that begins with http:// or https://")]
     Address(String),
 }
 
@@ -73,28 +99,44 @@ impl Fetched {
     }
 }
 
-type Body = BoxBody<Bytes, io::Error>;
+/// What is asked of a request beside its method, address and body.
+#[derive(Debug, Default)]
+struct Extra<'a> {
+    /// The tag of the reply that is known.
+    known: Option<&'a str>,
+    /// The media type of the body.
+    content: Option<&'a str>,
+    /// The body's length, when it is known.
+    length: Option<u64>,
+    /// Whether the reply may come compressed.
+    packed: bool,
+    headers: &'a [(&'static str, String)],
+}
 
 /// Calls the API with a bearer token; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiClient {
-    http: Client<HttpConnector, Body>,
+    transport: Transport,
     server: String,
     token: String,
 }
 
 impl ApiClient {
-    /// A client of the API at `server` (`http://host:port`).
+    /// A client of the API at `server`: `http://host:port`, or with `https://`, and with a path where the API is
+    /// below one.
     #[must_use]
     pub fn new(server: &str, token: &str) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(5)));
         Self {
-            http: Client::builder(TokioExecutor::new()).build(connector),
+            transport: Transport::new(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
         }
+    }
+
+    /// The API's address.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Whether the server's address is one of this machine's own.
@@ -123,30 +165,70 @@ impl ApiClient {
 
     /// Where to put an artifact, or that it is recorded.
     pub async fn upload(&self, request: &ArtifactUploadRequest) -> Result<ArtifactUploadReply, ApiError> {
-        self.post(path::ARTIFACT_UPLOAD, request, Duration::from_secs(60)).await
+        let limit = Duration::from_secs(60);
+        let mut tries = Tries::new();
+        loop {
+            match self.post(path::ARTIFACT_UPLOAD, request, limit).await {
+                Err(error) if tries.again(&error).await => {}
+                done => return done,
+            }
+        }
     }
 
-    /// Puts `bytes` at `url`, which may be a path on the API's own server.
+    /// Puts `bytes` at `url`: a path of the API, or an absolute address that needs no token.
     pub async fn put<S>(&self, url: &str, bytes: S) -> Result<(), ApiError>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
     {
-        let body = BodyExt::boxed(StreamBody::new(bytes.map_ok(Frame::data)));
-        self.send(Method::PUT, url, None, Some("application/x-tar"), body).await.map(drop)
+        const TAR: &str = "application/x-tar";
+        if url.starts_with('/') {
+            let extra = Extra { content: Some(TAR), ..Extra::default() };
+            return self.send(Method::PUT, url, extra, transport::streamed(bytes)).await.map(drop);
+        }
+        // Object stores refuse what has no length.
+        let file = spool(bytes)
+            .await
+            .map_err(|error| unreachable(url, format!("what is sent cannot be kept meanwhile: {error}")))?;
+        self.put_file_as(url, &file, TAR).await
     }
 
-    /// The bytes at `url`, which may be a path on the API's own server.
+    /// Puts what `file` holds at `url`, as [`Self::put`] does.
+    pub async fn put_file(&self, url: &str, file: &File) -> Result<(), ApiError> {
+        self.put_file_as(url, file, "application/octet-stream").await
+    }
+
+    async fn put_file_as(&self, url: &str, file: &File, content: &str) -> Result<(), ApiError> {
+        let unreadable = |error: io::Error| unreachable(url, format!("what is sent cannot be read: {error}"));
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut tries = Tries::new();
+        loop {
+            let extra = Extra { content: Some(content), length: Some(length), ..Extra::default() };
+            let body = transport::from_file(file).map_err(unreadable)?;
+            match self.send(Method::PUT, url, extra, body).await {
+                Err(error) if tries.again(&error).await => {}
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// The bytes at `url`: a path of the API, or an absolute address that needs no token.
     pub async fn get(
         &self,
         url: &str,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, ApiError> {
         let mut url = url.to_owned();
-        for _ in 0..4 {
-            let reply = self.send(Method::GET, &url, None, None, empty()).await?;
+        let mut tries = Tries::new();
+        let mut redirects = 0;
+        while redirects < MOST_REDIRECTS {
+            let reply = match self.send(Method::GET, &url, Extra::default(), transport::empty()).await {
+                Err(error) if tries.again(&error).await => continue,
+                reply => reply?,
+            };
             if !reply.status().is_redirection() {
                 return Ok(reply.into_body().into_data_stream().map_err(io::Error::other));
             }
-            let next = reply.headers().get("location").and_then(|value| value.to_str().ok());
+            redirects += 1;
+            let next = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             url = next.ok_or_else(|| ApiError::Address(url.clone()))?.to_owned();
         }
         Err(ApiError::Address(url))
@@ -154,16 +236,17 @@ impl ApiClient {
 
     /// What a GET of `path` answers; with `known`, the tag of an earlier reply, `None` when nothing changed.
     pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<Fetched>, ApiError> {
-        let reply = self.send(Method::GET, path, known, None, empty()).await?;
-        if reply.status() == StatusCode::NOT_MODIFIED {
-            return Ok(None);
-        }
-        let headers = reply.headers().clone();
-        let body = reply.into_body().collect().await.map_err(|error| ApiError::Unreachable {
-            url: format!("{}{path}", self.server),
-            message: causes(&error),
-        })?;
-        Ok(Some(Fetched { headers, body: body.to_bytes() }))
+        let extra = Extra { known, packed: true, ..Extra::default() };
+        let call = async {
+            let reply = self.send(Method::GET, path, extra, transport::empty()).await?;
+            if reply.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            let headers = reply.headers().clone();
+            let body = self.whole(path, reply).await?;
+            Ok(Some(Fetched { headers, body }))
+        };
+        self.within(path, LONGEST_REPLY, call).await
     }
 
     /// The reply to a POST of `request` to `path`, within `limit`.
@@ -173,71 +256,150 @@ impl ApiClient {
         request: &Q,
         limit: Duration,
     ) -> Result<R, ApiError> {
-        let url = format!("{}{path}", self.server);
-        let unreachable = |message: String| ApiError::Unreachable { url: url.clone(), message };
-        let bytes = serde_json::to_vec(request).map_err(|error| unreachable(error.to_string()))?;
+        self.post_with(path, request, limit, &[]).await
+    }
+
+    /// The same with more headers.
+    pub async fn post_with<Q: Serialize, R: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+        limit: Duration,
+        headers: &[(&'static str, String)],
+    ) -> Result<R, ApiError> {
+        let bytes = serde_json::to_vec(request).map_err(|error| unreachable(path, error.to_string()))?;
+        let content = Some("application/json");
         let call = async {
-            let reply =
-                self.send(Method::POST, path, None, Some("application/json"), full(bytes.into())).await?;
-            let body = reply.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
-            serde_json::from_slice(&body.to_bytes())
-                .map_err(|error| unreachable(format!("unreadable reply: {error}")))
+            let extra = Extra { content, packed: true, headers, ..Extra::default() };
+            let reply = self.send(Method::POST, path, extra, transport::full(bytes.into())).await?;
+            let body = self.whole(path, reply).await?;
+            serde_json::from_slice(&body)
+                .map_err(|error| unreachable(&self.address(path), format!("unreadable reply: {error}")))
         };
-        match tokio::time::timeout(limit, call).await {
-            Ok(result) => result,
-            Err(_) => Err(unreachable(format!("no reply within {} s", limit.as_secs()))),
+        self.within(path, limit, call).await
+    }
+
+    fn address(&self, url: &str) -> String {
+        if url.starts_with('/') { format!("{}{url}", self.server) } else { url.to_owned() }
+    }
+
+    async fn within<T>(
+        &self,
+        url: &str,
+        limit: Duration,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let late = |_| unreachable(&self.address(url), format!("no reply within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, call).await.map_err(late)?
+    }
+
+    /// The body of `reply`, read to its end and unpacked.
+    async fn whole(&self, url: &str, reply: Response<Incoming>) -> Result<Bytes, ApiError> {
+        let failed = |message: String| unreachable(&self.address(url), message);
+        let is_packed =
+            reply.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() == b"zstd");
+        let body = reply.into_body().collect().await.map_err(|error| failed(causes(&error)))?.to_bytes();
+        if is_packed {
+            unpack(&body).map_err(|error| failed(format!("unreadable reply: {error}")))
+        } else {
+            Ok(body)
         }
     }
 
+    /// The reply to a request. Only a path is one of the API's own, and only there the token is sent: an absolute
+    /// address may well be on the server's host, and yet be somebody else's.
     async fn send(
         &self,
         method: Method,
         url: &str,
-        known: Option<&str>,
-        content: Option<&str>,
+        extra: Extra<'_>,
         body: Body,
     ) -> Result<Response<Incoming>, ApiError> {
-        let own = url.starts_with('/');
-        let url = if own { format!("{}{url}", self.server) } else { url.to_owned() };
-        if !url.starts_with("http://") {
-            return Err(ApiError::Address(url));
+        let address = self.address(url);
+        let mut request = Request::builder().method(method).uri(&address);
+        if url.starts_with('/') && !self.token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
-        let mut request = Request::builder().method(method).uri(&url);
-        if own || url.starts_with(&format!("{}/", self.server)) {
-            request = request.header("authorization", format!("Bearer {}", self.token));
+        if extra.packed {
+            request = request.header(ACCEPT_ENCODING, "zstd");
         }
-        if let Some(known) = known {
-            request = request.header("if-none-match", known);
+        if let Some(known) = extra.known {
+            request = request.header(IF_NONE_MATCH, known);
         }
-        if let Some(content) = content {
-            request = request.header("content-type", content);
+        if let Some(content) = extra.content {
+            request = request.header(CONTENT_TYPE, content);
         }
-        let request = request.body(body).map_err(|_| ApiError::Address(url.clone()))?;
-        let reply = self
-            .http
-            .request(request)
-            .await
-            .map_err(|error| ApiError::Unreachable { url: url.clone(), message: causes(&error) })?;
-        if reply.status().is_client_error() || reply.status().is_server_error() {
-            let status = reply.status();
-            let text = reply
-                .into_body()
-                .collect()
-                .await
-                .map(http_body_util::Collected::to_bytes)
-                .unwrap_or_default();
-            return Err(ApiError::Refused { url, status: status.as_u16(), message: problem(&text, status) });
+        if let Some(length) = extra.length {
+            request = request.header(CONTENT_LENGTH, length);
+        }
+        for (name, value) in extra.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body).map_err(|_| ApiError::Address(address.clone()))?;
+        let reply = self.transport.send(request).await?;
+        let status = reply.status();
+        if status.is_client_error() || status.is_server_error() {
+            let text = self.whole(url, reply).await.unwrap_or_default();
+            return Err(ApiError::Refused {
+                url: without_query(&address),
+                status: status.as_u16(),
+                message: problem(&text, status),
+            });
         }
         Ok(reply)
     }
 }
 
-fn empty() -> Body {
-    full(Bytes::new())
+/// Tries of one call that may happen twice: a server that is out of reach for a moment, or busy, is called again.
+struct Tries {
+    made: u32,
+    pauses: BackOff,
 }
 
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
+impl Tries {
+    const fn new() -> Self {
+        Self { made: 1, pauses: BackOff::new(Duration::from_millis(200), Duration::from_secs(5)) }
+    }
+
+    /// Whether to call again after `error`; then the pause before it is over.
+    async fn again(&mut self, error: &ApiError) -> bool {
+        if !error.is_passing() || self.made >= MOST_TRIES {
+            return false;
+        }
+        tracing::debug!(%error, made = self.made, "the server is called again");
+        self.made += 1;
+        tokio::time::sleep(self.pauses.pause()).await;
+        true
+    }
+}
+
+fn unreachable(url: &str, message: String) -> ApiError {
+    ApiError::Unreachable { url: without_query(url), message }
+}
+
+/// An address for people: what stands behind `?` may be a signature that lets whoever has it in.
+fn without_query(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// All of `bytes`, in a file that has no name.
+async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<File> {
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+    let mut bytes = std::pin::pin!(bytes);
+    while let Some(chunk) = bytes.try_next().await? {
+        file.write_all(&chunk).await?;
+    }
+    file.flush().await?;
+    Ok(file.into_std().await)
+}
+
+fn unpack(packed: &[u8]) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    zstd::Decoder::new(packed)?.take(LARGEST_REPLY + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_REPLY {
+        return Err(io::Error::other(format!("it has more than {LARGEST_REPLY} bytes")));
+    }
+    Ok(bytes.into())
 }
 
 /// The words of a problem document, or the status's own.

@@ -8,7 +8,7 @@ use crate::{
     error::{WorkerError, no_space},
     executor::Parking,
     orders::BOOT,
-    source::{self, Tree},
+    source::{Sources, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,
 };
@@ -72,6 +72,8 @@ const LABEL_DATA: &str = "tidemill.data";
 /// Makes and removes the containers of one worker.
 #[derive(Debug)]
 pub struct DockerManager {
+    /// Where the trees of sources come from.
+    pub sources: Sources,
     docker: Docker,
     store: Store,
     worker: String,
@@ -136,6 +138,7 @@ impl DockerManager {
                     let local = host.starts_with("unix://");
                     return Ok(Self {
                         docker,
+                        sources: Sources::new(store.cache()),
                         store,
                         worker,
                         local,
@@ -217,20 +220,15 @@ impl DockerManager {
         preparation: &Preparation,
         network: Option<&str>,
     ) -> Result<Container, FailureReason> {
-        let cache = self.store.cache();
-        let source = preparation.source.clone();
-        let tree = tokio::task::spawn_blocking(move || source::materialise(&source, &cache))
-            .await
-            .map_err(|error| FailureReason::new(FailureKind::Internal, error.to_string()))?
-            .map_err(|error| {
-                let kind = if error.to_string().contains("No space left") {
-                    FailureKind::DiskFull
-                } else {
-                    FailureKind::SourceUnavailable
-                };
-                FailureReason::new(kind, format!("the sources could not be had: {error}"))
-            })?
-            .map(Arc::new);
+        let tree = self.sources.tree(&preparation.source).await.map_err(|error| {
+            let kind = if error.to_string().contains("No space left") {
+                FailureKind::DiskFull
+            } else {
+                FailureKind::SourceUnavailable
+            };
+            FailureReason::new(kind, format!("the sources could not be had: {error}"))
+        })?;
+        let tree = tree.map(Arc::new);
         if self.overlay.load(Ordering::Relaxed) {
             match self.create(preparation, network, tree.as_ref(), true).await {
                 Ok(container) => {

@@ -2,11 +2,15 @@
 
 mod git;
 mod snapshot;
+mod sources;
 mod tree;
+mod upload;
 
 pub use git::SourceError;
 pub use snapshot::{Snapshot, snapshot};
+pub use sources::Sources;
 pub use tree::{Tree, materialise, prune};
+pub use upload::{SourcePack, Upload, upload};
 
 use std::path::Path;
 use tidemill_core::assignment::Source;

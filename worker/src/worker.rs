@@ -110,6 +110,7 @@ impl Worker {
     pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, alone: bool) -> WorkerHandle {
         let stop = Stop::default();
         let leaving = Arc::new(AtomicBool::new(false));
+        self.engine.sources.take_uploads_from(api.clone());
         let slots = Slots::new(&self, source, api, alone, stop.clone());
         let Self { id, engine, lot, store, lock, .. } = self;
         let working = Working { engine, lot, store, leaving: leaving.clone() };

@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    fs,
+    fs::{self, File},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 use tidemill_core::assignment::Source;
-use tidemill_worker::source::{materialise, resolve};
+use tidemill_worker::source::{SourceError, materialise, resolve, snapshot, upload};
 
 struct GitServer {
     dir: tempfile::TempDir,
@@ -70,6 +70,10 @@ impl Drop for GitServer {
     }
 }
 
+fn no_upload(upload: &str) -> Result<File, SourceError> {
+    Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
+}
+
 fn git(dir: &Path, words: &[&str]) {
     output(dir, words);
 }
@@ -82,7 +86,7 @@ fn output(dir: &Path, words: &[&str]) -> String {
 }
 
 fn text(source: &Source, cache: &Path) -> String {
-    let tree = materialise(source, cache).unwrap().unwrap();
+    let tree = materialise(source, cache, &no_upload).unwrap().unwrap();
     fs::read_to_string(tree.path.join("mill.txt")).unwrap()
 }
 
@@ -127,8 +131,131 @@ fn what_is_not_there_is_said() {
     let refused = resolve(&server.url, None, Some("abc123")).unwrap_err().to_string();
     assert!(refused.contains("not a full commit hash"), "{refused}");
     let missing = resolve(&server.url, None, Some(&"12".repeat(20)));
-    let refused = materialise(&missing.unwrap(), cache.path()).unwrap_err().to_string();
+    let refused = materialise(&missing.unwrap(), cache.path(), &no_upload).unwrap_err().to_string();
     assert!(refused.contains("no commit"), "{refused}");
     let away = resolve("git://127.0.0.1:1/mill.git", None, None).unwrap_err().to_string();
     assert!(away.contains("git:"), "{away}");
+}
+
+/// What the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
+fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
+    let sent = upload(&snapshot(work, sender).unwrap(), all).unwrap();
+    let pack = sent.pack.as_ref().map(|pack| pack.write().unwrap());
+    let size = pack.as_ref().map_or(0, |pack| pack.metadata().unwrap().len());
+    let tree =
+        materialise(&sent.source, worker, &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap())).unwrap();
+    (sent.source, tree.unwrap().path.clone(), size)
+}
+
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+#[test]
+fn only_what_the_origin_lacks_is_uploaded() {
+    let server = GitServer::start();
+    let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(server.dir.path().join("work/large"), noise(200_000)).unwrap();
+    server.commit("large");
+    let clone = server.dir.path().join("clone");
+    git(server.dir.path(), &["clone", "-q", &server.url, "clone"]);
+
+    let (source, tree, size) = sent(&clone, false, sender.path(), worker.path());
+    assert!(matches!(source, Source::Git { ref url, .. } if *url == server.url), "{source:?}");
+    assert_eq!((size, fs::read_to_string(tree.join("mill.txt")).unwrap().as_str()), (0, "large"));
+
+    // Commits that were not pushed, and what is not even committed.
+    fs::write(clone.join("mill.txt"), "mine").unwrap();
+    git(&clone, &["commit", "-q", "-a", "-m", "mine"]);
+    fs::write(clone.join("mill.txt"), "dirty").unwrap();
+    fs::write(clone.join("new.txt"), "new").unwrap();
+    let (source, tree, size) = sent(&clone, false, sender.path(), worker.path());
+    let base = output(&clone, &["rev-parse", "origin/main"]);
+    assert!(
+        matches!(&source, Source::Uploaded { base: Some(of), url: Some(url), .. } if *of == base && *url == server.url),
+        "{source:?}"
+    );
+    assert!(size < 10_000, "the large file is at the origin: {size}");
+    assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
+    assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt\n?? new.txt");
+    assert_eq!(output(&tree, &["log", "--format=%s"]), "mine\nlarge\none");
+
+    // It is named by its content, and is not fetched a second time even when its tree is gone.
+    let again = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
+    assert_eq!(again.source, source);
+    fs::remove_dir_all(&tree).unwrap();
+    materialise(&source, worker.path(), &no_upload).unwrap().unwrap();
+}
+
+#[test]
+fn without_an_origin_all_is_uploaded_as_deep_as_a_workspace_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    git(dir.path(), &["init", "-q", "-b", "main", "work"]);
+    let work = dir.path().join("work");
+    for number in 1..=25 {
+        fs::write(work.join("mill.txt"), number.to_string()).unwrap();
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-q", "-m", &number.to_string()]);
+    }
+    fs::write(work.join("mill.txt"), "dirty").unwrap();
+    let (source, tree, _) = sent(&work, false, sender.path(), worker.path());
+    assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
+    assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
+    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "20");
+    assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt");
+
+    // A shallow clone has less history, and a plain directory none; both are sent whole.
+    let from = format!("file://{}", work.display());
+    git(dir.path(), &["clone", "-q", "--depth=2", &from, "shallow"]);
+    let (_, tree, _) = sent(&dir.path().join("shallow"), false, sender.path(), worker.path());
+    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "2");
+    fs::write(dir.path().join("shallow/mill.txt"), "dirty, too").unwrap();
+    let (_, tree, _) = sent(&dir.path().join("shallow"), false, sender.path(), worker.path());
+    assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty, too");
+    let plain = dir.path().join("plain");
+    fs::create_dir(&plain).unwrap();
+    fs::write(plain.join("mill.txt"), "plain").unwrap();
+    let (_, tree, _) = sent(&plain, false, sender.path(), worker.path());
+    assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "plain");
+}
+
+#[test]
+fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
+    let mut server = GitServer::start();
+    let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    git(server.dir.path(), &["clone", "-q", &server.url, "clone"]);
+    let clone = server.dir.path().join("clone");
+    fs::write(clone.join("mill.txt"), "dirty").unwrap();
+    server.stop();
+    let difference = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
+    let refused = materialise(&difference.source, worker.path(), &no_upload).unwrap_err().to_string();
+    assert!(refused.contains("--upload-all") && refused.contains(&server.url), "{refused}");
+    let (source, tree, _) = sent(&clone, true, sender.path(), worker.path());
+    assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
+    assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
+}
+
+#[test]
+fn an_upload_that_is_none_is_said() {
+    let worker = tempfile::tempdir().unwrap();
+    let commit = "12".repeat(20);
+    let source =
+        Source::Uploaded { upload: "a".repeat(64), url: None, base: None, branch: None, commit, tree: None };
+    let refused = |bytes: &[u8]| {
+        let file = worker.path().join("upload");
+        fs::write(&file, bytes).unwrap();
+        materialise(&source, worker.path(), &|_| Ok(File::open(&file).unwrap())).unwrap_err().to_string()
+    };
+    let words = refused(b"tidemill source 9\n\nPACK");
+    assert!(words.contains("`tidemill source 9`; update this worker"), "{words}");
+    let words = refused(b"nothing");
+    assert!(words.contains("no header"), "{words}");
+    let words = refused(b"tidemill source 1\n\nPACK");
+    assert!(words.contains("git:"), "{words}");
 }

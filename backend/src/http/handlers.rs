@@ -19,7 +19,7 @@ use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
         ArtifactUploadRequest, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY, JobExecuteRequest,
-        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, TRACEPARENT,
+        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest, TRACEPARENT,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
@@ -213,6 +213,28 @@ pub async fn artifact_download(State(api): State<Api>, Id(id): Id<ArtifactId>) -
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", view.sha256)) {
         headers.insert(ETAG, etag);
     }
+    Ok(reply)
+}
+
+pub async fn source_upload(State(api): State<Api>, Wanted(request): Wanted<SourceUploadRequest>) -> Reply {
+    Ok(json(api.services.sources.upload(request).await?))
+}
+
+pub async fn source_content(State(api): State<Api>, Path(upload): Path<String>, body: Body) -> Reply {
+    let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
+    api.services.sources.put(&upload, bytes).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn source_download(State(api): State<Api>, Path(upload): Path<String>) -> Reply {
+    let (info, bytes) = match api.services.sources.download(&upload).await? {
+        Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
+        Download::Here(info, bytes) => (info, bytes),
+    };
+    let mut reply = Body::from_stream(bytes).into_response();
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(info.size));
     Ok(reply)
 }
 

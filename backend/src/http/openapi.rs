@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tidemill_core::api::{
     ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, ExecuteReply, ExecuteRequest,
     ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    Problem, RetryRequest, path,
+    Problem, RetryRequest, SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::cost::Usage;
 
@@ -53,7 +53,11 @@ impl Document {
         let mut reply = reply;
         reply["description"] = json!("Done");
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } })
+            let schema = match name {
+                "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+                _ => json!({ "type": "string", "format": "uuid" }),
+            };
+            json!({ "name": name, "in": "path", "required": true, "schema": schema })
         });
         let in_query = query.iter().map(|(name, kind, meaning)| {
             json!({ "name": name, "in": "query", "description": meaning, "schema": { "type": kind } })
@@ -113,6 +117,17 @@ pub fn document() -> Value {
     let reply = of.reference::<ArtifactList>();
     of.add(path::ARTIFACTS, "get", "Artifacts of an execution", &[], None, reply);
     of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", &[], None, bytes());
+    let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
+    of.add(
+        path::SOURCE_UPLOAD,
+        "post",
+        "Announce sources, or ask whether they are there",
+        &[],
+        Some(body),
+        reply,
+    );
+    of.add(path::SOURCE_CONTENT, "put", "The bytes of uploaded sources", &[], Some(bytes()), json!({}));
+    of.add(path::SOURCE_DOWNLOAD, "get", "The stored bytes of uploaded sources", &[], None, bytes());
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Whether the server is well", &[], None, reply);
     of.add(path::OPENAPI, "get", "This document", &[], None, json!({}));

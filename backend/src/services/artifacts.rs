@@ -19,15 +19,15 @@ use tidemill_core::{
 const MOST_LISTED: usize = 10_000;
 const MOST_TRIES: u32 = 100;
 
-/// Where an artifact's bytes are.
-pub enum Download {
+/// Where the bytes of an artifact or an upload are.
+pub enum Download<T> {
     /// At this address, for some minutes.
     Elsewhere(String),
     /// Here.
-    Here(Box<ArtifactView>, ByteStream),
+    Here(T, ByteStream),
 }
 
-impl fmt::Debug for Download {
+impl<T> fmt::Debug for Download<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address is as good as a token.
         f.debug_struct("Download").finish_non_exhaustive()
@@ -142,7 +142,7 @@ impl ArtifactService {
     }
 
     /// An artifact, and where its bytes are.
-    pub async fn download(&self, id: ArtifactId) -> Result<Download> {
+    pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
         let gone = || Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"));
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(gone)?;
         if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
@@ -153,7 +153,7 @@ impl ArtifactService {
                 Error::NotFound(_) => gone(),
                 other => other,
             })?;
-        Ok(Download::Here(Box::new(view::artifact(record)), bytes))
+        Ok(Download::Here(view::artifact(record), bytes))
     }
 
     /// Removes artifacts whose time is over, at most `limit`, and gives their number.

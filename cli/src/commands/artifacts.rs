@@ -1,9 +1,10 @@
 //! `artifacts`: lists what jobs left, or unpacks it.
 
 use crate::{
-    args::{Artifacts, Cli},
+    args::Artifacts,
     deployment::Deployment,
     failure::{Failure, Outcome},
+    settings::Settings,
     view::words,
 };
 use futures_util::TryStreamExt;
@@ -17,8 +18,8 @@ use std::{
 use tidemill_core::api::{ArtifactList, ArtifactView, path};
 
 /// `tidemill artifacts`.
-pub async fn artifacts(cli: &Cli, args: &Artifacts) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let id = deployment.find(&args.which).await?;
     let list: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;

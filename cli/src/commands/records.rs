@@ -1,11 +1,13 @@
 //! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
 
 use crate::{
-    args::{Cancel, Cli, Logs, Retry, StatusArgs},
+    args::{Cancel, Logs, Retry, StatusArgs, WatchArgs},
     deployment::{Deployment, one_job},
     failure::Outcome,
-    view::{NoView, PlainView, View, words},
-    watch, workers,
+    settings::Settings,
+    view::{self, NoView, PlainView, View, words},
+    watch::{self, OnInterrupt},
+    workers,
 };
 use std::io::Write;
 use tidemill_core::{
@@ -14,8 +16,8 @@ use tidemill_core::{
 };
 
 /// `tidemill status`.
-pub async fn status(cli: &Cli, args: &StatusArgs) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let mut out = anstream::stdout();
     if args.which.execution.is_some() || args.which.run.is_some() {
         let view = deployment.view(deployment.find(&args.which).await?).await?;
@@ -56,18 +58,33 @@ pub async fn status(cli: &Cli, args: &StatusArgs) -> Outcome {
 }
 
 /// `tidemill logs`.
-pub async fn logs(cli: &Cli, args: &Logs) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
     let job = one_job(&view, args.job.as_deref())?.id;
-    watch::print_log(&deployment, job, args.attempt, args.follow).await?;
+    let note = |words: &str| writeln!(anstream::stderr(), "{words}");
+    watch::print_log(&deployment, job, args.attempt, args.follow, note).await?;
     deployment.close().await;
     Ok(())
 }
 
+/// `tidemill watch`.
+pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let id = match args.id {
+        Some(id) => id,
+        None => deployment.find(&args.which).await?,
+    };
+    let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Leave };
+    let last = watch::watch(&deployment, id, &mut *view::fitting(args.quiet), on_interrupt).await?;
+    watch::show_failures(&deployment, &last).await?;
+    deployment.close().await;
+    watch::verdict(&last)
+}
+
 /// `tidemill cancel`.
-pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let id = deployment.find(&args.which).await?;
     let path = match &args.job {
         Some(name) => {
@@ -88,16 +105,16 @@ pub async fn cancel(cli: &Cli, args: &Cancel) -> Outcome {
 }
 
 /// `tidemill retry`.
-pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let old: ExecutionId = deployment.find(&args.which).await?;
     let worker = if deployment.is_own() {
-        Some(workers::open(cli, workers::slots(args.parallel)).await?)
+        Some(workers::open(settings, workers::slots(args.parallel)).await?)
     } else {
         None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
-    let made: ExecuteReply = match deployment.post(&path, &RetryRequest { all: args.all }).await {
+    let made: ExecuteReply = match deployment.begin(&path, &RetryRequest { all: args.all }, true).await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;
@@ -106,9 +123,9 @@ pub async fn retry(cli: &Cli, args: &Retry) -> Outcome {
     };
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
-    let watched = watch::watch(&deployment, made.execution_id, &mut *view).await;
+    let watched = watch::watch(&deployment, made.execution_id, &mut *view, OnInterrupt::Cancel).await;
     if let Some(worker) = worker {
-        workers::end(cli, worker, &watched).await?;
+        workers::end(settings, worker, &watched).await?;
     }
     let last = watched?;
     watch::show_failures(&deployment, &last).await?;

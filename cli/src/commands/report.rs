@@ -1,9 +1,11 @@
 //! ReportCommand: an execution's records as a table, JSON or JUnit XML.
 
 use crate::{
-    args::{Cli, Report, ReportFormat},
+    args::{Report, ReportFormat},
+    commands::cost,
     deployment::Deployment,
     failure::{Failure, Outcome},
+    settings::Settings,
     view::words::{self, duration},
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
@@ -14,9 +16,14 @@ use tidemill_core::{
 };
 
 /// `tidemill report`.
-pub async fn report(cli: &Cli, args: &Report) -> Outcome {
-    let deployment = Deployment::connect(cli).await?;
+pub async fn report(settings: &Settings, args: &Report) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
     let view = deployment.view(deployment.find(&args.which).await?).await?;
+    if args.cost {
+        cost::print(&deployment, &view, args.format).await?;
+        deployment.close().await;
+        return Ok(());
+    }
     deployment.close().await;
     let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
     let report = core::report(&view, &selection, words::now());

@@ -1,14 +1,16 @@
 //! RunCommand: starts an execution, runs its jobs here unless pointed at a deployment, and shows it.
 
 use crate::{
-    args::{Cli, Run},
-    deployment::{Deployment, data_dir},
+    args::Run,
+    deployment::Deployment,
     failure::{Failure, Outcome},
     file,
-    view::{LiveView, NoView, PlainView, View},
-    watch, workers,
+    settings::Settings,
+    view::{self, words},
+    watch::{self, OnInterrupt},
+    workers,
 };
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger, path},
     assignment::{Preparation, Source},
@@ -16,7 +18,10 @@ use tidemill_core::{
     plan::Plan,
     report::is_named,
 };
-use tidemill_worker::{Worker, WorkerHandle, source};
+use tidemill_worker::{
+    Worker, WorkerHandle,
+    source::{self, SourcePack},
+};
 use uuid::Uuid;
 
 /// What is run, and where it comes from.
@@ -25,10 +30,12 @@ struct Origin {
     branch: Option<String>,
     commit: Option<String>,
     source: Source,
+    /// What the server must have before workers elsewhere can use `source`.
+    pack: Option<SourcePack>,
 }
 
 /// `tidemill run`.
-pub async fn run(cli: &Cli, args: &Run) -> Outcome {
+pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let file = file::load(&args.file)?;
     let variables = file::variables(&args.variables)?;
     let plan = Plan::new(&file.pipeline, &variables).map_err(|error| Failure::usage(error.to_string()))?;
@@ -37,7 +44,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
     {
         return Err(Failure::usage(format!("--follow {job}: {} has no such job", file.name)));
     }
-    let (deployment, ready) = tokio::join!(Deployment::connect(cli), get_ready(cli, args, &plan));
+    let (deployment, ready) = tokio::join!(Deployment::connect(settings), get_ready(settings, args, &plan));
     let (deployment, (origin, worker)) = match (deployment, ready) {
         (Ok(deployment), Ok(ready)) => (deployment, ready),
         (Err(failure), ready) => {
@@ -46,6 +53,12 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         }
         (_, Err(failure)) => return Err(failure),
     };
+    if let Some(pack) = origin.pack
+        && let Some(size) = deployment.send_sources(pack).await?
+        && !args.quiet
+    {
+        anstream::eprintln!("uploaded {} of sources", words::size(size));
+    }
     let request = ExecuteRequest {
         pipeline: file.text,
         file: Some(file.name),
@@ -58,7 +71,7 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         requested_by: std::env::var("USER").ok(),
         force: args.force,
     };
-    let made: ExecuteReply = match deployment.post(path::EXECUTE, &request).await {
+    let made: ExecuteReply = match deployment.begin(path::EXECUTE, &request, args.force).await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;
@@ -66,19 +79,19 @@ pub async fn run(cli: &Cli, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
-    let outcome = follow(cli, &deployment, args, &made, worker).await;
+    let outcome = follow(settings, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
 }
 
 /// Finds the sources, and has a worker of this process (unless there is a server that has workers) make the first
 /// containers: the engine takes longer for these than all else takes here.
-async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Option<Worker>)> {
-    if cli.server.is_some() {
-        return Ok((origin(cli, args).await?, None));
+async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Origin, Option<Worker>)> {
+    if settings.is_elsewhere() {
+        return Ok((origin(settings, args).await?, None));
     }
     let slots = workers::slots(args.parallel);
-    let (origin, worker) = tokio::join!(origin(cli, args), workers::open(cli, slots));
+    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots));
     let (origin, worker) = match (origin, worker) {
         (Ok(origin), Ok(worker)) => (origin, worker),
         (Err(failure), Ok(worker)) => {
@@ -97,19 +110,13 @@ async fn get_ready(cli: &Cli, args: &Run, plan: &Plan) -> Outcome<(Origin, Optio
 }
 
 async fn follow(
-    cli: &Cli,
+    settings: &Settings,
     deployment: &Deployment,
     args: &Run,
     made: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let mut view: Box<dyn View> = if args.quiet || args.json || args.follow.is_some() {
-        Box::new(NoView)
-    } else if std::io::stdout().is_terminal() {
-        Box::new(LiveView::new())
-    } else {
-        Box::new(PlainView::new())
-    };
+    let mut view = view::fitting(args.quiet || args.json || args.follow.is_some());
     if made.attached && !args.quiet {
         let words = format!(
             "{} #{} of the same commit is under way already: showing that one (--force makes another)",
@@ -119,20 +126,22 @@ async fn follow(
     }
     let id = made.execution_id;
     let watched = match &args.follow {
-        None => watch::watch(deployment, id, &mut *view).await,
+        None => watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel).await,
         Some(name) => {
             let first = deployment.view(id).await?;
             let job = first.jobs.iter().find(|job| job.job_name == *name);
             let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job is not recorded"))?;
-            let printed = watch::print_log(deployment, job, None, true);
-            let (watched, printed) = tokio::join!(watch::watch(deployment, id, &mut *view), printed);
+            // What there is to note is noted by the watching.
+            let printed = watch::print_log(deployment, job, None, true, |_| Ok(()));
+            let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
+            let (watched, printed) = tokio::join!(watched, printed);
             printed?;
             watched
         }
     };
     if let Some(worker) = worker {
-        workers::end(cli, worker, &watched).await?;
+        workers::end(settings, worker, &watched).await?;
     }
     let last = watched?;
     if args.json {
@@ -145,22 +154,29 @@ async fn follow(
     watch::verdict(&last)
 }
 
-async fn origin(cli: &Cli, args: &Run) -> Outcome<Origin> {
-    let cache = data_dir(cli)?.join("worker").join("cache");
+async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
+    let cache = settings.data_dir()?.join("worker").join("cache");
     let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let (is_elsewhere, all) = (settings.is_elsewhere(), args.upload_all);
     let found = tokio::task::spawn_blocking(move || {
         let Some(url) = repo else {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;
             let found = source::snapshot(&here, &cache)?;
+            let (source, pack) = if is_elsewhere {
+                let sent = source::upload(&found, all)?;
+                (sent.source, sent.pack)
+            } else {
+                (found.source, None)
+            };
             let commit = Some(found.commit);
-            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source: found.source });
+            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source, pack });
         };
         let source = source::resolve(&url, branch.as_deref(), commit.as_deref())?;
         let (branch, commit) = match &source {
             Source::Git { branch, commit, .. } => (branch.clone(), Some(commit.clone())),
             Source::None | Source::Uploaded { .. } => (None, None),
         };
-        Ok(Origin { repo: url, branch, commit, source })
+        Ok(Origin { repo: url, branch, commit, source, pack: None })
     });
     let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
     found.map_err(|stopped| Failure::usage(stopped.0))

@@ -1,10 +1,11 @@
 //! `server` and `worker`: processes that stay.
 
 use crate::{
-    args::{BlockMetadata, Cli, Notices, Server, WorkerArgs},
+    args::{BlockMetadata, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Failure, Outcome},
     interrupts::interrupts,
+    settings::Settings,
     workers,
 };
 use std::{sync::Arc, time::Duration};
@@ -22,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 const HAND_BACK: Duration = Duration::from_secs(15);
 
 /// `tidemill server`.
-pub async fn server(cli: &Cli, args: &Server) -> Outcome {
+pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    let config = embedded_config(cli)?;
+    let config = embedded_config(settings)?;
     let data_dir = config.data_dir.clone();
     let embedded = Embedded::open(config).await?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -41,7 +42,7 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
     anstream::println!("serving on {url}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
-    let config = workers::config(cli, slots, workers::machine())?;
+    let config = workers::config(settings, slots, workers::machine())?;
     let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
@@ -75,14 +76,16 @@ pub async fn server(cli: &Cli, args: &Server) -> Outcome {
 }
 
 /// `tidemill worker`.
-pub async fn worker(cli: &Cli, args: &WorkerArgs) -> Outcome {
-    if cli.server.is_none() {
-        return Err(Failure::usage("a worker works for a server: name it with --server, or TIDEMILL_SERVER"));
+pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
+    if !settings.is_elsewhere() {
+        return Err(Failure::usage(
+            "a worker works for a server: name it with --server, TIDEMILL_SERVER or --profile",
+        ));
     }
-    let deployment = Deployment::connect(cli).await?;
+    let deployment = Deployment::connect(settings).await?;
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.parallel);
-    let mut config = workers::config(cli, slots, args.name.clone().unwrap_or_else(workers::machine))?;
+    let mut config = workers::config(settings, slots, args.name.clone().unwrap_or_else(workers::machine))?;
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let wants_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let looking = async {

@@ -1,11 +1,24 @@
 //! A repository, a data directory and the real binary; everything is gone afterwards.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    missing_docs
+)]
+
+mod backend;
+pub mod git;
+
+pub use backend::{Backend, Deployment, binary, serve, stop};
 
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,10 +33,28 @@ jobs:
   deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
 "#;
 
+/// A slow job, and one after it.
+pub const TWO: &str = r#"
+name: two
+stages: [a, b]
+defaults: { image: "IMAGE" }
+jobs:
+  slow: { stage: a, script: ["echo begun", "sleep 3", "echo done"] }
+  after: { stage: b, script: ["true"] }
+"#;
+
 pub struct Place {
     pub dir: tempfile::TempDir,
+    /// The data directory of the place's commands.
     pub data: PathBuf,
+    /// That of its worker, which is the same where commands run the jobs.
+    pub worker_data: PathBuf,
     pub lease_ttl_ms: u64,
+    /// The pipeline's name, which no other place's has.
+    pub pipeline: String,
+    pub deployment: Option<Deployment>,
+    server: Option<Child>,
+    worker: Option<Child>,
 }
 
 pub fn image() -> String {
@@ -31,15 +62,29 @@ pub fn image() -> String {
 }
 
 impl Place {
-    /// A repository with this pipeline, committed.
+    /// A repository with this pipeline, committed, whose commands run the jobs.
     pub fn new(pipeline: &str) -> Self {
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let name = pipeline.split_once("name: ").unwrap().1.lines().next().unwrap();
+        let number = PLACES.fetch_add(1, Ordering::Relaxed);
+        let own_name = format!("{name}-{}-{number}", std::process::id());
+        let pipeline = pipeline.replacen(&format!("name: {name}\n"), &format!("name: {own_name}\n"), 1);
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir_all(repo.join(".pipelines")).unwrap();
         fs::write(repo.join(".pipelines/ci.yml"), pipeline.replace("IMAGE", &image())).unwrap();
         fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
         let data = dir.path().join("data");
-        let place = Self { dir, data, lease_ttl_ms: 2_000 };
+        let place = Self {
+            dir,
+            worker_data: data.clone(),
+            data,
+            lease_ttl_ms: 2_000,
+            pipeline: own_name,
+            deployment: None,
+            server: None,
+            worker: None,
+        };
         let identity =
             ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
         for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]] {
@@ -55,16 +100,11 @@ impl Place {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-        command
-            .current_dir(self.repo())
-            .env("TIDEMILL_DATA_DIR", &self.data)
-            .env("TIDEMILL_LEASE_TTL_MS", self.lease_ttl_ms.to_string())
-            // What this machine may have of it is none of the tests' business.
-            .env("TIDEMILL_IMDS", "http://127.0.0.1:1")
-            .env_remove("TIDEMILL_SERVER")
-            .env_remove("TIDEMILL_TOKEN")
-            .args(words);
+        let mut command = binary(self, &self.data);
+        if let Some(deployment) = &self.deployment {
+            command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.token);
+        }
+        command.args(words);
         command
     }
 
@@ -82,13 +122,29 @@ impl Place {
     }
 
     pub fn json(&self, words: &[&str]) -> Value {
-        let output = self.tidemill(words);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        json(&self.tidemill(words))
     }
 
     /// The executions, newest first.
     pub fn executions(&self) -> Vec<Value> {
-        self.json(&["status", "--json"]).as_array().unwrap().clone()
+        self.json(&["status", "--json", "--pipeline", &self.pipeline]).as_array().unwrap().clone()
+    }
+
+    /// The same command about the latest execution of this place's pipeline.
+    pub fn of_latest(&self, words: &[&str]) -> Output {
+        self.tidemill(&[words, &["--pipeline", &self.pipeline]].concat())
+    }
+
+    /// The log of a job of the latest execution.
+    pub fn log(&self, job: &str) -> String {
+        text(&self.of_latest(&["logs", "--job", job]).stdout)
+    }
+
+    /// Waits until the slow job of [`TWO`] prints.
+    pub fn wait_until_begun(&self) {
+        self.wait_for("the slow job prints", |view| {
+            job(view, "slow")["log_bytes"].as_u64().unwrap() > 0 && self.log("slow").contains("begun\n")
+        });
     }
 
     /// The latest execution, with its jobs.
@@ -108,19 +164,11 @@ impl Place {
         last
     }
 
-    /// Containers, running or not, of workers on this place's data.
-    pub fn containers(&self) -> Vec<String> {
-        let data = self.data.join("worker");
-        let Ok(data) = data.canonicalize() else { return Vec::new() };
-        let label = format!("label=tidemill.data={}", data.display());
-        let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
-        assert!(listed.status.success(), "{listed:?}");
-        text(&listed.stdout).lines().map(str::to_owned).collect()
-    }
-
-    /// Waits until nothing is left of what ran: containers go in the background.
-    pub fn wait_until_clean(&self) {
-        let rooms = self.data.join("worker/work");
+    /// Stops what was started for this place, and waits until nothing is left of what ran: containers go in the
+    /// background.
+    pub fn wait_until_clean(&mut self) {
+        self.stop_all();
+        let rooms = self.rooms();
         let is_clean = || {
             let left = fs::read_dir(&rooms).map_or(0, Iterator::count);
             left == 0 && self.containers().is_empty()
@@ -133,6 +181,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        for mut process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
         // A worker that was killed or cut off leaves its containers to the next start, which there is none of here.
         // Those that are being removed already cannot be removed again: they are waited for.
         let _ = wait_until(|| {
@@ -203,6 +255,16 @@ pub fn text(bytes: &[u8]) -> String {
 
 pub fn job<'a>(view: &'a Value, name: &str) -> &'a Value {
     view["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == name).unwrap()
+}
+
+/// The kind of a job's failure.
+pub fn kind(view: &Value, name: &str) -> String {
+    job(view, name)["failure_reason"]["kind"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What a command printed, as JSON.
+pub fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 pub fn is_over(view: &Value) -> bool {

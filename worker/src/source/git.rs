@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// Why sources could not be had, in words for a person.
@@ -38,7 +38,9 @@ pub fn command() -> Command {
             std::env::var("GIT_SSH_COMMAND").unwrap_or_else(|_| "ssh -oBatchMode=yes".into()),
         )
         .env("LC_ALL", "C")
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"] {
         command.env_remove(inherited);
     }
@@ -47,7 +49,7 @@ pub fn command() -> Command {
 
 /// Runs `command`; what it printed.
 pub fn run(command: &mut Command) -> Result<String, SourceError> {
-    let done = command.output().map_err(|error| {
+    let done = command.spawn().and_then(Child::wait_with_output).map_err(|error| {
         SourceError::new(format!("git could not be started: {error}; install git and put it on the PATH"))
     })?;
     if done.status.success() {

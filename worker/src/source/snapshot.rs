@@ -25,6 +25,10 @@ pub struct Snapshot {
     pub source: Source,
     /// Whether the tree differs from the commit's.
     pub dirty: bool,
+    /// The URL of its `origin`, without credentials.
+    pub origin: Option<String>,
+    /// A git directory that has the commit and the tree.
+    pub objects: PathBuf,
 }
 
 struct Repository {
@@ -50,11 +54,13 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     if let Some(common) = &repository.common {
         let alternates = format!("{}\n", common.join("objects").display());
         fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
-        match fs::read(common.join("info/exclude")) {
-            Ok(text) => fs::create_dir_all(own.join("info"))
-                .and_then(|()| fs::write(own.join("info/exclude"), text))
-                .map_err(failed)?,
-            Err(_) => drop(fs::remove_file(own.join("info/exclude"))),
+        fs::create_dir_all(own.join("info")).map_err(failed)?;
+        // What is ignored, and where the history of a shallow clone ends.
+        for name in ["info/exclude", "shallow"] {
+            match fs::read(common.join(name)) {
+                Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
+                Err(_) => drop(fs::remove_file(own.join(name))),
+            }
         }
     }
     let on_top = || {
@@ -89,13 +95,15 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         tree: dirty.then(|| tree.clone()),
     };
     Ok(Snapshot {
-        repo: repository.origin.unwrap_or(top_name),
+        repo: repository.origin.clone().unwrap_or(top_name),
         top: repository.top,
         branch: repository.branch,
         commit,
         tree,
         source,
         dirty,
+        origin: repository.origin,
+        objects: own,
     })
 }
 
@@ -181,7 +189,7 @@ mod tests {
     }
 
     fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
-        materialise(&snapshot.source, cache).unwrap().unwrap().path
+        materialise(&snapshot.source, cache, &|_| panic!("nothing is uploaded")).unwrap().unwrap().path
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Read-only trees of sources, laid out once and shared by all jobs that need them.
 
-use super::git::{self, SourceError};
+use super::{
+    git::{self, SourceError},
+    upload,
+};
 use crate::store::{FileLock, short_hash, unused_for};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 use tidemill_core::assignment::Source;
 
 /// How many commits of history a workspace's repository has.
-const DEPTH: &str = "--depth=20";
+pub const DEPTH: &str = "--depth=20";
 /// Trees that are kept at most, and for how long without use.
 const MOST_TREES: usize = 20;
 const LONGEST_UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -26,14 +30,25 @@ pub struct Tree {
     _in_use: FileLock,
 }
 
-/// The tree of `source`; `None` when there are no sources.
-pub fn materialise(source: &Source, cache: &Path) -> Result<Option<Tree>, SourceError> {
-    let Source::Git { url, branch, commit, tree } = source else { return Ok(None) };
+/// Gives the bytes of an upload by its name.
+pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
+
+/// The tree of `source`; `None` when there are no sources. What was uploaded comes from `download`, if it is not here.
+pub fn materialise(
+    source: &Source,
+    cache: &Path,
+    download: Download<'_>,
+) -> Result<Option<Tree>, SourceError> {
+    let (from, branch, commit, tree) = match source {
+        Source::None => return Ok(None),
+        Source::Git { url, branch, commit, tree } => (url, branch, commit, tree),
+        Source::Uploaded { upload, branch, commit, tree, .. } => (upload, branch, commit, tree),
+    };
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
     let failed = |error: io::Error| SourceError::new(format!("the source cache cannot be written: {error}"));
-    let key = short_hash(&[url, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
+    let key = short_hash(&[from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
     let home = cache.join("trees");
     let done = home.join(&key);
     let in_use = FileLock::share(&home.join(format!("{key}.used"))).map_err(failed)?;
@@ -41,7 +56,15 @@ pub fn materialise(source: &Source, cache: &Path) -> Result<Option<Tree>, Source
     if !done.join(".git").exists() {
         let _lock = FileLock::wait(&home.join(format!("{key}.lock"))).map_err(failed)?;
         if !done.join(".git").exists() {
-            let objects = objects_of(url, branch.as_deref(), commit, cache)?;
+            let (objects, url) = match source {
+                Source::Uploaded { upload, url, base, .. } => {
+                    let from = url.as_deref().zip(base.as_deref());
+                    let wanted = [Some(commit), tree.as_ref()].into_iter().flatten();
+                    let wanted: Vec<&str> = wanted.map(String::as_str).collect();
+                    (objects_of_upload(upload, from, &wanted, cache, download)?, url.as_deref())
+                }
+                _ => (objects_of(from, branch.as_deref(), commit, cache)?, Some(from.as_str())),
+            };
             let building = home.join(format!("{key}.new"));
             let _ = fs::remove_dir_all(&building);
             fs::create_dir_all(&building).map_err(failed)?;
@@ -63,13 +86,7 @@ fn objects_of(url: &str, branch: Option<&str>, commit: &str, cache: &Path) -> Re
         }
         return Err(SourceError::new(format!("{url} has no commit {commit}")));
     }
-    let mirror = cache.join("repos").join(format!("{}.git", short_hash(&[url])));
-    let lock = FileLock::wait(&mirror.with_extension("lock"))
-        .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
-    lock.touch();
-    if !mirror.join("HEAD").exists() {
-        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&mirror))?;
-    }
+    let (mirror, _lock) = repository(url, cache)?;
     if has(&mirror, commit) {
         return Ok(mirror);
     }
@@ -89,13 +106,58 @@ fn objects_of(url: &str, branch: Option<&str>, commit: &str, cache: &Path) -> Re
     Ok(mirror)
 }
 
+/// A repository on this machine that has all that was uploaded: a mirror of the one that the upload builds on, with the
+/// upload in it, or one of the upload's own.
+fn objects_of_upload(
+    upload: &str,
+    from: Option<(&str, &str)>,
+    wanted: &[&str],
+    cache: &Path,
+    download: Download<'_>,
+) -> Result<PathBuf, SourceError> {
+    let (repo, _lock) = match from {
+        Some((url, base)) => {
+            let mirror = objects_of(url, None, base, cache).map_err(|error| {
+                SourceError::new(format!(
+                    "the uploaded sources build on commit {base} of {url}, which could not be fetched: {error}; push it \
+                     where workers can fetch it, or run with --upload-all"
+                ))
+            })?;
+            (mirror, None)
+        }
+        None => repository(upload, cache).map(|(repo, lock)| (repo, Some(lock)))?,
+    };
+    let lacking = |object: &&&str| git::run(git::at(&repo).args(["cat-file", "-e", object])).is_err();
+    if wanted.iter().any(|object| lacking(&object)) {
+        upload::unpack(download(upload)?, &repo, from.is_none())?;
+        if let Some(object) = wanted.iter().find(lacking) {
+            return Err(SourceError::new(format!(
+                "upload {upload} does not hold {object}; start the run again"
+            )));
+        }
+    }
+    Ok(repo)
+}
+
+/// The bare repository that is kept for `name`, made if it is not there, and its lock.
+fn repository(name: &str, cache: &Path) -> Result<(PathBuf, FileLock), SourceError> {
+    let repo = cache.join("repos").join(format!("{}.git", short_hash(&[name])));
+    let lock = FileLock::wait(&repo.with_extension("lock"))
+        .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
+    lock.touch();
+    if !repo.join("HEAD").exists() {
+        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
+    }
+    Ok((repo, lock))
+}
+
 fn has(git_dir: &Path, commit: &str) -> bool {
     git::run(git::at(git_dir).args(["cat-file", "-e", &format!("{commit}^{{commit}}")])).is_ok()
 }
 
 fn lay_out(
     objects: &Path,
-    url: &str,
+    url: Option<&str>,
     branch: Option<&str>,
     commit: &str,
     tree: Option<&str>,
@@ -119,7 +181,10 @@ fn lay_out(
         git::run(inside().args(["read-tree", "--reset", "-u", tree]))?;
         git::run(inside().args(["reset", "--quiet", "--mixed", commit]))?;
     }
-    git::run(inside().args(["config", "remote.origin.url", url])).map(drop)
+    match url {
+        Some(url) => git::run(inside().args(["config", "remote.origin.url", url])).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Removes what nobody used for long: trees, the least used beyond the number that is kept, and mirrors.

@@ -1,0 +1,105 @@
+//! SourceService: takes sources that workers cannot fetch by themselves, and gives them to workers.
+
+use super::{artifacts::Download, context::Context};
+use crate::{
+    error::{Error, Result},
+    ports::{ByteStream, ObjectInfo},
+};
+use futures_util::{StreamExt, TryStreamExt};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tidemill_core::api::{SourceUploadReply, SourceUploadRequest, path};
+
+/// The largest upload: what an object store takes in one PUT.
+const LARGEST: u64 = 5 << 30;
+
+/// Uploaded sources. An upload is named by what is in it and never changes, so that one that is there is not sent again.
+#[derive(Debug, Clone)]
+pub struct SourceService {
+    context: Arc<Context>,
+}
+
+impl SourceService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// Where to put an upload, unless it is there already.
+    pub async fn upload(&self, request: SourceUploadRequest) -> Result<SourceUploadReply> {
+        let key = key(&request.upload)?;
+        if let Some(size) = request.size.filter(|size| *size > LARGEST) {
+            return Err(too_large(Some(size)));
+        }
+        let objects = &self.context.stores.objects;
+        if objects.info(&key).await?.is_some() {
+            return Ok(SourceUploadReply { url: None });
+        }
+        let here = || path::SOURCE_CONTENT.replace("{uploadId}", &request.upload);
+        // Only who is about to send it says how large it is; an address is made for no one else.
+        let address = match request.size {
+            Some(_) => objects.put_address(&key).await?,
+            None => None,
+        };
+        Ok(SourceUploadReply { url: Some(address.unwrap_or_else(here)) })
+    }
+
+    /// Stores an upload's bytes, for servers that presign to themselves. One that is there stays as it is.
+    pub async fn put(&self, upload: &str, mut bytes: ByteStream) -> Result<()> {
+        let key = key(upload)?;
+        let objects = &self.context.stores.objects;
+        if objects.info(&key).await?.is_some() {
+            // Read to its end: a caller whose first try was stored, but not answered, sees that this one is, too.
+            while bytes.next().await.is_some_and(|chunk| chunk.is_ok()) {}
+            return Ok(());
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
+        let mut size = 0_u64;
+        let limited = bytes.and_then(move |chunk| {
+            size += chunk.len() as u64;
+            let fits = size <= LARGEST;
+            if !fits {
+                seen.store(true, Ordering::Relaxed);
+            }
+            std::future::ready(if fits { Ok(chunk) } else { Err(io::Error::other("it is too large")) })
+        });
+        match objects.put(&key, limited.boxed()).await {
+            Err(_) if over.load(Ordering::Relaxed) => Err(too_large(None)),
+            stored => stored.map(drop),
+        }
+    }
+
+    /// Where an upload's bytes are.
+    pub async fn download(&self, upload: &str) -> Result<Download<ObjectInfo>> {
+        let key = key(upload)?;
+        let gone = || Error::NotFound(format!("there is no upload {upload} (any more); start the run again"));
+        let info = self.context.stores.objects.info(&key).await?.ok_or_else(gone)?;
+        if let Some(address) = self.context.stores.objects.get_address(&key).await? {
+            return Ok(Download::Elsewhere(address));
+        }
+        match self.context.stores.objects.get(&key).await {
+            Err(Error::NotFound(_)) => Err(gone()),
+            got => Ok(Download::Here(info, got?)),
+        }
+    }
+}
+
+fn key(upload: &str) -> Result<String> {
+    if upload.len() == 64 && upload.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(format!("sources/{upload}"));
+    }
+    Err(Error::Invalid(format!("`{upload}` names no upload: 64 hex digits in lower case do")))
+}
+
+fn too_large(size: Option<u64>) -> Error {
+    let had = size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
+    Error::Invalid(format!(
+        "the sources are too large{had}: an upload has at most {LARGEST} bytes; list what no job needs in .gitignore, or \
+         push and run with --repo"
+    ))
+}

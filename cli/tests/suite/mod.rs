@@ -1,0 +1,222 @@
+//! What holds wherever jobs run: each test is written once, for every backend.
+
+use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
+
+/// The suite's tests on a backend, unless there is none.
+#[macro_export]
+macro_rules! suite {
+    ($on:expr) => {
+        $crate::suite!($on =>
+            a_pipeline_runs_hands_on_its_artifacts_and_is_reported
+            a_failure_ends_with_1_shows_the_log_and_a_retry_runs_only_the_rest
+            uncommitted_work_runs_as_it_is_on_disk
+            ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind
+            a_cancel_from_elsewhere_ends_the_run
+            the_same_commit_twice_at_once_is_one_execution
+            a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown
+            a_missing_image_fails_the_job_in_words
+            a_script_that_ignores_its_time_out_is_killed
+            a_job_that_uses_too_much_memory_says_so
+        );
+    };
+    ($on:expr => $($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let on: Option<$crate::support::Backend> = $on;
+                if let Some(on) = on {
+                    $crate::suite::$name(&on);
+                }
+            }
+        )*
+    };
+}
+
+const WHOLE: &str = r#"
+name: whole
+stages: [build, test, end]
+defaults: { image: "IMAGE" }
+jobs:
+  make:
+    stage: build
+    script:
+      - cat source.txt
+      - mkdir -p out && printf 'made\001\377' > out/bytes
+    artifacts: { paths: [out/*] }
+  use:
+    stage: test
+    needs: [make]
+    matrix: { size: [small, large] }
+    script: ['test "$(cat out/bytes | wc -c)" = 6', 'echo size is $size']
+  may-fail:
+    stage: test
+    allow_failure: true
+    script: [exit 3]
+  last: { stage: end, script: ["ls out/bytes"] }
+"#;
+
+pub fn a_pipeline_runs_hands_on_its_artifacts_and_is_reported(on: &Backend) {
+    let mut place = on.place(WHOLE);
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let shown = text(&run.stdout);
+    assert!(shown.contains("✓ use [size=large]: succeeded"), "{shown}");
+    assert!(shown.contains("! may-fail: failed, which is allowed"), "{shown}");
+
+    let log = text(&place.of_latest(&["logs", "--job", "make"]).stdout);
+    assert!(log.contains("from the repository\n"), "{log}");
+    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    assert_eq!(report["critical_path"].as_array().unwrap().len(), 3, "{report:#}");
+    assert_eq!(report["jobs"][1]["waited_on"], "make", "{report:#}");
+    let junit = text(&place.of_latest(&["report", "--format", "junit"]).stdout);
+    assert!(junit.contains("<testsuite name=\"test\"") && junit.contains("tests=\"3\""), "{junit}");
+
+    let out = place.dir.path().join("fetched");
+    let fetched = place.of_latest(&["artifacts", "--job", "make", "--output", out.to_str().unwrap()]);
+    assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
+    assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
+    place.wait_until_clean();
+}
+
+pub fn a_failure_ends_with_1_shows_the_log_and_a_retry_runs_only_the_rest(on: &Backend) {
+    let place = on.place(
+        r#"
+name: once
+stages: [a, b]
+defaults: { image: "IMAGE" }
+jobs:
+  good: { stage: a, script: ["true"] }
+  bad: { stage: a, script: ["echo the last words", "exit 7"] }
+  after: { stage: b, script: ["true"] }
+"#,
+    );
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(text(&run.stderr).contains("the last words"), "{run:?}");
+    let view = place.latest();
+    assert_eq!(job(&view, "bad")["exit_code"], 7);
+    assert_eq!(job(&view, "after")["status"], "SKIPPED");
+    let retry = place.of_latest(&["retry"]);
+    assert_eq!(retry.status.code(), Some(1), "{retry:?}");
+    let view = place.latest();
+    assert_eq!(view["execution"]["run_number"], 2);
+    assert!(job(&view, "good")["carried_from"].is_string(), "{view:#}");
+}
+
+pub fn uncommitted_work_runs_as_it_is_on_disk(on: &Backend) {
+    let place = on.place(
+        "name: dirty\nstages: [a]\njobs:\n  show: { stage: a, image: \"IMAGE\", script: [cat source.txt new.txt] }\n",
+    );
+    std::fs::write(place.repo().join("source.txt"), "changed\n").unwrap();
+    std::fs::write(place.repo().join("new.txt"), "not even added\n").unwrap();
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(place.log("show").contains("changed\nnot even added\n"), "{}", place.log("show"));
+}
+
+pub fn ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind(on: &Backend) {
+    let mut place = on.place(STUBBORN);
+    let run = place.spawn(&["run"]);
+    place.wait_for("the job runs", |view| {
+        job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0 && place.log("deaf").contains("ready\n")
+    });
+    signal(&run, "INT");
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    let view = place.latest();
+    assert_eq!(
+        (&view["execution"]["status"], &job(&view, "deaf")["status"]),
+        (&"CANCELED".into(), &"CANCELED".into())
+    );
+    place.wait_until_clean();
+}
+
+pub fn a_cancel_from_elsewhere_ends_the_run(on: &Backend) {
+    let place = on.place(&TWO.replace("sleep 3", "sleep 600"));
+    let run = place.spawn(&["run"]);
+    place.wait_until_begun();
+    let cancel = place.of_latest(&["cancel"]);
+    assert_eq!(cancel.status.code(), Some(0), "{cancel:?}");
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    let view = place.latest();
+    assert_eq!(job(&view, "slow")["status"], "CANCELED", "{view:#}");
+    assert_eq!(job(&view, "after")["attempt"], 0, "nothing starts after a cancel: {view:#}");
+}
+
+pub fn the_same_commit_twice_at_once_is_one_execution(on: &Backend) {
+    let place = on
+        .place("name: same\nstages: [a]\njobs:\n  slow: { stage: a, image: \"IMAGE\", script: [sleep 2] }\n");
+    let first = place.spawn(&["run"]);
+    place.wait_for("it is recorded", |_| true);
+    let second = place.tidemill(&["run"]);
+    let first = finish(first);
+    assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{first:?} {second:?}");
+    assert!(text(&second.stdout).contains("is under way already"), "{second:?}");
+    assert_eq!(place.executions().len(), 1);
+    assert_eq!(place.tidemill(&["run", "--force", "--quiet"]).status.code(), Some(0));
+    assert_eq!(place.executions().len(), 2);
+}
+
+pub fn a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown(on: &Backend) {
+    let mut place = on.place(TWO);
+    let run = place.spawn(&["run"]);
+    place.wait_until_begun();
+    let shown = place.log("slow");
+    let run = place.lose_worker(run);
+    place.start_worker("second");
+    let view = place.wait_for("the execution ends", is_over);
+    assert_eq!(view["execution"]["status"], "SUCCESS", "{view:#}");
+    assert_eq!(job(&view, "slow")["attempt"], 2, "{view:#}");
+    assert_eq!(job(&view, "slow")["attempts"][0]["failure"]["kind"], "worker_lost", "{view:#}");
+    let kept = text(&place.of_latest(&["logs", "--job", "slow", "--attempt", "1"]).stdout);
+    assert!(kept.contains("begun\n") && kept.starts_with(&shown), "{kept} / {shown}");
+    if let Some(run) = run.map(finish) {
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+    }
+    place.wait_until_clean();
+}
+
+pub fn a_missing_image_fails_the_job_in_words(on: &Backend) {
+    let place = on.place(
+        "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
+    );
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let view = place.latest();
+    assert_eq!(kind(&view, "j"), "image_unavailable", "{view:#}");
+    let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
+    assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
+}
+
+pub fn a_script_that_ignores_its_time_out_is_killed(on: &Backend) {
+    let mut place = on.place(
+        r#"
+name: deaf
+stages: [a]
+jobs:
+  j: { stage: a, image: "IMAGE", timeout: 1s, script: ["trap '' TERM", "while true; do sleep 1; done"] }
+"#,
+    );
+    assert_eq!(place.tidemill(&["run"]).status.code(), Some(1));
+    assert_eq!(kind(&place.latest(), "j"), "timed_out");
+    place.wait_until_clean();
+}
+
+pub fn a_job_that_uses_too_much_memory_says_so(on: &Backend) {
+    let place = on.place(
+        r#"
+name: greedy
+stages: [a]
+jobs:
+  j:
+    stage: a
+    image: "IMAGE"
+    resources: { memory: 32Mi }
+    script: ["head -c 300000000 /dev/zero | tail -c 250000000 | wc -c"]
+"#,
+    );
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(kind(&place.latest(), "j"), "out_of_memory", "{:#}", place.latest());
+}

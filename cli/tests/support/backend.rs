@@ -1,0 +1,187 @@
+//! Where the tests' commands run their jobs: in their own process, or on a deployment with a worker for each place.
+
+use super::{Place, finish, signal, text};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Variables that would point a command elsewhere than the test means.
+const POINTERS: [&str; 5] =
+    ["TIDEMILL_SERVER", "TIDEMILL_TOKEN", "TIDEMILL_PROFILE", "TIDEMILL_QUEUE_URL", "TIDEMILL_DATA_DIR"];
+
+/// What runs the jobs.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// The command itself.
+    Embedded,
+    /// A server without workers of its own, and a worker: both are started for the place.
+    Server,
+    /// A deployment that is there already; a worker is started for the place.
+    Deployment(Deployment),
+}
+
+/// How a deployment is reached.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    pub server: String,
+    pub token: String,
+    pub worker_token: String,
+    /// The job queue, for workers that take their jobs from one.
+    pub queue_url: Option<String>,
+    /// What the worker's AWS SDK reads.
+    pub aws: Vec<(String, String)>,
+}
+
+impl Backend {
+    /// A repository with this pipeline, committed, whose commands are pointed at this backend.
+    pub fn place(&self, pipeline: &str) -> Place {
+        let mut place = Place::new(pipeline);
+        match self {
+            Self::Embedded => {}
+            Self::Server => {
+                let (server, url) = serve(&place, &place.dir.path().join("server"), "0");
+                let token = fs::read_to_string(place.dir.path().join("server/token")).unwrap();
+                let deployment = Deployment {
+                    server: url,
+                    worker_token: token.clone(),
+                    token,
+                    queue_url: None,
+                    aws: Vec::new(),
+                };
+                place.server = Some(server);
+                place.join(deployment);
+            }
+            Self::Deployment(deployment) => place.join(deployment.clone()),
+        }
+        place
+    }
+
+    /// The deployment that the file `TIDEMILL_TEST_CLOUD_ENV` describes, by lines `NAME=VALUE`: `TIDEMILL_SERVER`,
+    /// `TIDEMILL_TOKEN`, `TIDEMILL_QUEUE_URL`, if it has another `TIDEMILL_WORKER_TOKEN`, and what the AWS SDK reads.
+    /// No other worker may take jobs from its queue meanwhile. `None`, and the reason is printed: there is none.
+    pub fn cloud() -> Option<Self> {
+        let Some(path) = std::env::var_os("TIDEMILL_TEST_CLOUD_ENV") else {
+            println!("skipped: TIDEMILL_TEST_CLOUD_ENV names no file that describes a deployment");
+            return None;
+        };
+        let lines = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let all: Vec<(String, String)> = lines
+            .lines()
+            .map(|line| line.trim().trim_start_matches("export "))
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+            .collect();
+        let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let need = |name: &str| get(name).unwrap_or_else(|| panic!("{} does not set {name}", path.display()));
+        Some(Self::Deployment(Deployment {
+            server: need("TIDEMILL_SERVER"),
+            token: need("TIDEMILL_TOKEN"),
+            worker_token: get("TIDEMILL_WORKER_TOKEN").unwrap_or_else(|| need("TIDEMILL_TOKEN")),
+            queue_url: get("TIDEMILL_QUEUE_URL"),
+            aws: all.into_iter().filter(|(name, _)| name.starts_with("AWS_")).collect(),
+        }))
+    }
+}
+
+/// The binary, in the place's repository, pointed at nothing, with its own data directory.
+pub fn binary(place: &Place, data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.current_dir(place.repo());
+    for pointer in POINTERS {
+        command.env_remove(pointer);
+    }
+    command
+        .env("TIDEMILL_DATA_DIR", data)
+        .env("TIDEMILL_CONFIG", place.dir.path().join("config.toml"))
+        .env("TIDEMILL_LEASE_TTL_MS", place.lease_ttl_ms.to_string())
+        // What this machine may have of it is none of the tests' business.
+        .env("TIDEMILL_IMDS", "http://127.0.0.1:1");
+    command
+}
+
+/// A server on this data directory, once it answers; and its address.
+pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
+    let mut server = binary(place, data)
+        .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    (server, url.trim_end_matches(',').to_owned())
+}
+
+/// Stops a server or a worker as a service manager does; it must end well.
+pub fn stop(mut process: Child) {
+    signal(&process, "TERM");
+    drop(process.stdout.take());
+    let ended = finish(process);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+/// What a place on a deployment has beside its repository.
+impl Place {
+    fn join(&mut self, deployment: Deployment) {
+        self.worker_data = self.dir.path().join("worker");
+        self.deployment = Some(deployment);
+        self.start_worker("first");
+    }
+
+    /// Starts a worker for this place: where the commands themselves run the jobs, a server that does.
+    pub fn start_worker(&mut self, name: &str) {
+        let Some(deployment) = &self.deployment else {
+            let (server, _) = serve(self, &self.data, "2");
+            self.worker = Some(server);
+            return;
+        };
+        let mut command = binary(self, &self.worker_data);
+        command.args(["worker", "--name", name]);
+        command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
+        command.envs(deployment.queue_url.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
+        command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.worker = Some(command.spawn().unwrap());
+    }
+
+    /// Kills whoever runs the jobs of `run`, so that it cannot say a word; `run` is still there if it is another one.
+    pub fn lose_worker(&mut self, run: Child) -> Option<Child> {
+        if let Some(mut worker) = self.worker.take() {
+            signal(&worker, "KILL");
+            worker.wait().unwrap();
+            return Some(run);
+        }
+        signal(&run, "KILL");
+        drop(finish(run));
+        None
+    }
+
+    /// Stops what was started for this place.
+    pub fn stop_all(&mut self) {
+        // The worker first: what it gives back must still be taken.
+        for process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+            stop(process);
+        }
+    }
+
+    /// Containers, running or not, of workers on this place's data.
+    pub fn containers(&self) -> Vec<String> {
+        let data = self.worker_data.join("worker");
+        let Ok(data) = data.canonicalize() else { return Vec::new() };
+        let label = format!("label=tidemill.data={}", data.display());
+        let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+        assert!(listed.status.success(), "{listed:?}");
+        text(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Where this place's workers keep what a job needs while it runs.
+    pub fn rooms(&self) -> PathBuf {
+        self.worker_data.join("worker/work")
+    }
+}

@@ -1,0 +1,201 @@
+//! What workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
+//!
+//! An upload is a header of text lines, an empty line, and a git pack. The header's first line names the format, each
+//! other line a commit whose parents are left out.
+
+use super::{
+    git::{self, SourceError},
+    snapshot::Snapshot,
+    tree::DEPTH,
+};
+use crate::store::hex;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tidemill_core::assignment::Source;
+
+const FORMAT: &str = "tidemill source 1";
+const SHALLOW: &str = "shallow ";
+/// The longest header: more commits at the same depth than any history has.
+const LONGEST_HEADER: usize = 1 << 20;
+
+/// How workers elsewhere get a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// What to tell them.
+    pub source: Source,
+    /// What to give to the server first, unless it has it; `None`: workers fetch all from `origin`.
+    pub pack: Option<SourcePack>,
+}
+
+/// A pack that can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePack {
+    /// Its name: 64 hex digits, the same for the same content.
+    pub name: String,
+    objects: PathBuf,
+    base: Option<String>,
+    commit: String,
+    tree: String,
+}
+
+/// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
+/// no `origin` that could be reached from elsewhere.
+pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
+    let url = snapshot.origin.clone().filter(|url| !all && is_reachable(url));
+    let base = if url.is_some() { base(snapshot)? } else { None };
+    let url = url.filter(|_| base.is_some());
+    if let Some(url) = url.clone()
+        && base.as_ref() == Some(&snapshot.commit)
+        && !snapshot.dirty
+    {
+        let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
+        return Ok(Upload { source: Source::Git { url, branch, commit, tree: None }, pack: None });
+    }
+    let parts = [FORMAT, base.as_deref().unwrap_or("-"), &snapshot.commit, &snapshot.tree];
+    let name = hex(&Sha256::digest(parts.join("\n")));
+    let source = Source::Uploaded {
+        upload: name.clone(),
+        url,
+        base: base.clone(),
+        branch: snapshot.branch.clone(),
+        commit: snapshot.commit.clone(),
+        tree: snapshot.dirty.then(|| snapshot.tree.clone()),
+    };
+    let pack = SourcePack {
+        name,
+        objects: snapshot.objects.clone(),
+        base,
+        commit: snapshot.commit.clone(),
+        tree: snapshot.tree.clone(),
+    };
+    Ok(Upload { source, pack: Some(pack) })
+}
+
+/// Whether a machine elsewhere could fetch from `url`: it is no path of this one.
+fn is_reachable(url: &str) -> bool {
+    let is_named = |scheme: &&str| url.starts_with(*scheme);
+    // git@host:path
+    let is_scp = || {
+        let host = url.split_once(':').map_or("", |(host, _)| host);
+        host.contains('@') && !host.contains('/')
+    };
+    ["https://", "http://", "ssh://", "git://"].iter().any(is_named) || is_scp()
+}
+
+/// The newest commit of HEAD's history that a remote-tracking branch of `origin` has.
+fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
+    let top = snapshot.top.to_string_lossy().into_owned();
+    let list = |words: &[&str]| git::text(&[&["-C", &top, "rev-list"], words].concat());
+    let ours = list(&["--boundary", &snapshot.commit, "--not", "--remotes=origin"])?;
+    if ours.is_empty() {
+        return Ok(Some(snapshot.commit.clone()));
+    }
+    let known: Vec<&str> = ours.lines().filter_map(|line| line.strip_prefix('-')).collect();
+    if known.is_empty() {
+        return Ok(None);
+    }
+    // Sorted by their time, newest first.
+    let newest = list(&[&["--no-walk=sorted"], &known[..]].concat())?;
+    Ok(newest.lines().next().map(str::to_owned))
+}
+
+impl SourcePack {
+    /// The upload's bytes, in a file without a name.
+    pub fn write(&self) -> Result<File, SourceError> {
+        let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        if let Some(base) = &self.base {
+            writeln!(file, "{FORMAT}\n").map_err(failed)?;
+            let lacking = [format!("^{base}"), format!("^{base}^{{tree}}")];
+            let wanted = [&self.commit, &self.tree, &lacking[0], &lacking[1]];
+            pack(&self.objects, &wanted.map(String::as_str), &["--thin"], &file)?;
+        } else {
+            // Git itself says where a history of that depth ends.
+            let cut = tempfile::tempdir().map_err(failed)?;
+            let repo = cut.path().join("cut.git");
+            git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
+            let from = format!("file://{}", self.objects.display());
+            let fetch =
+                |words: &[&str]| git::run(git::at(&repo).args(["fetch", "--quiet", "--no-tags"]).args(words));
+            fetch(&[DEPTH, &from, &self.commit])?;
+            fetch(&[&from, &self.tree])?;
+            let shallow = fs::read_to_string(repo.join("shallow")).unwrap_or_default();
+            writeln!(file, "{FORMAT}").map_err(failed)?;
+            for commit in shallow.lines() {
+                writeln!(file, "{SHALLOW}{commit}").map_err(failed)?;
+            }
+            writeln!(file).map_err(failed)?;
+            pack(&repo, &[&self.commit, &self.tree], &[], &file)?;
+        }
+        file.rewind().map_err(failed)?;
+        Ok(file)
+    }
+}
+
+/// Appends to `into` a pack of what is `wanted` of `repo`.
+fn pack(repo: &Path, wanted: &[&str], how: &[&str], into: &File) -> Result<(), SourceError> {
+    let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
+    let mut list = tempfile::tempfile().map_err(failed)?;
+    list.write_all((wanted.join("\n") + "\n").as_bytes()).map_err(failed)?;
+    list.rewind().map_err(failed)?;
+    let output = into.try_clone().map_err(failed)?;
+    let mut command = git::at(repo);
+    command.args(["pack-objects", "--quiet", "--revs", "--stdout", "--delta-base-offset"]).args(how);
+    git::run(command.stdin(Stdio::from(list)).stdout(Stdio::from(output))).map(drop)
+}
+
+/// Puts the objects of an upload into the bare repository `repo`; with `is_whole` its history ends where the upload's
+/// does.
+pub fn unpack(mut upload: File, repo: &Path, is_whole: bool) -> Result<(), SourceError> {
+    let failed =
+        |error: io::Error| SourceError::new(format!("the uploaded sources cannot be unpacked: {error}"));
+    let shallow = header(&mut upload).map_err(failed)?;
+    if is_whole && !shallow.is_empty() {
+        fs::write(repo.join("shallow"), shallow).map_err(failed)?;
+    }
+    let mut command = git::at(repo);
+    git::run(command.args(["index-pack", "--fix-thin", "--stdin"]).stdin(Stdio::from(upload))).map(drop)
+}
+
+/// Reads the header, so that the pack is next; the commits it names, one a line.
+fn header(upload: &mut File) -> io::Result<String> {
+    let bad = |words: &str| io::Error::new(io::ErrorKind::InvalidData, words.to_owned());
+    upload.rewind()?;
+    let mut bytes = Vec::new();
+    Read::by_ref(upload).take(LONGEST_HEADER as u64).read_to_end(&mut bytes)?;
+    let end = bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| bad("they have no header"))?;
+    upload.seek(SeekFrom::Start(end as u64 + 2))?;
+    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("their header is not text"))?;
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(FORMAT) => {}
+        other => return Err(bad(&format!("their format is `{}`; update this worker", other.unwrap_or("")))),
+    }
+    let mut shallow = String::new();
+    for line in lines {
+        let commit = line.strip_prefix(SHALLOW).filter(|commit| git::is_full_hash(commit));
+        shallow.push_str(commit.ok_or_else(|| bad("their header is damaged"))?);
+        shallow.push('\n');
+    }
+    Ok(shallow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reachable;
+
+    #[test]
+    fn paths_of_this_machine_are_told_from_addresses() {
+        for url in ["https://host/x.git", "http://host/x", "ssh://git@host/x", "git@host:x.git"] {
+            assert!(is_reachable(url), "{url}");
+        }
+        for url in ["/srv/x.git", "file:///srv/x.git", "../x", "C:/x", "./a@b:c", "ext::sh -c x"] {
+            assert!(!is_reachable(url), "{url}");
+        }
+    }
+}

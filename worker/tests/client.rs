@@ -1,0 +1,147 @@
+//! The API's client against a server that notes what it was asked.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{TryStreamExt, stream};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+use tidemill_core::api::Health;
+use tidemill_worker::client::{ApiClient, ApiError};
+use tokio::net::TcpListener;
+
+/// One request: what it was for, and what came with it.
+#[derive(Debug, Clone)]
+struct Seen {
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Notes(Arc<Mutex<Vec<Seen>>>);
+
+impl Notes {
+    fn all(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+async fn answer(State(notes): State<Notes>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let host = parts.headers[header::HOST].to_str().unwrap().to_owned();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    notes.0.lock().unwrap().push(Seen { path: path.clone(), headers: parts.headers, body });
+    let earlier = notes.all().iter().filter(|seen| seen.path == path).count();
+    match path.as_str() {
+        "/stage/$default/api/health" => {
+            let json =
+                serde_json::to_vec(&Health { status: "ok".into(), version: "1".repeat(5000) }).unwrap();
+            let packed = zstd::bulk::compress(&json, 1).unwrap();
+            ([(header::CONTENT_ENCODING, "zstd")], packed).into_response()
+        }
+        "/stage/$default/api/broken" => {
+            let packed = zstd::bulk::compress(br#"{"detail":"in words"}"#, 1).unwrap();
+            (StatusCode::BAD_REQUEST, [(header::CONTENT_ENCODING, "zstd")], packed).into_response()
+        }
+        "/stage/$default/api/elsewhere" => {
+            let to = format!("http://{host}/bucket/key?signature=secret");
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
+        }
+        "/bucket/busy" if earlier < 3 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        "/bucket/refused" => StatusCode::FORBIDDEN.into_response(),
+        "/bucket/key" => Body::from("the object").into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// A client of an API that is below a path of its server; the server's address; and what it is asked.
+async fn api() -> (ApiClient, String, Notes) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let notes = Notes::default();
+    let router = Router::new().fallback(answer).with_state(notes.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (ApiClient::new(&format!("{host}/stage/$default/"), "secret"), host, notes)
+}
+
+fn chunks() -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + Sync + 'static {
+    stream::iter([Ok(Bytes::from_static(b"one ")), Ok(Bytes::from_static(b"two"))])
+}
+
+#[tokio::test]
+async fn paths_are_on_the_servers_own_path_and_replies_are_unpacked() {
+    let (api, _, notes) = api().await;
+    let reply = api.fetch("/api/health", None).await.unwrap().unwrap();
+    let health: Health = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(health.version.len(), 5000);
+    assert_eq!(notes.all()[0].header("authorization"), Some("Bearer secret"));
+    assert_eq!(notes.all()[0].header("accept-encoding"), Some("zstd"));
+    let refused = api.fetch("/api/broken", None).await.unwrap_err();
+    assert!(
+        matches!(&refused, ApiError::Refused { status: 400, message, .. } if message == "in words"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn the_token_is_sent_to_paths_only_and_not_to_other_addresses_of_the_same_host() {
+    let (api, host, notes) = api().await;
+    let got: Vec<Bytes> = api.get("/api/elsewhere").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(got.concat(), b"the object");
+    api.put(&format!("{host}/bucket/new"), chunks()).await.unwrap();
+    api.put("/api/content", chunks()).await.unwrap();
+    let tokens: Vec<(String, bool)> = notes
+        .all()
+        .into_iter()
+        .map(|seen| (seen.path.clone(), seen.header("authorization").is_some()))
+        .collect();
+    let expected = [
+        ("/stage/$default/api/elsewhere", true),
+        ("/bucket/key", false),
+        ("/bucket/new", false),
+        ("/stage/$default/api/content", true),
+    ];
+    assert_eq!(tokens, expected.map(|(path, token)| (path.to_owned(), token)));
+    // What is downloaded comes as it is stored.
+    assert_eq!(notes.all()[1].header("accept-encoding"), None);
+}
+
+#[tokio::test]
+async fn an_object_store_gets_a_length_and_is_asked_again_when_it_is_busy() {
+    let (api, host, notes) = api().await;
+    api.put(&format!("{host}/bucket/busy"), chunks()).await.unwrap();
+    let seen = notes.all();
+    assert_eq!(seen.len(), 3);
+    for one in &seen {
+        assert_eq!(one.header("content-length"), Some("7"));
+        assert_eq!(one.header("transfer-encoding"), None);
+        assert_eq!(&one.body[..], b"one two");
+    }
+    let refused = api.put(&format!("{host}/bucket/refused?signature=abc"), chunks()).await.unwrap_err();
+    let words = refused.to_string();
+    assert!(words.contains("403") && !words.contains("abc"), "no signature is shown: {words}");
+    assert_eq!(notes.all().len(), 4, "what is refused is not tried again");
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_said() {
+    let api = ApiClient::new("ftp://host", "secret");
+    let refused = api.fetch("/api/health", None).await.unwrap_err();
+    assert!(matches!(refused, ApiError::Address(_)), "{refused}");
+    assert!(refused.to_string().contains("https://"), "{refused}");
+}
