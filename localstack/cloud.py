@@ -49,10 +49,11 @@ def binaries() -> tuple[Path, Path]:
     profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "release")
     target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
     built = (CHECKOUT / target) / ("debug" if profile == "dev" else profile)
-    packages = ([] if functions else ["-p", "functions"]) + ([] if tidemill else ["-p", "cli"])
-    if packages:
-        command = ["cargo", "build", "--profile", profile, "--bins", *packages]
-        say("building: " + " ".join(command))
+    # Two builds, as `make build` and whoever works on the functions do them: what they have built is used.
+    wanted = ([] if functions else [["-p", "functions", "--bins"]]) + ([] if tidemill else [["--bin", "tidemill"]])
+    for what in wanted:
+        command = ["cargo", "build", "--profile", profile, *what]
+        say(" ".join(command))
         if subprocess.run(command, cwd=CHECKOUT).returncode:
             raise Failure("the build failed; its own words are above.")
     return Path(functions or built).resolve(), Path(tidemill or built / "tidemill").resolve()
@@ -94,8 +95,8 @@ class Cloud:
         say(f"the emulator listens at {endpoint}")
 
         known = read_environment(self.env_file)
-        token = known.get("TIDEMILL_TOKEN") or secrets.token_urlsafe(32)
-        worker_token = known.get("TIDEMILL_WORKER_TOKEN") or secrets.token_urlsafe(32)
+        token = known.get("TIDEMILL_TOKEN") or secrets.token_hex(32)
+        worker_token = known.get("TIDEMILL_WORKER_TOKEN") or secrets.token_hex(32)
         deployment = Deployment(endpoint)
         prefix = deployment.upload(functions)
         outputs = deployment.apply({
@@ -112,6 +113,7 @@ class Cloud:
             "Dashboard": "off",
             **dict(setting.split("=", 1) for setting in options.parameter),
         })
+        deployment.allow_for_the_emulator(outputs)
         say("the stack is complete")
 
         # The output Endpoint is the address on AWS. This one needs no DNS.
@@ -128,6 +130,8 @@ class Cloud:
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": deployment.credentials["aws_access_key_id"],
             "AWS_SECRET_ACCESS_KEY": deployment.credentials["aws_secret_access_key"],
+            # A worker gets these in place of the account's own above.
+            **deployment.worker_credentials(known, outputs["QueueUrl"]),
         }
         write_environment(self.env_file, environment)
         if not wait_until(lambda: answers(f"{server}/api/health"), 60):
@@ -147,8 +151,14 @@ class Cloud:
                 return
             self.worker.stop(90)
         passed = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TIDEMILL_"))}
-        passed |= {key: value for key, value in environment.items() if key.startswith("AWS_")}
-        passed |= {"TIDEMILL_TOKEN": token, "TIDEMILL_DATA_DIR": str(self.directory / "worker")}
+        passed |= {
+            "TIDEMILL_TOKEN": token,
+            "TIDEMILL_DATA_DIR": str(self.directory / "worker"),
+            "AWS_ENDPOINT_URL": environment["AWS_ENDPOINT_URL"],
+            "AWS_REGION": environment["AWS_REGION"],
+            "AWS_ACCESS_KEY_ID": environment["TIDEMILL_WORKER_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": environment["TIDEMILL_WORKER_SECRET_ACCESS_KEY"],
+        }
         self.engine_file.write_text(os.environ.get("DOCKER_HOST", DEFAULT_HOST))
         command = [str(tidemill), "worker", "--server", environment["TIDEMILL_SERVER"]]
         self.worker.start([*command, "--queue", environment["TIDEMILL_QUEUE_URL"]], passed, {"what": what})

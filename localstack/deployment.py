@@ -2,7 +2,11 @@
 
 import hashlib
 import io
+import json
 import platform
+import shutil
+import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -19,14 +23,23 @@ FUNCTIONS = ("api", "sweep", "dead_letter", "scale")
 TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
 
 
-def zipped(binary: Path) -> bytes:
-    """A zip as `provided.al2023` wants it: one executable file named `bootstrap`. The same for the same binary."""
+def stripped(binary: Path) -> bytes:
+    """A binary without what only debuggers read, which is most of a debug build; as it is where there is no `strip`."""
+    if not shutil.which("strip"):
+        return binary.read_bytes()
+    with tempfile.NamedTemporaryFile() as small:
+        subprocess.run(["strip", "--strip-debug", "-o", small.name, binary], check=True)
+        return Path(small.name).read_bytes()
+
+
+def zipped(binary: bytes) -> bytes:
+    """A zip as `provided.al2023` wants it: one executable file named `bootstrap`. The same for the same binary; not
+    compressed, since it does not leave this machine."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o100755 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", compresslevel=1) as archive:
-        archive.writestr(entry, binary.read_bytes())
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(entry, binary)
     return packed.getvalue()
 
 
@@ -51,7 +64,7 @@ class Deployment:
                 f"{functions} lacks {', '.join(missing)}.\nBuild the functions: cargo build --release -p functions"
                 "\nor name the directory that has them: TIDEMILL_FUNCTIONS_DIR"
             )
-        bodies = {name: zipped(functions / name) for name in FUNCTIONS}
+        bodies = {name: zipped(stripped(functions / name)) for name in FUNCTIONS}
         prefix = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies.values())).hexdigest()[:16]
         s3 = self.client("s3")
         s3.create_bucket(Bucket=CODE_BUCKET)
@@ -84,6 +97,55 @@ class Deployment:
             if "No updates are to be performed" not in str(error):
                 raise Failure(f"the emulator refused the template: {error}") from error
         return self._outputs(cloudformation)
+
+    def allow_for_the_emulator(self, outputs: dict) -> None:
+        """Makes good where the emulator is stricter than AWS. The template stays as AWS wants it."""
+        self._allow_plain_http(outputs)
+        # AWS asks for the right to SendMessage, MiniStack for one of the batch's own name.
+        statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": self._arn(outputs["QueueUrl"])}
+        for role in ("ApiRole", "SweepRole", "DeadLetterRole"):
+            found = self.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=role)
+            self.client("iam").put_role_policy(
+                RoleName=found["StackResourceDetail"]["PhysicalResourceId"],
+                PolicyName="emulator",
+                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+            )
+
+    def _allow_plain_http(self, outputs: dict) -> None:
+        """Takes away the policies that refuse what does not come over TLS."""
+        self.client("s3").delete_bucket_policy(Bucket=outputs["BucketName"])
+        sqs = self.client("sqs")
+
+        def as_if_by_tls(request, **_):
+            request.headers["X-Forwarded-Proto"] = "https"
+
+        sqs.meta.events.register("before-send.sqs", as_if_by_tls)  # else the policies refuse this too
+        for queue in (outputs["QueueUrl"], outputs["DeadLetterQueueUrl"]):
+            sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
+
+    def _arn(self, queue_url: str) -> str:
+        reply = self.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+        return reply["Attributes"]["QueueArn"]
+
+    def worker_credentials(self, known: dict, queue_url: str) -> dict:
+        """Credentials that may do what the template's WorkerRole may, and no more; `known` ones if they are still good."""
+        iam, user = self.client("iam"), "tidemill-local-worker"
+        actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+        statement = {"Effect": "Allow", "Action": actions, "Resource": self._arn(queue_url)}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        try:
+            iam.create_user(UserName=user)
+        except iam.exceptions.EntityAlreadyExistsException:
+            pass
+        iam.put_user_policy(UserName=user, PolicyName="worker", PolicyDocument=policy)
+        keys = [key["AccessKeyId"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]]
+        if known.get("TIDEMILL_WORKER_ACCESS_KEY_ID") in keys:
+            return {name: known[name] for name in ("TIDEMILL_WORKER_ACCESS_KEY_ID", "TIDEMILL_WORKER_SECRET_ACCESS_KEY")}
+        made = iam.create_access_key(UserName=user)["AccessKey"]
+        return {
+            "TIDEMILL_WORKER_ACCESS_KEY_ID": made["AccessKeyId"],
+            "TIDEMILL_WORKER_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+        }
 
     def function_log(self, name: str, lines: int = 20) -> str:
         """The last lines of a function's log, for when something does not work."""

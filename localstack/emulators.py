@@ -93,6 +93,7 @@ class MiniStack(Process):
             "GATEWAY_PORT": str(port),
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",  # else functions would look for the real AWS
             "AWS_DEFAULT_REGION": REGION,
+            "AUTH": "true",  # roles may do what their policies say, and no more
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",  # else it would look for containers to remove
         }
 
