@@ -66,6 +66,7 @@ class Cloud:
         self.directory = directory
         self.env_file = directory / "env"
         self.worker = Background(directory, "worker")
+        self.sweeper = Background(directory, "sweeper")
         self.engine_file = directory / "engine"
         self.kind_file = directory / MARKER
 
@@ -138,9 +139,18 @@ class Cloud:
             raise Failure(
                 f"the API does not answer at {server}/api/health. The end of its log:\n{deployment.function_log('api')}"
             )
+        if options.sweep_every:
+            self.start_sweeper(options.sweep_every, environment)
         if options.worker:
             self.start_worker(tidemill, environment)
         print(self.words(options, server))
+
+    def start_sweeper(self, seconds: float, environment: dict) -> None:
+        """Has the sweep run more often than the template's schedule."""
+        self.sweeper.stop(10)
+        command = [sys.executable, str(CHECKOUT / "localstack" / "sweeper.py"), f"{STACK}-sweep", str(seconds)]
+        passed = {**os.environ, **environment}
+        self.sweeper.start([*command, environment["AWS_ENDPOINT_URL"]], passed)
 
     def start_worker(self, tidemill: Path, environment: dict) -> None:
         """Starts the worker, or starts it anew when it is of another build or cloud."""
@@ -194,6 +204,7 @@ class Cloud:
             return
         if not self.kind_file.exists():
             raise Failure(f"{self.directory} is no local cloud of Tidemill; it is left as it is.")
+        self.sweeper.stop(10)
         self.worker.stop(90)
         if self.engine_file.exists():
             remove_labelled(self.engine_file.read_text(), f"tidemill.data={self.directory / 'worker' / 'worker'}")
@@ -216,6 +227,9 @@ def main() -> int:
     up.add_argument("--no-worker", dest="worker", action="store_false", help="start no worker")
     up.add_argument(
         "--parameter", action="append", default=[], metavar="NAME=VALUE", help="another parameter of infra/template.yml"
+    )
+    up.add_argument(
+        "--sweep-every", type=float, metavar="SECONDS", help="run the sweep more often than each minute, for tests"
     )
     commands.add_parser("down", help="stop everything and remove it")
     run = commands.add_parser(

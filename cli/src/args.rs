@@ -360,6 +360,9 @@ pub struct WorkerArgs {
     /// Take job ids from this SQS queue, not from the server
     #[arg(long, env = "TIDEMILL_QUEUE_URL", value_name = "URL")]
     pub queue: Option<String>,
+    /// The longest that one request to the queue waits
+    #[arg(long, env = "TIDEMILL_QUEUE_WAIT", hide = true, default_value = "20s", value_parser = span)]
+    pub queue_wait: Duration,
     /// Time that running jobs have to end once the worker is told to stop; then they are given back
     #[arg(long, env = "TIDEMILL_GRACE", value_name = "TIME", default_value = "60s", value_parser = span)]
     pub grace: Duration,

@@ -209,10 +209,10 @@ impl Working {
         let cleaning = tokio::spawn(clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
         self.lot.clear();
-        if self.leaving.load(Ordering::Relaxed) && result.is_ok() {
+        if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.
             std::mem::forget(lock);
-            return Ok(self.engine.is_busy());
+            return Ok(true);
         }
         self.engine.settle().await;
         cleaning.abort();

@@ -106,7 +106,8 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     let mut requests = None;
     let source: Arc<dyn JobSource> = match &args.queue {
         Some(url) => {
-            let queue = SqsJobSource::connect(SqsSettings::new(url), deployment.api.clone()).await;
+            let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
+            let queue = SqsJobSource::connect(queue, deployment.api.clone()).await;
             requests = Some(queue.requests());
             Arc::new(queue)
         }

@@ -77,12 +77,19 @@ impl Backend {
             .collect();
         let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let need = |name: &str| get(name).unwrap_or_else(|| panic!("{} does not set {name}", path.display()));
+        // The worker's own credentials, where it has some; they come last and so win.
+        let own = [
+            ("AWS_ACCESS_KEY_ID", get("TIDEMILL_WORKER_ACCESS_KEY_ID")),
+            ("AWS_SECRET_ACCESS_KEY", get("TIDEMILL_WORKER_SECRET_ACCESS_KEY")),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let aws = all.iter().filter(|(name, _)| name.starts_with("AWS_")).cloned().chain(own).collect();
         Some(Self::Deployment(Deployment {
             server: need("TIDEMILL_SERVER"),
             token: need("TIDEMILL_TOKEN"),
             worker_token: get("TIDEMILL_WORKER_TOKEN").unwrap_or_else(|| need("TIDEMILL_TOKEN")),
             queue_url: get("TIDEMILL_QUEUE_URL"),
-            aws: all.into_iter().filter(|(name, _)| name.starts_with("AWS_")).collect(),
+            aws,
         }))
     }
 }
@@ -145,6 +152,8 @@ impl Place {
         command.args(["worker", "--name", name]);
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
         command.envs(deployment.queue_url.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
+        // It ends once its last request to the queue has been answered.
+        command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.worker = Some(command.spawn().unwrap());

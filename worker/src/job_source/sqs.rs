@@ -320,11 +320,19 @@ impl JobSource for SqsJobSource {
 
     async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
         let wait = if ask.glance { Duration::ZERO } else { self.settings.wait };
+        let receiving = self.receive(wait);
+        tokio::pin!(receiving);
         let received = tokio::select! {
             biased;
-            // A message that was just being sent here is invisible for a while, and then somebody else's.
-            () = stop.cancelled() => return Ok(None),
-            received = self.receive(wait) => received?,
+            () = stop.cancelled() => {
+                // A request that is broken off may still be given a message, which then nobody sees for a minute. So it is
+                // waited for, and what it brings is somebody else's at once.
+                if let Ok(Some(message)) = receiving.await {
+                    self.show_again(&message, Duration::ZERO).await;
+                }
+                return Ok(None);
+            }
+            received = &mut receiving => received?,
         };
         // From here on nothing is cut short: the lease may be given already.
         match received {

@@ -1,0 +1,22 @@
+"""Invokes a function again and again: schedules are as slow as a minute, and tests have no time for that."""
+
+import os
+import sys
+import time
+
+import boto3
+
+
+def main() -> None:
+    function, seconds, endpoint = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+    functions = boto3.client("lambda", endpoint_url=endpoint, region_name=os.environ["AWS_REGION"])
+    while True:
+        try:
+            functions.invoke(FunctionName=function, InvocationType="RequestResponse")
+        except Exception as error:  # whatever it is, the next round tries again
+            print(f"{function}: {error}", file=sys.stderr, flush=True)
+        time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    main()
