@@ -23,6 +23,9 @@ use tidemill_worker::client::ApiError;
 /// The most log bytes of one reply: a function's replies are limited to 6 MB, in base64.
 const MOST_LOG: usize = 4 << 20;
 
+/// The longest that leaving waits for a cancel to be taken.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Lines of a failed job's log that are shown at the end.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 << 10;
@@ -85,6 +88,10 @@ pub async fn watch(
                         return Err(Failure { exit: Exit::Canceled, words });
                     }
                     if interrupted {
+                        // The cancel that was asked for first is only on its way, and should not be lost.
+                        if let Some(canceling) = canceling.take() {
+                            let _ = tokio::time::timeout(LAST_WORD, canceling).await;
+                        }
                         if !deployment.is_own() {
                             anstream::eprintln!("to see how it ends: {}", deployment.watch_command(id));
                         }

@@ -36,8 +36,13 @@ impl Account {
         Self { endpoint: std::env::var(ENDPOINT).unwrap(), id }
     }
 
-    pub fn at(endpoint: &str) -> Self {
-        Self { endpoint: endpoint.to_owned(), ..Self::new() }
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The same account, reached at another address.
+    pub fn behind(&self, endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned(), id: self.id.clone() }
     }
 
     pub fn sdk(&self) -> SdkConfig {

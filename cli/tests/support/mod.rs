@@ -25,6 +25,9 @@ use std::{
 /// Longer than anything takes on a loaded machine; only a fault reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long what is left of a test is asked to end before it is ended.
+const GENTLY: Duration = Duration::from_secs(5);
+
 /// A job that no signal but the last ends.
 pub const STUBBORN: &str = r#"
 name: stubborn
@@ -182,6 +185,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         for mut process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+            // Gently first: what the queue was about to give a worker that is cut off, nobody sees for a while.
+            let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
+            let begun = Instant::now();
+            while begun.elapsed() < GENTLY && matches!(process.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             let _ = process.kill();
             let _ = process.wait();
         }
