@@ -279,7 +279,7 @@ impl SqsJobSource {
         }
         match reply {
             Ok(JobExecuteReply::Assigned { mut assignment, upcoming }) => {
-                assignment.trace = assignment.trace.or(named.trace);
+                assignment.trace = named.trace.or(assignment.trace);
                 Ok(Some(Offer { assignment, upcoming, receipt: Receipt(Some(message.receipt)) }))
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
