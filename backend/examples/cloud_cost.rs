@@ -166,7 +166,7 @@ impl Deployment {
             lookahead: 0,
         };
         let JobExecuteReply::Assigned { assignment, .. } =
-            self.call(self.services.jobs.execute(request)).await?
+            Box::pin(self.call(self.services.jobs.execute(request))).await?
         else {
             return Ok(false);
         };

@@ -122,7 +122,7 @@ fn blocked(node: &Node) -> Option<FailureReason> {
 /// Foresees what the arrivals among `writes` lead to, as far as `nodes` are known: a job that waits for just one of them,
 /// and whose needs hold, is queued in the same write, and a gate opened and its own arrivals made, while `room` for more
 /// writes is left in the batch.
-pub fn foresee(writes: &mut [Write], nodes: &HashMap<u32, Node>, room: &mut usize, now: Timestamp) {
+pub(super) fn foresee(writes: &mut [Write], nodes: &HashMap<u32, Node>, room: &mut usize, now: Timestamp) {
     for write in writes {
         let Write::Arrive { key, ok, from, then, .. } = write else { continue };
         let Some(target) = nodes.get(&key.ix).filter(|target| target.waits_for == 1) else { continue };
