@@ -144,7 +144,7 @@ async fn an_artifact_that_is_gone_does_not_expire_again() {
     let now = place.clock.now();
     let one = artifact(key, 0, Some(now));
     done(&**records, vec![Write::PutArtifact(Box::new(one.clone()))]).await;
-    assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), [one.clone()]);
+    assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), std::slice::from_ref(&one));
     place.index.freeze();
     done(&**records, vec![Write::DeleteArtifact(one.id)]).await;
     assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), []);
