@@ -301,18 +301,12 @@ impl JobExecutionService {
             };
             if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
                 if report.end.is_some() && log_bytes > 0 {
-                    self.finish_log(report.job_id, item.job.attempt).await;
+                    self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms: ttl_ms });
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
-    }
-
-    async fn finish_log(&self, job: JobId, attempt: u32) {
-        if let Err(error) = self.context.stores.logs.finish(job, attempt).await {
-            tracing::warn!(%job, attempt, %error, "the log stays where it was written");
-        }
     }
 
     /// Ends a queued job whose message came back from the queue too often. False: it is not queued any more.

@@ -9,8 +9,9 @@ use crate::{
     ports::{Commit, Committed, Node, NodeBody, NodeKey, Write},
 };
 use tidemill_core::{
-    ids::ExecutionId,
+    ids::{ExecutionId, JobId},
     schedule::{JobStanding, final_status},
+    status::JobStatus,
     transition::JobEvent,
 };
 
@@ -56,10 +57,14 @@ impl Context {
         let mut wave = Wave::default();
         let mut batch: Vec<(u32, Move)> = Vec::new();
         let mut size = 0;
+        let mut lost = Vec::new();
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let moved = match turn(&node, now) {
-                Turn::Move(moved) => moved,
+                Turn::Move(moved) => {
+                    lost.extend(lost_log(&node));
+                    moved
+                }
                 Turn::End => {
                     self.end(&node).await?;
                     continue;
@@ -81,7 +86,17 @@ impl Context {
             batch.push((node.key.ix, moved));
         }
         self.flush(execution, &mut batch, &mut wave).await?;
+        for (job, attempt) in lost {
+            self.finish_log(job, attempt).await;
+        }
         Ok(wave)
+    }
+
+    /// Has the log of an attempt that is over moved to where it is kept cheapest.
+    pub async fn finish_log(&self, job: JobId, attempt: u32) {
+        if let Err(error) = self.stores.logs.finish(job, attempt).await {
+            tracing::warn!(%job, attempt, %error, "the log stays where it was written");
+        }
     }
 
     async fn flush(
@@ -234,6 +249,13 @@ impl Context {
         }
         Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
     }
+}
+
+/// The log of a running attempt whose turn ends it: its lease ran out.
+fn lost_log(node: &Node) -> Option<(JobId, u32)> {
+    let item = job_of(node).ok()?;
+    let runs = item.job.status == JobStatus::Running && item.log_bytes > 0;
+    Some((node.spec.job?, item.job.attempt)).filter(|_| runs)
 }
 
 /// Nodes that wait for nothing any more, and have a turn to take.
