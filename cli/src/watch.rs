@@ -4,7 +4,7 @@ use crate::{
     deployment::{Deployment, WAIT_MS},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
-    pace::{Next, Outage, Pace},
+    pace::{Next, Outage, Pace, Said},
     view::View,
 };
 use std::{
@@ -104,7 +104,7 @@ pub async fn watch(
                 if outage.is_over() {
                     view.note(&format!("{} answers again", deployment.url))?;
                 }
-                let mut is_news = false;
+                let mut said = Said::Nothing;
                 if let Some((now, new)) = seen {
                     tag = Some(new);
                     if now.execution.status.is_terminal() {
@@ -112,11 +112,11 @@ pub async fn watch(
                         return Ok(now);
                     }
                     // A worker's sign of life is a change to the server, and none to whoever looks on.
-                    is_news = shown.as_ref() != Some(&now);
+                    said = if shown.as_ref() == Some(&now) { Said::Same } else { Said::News };
                     view.show(&now)?;
                     shown = Some(now);
                 }
-                pace.after(is_news, took)
+                pace.after(said, took)
             }
             Some((Err(error), _)) => {
                 let note = |words: &str| view.note(words);
@@ -209,7 +209,8 @@ pub async fn print_log(
             return Ok(());
         }
         // What does not wait for more, and a log that is longer than a reply, come without a pause.
-        let pause = pace.after(!part.body.is_empty(), took);
+        let said = if part.body.is_empty() { Said::Nothing } else { Said::News };
+        let pause = pace.after(said, took);
         if follow && part.body.len() < MOST_LOG {
             tokio::time::sleep(pause).await;
         }
