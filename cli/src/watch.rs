@@ -27,6 +27,9 @@ const MOST_LOG: usize = 4 << 20;
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 << 10;
 
+/// How long a cancel may take when nobody wants to wait for it any more.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// What an interrupt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
@@ -85,6 +88,10 @@ pub async fn watch(
                         return Err(Failure { exit: Exit::Canceled, words });
                     }
                     if interrupted {
+                        if let Some(canceling) = canceling.take() {
+                            // It is on its way, and whoever leaves still means it.
+                            let _ = tokio::time::timeout(LAST_WORD, canceling).await;
+                        }
                         if !deployment.is_own() {
                             anstream::eprintln!("to see how it ends: {}", deployment.watch_command(id));
                         }
