@@ -10,6 +10,17 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// A reply that took so long was held by the server until there was something to say.
 const HELD: Duration = Duration::from_secs(2);
 
+/// What a reply said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// That nothing changed.
+    Nothing,
+    /// That something changed which is not shown, such as a worker's sign of life.
+    Same,
+    /// Something new.
+    News,
+}
+
 /// The pace of questions. A server that holds its replies is asked again at once. Of one that does not, such as a
 /// function that is paid for its time, there is at most one question a second, and fewer while nothing changes.
 #[derive(Debug, Clone)]
@@ -24,15 +35,19 @@ impl Pace {
         Self { holds, interval: SHORTEST }
     }
 
-    /// How long to wait with the next question, after a reply that took `took` and said something new, or not.
-    pub fn after(&mut self, is_news: bool, took: Duration) -> Duration {
+    /// How long to wait with the next question, after a reply that took `took`.
+    pub fn after(&mut self, said: Said, took: Duration) -> Duration {
         if took >= HELD {
             self.holds = true;
-        } else if !is_news {
+        } else if said == Said::Nothing {
+            // It could have waited, and did not.
             self.holds = false;
         }
-        self.interval =
-            if is_news || self.holds { SHORTEST } else { (self.interval + self.interval / 2).min(LONGEST) };
+        if said == Said::News || self.holds {
+            self.interval = SHORTEST;
+        } else {
+            self.interval = (self.interval + self.interval / 2).min(LONGEST);
+        }
         if self.holds { Duration::ZERO } else { self.interval.saturating_sub(took) }
     }
 }
@@ -95,7 +110,7 @@ impl Outage {
 
 #[cfg(test)]
 mod tests {
-    use super::{HELD, LONGEST, Next, Outage, Pace, SHORTEST};
+    use super::{HELD, LONGEST, Next, Outage, Pace, SHORTEST, Said};
     use std::time::{Duration, Instant};
 
     const QUICK: Duration = Duration::from_millis(100);
@@ -105,28 +120,30 @@ mod tests {
     #[test]
     fn a_server_that_answers_at_once_is_asked_ever_more_rarely_until_something_changes() {
         let mut pace = Pace::new(false);
-        assert_eq!(pace.after(true, QUICK), REST);
+        assert_eq!(pace.after(Said::News, QUICK), REST);
         let mut before = SHORTEST;
-        for _ in 0..5 {
-            let wait = pace.after(false, QUICK) + QUICK;
+        for said in [Said::Nothing, Said::Same, Said::Nothing, Said::Same, Said::Nothing] {
+            let wait = pace.after(said, QUICK) + QUICK;
             assert!(wait > before || wait == LONGEST, "{wait:?} after {before:?}");
             before = wait;
         }
         assert_eq!(before, LONGEST);
-        assert_eq!(pace.after(true, QUICK), REST, "at once back to one a second");
-        assert_eq!(pace.after(true, SHORTEST + QUICK), Duration::ZERO, "a slow reply was a pause");
+        assert_eq!(pace.after(Said::News, QUICK), REST, "at once back to one a second");
+        assert_eq!(pace.after(Said::News, SHORTEST + QUICK), Duration::ZERO, "a slow reply was a pause");
     }
 
     #[test]
     fn a_server_that_holds_is_asked_again_at_once() {
         let mut known = Pace::new(true);
-        assert_eq!(known.after(true, QUICK), Duration::ZERO);
+        for said in [Said::News, Said::Same, Said::News] {
+            assert_eq!(known.after(said, QUICK), Duration::ZERO);
+        }
         let mut learnt = Pace::new(false);
-        assert_eq!(learnt.after(true, QUICK), REST);
-        assert_eq!(learnt.after(false, HELD), Duration::ZERO);
-        assert_eq!(learnt.after(true, QUICK), Duration::ZERO);
+        assert_eq!(learnt.after(Said::News, QUICK), REST);
+        assert_eq!(learnt.after(Said::Nothing, HELD), Duration::ZERO);
+        assert_eq!(learnt.after(Said::News, QUICK), Duration::ZERO);
         // A first call may be slow without being held: the next one shows it.
-        assert!(learnt.after(false, QUICK) >= REST);
+        assert!(learnt.after(Said::Nothing, QUICK) >= REST);
     }
 
     #[test]

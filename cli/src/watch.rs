@@ -4,7 +4,7 @@ use crate::{
     deployment::{Deployment, WAIT_MS},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
-    pace::{Next, Outage, Pace},
+    pace::{Next, Outage, Pace, Said},
     view::View,
 };
 use std::{
@@ -23,12 +23,12 @@ use tidemill_worker::client::ApiError;
 /// The most log bytes of one reply: a function's replies are limited to 6 MB, in base64.
 const MOST_LOG: usize = 4 << 20;
 
-/// The longest that leaving waits for a cancel to be taken.
-const LAST_WORD: Duration = Duration::from_secs(1);
-
 /// Lines of a failed job's log that are shown at the end.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 << 10;
+
+/// How long a cancel may take when nobody wants to wait for it any more.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// What an interrupt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +88,8 @@ pub async fn watch(
                         return Err(Failure { exit: Exit::Canceled, words });
                     }
                     if interrupted {
-                        // The cancel that was asked for first is only on its way, and should not be lost.
                         if let Some(canceling) = canceling.take() {
+                            // It is on its way, and whoever leaves still means it.
                             let _ = tokio::time::timeout(LAST_WORD, canceling).await;
                         }
                         if !deployment.is_own() {
@@ -111,7 +111,7 @@ pub async fn watch(
                 if outage.is_over() {
                     view.note(&format!("{} answers again", deployment.url))?;
                 }
-                let mut is_news = false;
+                let mut said = Said::Nothing;
                 if let Some((now, new)) = seen {
                     tag = Some(new);
                     if now.execution.status.is_terminal() {
@@ -119,11 +119,11 @@ pub async fn watch(
                         return Ok(now);
                     }
                     // A worker's sign of life is a change to the server, and none to whoever looks on.
-                    is_news = shown.as_ref() != Some(&now);
+                    said = if shown.as_ref() == Some(&now) { Said::Same } else { Said::News };
                     view.show(&now)?;
                     shown = Some(now);
                 }
-                pace.after(is_news, took)
+                pace.after(said, took)
             }
             Some((Err(error), _)) => {
                 let note = |words: &str| view.note(words);
@@ -216,7 +216,8 @@ pub async fn print_log(
             return Ok(());
         }
         // What does not wait for more, and a log that is longer than a reply, come without a pause.
-        let pause = pace.after(!part.body.is_empty(), took);
+        let said = if part.body.is_empty() { Said::Nothing } else { Said::News };
+        let pause = pace.after(said, took);
         if follow && part.body.len() < MOST_LOG {
             tokio::time::sleep(pause).await;
         }
