@@ -83,7 +83,7 @@ class MiniStack(Process):
     api_kind = "http"
 
     def command(self) -> list:
-        return [str(Path(sys.executable).parent / "ministack")]
+        return [sys.executable, str(CHECKOUT / "localstack" / "start_ministack.py")]
 
     def settings(self, port: int, temporary: Path) -> dict:
         return {
