@@ -1,6 +1,6 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint bench build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -16,6 +16,10 @@ lint:  ## check formatting, clippy (warnings are errors) and the scripts
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
+
+bench-cloud: ## measure the AWS side on an emulator; see docs/performance.md
+	@cargo build --release -p functions --bins && cargo build --release --bin tidemill
+	@scripts/setup bench/cloud
 
 build: ## build the release binary, target/release/tidemill
 	cargo build --release --bin tidemill
