@@ -50,6 +50,7 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::ARTIFACT_DOWNLOAD, get(handlers::artifact_download))
         .route(path::SOURCE_UPLOAD, post(handlers::source_upload))
         .route(path::SOURCE_DOWNLOAD, get(handlers::source_download))
+        .route(path::WORKER_PROGRAM, get(handlers::worker_program))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .route(path::ARTIFACT_CONTENT, put(handlers::artifact_content).layer(DefaultBodyLimit::disable()))
         .route(path::SOURCE_CONTENT, put(handlers::source_content).layer(DefaultBodyLimit::disable()))

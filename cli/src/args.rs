@@ -1,5 +1,11 @@
 //! The command line, as clap reads it.
 
+#[cfg(feature = "deploy")]
+mod deploy;
+
+#[cfg(feature = "deploy")]
+pub use deploy::{ApiKind, Architecture, Deploy, Destroy, Place, Role};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 use tidemill_core::ids::WorkerId;
@@ -99,6 +105,16 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Make or update a deployment on AWS
+    #[cfg(feature = "deploy")]
+    #[command(
+        after_help = "Examples:\n  tidemill deploy --dry-run\n  tidemill deploy --max-workers 4 --spot-share 100"
+    )]
+    Deploy(Box<Deploy>),
+    /// Remove a deployment from AWS; its data stays unless told otherwise
+    #[cfg(feature = "deploy")]
+    #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
+    Destroy(Destroy),
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,

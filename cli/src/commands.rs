@@ -3,6 +3,10 @@
 pub mod artifacts;
 pub mod check;
 pub mod cost;
+#[cfg(feature = "deploy")]
+pub mod deploy;
+#[cfg(feature = "deploy")]
+pub mod destroy;
 pub mod init;
 pub mod login;
 pub mod plan;

@@ -2,6 +2,8 @@
 
 mod args;
 mod commands;
+#[cfg(feature = "deploy")]
+mod deploy;
 mod deployment;
 mod failure;
 mod file;
@@ -75,6 +77,10 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Worker(args) => server::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
             Command::Logout => login::logout(settings),
+            #[cfg(feature = "deploy")]
+            Command::Deploy(args) => commands::deploy::deploy(settings, args).await,
+            #[cfg(feature = "deploy")]
+            Command::Destroy(args) => commands::destroy::destroy(args).await,
             Command::CleanUp(args) => workers::clean_up(settings, args).await,
             Command::Check(_)
             | Command::Plan(_)

@@ -48,6 +48,8 @@ pub mod path {
     pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
     /// GET: the bytes of an upload; may redirect.
     pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
+    /// GET: the `tidemill` program of this SHA-256 (hex), for workers that are just being set up; may redirect.
+    pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
     /// GET: what an execution used, [`crate::cost::Usage`].
     pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
     /// GET: [`super::Health`], without a token.

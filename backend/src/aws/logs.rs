@@ -144,7 +144,15 @@ impl CloudLogs {
     async fn bytes(&self, chunk: &Chunk) -> Result<Bytes> {
         let unpacked = match &chunk.packed {
             Packed::Here(packed) => unpack_bytes(packed)?,
-            Packed::Object(key) => unpack_bytes(&self.objects.get_whole(key).await?)?,
+            Packed::Object(key) => match self.objects.get_whole(key).await {
+                Err(Error::NotFound(_)) => {
+                    return Err(Error::NotFound(
+                        "this part of the log has expired: the deployment keeps logs for a limited time"
+                            .into(),
+                    ));
+                }
+                got => unpack_bytes(&got?)?,
+            },
         };
         Ok(unpacked.into())
     }

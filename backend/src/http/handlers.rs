@@ -1,7 +1,7 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
 use super::{Api, problem::Refused};
-use crate::services::Download;
+use crate::{ports::ObjectInfo, services::Download};
 use axum::{
     Json,
     body::Body,
@@ -227,15 +227,23 @@ pub async fn source_content(State(api): State<Api>, Path(upload): Path<String>, 
 }
 
 pub async fn source_download(State(api): State<Api>, Path(upload): Path<String>) -> Reply {
-    let (info, bytes) = match api.services.sources.download(&upload).await? {
-        Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
+    Ok(downloaded(api.services.sources.download(&upload).await?))
+}
+
+pub async fn worker_program(State(api): State<Api>, Path(sha256): Path<String>) -> Reply {
+    Ok(downloaded(api.services.sources.program(&sha256).await?))
+}
+
+fn downloaded(found: Download<ObjectInfo>) -> Response {
+    let (info, bytes) = match found {
+        Download::Elsewhere(address) => return Redirect::temporary(&address).into_response(),
         Download::Here(info, bytes) => (info, bytes),
     };
     let mut reply = Body::from_stream(bytes).into_response();
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(info.size));
-    Ok(reply)
+    reply
 }
 
 pub async fn health() -> Response {

@@ -54,7 +54,7 @@ impl Document {
         reply["description"] = json!("Done");
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
             let schema = match name {
-                "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+                "uploadId" | "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
                 _ => json!({ "type": "string", "format": "uuid" }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
@@ -98,6 +98,7 @@ pub fn document() -> Value {
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT, None, reply);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST, None, reply);
+    of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
     let reply = of.reference::<Usage>();
     of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
     let reply = of.reference::<CancelReply>();

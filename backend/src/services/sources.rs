@@ -76,13 +76,23 @@ impl SourceService {
 
     /// Where an upload's bytes are.
     pub async fn download(&self, upload: &str) -> Result<Download<ObjectInfo>> {
-        let key = key(upload)?;
         let gone = || Error::NotFound(format!("there is no upload {upload} (any more); start the run again"));
-        let info = self.context.stores.objects.info(&key).await?.ok_or_else(gone)?;
-        if let Some(address) = self.context.stores.objects.get_address(&key).await? {
+        self.find(&key(upload)?, gone).await
+    }
+
+    /// Where the `tidemill` program of this SHA-256 is, which a deployment keeps for its workers.
+    pub async fn program(&self, sha256: &str) -> Result<Download<ObjectInfo>> {
+        let gone = || Error::NotFound(format!("there is no program {sha256} here; deploy again"));
+        self.find(&key(sha256)?.replacen("sources/", "programs/", 1), gone).await
+    }
+
+    async fn find(&self, key: &str, gone: impl Fn() -> Error) -> Result<Download<ObjectInfo>> {
+        let objects = &self.context.stores.objects;
+        let info = objects.info(key).await?.ok_or_else(&gone)?;
+        if let Some(address) = objects.get_address(key).await? {
             return Ok(Download::Elsewhere(address));
         }
-        match self.context.stores.objects.get(&key).await {
+        match objects.get(key).await {
             Err(Error::NotFound(_)) => Err(gone()),
             got => Ok(Download::Here(info, got?)),
         }
