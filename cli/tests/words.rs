@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "check",
     "plan",
@@ -20,6 +20,8 @@ const COMMANDS: [&str; 17] = [
     "logout",
     "init",
     "completions",
+    "deploy",
+    "destroy",
     "man",
 ];
 

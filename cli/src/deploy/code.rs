@@ -126,11 +126,9 @@ pub async fn put(account: &Account, bucket: &str, key: &str, body: Vec<u8>) -> O
 
 /// The address by which CloudFormation takes an object.
 pub fn url(account: &Account, bucket: &str, key: &str) -> String {
-    match &account.endpoint {
-        Some(endpoint) => format!("{endpoint}/{bucket}/{key}"),
-        None => {
-            let suffix = if account.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-            format!("https://{bucket}.s3.{}.{suffix}/{key}", account.region)
-        }
+    if let Some(endpoint) = &account.endpoint {
+        return format!("{endpoint}/{bucket}/{key}");
     }
+    let suffix = if account.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://{bucket}.s3.{}.{suffix}/{key}", account.region)
 }

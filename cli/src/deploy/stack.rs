@@ -12,7 +12,7 @@ use aws_sdk_cloudformation::{
     error::ProvideErrorMetadata,
     types::{
         Capability, ChangeAction, ChangeSetStatus, ChangeSetType, Parameter, Replacement, ResourceChange,
-        Stack as Described, StackEvent,
+        ResourceStatus, Stack as Described, StackEvent,
     },
 };
 use std::{
@@ -353,7 +353,7 @@ impl Watch {
     /// Prints what is new; whether anything ever was.
     async fn show(&mut self, account: &Account) -> Outcome<bool> {
         for event in self.news(account).await? {
-            let status = event.resource_status.as_ref().map(|status| status.as_str()).unwrap_or_default();
+            let status = event.resource_status.as_ref().map(ResourceStatus::as_str).unwrap_or_default();
             let (kind, logical) = (event.resource_type.as_deref(), event.logical_resource_id.as_deref());
             if status.ends_with("_FAILED") && self.failed.is_none() && !is_consequence(&event) {
                 self.failed = Some(event.clone());
