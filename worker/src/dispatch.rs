@@ -21,7 +21,12 @@ pub enum Event {
         out_of_memory: bool,
     },
     /// The container's output ended without the script's end.
-    ContainerDied(String),
+    ContainerDied {
+        /// What was seen of it.
+        words: String,
+        /// Whether the kernel killed something of it for its memory.
+        out_of_memory: bool,
+    },
     /// Time passed.
     Tick,
     /// Somebody canceled the job.
@@ -70,7 +75,10 @@ impl Dispatcher {
             Event::ScriptEnded { exit_code, out_of_memory } => self.finish(Some(exit_code), |stopped| {
                 stopped.or_else(|| script_failure(exit_code, out_of_memory))
             }),
-            Event::ContainerDied(words) => self.finish(None, |stopped| {
+            Event::ContainerDied { out_of_memory: true, .. } => {
+                self.finish(None, |stopped| Some(stopped.unwrap_or_else(out_of_memory_failure)))
+            }
+            Event::ContainerDied { words, .. } => self.finish(None, |stopped| {
                 Some(stopped.unwrap_or_else(|| {
                     FailureReason::new(
                         FailureKind::EngineFailed,
@@ -144,13 +152,17 @@ fn script_failure(exit_code: i32, out_of_memory: bool) -> Option<FailureReason> 
         return None;
     }
     Some(if out_of_memory {
-        FailureReason::new(
-            FailureKind::OutOfMemory,
-            "the kernel killed the job for using more memory than it may; raise `resources.memory` or make it use less",
-        )
+        out_of_memory_failure()
     } else {
         FailureReason::new(FailureKind::ScriptFailed, format!("the script ended with exit code {exit_code}"))
     })
+}
+
+fn out_of_memory_failure() -> FailureReason {
+    FailureReason::new(
+        FailureKind::OutOfMemory,
+        "the kernel killed the job for using more memory than it may; raise `resources.memory` or make it use less",
+    )
 }
 
 #[cfg(test)]
@@ -202,7 +214,9 @@ mod tests {
         assert_eq!(end(ended(3)), Some(FailureKind::ScriptFailed));
         let oom = Event::ScriptEnded { exit_code: 137, out_of_memory: true };
         assert_eq!(end(oom), Some(FailureKind::OutOfMemory));
-        assert_eq!(end(Event::ContainerDied("gone".into())), Some(FailureKind::EngineFailed));
+        let died = |out_of_memory| Event::ContainerDied { words: "gone".into(), out_of_memory };
+        assert_eq!(end(died(false)), Some(FailureKind::EngineFailed));
+        assert_eq!(end(died(true)), Some(FailureKind::OutOfMemory));
     }
 
     #[test]

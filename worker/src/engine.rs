@@ -64,6 +64,8 @@ const CAPABILITIES: [&str; 9] = [
 /// How often, and how fast, containers of dead workers are tried to be removed.
 const REMOVAL_ROUNDS: u32 = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+/// How long an engine may take to note that a container ended.
+const END_NOTED: Duration = Duration::from_secs(3);
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
@@ -438,6 +440,24 @@ impl DockerManager {
     /// Sends a signal to the container's first process.
     pub async fn signal(&self, container: &str, signal: &str) -> Result<(), EngineError> {
         self.docker.kill_container(container, Some(KillContainerOptions { signal: signal.to_owned() })).await
+    }
+
+    /// Whether the kernel killed something of a container whose output ended, for its memory. An engine that does not
+    /// answer in time does not know.
+    pub async fn was_out_of_memory(&self, container: &str) -> bool {
+        let known = async {
+            loop {
+                let seen =
+                    self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
+                let state = seen.state?;
+                // The output ends before the engine has noted the end.
+                if state.running != Some(true) {
+                    return state.oom_killed;
+                }
+                tokio::time::sleep(REMOVAL_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(END_NOTED, known).await.ok().flatten().unwrap_or(false)
     }
 
     /// Removes a container with its workspace; nobody needs to wait for it.

@@ -206,7 +206,7 @@ impl JobExecutor {
             container.input.flush().await
         };
         if let Err(error) = written.await {
-            let _ = sender.send(Event::ContainerDied(error.to_string()));
+            let _ = sender.send(died(error.to_string()));
         }
         if let Some(output) = container.output.take() {
             tokio::spawn(pump(output, nonce, reporter.clone(), sender).in_current_span());
@@ -224,7 +224,8 @@ impl JobExecutor {
                 }
                 _ = ticks.tick() => Event::Tick,
             };
-            sound &= !matches!(event, Event::ContainerDied(_));
+            let event = self.explained(event, &container.id).await;
+            sound &= !matches!(event, Event::ContainerDied { .. });
             for response in dispatcher.handle(begun.elapsed(), event) {
                 sound &= matches!(response, Response::Finish(_));
                 match response {
@@ -252,6 +253,18 @@ impl JobExecutor {
             reporter.end(end);
         }
         (container, sound)
+    }
+
+    /// `event`, with what only the engine knows of it: the kernel that ends a script for its memory may end the
+    /// container's first process with it, which then cannot say so.
+    async fn explained(&self, event: Event, container: &str) -> Event {
+        match event {
+            Event::ContainerDied { words, .. } => {
+                let out_of_memory = self.engine.was_out_of_memory(container).await;
+                Event::ContainerDied { words, out_of_memory }
+            }
+            event => event,
+        }
     }
 
     async fn give_back(&self, place: &Place, mut container: Container, mut sound: bool) {
@@ -405,7 +418,11 @@ async fn pump(mut output: Output, nonce: String, reporter: Reporter, events: mps
         }
     }
     reporter.log(&parser.finish()).await;
-    let _ = events.send(Event::ContainerDied(words));
+    let _ = events.send(died(words));
+}
+
+fn died(words: String) -> Event {
+    Event::ContainerDied { words, out_of_memory: false }
 }
 
 fn end_step(reporter: &Reporter, step: Option<(u32, Instant)>, exit_code: i32) {

@@ -309,7 +309,8 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
 
     let mut hungry = job(&["x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"]);
     hungry.preparation.resources.memory_bytes = Some(32 << 20);
-    assert_eq!(kind(&bench.run(hungry).await.0), Some(FailureKind::OutOfMemory));
+    let (end, log) = bench.run(hungry).await;
+    assert_eq!(kind(&end), Some(FailureKind::OutOfMemory), "{end:?}\n{log}");
 
     bench.give(job(&["trap '' TERM", "while :; do sleep 1; done"]));
     *bench.server.cancel.lock().unwrap() = true;
