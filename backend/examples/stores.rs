@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use tidemill_backend::{
     conformance::samples::{START, create, done, execution_id, flat, job_id, job_state, node, repo, spec},
     embedded,
-    ports::{JobQueue, NodeKey, Records, Write},
+    ports::{JobQueue, NodeKey, Outgoing, Records, Write},
 };
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
 
@@ -59,7 +59,7 @@ async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
 
 async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
-    let keys: Vec<_> = (0..count).map(|ix| NodeKey { execution, ix }).collect();
+    let keys: Vec<_> = (0..count).map(|ix| Outgoing::now(NodeKey { execution, ix })).collect();
     let started = Instant::now();
     queue.send(&keys, None).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);

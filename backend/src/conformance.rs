@@ -168,6 +168,7 @@ macro_rules! conformance_suite {
             queue {
                 a_message_is_delivered_and_deleted
                 a_message_comes_again_when_its_time_is_over
+                a_message_that_shall_wait_comes_later
                 a_message_given_back_is_visible_at_once
                 a_job_that_is_sent_again_is_delivered_again
                 a_receiver_takes_only_what_it_asked_for

@@ -231,6 +231,9 @@ pub struct JobView {
     pub attempts: Vec<AttemptView>,
     /// When its needs held.
     pub queued_at: Option<Timestamp>,
+    /// When the next attempt begins, while the job waits after one that was not its fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// When the last attempt's lease was given.
     pub start_time: Option<Timestamp>,
     /// When it ended.

@@ -13,8 +13,10 @@ pub enum FailureKind {
     TimedOut,
     /// The kernel killed the job for using more memory than it may.
     OutOfMemory,
-    /// The image is not there and could not be pulled.
+    /// The image does not exist, or may not be pulled.
     ImageUnavailable,
+    /// The image could not be pulled this time: its registry did not answer, or not well.
+    ImagePullFailed,
     /// The sources could not be had at that commit.
     SourceUnavailable,
     /// An artifact that the job needs could not be had, or its own could not be stored.
@@ -42,13 +44,28 @@ impl FailureKind {
     /// pipeline asking for it.
     #[must_use]
     pub const fn is_infrastructure(self) -> bool {
-        matches!(self, Self::EngineFailed | Self::WorkerLost | Self::GivenBack | Self::DiskFull)
+        matches!(
+            self,
+            Self::EngineFailed
+                | Self::WorkerLost
+                | Self::GivenBack
+                | Self::DiskFull
+                | Self::ImagePullFailed
+                | Self::Internal
+        )
+    }
+
+    /// Whether a job that ended for good so is a dead letter: it did not fail by its own doing, so that an operator
+    /// should look at it.
+    #[must_use]
+    pub const fn is_dead_letter(self) -> bool {
+        self.is_infrastructure() || matches!(self, Self::Undeliverable)
     }
 
     /// Whether this end of an attempt may be tried again under the job's own `retry`.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        !matches!(self, Self::Canceled | Self::NeedsFailed)
+        !matches!(self, Self::Canceled | Self::NeedsFailed | Self::GivenBack)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod pipeline;
 pub mod plan;
 pub mod report;
+pub mod retry;
 pub mod schedule;
 pub mod status;
 pub mod time;

@@ -21,7 +21,8 @@ mod value;
 use std::collections::HashSet;
 
 pub use model::{
-    Artifacts, ArtifactsWhen, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Resources, Triggers,
+    Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
+    Resources, Triggers,
 };
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity};

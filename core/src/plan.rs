@@ -4,7 +4,10 @@
 //! quadratic, so groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing
 //! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
 
-use crate::pipeline::{Artifacts, Pipeline, PullPolicy, Resources};
+use crate::{
+    pipeline::{Artifacts, Pipeline, PullPolicy, Resources},
+    retry::RetryFor,
+};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -64,6 +67,9 @@ pub struct PlannedJob {
     pub allow_failure: bool,
     /// Extra tries.
     pub retry: u32,
+    /// Which failures they are for.
+    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    pub retry_for: RetryFor,
     /// Seconds.
     pub timeout_s: u64,
     /// Working directory.
@@ -161,6 +167,7 @@ impl Plan {
                     needs_jobs: Vec::new(),
                     allow_failure: job.allow_failure,
                     retry: job.retry,
+                    retry_for: job.retry_for.clone(),
                     timeout_s: job.timeout_s,
                     working_dir: job.working_dir.clone(),
                     resources: job.resources,
@@ -390,7 +397,7 @@ fn variant_name(base: &str, values: &[(String, String)]) -> String {
 }
 
 /// `text` with each `${name}` replaced that names a variable; others stay as they are.
-fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
+pub(crate) fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {

@@ -4,13 +4,16 @@ use crate::{
     api::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
+    retry::{MAX_INFRASTRUCTURE_TRIES, PROMPT_GIVE_BACKS, RetryFor, pause_ms},
     status::JobStatus,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-/// How often a job is given to another worker after one was lost, or the engine failed under it, whatever its `retry`.
-pub const MAX_INFRASTRUCTURE_TRIES: u32 = 3;
+/// A canceled job whose worker says nothing for this long is over, in milliseconds: the cancel shortens its lease.
+pub const CANCEL_GRACE_MS: u64 = 10_000;
+/// The most attempts that a job keeps; of more, the oldest that were only given back go.
+pub const MOST_ATTEMPTS_KEPT: usize = 50;
 
 /// The right to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +57,21 @@ pub struct JobState {
     pub infrastructure_tries: u32,
     /// Attempts that failed by themselves.
     pub failed_tries: u32,
+    /// When the next attempt is to begin, if it shall wait; its message is held back until then. It may begin earlier
+    /// when a message comes twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
 }
 
 /// What of a job's definition matters to its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JobRules {
+pub struct JobRules<'a> {
     /// Extra tries after an attempt that failed by itself.
     pub retry: u32,
+    /// Which failures they are for.
+    pub retry_for: &'a RetryFor,
+    /// Spreads the pauses between attempts; the same for the same job.
+    pub seed: u64,
 }
 
 /// What can happen to a job.
@@ -136,6 +147,7 @@ impl Default for JobState {
             phase: None,
             infrastructure_tries: 0,
             failed_tries: 0,
+            not_before: None,
         }
     }
 }
@@ -159,7 +171,12 @@ impl JobState {
 }
 
 /// The state after `event`; everything not said by the event stays.
-pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) -> Result<JobState, Refusal> {
+pub fn step(
+    state: &JobState,
+    rules: JobRules<'_>,
+    event: JobEvent,
+    now: Timestamp,
+) -> Result<JobState, Refusal> {
     let mut next = state.clone();
     match event {
         JobEvent::Release(blocked) => {
@@ -181,6 +198,7 @@ pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) 
             }
             next.status = JobStatus::Running;
             next.attempt += 1;
+            next.not_before = None;
             next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms) });
             next.started_at = Some(now);
             next.exit_code = None;
@@ -189,8 +207,12 @@ pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) 
             next.phase = None;
         }
         JobEvent::Heartbeat { token, ttl_ms, phase, steps } => {
+            let canceled = state.cancel_requested;
             let lease = held(&mut next, token)?;
-            lease.expires_at = after(now, ttl_ms);
+            // A canceled attempt only has the time that the cancel left it.
+            if !canceled {
+                lease.expires_at = after(now, ttl_ms);
+            }
             if phase.is_some() {
                 next.phase = phase;
             }
@@ -238,7 +260,12 @@ pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) 
                 next.ended_at = Some(now);
                 next.failure = Some(canceled());
             }
-            JobStatus::Running if !state.cancel_requested => next.cancel_requested = true,
+            JobStatus::Running if !state.cancel_requested => {
+                next.cancel_requested = true;
+                if let Some(lease) = &mut next.lease {
+                    lease.expires_at = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
+                }
+            }
             _ => return Err(Refusal::Status(state.status)),
         },
     }
@@ -247,7 +274,7 @@ pub fn step(state: &JobState, rules: JobRules, event: JobEvent, now: Timestamp) 
 }
 
 /// Ends the running attempt: for good, or back to the queue when another try is due.
-fn end_attempt(next: &mut JobState, rules: JobRules, failure: Option<FailureReason>, now: Timestamp) {
+fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<FailureReason>, now: Timestamp) {
     let worker = next.lease.take().map(|lease| lease.worker);
     next.phase = None;
     let Some(reason) = failure else {
@@ -262,15 +289,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules, failure: Option<FailureReas
         next.failure = Some(canceled());
         return;
     }
-    let again = if reason.kind == FailureKind::GivenBack {
-        true
-    } else if reason.kind.is_infrastructure() {
-        next.infrastructure_tries += 1;
-        next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES
-    } else {
-        next.failed_tries += 1;
-        reason.kind.is_retryable() && next.failed_tries <= rules.retry
-    };
+    let (again, pause_ms) = another_try(next, rules, reason.kind);
     if again {
         next.attempts.push(AttemptView {
             attempt: next.attempt,
@@ -280,14 +299,52 @@ fn end_attempt(next: &mut JobState, rules: JobRules, failure: Option<FailureReas
             failure: Some(reason.clone()),
             worker,
         });
+        forget_give_backs(&mut next.attempts);
         next.status = JobStatus::Queued;
         next.queued_at = Some(now);
+        next.not_before = (pause_ms > 0).then(|| after(now, pause_ms));
     } else {
         next.status =
             if reason.kind == FailureKind::Canceled { JobStatus::Canceled } else { JobStatus::Failed };
         next.ended_at = Some(now);
     }
     next.failure = Some(reason);
+}
+
+/// Counts an attempt that ended so; whether another one is due, and after which pause in milliseconds.
+fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
+    if kind == FailureKind::GivenBack {
+        let given_back = |attempt: &&AttemptView| is_give_back(attempt);
+        let before = next.attempts.iter().rev().take_while(given_back).count();
+        let in_a_row = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let beyond = in_a_row.saturating_sub(PROMPT_GIVE_BACKS);
+        return (true, if beyond == 0 { 0 } else { pause_ms(beyond, rules.seed) });
+    }
+    if kind.is_infrastructure() {
+        next.infrastructure_tries += 1;
+        if next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES {
+            return (true, pause_ms(next.infrastructure_tries, rules.seed));
+        }
+    }
+    if !rules.retry_for.matches(kind, next.exit_code) {
+        return (false, 0);
+    }
+    next.failed_tries += 1;
+    let pause = if kind.is_infrastructure() { pause_ms(next.infrastructure_tries, rules.seed) } else { 0 };
+    (next.failed_tries <= rules.retry, pause)
+}
+
+fn is_give_back(attempt: &AttemptView) -> bool {
+    attempt.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::GivenBack)
+}
+
+/// A job may be given back without end while no worker has room for it: the list of its attempts must not grow so.
+fn forget_give_backs(attempts: &mut Vec<AttemptView>) {
+    if attempts.len() > MOST_ATTEMPTS_KEPT
+        && let Some(oldest) = attempts.iter().position(is_give_back)
+    {
+        attempts.remove(oldest);
+    }
 }
 
 fn canceled() -> FailureReason {

@@ -5,13 +5,19 @@ use tidemill_core::{
     api::AttemptEnd,
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
+    retry::{MAX_INFRASTRUCTURE_TRIES, RetryFor},
     status::JobStatus,
     time::Timestamp,
-    transition::{JobEvent, JobRules, JobState, MAX_INFRASTRUCTURE_TRIES, Refusal, step},
+    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MOST_ATTEMPTS_KEPT, Refusal, step},
 };
 use uuid::Uuid;
 
 const TTL: u64 = 1_000;
+static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
+
+fn rules(retry: u32) -> JobRules<'static> {
+    JobRules { retry, retry_for: &ANY, seed: 7 }
+}
 
 fn token(n: u128) -> LeaseToken {
     LeaseToken(Uuid::from_u128(n))
@@ -53,7 +59,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) {
         for wait in [1, 1_001] {
             let now = now.plus_ms(wait);
             *steps += 1;
-            let Ok(next) = step(state, JobRules { retry: 1 }, event.clone(), now) else { continue };
+            let Ok(next) = step(state, rules(1), event.clone(), now) else { continue };
             assert!(!state.status.is_terminal(), "{event:?} changed a job that is {}", state.status);
             assert!(
                 next.status == state.status || state.status.allows(next.status),
@@ -87,7 +93,7 @@ fn no_history_of_six_events_breaks_a_rule() {
 
 fn after(events: Vec<(i64, JobEvent)>, retry: u32) -> JobState {
     events.into_iter().fold(JobState::default(), |state, (at, event)| {
-        step(&state, JobRules { retry }, event, Timestamp(at)).unwrap()
+        step(&state, rules(retry), event, Timestamp(at)).unwrap()
     })
 }
 
@@ -111,7 +117,7 @@ fn a_stale_lease_is_refused_after_the_job_was_given_on() {
         vec![(0, JobEvent::Release(None)), (1, claim(1)), (5_000, JobEvent::LeaseExpired), (5_001, claim(2))],
         0,
     );
-    let refused = step(&state, JobRules { retry: 0 }, end(1, None), Timestamp(5_002));
+    let refused = step(&state, rules(0), end(1, None), Timestamp(5_002));
     assert_eq!(refused, Err(Refusal::LeaseLost));
 }
 
@@ -145,4 +151,83 @@ fn a_cancel_of_a_running_job_waits_for_the_worker_or_the_lease() {
     assert_eq!(after(told, 3).status, JobStatus::Canceled);
     let lost = [asked, vec![(9_000, JobEvent::LeaseExpired)]].concat();
     assert_eq!(after(lost, 3).status, JobStatus::Canceled);
+}
+
+#[test]
+fn a_canceled_job_is_over_in_time_even_when_its_worker_goes_on_reporting() {
+    let long = 60_000;
+    let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
+    let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
+    let history = vec![(0, JobEvent::Release(None)), (1, claim), (2, JobEvent::Cancel), (9_000, beat)];
+    let grace = i64::try_from(CANCEL_GRACE_MS).unwrap();
+    let state = after(history.clone(), 0);
+    assert_eq!(state.lease.unwrap().expires_at, Timestamp(2 + grace));
+    let over = after([history, vec![(2 + grace, JobEvent::LeaseExpired)]].concat(), 0);
+    assert_eq!(over.status, JobStatus::Canceled);
+}
+
+#[test]
+fn what_was_not_the_jobs_fault_waits_longer_each_time() {
+    let mut history = vec![(0, JobEvent::Release(None))];
+    let mut pauses = Vec::new();
+    for n in 1..MAX_INFRASTRUCTURE_TRIES {
+        history.push((i64::from(n) * 100_000, claim(n.into())));
+        history.push((i64::from(n) * 100_000 + 1, end(n.into(), Some(FailureKind::EngineFailed))));
+        let state = after(history.clone(), 0);
+        assert_eq!(state.status, JobStatus::Queued);
+        pauses.push(state.not_before.unwrap().0 - i64::from(n) * 100_000 - 1);
+    }
+    assert!((1_000..=2_000).contains(&pauses[0]) && (2_000..=4_000).contains(&pauses[1]), "{pauses:?}");
+    history.push((900_000, claim(9)));
+    assert_eq!(after(history, 0).not_before, None, "an attempt that began waits no more");
+}
+
+#[test]
+fn infrastructure_is_tried_more_often_only_when_that_is_asked_for_by_name() {
+    let by_name = RetryFor { kinds: vec![FailureKind::WorkerLost], exit_codes: Vec::new() };
+    for (retry_for, tries) in [(&ANY, MAX_INFRASTRUCTURE_TRIES), (&by_name, MAX_INFRASTRUCTURE_TRIES + 2)] {
+        let mut state = step(&JobState::default(), rules(2), JobEvent::Release(None), Timestamp(0)).unwrap();
+        let rules = JobRules { retry: 2, retry_for, seed: 7 };
+        let mut at = 0;
+        while state.status == JobStatus::Queued {
+            at += 100_000;
+            state = step(&state, rules, claim(1), Timestamp(at)).unwrap();
+            state = step(&state, rules, JobEvent::LeaseExpired, Timestamp(at + 50_000)).unwrap();
+        }
+        assert_eq!((state.status, state.attempt), (JobStatus::Failed, tries));
+    }
+}
+
+#[test]
+fn a_script_is_tried_again_after_the_exit_codes_that_are_named() {
+    let retry_for = RetryFor { kinds: Vec::new(), exit_codes: vec![1] };
+    let ended = |exit_code| {
+        let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "because"));
+        let end = AttemptEnd { failure, exit_code: Some(exit_code) };
+        JobEvent::End { token: token(1), end, steps: Vec::new() }
+    };
+    let rules = JobRules { retry: 1, retry_for: &retry_for, seed: 7 };
+    for (exit_code, status) in [(1, JobStatus::Queued), (2, JobStatus::Failed)] {
+        let state = step(&JobState::default(), rules, JobEvent::Release(None), Timestamp(0)).unwrap();
+        let state = step(&state, rules, claim(1), Timestamp(1)).unwrap();
+        let state = step(&state, rules, ended(exit_code), Timestamp(2)).unwrap();
+        assert_eq!((state.status, state.not_before), (status, None));
+    }
+}
+
+#[test]
+fn a_job_that_nobody_has_room_for_does_not_grow_without_end() {
+    let mut state = step(&JobState::default(), rules(1), JobEvent::Release(None), Timestamp(0)).unwrap();
+    for n in 1..=200_u32 {
+        let at = Timestamp(i64::from(n) * 100_000);
+        state = step(&state, rules(1), claim(n.into()), at).unwrap();
+        // The second attempt is lost for a reason of its own, which is never forgotten.
+        let kind = if n == 2 { FailureKind::ScriptFailed } else { FailureKind::GivenBack };
+        state = step(&state, rules(1), end(n.into(), Some(kind)), at).unwrap();
+        assert_eq!(state.status, JobStatus::Queued);
+        assert!(state.attempts.len() <= MOST_ATTEMPTS_KEPT);
+        assert_eq!(state.not_before.is_some(), n > 5, "given back {n} times, it waits");
+    }
+    assert!(state.attempts.iter().any(|attempt| attempt.attempt == 2));
+    assert_eq!(state.attempts.last().unwrap().attempt, 200);
 }

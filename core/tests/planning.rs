@@ -22,6 +22,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         artifacts: None,
         allow_failure: false,
         retry: 0,
+        retry_for: tidemill_core::retry::RetryFor::default(),
         timeout_s: 60,
         working_dir: None,
         resources: Resources::default(),
@@ -32,6 +33,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
 
 fn pipeline(stages: usize, jobs: Vec<Job>) -> Pipeline {
     Pipeline {
+        concurrency: None,
         name: "p".into(),
         on: Triggers::default(),
         stages: (0..stages).map(|s| format!("s{s}")).collect(),

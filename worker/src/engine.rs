@@ -1,11 +1,16 @@
 //! DockerManager: containers made, parked, stopped and removed, through the engine's API.
 
+mod failures;
 mod machine;
+
+pub use failures::failure;
 pub use machine::Bridge;
+
+use failures::{disk, pull_failure, start_failure};
 
 use crate::{
     client::causes,
-    error::{WorkerError, no_space},
+    error::WorkerError,
     executor::Parking,
     orders::BOOT,
     source::{Sources, Tree},
@@ -192,14 +197,14 @@ impl DockerManager {
             let words = match step {
                 Ok(info) => {
                     if let Some(problem) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(unavailable(image, &problem));
+                        return Err(pull_failure(image, &problem));
                     }
                     // Layers report many times a second: only their ends are worth a line.
                     info.status
                         .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
                         .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
                 }
-                Err(error) => return Err(unavailable(image, &causes(&error))),
+                Err(error) => return Err(pull_failure(image, &causes(&error))),
             };
             words.into_iter().for_each(&mut progress);
         }
@@ -594,43 +599,4 @@ pub fn shape(preparation: &Preparation) -> String {
         preparation.source
     ]);
     short_hash(&[&described.to_string()])
-}
-
-fn unavailable(image: &str, words: &str) -> FailureReason {
-    FailureReason::new(
-        FailureKind::ImageUnavailable,
-        format!(
-            "the image `{image}` is not on this machine and could not be pulled: {words}; check its name and the registry's login"
-        ),
-    )
-}
-
-fn start_failure(image: &str, error: &EngineError) -> FailureReason {
-    let words = causes(error);
-    if words.contains("\"sh\"") && words.contains("not found") {
-        return FailureReason::new(
-            FailureKind::ImageUnavailable,
-            format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH"),
-        );
-    }
-    failure("the container could not be started", error)
-}
-
-fn disk(what: &str, error: &std::io::Error) -> FailureReason {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        return no_space(&format!("{what} could not be prepared"));
-    }
-    FailureReason::new(FailureKind::Internal, format!("{what} could not be prepared: {error}"))
-}
-
-/// A failure of the engine, with what was being done.
-pub fn failure(what: &str, error: &EngineError) -> FailureReason {
-    let words = causes(error);
-    if words.contains("no space left") {
-        return FailureReason::new(
-            FailureKind::DiskFull,
-            format!("{what}: {words}; free space on the engine's machine"),
-        );
-    }
-    FailureReason::new(FailureKind::EngineFailed, format!("{what}: {words}"))
 }

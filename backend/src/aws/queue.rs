@@ -3,7 +3,7 @@
 use super::{meter::Meter, table::failed, table::pause};
 use crate::{
     error::{Error, Result},
-    ports::{JobQueue, Message, NodeKey},
+    ports::{JobQueue, Message, NodeKey, Outgoing},
 };
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -23,6 +23,8 @@ use tokio::time::Instant;
 const MOST_BATCH: usize = 10;
 /// The longest that one ReceiveMessage waits, in seconds.
 const LONGEST_WAIT_S: u64 = 20;
+/// The longest that a message may be held back, in seconds (the same).
+const LONGEST_DELAY_S: i32 = 900;
 const MOST_ROUNDS: u32 = 8;
 /// The worker's own calls for each message: it is received and deleted.
 const BY_WORKER: u64 = 2;
@@ -60,17 +62,20 @@ impl SqsQueue {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_some(&self, nodes: &[NodeKey], trace: Option<&str>) -> Result<()> {
+    async fn send_some(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
         let doing = "sending ids of jobs to the queue";
-        let entry = |(ix, node): (usize, &NodeKey)| {
+        let entry = |(ix, Outgoing { node, delay_ms }): (usize, &Outgoing)| {
             let job_id = JobId::of(node.execution, node.ix);
             let trace = trace.map(str::to_owned);
             let body = Body { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
             let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
+            let delay_s =
+                i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(LONGEST_DELAY_S).min(LONGEST_DELAY_S);
             let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
+            let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
             entry.build().map_err(|error| Error::storage(doing, error))
         };
-        let mut left = nodes.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
+        let mut left = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
         for round in 0..MOST_ROUNDS {
             self.count(1);
             let reply = self
@@ -125,11 +130,11 @@ fn node_of(message: &SqsMessage) -> Option<NodeKey> {
 
 #[async_trait]
 impl JobQueue for SqsQueue {
-    async fn send(&self, nodes: &[NodeKey], trace: Option<&str>) -> Result<()> {
-        for some in nodes.chunks(MOST_BATCH) {
+    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+        for some in messages.chunks(MOST_BATCH) {
             self.send_some(some, trace).await?;
         }
-        self.count(BY_WORKER * nodes.len() as u64);
+        self.count(BY_WORKER * messages.len() as u64);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     Subject,
-    queue::{LONG, keys, take, take_all},
+    queue::{LONG, keys, messages, take, take_all},
     samples::execution_id,
 };
 use crate::ports::{Message, NodeKey};
@@ -14,7 +14,7 @@ use std::{collections::HashSet, sync::Arc};
 pub async fn a_message_comes_not_a_moment_early(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 2), None).await.unwrap();
+    queue.send(&messages(execution, 2), None).await.unwrap();
     assert_eq!(take_all(subject, &*queue, execution).await.len(), 2);
     subject.clock.turn(29_999);
     assert_eq!(take(subject, &*queue, execution).await, None);
@@ -26,7 +26,7 @@ pub async fn a_message_comes_not_a_moment_early(subject: &Subject) {
 pub async fn a_stale_receipt_does_nothing(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     let stale = take(subject, &*queue, execution).await.unwrap();
     subject.clock.turn(30_000);
     let newest = take(subject, &*queue, execution).await.unwrap();
@@ -46,7 +46,7 @@ pub async fn a_stale_receipt_does_nothing(subject: &Subject) {
 pub async fn a_receipt_is_void_once_its_message_was_given_back(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     let first = take(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
     queue.delete(&first).await.unwrap();
@@ -57,13 +57,13 @@ pub async fn a_receipt_is_void_once_its_message_was_given_back(subject: &Subject
 pub async fn sending_again_makes_one_visible_message(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     let held = take(subject, &*queue, execution).await.unwrap();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     queue.delete(&held).await.unwrap();
     let again = take(subject, &*queue, execution).await.expect("sent after it was received");
     queue.delete(&again).await.unwrap();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     assert!(take(subject, &*queue, execution).await.is_some());
 }
 
@@ -71,7 +71,7 @@ pub async fn sending_again_makes_one_visible_message(subject: &Subject) {
 pub async fn racing_receivers_each_get_another_message(subject: &Subject) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
-    opened[0].send(&keys(execution, 24), None).await.unwrap();
+    opened[0].send(&messages(execution, 24), None).await.unwrap();
     let all = (0..32).map(|ix| {
         let queue = Arc::clone(&opened[ix % 2]);
         let hide_ms = subject.hide_ms();
@@ -89,7 +89,7 @@ pub async fn racing_receivers_each_get_another_message(subject: &Subject) {
 pub async fn a_receiver_that_went_away_keeps_nothing(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     for _ in 0..20 {
         if let Some(got) = queue.receive(Some(execution), subject.hide_ms(), LONG).now_or_never() {
             queue.give_back(&got.unwrap().unwrap()).await.unwrap();

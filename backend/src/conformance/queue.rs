@@ -1,7 +1,7 @@
 //! Checks of the queue. Each receives only of executions of its own.
 
 use super::{Subject, samples::execution_id};
-use crate::ports::{JobQueue, Message, NodeKey};
+use crate::ports::{JobQueue, Message, NodeKey, Outgoing};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tidemill_core::ids::ExecutionId;
@@ -11,6 +11,10 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn keys(execution: ExecutionId, count: u32) -> Vec<NodeKey> {
     (0..count).map(|ix| NodeKey { execution, ix }).collect()
+}
+
+pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<Outgoing> {
+    keys(execution, count).into_iter().map(Outgoing::now).collect()
 }
 
 pub(super) async fn take(subject: &Subject, queue: &dyn JobQueue, execution: ExecutionId) -> Option<Message> {
@@ -34,7 +38,7 @@ pub async fn a_message_is_delivered_and_deleted(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     assert_eq!(take(subject, &*queue, execution).await, None);
-    queue.send(&keys(execution, 1), Some("00-aa-bb-01")).await.unwrap();
+    queue.send(&messages(execution, 1), Some("00-aa-bb-01")).await.unwrap();
     let message = take(subject, &*queue, execution).await.unwrap();
     assert_eq!(message.node, NodeKey { execution, ix: 0 });
     assert_eq!(take(subject, &*queue, execution).await, None);
@@ -49,17 +53,36 @@ pub async fn a_message_is_delivered_and_deleted(subject: &Subject) {
 pub async fn a_message_comes_again_when_its_time_is_over(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 25), None).await.unwrap();
+    queue.send(&messages(execution, 25), None).await.unwrap();
     assert_eq!(take_all(subject, &*queue, execution).await.len(), 25);
     subject.pass(subject.hide_ms() + 500).await;
     assert_eq!(take_all(subject, &*queue, execution).await.len(), 25);
+}
+
+/// Not before its delay is over; one that is sent again without a delay comes at once.
+pub async fn a_message_that_shall_wait_comes_later(subject: &Subject) {
+    let queue = subject.open().await.queue;
+    let execution = execution_id();
+    let later = |ix| Outgoing { node: NodeKey { execution, ix }, delay_ms: 2_000 };
+    queue.send(&[Outgoing::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
+    assert_eq!(take_all(subject, &*queue, execution).await.len(), 1);
+    queue.send(&[Outgoing::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
+    let sooner = take(subject, &*queue, execution).await.unwrap();
+    assert_eq!(sooner.node.ix, 1);
+    queue.delete(&sooner).await.unwrap();
+    subject.pass(3_500).await;
+    let mut late = Vec::new();
+    while let Some(message) = take(subject, &*queue, execution).await {
+        late.push(message.node.ix);
+    }
+    assert!(late.contains(&2), "{late:?}");
 }
 
 /// Without waiting for its time.
 pub async fn a_message_given_back_is_visible_at_once(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     let first = take(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
     let again = take(subject, &*queue, execution).await.unwrap();
@@ -72,7 +95,7 @@ pub async fn a_job_that_is_sent_again_is_delivered_again(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     for _ in 0..3 {
-        queue.send(&keys(execution, 1), None).await.unwrap();
+        queue.send(&messages(execution, 1), None).await.unwrap();
         assert!(take(subject, &*queue, execution).await.is_some());
     }
 }
@@ -81,8 +104,8 @@ pub async fn a_job_that_is_sent_again_is_delivered_again(subject: &Subject) {
 pub async fn a_receiver_takes_only_what_it_asked_for(subject: &Subject) {
     let queue = subject.open().await.queue;
     let (one, other) = (execution_id(), execution_id());
-    queue.send(&keys(one, 2), None).await.unwrap();
-    queue.send(&keys(other, 1), None).await.unwrap();
+    queue.send(&messages(one, 2), None).await.unwrap();
+    queue.send(&messages(other, 1), None).await.unwrap();
     let got = queue.receive(Some(other), subject.hide_ms(), LONG).await.unwrap();
     assert_eq!(got.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
     let mut wanted: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
@@ -97,7 +120,7 @@ pub async fn a_receiver_takes_only_what_it_asked_for(subject: &Subject) {
 pub async fn racing_receivers_get_every_message(subject: &Subject) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
-    opened[0].send(&keys(execution, 24), None).await.unwrap();
+    opened[0].send(&messages(execution, 24), None).await.unwrap();
     let all = (0..24).map(|ix| {
         let (queue, hide_ms) = (Arc::clone(&opened[ix % 2]), subject.hide_ms());
         tokio::spawn(async move {
@@ -118,7 +141,7 @@ pub async fn a_waiting_receiver_is_woken(subject: &Subject) {
     let started = tokio::time::Instant::now();
     for sender in [&queue, &elsewhere] {
         let (got, sent) = tokio::join!(queue.receive(Some(execution), hide_ms, LONG), async {
-            sender.send(&keys(execution, 1), None).await
+            sender.send(&messages(execution, 1), None).await
         });
         sent.unwrap();
         let message = got.unwrap().expect("woken");
@@ -135,7 +158,7 @@ pub async fn a_waiting_receiver_is_woken(subject: &Subject) {
 pub async fn messages_outlive_their_sender(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 2), None).await.unwrap();
+    queue.send(&messages(execution, 2), None).await.unwrap();
     let held = take(subject, &*queue, execution).await.unwrap();
     drop(queue);
     let queue = subject.open().await.queue;
@@ -151,7 +174,7 @@ pub async fn messages_outlive_their_sender(subject: &Subject) {
 pub async fn a_receipt_that_means_nothing_is_no_error(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    queue.send(&keys(execution, 1), None).await.unwrap();
+    queue.send(&messages(execution, 1), None).await.unwrap();
     let message = take(subject, &*queue, execution).await.unwrap();
     queue.delete(&message).await.unwrap();
     for receipt in [message.receipt.clone(), "none".to_owned()] {

@@ -11,6 +11,7 @@ use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
     pipeline::{PullPolicy, Resources},
     plan::PlannedJob,
+    retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
     transition::JobState,
@@ -103,6 +104,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
         needs_jobs: Vec::new(),
         allow_failure: false,
         retry: 0,
+        retry_for: RetryFor::default(),
         timeout_s: 60,
         working_dir: None,
         resources: Resources::default(),
@@ -110,7 +112,14 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
         artifacts: None,
     };
     NewNode {
-        spec: NodeSpec { name: name.to_owned(), job: Some(id), allow_failure: false, retry: 2, links },
+        spec: NodeSpec {
+            name: name.to_owned(),
+            job: Some(id),
+            allow_failure: false,
+            retry: 2,
+            retry_for: RetryFor::default(),
+            links,
+        },
         job: Some(JobSpec { id, planned }),
         state: job_state(status),
         waits_for,
@@ -123,7 +132,14 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
 #[must_use]
 pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
     NewNode {
-        spec: NodeSpec { name: String::new(), job: None, allow_failure: false, retry: 0, links },
+        spec: NodeSpec {
+            name: String::new(),
+            job: None,
+            allow_failure: false,
+            retry: 0,
+            retry_for: RetryFor::default(),
+            links,
+        },
         job: None,
         state: NodeState { told: 0, body },
         waits_for,

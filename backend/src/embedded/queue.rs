@@ -3,7 +3,7 @@
 use super::{database::Database, writer::Step};
 use crate::{
     error::Result,
-    ports::{Clock, JobQueue, Message, NodeKey},
+    ports::{Clock, JobQueue, Message, NodeKey, Outgoing},
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -129,11 +129,11 @@ fn first_visible(
 
 #[async_trait]
 impl JobQueue for SqliteQueue {
-    async fn send(&self, nodes: &[NodeKey], _: Option<&str>) -> Result<()> {
-        if nodes.is_empty() {
+    async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
+        if messages.is_empty() {
             return Ok(());
         }
-        let (nodes, now) = (nodes.to_vec(), self.0.clock.now());
+        let (messages, now) = (messages.to_vec(), self.0.clock.now());
         let written = self.0.database.write(DOING, move |conn| {
             // One that is visible keeps its place; the receipt of one that was hidden is void, so that its holder
             // cannot delete what was sent after it.
@@ -142,8 +142,9 @@ impl JobQueue for SqliteQueue {
                  ON CONFLICT (execution, ix)
                  DO UPDATE SET visible_at = min(visible_at, excluded.visible_at), receipt = NULL",
             )?;
-            for node in nodes {
-                insert.execute(params![node.execution.0, node.ix, now.0])?;
+            for Outgoing { node, delay_ms } in messages {
+                let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+                insert.execute(params![node.execution.0, node.ix, visible_at.0])?;
             }
             Ok(Step::Keep(()))
         });

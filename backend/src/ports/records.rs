@@ -14,6 +14,7 @@ use tidemill_core::{
     cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
     plan::PlannedJob,
+    retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
     transition::JobState,
@@ -129,6 +130,9 @@ pub struct NodeSpec {
     pub allow_failure: bool,
     /// How many more times a failed job is tried.
     pub retry: u32,
+    /// Which failures that is for.
+    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    pub retry_for: RetryFor,
     /// Nodes that are told when this one is over.
     pub links: Vec<u32>,
 }

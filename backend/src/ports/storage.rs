@@ -13,6 +13,23 @@ use tidemill_core::{
 /// Bytes as they come.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
+/// A job id for the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The job.
+    pub node: NodeKey,
+    /// Milliseconds until it may be received, at most 15 minutes; a store may round them up to a second.
+    pub delay_ms: u64,
+}
+
+impl Outgoing {
+    /// Of a job that is ready now.
+    #[must_use]
+    pub const fn now(node: NodeKey) -> Self {
+        Self { node, delay_ms: 0 }
+    }
+}
+
 /// A job id that was received from the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -25,9 +42,9 @@ pub struct Message {
 /// Ids of jobs that are ready. Durable; delivers at least once, in no promised order.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Adds messages of one execution, visible at once, that carry its `trace`. A job that is in the queue already is
-    /// delivered once more, whoever has received it.
-    async fn send(&self, nodes: &[NodeKey], trace: Option<&str>) -> Result<()>;
+    /// Adds messages of one execution that carry its `trace`, each visible after its delay. A job that is in the queue
+    /// already is delivered once more, whoever has received it, and not later than it would have been.
+    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()>;
     /// Takes a visible message, of `execution` if one is named, and hides it for `hide_ms`; waits at most `wait`.
     async fn receive(
         &self,

@@ -3,7 +3,7 @@
 use crate::{
     Stores,
     error::{Error, Result},
-    ports::{ExecutionRecord, JobItem, JobSpec, Node, NodeBody, NodeKey},
+    ports::{ExecutionRecord, JobItem, JobSpec, Node, NodeBody, NodeKey, Outgoing},
 };
 use std::{
     collections::VecDeque,
@@ -90,12 +90,12 @@ impl Context {
     }
 
     /// Sends the ids of queued jobs of one execution.
-    pub async fn send(&self, execution: ExecutionId, nodes: &[NodeKey]) -> Result<()> {
-        if nodes.is_empty() {
+    pub async fn send(&self, execution: ExecutionId, messages: &[Outgoing]) -> Result<()> {
+        if messages.is_empty() {
             return Ok(());
         }
         let shape = self.shape(execution).await?;
-        self.stores.queue.send(nodes, shape.spec.trace.as_deref()).await
+        self.stores.queue.send(messages, shape.spec.trace.as_deref()).await
     }
 
     pub async fn node(&self, key: NodeKey) -> Result<Node> {

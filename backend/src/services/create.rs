@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tidemill_core::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan},
+    retry::RetryFor,
     status::JobStatus,
     time::Timestamp,
     transition::JobState,
@@ -55,6 +56,7 @@ pub fn nodes(
                 job: Some(id),
                 allow_failure: job.allow_failure,
                 retry: job.retry,
+                retry_for: job.retry_for.clone(),
                 links,
             },
             job: Some(JobSpec { id, planned: job.clone() }),
@@ -76,7 +78,14 @@ pub fn nodes(
 
 fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
     NewNode {
-        spec: NodeSpec { name: String::new(), job: None, allow_failure: false, retry: 0, links },
+        spec: NodeSpec {
+            name: String::new(),
+            job: None,
+            allow_failure: false,
+            retry: 0,
+            retry_for: RetryFor::default(),
+            links,
+        },
         job: None,
         state: NodeState { told: 0, body },
         waits_for,

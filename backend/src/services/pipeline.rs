@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Whole, Write},
+    ports::{
+        Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Outgoing, Whole, Write,
+    },
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -193,9 +195,9 @@ impl PipelineExecutionService {
             cancel_requested: false,
         };
         let (id, pipeline_name) = (spec.id, spec.pipeline_name.clone());
-        let ready: Vec<NodeKey> = (0..spec.jobs)
+        let ready: Vec<Outgoing> = (0..spec.jobs)
             .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
-            .map(|ix| NodeKey { execution: id, ix })
+            .map(|ix| Outgoing::now(NodeKey { execution: id, ix }))
             .collect();
         let create = Write::Create { spec: Box::new(spec), state, nodes };
         for _ in 0..MOST_TRIES {

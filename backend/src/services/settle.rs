@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, Committed, Node, NodeBody, NodeKey, Write},
+    ports::{Commit, Committed, Node, NodeBody, NodeKey, Outgoing, Write},
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
@@ -22,11 +22,11 @@ const MOST_IN_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MOST_CONFLICTS: u32 = 1_000;
 
-/// Nodes to look at next, and jobs whose ids go to the queue.
+/// Nodes to look at next, and what goes to the queue.
 #[derive(Debug, Default)]
 struct Wave {
     nodes: Vec<u32>,
-    queued: Vec<NodeKey>,
+    messages: Vec<Outgoing>,
     conflicts: u32,
 }
 
@@ -44,9 +44,7 @@ impl Context {
                 tracing::warn!(%execution, "too many writers; the sweep goes on with it");
                 return Ok(());
             }
-            if !wave.queued.is_empty() {
-                self.send(execution, &wave.queued).await?;
-            }
+            self.send(execution, &wave.messages).await?;
             due = wave.nodes;
         }
         Ok(())
@@ -75,7 +73,7 @@ impl Context {
                         continue;
                     }
                     let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
-                    Move { writes, queued: false, more: false }
+                    Move { writes, send_after: None, more: false }
                 }
             };
             if size + moved.writes.len() > MOST_WRITES || singly {
@@ -115,10 +113,13 @@ impl Context {
         match self.commit_foreseen(execution, writes).await? {
             Commit::Done(done) => {
                 wave.nodes.extend(released(&done));
-                wave.queued.extend(queued_by(&done));
+                wave.messages.extend(queued_by(&done));
                 wave.nodes.extend(batch.iter().filter(|(_, moved)| moved.more).map(|(ix, _)| *ix));
-                let queued = batch.iter().filter(|(_, moved)| moved.queued);
-                wave.queued.extend(queued.map(|(ix, _)| NodeKey { execution, ix: *ix }));
+                let sent = batch.iter().filter_map(|(ix, moved)| {
+                    let node = NodeKey { execution, ix: *ix };
+                    moved.send_after.map(|delay_ms| Outgoing { node, delay_ms })
+                });
+                wave.messages.extend(sent);
             }
             Commit::Conflict => {
                 wave.conflicts += 1;
@@ -131,15 +132,13 @@ impl Context {
 
     /// Makes `event` happen to a job. `Ok(None)`: somebody else wrote to it first, read it again.
     pub async fn commit_event(&self, moved: Move, node: &Node, beside: Vec<Write>) -> Result<Option<()>> {
-        let Move { mut writes, queued, more } = moved;
+        let Move { mut writes, send_after, more } = moved;
         writes.extend(beside);
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_foreseen(execution, writes).await? else { return Ok(None) };
-        let mut ready: Vec<NodeKey> = queued_by(&done).collect();
-        if queued {
-            ready.push(node.key);
-        }
-        self.send(execution, &ready).await?;
+        let own = send_after.map(|delay_ms| Outgoing { node: node.key, delay_ms });
+        let messages: Vec<Outgoing> = queued_by(&done).chain(own).collect();
+        self.send(execution, &messages).await?;
         let mut next = released(&done);
         if more {
             next.push(node.key.ix);
@@ -265,6 +264,6 @@ fn released(done: &Committed) -> Vec<u32> {
 }
 
 /// Jobs that their last arrival queued.
-fn queued_by(done: &Committed) -> impl Iterator<Item = NodeKey> {
-    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| arrival.key)
+fn queued_by(done: &Committed) -> impl Iterator<Item = Outgoing> {
+    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| Outgoing::now(arrival.key))
 }

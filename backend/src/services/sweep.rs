@@ -1,7 +1,7 @@
 //! The sweep: carries on what is late. Its cost follows what is late, not what exists.
 
 use super::{artifacts::ArtifactService, context::Context};
-use crate::error::Result;
+use crate::{error::Result, ports::Outgoing};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
 
@@ -58,8 +58,8 @@ impl Sweep {
                 let next = self.context.stores.records.upcoming(execution, 0, MOST_QUEUED).await?;
                 let nodes = self.context.stores.records.nodes(execution, &next).await?;
                 let queued = nodes.into_iter().filter(|node| node.state.status() == Some(JobStatus::Queued));
-                let keys: Vec<_> = queued.map(|node| node.key).collect();
-                self.context.send(execution, &keys).await?;
+                let messages: Vec<_> = queued.map(|node| Outgoing::now(node.key)).collect();
+                self.context.send(execution, &messages).await?;
             }
             after = Some(last);
         }

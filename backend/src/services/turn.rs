@@ -37,8 +37,8 @@ pub enum Turn {
 pub struct Move {
     /// The batch; conditional on the node as it was read.
     pub writes: Vec<Write>,
-    /// Whether the job is queued by this, so that its id goes to the queue.
-    pub queued: bool,
+    /// Milliseconds after which the job's id is to come from the queue; `None`: it is not sent.
+    pub send_after: Option<u64>,
     /// Whether links are left to be told.
     pub more: bool,
 }
@@ -71,13 +71,21 @@ pub fn turn(node: &Node, now: Timestamp) -> Turn {
 
 /// The writes by which `event` happens to a job.
 pub fn happen(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> Result<Move, Refusal> {
-    let job = step(&item.job, JobRules { retry: node.spec.retry }, event, now)?;
+    let job = step(&item.job, rules(node), event, now)?;
     let status = job.status;
-    let was_queued = item.job.status == JobStatus::Queued;
-    let due_at = match status {
-        JobStatus::Queued => Some(now.plus_ms(RESEND_FIRST_MS)),
-        JobStatus::Running => job.lease.as_ref().map(|lease| lease.expires_at),
-        _ => None,
+    let (due_at, send_after) = match status {
+        JobStatus::Queued => {
+            let ready = job.not_before.unwrap_or(now);
+            let sent = item.job.status != JobStatus::Queued;
+            (Some(ready.plus_ms(RESEND_FIRST_MS)), sent.then(|| ready.since_ms(now)))
+        }
+        JobStatus::Running => {
+            // Whoever gets this message of a canceled job ends it, should its worker be cut off.
+            let canceled = job.cancel_requested && !item.job.cancel_requested;
+            let expires_at = job.lease.as_ref().map(|lease| lease.expires_at);
+            (expires_at, expires_at.filter(|_| canceled).map(|at| at.since_ms(now)))
+        }
+        _ => (None, None),
     };
     let body = NodeBody::Job(Box::new(JobItem { job, ..item.clone() }));
     let state = NodeState { told: node.state.told, body };
@@ -85,7 +93,16 @@ pub fn happen(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> R
         return Ok(tell(node, state, now));
     }
     let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
-    Ok(Move { writes: vec![put], queued: status == JobStatus::Queued && !was_queued, more: false })
+    Ok(Move { writes: vec![put], send_after, more: false })
+}
+
+fn rules(node: &Node) -> JobRules<'_> {
+    let (_, low) = node.key.execution.0.as_u64_pair();
+    JobRules {
+        retry: node.spec.retry,
+        retry_for: &node.spec.retry_for,
+        seed: low.wrapping_add(u64::from(node.key.ix)),
+    }
 }
 
 fn apply(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> Turn {
@@ -98,14 +115,14 @@ fn apply(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> Turn {
 
 /// A queued job whose message may be lost gets another one; the wait doubles with the time it has been queued.
 fn resend(node: &Node, item: &JobItem, now: Timestamp) -> Turn {
-    let since = item.job.queued_at.unwrap_or(now);
+    let since = item.job.not_before.or(item.job.queued_at).unwrap_or(now);
     let waited = i64::try_from(now.since_ms(since)).unwrap_or(RESEND_MOST_MS);
     if waited < RESEND_FIRST_MS {
         return Turn::Later(since.plus_ms(RESEND_FIRST_MS));
     }
     let due_at = Some(now.plus_ms(waited.clamp(RESEND_FIRST_MS, RESEND_MOST_MS)));
     let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
-    Turn::Move(Move { writes, queued: true, more: false })
+    Turn::Move(Move { writes, send_after: Some(0), more: false })
 }
 
 /// Why a job whose needs have all ended does not run; `None`: they hold.
@@ -180,5 +197,5 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     let due_at = more.then_some(now);
     let mut writes = vec![Write::PutNode { key: node.key, if_version: node.version, state, due_at }];
     writes.extend(arrivals);
-    Move { writes, queued: false, more }
+    Move { writes, send_after: None, more }
 }

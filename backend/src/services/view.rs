@@ -30,6 +30,7 @@ fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
         attempt: state.attempt,
         attempts: state.attempts.clone(),
         queued_at: state.queued_at,
+        not_before: state.not_before,
         start_time: state.started_at,
         end_time: state.ended_at,
         exit_code: state.exit_code,

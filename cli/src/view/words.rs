@@ -57,6 +57,7 @@ pub fn state(job: &JobView) -> String {
         JobStatus::Canceled => "canceled".to_owned(),
         JobStatus::Skipped => reason(job),
         JobStatus::Running => job.phase.clone().unwrap_or_else(|| "running".to_owned()),
+        JobStatus::Queued if job.not_before.is_some() => format!("to be tried again soon: {}", reason(job)),
         JobStatus::Queued => "waiting for a worker".to_owned(),
         JobStatus::Pending => "waiting".to_owned(),
     };

@@ -14,7 +14,7 @@ macro_rules! suite {
             a_cancel_from_elsewhere_ends_the_run
             the_same_commit_twice_at_once_is_one_execution
             a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown
-            a_missing_image_fails_the_job_in_words
+            a_registry_that_does_not_answer_is_tried_three_times
             a_script_that_ignores_its_time_out_is_killed
             a_job_that_uses_too_much_memory_says_so
         );
@@ -177,14 +177,16 @@ pub fn a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown(on: &Backend) {
     place.wait_until_clean();
 }
 
-pub fn a_missing_image_fails_the_job_in_words(on: &Backend) {
+pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
     let place = on.place(
         "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
     );
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     let view = place.latest();
-    assert_eq!(kind(&view, "j"), "image_unavailable", "{view:#}");
+    assert_eq!(kind(&view, "j"), "image_pull_failed", "{view:#}");
+    assert_eq!(job(&view, "j")["attempts"].as_array().unwrap().len(), 2, "{view:#}");
+    assert_eq!(job(&view, "j")["attempt"], 3, "{view:#}");
     let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
     assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
 }

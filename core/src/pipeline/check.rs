@@ -8,8 +8,8 @@ use super::cycle;
 use super::field::{Entries, Field, OneOrMany};
 use super::finding::{Fault, Finding, Part, Path, Segment, Spot, quoted};
 use super::job_check::{self, Surroundings};
-use super::model::{Job, Pipeline, PullRequestTrigger, PushTrigger, Triggers};
-use super::raw::{RawDefaults, RawJob, RawPipeline, RawTriggers};
+use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Triggers};
+use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
 use super::suggest::Suggestions;
 use super::value::Text;
 use super::{cron, syntax};
@@ -20,6 +20,11 @@ const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 const IMPLICIT_STAGE: &str = "test";
 /// How many jobs a pipeline may have once matrices are expanded.
 const MOST_JOBS: usize = 10_000;
+
+/// How long the name of a concurrency group may be, in bytes, before its references are put in.
+const LONGEST_GROUP: usize = 200;
+/// What a concurrency group may refer to besides variables.
+const GROUP_WORDS: [&str; 2] = ["branch", "pipeline"];
 
 /// What the rules gather.
 #[derive(Default)]
@@ -79,6 +84,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
     };
     let on = raw.on.get().map(|on| triggers(on, &mut findings)).unwrap_or_default();
     let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
+    let concurrency = raw.concurrency.get().and_then(|raw| concurrency(raw, &variables, &mut findings));
     let written_stages = stages(raw, &mut findings);
     let no_defaults = RawDefaults::default();
     let defaults = raw.defaults.get().unwrap_or(&no_defaults);
@@ -126,7 +132,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         }
         stage_names.iter().map(|stage| (*stage).to_owned()).collect()
     };
-    (Pipeline { name, on, stages, variables, jobs }, findings)
+    (Pipeline { name, on, stages, variables, concurrency, jobs }, findings)
 }
 
 /// The stages as written; `None` where there are none, or none that could be read.
@@ -438,6 +444,45 @@ pub(super) fn variables(
         variables.insert(name.clone(), value.0.clone());
     }
     variables
+}
+
+fn concurrency(
+    raw: &RawConcurrency,
+    variables: &IndexMap<String, String>,
+    findings: &mut Findings,
+) -> Option<Concurrency> {
+    let path = Path::default().key("concurrency");
+    if raw.group.is_absent() {
+        findings.add(
+            Finding::key("missing-key", &path, "`concurrency` has no `group`")
+                .help("add `group: ${pipeline}-${branch}`, or another name"),
+        );
+    }
+    if raw.cancel_superseded.is_absent() || raw.cancel_superseded.get().is_some_and(|flag| !flag.0) {
+        findings.add(
+            Finding::key("not-supported", &path, "executions of a group do not wait for each other yet")
+                .help("add `cancel_superseded: true`: a newer execution then cancels the older one"),
+        );
+    }
+    let group = &raw.group.get()?.0;
+    let at = || path.key("group");
+    if group.trim().is_empty() || group.len() > LONGEST_GROUP {
+        let fault = Fault::new("bad-name", format!("must have 1 to {LONGEST_GROUP} bytes"));
+        findings.check(Err(fault.help("add `group: ${pipeline}-${branch}`, or another name")), at);
+    }
+    findings.check(syntax::references(group).map(drop), at);
+    let known = || variables.keys().map(String::as_str).chain(GROUP_WORDS);
+    for reference in syntax::references(group).unwrap_or_default() {
+        if !known().any(|name| name == reference) {
+            let help = findings.suggestions.did_you_mean(reference, known());
+            let message = format!(
+                "the group refers to {}, which is neither `branch` nor `pipeline` nor a variable of the pipeline",
+                quoted(reference)
+            );
+            findings.add(Finding::value("unknown-reference", &at(), message).maybe_help(help));
+        }
+    }
+    Some(Concurrency { group: group.clone(), cancel_superseded: true })
 }
 
 fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {

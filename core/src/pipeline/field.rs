@@ -262,8 +262,9 @@ impl<T: Read> Read for OneOrMany<T> {
         match &node.kind {
             Kind::Sequence(items) => {
                 let read = |(at, item): (usize, &std::rc::Rc<Node>)| T::read(item, &path.index(at), reader);
-                // A bad item has been reported; the rest is still worth checking.
-                Some(Self(items.iter().enumerate().filter_map(read).collect()))
+                let good: Vec<T> = items.iter().enumerate().filter_map(read).collect();
+                // A bad item has been reported; the rest, if there is any, is still worth checking.
+                (!good.is_empty() || items.is_empty()).then_some(Self(good))
             }
             _ => T::read(node, path, reader).map(|item| Self(vec![item])),
         }

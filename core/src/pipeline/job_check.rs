@@ -8,9 +8,10 @@ use super::check::{Findings, variables};
 use super::field::Field;
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
 use super::model::{Artifacts, Job, Resources};
-use super::raw::{RawArtifacts, RawDefaults, RawJob, RawResources};
+use super::raw::{RawArtifacts, RawDefaults, RawJob, RawResources, RawRetry};
 use super::syntax;
 use super::value::{Span, Text};
+use crate::retry::RetryFor;
 
 /// How many variants a job's matrix may have.
 const MOST_VARIANTS: usize = 256;
@@ -36,6 +37,9 @@ pub(super) fn defaults(raw: &RawDefaults, findings: &mut Findings) {
     }
     if let Some(artifacts) = raw.artifacts.get() {
         check_artifacts(artifacts, &path.key("artifacts"), findings);
+    }
+    if let Some(again) = raw.retry.get() {
+        check_retry(&again.0, &path, findings);
     }
     check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, &path, findings);
 }
@@ -70,6 +74,11 @@ pub(super) fn job(
         .unwrap_or_default()
     };
     let (own_limits, default_limits) = (resources(raw.resources.get()), resources(defaults.resources.get()));
+    if let Some(again) = raw.retry.get() {
+        check_retry(&again.0, path, findings);
+    }
+    let (retry, retry_for) =
+        raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
     Job {
         name: name.to_owned(),
         stage: stage.to_owned(),
@@ -79,7 +88,8 @@ pub(super) fn job(
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
         allow_failure: raw.allow_failure.get().or(defaults.allow_failure.get()).is_some_and(|flag| flag.0),
-        retry: raw.retry.get().or(defaults.retry.get()).map_or(0, |retry| retry.0),
+        retry,
+        retry_for,
         timeout_s: raw.timeout.get().or(defaults.timeout.get()).map_or(DEFAULT_TIMEOUT_S, |span| span.0),
         working_dir: raw.working_dir.get().or(defaults.working_dir.get()).map(|dir| dir.0.clone()),
         resources: Resources {
@@ -93,6 +103,32 @@ pub(super) fn job(
             .or(defaults.pull_policy.get())
             .map(|pull| pull.0)
             .unwrap_or_default(),
+    }
+}
+
+/// How many more times a job is tried, and after what.
+fn retry(raw: &RawRetry) -> (u32, RetryFor) {
+    let kinds = raw.when.get().map_or(&[][..], |kinds| kinds.0.as_slice());
+    let exit_codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
+    let retry_for = RetryFor {
+        kinds: kinds.iter().map(|kind| kind.0).collect(),
+        exit_codes: exit_codes.iter().map(|code| code.0).collect(),
+    };
+    (raw.max.get().map_or(1, |max| max.0), retry_for)
+}
+
+/// Lists without a value would mean the opposite of what they look like.
+fn check_retry(raw: &RawRetry, path: &Path, findings: &mut Findings) {
+    let path = path.key("retry");
+    let empty = |key: &str| {
+        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it narrows nothing"))
+            .help(format!("remove `{key}` to try again after every failure, or `retry` to never do"))
+    };
+    if raw.when.get().is_some_and(|kinds| kinds.0.is_empty()) {
+        findings.add(empty("when"));
+    }
+    if raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty()) {
+        findings.add(empty("exit_codes"));
     }
 }
 

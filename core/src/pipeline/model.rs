@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::retry::RetryFor;
+
 /// A checked pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pipeline {
@@ -17,8 +19,37 @@ pub struct Pipeline {
     /// Environment variables of every job; a job's own variables win over these.
     #[serde(default)]
     pub variables: IndexMap<String, String>,
+    /// Which executions give way to newer ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// The jobs in file order, with `defaults` already merged in.
     pub jobs: Vec<Job>,
+}
+
+/// Which executions of one repository give way to newer ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Concurrency {
+    /// The group's name; may hold `${branch}`, `${pipeline}` and variables of the pipeline.
+    pub group: String,
+    /// Whether a newer execution of the group cancels the older one.
+    pub cancel_superseded: bool,
+}
+
+impl Concurrency {
+    /// The group of one execution, its references put in; of a variable `overrides` win.
+    #[must_use]
+    pub fn group_of(
+        &self,
+        pipeline: &Pipeline,
+        branch: Option<&str>,
+        overrides: &IndexMap<String, String>,
+    ) -> String {
+        let mut known = pipeline.variables.clone();
+        known.extend(overrides.clone());
+        known.insert("branch".to_owned(), branch.unwrap_or_default().to_owned());
+        known.insert("pipeline".to_owned(), pipeline.name.clone());
+        crate::plan::expand(&self.group, &known)
+    }
 }
 
 /// One job as the file declares it, before its matrix is expanded.
@@ -48,6 +79,9 @@ pub struct Job {
     /// How many more times a failed job is tried: 0 to 10.
     #[serde(default)]
     pub retry: u32,
+    /// Which failures it is tried again after.
+    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    pub retry_for: RetryFor,
     /// How long one try may run, in seconds.
     pub timeout_s: u64,
     /// The directory the script starts in; relative to the sources unless absolute.

@@ -10,7 +10,6 @@ const PLANNED: &[&str] = &[
     "after_script",
     "before_script",
     "cache",
-    "concurrency",
     "dependencies",
     "entrypoint",
     "environment",

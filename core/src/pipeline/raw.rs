@@ -10,7 +10,7 @@ use super::field::{
 };
 use super::finding::{Fault, Finding, Path};
 use super::tree::{Kind, Node};
-use super::value::{Bytes, Cpus, Flag, Pull, Retry, Span, Text, WhenKept};
+use super::value::{Bytes, Cpus, ExitCode, Flag, Pull, Retry, RetryKind, Span, Text, WhenKept};
 
 record! {
     /// A Tidemill pipeline file.
@@ -23,6 +23,8 @@ record! {
         stages: OneOrMany<Text> = "stages",
         /// Environment variables of every job.
         variables: Entries<Text> = "variables",
+        /// Which executions give way to newer ones.
+        concurrency: RawConcurrency = "concurrency",
         /// What every job gets unless it says otherwise.
         defaults: RawDefaults = "defaults",
         /// The jobs: a mapping of names to jobs, or a list of jobs that each have a `name`.
@@ -49,8 +51,8 @@ record! {
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although this job failed. Default: false.
         allow_failure: Flag = "allow_failure",
-        /// How many more times a failed job is tried, 0 to 10. Default: 0.
-        retry: Retry = "retry",
+        /// How many more times a failed job is tried, 0 to 10, or a mapping that says after what. Default: 0.
+        retry: Again = "retry",
         /// How long one try may run. Default: 1h.
         timeout: Span = "timeout",
         /// The directory the script starts in. Default: where the sources are.
@@ -75,8 +77,8 @@ record! {
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although a job failed.
         allow_failure: Flag = "allow_failure",
-        /// How many more times a failed job is tried, 0 to 10.
-        retry: Retry = "retry",
+        /// How many more times a failed job is tried, 0 to 10, or a mapping that says after what.
+        retry: Again = "retry",
         /// How long one try may run.
         timeout: Span = "timeout",
         /// The directory a script starts in.
@@ -100,6 +102,28 @@ record! {
         when: WhenKept = "when",
         /// How long they are kept. Default: as long as the execution.
         expire_in: Span = "expire_in",
+    }
+}
+
+record! {
+    /// How often, and after what, a job is tried again.
+    struct RawRetry("`retry`") {
+        /// How many more times, 0 to 10. Default: 1.
+        max: Retry = "max",
+        /// The failures after which it is. Default: every failure of the job's own.
+        when: OneOrMany<RetryKind> = "when",
+        /// The exit codes of the script after which it is. Default: every one.
+        exit_codes: OneOrMany<ExitCode> = "exit_codes",
+    }
+}
+
+record! {
+    /// What of this pipeline runs at the same time.
+    struct RawConcurrency("`concurrency`") {
+        /// The group: of one repository's executions of one group, the newest counts. `${branch}` and `${pipeline}` stand for those.
+        group: Text = "group",
+        /// Whether a newer execution of the group cancels the older one.
+        cancel_superseded: Flag = "cancel_superseded",
     }
 }
 
@@ -221,6 +245,62 @@ impl JsonSchema for Script {
             { "type": ["string", "boolean", "number"] },
             { "type": "array", "minItems": 1, "items": { "type": ["string", "boolean", "number", "array"] } },
         ] })
+    }
+}
+
+/// How often, and after what, a job is tried again: a number, or a mapping.
+#[derive(Debug, Default)]
+pub(super) struct Again(pub(super) RawRetry);
+
+impl Again {
+    fn times(max: Retry) -> Self {
+        Self(RawRetry { max: Field::Set(max), ..RawRetry::default() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Again {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Again;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 10, or a mapping")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Again, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Again, E> {
+                Retry::from_text(text).map(Again::times).map_err(|fault| E::custom(fault.message))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Again, A::Error> {
+                RawRetry::deserialize(de::value::MapAccessDeserializer::new(map)).map(Again)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Read for Again {
+    fn read(node: &Node, path: &Path, reader: &mut Reader) -> Option<Self> {
+        match &node.kind {
+            Kind::Mapping(_) => RawRetry::read(node, path, reader).map(Self),
+            _ => Retry::read(node, path, reader).map(Self::times),
+        }
+    }
+}
+
+impl JsonSchema for Again {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Again".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (times, mapping) = (generator.subschema_for::<Retry>(), generator.subschema_for::<RawRetry>());
+        json_schema!({ "anyOf": [times, mapping] })
     }
 }
 

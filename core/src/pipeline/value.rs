@@ -6,6 +6,7 @@ use super::field::{Scalar, readable_scalar};
 use super::finding::{Fault, quoted};
 use super::model::{ArtifactsWhen, PullPolicy};
 use super::suggest;
+use crate::failure::FailureKind;
 
 /// Text, a number or a truth value, taken as it is written.
 #[derive(Debug, Clone, JsonSchema)]
@@ -22,6 +23,16 @@ pub(super) struct Flag(pub(super) bool);
 #[schemars(inline)]
 pub(super) struct Retry(#[schemars(range(min = 0, max = 10))] pub(super) u32);
 
+/// A kind of failure that a job is tried again after.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct RetryKind(#[schemars(schema_with = "retry_kind_schema")] pub(super) FailureKind);
+
+/// An exit code of a script.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct ExitCode(#[schemars(range(min = 1, max = 255))] pub(super) i32);
+
 /// A time span such as `20m`, `1h 30m` or `7 days`; a bare number is seconds.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
@@ -37,7 +48,7 @@ pub(super) struct Bytes(#[schemars(schema_with = "number_or_text_schema")] pub(s
 #[schemars(inline)]
 pub(super) struct Cpus(#[schemars(range(min = 0.01, max = 1024.0))] pub(super) f64);
 
-readable_scalar!(Text, Flag, Retry, Span, Bytes, Cpus, WhenKept, Pull);
+readable_scalar!(Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull);
 
 /// When artifacts are kept.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -48,6 +59,25 @@ pub(super) struct WhenKept(pub(super) ArtifactsWhen);
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Pull(pub(super) PullPolicy);
+
+/// The failures that a job may be tried again after, as they are written; the words are those of reports.
+const RETRY_KINDS: [(&str, FailureKind); 11] = [
+    ("script_failed", FailureKind::ScriptFailed),
+    ("timed_out", FailureKind::TimedOut),
+    ("out_of_memory", FailureKind::OutOfMemory),
+    ("image_unavailable", FailureKind::ImageUnavailable),
+    ("image_pull_failed", FailureKind::ImagePullFailed),
+    ("source_unavailable", FailureKind::SourceUnavailable),
+    ("artifact_failed", FailureKind::ArtifactFailed),
+    ("engine_failed", FailureKind::EngineFailed),
+    ("disk_full", FailureKind::DiskFull),
+    ("worker_lost", FailureKind::WorkerLost),
+    ("internal", FailureKind::Internal),
+];
+
+fn retry_kind_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": RETRY_KINDS.map(|(word, _)| word) })
+}
 
 fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": ["string", "number", "boolean"] })
@@ -92,6 +122,32 @@ impl Scalar for Retry {
             Ok(count @ 0..=10) => Ok(Self(u32::try_from(count).unwrap_or(0))),
             Ok(_) => Err(Fault::new("out-of-range", format!("must be from 0 to 10, not {}", quoted(text)))
                 .help("these are tries after the first one")),
+            Err(_) => {
+                Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
+            }
+        }
+    }
+}
+
+impl Scalar for RetryKind {
+    const EXPECTED: &'static str = "a kind of failure, such as `script_failed` or `timed_out`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if let Some((_, kind)) = RETRY_KINDS.iter().find(|(word, _)| *word == text) {
+            return Ok(Self(*kind));
+        }
+        let words = RETRY_KINDS.map(|(word, _)| word);
+        let fault = one_of(text, Self::EXPECTED, &words);
+        Err(if fault.help.is_some() { fault } else { fault.help(format!("one of {}", words.join(", "))) })
+    }
+}
+
+impl Scalar for ExitCode {
+    const EXPECTED: &'static str = "an exit code from 1 to 255";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<i32>() {
+            Ok(code @ 1..=255) => Ok(Self(code)),
+            Ok(_) => Err(Fault::new("out-of-range", format!("must be from 1 to 255, not {}", quoted(text)))
+                .help("a script that ends with 0 has not failed")),
             Err(_) => {
                 Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
             }

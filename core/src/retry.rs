@@ -1,0 +1,103 @@
+//! Which ends of an attempt are tried again, and after which pause.
+
+use crate::failure::FailureKind;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How often a job is given to another worker after one was lost, or the engine failed under it, whatever its `retry`.
+pub const MAX_INFRASTRUCTURE_TRIES: u32 = 3;
+/// How often in a row a job is given back before it waits longer each time.
+pub const PROMPT_GIVE_BACKS: u32 = 3;
+/// The pause before the second attempt, in milliseconds; it doubles with each further one.
+const FIRST_PAUSE_MS: u64 = 2_000;
+const LONGEST_PAUSE_MS: u64 = 60_000;
+
+/// Which failures a job's `retry` is for. Both lists empty: every failure of the job's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryFor {
+    /// Kinds of failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<FailureKind>,
+    /// Exit codes of the script; not empty, a script that ended with another one is not tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exit_codes: Vec<i32>,
+}
+
+impl RetryFor {
+    /// Whether it is for every failure.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.kinds.is_empty() && self.exit_codes.is_empty()
+    }
+
+    /// Whether an attempt that ended so is meant.
+    #[must_use]
+    pub fn matches(&self, kind: FailureKind, exit_code: Option<i32>) -> bool {
+        if kind == FailureKind::ScriptFailed && !self.exit_codes.is_empty() {
+            return exit_code.is_some_and(|code| self.exit_codes.contains(&code));
+        }
+        if kind.is_infrastructure() {
+            // These are tried again anyway; further tries must be asked for by name.
+            return self.kinds.contains(&kind);
+        }
+        kind.is_retryable() && (self.is_any() || self.kinds.contains(&kind))
+    }
+}
+
+/// Milliseconds to wait before the next attempt after `tries` (from 1) that went wrong: it doubles, and of each pause
+/// up to a half is taken off by `seed`, so that jobs that failed together do not come back together.
+///
+/// "Equal jitter" of M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+#[must_use]
+pub fn pause_ms(tries: u32, seed: u64) -> u64 {
+    let times = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
+    let pause = FIRST_PAUSE_MS.saturating_mul(times).min(LONGEST_PAUSE_MS);
+    pause - mixed(seed ^ u64::from(tries)) % (pause / 2 + 1)
+}
+
+/// SplitMix64 (S. Vigna): one step, so that near seeds give far values.
+const fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_PAUSE_MS, RetryFor, pause_ms};
+    use crate::failure::FailureKind;
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_differ_between_jobs() {
+        for tries in 1..200 {
+            let full =
+                2_000_u64.saturating_mul(1 << tries.min(10_u32).saturating_sub(1)).min(LONGEST_PAUSE_MS);
+            let mut seen = std::collections::HashSet::new();
+            for seed in 0..100 {
+                let pause = pause_ms(tries, seed);
+                assert!((full / 2..=full).contains(&pause), "{tries} {seed}: {pause}");
+                seen.insert(pause);
+            }
+            assert!(seen.len() > 50, "after {tries} tries only {} pauses", seen.len());
+        }
+    }
+
+    #[test]
+    fn a_retry_is_for_what_it_names() {
+        use FailureKind::{Canceled, ScriptFailed, TimedOut, WorkerLost};
+        let any = RetryFor::default();
+        assert!(any.matches(ScriptFailed, Some(1)) && any.matches(TimedOut, None));
+        assert!(!any.matches(Canceled, None) && !any.matches(WorkerLost, None));
+        let codes = RetryFor { exit_codes: vec![75], ..any.clone() };
+        assert!(codes.matches(ScriptFailed, Some(75)) && !codes.matches(ScriptFailed, Some(1)));
+        assert!(!codes.matches(TimedOut, None) && !codes.matches(ScriptFailed, None));
+        let both = RetryFor { kinds: vec![TimedOut, WorkerLost], exit_codes: vec![75] };
+        assert!(both.matches(TimedOut, None) && both.matches(WorkerLost, None));
+        assert!(both.matches(ScriptFailed, Some(75)) && !both.matches(ScriptFailed, Some(76)));
+        let kinds = RetryFor { kinds: vec![TimedOut], exit_codes: Vec::new() };
+        assert!(!kinds.matches(ScriptFailed, Some(1)) && !kinds.matches(FailureKind::OutOfMemory, None));
+        let cancel = RetryFor { kinds: vec![Canceled], exit_codes: Vec::new() };
+        assert!(!cancel.matches(Canceled, None), "nobody asks for what was canceled");
+    }
+}
