@@ -13,7 +13,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use problem::Refused;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::CANCEL_EXECUTION, post(handlers::cancel_execution))
         .route(path::RETRY, post(handlers::retry))
         .route(path::CANCEL_JOB, post(handlers::cancel_job))
+        .route(path::DEAD_LETTERS, get(handlers::dead_letters))
+        .route(path::DEAD_LETTER, delete(handlers::dismiss_dead_letter))
         .route(path::JOB_LOGS, get(handlers::job_logs))
         .route(path::ARTIFACTS, get(handlers::artifacts))
         .layer(DefaultBodyLimit::max(MOST_BODY))
