@@ -13,7 +13,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post, put},
+    routing::{get, post, put},
 };
 use problem::Refused;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::RETRY, post(handlers::retry))
         .route(path::CANCEL_JOB, post(handlers::cancel_job))
         .route(path::DEAD_LETTERS, get(handlers::dead_letters))
-        .route(path::DEAD_LETTER, delete(handlers::dismiss_dead_letter))
+        .route(path::DISMISS, post(handlers::dismiss_dead_letter))
         .route(path::JOB_LOGS, get(handlers::job_logs))
         .route(path::ARTIFACTS, get(handlers::artifacts))
         .layer(DefaultBodyLimit::max(MOST_BODY))

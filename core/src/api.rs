@@ -36,8 +36,8 @@ pub mod path {
     pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
     /// GET: jobs that ended for reasons not their own, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
     pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
-    /// DELETE: forgets that a job is a dead letter; [`super::DismissReply`].
-    pub const DEAD_LETTER: &str = "/api/job/dead-letter/{jobId}";
+    /// POST: forgets that a job is a dead letter; [`super::DismissReply`].
+    pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
     /// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
     pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
     /// PUT: the bytes of an artifact, for servers that presign to themselves; query `lease`.

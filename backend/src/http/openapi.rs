@@ -118,7 +118,7 @@ pub fn document() -> Value {
     let reply = of.reference::<DeadLetterList>();
     of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", PAGE, None, reply);
     let reply = of.reference::<DismissReply>();
-    of.add(path::DEAD_LETTER, "delete", "Forget that a job is a dead letter", &[], None, reply);
+    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", &[], None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG, None, bytes());
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);

@@ -187,6 +187,14 @@ pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
     assert_eq!(kind(&view, "j"), "image_pull_failed", "{view:#}");
     assert_eq!(job(&view, "j")["attempts"].as_array().unwrap().len(), 2, "{view:#}");
     assert_eq!(job(&view, "j")["attempt"], 3, "{view:#}");
+    let id = view["execution"]["id"].as_str().unwrap();
+    let letters = text(&place.tidemill(&["dead-letters", id]).stdout);
+    assert!(letters.contains(" j  3 tries") && letters.contains("  try 1: "), "{letters}");
+    let report = text(&place.of_latest(&["report"]).stdout);
+    assert!(report.contains("j try 2: ") && report.contains("a dead letter"), "{report}");
+    let dismissed = text(&place.tidemill(&["dead-letters", "--dismiss", id]).stdout);
+    assert!(dismissed.contains("dismissed j"), "{dismissed}");
+    assert!(text(&place.tidemill(&["dead-letters", id]).stdout).contains("no dead letters"));
     let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
     assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
 }
