@@ -204,6 +204,7 @@ macro_rules! conformance_suite {
                 a_newer_execution_of_a_group_cancels_the_older
                 racing_executions_of_a_group_leave_one
                 a_job_that_loses_its_workers_is_a_dead_letter
+                a_sign_of_life_is_written_only_when_the_lease_needs_it
             }
         }
     };

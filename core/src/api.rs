@@ -441,6 +441,14 @@ pub struct JobReport {
     pub end: Option<AttemptEnd>,
 }
 
+impl JobReport {
+    /// Whether it says nothing but that its sender is alive.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.log.is_none() && self.phase.is_none() && self.steps.is_empty() && self.end.is_none()
+    }
+}
+
 /// The reply to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobReportReply {

@@ -32,6 +32,11 @@ const PLENTY: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Time between reports of output, and the longest that a phase or a step waits for something to go with.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest silence, however long the lease: in a reply a cancel is seen, and after it the script has four seconds
+/// until it is killed, so that it is stopped within ten.
+const MOST_SILENCE: Duration = Duration::from_secs(4);
+/// The least time that a report is tried for, even when the lease must be over by now.
+const LAST_TRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -165,14 +170,23 @@ async fn send_all(
     let mut sent_log = false;
     let mut failures = 0_u32;
     loop {
-        wait_until_due(&shared, last, sent_log, ttl / 3).await;
+        wait_until_due(&shared, last, sent_log, (ttl / 3).min(MOST_SILENCE)).await;
         let (report, length) = next_report(&shared, job_id, &lease);
         let is_end = report.end.is_some();
         loop {
-            match api.report(&report).await {
+            let sent = Instant::now();
+            let deadline = (renewed + ttl).max(sent + LAST_TRY);
+            let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
+                tracing::warn!(job = %job_id, "no report got through while the lease lasted");
+                over(&shared);
+                let _ = events.send(Event::LeaseLost);
+                return Ending::LeaseLost;
+            };
+            match reply {
                 Ok(reply) => {
                     failures = 0;
-                    renewed = Instant::now();
+                    // The server counts from when it got the report, which may be long before its reply arrives.
+                    renewed = sent;
                     ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
                     if reply.cancel {
                         let _ = events.send(Event::CancelSeen);

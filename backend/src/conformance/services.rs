@@ -220,3 +220,33 @@ pub async fn a_job_that_loses_its_workers_is_a_dead_letter(subject: &Subject) {
     let succeeded = view(&services, retried.execution_id).await.jobs[0].id;
     assert!(!services.dead_letters.dismiss(succeeded).await.unwrap().dismissed);
 }
+
+/// Signs of life cost no write while most of the lease is left, and renew it in time; a canceled job's is not renewed.
+pub async fn a_sign_of_life_is_written_only_when_the_lease_needs_it(subject: &Subject) {
+    let services = services(subject.open().await);
+    let id = execute(&services, "1", None).await.unwrap().execution_id;
+    let job = view(&services, id).await.jobs[0].id;
+    let assignment = claim(&services, job).await.unwrap();
+    let third = LEASE_TTL_MS / 3;
+    let revision = async || services.pipelines.view(id, None, 0).await.unwrap().revision;
+    let beat = async || services.jobs.report(report(&assignment, None)).await.unwrap();
+    let turn = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
+
+    let before = revision().await;
+    turn(third - 1);
+    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS - third + 1, "what is left of it");
+    assert_eq!(revision().await, before, "nothing was written");
+    turn(1);
+    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS);
+    assert_ne!(revision().await, before, "it was renewed");
+    // It does last so long, and to the last moment.
+    turn(LEASE_TTL_MS - 1);
+    services.sweep.run().await.unwrap();
+    let late = beat().await;
+    assert_eq!((late.lease_ttl_ms, late.cancel), (LEASE_TTL_MS, false));
+
+    assert!(services.jobs.cancel(job).await.unwrap().canceled);
+    turn(CANCEL_GRACE_MS - 1);
+    let told = beat().await;
+    assert_eq!((told.lease_ttl_ms, told.cancel), (1, true));
+}
