@@ -129,6 +129,15 @@ id! {
     LeaseToken
 }
 
+impl LeaseToken {
+    /// The token of this `attempt` when this one was made for a request: should the request come once more after the
+    /// attempt is over, what it gives is another token, and late reports of the first attempt stay refused.
+    #[must_use]
+    pub const fn of_attempt(self, attempt: u32) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128() ^ attempt as u128))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ArtifactId, ExecutionId, JobId};

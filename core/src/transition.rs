@@ -174,6 +174,13 @@ impl JobState {
         self.status == JobStatus::Running && self.lease.as_ref().is_some_and(|lease| lease.token == token)
     }
 
+    /// How many of its last attempts were given back, one after another.
+    #[must_use]
+    pub fn give_backs_in_a_row(&self) -> u32 {
+        let last = self.attempts.iter().rev().take_while(|attempt| is_give_back(attempt));
+        u32::try_from(last.count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether what waits for this job may run.
     #[must_use]
     pub fn counts_as_ok(&self, allow_failure: bool) -> bool {
@@ -329,10 +336,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
 /// Counts an attempt that ended so; whether another one is due, and after which pause in milliseconds.
 fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
     if kind == FailureKind::GivenBack {
-        let given_back = |attempt: &&AttemptView| is_give_back(attempt);
-        let before = next.attempts.iter().rev().take_while(given_back).count();
-        let in_a_row = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        let beyond = in_a_row.saturating_sub(PROMPT_GIVE_BACKS);
+        let beyond = next.give_backs_in_a_row().saturating_add(1).saturating_sub(PROMPT_GIVE_BACKS);
         return (true, if beyond == 0 { 0 } else { pause_ms(beyond, rules.seed) });
     }
     if kind.is_infrastructure() {

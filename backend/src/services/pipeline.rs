@@ -4,6 +4,7 @@ use super::{
     artifacts::carried_artifact_is_there,
     context::{Context, job_of},
     create::{self, Carried},
+    ending::request_cancel,
     turn::RESEND_FIRST_MS,
     view,
 };
@@ -362,18 +363,11 @@ impl PipelineExecutionService {
         Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
     }
 
-    /// The writes that ask for the cancel of a live execution. Its end node is due until its jobs are canceled, so that a
-    /// cancel cut short is carried on.
+    /// The writes that ask for the cancel of a live execution.
     async fn cancel_writes(&self, of: &ExecutionRecord, by: Option<ExecutionId>) -> Result<[Write; 2]> {
-        let id = of.spec.id;
-        let key = NodeKey { execution: id, ix: of.spec.end_node };
+        let key = NodeKey { execution: of.spec.id, ix: of.spec.end_node };
         let end = self.context.node(key).await?;
-        let state = ExecutionState { cancel_requested: true, superseded_by: by, ..of.state.clone() };
-        let due_at = Some(self.context.now());
-        Ok([
-            Write::PutExecution { id, if_version: of.version, state },
-            Write::SetDue { key, if_version: end.version, due_at },
-        ])
+        Ok(request_cancel(of, &end, by, self.context.now()))
     }
 
     /// Cancels the jobs of an execution whose cancel is recorded.
