@@ -17,7 +17,7 @@ use crate::{
 use indexmap::IndexMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use tidemill_core::{
     api::{
         CancelReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ListQuery, RetryRequest,
@@ -120,7 +120,7 @@ impl PipelineExecutionService {
             .concurrency
             .as_ref()
             .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
-        self.create(&plan, spec, HashMap::new(), Under { key, request: identity, group }).await
+        self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group }).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -140,7 +140,7 @@ impl PipelineExecutionService {
             .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
         let plan =
             Plan::new(&file, &old.spec.variables).map_err(|error| Error::Invalid(error.to_string()))?;
-        let carried = if request.all { HashMap::new() } else { self.carried(id).await? };
+        let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
@@ -168,9 +168,9 @@ impl PipelineExecutionService {
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.
-    async fn carried(&self, id: ExecutionId) -> Result<HashMap<String, Carried>> {
+    async fn carried(&self, id: ExecutionId) -> Result<BTreeMap<String, Carried>> {
         let specs = self.context.specs(id).await?;
-        let mut carried = HashMap::new();
+        let mut carried = BTreeMap::new();
         for node in self.context.stores.records.all_nodes(id).await? {
             let Ok(item) = job_of(&node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
@@ -191,7 +191,7 @@ impl PipelineExecutionService {
         &self,
         plan: &Plan,
         mut spec: ExecutionSpec,
-        carried: HashMap<String, Carried>,
+        carried: BTreeMap<String, Carried>,
         under: Under,
     ) -> Result<ExecuteReply> {
         let Under { key, request, group } = under;
