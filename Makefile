@@ -1,6 +1,8 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint model bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+SEEDS = 10000
+SEED_START = 1
+.PHONY: help demo test lint model sim bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -16,6 +18,10 @@ lint:  ## check formatting, clippy (warnings are errors) and the scripts
 
 model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
 	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
+
+sim:   ## simulate many runs of the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 for every event
+	@cargo build --quiet --release -p backend --example simulate --features memory
+	@target/release/examples/simulate $(SEEDS) $(SEED_START)
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
