@@ -1,0 +1,74 @@
+"""What is done to a campaign: each function disturbs until all executions were sent, or the time is over."""
+
+import threading
+import time
+
+from .campaign import Campaign
+
+
+def kills(campaign: Campaign, seconds: float) -> None:
+    """Kills workers and the server at random moments."""
+    deadline, random = time.monotonic() + seconds, campaign.random
+    server_due = time.monotonic() + random.uniform(2, 6)
+    while campaign.is_busy(deadline):
+        time.sleep(random.uniform(0.5, 3.5))
+        if time.monotonic() >= server_due:
+            campaign.kill(campaign.server, random.choice([0, random.uniform(0, 2)]))
+            server_due = time.monotonic() + random.uniform(4, 10)
+            if random.random() < 0.3:
+                # Once more, while it still reads what it left.
+                time.sleep(random.uniform(0, 0.3))
+                campaign.kill(campaign.server, 0)
+        elif campaign.workers:
+            campaign.kill(random.choice(campaign.workers), random.choice([0, random.uniform(0, 2)]))
+
+
+def cuts(campaign: Campaign, seconds: float) -> None:
+    """Cuts workers off, for less and for more than a lease; slows them down; has the server stand still."""
+    deadline, random = time.monotonic() + seconds, campaign.random
+    lease = campaign.lease_ms / 1000
+    while campaign.is_busy(deadline):
+        time.sleep(random.uniform(0.3, 2))
+        long = random.random() < 0.5
+        length = random.uniform(1.3 * lease, 2.5 * lease) if long else random.uniform(0.1 * lease, 0.7 * lease)
+        if random.random() < 0.15:
+            _stand_still(campaign, min(length, 1.5 * lease))
+            continue
+        number = random.randrange(len(campaign.cables))
+        mode = random.choice(["stall", "stall", "reset", "delay"])
+        begun = time.time()
+        campaign.cables[number].set(mode, random.uniform(0.05, 0.5))
+        time.sleep(length)
+        if mode == "stall" and random.random() < 0.5:
+            # What was sent meanwhile is lost for good.
+            campaign.cables[number].set("reset")
+        campaign.cables[number].set("pass")
+        campaign.faults.note("cut", at=begun, until=time.time(), how=mode, of=f"worker-{number}")
+        campaign.count(f"{mode} of a worker's network, {'longer' if long else 'shorter'} than a lease")
+
+
+def _stand_still(campaign: Campaign, length: float) -> None:
+    begun = time.time()
+    campaign.server.pause()
+    time.sleep(length)
+    campaign.server.resume()
+    campaign.faults.note("server", at=begun, until=time.time(), how="stood still", of="server")
+    campaign.count("server stood still")
+
+
+def both(campaign: Campaign, seconds: float) -> None:
+    """Kills and one cut that is longer than a lease, for a short run."""
+    cut = threading.Thread(target=_one_cut, args=(campaign,))
+    cut.start()
+    kills(campaign, seconds)
+    cut.join()
+
+
+def _one_cut(campaign: Campaign) -> None:
+    time.sleep(3)
+    begun = time.time()
+    campaign.cables[0].set("stall")
+    time.sleep(1.5 * campaign.lease_ms / 1000)
+    campaign.cables[0].set("pass")
+    campaign.faults.note("cut", at=begun, until=time.time(), how="stall", of="worker-0")
+    campaign.count("stall of a worker's network, longer than a lease")

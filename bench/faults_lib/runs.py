@@ -1,0 +1,117 @@
+"""The command's parts: which scenarios there are, and how their outcome is shown."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+from . import chaos
+from .audit import Audit, Finding
+from .campaign import Campaign
+from .records import embedded
+
+
+def say(words: str) -> None:
+    """Tells whoever watches."""
+    print(f"faults: {words}", file=sys.stderr, flush=True)
+
+
+def docker_host() -> str:
+    """The engine that is found for everybody."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def _campaign(case, options, executions, seconds, disturb, **more) -> tuple[list[Finding], dict]:
+    """A campaign from its start to its audit."""
+    campaign = Campaign(case, options.binary, options.seed, docker=docker_host(), executions=executions, **more)
+    try:
+        campaign.start()
+        disturb(campaign, seconds)
+        campaign.settle()
+        return campaign.finish()
+    except BaseException:
+        campaign.abort()
+        raise
+
+
+def kills(case, options, share) -> tuple[list[Finding], dict]:
+    """kill -9 of workers and of the server at random moments"""
+    return _campaign(case, options, options.executions, 0.45 * options.seconds, chaos.kills, workers=3)
+
+
+def cuts(case, options, share) -> tuple[list[Finding], dict]:
+    """the network between workers and server cut, stalled and slowed, for less and for more than a lease"""
+    return _campaign(case, options, options.executions // 4, 0.15 * options.seconds, chaos.cuts, workers=2, own_workers=0)
+
+
+SCENARIOS = {"kills": kills, "cuts": cuts}
+
+
+def run(options) -> int:
+    """Every scenario that is asked for."""
+    wanted = options.only.split(",") if options.only else list(SCENARIOS)
+    unknown = [name for name in wanted if name not in SCENARIOS]
+    if unknown:
+        say(f"there is no scenario {', '.join(unknown)}; there are: {', '.join(SCENARIOS)}")
+        return 2
+    return _run(options, {name: SCENARIOS[name] for name in wanted})
+
+
+def short(options) -> int:
+    """A minute of kills and a cut."""
+    def scenario(case, options, share):
+        """kills and a cut, shortly"""
+        return _campaign(case, options, options.executions, 45, chaos.both, workers=2, lease_ms=3000)
+    return _run(options, {"short": scenario})
+
+
+def _run(options, scenarios: dict) -> int:
+    say(f"seed {options.seed}, {options.binary}")
+    root = options.dir or pathlib.Path(tempfile.mkdtemp(prefix="tidemill-faults-"))
+    root = root.resolve()
+    bad = 0
+    for name, scenario in scenarios.items():
+        say(f"{name}: {scenario.__doc__}")
+        case, begun = root / name, time.monotonic()
+        shutil.rmtree(case, ignore_errors=True)
+        try:
+            findings, figures = scenario(case, options, None)
+        except Exception:
+            # Another scenario may still say something; this one could not be carried out.
+            findings, figures = [Finding("the scenario could be carried out", name, traceback.format_exc())], {}
+        _show(name, findings, figures, time.monotonic() - begun)
+        if findings:
+            bad += 1
+            say(f"{name}: kept in {case}; again with: bench/faults audit {case}")
+        elif not options.keep:
+            shutil.rmtree(case, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        root.rmdir()
+    print(f"{len(scenarios) - bad} of {len(scenarios)} scenarios kept every promise (seed {options.seed})")
+    return 1 if bad else 0
+
+
+def _show(name: str, findings: list[Finding], figures: dict, took: float) -> None:
+    print(f"\n{name}: {len(findings)} violation(s) in {took:.0f} s")
+    for what, number in sorted(figures.items()):
+        print(f"  {number:>10,}  {what}")
+    for finding in findings[:40]:
+        print(f"  VIOLATION  {finding}")
+    if len(findings) > 40:
+        print(f"  and {len(findings) - 40} more")
+    sys.stdout.flush()
+
+
+def audit(cases: list[pathlib.Path]) -> int:
+    """The auditor alone, on cases that were kept."""
+    bad = 0
+    for case in cases:
+        it = Audit(case, embedded(case / "server"))
+        findings = it.run()
+        _show(case.name, findings, it.figures, 0)
+        bad += bool(findings)
+    return 1 if bad else 0

@@ -1,0 +1,147 @@
+"""The engine's own word on what ran: its events, written down by somebody who is neither server nor worker."""
+
+import http.client
+import json
+import pathlib
+import socket
+import threading
+import time
+import urllib.parse
+
+from .ledger import Ledger
+
+LABEL = "tidemill.data"
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float | None):
+        super().__init__("engine", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Engine:
+    """A container engine, as far as who watches it needs it."""
+
+    def __init__(self, address: str):
+        self.address = address
+
+    def connection(self, timeout: float | None = 30) -> http.client.HTTPConnection:
+        """A fresh connection."""
+        kind, _, rest = self.address.partition("://")
+        if kind == "unix":
+            return _Connection(rest, timeout)
+        host, _, port = rest.partition(":")
+        return http.client.HTTPConnection(host, int(port or 2375), timeout=timeout)
+
+    def json(self, path: str, **query):
+        """What a GET answers; an `OSError` when it is not there, `None` when it knows nothing of it."""
+        connection = self.connection()
+        try:
+            words = urllib.parse.urlencode({key: json.dumps(value) if isinstance(value, dict) else value
+                                            for key, value in query.items()})
+            connection.request("GET", f"{path}?{words}")
+            reply = connection.getresponse()
+            content = reply.read()
+            return json.loads(content) if reply.status == 200 else None
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            return self.json("/version") is not None
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def containers(self, data: pathlib.Path) -> list[str]:
+        """Ids of containers, running or not, of workers whose data directory is `data` or below it."""
+        listed = self.json("/containers/json", all="1", filters={"label": [LABEL]}) or []
+        return [one["Id"] for one in listed if _is_below(one["Labels"][LABEL], data)]
+
+    def volumes(self, data: pathlib.Path) -> list[str]:
+        """Names of volumes of those workers."""
+        listed = (self.json("/volumes", filters={"label": [LABEL]}) or {}).get("Volumes") or []
+        return [one["Name"] for one in listed if _is_below((one["Labels"] or {}).get(LABEL, ""), data)]
+
+    def networks(self) -> set[str]:
+        """Names of all networks."""
+        return {one["Name"] for one in self.json("/networks") or []}
+
+
+def _is_below(path: str, directory: pathlib.Path) -> bool:
+    return pathlib.PurePath(path).is_relative_to(directory)
+
+
+class Witness:
+    """Writes the events of containers and volumes down until it is closed, the engine's restarts notwithstanding."""
+
+    def __init__(self, engine: Engine, path: pathlib.Path):
+        self.engine, self.ledger = engine, Ledger(path)
+        self.closed = threading.Event()
+        # Job scripts print the time since the machine's start, as a shell knows no finer clock.
+        booted = time.time() - float(pathlib.Path("/proc/uptime").read_text().split()[0])
+        self.ledger.note("witness", booted=booted)
+        self.since = time.time()
+        self.link: socket.socket | None = None
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Waits until what has happened is written down, then writes no more."""
+        time.sleep(0.5)
+        self.closed.set()
+        if self.link is not None:
+            try:
+                self.link.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.thread.join(5)
+        self.ledger.close()
+
+    def _watch(self) -> None:
+        while not self.closed.is_set():
+            try:
+                self._read()
+            except (OSError, http.client.HTTPException, ValueError):
+                pass
+            if not self.closed.is_set():
+                self.ledger.note("gap", since=self.since)
+                self.closed.wait(0.2)
+
+    def _read(self) -> None:
+        filters = {"type": ["container", "volume"]}
+        query = urllib.parse.urlencode({"since": f"{self.since:.6f}", "filters": json.dumps(filters)})
+        connection = self.engine.connection(timeout=None)
+        try:
+            connection.request("GET", f"/events?{query}")
+            self.link = connection.sock
+            reply = connection.getresponse()
+            while not self.closed.is_set() and (line := reply.readline()):
+                self._note(json.loads(line))
+        finally:
+            self.link = None
+            connection.close()
+
+    def _note(self, event: dict) -> None:
+        what, action, actor = event["Type"], event["Action"], event["Actor"]
+        at = event["timeNano"] / 1e9
+        self.since = at
+        if what == "volume" and action in ("create", "mount"):
+            upper = None
+            if action == "create":
+                seen = self.engine.json(f"/volumes/{actor['ID']}")
+                options = ((seen or {}).get("Options") or {}).get("o", "")
+                upper = next((o.removeprefix("upperdir=") for o in options.split(",") if o.startswith("upperdir=")), None)
+            self.ledger.note("volume", at=at, action=action, name=actor["ID"], upper=upper,
+                             container=actor["Attributes"].get("container"))
+        elif what == "container" and action in ("create", "start", "die", "destroy"):
+            data = actor["Attributes"].get(LABEL)
+            if data is not None:
+                self.ledger.note("container", at=at, action=action, id=actor["ID"], data=data)
