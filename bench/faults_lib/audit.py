@@ -301,12 +301,14 @@ class Audit:
         """Two attempts of a job never ran at the same time, by the engine's own events."""
         booted = next((note["booted"] for note in self.events if note["what"] == "witness"), None)
         gaps = [(note["since"], note["at"]) for note in self.events if note["what"] == "gap"]
-        container_of, died, upper_of = {}, {}, {}
+        container_of, died, upper_of, ran = {}, {}, {}, {}
         for note in self.events:
             if note["what"] == "volume" and note["action"] == "mount":
                 container_of[note["name"]] = note["container"]
             elif note["what"] == "volume" and note["upper"]:
                 upper_of[note["upper"]] = note["name"]
+            elif note["what"] == "ran":
+                ran[note["container"]] = max(note["until"], ran.get(note["container"], 0))
             elif note["what"] == "container" and note["action"] in ("die", "destroy"):
                 died.setdefault(note["id"], note["at"])
             elif note["what"] == "container" and note["action"] == "create":
@@ -329,18 +331,18 @@ class Audit:
             if len(attempts) > 1:
                 self.find("a container is one attempt's", container, f"ran {attempts}")
         for owner, attempts in begun.items():
-            # Where an attempt ended by itself its container may stay idle, as the keeper of a network.
             lost = {a["attempt"]: a for a in self.job_of.get(owner, {"attempts": []})["attempts"]
                     if a["failure"] in INFRASTRUCTURE}
             for attempt, (_, container) in attempts.items():
                 later = [begin for number, (begin, _) in attempts.items() if number > attempt]
                 if attempt not in lost or not later or container is None:
                     continue
-                end = died.get(container)
+                # A container that outlives its script, as the keeper of a network, is idle.
+                end = ran.get(container, died.get(container))
                 if end is None and any(since < min(later) + 60 and until > lost[attempt]["begin"] for since, until in gaps):
                     self.figures["ends that the engine's restart hid"] += 1
                     continue
-                self.figures["lost attempts whose container was gone before the next began"] += 1
+                self.figures["lost attempts whose script was over before the next began"] += 1
                 if end is None or end > min(later) + CLOCKS:
-                    over = "never ended" if end is None else f"ended {end - min(later):.2f} s after the next began"
-                    self.find("two attempts never run at once", owner, f"the container of attempt {attempt} {over}")
+                    over = "never ended" if end is None else f"still ran {end - min(later):.2f} s after the next one began"
+                    self.find("two attempts never run at once", owner, f"the script of attempt {attempt} {over}")

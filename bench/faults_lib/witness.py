@@ -11,6 +11,12 @@ import urllib.parse
 from .ledger import Ledger
 
 LABEL = "tidemill.data"
+# Where the kernel lists a container's processes: control groups of version 1, of version 2, and under systemd.
+GROUPS = ("cpu,cpuacct/docker/{}", "cpu/docker/{}", "pids/docker/{}", "memory/docker/{}", "docker/{}", "system.slice/docker-{}.scope")
+# How often the processes are counted, in seconds.
+SAMPLE = 0.1
+# A parked or idle container has its first process, and at most one that watches its input; a script is more.
+IDLE_PROCESSES = 2
 
 
 class _Connection(http.client.HTTPConnection):
@@ -90,8 +96,11 @@ class Witness:
         self.ledger.note("witness", booted=booted)
         self.since = time.time()
         self.link: socket.socket | None = None
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
+        self.alive: dict[str, pathlib.Path | None] = {}
+        self.running: dict[str, tuple[float, float]] = {}
+        self.threads = [threading.Thread(target=task, daemon=True) for task in (self._watch, self._sample)]
+        for thread in self.threads:
+            thread.start()
 
     def close(self) -> None:
         """Waits until what has happened is written down, then writes no more."""
@@ -102,7 +111,8 @@ class Witness:
                 self.link.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self.thread.join(5)
+        for thread in self.threads:
+            thread.join(5)
         self.ledger.close()
 
     def _watch(self) -> None:
@@ -145,3 +155,40 @@ class Witness:
             data = actor["Attributes"].get(LABEL)
             if data is not None:
                 self.ledger.note("container", at=at, action=action, id=actor["ID"], data=data)
+                if action == "start":
+                    self.alive[actor["ID"]] = None
+                elif action != "create":
+                    self.alive.pop(actor["ID"], None)
+
+    def _sample(self) -> None:
+        """Notes when scripts ran: a container may outlive its script, as the keeper of a network."""
+        while not self.closed.wait(SAMPLE):
+            for container, group in list(self.alive.items()):
+                if group is None:
+                    group = next((path for path in map(self._group(container), GROUPS) if path.exists()), None)
+                    if container in self.alive:
+                        self.alive[container] = group
+                if self._runs(group):
+                    since, _ = self.running.get(container, (time.time(), 0))
+                    self.running[container] = (since, time.time())
+                elif container in self.running:
+                    self._ran(container)
+            for container in set(self.running) - set(self.alive):
+                self._ran(container)
+        for container in list(self.running):
+            self._ran(container)
+
+    @staticmethod
+    def _group(container: str):
+        return lambda form: pathlib.Path("/sys/fs/cgroup") / form.format(container) / "cgroup.procs"
+
+    @staticmethod
+    def _runs(group: pathlib.Path | None) -> bool:
+        try:
+            return group is not None and len(group.read_text().split()) > IDLE_PROCESSES
+        except OSError:
+            return False
+
+    def _ran(self, container: str) -> None:
+        since, until = self.running.pop(container)
+        self.ledger.note("ran", at=since, until=until, container=container)

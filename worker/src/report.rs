@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{
-    api::{AttemptEnd, JobReport, LogBytes, StepView},
+    api::{AttemptEnd, JobReport, JobReportReply, LogBytes, StepView},
     assignment::LeaseGrant,
     ids::JobId,
 };
@@ -32,6 +32,9 @@ const PLENTY: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Time between reports of output, and the longest that a phase or a step waits for something to go with.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A report that comes only after its lease ran out, as this process stood still, is tried for this long: the server may
+/// not have noticed.
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -169,10 +172,15 @@ async fn send_all(
         let (report, length) = next_report(&shared, job_id, &lease);
         let is_end = report.end.is_some();
         loop {
-            match api.report(&report).await {
+            // The server counts from when it got the report, which is later: so it never gives the job to another
+            // worker while it still runs here, however silent the network.
+            let lease_over = renewed + ttl;
+            let sent = Instant::now();
+            let limit = if sent < lease_over { lease_over } else { sent + LAST_TRY };
+            match report_within(&api, &report, limit).await {
                 Ok(reply) => {
                     failures = 0;
-                    renewed = Instant::now();
+                    renewed = sent;
                     ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
                     if reply.cancel {
                         let _ = events.send(Event::CancelSeen);
@@ -180,16 +188,19 @@ async fn send_all(
                     break;
                 }
                 Err(error) => {
-                    let valid = renewed.elapsed() < ttl;
-                    if error.is_lease_lost() || !valid || !error.is_passing() {
+                    let passing = error.is_passing() && !error.is_lease_lost();
+                    if passing {
+                        failures += 1;
+                        log_retry(&error, failures);
+                        let again = Instant::now() + back_off(failures, job_id);
+                        tokio::time::sleep_until(again.min(lease_over)).await;
+                    }
+                    if !passing || Instant::now() >= lease_over {
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
                         over(&shared);
                         let _ = events.send(Event::LeaseLost);
                         return Ending::LeaseLost;
                     }
-                    failures += 1;
-                    log_retry(&error, failures);
-                    tokio::time::sleep(back_off(failures, job_id)).await;
                 }
             }
         }
@@ -207,6 +218,19 @@ async fn send_all(
         last = Instant::now();
         sent_log |= length > 0;
     }
+}
+
+/// What the server says to a report, if it does so until `limit`.
+async fn report_within(
+    api: &ApiClient,
+    report: &JobReport,
+    limit: Instant,
+) -> Result<JobReportReply, ApiError> {
+    let late = || ApiError::Unreachable {
+        url: api.server().to_owned(),
+        message: "no reply before the lease ran out".to_owned(),
+    };
+    tokio::time::timeout_at(limit, api.report(report)).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn log_retry(error: &ApiError, failures: u32) {
@@ -258,10 +282,16 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{PLENTY, Waiting};
+    use super::{Ending, PLENTY, Reporter, Waiting};
+    use crate::{client::ApiClient, dispatch::Event};
     use std::time::Duration;
-    use tidemill_core::api::AttemptEnd;
-    use tokio::time::Instant;
+    use tidemill_core::{
+        api::AttemptEnd,
+        assignment::LeaseGrant,
+        ids::{JobId, LeaseToken},
+    };
+    use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+    use uuid::Uuid;
 
     const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -301,5 +331,22 @@ mod tests {
         assert_eq!(Waiting { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
         let plenty = Waiting { log: vec![0; PLENTY], log_since: Some(start), ..Default::default() };
         assert_eq!(plenty.due(start, true, HEARTBEAT), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_costs_the_lease_when_it_runs_out_and_not_later() {
+        // Takes connections, and never answers: a network that drops every packet looks the same.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
+        let begun = Instant::now();
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, sender);
+        reporter.log(b"something to say\n").await;
+        assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
+        assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);
+        let took = begun.elapsed();
+        assert!(took >= ms(1_400), "the lease was good until then: {took:?}");
+        assert!(took < ms(10_000), "another worker may run the job by then: {took:?}");
     }
 }
