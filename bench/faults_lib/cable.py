@@ -95,6 +95,6 @@ class Cable:
     @staticmethod
     def _reset(writer: asyncio.StreamWriter) -> None:
         link = writer.get_extra_info("socket")
-        if link is not None:
+        if link is not None and link.fileno() >= 0:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()

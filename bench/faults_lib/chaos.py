@@ -2,6 +2,7 @@
 
 import threading
 import time
+from random import Random
 
 from .campaign import Campaign
 
@@ -26,23 +27,33 @@ def kills(campaign: Campaign, seconds: float) -> None:
 def cuts(campaign: Campaign, seconds: float) -> None:
     """Cuts workers off, for less and for more than a lease; slows them down; has the server stand still."""
     deadline, random = time.monotonic() + seconds, campaign.random
-    lease = campaign.lease_ms / 1000
+    seeds = [random.getrandbits(32) for _ in campaign.cables]
+    cutters = [threading.Thread(target=_cutter, args=(campaign, number, Random(seed), deadline))
+               for number, seed in enumerate(seeds)]
+    for cutter in cutters:
+        cutter.start()
     while campaign.is_busy(deadline):
-        time.sleep(random.uniform(0.3, 2))
+        time.sleep(random.uniform(4, 10))
+        if campaign.is_busy(deadline):
+            _stand_still(campaign, random.uniform(0.2, 1.5) * campaign.lease_ms / 1000)
+    for cutter in cutters:
+        cutter.join()
+
+
+def _cutter(campaign: Campaign, number: int, random: Random, deadline: float) -> None:
+    lease, cable = campaign.lease_ms / 1000, campaign.cables[number]
+    while campaign.is_busy(deadline):
+        time.sleep(random.uniform(0.5, 3))
         long = random.random() < 0.5
-        length = random.uniform(1.3 * lease, 2.5 * lease) if long else random.uniform(0.1 * lease, 0.7 * lease)
-        if random.random() < 0.15:
-            _stand_still(campaign, min(length, 1.5 * lease))
-            continue
-        number = random.randrange(len(campaign.cables))
+        length = random.uniform(1.3 * lease, 4 * lease) if long else random.uniform(0.1 * lease, 0.7 * lease)
         mode = random.choice(["stall", "stall", "reset", "delay"])
         begun = time.time()
-        campaign.cables[number].set(mode, random.uniform(0.05, 0.5))
+        cable.set(mode, random.uniform(0.05, 0.5))
         time.sleep(length)
         if mode == "stall" and random.random() < 0.5:
             # What was sent meanwhile is lost for good.
-            campaign.cables[number].set("reset")
-        campaign.cables[number].set("pass")
+            cable.set("reset")
+        cable.set("pass")
         campaign.faults.note("cut", at=begun, until=time.time(), how=mode, of=f"worker-{number}")
         campaign.count(f"{mode} of a worker's network, {'longer' if long else 'shorter'} than a lease")
 

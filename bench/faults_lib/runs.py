@@ -13,6 +13,7 @@ from . import chaos
 from .audit import Audit, Finding
 from .campaign import Campaign
 from .records import embedded
+from .work import Maker
 
 
 def say(words: str) -> None:
@@ -45,7 +46,8 @@ def kills(case, options, share) -> tuple[list[Finding], dict]:
 
 def cuts(case, options, share) -> tuple[list[Finding], dict]:
     """the network between workers and server cut, stalled and slowed, for less and for more than a lease"""
-    return _campaign(case, options, options.executions // 4, 0.15 * options.seconds, chaos.cuts, workers=2, own_workers=0)
+    return _campaign(case, options, options.executions // 4, 0.15 * options.seconds, chaos.cuts, workers=2, own_workers=0,
+                     lease_ms=3000, maker=Maker(options.seed, pace=6))
 
 
 SCENARIOS = {"kills": kills, "cuts": cuts}
