@@ -11,6 +11,7 @@ pub mod objects;
 pub mod queue;
 pub mod records;
 pub mod samples;
+pub mod services;
 
 use crate::{Stores, ports::Clock};
 use futures_util::future::BoxFuture;
@@ -196,6 +197,14 @@ macro_rules! conformance_suite {
                 racing_repeats_are_stored_once
                 logs_outlive_their_writer
                 many_logs_are_written_at_once
+            }
+            services {
+                fifty_clients_that_ask_for_the_same_make_one_execution
+                a_key_stands_for_one_request
+                a_newer_execution_of_a_group_cancels_the_older
+                racing_executions_of_a_group_leave_one
+                a_job_that_loses_its_workers_is_a_dead_letter
+                a_sign_of_life_is_written_only_when_the_lease_needs_it
             }
         }
     };

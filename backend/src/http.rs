@@ -39,6 +39,8 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::CANCEL_EXECUTION, post(handlers::cancel_execution))
         .route(path::RETRY, post(handlers::retry))
         .route(path::CANCEL_JOB, post(handlers::cancel_job))
+        .route(path::DEAD_LETTERS, get(handlers::dead_letters))
+        .route(path::DISMISS, post(handlers::dismiss_dead_letter))
         .route(path::JOB_LOGS, get(handlers::job_logs))
         .route(path::ARTIFACTS, get(handlers::artifacts))
         .layer(DefaultBodyLimit::max(MOST_BODY))

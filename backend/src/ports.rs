@@ -4,8 +4,8 @@ mod records;
 mod storage;
 
 pub use records::{
-    Arrival, ArtifactRecord, Commit, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem,
-    JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Records,
-    Then, Whole, Write,
+    Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
+    JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+    Records, Then, Whole, Write,
 };
 pub use storage::{ByteStream, Clock, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};

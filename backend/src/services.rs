@@ -5,6 +5,7 @@ mod artifacts;
 mod assignment;
 mod context;
 mod create;
+mod dead_letters;
 mod jobs;
 mod pipeline;
 mod settle;
@@ -15,6 +16,7 @@ mod view;
 
 pub use artifacts::{ArtifactService, Download};
 pub use context::Settings;
+pub use dead_letters::DeadLetterService;
 pub use jobs::{JobExecutionService, LogPart};
 pub use pipeline::{PipelineExecutionService, Seen};
 pub use sources::SourceService;
@@ -36,6 +38,8 @@ pub struct Services {
     pub artifacts: ArtifactService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// Jobs that ended for reasons not their own.
+    pub dead_letters: DeadLetterService,
     /// What is late.
     pub sweep: Sweep,
 }
@@ -50,6 +54,7 @@ impl Services {
             pipelines: PipelineExecutionService::new(context.clone()),
             jobs: JobExecutionService::new(context.clone()),
             sources: SourceService::new(context.clone()),
+            dead_letters: DeadLetterService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone()),
             artifacts,
         }

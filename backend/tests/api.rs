@@ -281,6 +281,8 @@ async fn a_workers_token_takes_jobs_and_no_more() {
         ("POST", format!("/api/pipeline/cancel/{id}")),
         ("POST", format!("/api/pipeline/retry/{id}")),
         ("POST", format!("/api/job/cancel/{id}")),
+        ("GET", "/api/job/dead-letters".to_owned()),
+        ("POST", format!("/api/job/dismiss/{id}")),
         ("GET", format!("/api/job/logs/{id}")),
         ("GET", format!("/api/artifact/list/{id}")),
         ("GET", format!("/api/pipeline/usage/{id}")),
@@ -407,7 +409,7 @@ async fn sources_are_uploaded_once_and_stay_as_they_are() {
 #[test]
 fn the_openapi_document_names_every_path_and_resolves_every_reference() {
     let document = openapi_document();
-    assert_eq!(document["paths"].as_object().unwrap().len(), 20);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 22);
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();

@@ -8,7 +8,7 @@ pub use deploy::{ApiKind, Architecture, Deploy, Destroy, Place, Role};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
-use tidemill_core::ids::WorkerId;
+use tidemill_core::ids::{ExecutionId, WorkerId};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
                           (engine, disk, network), 130 canceled.";
@@ -73,6 +73,11 @@ pub enum Command {
     /// Run what did not succeed in an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
+    /// List jobs that ended for reasons not their own, run them again, or dismiss them
+    #[command(
+        after_help = "Examples:\n  tidemill dead-letters\n  tidemill dead-letters --server https://ci.example.org --retry"
+    )]
+    DeadLetters(DeadLetters),
     /// List or fetch what jobs left
     #[command(
         after_help = "Examples:\n  tidemill artifacts\n  tidemill artifacts --job compile --output out/"
@@ -226,7 +231,7 @@ pub struct Which {
     pub run: Option<u64>,
     /// The execution of this id
     #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file"])]
-    pub execution: Option<tidemill_core::ids::ExecutionId>,
+    pub execution: Option<ExecutionId>,
 }
 
 /// `report`.
@@ -296,7 +301,7 @@ pub struct Logs {
 pub struct WatchArgs {
     /// The execution of this id
     #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution"])]
-    pub id: Option<tidemill_core::ids::ExecutionId>,
+    pub id: Option<ExecutionId>,
     #[command(flatten)]
     /// Which
     pub which: Which,
@@ -334,6 +339,23 @@ pub struct Retry {
     /// Print nothing but mistakes
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// `dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// Only those of these executions
+    #[arg(value_name = "ID")]
+    pub executions: Vec<ExecutionId>,
+    /// Retry their executions, on a server; what succeeded in them is kept
+    #[arg(long, conflicts_with = "dismiss")]
+    pub retry: bool,
+    /// Forget them; the records of the jobs stay
+    #[arg(long)]
+    pub dismiss: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["retry", "dismiss"])]
+    pub json: bool,
 }
 
 /// `artifacts`.

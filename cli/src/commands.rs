@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod check;
 pub mod cost;
+pub mod dead_letters;
 #[cfg(feature = "deploy")]
 pub mod deploy;
 #[cfg(feature = "deploy")]

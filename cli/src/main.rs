@@ -17,7 +17,7 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
-use commands::{artifacts, check, init, login, plan, records, report, run, server};
+use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, server};
 use failure::{Failure, Outcome};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
@@ -72,6 +72,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,
+            Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => server::worker(settings, args).await,

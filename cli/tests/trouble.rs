@@ -205,3 +205,40 @@ fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
     stop(server);
     place.wait_until_clean();
 }
+
+#[test]
+fn a_silent_worker_does_not_hold_a_cancel() {
+    let mut place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
+    // Far longer than anyone waits here: only the cancel itself can end the lease.
+    place.lease_ttl_ms = 600_000;
+    let (first, url) = server(&place, "0");
+    let token = std::fs::read_to_string(place.data.join("token")).unwrap();
+    let place = place;
+    let other = place.dir.path().join("worker");
+    let mut worker = support::binary(&place, &other)
+        .args(["--server", &url, "--token", &token, "worker", "--name", "silent"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let client = place.spawn(&["--server", &url, "--token", &token, "run"]);
+    place.wait_until_begun();
+    signal(&worker, "STOP");
+    let canceled = place.of_latest(&["--server", &url, "--token", &token, "cancel"]);
+    assert_eq!(canceled.status.code(), Some(0), "{canceled:?}");
+    let client = finish(client);
+    assert_eq!(client.status.code(), Some(130), "{client:?}");
+    assert_eq!(job(&place.latest(), "slow")["status"], "CANCELED", "{:#}", place.latest());
+    // When it can speak again its lease is not valid any more, and it stops what it ran.
+    signal(&worker, "CONT");
+    let label = format!("label=tidemill.data={}", other.join("worker").canonicalize().unwrap().display());
+    let running = || {
+        let listed = Command::new("docker").args(["ps", "-q", "--filter", &label]).output().unwrap();
+        text(&listed.stdout)
+    };
+    signal(&worker, "TERM");
+    worker.wait().unwrap();
+    support::wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
+    stop(first);
+}

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "check",
     "plan",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 19] = [
     "watch",
     "cancel",
     "retry",
+    "dead-letters",
     "artifacts",
     "server",
     "worker",

@@ -34,6 +34,10 @@ pub mod path {
     /// reply reaches the end of a log that is over; `x-tidemill-log-next` is the next offset. `wait_ms` holds the
     /// reply until there are bytes.
     pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
+    /// GET: jobs that ended for reasons not their own, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
+    pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
+    /// POST: forgets that a job is a dead letter; [`super::DismissReply`].
+    pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
     /// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
     pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
     /// PUT: the bytes of an artifact, for servers that presign to themselves; query `lease`.
@@ -165,6 +169,9 @@ pub struct ExecutionSummary {
     /// Whether a cancel was asked for.
     #[serde(default)]
     pub cancel_requested: bool,
+    /// The newer execution of its concurrency group for which it was canceled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ExecutionId>,
 }
 
 /// An execution with its jobs.
@@ -305,6 +312,42 @@ pub struct CancelReply {
     pub status: String,
 }
 
+/// A job that ended for a reason that was not its own: workers were lost under it too often, or none could take it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetterView {
+    /// The job as it ended, with its attempts.
+    pub job: JobView,
+    /// Its execution.
+    pub execution: ExecutionSummary,
+}
+
+/// A page of dead letters, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetterList {
+    /// The page.
+    pub dead_letters: Vec<DeadLetterView>,
+    /// Give it back as `cursor` for the next page; absent at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetterQuery {
+    /// Page size, 1 to 200; default 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// From the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A dead letter was dismissed, or was none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DismissReply {
+    /// Whether the job was among the dead letters.
+    pub dismissed: bool,
+}
+
 /// Who asks for work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerInfo {
@@ -396,6 +439,14 @@ pub struct JobReport {
     /// The end of the attempt.
     #[serde(default)]
     pub end: Option<AttemptEnd>,
+}
+
+impl JobReport {
+    /// Whether it says nothing but that its sender is alive.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.log.is_none() && self.phase.is_none() && self.steps.is_empty() && self.end.is_none()
+    }
 }
 
 /// The reply to a report.

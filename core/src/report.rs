@@ -1,8 +1,8 @@
 //! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
 
 use crate::{
-    api::{ExecutionSummary, ExecutionView, JobView},
-    failure::FailureReason,
+    api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
+    failure::{FailureKind, FailureReason},
     ids::JobId,
     status::JobStatus,
     time::Timestamp,
@@ -39,6 +39,11 @@ pub struct JobLine {
     pub allow_failure: bool,
     /// Attempts.
     pub attempts: u32,
+    /// The attempts before the last one, oldest first, each with its times, its worker and why it did not succeed. Their
+    /// logs are kept.
+    pub earlier: Vec<AttemptView>,
+    /// Whether it ended for a reason that was not its own, so that it is a dead letter until it is retried or dismissed.
+    pub dead_letter: bool,
     /// Milliseconds that its last attempt took, or has taken.
     pub run_ms: Option<u64>,
     /// Milliseconds that it waited for its needs, from the execution's record on.
@@ -104,6 +109,8 @@ fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
         status: job.status,
         allow_failure: job.allow_failure,
         attempts: job.attempt,
+        earlier: job.attempts.clone(),
+        dead_letter: is_dead_letter(job),
         run_ms: run_ms(job, now),
         needs_ms: job.queued_at.filter(|_| ran_here).map(|at| at.since_ms(view.execution.created_at)),
         worker_ms: match (job.queued_at, job.start_time) {
@@ -115,6 +122,11 @@ fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
         failure: job.failure_reason.clone(),
         carried: !ran_here,
     }
+}
+
+fn is_dead_letter(job: &JobView) -> bool {
+    let kind = job.failure_reason.as_ref().map(|reason| reason.kind);
+    job.status == JobStatus::Failed && kind.is_some_and(FailureKind::is_dead_letter)
 }
 
 fn run_ms(job: &JobView, now: Timestamp) -> Option<u64> {

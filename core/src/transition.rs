@@ -130,6 +130,21 @@ pub enum Refusal {
     LeaseValid,
 }
 
+impl Lease {
+    /// Milliseconds that it lasts from `now` on.
+    #[must_use]
+    pub fn left_ms(&self, now: Timestamp) -> u64 {
+        self.expires_at.since_ms(now)
+    }
+
+    /// Whether a report that brings nothing but a sign of life renews it: within the first third of its time `ttl_ms` it
+    /// need not be written again.
+    #[must_use]
+    pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
+        self.left_ms(now) <= ttl_ms / 3 * 2
+    }
+}
+
 impl Default for JobState {
     fn default() -> Self {
         Self {

@@ -8,7 +8,7 @@ use tidemill_core::{
 
 /// Time that a script gets to end by itself after its time-out, and after a cancel.
 const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
-const GRACE_CANCEL: Duration = Duration::from_secs(5);
+const GRACE_CANCEL: Duration = Duration::from_secs(4);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,8 +203,8 @@ mod tests {
         let mut job = Dispatcher::new(s(600));
         assert_eq!(job.handle(s(1), Event::CancelSeen), [Response::Terminate]);
         assert_eq!(job.handle(s(2), Event::CancelSeen), [], "asked once");
-        assert_eq!(job.handle(s(6), Event::Tick), [Response::Kill]);
-        assert_eq!(kind(&job.handle(s(9), Event::Tick)), Some(FailureKind::Canceled));
+        assert_eq!(job.handle(s(5), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(8), Event::Tick)), Some(FailureKind::Canceled));
     }
 
     #[test]

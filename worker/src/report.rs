@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{
-    api::{AttemptEnd, JobReport, JobReportReply, LogBytes, StepView},
+    api::{AttemptEnd, JobReport, LogBytes, StepView},
     assignment::LeaseGrant,
     ids::JobId,
 };
@@ -32,9 +32,11 @@ const PLENTY: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Time between reports of output, and the longest that a phase or a step waits for something to go with.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A report that comes only after its lease ran out, as this process stood still, is tried for this long: the server may
-/// not have noticed.
-const LAST_TRY: Duration = Duration::from_secs(1);
+/// The longest silence, however long the lease: in a reply a cancel is seen, and after it the script has four seconds
+/// until it is killed, so that it is stopped within ten.
+const MOST_SILENCE: Duration = Duration::from_secs(4);
+/// The least time that a report is tried for, even when the lease must be over by now.
+const LAST_TRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -168,18 +170,22 @@ async fn send_all(
     let mut sent_log = false;
     let mut failures = 0_u32;
     loop {
-        wait_until_due(&shared, last, sent_log, ttl / 3).await;
+        wait_until_due(&shared, last, sent_log, (ttl / 3).min(MOST_SILENCE)).await;
         let (report, length) = next_report(&shared, job_id, &lease);
         let is_end = report.end.is_some();
         loop {
-            // The server counts from when it got the report, which is later: so it never gives the job to another
-            // worker while it still runs here, however silent the network.
-            let lease_over = renewed + ttl;
             let sent = Instant::now();
-            let limit = if sent < lease_over { lease_over } else { sent + LAST_TRY };
-            match report_within(&api, &report, limit).await {
+            let deadline = (renewed + ttl).max(sent + LAST_TRY);
+            let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
+                tracing::warn!(job = %job_id, "no report got through while the lease lasted");
+                over(&shared);
+                let _ = events.send(Event::LeaseLost);
+                return Ending::LeaseLost;
+            };
+            match reply {
                 Ok(reply) => {
                     failures = 0;
+                    // The server counts from when it got the report, which may be long before its reply arrives.
                     renewed = sent;
                     ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
                     if reply.cancel {
@@ -192,10 +198,11 @@ async fn send_all(
                     if passing {
                         failures += 1;
                         log_retry(&error, failures);
+                        // No pause outlasts the lease: another worker may run the job from then on.
                         let again = Instant::now() + back_off(failures, job_id);
-                        tokio::time::sleep_until(again.min(lease_over)).await;
+                        tokio::time::sleep_until(again.min(renewed + ttl)).await;
                     }
-                    if !passing || Instant::now() >= lease_over {
+                    if !passing || renewed.elapsed() >= ttl {
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
                         over(&shared);
                         let _ = events.send(Event::LeaseLost);
@@ -218,19 +225,6 @@ async fn send_all(
         last = Instant::now();
         sent_log |= length > 0;
     }
-}
-
-/// What the server says to a report, if it does so until `limit`.
-async fn report_within(
-    api: &ApiClient,
-    report: &JobReport,
-    limit: Instant,
-) -> Result<JobReportReply, ApiError> {
-    let late = || ApiError::Unreachable {
-        url: api.server().to_owned(),
-        message: "no reply before the lease ran out".to_owned(),
-    };
-    tokio::time::timeout_at(limit, api.report(report)).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn log_retry(error: &ApiError, failures: u32) {

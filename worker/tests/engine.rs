@@ -305,11 +305,11 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
 
     let mut missing = job(&["true"]);
     missing.preparation.image = "tidemill-no-such-image:0".into();
-    missing.preparation.pull_policy = PullPolicy::Never;
     assert_eq!(kind(&bench.run(missing).await.0), Some(FailureKind::ImageUnavailable));
 
     let mut unreachable = job(&["true"]);
     unreachable.preparation.image = "127.0.0.1:1/no-such-registry:0".into();
+    unreachable.preparation.pull_policy = PullPolicy::IfNotPresent;
     assert_eq!(kind(&bench.run(unreachable).await.0), Some(FailureKind::ImagePullFailed));
 
     let mut hungry = job(&["x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"]);

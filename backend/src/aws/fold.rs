@@ -114,6 +114,11 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
                 others.push(Change::Put { item, condition: Some(condition), values });
             }
             Write::DeleteArtifact(id) => others.push(Change::Delete(keys::artifact(*id))),
+            Write::PutDeadLetter(letter) => {
+                let item = keys::dead_letter(letter).item();
+                others.push(Change::Put { item, condition: None, values: Item::new() });
+            }
+            Write::DeleteDeadLetter(letter) => others.push(Change::Delete(keys::dead_letter(letter))),
             // Large, and so made before, by whom the batch is folded for.
             Write::Create { .. } | Write::PutArtifact(_) => {}
         }

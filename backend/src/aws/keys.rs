@@ -1,9 +1,13 @@
 //! Keys and attributes of the table; `docs/data-model.md` says what each is for.
 
 use super::table::Key;
+use crate::ports::DeadLetter;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use tidemill_core::ids::{ArtifactId, ExecutionId, JobId};
+use tidemill_core::{
+    ids::{ArtifactId, ExecutionId, JobId},
+    time::Timestamp,
+};
 
 /// Place of the execution's own item among its nodes.
 pub const EXECUTION: &str = "x";
@@ -107,6 +111,30 @@ pub fn idempotency_key(key: &str) -> Key {
 /// The last run number of a pipeline.
 pub fn run_number(repo: &str, pipeline: &str) -> Key {
     Key::new(format!("r#{}", short(&[repo, pipeline])), ALONE)
+}
+
+/// The partition of the dead letters.
+pub const DEAD_LETTERS: &str = "dead";
+
+/// A dead letter: in the order of time.
+pub fn dead_letter(letter: &DeadLetter) -> Key {
+    Key::new(DEAD_LETTERS, dead_letter_place(letter))
+}
+
+/// Its place.
+pub fn dead_letter_place(letter: &DeadLetter) -> String {
+    format!("{:020}#{}#{:07}", letter.at.0.max(0), letter.execution, letter.ix)
+}
+
+/// The dead letter at a place.
+pub fn dead_letter_at(place: &str) -> Option<DeadLetter> {
+    let mut parts = place.split('#');
+    let letter = DeadLetter {
+        at: Timestamp(parts.next()?.parse().ok()?),
+        execution: parts.next()?.parse().ok()?,
+        ix: parts.next()?.parse().ok()?,
+    };
+    parts.next().is_none().then_some(letter)
 }
 
 /// 32 hex digits that stand for `parts`: values of indexes, which are compared and never shown.

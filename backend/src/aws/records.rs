@@ -13,8 +13,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        ArtifactRecord, Clock, Commit, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobSpec,
-        KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write,
+        ArtifactRecord, Clock, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
+        JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write,
     },
 };
 use async_trait::async_trait;
@@ -540,6 +540,35 @@ impl Records for DynamoRecords {
             }
         }
         Ok(found.into_iter().filter(|record| record.expires_at.is_some_and(|at| at <= now)).collect())
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<DeadLetter>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, bool)> {
+        let mut values = Item::from([(":pk".to_owned(), text(keys::DEAD_LETTERS))]);
+        let condition = match &before {
+            None => "pk = :pk",
+            Some(before) => {
+                values.insert(":before".to_owned(), text(keys::dead_letter_place(before)));
+                "pk = :pk AND sk < :before"
+            }
+        };
+        let query = Query {
+            condition,
+            values,
+            backwards: true,
+            consistent: true,
+            limit: Some(limit.saturating_add(1)),
+            ..Query::default()
+        };
+        let items = self.table.query(query).await?;
+        let places = items.iter().filter_map(|item| get_text(item, "sk"));
+        let mut found: Vec<DeadLetter> = places.filter_map(keys::dead_letter_at).collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
     }
 
     async fn changed(&self, seen: u64) -> u64 {

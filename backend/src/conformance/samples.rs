@@ -71,6 +71,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         start_time: None,
         end_time: status.is_terminal().then_some(START),
         cancel_requested: false,
+        superseded_by: None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::rows::{json, node_ix, node_key, node_seq, seq_of};
 use crate::ports::{
-    ArtifactRecord, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node, NodeKey,
-    Whole,
+    ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
+    NodeKey, Whole,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::{
@@ -275,6 +275,36 @@ pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> Sql
     )?
     .query_map(params![now.0, most(limit)], |row| json(row, 0))?
     .collect()
+}
+
+/// Dead letters before `before`, the newest first, and whether there are more.
+pub fn dead_letters(
+    conn: &Connection,
+    before: Option<DeadLetter>,
+    limit: usize,
+) -> Sql<(Vec<DeadLetter>, bool)> {
+    // One whose execution is gone comes before all others of its time.
+    let place = |letter: DeadLetter| {
+        let seq = seq_of(conn, letter.execution)?.unwrap_or(0);
+        Sql::Ok((letter.at.0, node_key(seq, letter.ix)))
+    };
+    let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), place)?;
+    let mut found: Vec<DeadLetter> = conn
+        .prepare_cached(
+            "SELECT d.at, d.node, e.id FROM dead_letters d JOIN executions e ON e.seq = d.node >> 32
+             WHERE (d.at, d.node) < (?1, ?2) ORDER BY d.at DESC, d.node DESC LIMIT ?3",
+        )?
+        .query_map(params![at, node, most(limit.saturating_add(1))], |row| {
+            Ok(DeadLetter {
+                at: Timestamp(row.get(0)?),
+                execution: ExecutionId(row.get(2)?),
+                ix: node_ix(row.get(1)?),
+            })
+        })?
+        .collect::<Sql<_>>()?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
 }
 
 fn most(limit: usize) -> i64 {

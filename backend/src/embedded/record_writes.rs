@@ -4,7 +4,7 @@ use super::{
     rows::{ArriveRow, NewExecution, RowWrite, node_key, seq_of},
     writer::Step,
 };
-use crate::ports::{Arrival, Commit, Committed, NodeKey};
+use crate::ports::{Arrival, Commit, Committed, DeadLetter, NodeKey};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemill_core::ids::ExecutionId;
 
@@ -101,6 +101,19 @@ fn apply_one(
                  ON CONFLICT (id) DO UPDATE SET execution = ?2, ix = ?3, job = ?4, expires_at = ?5, record = ?6",
             )?
             .execute(params![row.id.0, row.execution.0, row.ix, row.job.0, row.expires_at, row.record])?
+        }
+        RowWrite::PutDeadLetter(letter) => {
+            let Some(node) = touch_node(conn, key_of(letter), touched)? else { return Ok(false) };
+            conn.prepare_cached("INSERT OR IGNORE INTO dead_letters (at, node) VALUES (?1, ?2)")?
+                .execute(params![letter.at.0, node])?;
+            1
+        }
+        RowWrite::DeleteDeadLetter(letter) => {
+            if let Some(node) = touch_node(conn, key_of(letter), touched)? {
+                conn.prepare_cached("DELETE FROM dead_letters WHERE at = ?1 AND node = ?2")?
+                    .execute(params![letter.at.0, node])?;
+            }
+            1
         }
         RowWrite::DeleteArtifact(id) => {
             let of = conn
@@ -233,6 +246,10 @@ fn touch(conn: &Connection, id: ExecutionId, touched: &mut Touched) -> rusqlite:
 
 fn touch_node(conn: &Connection, key: NodeKey, touched: &mut Touched) -> rusqlite::Result<Option<i64>> {
     Ok(touch(conn, key.execution, touched)?.map(|seq| node_key(seq, key.ix)))
+}
+
+const fn key_of(letter: &DeadLetter) -> NodeKey {
+    NodeKey { execution: letter.execution, ix: letter.ix }
 }
 
 /// A version as SQLite counts it; one that was never given matches none.

@@ -4,8 +4,8 @@ use super::{database::Database, files::blocking, record_reads as reads, record_w
 use crate::{
     error::{Error, Result},
     ports::{
-        ArtifactRecord, Commit, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
-        Records, Whole, Write,
+        ArtifactRecord, Commit, DeadLetter, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late,
+        ListFilter, Node, Records, Whole, Write,
     },
 };
 use async_trait::async_trait;
@@ -168,6 +168,14 @@ impl Records for SqliteRecords {
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
         self.read_much(move |conn| reads::expired_artifacts(conn, now, limit)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<DeadLetter>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, bool)> {
+        self.read(|conn| reads::dead_letters(conn, before, limit))
     }
 
     async fn changed(&self, seen: u64) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write},
+    ports::{DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write},
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
@@ -56,6 +56,8 @@ pub enum RowWrite {
     PutKey { key: String, if_execution: Option<ExecutionId>, execution: ExecutionId, record: String },
     PutArtifact(Box<ArtifactRow>),
     DeleteArtifact(ArtifactId),
+    PutDeadLetter(DeadLetter),
+    DeleteDeadLetter(DeadLetter),
 }
 
 /// An arrival.
@@ -162,6 +164,8 @@ impl RowWrite {
                 expires_at: ms(record.expires_at),
                 record: text(&record)?,
             })),
+            Write::PutDeadLetter(letter) => Self::PutDeadLetter(letter),
+            Write::DeleteDeadLetter(letter) => Self::DeleteDeadLetter(letter),
             Write::DeleteArtifact(id) => Self::DeleteArtifact(id),
         })
     }

@@ -18,8 +18,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
-        ArtifactUploadRequest, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY, JobExecuteRequest,
-        JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest, TRACEPARENT,
+        ArtifactUploadRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY,
+        JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest,
+        TRACEPARENT,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
@@ -146,6 +147,14 @@ pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport
 
 pub async fn cancel_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
     Ok(json(api.services.jobs.cancel(id).await?))
+}
+
+pub async fn dead_letters(State(api): State<Api>, Asked(query): Asked<DeadLetterQuery>) -> Reply {
+    Ok(json(api.services.dead_letters.list(query).await?))
+}
+
+pub async fn dismiss_dead_letter(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
+    Ok(json(api.services.dead_letters.dismiss(id).await?))
 }
 
 #[derive(Deserialize)]

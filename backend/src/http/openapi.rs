@@ -3,9 +3,9 @@
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use tidemill_core::api::{
-    ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, ExecuteReply, ExecuteRequest,
-    ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    Problem, RetryRequest, SourceUploadReply, SourceUploadRequest, path,
+    ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList, DismissReply,
+    ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest,
+    JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::cost::Usage;
 
@@ -24,6 +24,10 @@ const LIST: Query = &[
     ("branch", "string", "Exact branch"),
     ("status", "string", "Status"),
     ("run_number", "integer", "Run number"),
+    ("limit", "integer", "Page size, 1 to 200; default 50"),
+    ("cursor", "string", "`next_cursor` of the page before"),
+];
+const PAGE: Query = &[
     ("limit", "integer", "Page size, 1 to 200; default 50"),
     ("cursor", "string", "`next_cursor` of the page before"),
 ];
@@ -111,6 +115,10 @@ pub fn document() -> Value {
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
+    let reply = of.reference::<DeadLetterList>();
+    of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", PAGE, None, reply);
+    let reply = of.reference::<DismissReply>();
+    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", &[], None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG, None, bytes());
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);

@@ -71,6 +71,9 @@ pub struct ExecutionState {
     pub end_time: Option<Timestamp>,
     /// Whether a cancel was asked for.
     pub cancel_requested: bool,
+    /// The newer execution that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ExecutionId>,
 }
 
 /// An execution as it is recorded.
@@ -106,6 +109,7 @@ impl ExecutionRecord {
             start_time: self.state.start_time,
             end_time: self.state.end_time,
             cancel_requested: self.state.cancel_requested,
+            superseded_by: self.state.superseded_by,
         }
     }
 }
@@ -271,6 +275,17 @@ pub struct ArtifactRecord {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A job that ended for a reason that was not its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Index of the job.
+    pub ix: u32,
+}
+
 /// One write of a batch.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -341,6 +356,10 @@ pub enum Write {
     PutArtifact(Box<ArtifactRecord>),
     /// Forgets an artifact.
     DeleteArtifact(ArtifactId),
+    /// Records a dead letter; again is no conflict.
+    PutDeadLetter(DeadLetter),
+    /// Forgets a dead letter; one that is not there is no conflict.
+    DeleteDeadLetter(DeadLetter),
 }
 
 /// What a node becomes with its last arrival.
@@ -453,6 +472,9 @@ pub trait Records: Send + Sync {
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>>;
     /// Artifacts whose time is over.
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>>;
+    /// Dead letters before `before`, the newest first, and whether there are more.
+    async fn dead_letters(&self, before: Option<DeadLetter>, limit: usize)
+    -> Result<(Vec<DeadLetter>, bool)>;
     /// Resolves when something may have changed since `seen`, and gives what to pass next time; at the latest after
     /// a short while, so that other processes' writes are seen too.
     async fn changed(&self, seen: u64) -> u64;

@@ -276,6 +276,12 @@ impl JobExecutionService {
             if !item.job.holds(report.lease) {
                 return Err(lease_lost(report.job_id));
             }
+            if report.is_bare()
+                && let Some(left_ms) = self.lasts(&item)
+            {
+                let cancel = item.job.cancel_requested;
+                return Ok(JobReportReply { cancel, log_bytes: item.log_bytes, lease_ttl_ms: left_ms });
+            }
             if let Some((offset, bytes)) = &log {
                 let logs = &self.context.stores.logs;
                 match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
@@ -303,10 +309,23 @@ impl JobExecutionService {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
-                return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms: ttl_ms });
+                // A canceled job's lease is not renewed.
+                let lease_ttl_ms = if cancel { self.left_ms(&item).unwrap_or(0) } else { ttl_ms };
+                return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
+    }
+
+    fn left_ms(&self, item: &JobItem) -> Option<u64> {
+        item.job.lease.as_ref().map(|lease| lease.left_ms(self.context.now()))
+    }
+
+    /// The milliseconds that a job's lease has left, if a mere sign of life need not renew it.
+    fn lasts(&self, item: &JobItem) -> Option<u64> {
+        let now = self.context.now();
+        let lease = item.job.lease.as_ref()?;
+        (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.left_ms(now))
     }
 
     /// Ends a queued job whose message came back from the queue too often. False: it is not queued any more.

@@ -115,7 +115,11 @@ impl PipelineExecutionService {
             carried: Vec::new(),
             trace,
         };
-        self.create(&plan, spec, HashMap::new(), key, identity).await
+        let group = file
+            .concurrency
+            .as_ref()
+            .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
+        self.create(&plan, spec, HashMap::new(), Under { key, request: identity, group }).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -150,7 +154,16 @@ impl PipelineExecutionService {
             created_at: self.context.now(),
             ..old.spec
         };
-        self.create(&plan, spec, carried, key, identity).await
+        let group = file
+            .concurrency
+            .as_ref()
+            .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
+        let made = self.create(&plan, spec, carried, Under { key, request: identity, group }).await?;
+        // Its jobs run again: nobody has to look at how they ended before.
+        if let Err(error) = self.context.forget_dead_letters(id).await {
+            tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
+        }
+        Ok(made)
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.
@@ -178,9 +191,10 @@ impl PipelineExecutionService {
         plan: &Plan,
         mut spec: ExecutionSpec,
         carried: HashMap<String, Carried>,
-        key: Option<Key>,
-        request: String,
+        under: Under,
     ) -> Result<ExecuteReply> {
+        let Under { key, request, group } = under;
+        let group = group.map(|group| format!("group:{}", hash(&(&spec.repo, &group))));
         let nodes = create::nodes(plan, spec.id, &carried, spec.created_at, RESEND_FIRST_MS);
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
         spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
@@ -193,6 +207,7 @@ impl PipelineExecutionService {
             start_time: None,
             end_time: None,
             cancel_requested: false,
+            superseded_by: None,
         };
         let (id, pipeline_name) = (spec.id, spec.pipeline_name.clone());
         let ready: Vec<Outgoing> = (0..spec.jobs)
@@ -212,10 +227,19 @@ impl PipelineExecutionService {
                 let record = KeyRecord { execution: id, request: request.clone() };
                 writes.push(Write::PutKey { key: name, if_execution, record });
             }
+            let mut superseded = None;
+            if let Some(group) = &group {
+                superseded = self.supersede(group, id, &mut writes).await?;
+            }
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 // Recorded is promised; should this fail, the sweep sends what is queued.
                 if let Err(error) = self.context.send(id, &ready).await {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
+                }
+                if let Some(older) = superseded
+                    && let Err(error) = self.carry_out_cancel(&older).await
+                {
+                    tracing::warn!(execution = %older.spec.id, %error, "the sweep cancels its jobs");
                 }
                 return Ok(ExecuteReply {
                     execution_id: id,
@@ -227,6 +251,26 @@ impl PipelineExecutionService {
             }
         }
         Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
+    }
+
+    /// Adds to what records the execution `id` that it is the newest of its group, and that the one before it, which it
+    /// gives if that is live, is to be canceled.
+    async fn supersede(
+        &self,
+        group: &str,
+        id: ExecutionId,
+        writes: &mut Vec<Write>,
+    ) -> Result<Option<ExecutionRecord>> {
+        let newest = self.context.stores.records.key(group).await?.map(|record| record.execution);
+        let record = KeyRecord { execution: id, request: String::new() };
+        writes.push(Write::PutKey { key: group.to_owned(), if_execution: newest, record });
+        let Some(newest) = newest else { return Ok(None) };
+        let Some(older) = self.context.stores.records.execution(newest).await? else { return Ok(None) };
+        if older.state.status.is_terminal() || older.state.cancel_requested {
+            return Ok(None);
+        }
+        writes.extend(self.cancel_writes(&older, Some(id)).await?);
+        Ok(Some(older))
     }
 
     /// The execution that a key stands for, and whether it answers this request.
@@ -300,29 +344,52 @@ impl PipelineExecutionService {
     pub async fn cancel(&self, id: ExecutionId) -> Result<CancelReply> {
         for _ in 0..MOST_TRIES {
             let execution = self.context.execution(id).await?;
-            let mut state = execution.state.clone();
+            let state = &execution.state;
             if state.status.is_terminal() {
                 return Ok(CancelReply { canceled: false, status: state.status.word().into() });
             }
             let first = !state.cancel_requested;
             if first {
-                state.cancel_requested = true;
-                let key = NodeKey { execution: id, ix: execution.spec.end_node };
-                let end = self.context.node(key).await?;
-                // The end node is due until the jobs are canceled, so that a cancel cut short is carried on.
-                let due = Write::SetDue { key, if_version: end.version, due_at: Some(self.context.now()) };
-                let put = Write::PutExecution { id, if_version: execution.version, state };
-                if let Commit::Conflict = self.context.stores.records.commit(vec![put, due]).await? {
+                let writes = self.cancel_writes(&execution, None).await?;
+                if let Commit::Conflict = self.context.stores.records.commit(writes.into()).await? {
                     continue;
                 }
             }
-            self.context.cancel_jobs(id).await?;
-            self.context.settle(id, vec![execution.spec.end_node]).await?;
+            self.carry_out_cancel(&execution).await?;
             let status = self.context.execution(id).await?.state.status;
             return Ok(CancelReply { canceled: first, status: status.word().into() });
         }
         Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
     }
+
+    /// The writes that ask for the cancel of a live execution. Its end node is due until its jobs are canceled, so that a
+    /// cancel cut short is carried on.
+    async fn cancel_writes(&self, of: &ExecutionRecord, by: Option<ExecutionId>) -> Result<[Write; 2]> {
+        let id = of.spec.id;
+        let key = NodeKey { execution: id, ix: of.spec.end_node };
+        let end = self.context.node(key).await?;
+        let state = ExecutionState { cancel_requested: true, superseded_by: by, ..of.state.clone() };
+        let due_at = Some(self.context.now());
+        Ok([
+            Write::PutExecution { id, if_version: of.version, state },
+            Write::SetDue { key, if_version: end.version, due_at },
+        ])
+    }
+
+    /// Cancels the jobs of an execution whose cancel is recorded.
+    async fn carry_out_cancel(&self, of: &ExecutionRecord) -> Result<()> {
+        self.context.cancel_jobs(of.spec.id).await?;
+        self.context.settle(of.spec.id, vec![of.spec.end_node]).await
+    }
+}
+
+/// What a new execution is made under.
+struct Under {
+    key: Option<Key>,
+    /// Hash of the request, which the key stands for.
+    request: String,
+    /// Its concurrency group.
+    group: Option<String>,
 }
 
 fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {

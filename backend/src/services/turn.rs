@@ -3,13 +3,13 @@
 //! A node that is over tells its links, each once: `told` counts them, and it grows in the same batch as the arrivals
 //! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
 
-use crate::ports::{JobItem, Node, NodeBody, NodeState, Then, Write};
+use crate::ports::{DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Then, Write};
 use std::collections::HashMap;
 use tidemill_core::{
     failure::{FailureKind, FailureReason},
     status::JobStatus,
     time::Timestamp,
-    transition::{JobEvent, JobRules, Refusal, step},
+    transition::{JobEvent, JobRules, JobState, Refusal, step},
 };
 
 /// The most arrivals of one batch: DynamoDB writes at most 100 items in one transaction.
@@ -90,10 +90,29 @@ pub fn happen(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> R
     let body = NodeBody::Job(Box::new(JobItem { job, ..item.clone() }));
     let state = NodeState { told: node.state.told, body };
     if status.is_terminal() {
-        return Ok(tell(node, state, now));
+        let mut moved = tell(node, state, now);
+        moved.writes.extend(dead_letter(node, &moved.writes).map(Write::PutDeadLetter));
+        return Ok(moved);
     }
     let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
     Ok(Move { writes: vec![put], send_after, more: false })
+}
+
+/// The dead letter that a job becomes whose end is the first of `writes`.
+fn dead_letter(node: &Node, writes: &[Write]) -> Option<DeadLetter> {
+    let Some(Write::PutNode { state: NodeState { body: NodeBody::Job(item), .. }, .. }) = writes.first()
+    else {
+        return None;
+    };
+    dead_letter_of(node.key, &item.job)
+}
+
+/// The dead letter that a job is; `None`: it is none.
+#[must_use]
+pub fn dead_letter_of(key: NodeKey, job: &JobState) -> Option<DeadLetter> {
+    let kind = job.failure.as_ref().map(|reason| reason.kind);
+    let dead = job.status == JobStatus::Failed && kind.is_some_and(FailureKind::is_dead_letter);
+    Some(DeadLetter { at: job.ended_at?, execution: key.execution, ix: key.ix }).filter(|_| dead)
 }
 
 fn rules(node: &Node) -> JobRules<'_> {
@@ -186,7 +205,7 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
         NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
     };
     let arrivals = links.get(from..to).unwrap_or_default().iter().map(|ix| Write::Arrive {
-        key: crate::ports::NodeKey { execution: node.key.execution, ix: *ix },
+        key: NodeKey { execution: node.key.execution, ix: *ix },
         ok,
         from: name.clone(),
         now,

@@ -16,7 +16,8 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
     ExecutionView { execution: record.summary(), stages: record.spec.stages.clone(), jobs: jobs.collect() }
 }
 
-fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
+/// One job.
+pub fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
     let (state, planned): (_, &PlannedJob) = (&item.job, &spec.planned);
     JobView {
         id: spec.id,

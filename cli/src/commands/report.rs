@@ -96,7 +96,15 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         let words = job.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
         let allowed = if job.status == JobStatus::Failed && job.allow_failure { " (allowed)" } else { "" };
         writeln!(out, "{}{allowed}: {words}", job.name)?;
+        if job.dead_letter {
+            writeln!(
+                out,
+                "  a dead letter: not its own fault; `tidemill retry --execution {}` runs it again",
+                of.id
+            )?;
+        }
     }
+    attempts(out, report)?;
     if !report.critical_path.is_empty() {
         writeln!(out)?;
         writeln!(
@@ -105,6 +113,25 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
             report.critical_path.join(" → "),
             duration(report.critical_path_ms),
             duration(report.duration_ms)
+        )?;
+    }
+    Ok(())
+}
+
+/// What was tried before, of each job that was tried more than once.
+fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+    for job in report.jobs.iter().filter(|job| !job.earlier.is_empty()) {
+        writeln!(out)?;
+        for one in &job.earlier {
+            let words = one.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
+            let took = duration(one.ended_at.since_ms(one.started_at));
+            let worker = one.worker.as_deref().map(|name| format!(" on {name}")).unwrap_or_default();
+            writeln!(out, "{} try {}: {took}{worker}: {words}", job.name, one.attempt)?;
+        }
+        writeln!(
+            out,
+            "  logs: `tidemill logs --job '{}' --attempt N --execution {}`",
+            job.name, report.execution.id
         )?;
     }
     Ok(())

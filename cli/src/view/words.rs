@@ -94,6 +94,9 @@ pub fn verdict(view: &ExecutionView) -> (String, Style) {
     let (word, style) = match of.status {
         ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
         ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
+        ExecutionStatus::Canceled if of.superseded_by.is_some() => {
+            ("was canceled for a newer execution", AnsiColor::Yellow.on_default().bold())
+        }
         ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
         ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
     };

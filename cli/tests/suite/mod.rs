@@ -13,6 +13,7 @@ macro_rules! suite {
             ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind
             a_cancel_from_elsewhere_ends_the_run
             the_same_commit_twice_at_once_is_one_execution
+            a_newer_run_of_a_group_cancels_the_older
             a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown
             a_registry_that_does_not_answer_is_tried_three_times
             a_script_that_ignores_its_time_out_is_killed
@@ -158,6 +159,30 @@ pub fn the_same_commit_twice_at_once_is_one_execution(on: &Backend) {
     assert_eq!(place.executions().len(), 2);
 }
 
+pub fn a_newer_run_of_a_group_cancels_the_older(on: &Backend) {
+    let place = on.place(
+        r#"
+name: pushed
+stages: [a, b]
+concurrency: { group: "${pipeline}-${branch}", cancel_superseded: true }
+variables: { SECONDS_TO_SLEEP: "600" }
+defaults: { image: "IMAGE" }
+jobs:
+  slow: { stage: a, script: ["echo begun", "sleep $SECONDS_TO_SLEEP"] }
+  after: { stage: b, script: ["true"] }
+"#,
+    );
+    let older = place.spawn(&["run"]);
+    place.wait_until_begun();
+    let newer = place.tidemill(&["run", "-e", "SECONDS_TO_SLEEP=0"]);
+    assert_eq!(newer.status.code(), Some(0), "{newer:?}");
+    let older = finish(older);
+    assert_eq!(older.status.code(), Some(130), "{older:?}");
+    assert!(text(&older.stdout).contains("was canceled for a newer execution"), "{older:?}");
+    let executions = place.executions();
+    assert_eq!(executions[1]["superseded_by"], executions[0]["id"], "{executions:#?}");
+}
+
 pub fn a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown(on: &Backend) {
     let mut place = on.place(TWO);
     let run = place.spawn(&["run"]);
@@ -187,6 +212,14 @@ pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
     assert_eq!(kind(&view, "j"), "image_pull_failed", "{view:#}");
     assert_eq!(job(&view, "j")["attempts"].as_array().unwrap().len(), 2, "{view:#}");
     assert_eq!(job(&view, "j")["attempt"], 3, "{view:#}");
+    let id = view["execution"]["id"].as_str().unwrap();
+    let letters = text(&place.tidemill(&["dead-letters", id]).stdout);
+    assert!(letters.contains(" j  3 tries") && letters.contains("  try 1: "), "{letters}");
+    let report = text(&place.of_latest(&["report"]).stdout);
+    assert!(report.contains("j try 2: ") && report.contains("a dead letter"), "{report}");
+    let dismissed = text(&place.tidemill(&["dead-letters", "--dismiss", id]).stdout);
+    assert!(dismissed.contains("dismissed j"), "{dismissed}");
+    assert!(text(&place.tidemill(&["dead-letters", id]).stdout).contains("no dead letters"));
     let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
     assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
 }
