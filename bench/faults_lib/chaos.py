@@ -5,6 +5,7 @@ import time
 from random import Random
 
 from .campaign import Campaign
+from .own_engine import OwnEngine
 
 
 def kills(campaign: Campaign, seconds: float) -> None:
@@ -83,3 +84,18 @@ def _one_cut(campaign: Campaign) -> None:
     campaign.cables[0].set("pass")
     campaign.faults.note("cut", at=begun, until=time.time(), how="stall", of="worker-0")
     campaign.count("stall of a worker's network, longer than a lease")
+
+
+def engine_kills(engine: OwnEngine):
+    """Kills the engine, and starts it again a moment later."""
+    def disturb(campaign: Campaign, seconds: float) -> None:
+        deadline, random = time.monotonic() + seconds, campaign.random
+        while campaign.is_busy(deadline):
+            time.sleep(random.uniform(4, 9))
+            begun = time.time()
+            engine.kill()
+            time.sleep(random.choice([0, random.uniform(0, 6)]))
+            engine.start()
+            campaign.faults.note("engine", at=begun, until=time.time(), how="kill -9", of="engine")
+            campaign.count("kill -9 of the engine")
+    return disturb

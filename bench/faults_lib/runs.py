@@ -12,6 +12,7 @@ import traceback
 from . import chaos
 from .audit import Audit, Finding
 from .campaign import Campaign
+from .own_engine import OwnEngine
 from .records import embedded
 from .work import Maker
 
@@ -26,9 +27,9 @@ def docker_host() -> str:
     return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
-def _campaign(case, options, executions, seconds, disturb, **more) -> tuple[list[Finding], dict]:
+def _campaign(case, options, executions, seconds, disturb, docker=None, **more) -> tuple[list[Finding], dict]:
     """A campaign from its start to its audit."""
-    campaign = Campaign(case, options.binary, options.seed, docker=docker_host(), executions=executions, **more)
+    campaign = Campaign(case, options.binary, options.seed, docker=docker or docker_host(), executions=executions, **more)
     try:
         campaign.start()
         disturb(campaign, seconds)
@@ -50,7 +51,20 @@ def cuts(case, options, share) -> tuple[list[Finding], dict]:
                      lease_ms=3000, maker=Maker(options.seed, pace=6))
 
 
-SCENARIOS = {"kills": kills, "cuts": cuts}
+def engine(case, options, share) -> tuple[list[Finding], dict]:
+    """kill -9 of the engine, one of the scenario's own, and its restart"""
+    # Beside the case, as what an engine has is not what a case may leave.
+    own = OwnEngine(case.with_name("own-engine"), docker_host())
+    try:
+        own.start()
+        own.load_image()
+        return _campaign(case, options, options.executions // 5, 0.12 * options.seconds, chaos.engine_kills(own),
+                         docker=own.address, workers=2, own_workers=0, maker=Maker(options.seed, pace=2))
+    finally:
+        own.stop()
+
+
+SCENARIOS = {"kills": kills, "cuts": cuts, "engine": engine}
 
 
 def run(options) -> int:

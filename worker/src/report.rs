@@ -35,7 +35,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest silence, however long the lease: in a reply a cancel is seen, and after it the script has four seconds
 /// until it is killed, so that it is stopped within ten.
 const MOST_SILENCE: Duration = Duration::from_secs(4);
-/// The least time that a report is tried for, even when the lease must be over by now.
+/// A report that is due only after its lease was over, as this process stood still, is tried for this long: the server may
+/// not have noticed.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
@@ -175,7 +176,8 @@ async fn send_all(
         let is_end = report.end.is_some();
         loop {
             let sent = Instant::now();
-            let deadline = (renewed + ttl).max(sent + LAST_TRY);
+            let lease_over = renewed + ttl;
+            let deadline = if sent < lease_over { lease_over } else { sent + LAST_TRY };
             let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
                 tracing::warn!(job = %job_id, "no report got through while the lease lasted");
                 over(&shared);
@@ -200,7 +202,7 @@ async fn send_all(
                         log_retry(&error, failures);
                         // No pause outlasts the lease: another worker may run the job from then on.
                         let again = Instant::now() + back_off(failures, job_id);
-                        tokio::time::sleep_until(again.min(renewed + ttl)).await;
+                        tokio::time::sleep_until(again.min(lease_over)).await;
                     }
                     if !passing || renewed.elapsed() >= ttl {
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
