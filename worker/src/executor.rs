@@ -36,6 +36,8 @@ pub struct JobExecutor {
     pub lot: Arc<ParkingLot>,
     /// What jobs hand on.
     pub artifacts: ArtifactMover,
+    /// Whether no other worker would take a job that this one gives back.
+    pub alone: bool,
 }
 
 impl JobExecutor {
@@ -81,6 +83,10 @@ impl JobExecutor {
                     self.engine.dispose_once_made(parking);
                 }
                 self.lot.leave(&place, None, false);
+                let stopped = match stopped {
+                    Some(reason) => Some(self.excused(reason).await),
+                    None => None,
+                };
                 end_early(&reporter, stopped).await;
             }
         }
@@ -109,6 +115,23 @@ impl JobExecutor {
         }
         end_early(&reporter, end).await;
         reporting.await.unwrap_or(Ending::LeaseLost)
+    }
+
+    /// Why the script did not begin, as the server is to know it. An engine that is not there at all is this worker's own
+    /// trouble and costs the job nothing: another worker may have it, or this one later.
+    async fn excused(&self, reason: FailureReason) -> FailureReason {
+        if reason.kind != FailureKind::EngineFailed {
+            return reason;
+        }
+        self.engine.doubt();
+        if self.alone || self.engine.answers().await {
+            return reason;
+        }
+        let words = format!(
+            "the worker's container engine does not answer, so it gave the job back: {}",
+            reason.message
+        );
+        FailureReason::new(FailureKind::GivenBack, words)
     }
 
     /// The container for `assignment`, with all laid in. What is still in `parked` afterwards was not used.
@@ -260,6 +283,7 @@ impl JobExecutor {
     async fn explained(&self, event: Event, container: &str) -> Event {
         match event {
             Event::ContainerDied { words, .. } => {
+                self.engine.doubt();
                 let out_of_memory = self.engine.was_out_of_memory(container).await;
                 Event::ContainerDied { words, out_of_memory }
             }
