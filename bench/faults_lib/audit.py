@@ -43,8 +43,9 @@ class Finding:
 class Audit:
     """The audit of one case: a directory with the clients' and the engine's notes, and what is recorded."""
 
-    def __init__(self, case: pathlib.Path, records: Records, *, bound: float | None = None):
-        self.records, self.bound = records, bound
+    def __init__(self, case: pathlib.Path, records: Records, *, bound: float | None = None,
+                 refusals: tuple = (("tidemill:disk-full", 507),)):
+        self.records, self.bound, self.refusals = records, bound, refusals
         self.ledger, self.faults, self.events = (read(case / f"{name}.jsonl") for name in ("ledger", "faults", "events"))
         self.findings: list[Finding] = []
         self.figures: collections.Counter = collections.Counter()
@@ -54,7 +55,7 @@ class Audit:
 
     def run(self) -> list[Finding]:
         """All findings."""
-        for check in (self._acknowledged, self._ended, self._statuses, self._outcomes, self._once, self._logs,
+        for check in (self._acknowledged, self._refused, self._ended, self._statuses, self._outcomes, self._once, self._logs,
                       self._artifacts, self._seen, self._cancels, self._apart):
             check()
         self.figures["executions"] = len(self.records.executions)
@@ -100,6 +101,15 @@ class Audit:
         for (pipeline, number), times in numbers.items():
             if times > 1:
                 self.find("one key, one execution", pipeline, f"has {times} executions with the number {number}")
+
+    def _refused(self) -> None:
+        """A server that cannot do what it is asked says why, in the form that it promises."""
+        for note in self.ledger:
+            if note["what"] == "refused":
+                self.figures[f"refusals with {note['status']}"] += 1
+                problem = note["problem"]
+                if (problem.get("type"), note["status"]) not in self.refusals or not problem.get("detail"):
+                    self.find("an error is clear", note["key"], f"was refused with {note['status']}: {problem}")
 
     def _ended(self) -> None:
         """Everything is over, and nothing is left to do."""

@@ -26,7 +26,7 @@ class Campaign:
     def __init__(self, case: pathlib.Path, binary: pathlib.Path, seed: int, *, docker: str, executions: int,
                  workers: int = 2, own_workers: int = 1, lease_ms: int = 4000, most_live: int = 6,
                  data: pathlib.Path | None = None, mounts: set[str] | None = None, maker: Maker | None = None,
-                 cancels: float = 0.08):
+                 cancels: float = 0.08, worker_data: pathlib.Path | None = None):
         self.case, self.binary, self.docker, self.lease_ms = case, binary, docker, lease_ms
         self.random = random.Random(seed)
         (case / "tmp").mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ class Campaign:
         self.port = fleet.free_port()
         self.server = fleet.server(binary, case, self.data, self.port, own_workers, lease_ms, docker)
         self.workers, self.cables = [], []
-        self.wanted_workers = workers
+        self.wanted_workers, self.worker_data = workers, worker_data
         self.maker = maker or Maker(seed)
         self.seed, self.executions, self.most_live, self.cancels = seed, executions, most_live, cancels
         self.down: set[str] = set()
@@ -58,7 +58,8 @@ class Campaign:
         for number in range(self.wanted_workers):
             cable = Cable(self.port)
             url = f"http://127.0.0.1:{cable.port}"
-            worker = fleet.worker(self.binary, self.case, f"worker-{number}", url, self.token, self.docker)
+            worker = fleet.worker(self.binary, self.case, f"worker-{number}", url, self.token, self.docker,
+                                  data=self.worker_data)
             self.cables.append(cable)
             self.workers.append(worker)
             worker.start()
@@ -66,7 +67,8 @@ class Campaign:
         self.keeper.start()
         self.load = Load(self.api, self.ledger, self.maker, self.seed, self.executions, self.most_live,
                          repository(self.case / "repository"), cancels=self.cancels)
-        self.load.start()
+        if self.executions:
+            self.load.start()
 
     def is_healthy(self) -> bool:
         """Whether the server answers."""

@@ -45,7 +45,7 @@ class Load:
         self.threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begins."""
+        """Begins, or goes on when more is wanted."""
         for task in (self._submit, self._watch):
             thread = threading.Thread(target=task, daemon=True)
             thread.start()
@@ -132,7 +132,7 @@ class Load:
                 self.stopping.wait(PAUSE)
 
     def _watch(self) -> None:
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and not self.is_over():
             with self.lock:
                 live = list(self.live)
             for execution in live:

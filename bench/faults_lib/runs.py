@@ -10,6 +10,7 @@ import time
 import traceback
 
 from . import chaos
+from . import disk as disks
 from .audit import Audit, Finding
 from .campaign import Campaign
 from .own_engine import OwnEngine
@@ -64,7 +65,66 @@ def engine(case, options, share) -> tuple[list[Finding], dict]:
         own.stop()
 
 
-SCENARIOS = {"kills": kills, "cuts": cuts, "engine": engine}
+def disk(case, options, share) -> tuple[list[Finding], dict]:
+    """full disks: the server's, again and again under load; then a worker's and an engine's, under one job"""
+    found, figures = [], {}
+    for part in (_server_disk, _worker_disk, _engine_disk):
+        more, counted = part(case / part.__name__.strip("_"), options)
+        found += more
+        for what, number in counted.items():
+            figures[what] = figures.get(what, 0) + number
+    return found, figures
+
+
+def _server_disk(case, options) -> tuple[list[Finding], dict]:
+    small, found = disks.SmallDisk(case / "server", 96), []
+    try:
+        more, figures = _campaign(
+            case, options, options.executions // 5, 0.12 * options.seconds, disks.fillings(small, found),
+            workers=2, own_workers=0, mounts={str(small.place)})
+        if found + more:
+            # The disk goes; what was on it is kept for whoever looks.
+            small.free()
+            shutil.copytree(small.place, case / "server.kept")
+        return found + more, figures
+    finally:
+        small.close()
+        if (case / "server.kept").exists():
+            shutil.rmtree(case / "server")
+            (case / "server.kept").rename(case / "server")
+
+
+def _worker_disk(case, options) -> tuple[list[Finding], dict]:
+    small = disks.SmallDisk(case / "worker-0", 8)
+    try:
+        return _full_job(case, options, small, "worker", docker_host(), worker_data=small.place)
+    finally:
+        small.close()
+
+
+def _engine_disk(case, options) -> tuple[list[Finding], dict]:
+    root = case.with_name("engine-on-a-small-disk")
+    small, own = disks.SmallDisk(root, 64), OwnEngine(root / "engine", docker_host())
+    try:
+        own.start()
+        own.load_image()
+        return _full_job(case, options, small, "engine", own.address)
+    finally:
+        own.stop()
+        small.close()
+        root.rmdir()
+
+
+def _full_job(case, options, small, where, docker, **more) -> tuple[list[Finding], dict]:
+    found = []
+    findings, figures = _campaign(
+        case, options, 0, 0, lambda campaign, _: found.extend(disks.job_on_a_full_disk(campaign, small, where)),
+        docker=docker, workers=1, own_workers=0, cancels=0, mounts={str(small.place)},
+        maker=disks.sources_only(options.seed), **more)
+    return found + findings, figures
+
+
+SCENARIOS = {"kills": kills, "cuts": cuts, "engine": engine, "disk": disk}
 
 
 def run(options) -> int:
