@@ -25,6 +25,14 @@ def kills(campaign: Campaign, seconds: float) -> None:
             campaign.kill(random.choice(campaign.workers), random.choice([0, random.uniform(0, 2)]))
 
 
+def losses(campaign: Campaign, seconds: float) -> None:
+    """Kills a worker now and then, long enough after it began that what it ran is known."""
+    deadline = time.monotonic() + seconds
+    while campaign.is_busy(deadline):
+        time.sleep(2.5)
+        campaign.kill(campaign.workers[0], 0)
+
+
 def cuts(campaign: Campaign, seconds: float) -> None:
     """Cuts workers off, for less and for more than a lease; slows them down; has the server stand still."""
     deadline, random = time.monotonic() + seconds, campaign.random

@@ -11,6 +11,7 @@ import traceback
 
 from . import chaos
 from . import disk as disks
+from . import selftest as selftests
 from .audit import Audit, Finding
 from .campaign import Campaign
 from .own_engine import OwnEngine
@@ -143,6 +144,22 @@ def short(options) -> int:
         """kills and a cut, shortly"""
         return _campaign(case, options, options.executions, 45, chaos.both, workers=2, lease_ms=3000)
     return _run(options, {"short": scenario})
+
+
+def selftest(options) -> int:
+    """Whether the auditor finds damage, in a case that is made for it."""
+    say(f"seed {options.seed}, {options.binary}")
+    root = pathlib.Path(tempfile.mkdtemp(prefix="tidemill-faults-", dir=options.dir)).resolve()
+    try:
+        # All kinds of jobs, and a worker that is lost while it runs some.
+        findings, figures = _campaign(root / "good", options, 16, 60, chaos.losses, workers=1, own_workers=1, lease_ms=3000)
+        _show("the good case", findings, figures, 0)
+        missed = selftests.damages(root / "good", root / "damaged")
+    finally:
+        if not options.keep:
+            shutil.rmtree(root, ignore_errors=True)
+    print(f"{len(selftests.DAMAGES) - len(missed)} of {len(selftests.DAMAGES)} damages were found (seed {options.seed})")
+    return 1 if missed or findings else 0
 
 
 def _run(options, scenarios: dict) -> int:
