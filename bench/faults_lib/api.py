@@ -26,7 +26,7 @@ class Api:
     def call(self, method: str, path: str, body=None, headers: dict | None = None, timeout: float = 10):
         """The reply's bytes and headers; `Refused` or `Unreachable` when there is none that is good."""
         address = urllib.parse.urlsplit(self.url + path)
-        sent = {"authorization": f"Bearer {self.token}", **(headers or {})}
+        sent = {**({"authorization": f"Bearer {self.token}"} if self.token else {}), **(headers or {})}
         if body is not None:
             body, sent["content-type"] = json.dumps(body).encode(), "application/json"
         target = address.path + (f"?{address.query}" if address.query else "")
@@ -86,7 +86,7 @@ class Api:
         """An artifact's stored bytes; a redirect is followed without the token."""
         content, headers = self.call("GET", f"/api/artifact/download/{artifact}", timeout=20)
         if location := headers.get("location"):
-            content, _ = Api(location, "").call("GET", "", headers={"authorization": ""}, timeout=20)
+            content, _ = Api(location, "").call("GET", "", timeout=20)
         return content
 
     def executions(self) -> list:

@@ -78,6 +78,10 @@ class Campaign:
         except (Unreachable, Refused):
             return False
 
+    def processes(self) -> list[fleet.Process]:
+        """All of them: what workers give back when they are stopped must still be taken, so the server is last."""
+        return [*self.workers, *([self.server] if self.server else [])]
+
     def kill(self, process: fleet.Process, down: float) -> None:
         """Kills a process so that it cannot say a word, and starts it again after `down` seconds."""
         kind = "server" if process is self.server else "worker"
@@ -100,7 +104,7 @@ class Campaign:
         """Starts anew what ended by itself, as a service manager does."""
         while not self.over.wait(0.5):
             with self.lock:
-                for process in [self.server, *self.workers]:
+                for process in self.processes():
                     if process.name not in self.down and not process.is_running():
                         self.faults.note("ended", of=process.name, code=process.child.returncode)
                         self.figures["processes that ended by themselves"] = (
@@ -139,7 +143,7 @@ class Campaign:
         """Stops workers, then the server; what did not stop well."""
         self.over.set()
         self.keeper.join()
-        bad = [one.name for one in [*self.workers, self.server] if not one.stop()]
+        bad = [one.name for one in self.processes() if not one.stop()]
         for cable in self.cables:
             cable.close()
         return [Finding("what is told to stop stops well", name, f"see {name}.log") for name in bad]
@@ -150,5 +154,5 @@ class Campaign:
         load = getattr(self, "load", None)
         if load:
             load.stopping.set()
-        for process in [*self.workers, self.server]:
+        for process in self.processes():
             process.kill()

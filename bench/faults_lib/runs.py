@@ -10,6 +10,7 @@ import time
 import traceback
 
 from . import chaos
+from . import cloud as clouds
 from . import disk as disks
 from . import selftest as selftests
 from .audit import Audit, Finding
@@ -116,6 +117,25 @@ def _engine_disk(case, options) -> tuple[list[Finding], dict]:
         root.rmdir()
 
 
+def cloud(case, options, share) -> tuple[list[Finding], dict]:
+    """a deployment on the AWS emulator whose services throttle, fail, are slow, or do the work and do not answer"""
+    place = clouds.Cloud(case.with_name("emulator"), options.binary, options.seed)
+    campaign = None
+    try:
+        campaign = clouds.CloudCampaign(case, options.binary, options.seed, docker=docker_host(),
+                                        executions=options.executions // 8, cloud=place)
+        campaign.start()
+        clouds.bad_days(campaign, 0.15 * options.seconds)
+        campaign.settle()
+        return campaign.finish()
+    except BaseException:
+        if campaign:
+            campaign.abort()
+        raise
+    finally:
+        place.down()
+
+
 def _full_job(case, options, small, where, docker, **more) -> tuple[list[Finding], dict]:
     found = []
     findings, figures = _campaign(
@@ -125,7 +145,7 @@ def _full_job(case, options, small, where, docker, **more) -> tuple[list[Finding
     return found + findings, figures
 
 
-SCENARIOS = {"kills": kills, "cuts": cuts, "engine": engine, "disk": disk}
+SCENARIOS = {"kills": kills, "cuts": cuts, "engine": engine, "disk": disk, "cloud": cloud}
 
 
 def run(options) -> int:

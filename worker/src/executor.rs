@@ -265,7 +265,12 @@ impl JobExecutor {
                 reporter.phase("collecting artifacts");
                 let job_id = assignment.preparation.job_id;
                 let token = assignment.lease.token;
-                match self.artifacts.collect(&container.workspace, declared, job_id, token).await {
+                let collected = tokio::select! {
+                    collected = self.artifacts.collect(&container.workspace, declared, job_id, token) => collected,
+                    // Another worker may have the job: nobody wants what this one has.
+                    () = lease_lost(&mut events) => return (container, sound),
+                };
+                match collected {
                     Ok(warnings) => reporter.log(warnings.as_bytes()).await,
                     Err(reason) => {
                         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
@@ -358,6 +363,17 @@ async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
     if let Some(reason) = stopped {
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
         reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+    }
+}
+
+/// Resolves once the lease is lost.
+async fn lease_lost(events: &mut mpsc::UnboundedReceiver<Event>) {
+    loop {
+        match events.recv().await {
+            Some(Event::LeaseLost) => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -1,7 +1,13 @@
 //! Jobs in real containers, against a server double that hands out one assignment at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use axum::{Json, Router, body::Bytes, extract::State, routing::post};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    routing::post,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     collections::VecDeque,
@@ -30,6 +36,8 @@ struct Server {
     upcoming: Mutex<Vec<Preparation>>,
     log: Mutex<Vec<u8>>,
     artifact: Mutex<Vec<u8>>,
+    /// So many requests for the artifact's bytes, either way, still go wrong.
+    trouble: AtomicUsize,
     cancel: Mutex<bool>,
     reports: AtomicUsize,
     ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
@@ -64,12 +72,31 @@ async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadRepl
     Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
 }
 
-async fn put(State(server): State<Arc<Server>>, bytes: Bytes) {
-    *server.artifact.lock().unwrap() = bytes.to_vec();
+impl Server {
+    fn is_in_trouble(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
 }
 
-async fn get(State(server): State<Arc<Server>>) -> Vec<u8> {
-    server.artifact.lock().unwrap().clone()
+async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
+    if server.is_in_trouble() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    *server.artifact.lock().unwrap() = bytes.to_vec();
+    StatusCode::NO_CONTENT
+}
+
+async fn get(State(server): State<Arc<Server>>) -> Body {
+    let bytes = server.artifact.lock().unwrap().clone();
+    if server.is_in_trouble() {
+        let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
+        return Body::from_stream(futures_util::stream::iter([
+            half,
+            Err(std::io::Error::other("broken off")),
+        ]));
+    }
+    bytes.into()
 }
 
 struct Bench {
@@ -257,6 +284,16 @@ async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
     hand_an_artifact_on(bench, |server| {
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
         server.artifact.lock().unwrap().clear();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_outlasts_a_server_that_is_away_for_a_moment() {
+    let bench = Bench::start().await;
+    bench.server.trouble.store(2, Ordering::SeqCst);
+    hand_an_artifact_on(bench, |server| {
+        assert_eq!(server.trouble.swap(3, Ordering::SeqCst), 0, "it was put again");
     })
     .await;
 }
