@@ -451,3 +451,23 @@ async fn what_is_parked_is_used_or_removed() {
     bench.until(|count| count == 0).await;
     bench.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_the_engine_lost_track_of_is_removed() {
+    let bench = Bench::start().await;
+    let docker = |words: &[&str]| {
+        let done = std::process::Command::new("docker").arg("volume").args(words).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    // As an engine leaves it that was killed: the container is gone, its volume is not.
+    let data = bench.label().replace("label=", "");
+    let labels = ["--label", "tidemill=1", "--label", &data, "--label", "tidemill.worker=dead"];
+    let volume = docker(&[&["create"], &labels[..]].concat());
+    let others = docker(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
+    bench.stop().await;
+    let left = docker(&["ls", "--quiet"]);
+    assert!(!left.contains(&volume), "{left}");
+    assert!(left.contains(&others), "what is another's stays");
+    docker(&["rm", &others]);
+}
