@@ -2,13 +2,18 @@
 nothing."""
 
 import json
+import os
 import pathlib
 import shutil
 import sqlite3
+import subprocess
 
 from .audit import Audit
 from .ledger import read
+from .leftovers import leftovers
 from .records import embedded
+from .witness import LABEL, Engine
+from .work import IMAGE
 
 
 class Copy:
@@ -257,4 +262,41 @@ def damages(case: pathlib.Path, room: pathlib.Path) -> list[str]:
         if promise not in found:
             missed.append(name)
     shutil.rmtree(room, ignore_errors=True)
+    return missed
+
+
+def left_behind(case: pathlib.Path, binary: pathlib.Path, engine: Engine) -> list[str]:
+    """Which leftovers are not found: one of each kind is left in a case of their own."""
+    (case / "tmp").mkdir(parents=True)
+    work = case / "worker-0" / "worker" / "work" / "somebody"
+    work.mkdir(parents=True)
+    (case / "tmp" / "forgotten").touch()
+    (case / "server").mkdir()
+    (case / "server" / "tidemill.db").touch()
+    (case / "server" / "token.1.tmp").touch()
+    labels = {"tidemill": "1", LABEL: str(case / "worker-0" / "worker")}
+    networks = engine.networks()
+    container = engine.post("/containers/create", {"Image": IMAGE, "Cmd": ["sh"], "Labels": labels})["Id"]
+    volume = engine.post("/volumes/create", {"Labels": labels})["Name"]
+    network = engine.post("/networks/create", {"Name": f"tidemill-left-{os.getpid()}"})["Id"]
+    # Any program of the name will do: it waits for input that never comes.
+    program = case / binary.name
+    program.symlink_to("/bin/cat")
+    process = subprocess.Popen([program], stdin=subprocess.PIPE, env={"TIDEMILL_DATA_DIR": str(case / "worker-0")})
+    try:
+        found = leftovers(case, program, engine, networks, [case / "server", case / "worker-0"], set(), patience=0)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        engine.delete(f"/containers/{container}?force=true")
+        engine.delete(f"/volumes/{volume}")
+        engine.delete(f"/networks/{network}")
+    kinds = {finding.of for finding in found}
+    missed = []
+    for kind in ("containers", "volumes", "networks", "processes", "temporary files", "working directories",
+                 "files in the data directory"):
+        print(f"  {'found ' if kind in kinds else 'MISSED'}  leaves {kind}")
+        if kind not in kinds:
+            missed.append(f"leaves {kind}")
     return missed

@@ -48,14 +48,26 @@ class Engine:
 
     def json(self, path: str, **query):
         """What a GET answers; an `OSError` when it is not there, `None` when it knows nothing of it."""
+        words = urllib.parse.urlencode({key: json.dumps(value) if isinstance(value, dict) else value
+                                        for key, value in query.items()})
+        return self._call("GET", f"{path}?{words}")
+
+    def post(self, path: str, body: dict) -> dict:
+        """What a POST answers."""
+        return self._call("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        """Deletes, if it is there."""
+        self._call("DELETE", path)
+
+    def _call(self, method: str, path: str, body: dict | None = None):
         connection = self.connection()
         try:
-            words = urllib.parse.urlencode({key: json.dumps(value) if isinstance(value, dict) else value
-                                            for key, value in query.items()})
-            connection.request("GET", f"{path}?{words}")
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, path, sent, {"content-type": "application/json"})
             reply = connection.getresponse()
             content = reply.read()
-            return json.loads(content) if reply.status == 200 else None
+            return json.loads(content) if reply.status in (200, 201) else None
         finally:
             connection.close()
 

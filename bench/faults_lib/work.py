@@ -43,15 +43,17 @@ class Plan:
 
 
 class Maker:
-    """Makes plans from a seed; `pace` stretches how long jobs take."""
+    """Makes plans from a seed, of `kinds` by chance, or in turn; `pace` stretches how long jobs take."""
 
-    def __init__(self, seed: int, pace: float = 1.0, kinds: list | None = None):
-        self.random, self.pace = random.Random(seed), pace
+    def __init__(self, seed: int, pace: float = 1.0, kinds: list | None = None, in_turn: bool = False):
+        self.random, self.pace, self.in_turn, self.made = random.Random(seed), pace, in_turn, 0
         self.kinds = kinds or ["diamond"] * 4 + ["flaky"] * 2 + ["red"] * 2 + ["loud"] + ["sources"] * 2
 
     def next(self) -> Plan:
         """Another plan."""
-        return getattr(self, "_" + self.random.choice(self.kinds))()
+        self.made += 1
+        kind = self.kinds[self.made % len(self.kinds)] if self.in_turn else self.random.choice(self.kinds)
+        return getattr(self, "_" + kind)()
 
     def _job(self, stage: str, script: list, **more) -> dict:
         return {"stage": stage, "image": IMAGE, "script": [BEGIN, *script, END], **more}
