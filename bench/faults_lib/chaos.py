@@ -5,6 +5,7 @@ import time
 from random import Random
 
 from .campaign import Campaign
+from .fleet import wait_until
 from .own_engine import OwnEngine
 
 
@@ -25,12 +26,20 @@ def kills(campaign: Campaign, seconds: float) -> None:
             campaign.kill(random.choice(campaign.workers), random.choice([0, random.uniform(0, 2)]))
 
 
-def losses(campaign: Campaign, seconds: float) -> None:
-    """Kills a worker now and then, long enough after it began that what it ran is known."""
-    deadline = time.monotonic() + seconds
-    while campaign.is_busy(deadline):
-        time.sleep(2.5)
-        campaign.kill(campaign.workers[0], 0)
+def losses(campaign: Campaign, _: float) -> None:
+    """Kills the only worker twice, each time while a script of it runs whose beginning is recorded."""
+    for _ in range(2):
+        if wait_until(lambda: _has_begun(campaign), 60):
+            campaign.kill(campaign.workers[0], 0)
+            time.sleep(2 * campaign.lease_ms / 1000)
+    wait_until(campaign.load.is_sent, 60)
+
+
+def _has_begun(campaign: Campaign) -> bool:
+    with campaign.load.lock:
+        live = list(campaign.load.live)
+    jobs = (job for execution in live for job in campaign.api.status(execution)["jobs"])
+    return any(job["status"] == "RUNNING" and job["log_bytes"] > 400 for job in jobs)
 
 
 def cuts(campaign: Campaign, seconds: float) -> None:

@@ -180,8 +180,8 @@ def selftest(options) -> int:
     root = pathlib.Path(tempfile.mkdtemp(prefix="tidemill-faults-", dir=options.dir)).resolve()
     try:
         # All kinds of jobs, and a worker that is lost while it runs some.
-        maker = Maker(options.seed, pace=2, kinds=["diamond", "red", "flaky", "sources", "loud"], in_turn=True)
-        findings, figures = _campaign(root / "good", options, 10, 60, chaos.losses, workers=1, own_workers=1,
+        maker = Maker(options.seed, pace=3, kinds=["diamond", "red", "flaky", "sources", "loud"], in_turn=True)
+        findings, figures = _campaign(root / "good", options, 10, 60, chaos.losses, workers=1, own_workers=0,
                                       lease_ms=3000, most_live=10, cancels=0, maker=maker)
         _show("the good case", findings, figures, 0)
         missed = selftests.damages(root / "good", root / "damaged")
