@@ -1,6 +1,6 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint model bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -13,6 +13,9 @@ test:  ## run every test, the ones in real containers too
 
 lint:  ## check formatting, clippy (warnings are errors) and the scripts
 	@scripts/lint
+
+model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
+	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run

@@ -1,11 +1,13 @@
-//! The services: what the API does, over ports. Whatever decides is in `core` or in [`turn`]; these read, decide and
+//! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
 //! write in one conditional batch, and read again when somebody else was faster.
 
 mod artifacts;
 mod assignment;
+pub mod claim;
 mod context;
-mod create;
+pub mod create;
 mod dead_letters;
+pub mod ending;
 mod jobs;
 mod pipeline;
 mod settle;

@@ -9,6 +9,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tidemill_backend::{
+    conformance::ManualClock,
     embedded::open,
     http::{Access, openapi_document, router},
     services::{Services, Settings},
@@ -219,12 +220,29 @@ async fn a_claim_whose_reply_was_lost_is_answered_again_and_another_is_not() {
     let (one, other) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let claim = |lease| json!({ "worker": worker.clone(), "job_id": job.clone(), "lease": lease });
     let first = server.post("/api/job/execute", claim(one)).await.1;
-    assert_eq!(first["assignment"]["lease"]["token"], json!(one), "{first}");
     let again = server.post("/api/job/execute", claim(one)).await.1;
     assert_eq!(again["assignment"], first["assignment"]);
     assert_eq!(server.post("/api/job/execute", claim(other)).await.1["kind"], "nothing");
     server.end(&first["assignment"], 0).await;
     assert_eq!(server.post("/api/job/execute", claim(one)).await.1["kind"], "nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_again_after_its_attempt_gives_another_token() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.view(&id).await["jobs"][0]["id"].clone();
+    let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+    let claim = json!({ "worker": worker, "job_id": job, "lease": uuid::Uuid::new_v4() });
+    let first = server.post("/api/job/execute", claim.clone()).await.1["assignment"].clone();
+    let given_back = json!({ "end": { "failure": { "kind": "given_back", "message": "x" } } });
+    assert_eq!(server.report(&first, given_back).await.0, StatusCode::OK);
+    let second = server.post("/api/job/execute", claim).await.1["assignment"].clone();
+    assert_eq!(second["attempt"], 2);
+    assert_ne!(second["lease"]["token"], first["lease"]["token"]);
+    let late = json!({ "end": { "failure": null, "exit_code": 0 } });
+    assert_eq!(server.report(&first, late).await.0, StatusCode::CONFLICT);
+    assert_eq!(server.view(&id).await["jobs"][0]["status"], "RUNNING");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,6 +275,38 @@ async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
     assert_eq!(view["jobs"][3]["status"], "SKIPPED");
     let nobody = tidemill_core::ids::JobId(uuid::Uuid::now_v7());
     assert!(!server.services.jobs.give_up(nobody).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_server_cannot_describe_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = std::sync::Arc::new(ManualClock::default());
+    let services = Services::new(
+        tidemill_backend::embedded::open_at(dir.path(), clock.clone()).unwrap(),
+        Settings::default(),
+        CancellationToken::new(),
+    );
+    let api = router(services.clone(), Access::of_token("secret"));
+    let server = Server { api, services, dir };
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.view(&id).await["jobs"][0]["id"].clone();
+    let records = rusqlite::Connection::open(server.dir.path().join("tidemill.db")).unwrap();
+    records.execute("DELETE FROM job_specs", []).unwrap();
+    let request = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" }, "job_id": job });
+    let mut claims = 0;
+    loop {
+        let (status, reply) = server.post("/api/job/execute", request.clone()).await;
+        if status == StatusCode::OK {
+            assert_eq!(reply["kind"], "nothing", "{reply}");
+            break;
+        }
+        assert_eq!(status, StatusCode::NOT_FOUND, "{reply}");
+        claims += 1;
+        assert!(claims < 100, "it goes round for ever");
+        clock.turn(60_000);
+    }
+    let ended = records.query_row("SELECT status FROM executions", [], |row| row.get::<_, String>(0));
+    assert_eq!((ended.unwrap().as_str(), claims), ("FAILED", 33));
 }
 
 #[tokio::test(flavor = "multi_thread")]

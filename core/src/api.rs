@@ -368,8 +368,8 @@ pub struct JobExecuteRequest {
     /// Only jobs of this execution.
     #[serde(default)]
     pub execution_id: Option<ExecutionId>,
-    /// With `job_id`: the token that the lease is to have, made by the worker for this request. Should the reply be lost,
-    /// the same request gives the same attempt again instead of leaving it to nobody.
+    /// With `job_id`: made by the worker for this request, so that the lease's token is made from it. Should the reply be
+    /// lost, the same request gives the same attempt again instead of leaving it to nobody.
     #[serde(default)]
     pub lease: Option<LeaseToken>,
     /// Milliseconds to wait for a job when none is ready; at most 20,000.

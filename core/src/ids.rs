@@ -1,5 +1,6 @@
 //! Identifiers of executions, jobs, artifacts and workers.
 
+use crate::guard::{Guard, holds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -127,6 +128,16 @@ id! {
 id! {
     /// The fencing token of one attempt: who holds it, holds the right to report on that attempt.
     LeaseToken
+}
+
+impl LeaseToken {
+    /// The token of this `attempt` when this one was made for a request: should the request come once more after the
+    /// attempt is over, what it gives is another token, and late reports of the first attempt stay refused.
+    #[must_use]
+    pub fn of_attempt(self, attempt: u32) -> Self {
+        let different = if holds(Guard::TokenOfAttempt, false) { 0 } else { attempt };
+        Self(Uuid::from_u128(self.0.as_u128() ^ u128::from(different)))
+    }
 }
 
 #[cfg(test)]

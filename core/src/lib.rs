@@ -7,6 +7,7 @@ pub mod assignment;
 pub mod cost;
 pub mod diagnostics;
 pub mod failure;
+pub mod guard;
 pub mod ids;
 pub mod pipeline;
 pub mod plan;

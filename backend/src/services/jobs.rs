@@ -2,12 +2,13 @@
 
 use super::{
     assignment,
+    claim::{Asked, Claim, claim},
     context::{Context, job_of},
     turn::happen,
 };
 use crate::{
     error::{Error, Result},
-    ports::{JobItem, Node, NodeBody, Write},
+    ports::{JobItem, Node},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use tidemill_core::{
     assignment::{Assignment, LeaseGrant},
     failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
-    status::ExecutionStatus,
     transition::{JobEvent, Refusal},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -27,6 +27,9 @@ use uuid::Uuid;
 const HIDE_MS: u64 = 10_000;
 const MOST_LOOKAHEAD: u32 = 32;
 const MOST_TRIES: u32 = 1_000;
+/// How often in a row (some minutes, as the pauses grow) the server may fail to say what a job runs before that counts
+/// as a failure of the attempt, so that a job that cannot be described ends.
+const MOST_UNSAID: u32 = 10;
 /// The most log bytes of one report, unpacked.
 const MOST_LOG_BYTES: u32 = 8 << 20;
 
@@ -48,7 +51,7 @@ pub struct JobExecutionService {
 }
 
 /// What became of an id that a worker received.
-enum Claim {
+enum Claimed {
     /// It holds the lease now.
     Given(Box<JobExecuteReply>, LeaseToken),
     /// There is nothing to do for it.
@@ -66,8 +69,8 @@ impl JobExecutionService {
         if request.job_id.is_some() {
             // Who names a job can ask for the same attempt again, should it miss the reply.
             return Ok(match self.next(request).await? {
-                Claim::Given(reply, _) => *reply,
-                Claim::Nothing(reason) => JobExecuteReply::Nothing { reason },
+                Claimed::Given(reply, _) => *reply,
+                Claimed::Nothing(reason) => JobExecuteReply::Nothing { reason },
             });
         }
         let (give, given) = oneshot::channel();
@@ -84,25 +87,26 @@ impl JobExecutionService {
             () = give.closed() => return,
         };
         let (reply, held) = match claimed {
-            Ok(Claim::Given(reply, token)) => (Ok(*reply), Some(token)),
-            Ok(Claim::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
+            Ok(Claimed::Given(reply, token)) => (Ok(*reply), Some(token)),
+            Ok(Claimed::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
             Err(error) => (Err(error), None),
         };
         let Err(reply) = give.send(reply) else { return };
         if let (Ok(JobExecuteReply::Assigned { assignment, .. }), Some(token)) = (reply, held) {
             let job = assignment.preparation.job_id;
             let words = format!("worker `{worker}` hung up before it got the job");
-            if let Err(error) = self.give_back(job, token, words).await {
+            let reason = FailureReason::new(FailureKind::GivenBack, words);
+            if let Err(error) = self.end_unbegun(job, token, reason).await {
                 tracing::warn!(%job, %error, "the job waits for its lease to run out");
             }
         }
     }
 
-    async fn next(&self, request: JobExecuteRequest) -> Result<Claim> {
+    async fn next(&self, request: JobExecuteRequest) -> Result<Claimed> {
         if let Some(job) = request.job_id {
             let Some(node) = self.context.stores.records.job(job).await? else {
                 // Its execution is gone for good: a message about it is of no more use.
-                return Ok(Claim::Nothing(format!("there is no job {job}")));
+                return Ok(Claimed::Nothing(format!("there is no job {job}")));
             };
             return self.claim(node, &request).await;
         }
@@ -120,7 +124,7 @@ impl JobExecutionService {
                 received = queue.receive(request.execution_id, HIDE_MS, left) => received?,
                 () = self.context.closing.cancelled() => None,
             };
-            let Some(message) = received else { return Ok(Claim::Nothing("no job is ready".into())) };
+            let Some(message) = received else { return Ok(Claimed::Nothing("no job is ready".into())) };
             let node = self.context.node(message.node).await;
             let claimed = match node {
                 Ok(node) => self.claim(node, &request).await,
@@ -135,7 +139,7 @@ impl JobExecutionService {
                             tracing::warn!(%error, "a taken message shows once more");
                         }
                     });
-                    if let Claim::Given(..) = claim {
+                    if let Claimed::Given(..) = claim {
                         return Ok(claim);
                     }
                 }
@@ -147,72 +151,54 @@ impl JobExecutionService {
         }
     }
 
-    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<Claim> {
+    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<Claimed> {
         let ttl_ms = self.context.settings.lease_ttl_ms;
         let (worker, lookahead) = (&request.worker, request.lookahead.min(MOST_LOOKAHEAD));
         let key = found.key;
         let mut found = Some(found);
         for _ in 0..MOST_TRIES {
-            let mut node = match found.take() {
+            let node = match found.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };
-            if self.lease_ran_out(&node) {
-                // Who asks for it was given its message again: there is no need to wait for the sweep.
-                self.context.settle(key.execution, vec![key.ix]).await?;
-                continue;
-            }
             let shape = self.context.shape(key.execution).await?;
             let state = self.context.stores.records.execution_state(key.execution).await?;
-            let (mut state, if_version) =
+            let (state, if_version) =
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
-            if state.cancel_requested {
-                return Ok(Claim::Nothing("the execution was canceled".into()));
-            }
-            let NodeBody::Job(item) = &mut node.state.body else {
-                return Ok(Claim::Nothing("not a job".into()));
-            };
-            if let Some(token) = request.lease.filter(|token| item.job.holds(*token)) {
-                let attempt = item.job.attempt;
-                let reply = self.assign(&node, &shape, token, attempt, lookahead).await?;
-                return Ok(Claim::Given(Box::new(reply), token));
-            }
-            item.log_bytes = 0;
-            let item = item.clone();
             let token = request.lease.unwrap_or_else(|| LeaseToken(Uuid::new_v4()));
-            let now = self.context.now();
-            let event = JobEvent::Claim { token, worker: worker.name.clone(), ttl_ms };
-            let moved = match happen(&node, &item, event, now) {
-                Ok(moved) => moved,
-                Err(refusal) => return Ok(Claim::Nothing(refusal.to_string())),
+            let asked = Asked { worker: &worker.name, token, ttl_ms };
+            let (moved, token) = match claim(&node, (&state, if_version), asked, self.context.now()) {
+                Claim::TakeOver => {
+                    // Who asks for it was given its message again: there is no need to wait for the sweep.
+                    self.context.settle(key.execution, vec![key.ix]).await?;
+                    continue;
+                }
+                Claim::Held(token) => {
+                    let attempt = job_of(&node)?.job.attempt;
+                    let reply = self.assign(&node, &shape, token, attempt, lookahead).await?;
+                    return Ok(Claimed::Given(Box::new(reply), token));
+                }
+                Claim::Take(moved, token) => (moved, token),
+                Claim::Nothing(reason) => return Ok(Claimed::Nothing(reason)),
             };
-            let mut beside = Vec::new();
-            if state.status == ExecutionStatus::Pending {
-                state.status = ExecutionStatus::Running;
-                state.start_time = Some(now);
-                beside.push(Write::PutExecution { id: key.execution, if_version, state });
-            }
-            if self.context.commit_event(moved, &node, beside).await?.is_none() {
+            if self.context.commit_event(moved, &node).await?.is_none() {
                 continue;
             }
+            let item = job_of(&node)?;
             let made = self.assign(&node, &shape, token, item.job.attempt + 1, lookahead).await;
             return match made {
-                Ok(reply) => Ok(Claim::Given(Box::new(reply), token)),
+                Ok(reply) => Ok(Claimed::Given(Box::new(reply), token)),
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    self.give_back(job, token, format!("the server could not say what to run: {error}"))
-                        .await?;
+                    let words = format!("the server could not say what to run: {error}");
+                    let lasting = item.job.give_backs_in_a_row() >= MOST_UNSAID;
+                    let kind = if lasting { FailureKind::Internal } else { FailureKind::GivenBack };
+                    self.end_unbegun(job, token, FailureReason::new(kind, words)).await?;
                     Err(error)
                 }
             };
         }
         Err(Error::Conflict("the job changes too fast to be given; try again".into()))
-    }
-
-    fn lease_ran_out(&self, node: &Node) -> bool {
-        let NodeBody::Job(item) = &node.state.body else { return false };
-        let lease = item.job.lease.as_ref();
-        lease.is_some_and(|lease| lease.expires_at <= self.context.now())
     }
 
     async fn assign(
@@ -252,9 +238,9 @@ impl JobExecutionService {
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
     }
 
-    async fn give_back(&self, job: JobId, token: LeaseToken, words: String) -> Result<()> {
-        let failure = Some(FailureReason::new(FailureKind::GivenBack, words));
-        let end = Some(AttemptEnd { failure, exit_code: None });
+    /// Ends an attempt that no worker has begun.
+    async fn end_unbegun(&self, job: JobId, token: LeaseToken, reason: FailureReason) -> Result<()> {
+        let end = Some(AttemptEnd { failure: Some(reason), exit_code: None });
         let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
         self.report(report).await.map(drop)
     }
@@ -305,7 +291,7 @@ impl JobExecutionService {
                 Err(Refusal::LeaseLost) => return Err(lease_lost(report.job_id)),
                 Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
             };
-            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+            if self.context.commit_event(moved, &node).await?.is_some() {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
@@ -342,7 +328,7 @@ impl JobExecutionService {
             let Ok(moved) = happen(&node, item, JobEvent::Undeliverable, self.context.now()) else {
                 return Ok(false);
             };
-            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+            if self.context.commit_event(moved, &node).await?.is_some() {
                 return Ok(true);
             }
         }
@@ -356,7 +342,7 @@ impl JobExecutionService {
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(moved) = happen(node, item, event, self.context.now()) {
             // A conflict: the job moved on meanwhile, which ends this attempt as well, or its next report will.
-            self.context.commit_event(moved, node, Vec::new()).await?;
+            self.context.commit_event(moved, node).await?;
         }
         Ok(())
     }
@@ -371,7 +357,7 @@ impl JobExecutionService {
             let Ok(moved) = happen(&node, item, JobEvent::Cancel, self.context.now()) else {
                 return Ok(CancelReply { canceled: false, status: status.word().into() });
             };
-            if self.context.commit_event(moved, &node, Vec::new()).await?.is_some() {
+            if self.context.commit_event(moved, &node).await?.is_some() {
                 let status = job_of(&self.context.node(key).await?)?.job.status;
                 return Ok(CancelReply { canceled: true, status: status.word().into() });
             }

@@ -4,6 +4,7 @@ use super::{
     artifacts::carried_artifact_is_there,
     context::{Context, job_of},
     create::{self, Carried},
+    ending::request_cancel,
     turn::RESEND_FIRST_MS,
     view,
 };
@@ -16,7 +17,7 @@ use crate::{
 use indexmap::IndexMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use tidemill_core::{
     api::{
         CancelReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ListQuery, RetryRequest,
@@ -119,7 +120,7 @@ impl PipelineExecutionService {
             .concurrency
             .as_ref()
             .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
-        self.create(&plan, spec, HashMap::new(), Under { key, request: identity, group }).await
+        self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group }).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -139,7 +140,7 @@ impl PipelineExecutionService {
             .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
         let plan =
             Plan::new(&file, &old.spec.variables).map_err(|error| Error::Invalid(error.to_string()))?;
-        let carried = if request.all { HashMap::new() } else { self.carried(id).await? };
+        let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
@@ -167,9 +168,9 @@ impl PipelineExecutionService {
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.
-    async fn carried(&self, id: ExecutionId) -> Result<HashMap<String, Carried>> {
+    async fn carried(&self, id: ExecutionId) -> Result<BTreeMap<String, Carried>> {
         let specs = self.context.specs(id).await?;
-        let mut carried = HashMap::new();
+        let mut carried = BTreeMap::new();
         for node in self.context.stores.records.all_nodes(id).await? {
             let Ok(item) = job_of(&node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
@@ -190,7 +191,7 @@ impl PipelineExecutionService {
         &self,
         plan: &Plan,
         mut spec: ExecutionSpec,
-        carried: HashMap<String, Carried>,
+        carried: BTreeMap<String, Carried>,
         under: Under,
     ) -> Result<ExecuteReply> {
         let Under { key, request, group } = under;
@@ -362,18 +363,11 @@ impl PipelineExecutionService {
         Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
     }
 
-    /// The writes that ask for the cancel of a live execution. Its end node is due until its jobs are canceled, so that a
-    /// cancel cut short is carried on.
+    /// The writes that ask for the cancel of a live execution.
     async fn cancel_writes(&self, of: &ExecutionRecord, by: Option<ExecutionId>) -> Result<[Write; 2]> {
-        let id = of.spec.id;
-        let key = NodeKey { execution: id, ix: of.spec.end_node };
+        let key = NodeKey { execution: of.spec.id, ix: of.spec.end_node };
         let end = self.context.node(key).await?;
-        let state = ExecutionState { cancel_requested: true, superseded_by: by, ..of.state.clone() };
-        let due_at = Some(self.context.now());
-        Ok([
-            Write::PutExecution { id, if_version: of.version, state },
-            Write::SetDue { key, if_version: end.version, due_at },
-        ])
+        Ok(request_cancel(of, &end, by, self.context.now()))
     }
 
     /// Cancels the jobs of an execution whose cancel is recorded.

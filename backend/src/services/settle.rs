@@ -2,15 +2,15 @@
 
 use super::{
     context::{Context, job_of},
-    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, turn},
+    ending::{EndTurn, end_turn, finish},
+    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, queued_by, released, turn},
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, Committed, Node, NodeBody, NodeKey, Outgoing, Write},
+    ports::{Commit, DeadLetter, Node, NodeBody, NodeKey, Outgoing, Write},
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
-    schedule::{JobStanding, final_status},
     status::JobStatus,
     transition::JobEvent,
 };
@@ -131,9 +131,8 @@ impl Context {
     }
 
     /// Makes `event` happen to a job. `Ok(None)`: somebody else wrote to it first, read it again.
-    pub async fn commit_event(&self, moved: Move, node: &Node, beside: Vec<Write>) -> Result<Option<()>> {
-        let Move { mut writes, send_after, more } = moved;
-        writes.extend(beside);
+    pub async fn commit_event(&self, moved: Move, node: &Node) -> Result<Option<()>> {
+        let Move { writes, send_after, more } = moved;
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_foreseen(execution, writes).await? else { return Ok(None) };
         let own = send_after.map(|delay_ms| Outgoing { node: node.key, delay_ms });
@@ -173,7 +172,19 @@ impl Context {
             let known = known.into_iter().map(|node| (node.key.ix, node)).collect();
             foresee(&mut writes, &known, &mut room, self.now());
         }
-        self.stores.records.commit(writes).await
+        let letter = |write: &Write| match write {
+            Write::PutDeadLetter(letter) => Some(*letter),
+            _ => None,
+        };
+        let letters: Vec<DeadLetter> = writes.iter().filter_map(letter).collect();
+        let commit = self.stores.records.commit(writes).await?;
+        if let Commit::Done(_) = commit {
+            for letter in letters {
+                let job = JobId::of(execution, letter.ix);
+                tracing::warn!(%execution, %job, "a job ended for a reason not its own: it is a dead letter");
+            }
+        }
+        Ok(commit)
     }
 
     /// Cancels every job of an execution that is not over.
@@ -210,39 +221,29 @@ impl Context {
         for _ in 0..MOST_CONFLICTS {
             let execution = self.execution(id).await?;
             let node = self.node(end.key).await?;
-            let over = execution.state.status.is_terminal();
-            if node.waits_for > 0 && !over {
-                if execution.state.cancel_requested && node.due_at.is_some() {
-                    Box::pin(self.cancel_jobs(id)).await?;
+            match end_turn(&execution.state, &node) {
+                EndTurn::Wait { cancel } => {
+                    if cancel {
+                        Box::pin(self.cancel_jobs(id)).await?;
+                    }
+                    if node.due_at.is_some() {
+                        // Later, not never: the last arrival may have made it due since it was read.
+                        let due_at = Some(self.now().plus_ms(RESEND_FIRST_MS));
+                        let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
+                        self.stores.records.commit(vec![later]).await?;
+                    }
+                    return Ok(());
                 }
-                if node.due_at.is_some() {
-                    // Later, not never: the last arrival may have made it due since it was read.
-                    let due_at = Some(self.now().plus_ms(RESEND_FIRST_MS));
-                    let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
-                    self.stores.records.commit(vec![later]).await?;
+                EndTurn::Rest => {
+                    let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
+                    self.stores.records.commit(vec![rest]).await?;
+                    return Ok(());
                 }
-                return Ok(());
-            }
-            let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
-            if over {
-                self.stores.records.commit(vec![rest]).await?;
-                return Ok(());
+                EndTurn::Finish => {}
             }
             let nodes = self.stores.records.all_nodes(id).await?;
-            let standings: Vec<JobStanding> = nodes
-                .iter()
-                .filter_map(|node| match &node.state.body {
-                    NodeBody::Job(item) => {
-                        Some(JobStanding { status: item.job.status, allow_failure: node.spec.allow_failure })
-                    }
-                    NodeBody::Gate { .. } | NodeBody::End => None,
-                })
-                .collect();
-            let mut state = execution.state.clone();
-            state.status = final_status(&standings, state.cancel_requested);
-            state.end_time = Some(self.now());
-            let put = Write::PutExecution { id, if_version: execution.version, state };
-            if let Commit::Done(_) = self.stores.records.commit(vec![put, rest]).await? {
+            let writes = finish(&execution, &node, &nodes, self.now());
+            if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
                 return Ok(());
             }
         }
@@ -255,15 +256,4 @@ fn lost_log(node: &Node) -> Option<(JobId, u32)> {
     let item = job_of(node).ok()?;
     let runs = item.job.status == JobStatus::Running && item.log_bytes > 0;
     Some((node.spec.job?, item.job.attempt)).filter(|_| runs)
-}
-
-/// Nodes that wait for nothing any more, and have a turn to take.
-fn released(done: &Committed) -> Vec<u32> {
-    let still = done.arrivals.iter().filter(|arrival| arrival.waits_for == 0 && !arrival.moved);
-    still.map(|arrival| arrival.key.ix).collect()
-}
-
-/// Jobs that their last arrival queued.
-fn queued_by(done: &Committed) -> impl Iterator<Item = Outgoing> {
-    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| Outgoing::now(arrival.key))
 }
