@@ -63,6 +63,9 @@ class Audit:
         self.figures["attempts"] = sum(job["attempt"] for job in self.job_of.values())
         for job in self.job_of.values():
             self.figures.update(f"attempts ended as {one['failure']}" for one in job["attempts"])
+            lost = (one for one in job["attempts"] if one["failure"] == "worker_lost")
+            # On a machine that is busy enough a lease may run out by itself, so this is told and breaks no promise.
+            self.figures["lost attempts that no fault explains"] += sum(not self._is_explained(one) for one in lost)
         return self.findings
 
     def find(self, promise: str, of: str, words: str) -> None:
@@ -304,6 +307,11 @@ class Audit:
                 # A lease that runs out is seen by the next sweep.
                 if late > CANCEL_SECONDS + 3 and not self._was_disturbed(at, job["end"], ("server", "engine", "disk")):
                     self.find("a cancel holds", job["id"], f"{job['name']} was over {late:.1f} s after the cancel")
+
+    def _is_explained(self, attempt: dict) -> bool:
+        return any(fault["at"] < attempt["end"] and fault.get("until", fault["at"]) + 1 > attempt["begin"]
+                   and (fault["what"] in ("server", "disk", "engine") or fault["of"] in (attempt["worker"], "aws"))
+                   for fault in self.faults)
 
     def _was_disturbed(self, begin: float, end: float, subjects: tuple) -> bool:
         return any(fault["what"] in subjects and fault["at"] < end and fault.get("until", fault["at"]) + 3 > begin

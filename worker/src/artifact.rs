@@ -399,3 +399,21 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| MoveError::Other(error.to_string()))??)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiError, FailureKind, MoveError};
+
+    #[test]
+    fn a_server_without_space_is_told_from_one_that_is_busy_and_from_one_that_refuses() {
+        let refused = |status| {
+            let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
+            MoveError::from(error)
+        };
+        assert!(matches!(refused(503), MoveError::Passing(_)));
+        assert!(matches!(refused(409), MoveError::Other(_)));
+        let full = refused(507);
+        assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
+        assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
+    }
+}
