@@ -17,8 +17,9 @@ from .ledger import read
 from .records import Records
 from .work import FILLER
 
-# Kinds of failures that are not the job's own doing; so many of them may end a job.
-INFRASTRUCTURE = ("engine_failed", "worker_lost", "disk_full", "image_pull_failed", "internal", "given_back")
+# Kinds of failures that are not the job's own doing; so many of them may end a job. To be given back costs none.
+COSTLY = ("engine_failed", "worker_lost", "disk_full", "image_pull_failed", "internal")
+INFRASTRUCTURE = (*COSTLY, "given_back")
 TRIES = 3
 TERMINAL = ("SUCCESS", "FAILED", "CANCELED", "SKIPPED")
 # A canceled job is over within these seconds, while server and engine are there.
@@ -26,6 +27,11 @@ CANCEL_SECONDS = 10
 # What clocks in a container (hundredths of a second) and the engine's may differ by.
 CLOCKS = 0.1
 _LINE = re.compile(rb"@ (\d+) " + FILLER.encode())
+
+
+def _is_good(job: dict) -> bool:
+    """Whether what waits for the job may run."""
+    return job["status"] == "SUCCESS" or (job["status"] == "FAILED" and job["allow_failure"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Audit:
     def _statuses(self) -> None:
         """An execution's status is what its jobs' are, and a job ran only when its needs held."""
         for one in self.records.executions:
-            good = [job["status"] == "SUCCESS" or (job["status"] == "FAILED" and job["allow_failure"]) for job in one["jobs"]]
+            good = [_is_good(job) for job in one["jobs"]]
             failed = any(job["status"] == "FAILED" and not job["allow_failure"] for job in one["jobs"])
             due = "SUCCESS" if all(good) else "CANCELED" if one["canceled"] or not failed else "FAILED"
             if one["status"] in TERMINAL and one["status"] != due:
@@ -168,13 +174,12 @@ class Audit:
                 due = {"ok": "SUCCESS", "fail": "FAILED", "skip": "SKIPPED"}[want["end"]]
                 if job["status"] == due and (due != "FAILED" or job["exit_code"] == want["code"]):
                     continue
-                taken = [a["failure"] for a in job["attempts"]] + [job["failure"]]
-                taken = sum(kind in INFRASTRUCTURE for kind in taken)
-                blocked = any(by_name[need]["status"] not in ("SUCCESS",) for need in job["needs"] if need in by_name)
-                if job["status"] == "FAILED" and job["failure"] in INFRASTRUCTURE and taken >= TRIES:
+                taken = sum(kind in COSTLY for kind in [*(a["failure"] for a in job["attempts"]), job["failure"]])
+                blocked = any(not _is_good(by_name[need]) for need in job["needs"] if need in by_name)
+                canceled = one["canceled"] and job["status"] in ("CANCELED", "SKIPPED")
+                if job["status"] == "FAILED" and job["failure"] in COSTLY and taken >= TRIES:
                     self.figures["jobs that lost all their tries to faults"] += 1
-                elif not (one["canceled"] and job["status"] in ("CANCELED", "SKIPPED")) and not (
-                    job["status"] == "SKIPPED" and blocked):
+                elif not canceled and not (job["status"] == "SKIPPED" and blocked):
                     self.find("a job ends as its script does", job["id"],
                               f"{name} is {job['status']} ({job['failure']}, exit code {job['exit_code']}) and should be {due}")
 
@@ -276,9 +281,10 @@ class Audit:
                     self.find("an end is final", note["execution"], f"was {note['status']}, and is {one and one['status']}")
                 for seen in note["jobs"]:
                     job = self.job_of.get(seen["id"])
-                    if job is None or seen["attempt"] > job["attempt"] or (
-                        seen["status"] in TERMINAL and (job["status"], job["attempt"]) != (seen["status"], seen["attempt"])):
-                        self.find("an end is final", seen["id"], f"was {seen}, and is {job and (job['status'], job['attempt'])}")
+                    is_now = job and (job["status"], job["attempt"])
+                    was_over = seen["status"] in TERMINAL and is_now != (seen["status"], seen["attempt"])
+                    if job is None or seen["attempt"] > job["attempt"] or was_over:
+                        self.find("an end is final", seen["id"], f"was {seen}, and is {is_now}")
             elif note["what"] == "read":
                 self.figures["reads of logs that were checked again"] += 1
                 log = self.records.logs.get((note["job"], note["attempt"]), b"")

@@ -128,8 +128,9 @@ class Campaign:
 
     def finish(self) -> tuple[list[Finding], dict]:
         """Stops everything, and audits: findings and figures."""
+        found = self.unseen()
         self.load.end()
-        found = self.stop()
+        found += self.stop()
         self.witness.close()
         self.ledger.close()
         self.faults.close()
@@ -138,6 +139,11 @@ class Campaign:
         datas = [self.data, *(worker.data for worker in self.workers)]
         found += leftovers(self.case, self.binary, self.engine, self.networks, datas, self.mounts)
         return found, {**self.figures, **audit.figures}
+
+    def unseen(self) -> list[Finding]:
+        """Executions whose end no client has seen."""
+        with self.load.lock:
+            return [Finding("nothing is stuck", execution, "no client has seen its end") for execution in self.load.live]
 
     def stop(self) -> list[Finding]:
         """Stops workers, then the server; what did not stop well."""

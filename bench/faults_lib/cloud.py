@@ -90,8 +90,9 @@ class CloudCampaign(Campaign):
     def finish(self) -> tuple[list[Finding], dict]:
         """Waits for the queue to be empty, stops everything, and audits what the deployment says."""
         self.cloud.proxy.trouble(0)
+        found = self.unseen()
         self.load.end()
-        found = self._queues()
+        found += self._queues()
         found += self.stop()
         self.witness.close()
         self.ledger.close()

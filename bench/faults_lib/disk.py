@@ -111,7 +111,8 @@ def job_on_a_full_disk(campaign: Campaign, disk: SmallDisk, where: str) -> list[
     job = view["jobs"][0]
     kind = (job["failure_reason"] or {}).get("kind")
     if (job["status"], kind) != ("FAILED", "disk_full"):
-        findings.append(Finding("a job without disk space ends as disk_full", job["id"], f"it is {job['status']} ({job['failure_reason']})"))
+        words = f"it is {job['status']} ({job['failure_reason']})"
+        findings.append(Finding("a job without disk space ends as disk_full", job["id"], words))
     view = _run_one(campaign, 2)
     if view["execution"]["status"] != "SUCCESS":
         findings.append(Finding("the worker recovers by itself", view["execution"]["id"],
