@@ -9,10 +9,14 @@ pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod http;
+mod ids;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod ports;
 pub mod services;
 mod stores;
 
 pub use clock::SystemClock;
 pub use error::{Error, Result};
+pub use ids::RandomIds;
 pub use stores::Stores;

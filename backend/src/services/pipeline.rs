@@ -30,7 +30,6 @@ use tidemill_core::{
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
 };
-use uuid::Uuid;
 
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 200;
@@ -98,7 +97,7 @@ impl PipelineExecutionService {
                 Some(Key::Given(key))
             });
         let spec = ExecutionSpec {
-            id: ExecutionId(Uuid::now_v7()),
+            id: self.context.stores.ids.execution(),
             pipeline_name: plan.pipeline_name.clone(),
             repo: request.repo,
             branch: request.branch,
@@ -149,7 +148,7 @@ impl PipelineExecutionService {
         let identity = hash(&(id, request.all));
         let key = given(key)?.map(Key::Given);
         let spec = ExecutionSpec {
-            id: ExecutionId(Uuid::now_v7()),
+            id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
             retry_of: Some(id),
             created_at: self.context.now(),
