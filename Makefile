@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test lint model sim bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -29,6 +29,16 @@ bench: ## measure against the bare engine; see docs/performance.md
 bench-cloud: ## measure the AWS side on an emulator; see docs/performance.md
 	@cargo build --release -p functions --bins && cargo build --release --bin tidemill
 	@scripts/setup bench/cloud
+
+# What `make faults` may be told: about how many seconds, how many executions under kill -9, which scenarios, which seed.
+SECONDS = 600
+EXECUTIONS = 200
+ONLY =
+SEED =
+faults: ## kill, cut off and fill up real processes, then audit; SECONDS, EXECUTIONS, SEED, ONLY
+	@cargo build --release -p functions --bins && cargo build --release --bin tidemill
+	@scripts/setup bench/faults run --profile release --seconds "$(SECONDS)" --executions "$(EXECUTIONS)" \
+		--only "$(ONLY)" --seed "$(SEED)"
 
 build: ## build the release binary, target/release/tidemill
 	cargo build --release --bin tidemill

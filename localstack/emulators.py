@@ -91,7 +91,8 @@ class MiniStack(Process):
             "BIND_HOST": "127.0.0.1",  # else it would listen to the world
             "MINISTACK_HOST": "127.0.0.1",  # in the addresses that it gives out
             "GATEWAY_PORT": str(port),
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",  # else functions would look for the real AWS
+            # Else functions would look for the real AWS. Tests may have something of theirs in between.
+            "AWS_ENDPOINT_URL": os.environ.get("TIDEMILL_EMULATOR_FRONT", f"http://127.0.0.1:{port}"),
             "AWS_DEFAULT_REGION": REGION,
             "AUTH": "true",  # roles may do what their policies say, and no more
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",  # else it would look for containers to remove

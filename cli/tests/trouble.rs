@@ -75,6 +75,10 @@ impl Cable {
         cable
     }
 
+    fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+
     fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         for stream in self.streams.lock().unwrap().iter() {
@@ -111,6 +115,40 @@ fn an_engine_that_goes_away_fails_the_job_in_words() {
     let view = place.latest();
     assert_eq!(kind(&view, "slow"), "engine_failed", "{view:#}");
     assert!(text(&place.tidemill(&["logs", "--job", "slow", "--attempt", "1"]).stdout).contains("begun\n"));
+}
+
+#[test]
+fn a_worker_whose_engine_is_away_fails_no_job_and_goes_on_once_it_is_back() {
+    let mut place = Place::new(TWO);
+    let cable = Cable::lay(&place);
+    let (server, url) = server(&place, "0");
+    let token = std::fs::read_to_string(place.data.join("token")).unwrap();
+    let there = |mut command: Command| {
+        command.env("TIDEMILL_SERVER", &url).env("TIDEMILL_TOKEN", &token).env("TIDEMILL_LOG", "off");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut worker = there(place.command(&["worker", "--notices", "off", "--parallel", "1"]))
+        .env("DOCKER_HOST", format!("unix://{}", cable.path))
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(worker.stdout.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("working for"));
+    cable.cut();
+    let run = there(place.command(&["run"])).spawn().unwrap();
+    place.wait_for("the job is given back", |view| {
+        !job(view, "slow")["attempts"].as_array().unwrap().is_empty()
+    });
+    cable.mend();
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = place.latest();
+    let attempts = job(&view, "slow")["attempts"].as_array().unwrap().clone();
+    assert!(attempts.iter().all(|attempt| attempt["failure"]["kind"] == "given_back"), "{view:#}");
+    assert_eq!(attempts.len(), 1, "no further job was taken until the engine was back: {view:#}");
+    stop(worker);
+    stop(server);
+    place.wait_until_clean();
 }
 
 #[test]

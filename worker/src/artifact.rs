@@ -6,7 +6,7 @@ mod pack;
 pub use cache::ArtifactCache;
 
 use crate::{
-    client::{ApiClient, ApiError},
+    client::{ApiClient, ApiError, BackOff},
     engine::{DockerManager, Workspace},
     error::no_space,
     store::hex,
@@ -22,8 +22,11 @@ use std::{
     fs::File,
     io::{self, BufReader, Read, Write as _},
     pin::Pin,
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
@@ -39,6 +42,12 @@ const MOST_LISTED: usize = 10_000;
 const BUFFER: usize = 256 * 1024;
 /// Chunks of a tar that wait to be sent, at most.
 const CHUNKS_AHEAD: usize = 16;
+/// The status with which a server says that its disk is full.
+const INSUFFICIENT_STORAGE: u16 = 507;
+/// Tries of a move while the server is away or busy: about half a minute, should it refuse at once each time.
+const MOST_TRIES: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
@@ -60,29 +69,37 @@ impl ArtifactMover {
         workspace: &Workspace,
         artifact: &ArtifactSource,
     ) -> Result<(), FailureReason> {
-        let laid = async {
-            if let Some(here) = self.engine.on_this_machine(workspace).await {
-                match self.unpack(here, artifact).await? {
-                    Ok(()) => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
-                    // The engine knows the container's own links and mounts, and has the last word.
-                    Err(error) => tracing::debug!(%error, "the engine lays the artifact in"),
-                }
-            }
-            let hash = Arc::new(Mutex::new(Sha256::new()));
-            let seen = hash.clone();
-            let tar = self.bytes(artifact).await?.inspect_ok(move |chunk| {
-                if let Ok(mut hash) = seen.lock() {
-                    hash.update(chunk);
-                }
-            });
-            let uploaded = self.engine.upload(&workspace.container, tar).await;
-            uploaded.map_err(|error| MoveError::Other(error.to_string()))?;
-            let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
-            right_hash(&got, artifact)
-        };
+        let laid = until_it_passes(|| self.lay_in_once(workspace, artifact)).await;
         let what = format!("the artifact of `{}` could not be laid in", artifact.from_job);
-        laid.await.map_err(|error: MoveError| error.reason(&what))
+        laid.map_err(|error| error.reason(&what))
+    }
+
+    async fn lay_in_once(&self, workspace: &Workspace, artifact: &ArtifactSource) -> Result<(), MoveError> {
+        if let Some(here) = self.engine.on_this_machine(workspace).await {
+            match self.unpack(here, artifact).await? {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
+                // The engine knows the container's own links and mounts, and has the last word.
+                Err(error) => tracing::debug!(%error, "the engine lays the artifact in"),
+            }
+        }
+        let hash = Arc::new(Mutex::new(Sha256::new()));
+        let broke_off = Arc::new(AtomicBool::new(false));
+        let (seen, broke) = (hash.clone(), broke_off.clone());
+        let tar = self.bytes(artifact).await?;
+        let tar = tar.inspect_err(move |_| broke.store(true, Ordering::Relaxed)).inspect_ok(move |chunk| {
+            if let Ok(mut hash) = seen.lock() {
+                hash.update(chunk);
+            }
+        });
+        let uploaded = self.engine.upload(&workspace.container, tar).await;
+        uploaded.map_err(|error| {
+            // The engine only knows that the tar had no end.
+            let passing = broke_off.load(Ordering::Relaxed);
+            if passing { MoveError::Passing(error.to_string()) } else { MoveError::Other(error.to_string()) }
+        })?;
+        let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
+        right_hash(&got, artifact)
     }
 
     /// Unpacks `artifact` in a workspace of this machine; the inner error is that of the workspace.
@@ -125,7 +142,7 @@ impl ArtifactMover {
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let mut hash = Sha256::new();
         while let Some(chunk) = bytes.next().await {
-            let chunk = chunk.map_err(|error| MoveError::Other(error.to_string()))?;
+            let chunk = chunk.map_err(|error| MoveError::Passing(error.to_string()))?;
             hash.update(&chunk);
             // Into the page cache: as quick as another thread would be.
             spool.write_all(&chunk)?;
@@ -144,6 +161,19 @@ impl ArtifactMover {
         job_id: JobId,
         lease: LeaseToken,
     ) -> Result<String, FailureReason> {
+        let begun = Instant::now();
+        let done = until_it_passes(|| self.collect_once(workspace, declared, job_id, lease)).await;
+        tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
+        done.map_err(|error| error.reason("artifacts could not be stored"))
+    }
+
+    async fn collect_once(
+        &self,
+        workspace: &Workspace,
+        declared: &Artifacts,
+        job_id: JobId,
+        lease: LeaseToken,
+    ) -> Result<String, MoveError> {
         let request = ArtifactUploadRequest {
             job_id,
             lease,
@@ -152,28 +182,22 @@ impl ArtifactMover {
             expire_in_s: declared.expire_in_s,
             complete: None,
         };
-        let begun = Instant::now();
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         // Stored while it is still being packed.
         let (packed, stored) =
             tokio::join!(self.pack(workspace, declared, sender), self.store(chunks, request));
-        let done = async {
-            match (packed, stored) {
-                (Ok((Some(packed), warnings)), Ok(Some(request))) => {
-                    self.complete(packed, request).await?;
-                    Ok(warnings)
-                }
-                (Ok((_, warnings)), Ok(_)) => Ok(warnings),
-                // Who packs is told by a closed channel that storing failed, and why is known there.
-                (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    Err(stored)
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
+        match (packed, stored) {
+            (Ok((Some(packed), warnings)), Ok(Some(request))) => {
+                self.complete(packed, request).await?;
+                Ok(warnings)
             }
-        };
-        let done = done.await;
-        tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
-        done.map_err(|error: MoveError| error.reason("artifacts could not be stored"))
+            (Ok((_, warnings)), Ok(_)) => Ok(warnings),
+            // Who packs is told by a closed channel that storing failed, and why is known there.
+            (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Err(stored)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 
     async fn pack(
@@ -309,9 +333,32 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// What `once` gives at last; it is called again while the server is away for a moment, or busy. What it does may happen
+/// twice.
+async fn until_it_passes<T, F>(once: impl Fn() -> F) -> Result<T, MoveError>
+where
+    F: Future<Output = Result<T, MoveError>>,
+{
+    let mut pauses = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    for _ in 1..MOST_TRIES {
+        match once().await {
+            Err(MoveError::Passing(words)) => {
+                tracing::info!(reason = %words, "the artifact is moved again");
+                tokio::time::sleep(pauses.pause()).await;
+            }
+            done => return done,
+        }
+    }
+    once().await
+}
+
 /// Why an artifact could not be moved.
 enum MoveError {
     Io(io::Error),
+    /// The server was away, or busy, or the connection broke.
+    Passing(String),
+    /// The server has no space left.
+    ServerFull(String),
     Other(String),
 }
 
@@ -320,7 +367,10 @@ impl MoveError {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
             Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
-            Self::Other(words) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}")),
+            Self::ServerFull(words) => FailureReason::new(FailureKind::DiskFull, format!("{what}: {words}")),
+            Self::Passing(words) | Self::Other(words) => {
+                FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}"))
+            }
         }
     }
 }
@@ -333,7 +383,12 @@ impl From<io::Error> for MoveError {
 
 impl From<ApiError> for MoveError {
     fn from(error: ApiError) -> Self {
-        Self::Other(error.to_string())
+        let words = error.to_string();
+        match error {
+            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(words),
+            error if error.is_passing() => Self::Passing(words),
+            _ => Self::Other(words),
+        }
     }
 }
 
@@ -343,4 +398,22 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, MoveError> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| MoveError::Other(error.to_string()))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiError, FailureKind, MoveError};
+
+    #[test]
+    fn a_server_without_space_is_told_from_one_that_is_busy_and_from_one_that_refuses() {
+        let refused = |status| {
+            let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
+            MoveError::from(error)
+        };
+        assert!(matches!(refused(503), MoveError::Passing(_)));
+        assert!(matches!(refused(409), MoveError::Other(_)));
+        let full = refused(507);
+        assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
+        assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
+    }
 }

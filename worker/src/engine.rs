@@ -2,6 +2,7 @@
 
 mod failures;
 mod machine;
+mod removal;
 
 pub use failures::failure;
 pub use machine::Bridge;
@@ -27,8 +28,7 @@ use bollard::{
     },
     query_parameters::{
         AttachContainerOptions, CreateContainerOptions, CreateImageOptions, InspectContainerOptions,
-        KillContainerOptions, ListContainersOptions, RemoveContainerOptions, StartContainerOptions,
-        UploadToContainerOptions,
+        KillContainerOptions, StartContainerOptions, UploadToContainerOptions,
     },
 };
 use futures_util::{Stream, StreamExt};
@@ -66,11 +66,12 @@ const CAPABILITIES: [&str; 9] = [
     "NET_BIND_SERVICE",
     "SYS_CHROOT",
 ];
-/// How often, and how fast, containers of dead workers are tried to be removed.
-const REMOVAL_ROUNDS: u32 = 100;
+/// How fast what cannot be removed yet is tried again.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long an engine may take to note that a container ended.
 const END_NOTED: Duration = Duration::from_secs(3);
+/// How long an engine that is there may take to say so.
+const LONGEST_PING: Duration = Duration::from_secs(5);
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
@@ -89,6 +90,7 @@ pub struct DockerManager {
     seen_overlay: AtomicBool,
     made: AtomicU64,
     removing: TaskTracker,
+    doubted: AtomicBool,
 }
 
 /// Output of a container, as it comes.
@@ -153,6 +155,7 @@ impl DockerManager {
                         seen_overlay: AtomicBool::new(false),
                         made: AtomicU64::new(0),
                         removing: TaskTracker::new(),
+                        doubted: AtomicBool::new(false),
                     });
                 }
                 Err(error) => {
@@ -161,6 +164,32 @@ impl DockerManager {
             }
         }
         Err(first.unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
+    }
+
+    /// Whether the engine answers.
+    pub async fn answers(&self) -> bool {
+        tokio::time::timeout(LONGEST_PING, self.docker.ping()).await.is_ok_and(|pong| pong.is_ok())
+    }
+
+    /// Says that something failed which may be because the engine is gone.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is not known that the engine is there.
+    pub fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the engine is there after all; then what it lost track of while it was away is removed.
+    pub async fn is_back(&self) -> bool {
+        if !self.answers().await {
+            return false;
+        }
+        if self.doubted.swap(false, Ordering::Relaxed) {
+            self.remove_unused_volumes().await;
+        }
+        true
     }
 
     /// The image is there afterwards; `progress` gets lines while it is pulled.
@@ -499,63 +528,6 @@ impl DockerManager {
     pub async fn settle(&self) {
         self.removing.close();
         self.removing.wait().await;
-    }
-
-    async fn remove_container(&self, id: &str) {
-        let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        if self.docker.remove_container(id, Some(options)).await.is_ok() {
-            return;
-        }
-        // An engine that is already removing it, as it does once a container ended, says so with an error: it will be
-        // gone, but is not yet.
-        for _ in 0..REMOVAL_ROUNDS {
-            if self.docker.inspect_container(id, None::<InspectContainerOptions>).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(REMOVAL_PAUSE).await;
-        }
-    }
-
-    async fn remove(&self, id: &str, room: &Path) {
-        self.remove_container(id).await;
-        let room = room.to_owned();
-        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(room)).await;
-    }
-
-    /// Removes the containers that dead workers of this data directory left; says whether none is there any more.
-    pub async fn remove_orphans(&self) -> bool {
-        // One that the engine is already removing cannot be removed again, and is there for a while yet.
-        for _ in 0..REMOVAL_ROUNDS {
-            let orphans = match self.orphans().await {
-                Ok(orphans) => orphans,
-                Err(error) => {
-                    tracing::warn!(%error, "what dead workers left cannot be listed");
-                    return false;
-                }
-            };
-            if orphans.is_empty() {
-                return true;
-            }
-            let removals = orphans.into_iter().map(|id| async move {
-                tracing::info!(container = %id, "removing what a dead worker left");
-                self.remove_container(&id).await;
-            });
-            futures_util::future::join_all(removals).await;
-            tokio::time::sleep(REMOVAL_PAUSE).await;
-        }
-        false
-    }
-
-    async fn orphans(&self) -> Result<Vec<String>, EngineError> {
-        let wanted = vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())];
-        let filters = Some(HashMap::from([("label".to_owned(), wanted)]));
-        let options = ListContainersOptions { all: true, filters, ..Default::default() };
-        let found = self.docker.list_containers(Some(options)).await?.into_iter();
-        let orphaned = found.filter(|container| {
-            let worker = container.labels.as_ref().and_then(|labels| labels.get(LABEL_WORKER));
-            worker.is_some_and(|worker| *worker != self.worker && !self.store.is_alive(worker))
-        });
-        Ok(orphaned.filter_map(|container| container.id).collect())
     }
 }
 

@@ -36,6 +36,8 @@ pub struct JobExecutor {
     pub lot: Arc<ParkingLot>,
     /// What jobs hand on.
     pub artifacts: ArtifactMover,
+    /// Whether no other worker would take a job that this one gives back.
+    pub alone: bool,
 }
 
 impl JobExecutor {
@@ -81,6 +83,10 @@ impl JobExecutor {
                     self.engine.dispose_once_made(parking);
                 }
                 self.lot.leave(&place, None, false);
+                let stopped = match stopped {
+                    Some(reason) => Some(self.excused(reason).await),
+                    None => None,
+                };
                 end_early(&reporter, stopped).await;
             }
         }
@@ -109,6 +115,23 @@ impl JobExecutor {
         }
         end_early(&reporter, end).await;
         reporting.await.unwrap_or(Ending::LeaseLost)
+    }
+
+    /// Why the script did not begin, as the server is to know it. An engine that is not there at all is this worker's own
+    /// trouble and costs the job nothing: another worker may have it, or this one later.
+    async fn excused(&self, reason: FailureReason) -> FailureReason {
+        if reason.kind != FailureKind::EngineFailed {
+            return reason;
+        }
+        self.engine.doubt();
+        if self.alone || self.engine.answers().await {
+            return reason;
+        }
+        let words = format!(
+            "the worker's container engine does not answer, so it gave the job back: {}",
+            reason.message
+        );
+        FailureReason::new(FailureKind::GivenBack, words)
     }
 
     /// The container for `assignment`, with all laid in. What is still in `parked` afterwards was not used.
@@ -242,7 +265,12 @@ impl JobExecutor {
                 reporter.phase("collecting artifacts");
                 let job_id = assignment.preparation.job_id;
                 let token = assignment.lease.token;
-                match self.artifacts.collect(&container.workspace, declared, job_id, token).await {
+                let collected = tokio::select! {
+                    collected = self.artifacts.collect(&container.workspace, declared, job_id, token) => collected,
+                    // Another worker may have the job: nobody wants what this one has.
+                    () = lease_lost(&mut events) => return (container, sound),
+                };
+                match collected {
                     Ok(warnings) => reporter.log(warnings.as_bytes()).await,
                     Err(reason) => {
                         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
@@ -260,6 +288,7 @@ impl JobExecutor {
     async fn explained(&self, event: Event, container: &str) -> Event {
         match event {
             Event::ContainerDied { words, .. } => {
+                self.engine.doubt();
                 let out_of_memory = self.engine.was_out_of_memory(container).await;
                 Event::ContainerDied { words, out_of_memory }
             }
@@ -334,6 +363,17 @@ async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
     if let Some(reason) = stopped {
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
         reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+    }
+}
+
+/// Resolves once the lease is lost.
+async fn lease_lost(events: &mut mpsc::UnboundedReceiver<Event>) {
+    loop {
+        match events.recv().await {
+            Some(Event::LeaseLost) => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
     }
 }
 

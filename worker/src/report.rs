@@ -35,7 +35,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest silence, however long the lease: in a reply a cancel is seen, and after it the script has four seconds
 /// until it is killed, so that it is stopped within ten.
 const MOST_SILENCE: Duration = Duration::from_secs(4);
-/// The least time that a report is tried for, even when the lease must be over by now.
+/// A report that is due only after its lease was over, as this process stood still, is tried for this long: the server may
+/// not have noticed.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
@@ -175,7 +176,8 @@ async fn send_all(
         let is_end = report.end.is_some();
         loop {
             let sent = Instant::now();
-            let deadline = (renewed + ttl).max(sent + LAST_TRY);
+            let lease_over = renewed + ttl;
+            let deadline = if sent < lease_over { lease_over } else { sent + LAST_TRY };
             let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
                 tracing::warn!(job = %job_id, "no report got through while the lease lasted");
                 over(&shared);
@@ -194,16 +196,20 @@ async fn send_all(
                     break;
                 }
                 Err(error) => {
-                    let valid = renewed.elapsed() < ttl;
-                    if error.is_lease_lost() || !valid || !error.is_passing() {
+                    let passing = error.is_passing() && !error.is_lease_lost();
+                    if passing {
+                        failures += 1;
+                        log_retry(&error, failures);
+                        // No pause outlasts the lease: another worker may run the job from then on.
+                        let again = Instant::now() + back_off(failures, job_id);
+                        tokio::time::sleep_until(again.min(lease_over)).await;
+                    }
+                    if !passing || renewed.elapsed() >= ttl {
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
                         over(&shared);
                         let _ = events.send(Event::LeaseLost);
                         return Ending::LeaseLost;
                     }
-                    failures += 1;
-                    log_retry(&error, failures);
-                    tokio::time::sleep(back_off(failures, job_id)).await;
                 }
             }
         }
@@ -272,10 +278,16 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{PLENTY, Waiting};
+    use super::{Ending, PLENTY, Reporter, Waiting};
+    use crate::{client::ApiClient, dispatch::Event};
     use std::time::Duration;
-    use tidemill_core::api::AttemptEnd;
-    use tokio::time::Instant;
+    use tidemill_core::{
+        api::AttemptEnd,
+        assignment::LeaseGrant,
+        ids::{JobId, LeaseToken},
+    };
+    use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+    use uuid::Uuid;
 
     const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -315,5 +327,22 @@ mod tests {
         assert_eq!(Waiting { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
         let plenty = Waiting { log: vec![0; PLENTY], log_since: Some(start), ..Default::default() };
         assert_eq!(plenty.due(start, true, HEARTBEAT), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_costs_the_lease_when_it_runs_out_and_not_later() {
+        // Takes connections, and never answers: a network that drops every packet looks the same.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
+        let begun = Instant::now();
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, sender);
+        reporter.log(b"something to say\n").await;
+        assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
+        assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);
+        let took = begun.elapsed();
+        assert!(took >= ms(1_400), "the lease was good until then: {took:?}");
+        assert!(took < ms(10_000), "another worker may run the job by then: {took:?}");
     }
 }

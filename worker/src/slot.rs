@@ -3,7 +3,7 @@
 use crate::{
     admission::{Admission, Entry},
     artifact::{ArtifactCache, ArtifactMover},
-    client::ApiClient,
+    client::{ApiClient, BackOff},
     error::WorkerError,
     executor::{Admitted, JobExecutor},
     job_source::{Ask, JobSource, JobSourceError, Offer, Receipt},
@@ -29,7 +29,9 @@ use tracing::Instrument;
 const IDLE: Duration = Duration::from_secs(10);
 /// A source that does not hold its answer must not be asked in a tight loop.
 const BREATH: Duration = Duration::from_millis(20);
-/// The longest pause after a source that failed.
+/// The first pause before an engine that went away is looked for again.
+const ENGINE_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause after a source or an engine that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A job that asks for more than a worker ever has is given back for a larger one until it had so many attempts, a
 /// little later each time; then no worker is large enough, and it fails.
@@ -94,7 +96,7 @@ impl Slots {
             count,
             asking: Arc::new(Semaphore::new(source.asks_at_once().min(count))),
             source,
-            executor: JobExecutor { api, engine, lot: lot.clone(), artifacts },
+            executor: JobExecutor { api, engine, lot: lot.clone(), artifacts, alone },
             admission: Admission::new(worker.capacity),
             lot,
             alone,
@@ -138,6 +140,7 @@ impl Slots {
         let mut failures = 0_u32;
         let idle_since = Instant::now();
         loop {
+            self.engine_is_back().await;
             let permit = tokio::select! {
                 () = drain.cancelled() => return Ok(None),
                 permit = self.asking.acquire() => permit,
@@ -170,6 +173,18 @@ impl Slots {
                 }
             }
             drop(permit);
+        }
+    }
+
+    /// Waits for an engine that went away: a job that is taken without one only fails, and the next one after it. Who is
+    /// alone does not wait, so that its jobs end, and say why.
+    async fn engine_is_back(&self) {
+        let engine = &self.executor.engine;
+        let mut pauses = BackOff::new(ENGINE_PAUSE, LONGEST_PAUSE);
+        while !self.alone && !self.stop.drain.is_cancelled() && engine.is_doubted() && !engine.is_back().await
+        {
+            tracing::warn!("the container engine does not answer: no job is taken until it does");
+            self.pause(pauses.pause()).await;
         }
     }
 

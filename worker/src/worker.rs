@@ -216,6 +216,7 @@ impl Working {
         }
         self.engine.settle().await;
         cleaning.abort();
+        self.engine.remove_unused_volumes().await;
         self.store.remove_own();
         drop(lock);
         result.map(|()| false)
@@ -240,6 +241,7 @@ async fn capacity(told: &Resources, engine: &DockerManager) -> Amount {
 pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
+    engine.remove_unused_volumes().await;
     let cleaned = tokio::task::spawn_blocking(move || {
         if gone {
             store.remove_dead();

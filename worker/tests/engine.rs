@@ -1,7 +1,13 @@
 //! Jobs in real containers, against a server double that hands out one assignment at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use axum::{Json, Router, body::Bytes, extract::State, routing::post};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    routing::post,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     collections::VecDeque,
@@ -30,6 +36,8 @@ struct Server {
     upcoming: Mutex<Vec<Preparation>>,
     log: Mutex<Vec<u8>>,
     artifact: Mutex<Vec<u8>>,
+    /// So many requests for the artifact's bytes, either way, still go wrong.
+    trouble: AtomicUsize,
     cancel: Mutex<bool>,
     reports: AtomicUsize,
     ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
@@ -64,12 +72,31 @@ async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadRepl
     Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
 }
 
-async fn put(State(server): State<Arc<Server>>, bytes: Bytes) {
-    *server.artifact.lock().unwrap() = bytes.to_vec();
+impl Server {
+    fn is_in_trouble(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
 }
 
-async fn get(State(server): State<Arc<Server>>) -> Vec<u8> {
-    server.artifact.lock().unwrap().clone()
+async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
+    if server.is_in_trouble() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    *server.artifact.lock().unwrap() = bytes.to_vec();
+    StatusCode::NO_CONTENT
+}
+
+async fn get(State(server): State<Arc<Server>>) -> Body {
+    let bytes = server.artifact.lock().unwrap().clone();
+    if server.is_in_trouble() {
+        let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
+        return Body::from_stream(futures_util::stream::iter([
+            half,
+            Err(std::io::Error::other("broken off")),
+        ]));
+    }
+    bytes.into()
 }
 
 struct Bench {
@@ -261,6 +288,16 @@ async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_outlasts_a_server_that_is_away_for_a_moment() {
+    let bench = Bench::start().await;
+    bench.server.trouble.store(2, Ordering::SeqCst);
+    hand_an_artifact_on(bench, |server| {
+        assert_eq!(server.trouble.swap(3, Ordering::SeqCst), 0, "it was put again");
+    })
+    .await;
+}
+
 /// One job leaves an artifact, `between` happens, and another job gets it.
 async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
     let mut leaves = job(&["mkdir -p out/deep", "echo hello > out/deep/a.txt", "echo no > other"]);
@@ -413,4 +450,24 @@ async fn what_is_parked_is_used_or_removed() {
     bench.server.upcoming.lock().unwrap().clear();
     bench.until(|count| count == 0).await;
     bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_the_engine_lost_track_of_is_removed() {
+    let bench = Bench::start().await;
+    let docker = |words: &[&str]| {
+        let done = std::process::Command::new("docker").arg("volume").args(words).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    // As an engine leaves it that was killed: the container is gone, its volume is not.
+    let data = bench.label().replace("label=", "");
+    let labels = ["--label", "tidemill=1", "--label", &data, "--label", "tidemill.worker=dead"];
+    let volume = docker(&[&["create"], &labels[..]].concat());
+    let others = docker(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
+    bench.stop().await;
+    let left = docker(&["ls", "--quiet"]);
+    assert!(!left.contains(&volume), "{left}");
+    assert!(left.contains(&others), "what is another's stays");
+    docker(&["rm", &others]);
 }

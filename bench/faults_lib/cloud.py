@@ -1,0 +1,144 @@
+"""A case on a local cloud: functions, table, queue and bucket on the emulator, with a proxy in between that goes wrong."""
+
+import http.client
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+import urllib.parse
+
+from . import fleet
+from .api import Api
+from .audit import Audit, Finding
+from .aws_proxy import QUIET, STORM, AwsProxy
+from .campaign import Campaign
+from .leftovers import leftovers
+from .load import Load, repository
+from .records import deployed
+from .witness import Witness
+
+CHECKOUT = pathlib.Path(__file__).resolve().parent.parent.parent
+# Long enough for a report to be lost three times in a storm, short enough that lost workers are noticed soon.
+LEASE_MS = 8000
+
+
+class Cloud:
+    """The emulator with the deployment on it, and the proxy before it."""
+
+    def __init__(self, directory: pathlib.Path, binary: pathlib.Path, seed: int):
+        self.directory = directory
+        port = fleet.free_port()
+        self.proxy = AwsProxy(port, seed)
+        self.environment = {**os.environ, "TIDEMILL_BINARY": str(binary),
+                            "TIDEMILL_EMULATOR_FRONT": f"http://127.0.0.1:{self.proxy.port}"}
+        self.command = [CHECKOUT / "localstack" / "cloud", "--dir", str(directory), "--port", str(port)]
+
+    def up(self) -> dict:
+        """Brings it up; the settings of its clients, by which they reach it through the proxy."""
+        words = [*self.command, "up", "--no-worker", "--sweep-every", "2", "--parameter", f"LeaseTtlMs={LEASE_MS}"]
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"the local cloud does not come up:\n{done.stderr[-3000:]}")
+        lines = shlex.split((self.directory / "env").read_text(), comments=True)
+        found = dict(line.split("=", 1) for line in lines)
+        direct = found["AWS_ENDPOINT_URL"]
+        front = f"http://127.0.0.1:{self.proxy.port}"
+        return {key: value.replace(direct, front) for key, value in found.items()}
+
+    def down(self) -> None:
+        """Takes all of it away."""
+        subprocess.run([*self.command, "down"], env=self.environment, capture_output=True)
+        self.proxy.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class CloudCampaign(Campaign):
+    """Workers and clients of a deployment. There is no server of ours to kill."""
+
+    def __init__(self, case: pathlib.Path, binary: pathlib.Path, seed: int, *, docker: str, executions: int, cloud: Cloud):
+        super().__init__(case, binary, seed, docker=docker, executions=executions, workers=2, lease_ms=LEASE_MS)
+        self.cloud, self.server = cloud, None
+
+    def start(self) -> None:
+        """Starts the workers and the clients."""
+        settings = self.cloud.up()
+        self.witness = Witness(self.engine, self.case / "events.jsonl")
+        self.token, self.url, self.queue = settings["TIDEMILL_TOKEN"], settings["TIDEMILL_SERVER"], settings["TIDEMILL_QUEUE_URL"]
+        self.settings = settings
+        self.api = Api(self.url, self.token)
+        passed = {
+            **{key: value for key, value in settings.items() if key.startswith("AWS_")},
+            "AWS_ACCESS_KEY_ID": settings["TIDEMILL_WORKER_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": settings["TIDEMILL_WORKER_SECRET_ACCESS_KEY"],
+            "TIDEMILL_QUEUE_URL": self.queue, "TIDEMILL_QUEUE_WAIT": "1s",
+        }
+        for number in range(self.wanted_workers):
+            worker = fleet.worker(self.binary, self.case, f"worker-{number}", self.url, settings["TIDEMILL_WORKER_TOKEN"],
+                                  self.docker, passed)
+            self.workers.append(worker)
+            worker.start()
+        self.keeper = threading.Thread(target=self._keep, daemon=True)
+        self.keeper.start()
+        self.load = Load(self.api, self.ledger, self.maker, self.seed, self.executions, self.most_live,
+                         repository(self.case / "repository"), cancels=self.cancels)
+        self.load.start()
+
+    def finish(self) -> tuple[list[Finding], dict]:
+        """Waits for the queue to be empty, stops everything, and audits what the deployment says."""
+        self.cloud.proxy.trouble(0)
+        found = self.unseen()
+        self.load.end()
+        found += self._queues()
+        found += self.stop()
+        self.witness.close()
+        self.ledger.close()
+        self.faults.close()
+        # Refusals come from the emulator's gateway and the functions alike; that they were overcome is what counts.
+        audit = Audit(self.case, deployed(self.api), refusals=None)
+        found += audit.run()
+        found += leftovers(self.case, self.binary, self.engine, self.networks, [one.data for one in self.workers], set())
+        return found, {**self.figures, **self.cloud.proxy.counted, **audit.figures}
+
+    def _queues(self) -> list[Finding]:
+        """Messages that are left: a repeat is dropped by the worker that gets it, once it shows again."""
+        found = []
+        for name, url in (("queue", self.queue), ("dead-letter queue", self.settings["TIDEMILL_DEAD_LETTER_QUEUE_URL"])):
+            if not fleet.wait_until(lambda url=url: self._messages(url) == 0, 60, 1):
+                found.append(Finding("nothing is stuck", name, f"has {self._messages(url)} messages left"))
+        return found
+
+    def _messages(self, url: str) -> int:
+        address = urllib.parse.urlsplit(self.settings["AWS_ENDPOINT_URL"])
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+        # The emulator asks who it is, and looks at no signature.
+        headers = {
+            "content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.GetQueueAttributes",
+            "authorization": f"AWS4-HMAC-SHA256 Credential={self.settings['AWS_ACCESS_KEY_ID']}/20260101/"
+                             f"{self.settings['AWS_REGION']}/sqs/aws4_request, SignedHeaders=host, Signature=0",
+        }
+        connection.request("POST", "/", json.dumps({"QueueUrl": url, "AttributeNames": ["All"]}), headers)
+        attributes = json.loads(connection.getresponse().read())["Attributes"]
+        connection.close()
+        return sum(int(attributes[f"ApproximateNumberOfMessages{part}"]) for part in ("", "NotVisible", "Delayed"))
+
+
+def bad_days(campaign: CloudCampaign, seconds: float) -> None:
+    """Quiet trouble with storms in it, and a worker that is killed now and then."""
+    deadline, random = time.monotonic() + seconds, campaign.random
+    proxy = campaign.cloud.proxy
+    while campaign.is_busy(deadline):
+        proxy.trouble(QUIET)
+        time.sleep(random.uniform(4, 8))
+        begun = time.time()
+        proxy.trouble(STORM)
+        time.sleep(random.uniform(1, 5))
+        proxy.trouble(QUIET)
+        campaign.faults.note("cut", at=begun, until=time.time(), how="storm", of="aws")
+        campaign.count("storms")
+        if random.random() < 0.3:
+            campaign.kill(random.choice(campaign.workers), random.uniform(0, 1))
+    proxy.trouble(0)

@@ -1,0 +1,136 @@
+"""Everything that is recorded, in one form, read from where it lies: SQLite and files, or the cloud's API."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import pathlib
+import sqlite3
+import struct
+import uuid
+
+from .api import Api
+
+# An object's file ends with a mark, the number of its bytes, and their hash.
+_MAGIC = b"tmobj\0\0\x01"
+_TRAILER = len(_MAGIC) + 8 + 32
+
+
+@dataclasses.dataclass
+class Records:
+    """What is recorded. Times are seconds since the epoch."""
+
+    executions: list
+    logs: dict
+    artifacts: list
+    objects: dict
+    unsettled: list
+
+
+def seconds(text: str | None) -> float | None:
+    """The time that RFC 3339 text names."""
+    return None if text is None else datetime.datetime.fromisoformat(text).timestamp()
+
+
+def embedded(data: pathlib.Path) -> Records:
+    """What an embedded server's data directory holds. No server may be using it."""
+    connection = sqlite3.connect(f"file:{data / 'tidemill.db'}?mode=rw", uri=True)
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        damage = connection.execute("PRAGMA integrity_check").fetchall()
+        executions, unsettled = _rows(connection)
+        unsettled += [f"SQLite finds damage: {line}" for (line,) in damage if line != "ok"]
+        keys = {key: str(uuid.UUID(bytes=execution)) for key, execution in
+                connection.execute("SELECT key, execution FROM idempotency_keys")}
+        for key, execution in keys.items():
+            if execution not in {one["id"] for one in executions}:
+                unsettled.append(f"the key {key} names the execution {execution}, which is not there")
+        artifacts = [json.loads(record) for (record,) in connection.execute("SELECT record FROM artifacts")]
+    finally:
+        connection.close()
+    logs = {}
+    for path in (data / "logs").glob("*/*.log"):
+        job, attempt, _ = path.name.rsplit(".", 2)
+        logs[job, int(attempt)] = path.read_bytes()
+    objects = {}
+    for path in (data / "artifacts").rglob("*.object"):
+        content = path.read_bytes()
+        body, trailer = content[:-_TRAILER], content[-_TRAILER:]
+        digest = hashlib.sha256(body).digest()
+        if trailer != _MAGIC + struct.pack("<Q", len(body)) + digest:
+            unsettled.append(f"the object {path} is damaged: its trailer does not fit its bytes")
+        objects[digest.hex()] = body
+    return Records(executions, logs, artifacts, objects, unsettled)
+
+
+def _rows(connection: sqlite3.Connection) -> tuple[list, list]:
+    executions, unsettled, by_seq = [], [], {}
+    rows = connection.execute("SELECT seq, id, run_number, status, over, state FROM executions ORDER BY seq")
+    for seq, identity, number, status, over, state in rows:
+        state = json.loads(state)
+        one = {"id": str(uuid.UUID(bytes=identity)), "number": number, "status": status,
+               "canceled": state["cancel_requested"], "end": seconds(state["end_time"]), "jobs": []}
+        if bool(over) != (status in ("SUCCESS", "FAILED", "CANCELED")) or state["status"] != status:
+            unsettled.append(f"the execution {one['id']} has two minds about its status: {status}, {state['status']}")
+        by_seq[seq] = one
+        executions.append(one)
+    for seq, spec in connection.execute("SELECT seq, spec FROM execution_specs"):
+        spec = json.loads(spec)
+        by_seq[seq] |= {"pipeline": spec["pipeline_name"], "created": seconds(spec["created_at"])}
+    planned = {node: json.loads(spec)["planned"] for node, spec in connection.execute("SELECT node, spec FROM job_specs")}
+    rows = connection.execute(
+        "SELECT n.node, n.due_at, n.status, n.state, s.spec FROM nodes n JOIN node_specs s ON s.node = n.node ORDER BY n.node")
+    for node, due, status, state, spec in rows:
+        state, spec, execution = json.loads(state), json.loads(spec), by_seq[node >> 32]
+        if due is not None:
+            unsettled.append(f"node {node & 0xFFFFFFFF} of {execution['id']} is still due")
+        if spec["job"] is None:
+            continue
+        item = state["body"]["Job"]
+        if item["job"]["status"] != status:
+            unsettled.append(f"the job {spec['job']} has two minds about its status: {status}, {item['job']['status']}")
+        execution["jobs"].append(_job(spec, planned[node], item))
+    for execution, index in connection.execute("SELECT execution, ix FROM queue"):
+        unsettled.append(f"a message for job {index} of {uuid.UUID(bytes=execution)} is still queued")
+    return executions, unsettled
+
+
+def _job(spec: dict, planned: dict, item: dict) -> dict:
+    job = item["job"]
+    attempts = [_attempt(one) for one in job["attempts"]]
+    return {"id": spec["job"], "name": spec["name"], "status": job["status"], "attempt": job["attempt"],
+            "allow_failure": spec["allow_failure"], "needs": planned["needs"], "lease": job["lease"],
+            "begin": seconds(job["started_at"]), "end": seconds(job["ended_at"]), "exit_code": job["exit_code"],
+            "failure": (job["failure"] or {}).get("kind"), "attempts": attempts, "log_bytes": item["log_bytes"]}
+
+
+def _attempt(one: dict) -> dict:
+    return {"attempt": one["attempt"], "begin": seconds(one["started_at"]), "end": seconds(one["ended_at"]),
+            "failure": (one["failure"] or {}).get("kind"), "worker": one["worker"]}
+
+
+def deployed(api: Api) -> Records:
+    """What a deployment says that it holds."""
+    executions, logs, artifacts, objects = [], {}, [], {}
+    for summary in api.executions():
+        view = api.status(summary["id"])
+        known = view["execution"]
+        jobs = []
+        for job in view["jobs"]:
+            jobs.append({
+                "id": job["id"], "name": job["job_name"], "status": job["status"], "attempt": job["attempt"],
+                "allow_failure": job["allow_failure"], "needs": job["needs"], "lease": None,
+                "begin": seconds(job["start_time"]), "end": seconds(job["end_time"]), "exit_code": job["exit_code"],
+                "failure": (job["failure_reason"] or {}).get("kind"),
+                "attempts": [_attempt(one) for one in job["attempts"]], "log_bytes": job["log_bytes"],
+            })
+            for attempt in range(1, job["attempt"] + 1):
+                logs[job["id"], attempt] = api.log(job["id"], attempt)
+        executions.append({"id": known["id"], "number": known["run_number"], "status": known["status"],
+                           "canceled": known["cancel_requested"], "end": seconds(known["end_time"]), "jobs": jobs,
+                           "pipeline": known["pipeline_name"], "created": seconds(known["created_at"])})
+        for one in api.artifacts(known["id"]):
+            body = api.artifact(one["id"])
+            objects[hashlib.sha256(body).hexdigest()] = body
+            artifacts.append({**one, "job": one["job_execution_id"]})
+    return Records(executions, logs, artifacts, objects, [])
