@@ -20,7 +20,7 @@ pub struct Packer {
     builder: tar::Builder<ChunkWriter>,
     /// Files and links that are packed.
     pub files: Vec<ArtifactFile>,
-    seen: BTreeSet<String>,
+    seen: BTreeSet<PathBuf>,
 }
 
 /// Hands on what is written to it in chunks, and knows its hash.
@@ -99,12 +99,14 @@ impl Packer {
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
                 self.builder.append_link(&mut header, &path, target)?;
             } else if kind.is_file() || kind.is_dir() {
+                // The header of a large file may have another size; the right one then stands before it.
+                header.set_size(entry.size());
                 self.builder.append_data(&mut header, &path, &mut entry)?;
             } else {
                 continue;
             }
-            let size = header.size().unwrap_or(0);
-            self.note(name, kind.is_dir(), size);
+            let size = if kind.is_file() { entry.size() } else { 0 };
+            self.note(&path, name, kind.is_dir(), size);
         }
         Ok(())
     }
@@ -145,12 +147,12 @@ impl Packer {
             FileType::Directory => {
                 let mut header = header(stat, tar::EntryType::Directory);
                 self.builder.append_data(&mut header, path, io::empty())?;
-                self.note(name, true, 0);
+                self.note(path, name, true, 0);
             }
             FileType::Symlink => {
                 let mut header = header(stat, tar::EntryType::Symlink);
                 self.builder.append_link(&mut header, path, workspace.link(path)?)?;
-                self.note(name, false, 0);
+                self.note(path, name, false, 0);
             }
             FileType::RegularFile => {
                 let (file, stat) = workspace.read(path)?;
@@ -160,7 +162,7 @@ impl Packer {
                 // Should it become shorter meanwhile, the tar must still be one.
                 let bytes = BufReader::with_capacity(BUFFER, file).chain(io::repeat(0)).take(size);
                 self.builder.append_data(&mut header, path, bytes)?;
-                self.note(name, false, size);
+                self.note(path, name, false, size);
             }
             _ => {}
         }
@@ -169,16 +171,17 @@ impl Packer {
 
     /// The name of `path` if it is to be packed.
     fn wanted(&self, path: &Path, set: &GlobSet) -> Option<String> {
-        let name = path.to_string_lossy().into_owned();
         let wanted = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
-        (!name.is_empty() && wanted && !self.seen.contains(&name)).then_some(name)
+        let wanted = path != Path::new("") && wanted && !self.seen.contains(path);
+        wanted.then(|| path.to_string_lossy().into_owned())
     }
 
-    fn note(&mut self, name: String, is_directory: bool, size: u64) {
+    fn note(&mut self, path: &Path, name: String, is_directory: bool, size: u64) {
         if !is_directory {
-            self.files.push(ArtifactFile { path: name.clone(), size });
+            self.files.push(ArtifactFile { path: name, size });
         }
-        self.seen.insert(name);
+        // By its bytes: names that are not UTF-8 may look alike in the listing.
+        self.seen.insert(path.to_owned());
     }
 
     /// Whether nothing is packed.
@@ -188,9 +191,8 @@ impl Packer {
 
     /// Whether something that is packed matches `pattern`.
     pub fn covers(&self, pattern: &str) -> bool {
-        globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
-            self.seen.iter().any(|name| Path::new(name).ancestors().any(|part| set.is_match(part)))
-        })
+        globs(std::slice::from_ref(&pattern.to_owned()))
+            .is_ok_and(|set| self.seen.iter().any(|path| path.ancestors().any(|part| set.is_match(part))))
     }
 
     /// The finished tar, all of it handed on.
