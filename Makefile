@@ -1,6 +1,8 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+SECONDS = 600
+SEED = 1
+.PHONY: help demo test lint fuzz api-fuzz bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -13,6 +15,12 @@ test:  ## run every test, the ones in real containers too
 
 lint:  ## check formatting, clippy (warnings are errors) and the scripts
 	@scripts/lint
+
+fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
+	@SECONDS_EACH="$(SECONDS)" scripts/fuzz
+
+api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for fresh requests
+	@SEED="$(SEED)" scripts/api-fuzz
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run

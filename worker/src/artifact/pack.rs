@@ -242,7 +242,12 @@ pub fn literal_prefix(pattern: &str) -> String {
 mod tests {
     use super::{Packer, globs, literal_prefix};
     use crate::workspace::HostWorkspace;
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        ffi::OsStr,
+        fs,
+        io::Read,
+        os::unix::{ffi::OsStrExt, fs::symlink},
+    };
     use tokio::sync::mpsc;
 
     #[test]
@@ -283,6 +288,39 @@ mod tests {
         assert_eq!(pack("out/"), ["out/a.txt", "out/deep/b.txt"]);
         assert_eq!(pack("out/*.txt"), ["out/a.txt"]);
         assert_eq!(pack("**/b.txt"), ["out/deep/b.txt"]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_packed_though_they_look_alike() {
+        let workspace = tempfile::tempdir().unwrap();
+        for name in [b"out\xfe", b"out\xff"] {
+            fs::write(workspace.path().join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let mut packer = Packer::new(mpsc::channel(100).0, None);
+        assert!(packer.add_from(&host, "", &globs(&["out*".to_owned()]).unwrap()).unwrap());
+        assert_eq!(names(&packer), ["out\u{fffd}", "out\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_size_that_stands_before_the_header_is_the_one_that_is_packed() {
+        let mut made = tar::Builder::new(Vec::new());
+        made.append_pax_extensions([("size", &b"3"[..])]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_path("out/a").unwrap();
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_cksum();
+        made.append(&header, &b"new"[..]).unwrap();
+        let (sender, mut chunks) = mpsc::channel(100);
+        let mut packer = Packer::new(sender, None);
+        packer.add_tar(&made.into_inner().unwrap()[..], "out", &globs(&["out".to_owned()]).unwrap()).unwrap();
+        packer.finish().unwrap();
+        let bytes = chunks.blocking_recv().unwrap().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut text = String::new();
+        archive.entries().unwrap().next().unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "new");
     }
 
     #[test]
