@@ -2,7 +2,7 @@
 .POSIX:
 SECONDS = 600
 SEED = 1
-.PHONY: help demo test lint fuzz api-fuzz bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint fuzz api-fuzz model bench bench-cloud build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -21,6 +21,9 @@ fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
 
 api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for fresh requests
 	@SEED="$(SEED)" scripts/api-fuzz
+
+model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
+	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run

@@ -17,10 +17,14 @@ pub mod http;
 #[path = "aws/pack.rs"]
 #[allow(dead_code, reason = "only reading is fuzzed")]
 mod pack;
+mod ids;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod ports;
 pub mod services;
 mod stores;
 
 pub use clock::SystemClock;
 pub use error::{Error, Result};
+pub use ids::RandomIds;
 pub use stores::Stores;

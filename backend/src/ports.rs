@@ -8,4 +8,4 @@ pub use records::{
     JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
     Records, Then, Whole, Write,
 };
-pub use storage::{ByteStream, Clock, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};
+pub use storage::{ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};

@@ -5,7 +5,7 @@ mod artifacts;
 mod assignment;
 pub mod claim;
 mod context;
-mod create;
+pub mod create;
 mod dead_letters;
 pub mod ending;
 mod jobs;

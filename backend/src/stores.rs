@@ -1,6 +1,6 @@
 //! The ports that one deployment runs on.
 
-use crate::ports::{Clock, JobQueue, Logs, Objects, Records};
+use crate::ports::{Clock, Ids, JobQueue, Logs, Objects, Records};
 use std::{fmt, sync::Arc};
 
 /// Everything that the services need of the world; cheap to clone.
@@ -16,6 +16,8 @@ pub struct Stores {
     pub logs: Arc<dyn Logs>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// New identifiers.
+    pub ids: Arc<dyn Ids>,
 }
 
 impl fmt::Debug for Stores {

@@ -1,5 +1,6 @@
 //! Identifiers of executions, jobs, artifacts and workers.
 
+use crate::guard::{Guard, holds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -133,8 +134,9 @@ impl LeaseToken {
     /// The token of this `attempt` when this one was made for a request: should the request come once more after the
     /// attempt is over, what it gives is another token, and late reports of the first attempt stay refused.
     #[must_use]
-    pub const fn of_attempt(self, attempt: u32) -> Self {
-        Self(Uuid::from_u128(self.0.as_u128() ^ attempt as u128))
+    pub fn of_attempt(self, attempt: u32) -> Self {
+        let different = if holds(Guard::TokenOfAttempt, false) { 0 } else { attempt };
+        Self(Uuid::from_u128(self.0.as_u128() ^ u128::from(different)))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guard;
 pub mod ids;
 pub mod pipeline;
 pub mod plan;

@@ -3,6 +3,7 @@
 use crate::{
     api::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
+    guard::{Guard, holds},
     ids::LeaseToken,
     retry::{MAX_INFRASTRUCTURE_TRIES, PROMPT_GIVE_BACKS, RetryFor, pause_ms},
     status::JobStatus,
@@ -171,7 +172,8 @@ impl JobState {
     /// Whether `token` is the valid lease.
     #[must_use]
     pub fn holds(&self, token: LeaseToken) -> bool {
-        self.status == JobStatus::Running && self.lease.as_ref().is_some_and(|lease| lease.token == token)
+        let held = |lease: &Lease| holds(Guard::ReportNeedsLease, lease.token == token);
+        self.lease.as_ref().is_some_and(held)
     }
 
     /// How many of its last attempts were given back, one after another.
@@ -202,7 +204,7 @@ pub fn step(
     let mut next = state.clone();
     match event {
         JobEvent::Release(blocked) => {
-            if state.status != JobStatus::Pending {
+            if !holds(Guard::ReleaseOnlyPending, state.status == JobStatus::Pending) {
                 return Err(Refusal::Status(state.status));
             }
             if let Some(reason) = blocked {
@@ -215,7 +217,7 @@ pub fn step(
             }
         }
         JobEvent::Claim { token, worker, ttl_ms } => {
-            if state.status != JobStatus::Queued {
+            if !holds(Guard::ClaimOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(Refusal::Status(state.status));
             }
             next.status = JobStatus::Running;
@@ -247,8 +249,8 @@ pub fn step(
             end_attempt(&mut next, rules, end.failure, now);
         }
         JobEvent::LeaseExpired => match &state.lease {
-            Some(lease) if state.status == JobStatus::Running => {
-                if lease.expires_at > now {
+            Some(lease) => {
+                if !holds(Guard::ExpireOnlyRunOut, lease.expires_at <= now) {
                     return Err(Refusal::LeaseValid);
                 }
                 let message = format!(
@@ -263,10 +265,10 @@ pub fn step(
                     now,
                 );
             }
-            _ => return Err(Refusal::Status(state.status)),
+            None => return Err(Refusal::Status(state.status)),
         },
         JobEvent::Undeliverable => {
-            if state.status != JobStatus::Queued {
+            if !holds(Guard::GiveUpOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(Refusal::Status(state.status));
             }
             next.status = JobStatus::Failed;
@@ -277,20 +279,22 @@ pub fn step(
             ));
         }
         JobEvent::Cancel => match state.status {
-            JobStatus::Pending | JobStatus::Queued => {
-                next.status = JobStatus::Canceled;
-                next.ended_at = Some(now);
-                next.failure = Some(canceled());
-            }
-            JobStatus::Running if !state.cancel_requested => {
+            JobStatus::Running if state.cancel_requested => return Err(Refusal::Status(state.status)),
+            JobStatus::Running => {
                 next.cancel_requested = true;
                 if let Some(lease) = &mut next.lease {
                     lease.expires_at = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
                 }
             }
+            status if holds(Guard::CancelOnlyLive, !status.is_terminal()) => {
+                next.status = JobStatus::Canceled;
+                next.ended_at = Some(now);
+                next.failure = Some(canceled());
+            }
             _ => return Err(Refusal::Status(state.status)),
         },
     }
+    #[cfg(not(feature = "mutations"))]
     debug_assert!(next.status == state.status || state.status.allows(next.status));
     Ok(next)
 }
@@ -305,7 +309,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
         next.ended_at = Some(now);
         return;
     };
-    if next.cancel_requested {
+    if !holds(Guard::CanceledIsNotRetried, !next.cancel_requested) {
         next.status = JobStatus::Canceled;
         next.ended_at = Some(now);
         next.failure = Some(canceled());
@@ -371,10 +375,9 @@ fn canceled() -> FailureReason {
 }
 
 fn held(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
-    if state.status != JobStatus::Running {
-        return Err(Refusal::LeaseLost);
-    }
-    state.lease.as_mut().filter(|lease| lease.token == token).ok_or(Refusal::LeaseLost)
+    // There is a lease exactly while the job runs.
+    let held = |lease: &&mut Lease| holds(Guard::ReportNeedsLease, lease.token == token);
+    state.lease.as_mut().filter(held).ok_or(Refusal::LeaseLost)
 }
 
 fn after(now: Timestamp, ms: u64) -> Timestamp {

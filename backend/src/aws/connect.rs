@@ -4,7 +4,7 @@ use super::{
     definition::Definitions, logs::CloudLogs, meter::Meter, objects::S3Objects, queue::SqsQueue,
     records::DynamoRecords, table::Table,
 };
-use crate::{Stores, clock::SystemClock, ports::Clock};
+use crate::{RandomIds, Stores, clock::SystemClock, ports::Clock};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};
 use std::{sync::Arc, time::Duration};
@@ -63,6 +63,7 @@ pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores,
         objects: Arc::new(objects),
         logs: Arc::new(logs),
         clock,
+        ids: Arc::new(RandomIds),
     };
     (stores, meter)
 }

@@ -77,19 +77,22 @@ async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
     }
 }
 
-fn report(of: &Assignment, end: Option<Option<FailureKind>>) -> JobReport {
-    let end = end.map(|kind| AttemptEnd {
-        failure: kind.map(|kind| FailureReason::new(kind, "because")),
-        exit_code: None,
-    });
+/// A sign of life.
+fn report(of: &Assignment) -> JobReport {
     JobReport {
         job_id: of.preparation.job_id,
         lease: of.lease.token,
         log: None,
         phase: None,
         steps: Vec::new(),
-        end,
+        end: None,
     }
+}
+
+/// The end of an attempt, well or not.
+fn ending(of: &Assignment, failure: Option<FailureKind>) -> JobReport {
+    let failure = failure.map(|kind| FailureReason::new(kind, "because"));
+    JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(of) }
 }
 
 /// The same request with one key from 50 clients on two servers makes one execution, and so does one without a key.
@@ -135,7 +138,7 @@ pub async fn a_newer_execution_of_a_group_cancels_the_older(subject: &Subject) {
     let seen = view(&services, older).await;
     assert_eq!(seen.execution.superseded_by, Some(newer));
     assert_eq!(seen.jobs[1].status, JobStatus::Canceled);
-    assert!(services.jobs.report(report(&running, None)).await.unwrap().cancel, "its worker is told");
+    assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "its worker is told");
     // The worker does not get to say anything more: whoever asks for the job after its grace ends it.
     subject.clock.turn(i64::try_from(CANCEL_GRACE_MS).unwrap());
     assert!(claim(&services, job).await.is_none());
@@ -144,7 +147,7 @@ pub async fn a_newer_execution_of_a_group_cancels_the_older(subject: &Subject) {
         (seen.execution.status, seen.jobs[0].status),
         (ExecutionStatus::Canceled, JobStatus::Canceled)
     );
-    let lost = services.jobs.report(report(&running, Some(None))).await;
+    let lost = services.jobs.report(ending(&running, None)).await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
     assert_eq!(view(&services, newer).await.execution.status, ExecutionStatus::Pending);
 
@@ -190,7 +193,7 @@ pub async fn a_job_that_loses_its_workers_is_a_dead_letter(subject: &Subject) {
                 subject.clock.turn(i64::try_from(LEASE_TTL_MS).unwrap() + 1);
                 services.sweep.run().await.unwrap();
             } else {
-                let failed = report(&assignment, Some(Some(FailureKind::EngineFailed)));
+                let failed = ending(&assignment, Some(FailureKind::EngineFailed));
                 services.jobs.report(failed).await.unwrap();
             }
         }
@@ -229,7 +232,7 @@ pub async fn a_sign_of_life_is_written_only_when_the_lease_needs_it(subject: &Su
     let assignment = claim(&services, job).await.unwrap();
     let third = LEASE_TTL_MS / 3;
     let revision = async || services.pipelines.view(id, None, 0).await.unwrap().revision;
-    let beat = async || services.jobs.report(report(&assignment, None)).await.unwrap();
+    let beat = async || services.jobs.report(report(&assignment)).await.unwrap();
     let turn = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
 
     let before = revision().await;

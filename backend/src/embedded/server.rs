@@ -6,7 +6,7 @@ use super::{
     reserve::{Frugal, Reserve},
 };
 use crate::{
-    Stores, SystemClock,
+    RandomIds, Stores, SystemClock,
     error::{Error, Result},
     http::{Access, router},
     ports::Clock,
@@ -74,6 +74,7 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
         }),
         logs: Arc::new(Frugal { store: FileLogs::open(&data_dir.join("logs"))?, reserve }),
         clock,
+        ids: Arc::new(RandomIds),
     })
 }
 

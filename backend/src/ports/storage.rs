@@ -1,4 +1,4 @@
-//! Ports beside the records: the queue, objects, logs and the clock.
+//! Ports beside the records: the queue, objects, logs, the clock and new identifiers.
 
 use crate::{error::Result, ports::NodeKey};
 use async_trait::async_trait;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 use tidemill_core::{
-    ids::{ExecutionId, JobId},
+    ids::{ExecutionId, JobId, LeaseToken},
     time::Timestamp,
 };
 
@@ -101,4 +101,12 @@ pub trait Logs: Send + Sync {
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// New identifiers; tests make them from a seed.
+pub trait Ids: Send + Sync {
+    /// A new execution's id, a UUIDv7: those made in a later millisecond sort after it.
+    fn execution(&self) -> ExecutionId;
+    /// A new lease's token, which nobody can guess.
+    fn lease(&self) -> LeaseToken;
 }

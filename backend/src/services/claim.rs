@@ -47,6 +47,8 @@ pub fn claim(
     {
         return Claim::TakeOver;
     }
+    // No promise rests on this: a cancel reaches every job before it is acknowledged. It saves an attempt that would be
+    // stopped at once.
     if state.cancel_requested {
         return Claim::Nothing("the execution was canceled".into());
     }

@@ -1,7 +1,7 @@
 //! The nodes of a new execution.
 
 use crate::ports::{JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use tidemill_core::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan},
@@ -28,7 +28,7 @@ pub struct Carried {
 pub fn nodes(
     plan: &Plan,
     execution: ExecutionId,
-    carried: &HashMap<String, Carried>,
+    carried: &BTreeMap<String, Carried>,
     now: Timestamp,
     resend_ms: i64,
 ) -> Vec<NewNode> {

@@ -2,6 +2,7 @@
 
 use crate::ports::{ExecutionRecord, ExecutionState, Node, NodeBody, Write};
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::ExecutionId,
     schedule::{JobStanding, final_status},
     time::Timestamp,
@@ -24,11 +25,12 @@ pub enum EndTurn {
 /// What the end node `end` of `execution` does.
 #[must_use]
 pub fn end_turn(execution: &ExecutionState, end: &Node) -> EndTurn {
-    if execution.status.is_terminal() {
+    if !holds(Guard::EndOnlyLive, !execution.status.is_terminal()) {
         return EndTurn::Rest;
     }
-    if end.waits_for > 0 {
-        return EndTurn::Wait { cancel: execution.cancel_requested && end.due_at.is_some() };
+    if !holds(Guard::EndWaitsForAll, end.waits_for == 0) {
+        let cancel = execution.cancel_requested && end.due_at.is_some();
+        return EndTurn::Wait { cancel: cancel && !holds(Guard::CancelCarriedOn, false) };
     }
     EndTurn::Finish
 }
@@ -62,8 +64,9 @@ pub fn request_cancel(
     now: Timestamp,
 ) -> [Write; 2] {
     let state = ExecutionState { cancel_requested: true, superseded_by: by, ..execution.state.clone() };
+    let due_at = if holds(Guard::CancelMakesDue, false) { end.due_at } else { Some(now) };
     [
         Write::PutExecution { id: execution.spec.id, if_version: execution.version, state },
-        Write::SetDue { key: end.key, if_version: end.version, due_at: Some(now) },
+        Write::SetDue { key: end.key, if_version: end.version, due_at },
     ]
 }

@@ -168,7 +168,7 @@ impl JobExecutionService {
             let state = self.context.stores.records.execution_state(key.execution).await?;
             let (state, if_version) =
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
-            let token = request.lease.unwrap_or_else(|| LeaseToken(Uuid::new_v4()));
+            let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
             let asked = Asked { worker: &worker.name, token, ttl_ms };
             let (moved, token) = match claim(&node, (&state, if_version), asked, self.context.now()) {
                 Claim::TakeOver => {

@@ -17,7 +17,7 @@ use crate::{
 use indexmap::IndexMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use tidemill_core::{
     api::{
         CancelReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ListQuery, RetryRequest,
@@ -30,7 +30,6 @@ use tidemill_core::{
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
 };
-use uuid::Uuid;
 
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 200;
@@ -98,7 +97,7 @@ impl PipelineExecutionService {
                 Some(Key::Given(key))
             });
         let spec = ExecutionSpec {
-            id: ExecutionId(Uuid::now_v7()),
+            id: self.context.stores.ids.execution(),
             pipeline_name: plan.pipeline_name.clone(),
             repo: request.repo,
             branch: request.branch,
@@ -120,7 +119,7 @@ impl PipelineExecutionService {
             .concurrency
             .as_ref()
             .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
-        self.create(&plan, spec, HashMap::new(), Under { key, request: identity, group }).await
+        self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group }).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -140,7 +139,7 @@ impl PipelineExecutionService {
             .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
         let plan =
             Plan::new(&file, &old.spec.variables).map_err(|error| Error::Invalid(error.to_string()))?;
-        let carried = if request.all { HashMap::new() } else { self.carried(id).await? };
+        let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
@@ -149,7 +148,7 @@ impl PipelineExecutionService {
         let identity = hash(&(id, request.all));
         let key = given(key)?.map(Key::Given);
         let spec = ExecutionSpec {
-            id: ExecutionId(Uuid::now_v7()),
+            id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
             retry_of: Some(id),
             created_at: self.context.now(),
@@ -168,9 +167,9 @@ impl PipelineExecutionService {
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.
-    async fn carried(&self, id: ExecutionId) -> Result<HashMap<String, Carried>> {
+    async fn carried(&self, id: ExecutionId) -> Result<BTreeMap<String, Carried>> {
         let specs = self.context.specs(id).await?;
-        let mut carried = HashMap::new();
+        let mut carried = BTreeMap::new();
         for node in self.context.stores.records.all_nodes(id).await? {
             let Ok(item) = job_of(&node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
@@ -191,7 +190,7 @@ impl PipelineExecutionService {
         &self,
         plan: &Plan,
         mut spec: ExecutionSpec,
-        carried: HashMap<String, Carried>,
+        carried: BTreeMap<String, Carried>,
         under: Under,
     ) -> Result<ExecuteReply> {
         let Under { key, request, group } = under;

@@ -3,11 +3,11 @@
 use super::{
     context::{Context, job_of},
     ending::{EndTurn, end_turn, finish},
-    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, turn},
+    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, queued_by, released, turn},
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, Committed, DeadLetter, Node, NodeBody, NodeKey, Outgoing, Write},
+    ports::{Commit, DeadLetter, Node, NodeBody, NodeKey, Outgoing, Write},
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
@@ -256,15 +256,4 @@ fn lost_log(node: &Node) -> Option<(JobId, u32)> {
     let item = job_of(node).ok()?;
     let runs = item.job.status == JobStatus::Running && item.log_bytes > 0;
     Some((node.spec.job?, item.job.attempt)).filter(|_| runs)
-}
-
-/// Nodes that wait for nothing any more, and have a turn to take.
-fn released(done: &Committed) -> Vec<u32> {
-    let still = done.arrivals.iter().filter(|arrival| arrival.waits_for == 0 && !arrival.moved);
-    still.map(|arrival| arrival.key.ix).collect()
-}
-
-/// Jobs that their last arrival queued.
-fn queued_by(done: &Committed) -> impl Iterator<Item = Outgoing> {
-    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| Outgoing::now(arrival.key))
 }

@@ -3,10 +3,13 @@
 //! A node that is over tells its links, each once: `told` counts them, and it grows in the same batch as the arrivals
 //! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
 
-use crate::ports::{DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Then, Write};
-use std::collections::HashMap;
+use crate::ports::{
+    Arrival, Committed, DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Outgoing, Then, Write,
+};
+use std::collections::BTreeMap;
 use tidemill_core::{
     failure::{FailureKind, FailureReason},
+    guard::{Guard, holds},
     status::JobStatus,
     time::Timestamp,
     transition::{JobEvent, JobRules, JobState, Refusal, step},
@@ -49,18 +52,22 @@ pub fn turn(node: &Node, now: Timestamp) -> Turn {
     match &node.state.body {
         NodeBody::End => Turn::End,
         NodeBody::Gate { open } => {
-            if node.waits_for > 0 || (*open && told_all(node)) {
+            if !holds(Guard::WaitsForAll, node.waits_for == 0) || (*open && told_all(node)) {
                 return Turn::Rest;
             }
             let state = NodeState { told: node.state.told, body: NodeBody::Gate { open: true } };
             Turn::Move(tell(node, state, now))
         }
         NodeBody::Job(item) => match item.job.status {
-            JobStatus::Pending if node.waits_for > 0 => Turn::Rest,
+            JobStatus::Pending if !holds(Guard::WaitsForAll, node.waits_for == 0) => Turn::Rest,
             JobStatus::Pending => apply(node, item, JobEvent::Release(blocked(node)), now),
+            JobStatus::Queued if holds(Guard::QueuedStaysDue, false) => Turn::Rest,
             JobStatus::Queued => resend(node, item, now),
             JobStatus::Running => match &item.job.lease {
-                Some(lease) if lease.expires_at > now => Turn::Later(lease.expires_at),
+                Some(lease) if lease.expires_at > now => {
+                    let due = !holds(Guard::RunningStaysDue, false);
+                    if due { Turn::Later(lease.expires_at) } else { Turn::Rest }
+                }
                 _ => apply(node, item, JobEvent::LeaseExpired, now),
             },
             _ if told_all(node) => Turn::Rest,
@@ -146,7 +153,7 @@ fn resend(node: &Node, item: &JobItem, now: Timestamp) -> Turn {
 
 /// Why a job whose needs have all ended does not run; `None`: they hold.
 fn blocked(node: &Node) -> Option<FailureReason> {
-    (node.failed > 0).then(|| {
+    (!holds(Guard::FailedNeedSkips, node.failed == 0)).then(|| {
         let by = node.blocker.as_deref().unwrap_or("a need");
         FailureReason::new(
             FailureKind::NeedsFailed,
@@ -158,10 +165,14 @@ fn blocked(node: &Node) -> Option<FailureReason> {
 /// Foresees what the arrivals among `writes` lead to, as far as `nodes` are known: a job that waits for just one of them,
 /// and whose needs hold, is queued in the same write, and a gate opened and its own arrivals made, while `room` for more
 /// writes is left in the batch.
-pub(super) fn foresee(writes: &mut [Write], nodes: &HashMap<u32, Node>, room: &mut usize, now: Timestamp) {
+pub fn foresee(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut usize, now: Timestamp) {
     for write in writes {
         let Write::Arrive { key, ok, from, then, .. } = write else { continue };
-        let Some(target) = nodes.get(&key.ix).filter(|target| target.waits_for == 1) else { continue };
+        let Some(target) =
+            nodes.get(&key.ix).filter(|target| holds(Guard::ForeseenOnlyLast, target.waits_for == 1))
+        else {
+            continue;
+        };
         let mut arrived = target.clone();
         arrived.waits_for = 0;
         if !*ok {
@@ -180,6 +191,19 @@ pub(super) fn foresee(writes: &mut [Write], nodes: &HashMap<u32, Node>, room: &m
             *then = Some(Box::new(Then { if_version, state, due_at, arrivals }));
         }
     }
+}
+
+/// Nodes that wait for nothing any more after a batch, and have a turn to take.
+#[must_use]
+pub fn released(done: &Committed) -> Vec<u32> {
+    let last = |arrival: &Arrival| holds(Guard::WaitsForAll, arrival.waits_for == 0);
+    let still = done.arrivals.iter().filter(|arrival| last(arrival) && !arrival.moved);
+    still.map(|arrival| arrival.key.ix).collect()
+}
+
+/// Jobs that their last arrival queued in a batch.
+pub fn queued_by(done: &Committed) -> impl Iterator<Item = Outgoing> {
+    done.arrivals.iter().filter(|arrival| arrival.moved).map(|arrival| Outgoing::now(arrival.key))
 }
 
 fn told_all(node: &Node) -> bool {

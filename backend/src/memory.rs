@@ -1,0 +1,27 @@
+//! Adapters that keep all in memory: the same contract without a disk, for simulations of many executions.
+
+mod logs;
+mod objects;
+mod queue;
+mod records;
+
+pub use logs::MemoryLogs;
+pub use objects::MemoryObjects;
+pub use queue::MemoryQueue;
+pub use records::{Change, MemoryRecords, Observer};
+
+use crate::{RandomIds, Stores, ports::Clock};
+use std::sync::Arc;
+
+/// Empty stores.
+#[must_use]
+pub fn open(clock: Arc<dyn Clock>) -> Stores {
+    Stores {
+        records: Arc::new(MemoryRecords::default()),
+        queue: Arc::new(MemoryQueue::new(clock.clone())),
+        objects: Arc::new(MemoryObjects::default()),
+        logs: Arc::new(MemoryLogs::default()),
+        clock,
+        ids: Arc::new(RandomIds),
+    }
+}

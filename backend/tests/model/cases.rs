@@ -1,0 +1,116 @@
+//! What is checked: small pipelines, and what may go wrong in them.
+
+use super::{protocol::Protocol, state::Budget};
+
+/// Two jobs, and one that needs both: with the execution's end a diamond. One of them is tried twice.
+pub const DIAMOND: &str = "
+name: m
+jobs:
+  a: { image: i, script: x, needs: [], retry: 1 }
+  b: { image: i, script: x, needs: [] }
+  c: { image: i, script: x, needs: [a, b] }
+";
+/// A gate between two stages, and a failure that is allowed.
+pub const STAGES: &str = "
+name: m
+stages: [one, two]
+jobs:
+  a: { stage: one, image: i, script: x, allow_failure: true }
+  b: { stage: one, image: i, script: x }
+  c: { stage: two, image: i, script: x }
+";
+/// One after the other.
+pub const CHAIN: &str = "
+name: m
+jobs:
+  a: { image: i, script: x, needs: [], retry: 1 }
+  b: { image: i, script: x, needs: [a] }
+";
+
+/// Something to check.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    pub file: &'static str,
+    pub budget: Budget,
+    /// Operations at the same time.
+    pub at_once: usize,
+    /// Whether it is also checked that every execution ends.
+    pub ends: bool,
+}
+
+impl Case {
+    pub fn model(&self) -> Protocol {
+        Protocol::new(self.file, self.budget, self.at_once)
+    }
+}
+
+const CALM: Budget = Budget {
+    worker_crashes: 0,
+    cut_offs: 0,
+    op_crashes: 0,
+    failures: 0,
+    give_backs: 0,
+    give_ups: 0,
+    cancels: 0,
+    cancel_job: 0,
+    executes: 0,
+    beats: 0,
+};
+
+const fn case(name: &'static str, file: &'static str, at_once: usize, budget: Budget) -> Case {
+    Case { name, file, budget, at_once, ends: true }
+}
+
+/// Checked by every run of the tests.
+pub const SMALL: &[Case] = &[
+    case(
+        "diamond, lost workers and operations",
+        DIAMOND,
+        1,
+        Budget { worker_crashes: 1, op_crashes: 1, ..CALM },
+    ),
+    case("diamond, cut off", DIAMOND, 1, Budget { cut_offs: 1, beats: 1, ..CALM }),
+    case("diamond, failures", DIAMOND, 1, Budget { failures: 2, give_backs: 1, ..CALM }),
+    case("diamond, canceled", DIAMOND, 1, Budget { cancels: 1, op_crashes: 1, ..CALM }),
+    case("diamond, a job canceled", DIAMOND, 1, Budget { cancel_job: 1, op_crashes: 1, ..CALM }),
+    case("diamond, given up", DIAMOND, 1, Budget { give_ups: 1, op_crashes: 1, ..CALM }),
+    case("stages, failures", STAGES, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
+    case("diamond, two at once", DIAMOND, 2, CALM),
+    case("chain, two at once, lost worker", CHAIN, 2, Budget { worker_crashes: 1, ..CALM }),
+    case("chain, two at once, lost operation", CHAIN, 2, Budget { op_crashes: 1, ..CALM }),
+    case("chain, two at once, cut off", CHAIN, 2, Budget { cut_offs: 1, ..CALM }),
+    case("chain, two at once, canceled", CHAIN, 2, Budget { cancels: 1, ..CALM }),
+    case("chain, asked for twice at once", CHAIN, 2, Budget { executes: 2, ..CALM }),
+];
+
+/// Checked by `make model`.
+pub const LARGE: &[Case] = &[
+    case(
+        "diamond, every fault",
+        DIAMOND,
+        1,
+        Budget {
+            worker_crashes: 1,
+            cut_offs: 1,
+            op_crashes: 1,
+            failures: 1,
+            give_backs: 1,
+            beats: 1,
+            ..CALM
+        },
+    ),
+    case("diamond, two at once, lost worker", DIAMOND, 2, Budget { worker_crashes: 1, ..CALM }),
+    case("diamond, two at once, lost operation", DIAMOND, 2, Budget { op_crashes: 1, ..CALM }),
+    case("diamond, two at once, cut off", DIAMOND, 2, Budget { cut_offs: 1, beats: 1, ..CALM }),
+    case("diamond, two at once, failures", DIAMOND, 2, Budget { failures: 1, ..CALM }),
+    case("stages, two at once", STAGES, 2, Budget { failures: 1, ..CALM }),
+    Case { ends: false, ..case("diamond, two at once, canceled", DIAMOND, 2, Budget { cancels: 1, ..CALM }) },
+    case(
+        "chain, two at once, canceled, lost operation",
+        CHAIN,
+        2,
+        Budget { cancels: 1, op_crashes: 1, ..CALM },
+    ),
+    case("chain, two at once, cut off and lost", CHAIN, 2, Budget { cut_offs: 1, worker_crashes: 1, ..CALM }),
+];

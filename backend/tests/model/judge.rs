@@ -1,0 +1,120 @@
+//! What a commit may not do; said in other words than by the functions that decide.
+
+use super::{
+    protocol::Protocol,
+    records::{Kind, Records},
+    state::{Op, Stage, State, What},
+};
+use tidemill_core::status::{ExecutionStatus, JobStatus};
+
+/// What must always hold; the numbers are those of the invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// 1. A terminal status never changes.
+    TerminalStays,
+    /// 2. At most one lease of a job is valid, and only its reports count.
+    OneLease,
+    /// 3. An attempt starts only when the job's needs hold.
+    NeedsHold,
+    /// 5. One key makes one execution.
+    OneExecution,
+    /// 6. The final status follows from the jobs and is written once.
+    FinalStatus,
+    /// 7. What was acknowledged stays.
+    Acknowledged,
+    /// 8. After an acknowledged cancel no attempt starts.
+    CancelHolds,
+}
+
+impl Promise {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TerminalStays => "1. a terminal status never changes",
+            Self::OneLease => "2, 10. one lease is valid, and only its reports count",
+            Self::NeedsHold => "3. an attempt starts only when its needs hold",
+            Self::OneExecution => "5. one key makes one execution",
+            Self::FinalStatus => "6. the final status follows from the jobs and is written once",
+            Self::Acknowledged => "7. what was acknowledged stays",
+            Self::CancelHolds => "8. after an acknowledged cancel no attempt starts",
+        }
+    }
+}
+
+impl Protocol {
+    fn needs_hold(&self, records: &Records, job: usize) -> bool {
+        self.shape.plan.artifact_sources(u32::try_from(job).unwrap()).iter().all(|need| {
+            let allowed = self.shape.plan.jobs[*need as usize].allow_failure;
+            match records.cells[*need as usize].status {
+                JobStatus::Success => true,
+                JobStatus::Failed => allowed,
+                _ => false,
+            }
+        })
+    }
+
+    /// Said in another way than the function that decides it.
+    fn final_status(&self, records: &Records) -> Option<ExecutionStatus> {
+        let jobs = records.cells.iter().zip(&self.shape.specs).filter(|(cell, _)| cell.kind == Kind::Job);
+        let (mut failed, mut other) = (false, false);
+        for (cell, spec) in jobs {
+            match cell.status {
+                JobStatus::Success => {}
+                JobStatus::Failed if spec.allow_failure => {}
+                JobStatus::Failed => failed = true,
+                JobStatus::Canceled | JobStatus::Skipped => other = true,
+                _ => return None,
+            }
+        }
+        Some(match (failed, other) {
+            (false, false) => ExecutionStatus::Success,
+            (true, _) if !records.cancel => ExecutionStatus::Failed,
+            _ => ExecutionStatus::Canceled,
+        })
+    }
+
+    /// What a commit breaks, if it breaks anything.
+    pub fn judge(&self, state: &State, before: &Records, op: &Op) -> Option<Promise> {
+        let after = &state.records;
+        for (ix, (old, new)) in before.cells.iter().zip(&after.cells).enumerate() {
+            if old.kind != Kind::Job {
+                continue;
+            }
+            if old.status.is_terminal() && (new.status, new.attempt) != (old.status, old.attempt) {
+                return Some(Promise::TerminalStays);
+            }
+            let was_valid = old.token > 0 && !old.run_out;
+            if new.attempt > old.attempt {
+                if was_valid {
+                    return Some(Promise::OneLease);
+                }
+                if !self.needs_hold(before, ix) {
+                    return Some(Promise::NeedsHold);
+                }
+                if state.cancel_acknowledged || state.canceled & 1 << ix != 0 {
+                    return Some(Promise::CancelHolds);
+                }
+            }
+            if let (What::Report { job, attempt, .. }, Stage::Main) = (op.what, op.stage) {
+                let own = usize::from(job) == ix && attempt == old.attempt && old.token > 0;
+                if !own && (new.status, new.token) != (old.status, old.token) && old.token > 0 {
+                    return Some(Promise::OneLease);
+                }
+            } else if was_valid && new.token == 0 {
+                return Some(Promise::OneLease);
+            }
+            if old.status == JobStatus::Pending
+                && new.status == JobStatus::Queued
+                && !self.needs_hold(after, ix)
+            {
+                return Some(Promise::NeedsHold);
+            }
+        }
+        if before.version != after.version {
+            let over = after.status.is_terminal();
+            if before.status.is_terminal() || (over && self.final_status(after) != Some(after.status)) {
+                return Some(Promise::FinalStatus);
+            }
+        }
+        (after.made > 1).then_some(Promise::OneExecution)
+    }
+}

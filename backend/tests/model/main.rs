@@ -1,0 +1,66 @@
+//! The protocol, checked exhaustively for small pipelines: the functions that decide are those that run in production.
+//!
+//! `TIDEMILL_MODEL=full` checks the large cases too, which want a release build: `make model`.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, clippy::print_stdout)]
+
+mod cases;
+mod judge;
+mod liveness;
+mod mutations;
+mod operation;
+mod protocol;
+mod records;
+mod state;
+mod walk;
+
+use cases::{Case, LARGE, SMALL};
+use stateright::{Checker, Model};
+use std::time::Instant;
+
+/// Checks a case wholly, and says how large it is.
+fn check(case: &Case) {
+    let begun = Instant::now();
+    let checked = case.model().checker().threads(2).spawn_bfs().join();
+    let found: Vec<_> =
+        checked.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
+    assert!(found.is_empty(), "{}: {found:#?}", case.name);
+    let states = checked.unique_state_count();
+    let safe = begun.elapsed();
+    if !case.ends {
+        println!("{}: {states} states in {safe:.1?}: safe", case.name);
+        return;
+    }
+    let live = liveness::explore(&case.model());
+    assert_eq!(live.states, states, "{}: both explore the same", case.name);
+    assert!(live.stuck.is_none(), "{}: no way to an end after {:#?}", case.name, live.stuck);
+    let (transitions, all) = (live.transitions, begun.elapsed());
+    println!("{}: {states} states, {transitions} transitions in {all:.1?}: safe, and ends", case.name);
+}
+
+#[test]
+fn every_promise_holds_in_every_state_and_every_execution_ends() {
+    for case in SMALL {
+        check(case);
+    }
+}
+
+#[test]
+fn every_promise_holds_in_every_state_of_the_large_cases() {
+    if std::env::var_os("TIDEMILL_MODEL").is_none_or(|wanted| wanted != "full") {
+        println!("skipped: `make model` checks these, in a release build");
+        return;
+    }
+    for case in LARGE {
+        check(case);
+    }
+}
+
+#[test]
+fn the_state_machine_alone_keeps_its_promises() {
+    assert_eq!(walk::first_broken(), None);
+}
+
+#[test]
+fn without_any_one_guard_a_promise_breaks() {
+    mutations::check_table();
+}

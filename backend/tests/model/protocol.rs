@@ -1,0 +1,302 @@
+//! The protocol as a state machine: every actor's next step, and everything that can go wrong, in any order.
+//!
+//! A request that the server handles is an operation in flight. It reads a snapshot of the records, decides with the
+//! functions that run in production, and commits conditionally: between any two of these steps others act, or it dies.
+
+use super::{
+    judge::Promise,
+    records::{Cell, Due, Records, Shape},
+    state::{Action, Budget, Op, Said, Stage, State, WORKERS, What, Worker, canonical},
+};
+use stateright::{Model, Property};
+use tidemill_core::status::{ExecutionStatus, JobStatus};
+
+/// Milliseconds that a lease lasts.
+pub const TTL_MS: u64 = 30_000;
+
+#[derive(Debug, Clone)]
+pub struct Protocol {
+    pub shape: Shape,
+    pub cells: Vec<Cell>,
+    pub budget: Budget,
+    /// Operations at the same time.
+    pub at_once: usize,
+    /// Whether messages about jobs that are over are still delivered.
+    pub late_messages: bool,
+}
+
+impl Protocol {
+    pub fn new(file: &str, budget: Budget, at_once: usize) -> Self {
+        let (shape, cells) = Shape::new(file);
+        Self { shape, cells, budget, at_once, late_messages: at_once == 1 }
+    }
+
+    pub fn initial(&self) -> State {
+        let roots = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
+        let records = Records {
+            made: u8::from(self.budget.executes == 0),
+            status: ExecutionStatus::Pending,
+            cancel: false,
+            version: 0,
+            cells: self.cells.clone(),
+        };
+        State {
+            records,
+            queue: roots,
+            workers: [Worker::Idle; WORKERS],
+            ops: Vec::new(),
+            left: self.budget,
+            succeeded: 0,
+            canceled: 0,
+            cancel_acknowledged: false,
+            broken: None,
+        }
+    }
+
+    pub fn bits(&self, is_so: impl Fn(&Cell) -> bool, cells: &[Cell]) -> u8 {
+        (0..self.shape.jobs()).filter(|ix| is_so(&cells[*ix])).fold(0, |bits, ix| bits | 1 << ix)
+    }
+
+    fn begin(state: &mut State, what: What) {
+        state.ops.push(Op {
+            what,
+            stage: Stage::Main,
+            read: None,
+            sends: 0,
+            due: 0,
+            at: 0,
+            conflict: false,
+            canceled: false,
+        });
+    }
+
+    /// Whether an action is one that happens sooner or later by itself: no fault, and nobody's wish.
+    pub fn is_fair(state: &State, action: Action) -> bool {
+        match action {
+            Action::Deliver { .. }
+            | Action::Sweep
+            | Action::Step(_)
+            | Action::TimePasses(_)
+            | Action::Execute => true,
+            Action::Report { said, .. } => said == Said::Succeeded,
+            Action::LeaseRunsOut(job) => !Self::is_held(state, job),
+            _ => false,
+        }
+    }
+
+    /// Whether some worker still speaks for the job's current lease, or is about to.
+    fn is_held(state: &State, job: u8) -> bool {
+        let held = state.records.cells[usize::from(job)].token;
+        let speaks = |worker: &Worker| match worker {
+            Worker::Runs { job: of, token, .. } | Worker::Tells { job: of, token, .. } => {
+                (*of, *token) == (job, held)
+            }
+            _ => false,
+        };
+        let asks = |op: &Op| matches!(op.what, What::Claim { job: of, .. } if of == job);
+        state.workers.iter().any(speaks) || state.ops.iter().any(asks)
+    }
+
+    pub fn is_over(state: &State) -> bool {
+        state.records.status.is_terminal()
+    }
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.initial()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let left = &state.left;
+        let room = state.ops.len() < self.at_once;
+        if room {
+            if left.executes > 0 {
+                actions.push(Action::Execute);
+            }
+            if state.records.made > 0 {
+                self.requests(state, actions);
+            }
+        }
+        for op in 0..u8::try_from(state.ops.len()).unwrap() {
+            actions.push(Action::Step(op));
+            if left.op_crashes > 0 {
+                actions.push(Action::OpDies(op));
+            }
+        }
+        for (ix, worker) in (0..).zip(&state.workers) {
+            if left.worker_crashes > 0 && !matches!(worker, Worker::Idle) {
+                actions.push(Action::WorkerDies(ix));
+            }
+        }
+        for (ix, cell) in (0..).zip(&state.records.cells) {
+            if cell.token > 0 && !cell.run_out && (left.cut_offs > 0 || !Self::is_held(state, ix)) {
+                actions.push(Action::LeaseRunsOut(ix));
+            }
+            let waits = cell.due == Due::Later && cell.token == 0;
+            if waits {
+                actions.push(Action::TimePasses(ix));
+            }
+            if state.queue & 1 << ix != 0 {
+                actions.push(Action::MessageVanishes(ix));
+            }
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        match action {
+            Action::Execute => {
+                next.left.executes -= 1;
+                Self::begin(&mut next, What::Execute);
+            }
+            Action::Deliver { worker, job } => {
+                next.workers[usize::from(worker)] = Worker::Asks;
+                Self::begin(&mut next, What::Claim { worker, job });
+            }
+            Action::Report { worker, said } => {
+                let Worker::Runs { job, attempt, token } = next.workers[usize::from(worker)] else {
+                    return None;
+                };
+                match said {
+                    Said::Alive => next.left.beats -= 1,
+                    Said::Failed => next.left.failures -= 1,
+                    Said::GivenBack => next.left.give_backs -= 1,
+                    Said::Succeeded => {}
+                }
+                next.workers[usize::from(worker)] = Worker::Tells { job, attempt, token };
+                Self::begin(&mut next, What::Report { worker, job, attempt, token, said });
+            }
+            Action::CancelJob { job } => {
+                next.left.cancel_job = 0;
+                Self::begin(&mut next, What::CancelJob { job });
+            }
+            Action::CancelExecution => {
+                next.left.cancels -= 1;
+                Self::begin(&mut next, What::CancelExecution);
+            }
+            Action::GiveUp { job } => {
+                next.left.give_ups -= 1;
+                Self::begin(&mut next, What::GiveUp { job });
+            }
+            Action::Sweep => {
+                let late = (0..).zip(&next.records.cells).filter(|(_, cell)| cell.due == Due::Now);
+                let due = late.fold(0, |bits, (ix, _): (u8, _)| bits | 1 << ix);
+                Self::begin(&mut next, What::Sweep);
+                if let Some(op) = next.ops.last_mut() {
+                    (op.stage, op.due) = (Stage::Settle, due);
+                }
+            }
+            Action::Step(ix) => {
+                let op = next.ops.remove(usize::from(ix));
+                let stepped = self.step(&mut next, op);
+                next.ops.extend(stepped);
+            }
+            Action::OpDies(ix) => {
+                next.left.op_crashes -= 1;
+                let op = next.ops.remove(usize::from(ix));
+                match op.what {
+                    What::Claim { worker, .. } => next.workers[usize::from(worker)] = Worker::Idle,
+                    // It does not know whether its report arrived, and sends it again.
+                    What::Report { worker, job, attempt, token, .. } => {
+                        let telling = &mut next.workers[usize::from(worker)];
+                        if *telling == (Worker::Tells { job, attempt, token }) {
+                            *telling = Worker::Runs { job, attempt, token };
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Action::WorkerDies(ix) => {
+                next.left.worker_crashes -= 1;
+                next.workers[usize::from(ix)] = Worker::Idle;
+            }
+            Action::LeaseRunsOut(ix) => {
+                if Self::is_held(state, ix) {
+                    next.left.cut_offs -= 1;
+                }
+                let cell = &mut next.records.cells[usize::from(ix)];
+                cell.run_out = true;
+                if cell.due == Due::Later {
+                    cell.due = Due::Now;
+                }
+            }
+            Action::TimePasses(ix) => {
+                let cell = &mut next.records.cells[usize::from(ix)];
+                cell.due = Due::Now;
+                cell.old = cell.status == JobStatus::Queued;
+            }
+            Action::MessageVanishes(job) => next.queue &= !(1 << job),
+        }
+        let records = &next.records;
+        let kept = |ix: usize| records.cells[ix].status == JobStatus::Success;
+        let lost = (0..self.shape.jobs()).any(|ix| next.succeeded & 1 << ix != 0 && !kept(ix));
+        if lost || (next.cancel_acknowledged && !records.cancel) {
+            next.broken = next.broken.or(Some(Promise::Acknowledged));
+        }
+        if !self.late_messages {
+            next.queue &= !self.bits(|cell| cell.status.is_terminal(), &next.records.cells);
+        }
+        Some(canonical(next))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        macro_rules! keeps {
+            ($($promise:ident)*) => {
+                vec![$(Property::always(Promise::$promise.words(), |_, state: &State| {
+                    state.broken != Some(Promise::$promise)
+                }),)*]
+            };
+        }
+        keeps!(TerminalStays OneLease NeedsHold OneExecution FinalStatus Acknowledged CancelHolds)
+    }
+}
+
+impl Protocol {
+    /// What clients, workers and the clock may ask for next.
+    fn requests(&self, state: &State, actions: &mut Vec<Action>) {
+        let left = &state.left;
+        for (ix, worker) in (0..).zip(&state.workers) {
+            match worker {
+                Worker::Idle => {
+                    let jobs = (0..u8::try_from(self.shape.jobs()).unwrap())
+                        .filter(|job| state.queue & 1 << job != 0)
+                        .map(|job| Action::Deliver { worker: ix, job });
+                    actions.extend(jobs);
+                }
+                Worker::Runs { .. } => {
+                    for (said, may) in [
+                        (Said::Alive, left.beats > 0),
+                        (Said::Succeeded, true),
+                        (Said::Failed, left.failures > 0),
+                        (Said::GivenBack, left.give_backs > 0),
+                    ] {
+                        if may {
+                            actions.push(Action::Report { worker: ix, said });
+                        }
+                    }
+                }
+                Worker::Asks | Worker::Tells { .. } => {}
+            }
+        }
+        if left.cancels > 0 {
+            actions.push(Action::CancelExecution);
+        }
+        if left.cancel_job > 0 {
+            actions.push(Action::CancelJob { job: left.cancel_job - 1 });
+        }
+        if left.give_ups > 0 {
+            actions.push(Action::GiveUp { job: 0 });
+        }
+        let sweeps = state.ops.iter().any(|op| op.what == What::Sweep);
+        if !sweeps && state.records.cells.iter().any(|cell| cell.due == Due::Now) {
+            actions.push(Action::Sweep);
+        }
+    }
+}

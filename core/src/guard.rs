@@ -1,0 +1,109 @@
+//! The conditions that the protocol's promises rest on, each with a name.
+//!
+//! With the feature `mutations`, which only tests have, one of them can be taken out, to see which promise breaks without
+//! it. Otherwise [`holds`] is the condition itself.
+
+/// A condition without which a promise breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Guard {
+    /// Only a pending job is released or skipped.
+    ReleaseOnlyPending,
+    /// Only a queued job is claimed.
+    ClaimOnlyQueued,
+    /// A report counts only with the job's lease.
+    ReportNeedsLease,
+    /// A lease ends only when its time is over.
+    ExpireOnlyRunOut,
+    /// A canceled attempt is not tried again.
+    CanceledIsNotRetried,
+    /// Only a job that is not over is canceled.
+    CancelOnlyLive,
+    /// Only a queued job is given up.
+    GiveUpOnlyQueued,
+    /// A job, or a gate, waits until all that it waits for has arrived.
+    WaitsForAll,
+    /// A job whose need failed is skipped.
+    FailedNeedSkips,
+    /// A running job stays due until its lease is over.
+    RunningStaysDue,
+    /// A queued job stays due, so that its message is sent again.
+    QueuedStaysDue,
+    /// Only the last arrival is foreseen to release a node.
+    ForeseenOnlyLast,
+    /// A token is another one for each attempt.
+    TokenOfAttempt,
+    /// An execution that is over is not ended again.
+    EndOnlyLive,
+    /// An execution ends only when every job has arrived at its end.
+    EndWaitsForAll,
+    /// A cancel that was cut short is carried on.
+    CancelCarriedOn,
+    /// The end of a canceled execution is due until its jobs are canceled.
+    CancelMakesDue,
+    /// A batch is written only if its nodes are of the versions that were read.
+    NodeVersion,
+    /// A batch is written only if its execution is of the version that was read.
+    ExecutionVersion,
+    /// A key stands for one execution.
+    KeyCondition,
+    /// A node becomes due with its last arrival.
+    ArrivalMakesDue,
+}
+
+impl Guard {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::ReleaseOnlyPending,
+        Self::ClaimOnlyQueued,
+        Self::ReportNeedsLease,
+        Self::ExpireOnlyRunOut,
+        Self::CanceledIsNotRetried,
+        Self::CancelOnlyLive,
+        Self::GiveUpOnlyQueued,
+        Self::WaitsForAll,
+        Self::FailedNeedSkips,
+        Self::RunningStaysDue,
+        Self::QueuedStaysDue,
+        Self::ForeseenOnlyLast,
+        Self::TokenOfAttempt,
+        Self::EndOnlyLive,
+        Self::EndWaitsForAll,
+        Self::CancelCarriedOn,
+        Self::CancelMakesDue,
+        Self::NodeVersion,
+        Self::ExecutionVersion,
+        Self::KeyCondition,
+        Self::ArrivalMakesDue,
+    ];
+}
+
+/// Whether the guard's condition holds.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+#[must_use]
+pub const fn holds(_: Guard, condition: bool) -> bool {
+    condition
+}
+
+#[cfg(feature = "mutations")]
+mod taken_out {
+    use super::Guard;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// The discriminant of the guard that is taken out, plus 1; 0: all are there.
+    static OUT: AtomicU8 = AtomicU8::new(0);
+
+    /// Whether the guard's condition holds, or the guard is taken out.
+    #[must_use]
+    pub fn holds(guard: Guard, condition: bool) -> bool {
+        condition || OUT.load(Ordering::Relaxed) == guard as u8 + 1
+    }
+
+    /// Takes a guard out of the whole process, or puts all back.
+    pub fn take_out(guard: Option<Guard>) {
+        OUT.store(guard.map_or(0, |guard| guard as u8 + 1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use taken_out::{holds, take_out};
