@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test lint model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint fuzz api-fuzz model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -15,6 +15,12 @@ test:  ## run every test, the ones in real containers too
 
 lint:  ## check formatting, clippy (warnings are errors) and the scripts
 	@scripts/lint
+
+fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
+	@SECONDS_EACH="$(SECONDS)" scripts/fuzz
+
+api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for fresh requests
+	@SEED="$(SEED)" scripts/api-fuzz
 
 model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
 	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
