@@ -301,7 +301,7 @@ fn a_million_entries_take_neither_memory_nor_open_files() {
     let base = [header(Directory, b"d", b"", 0), header(Regular, b"f", b"", 0)];
     let of = |at: u32| {
         // More directories than can be open at once, among files that come again and again.
-        let is_directory = at % 200 == 0;
+        let is_directory = at.is_multiple_of(200);
         let mut header = base[usize::from(!is_directory)].clone();
         let name = if is_directory { format!("d/{at}") } else { format!("f/{}", at % 1000) };
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());

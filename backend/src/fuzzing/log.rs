@@ -1,7 +1,7 @@
 //! Logs on their way in, and as they are stored.
 
 #[cfg(feature = "aws")]
-use crate::aws::unpack_bytes;
+use crate::aws::pack::unpack_bytes;
 #[cfg(not(feature = "aws"))]
 use crate::pack::unpack_bytes;
 use crate::{embedded::FileLogs, ports::Logs, services::unpack_log};
