@@ -165,6 +165,9 @@ impl HostWorkspace {
                 rustix::fs::linkat(&from, old, &parent, name, AtFlags::empty())?;
             }
         }
+        if !extensions.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         // Last: a directory changes its time as it is filled, and may forbid to be. Not held open meanwhile: there may be
         // more of them than a process may have open files.
         directories.sort_by(|(one, _), (other, _)| other.cmp(one));

@@ -32,7 +32,7 @@ pub enum Keep {
 }
 
 /// What was said of the next entry before it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -55,6 +55,11 @@ pub(super) fn invalid(words: impl Into<String>) -> io::Error {
 }
 
 impl Extensions {
+    /// Whether nothing was said of an entry that is yet to come.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Takes what `entry` says of the entry after it; `false`: it is one that stands for itself.
     pub fn take(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<bool> {
         let kind = entry.header().entry_type();
