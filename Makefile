@@ -1,6 +1,8 @@
 # The two to start with: `make demo` and `make test`. Each does all of its own set-up.
 .POSIX:
-.PHONY: help demo test lint model bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+SEEDS = 10000
+SEED_START = 1
+.PHONY: help demo test lint fuzz api-fuzz model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -14,8 +16,18 @@ test:  ## run every test, the ones in real containers too
 lint:  ## check formatting, clippy (warnings are errors) and the scripts
 	@scripts/lint
 
+fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
+	@SECONDS_EACH="$(SECONDS)" scripts/fuzz
+
+api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for fresh requests
+	@SEED="$(SEED)" scripts/api-fuzz
+
 model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
 	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
+
+sim:   ## simulate many runs of the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 for every event
+	@cargo build --quiet --release -p backend --example simulate --features memory
+	@target/release/examples/simulate $(SEEDS) $(SEED_START)
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run

@@ -9,7 +9,7 @@ mod list;
 mod logs;
 mod meter;
 mod objects;
-mod pack;
+pub(crate) mod pack;
 mod queue;
 mod records;
 mod table;

@@ -8,10 +8,18 @@ pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
+// How the cloud's stores pack values needs nothing of the cloud, and is fuzzed without it.
 mod ids;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(all(feature = "fuzzing", not(feature = "aws")))]
+#[path = "aws/pack.rs"]
+#[allow(dead_code, reason = "only reading is fuzzed")]
+mod pack;
 pub mod ports;
 pub mod services;
 mod stores;

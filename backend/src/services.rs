@@ -19,6 +19,8 @@ mod view;
 pub use artifacts::{ArtifactService, Download};
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
+#[cfg(feature = "fuzzing")]
+pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
 pub use pipeline::{PipelineExecutionService, Seen};
 pub use sources::SourceService;

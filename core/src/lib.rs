@@ -7,6 +7,9 @@ pub mod assignment;
 pub mod cost;
 pub mod diagnostics;
 pub mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guard;
 pub mod ids;
 pub mod pipeline;

@@ -78,6 +78,25 @@ pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
 /// # Errors
 /// Everything that is wrong with it, in the order of the file; warnings are among them.
 pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
+    read(source).map_err(|mut found| {
+        found.iter_mut().for_each(|one| keep_within(source, one));
+        found
+    })
+}
+
+/// A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser has
+/// put the line's end in.
+fn keep_within(source: &str, found: &mut Diagnostic) {
+    let Some(location) = &mut found.location else { return };
+    let text = source.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = text.split('\n').count();
+    if location.line > lines {
+        let last = text.rsplit('\n').next().unwrap_or_default();
+        *location = Location { line: lines, column: last.chars().count() + 1, length: 1 };
+    }
+}
+
+fn read(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
     if source.len() > MAX_FILE_BYTES {
         let message = format!(
             "this file has {} bytes, and a pipeline file may have {MAX_FILE_BYTES} (1 MiB)",

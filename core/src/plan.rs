@@ -5,7 +5,7 @@
 //! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
 
 use crate::{
-    pipeline::{Artifacts, Pipeline, PullPolicy, Resources},
+    pipeline::{Artifacts, Job, Pipeline, PullPolicy, Resources},
     retry::RetryFor,
 };
 use indexmap::IndexMap;
@@ -14,6 +14,10 @@ use std::collections::HashMap;
 
 /// The most jobs that one execution may have.
 pub const MAX_JOBS: usize = 10_000;
+
+/// The most bytes that a plan's texts may come to. Each variant of a matrix has the variables, the script and the names of its
+/// needs for its own, so that a file of a few hundred bytes could else ask for gigabytes.
+pub const MAX_PLAN_BYTES: u64 = 64 << 20;
 
 /// A node of the plan's graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,6 +129,11 @@ pub enum PlanError {
     /// Too many jobs after matrix expansion.
     #[error("the pipeline has {0} jobs once its matrices are expanded; {MAX_JOBS} are the most")]
     TooManyJobs(usize),
+    /// Too much text after matrix expansion.
+    #[error(
+        "the pipeline's jobs come to {0} bytes once its matrices are expanded; {MAX_PLAN_BYTES} are the most"
+    )]
+    TooLarge(u64),
     /// No job at all.
     #[error("the pipeline has no job")]
     Empty,
@@ -136,6 +145,14 @@ impl Plan {
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order(pipeline, &stage_of)?;
+        let all = pipeline.jobs.iter().fold(0_usize, |all, job| all.saturating_add(count(&job.matrix)));
+        if all > MAX_JOBS {
+            return Err(PlanError::TooManyJobs(all));
+        }
+        let bytes = expanded_bytes(pipeline, overrides);
+        if bytes > MAX_PLAN_BYTES {
+            return Err(PlanError::TooLarge(bytes));
+        }
 
         let mut jobs: Vec<PlannedJob> = Vec::new();
         // By the job's place in the file: the indices of its variants.
@@ -144,10 +161,6 @@ impl Plan {
             let job = &pipeline.jobs[file_ix];
             let stage = stage_of[job.stage.as_str()];
             for values in combinations(&job.matrix) {
-                if jobs.len() == MAX_JOBS {
-                    let all = pipeline.jobs.iter().map(|job| count(&job.matrix)).sum();
-                    return Err(PlanError::TooManyJobs(all));
-                }
                 variants_of[file_ix].push(index(jobs.len()));
                 let mut variables = pipeline.variables.clone();
                 variables.extend(job.variables.clone());
@@ -366,7 +379,59 @@ fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize])
 }
 
 fn count(matrix: &IndexMap<String, Vec<String>>) -> usize {
-    matrix.values().map(Vec::len).product()
+    matrix.values().fold(1, |count, values| count.saturating_mul(values.len()))
+}
+
+/// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
+pub(crate) fn expanded_bytes(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> u64 {
+    /// What a text, and what a job, costs beside its bytes.
+    const TEXT: u64 = 32;
+    const JOB: u64 = 512;
+    let sum = |texts: &mut dyn Iterator<Item = u64>| texts.fold(0, u64::saturating_add);
+    let text = |text: &String| text.len() as u64 + TEXT;
+    let pairs = |pairs: &IndexMap<String, String>| {
+        sum(&mut pairs.iter().map(|(key, value)| text(key).saturating_add(text(value))))
+    };
+    // Of a matrix, each variant has one value of each key: in its variables and in its name.
+    let chosen = |job: &Job| {
+        sum(&mut job
+            .matrix
+            .iter()
+            .map(|(key, values)| text(key).saturating_add(values.iter().map(text).max().unwrap_or(0))))
+    };
+    let name = |job: &Job| text(&job.name).saturating_add(chosen(job));
+    let named: HashMap<&str, u64> = pipeline
+        .jobs
+        .iter()
+        .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
+        .collect();
+    let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
+    sum(&mut pipeline.jobs.iter().map(|job| {
+        let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
+        let each = [
+            JOB,
+            shared,
+            pairs(&job.variables),
+            name(job).saturating_mul(2),
+            references(&job.image, pipeline, job, overrides),
+            sum(&mut job.script.iter().map(text)),
+            sum(&mut artifacts.map(text)),
+            sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),
+        ];
+        sum(&mut each.into_iter()).saturating_mul(count(&job.matrix) as u64)
+    }))
+}
+
+/// What `image` comes to, at most, once its references are replaced.
+fn references(image: &str, pipeline: &Pipeline, job: &Job, overrides: &IndexMap<String, String>) -> u64 {
+    let longest = |name: &str| {
+        let given =
+            [&pipeline.variables, &job.variables, overrides].into_iter().filter_map(|known| known.get(name));
+        let chosen = job.matrix.get(name).into_iter().flatten();
+        given.chain(chosen).map(String::len).max().unwrap_or(0) as u64
+    };
+    let names = image.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    names.map(longest).fold(image.len() as u64, u64::saturating_add)
 }
 
 /// Every combination of the matrix's values, the last key varying fastest; one empty one without a matrix.

@@ -226,3 +226,42 @@ fn ten_thousand_chained_jobs_are_skipped_without_deep_recursion() {
     assert_eq!(actions.len(), 10_000);
     assert_eq!(actions.last(), Some(&Action::Finish(ExecutionStatus::Failed)));
 }
+
+fn variants(mut job: Job, count: usize) -> Job {
+    job.matrix.insert("k".into(), (0..count).map(|value| value.to_string()).collect());
+    job
+}
+
+#[test]
+fn a_small_file_whose_needs_would_fill_the_memory_is_refused() {
+    let jobs = vec![variants(job("a", 0, None), 5000), variants(job("b", 1, Some(&["a"])), 4999)];
+    assert!(matches!(plan(2, jobs), Err(PlanError::TooLarge(bytes)) if bytes > 1 << 30));
+    let jobs = vec![variants(job("a", 0, None), 100), variants(job("b", 1, Some(&["a"])), 100)];
+    assert_eq!(plan(2, jobs).unwrap().jobs.len(), 200);
+}
+
+#[test]
+fn long_variables_and_scripts_count_for_every_variant() {
+    let long = "x".repeat(32 << 10);
+    let mut scripted = variants(job("a", 0, None), 9000);
+    scripted.script = vec![long.clone()];
+    assert!(matches!(plan(1, vec![scripted]), Err(PlanError::TooLarge(_))));
+    let many = pipeline(1, vec![variants(job("a", 0, None), 9000)]);
+    let overrides = IndexMap::from([("v".to_owned(), long)]);
+    assert!(matches!(Plan::new(&many, &overrides), Err(PlanError::TooLarge(_))));
+    assert_eq!(Plan::new(&many, &IndexMap::new()).unwrap().jobs.len(), 9000);
+    let mut image = variants(job("a", 0, None), 9000);
+    image.image = "${v}".repeat(100);
+    let mut many = pipeline(1, vec![image]);
+    many.variables.insert("v".into(), "x".repeat(100));
+    assert!(matches!(Plan::new(&many, &IndexMap::new()), Err(PlanError::TooLarge(_))));
+}
+
+#[test]
+fn a_matrix_with_more_combinations_than_numbers_is_refused() {
+    let mut wide = job("a", 0, None);
+    for key in 0..70 {
+        wide.matrix.insert(format!("k{key}"), vec!["0".into(), "1".into()]);
+    }
+    assert_eq!(plan(1, vec![wide]).unwrap_err(), PlanError::TooManyJobs(usize::MAX));
+}

@@ -1,7 +1,7 @@
 //! Artifacts: laid into a workspace, and collected from one.
 
 mod cache;
-mod pack;
+pub(crate) mod pack;
 
 pub use cache::ArtifactCache;
 
@@ -10,7 +10,7 @@ use crate::{
     engine::{DockerManager, Workspace},
     error::no_space,
     store::hex,
-    workspace::HostWorkspace,
+    workspace::{HostWorkspace, Keep},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
@@ -111,7 +111,7 @@ impl ArtifactMover {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
         let unpacking = blocking(move || {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
-            let laid = here.unpack(BufReader::with_capacity(BUFFER, &mut bytes));
+            let laid = here.unpack(BufReader::with_capacity(BUFFER, &mut bytes), Keep::Everything);
             if laid.is_ok() {
                 // What comes after the tar's end has a part in the hash.
                 io::copy(&mut bytes, &mut io::sink())?;

@@ -10,6 +10,9 @@ pub mod dispatch;
 pub mod engine;
 mod error;
 mod executor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job_source;
 pub mod markers;
 pub mod metadata_guard;

@@ -3,10 +3,13 @@
 //! What runs in the container can change the workspace at any time, also on purpose: no path is resolved but beneath
 //! the workspace (`openat2`), so that a link put into the way leads nowhere else.
 
+mod entry;
+
+pub use entry::Keep;
+
+use entry::{Extensions, allow_refusal, inside, invalid};
 use rustix::{
-    fs::{
-        AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid,
-    },
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 use std::{
@@ -14,10 +17,10 @@ use std::{
     fs::File,
     io::{self, BufWriter, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
@@ -92,18 +95,40 @@ impl HostWorkspace {
         rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
 
-    /// Lays `tar` in: over what is there, with its permissions, owners and times.
-    pub fn unpack(&self, tar: impl Read) -> io::Result<()> {
+    /// The directory at `path`, as a place to unpack into; it works on kernels that have no `openat2`, too.
+    pub fn directory_at(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        Ok(Self { root: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// Lays `tar` in: over what is there, with its times, and of its permissions and owners what `keep` says.
+    ///
+    /// Nothing is made or changed but beneath the workspace, and nothing but files, directories and links is made. What
+    /// it takes of memory does not grow with the sizes that the tar names.
+    pub fn unpack(&self, tar: impl Read, keep: Keep) -> io::Result<()> {
         let mut directories = Vec::new();
-        for entry in tar::Archive::new(tar).entries()? {
+        let mut extensions = Extensions::default();
+        for entry in tar::Archive::new(tar).entries()?.raw(true) {
             let mut entry = entry?;
-            let path = inside(&entry.path()?)?;
+            if extensions.take(&mut entry)? {
+                continue;
+            }
+            let named = std::mem::take(&mut extensions);
+            let header = entry.header();
+            let path = inside(&named.path(header)?)?;
             let Some(name) = path.file_name() else { continue };
+            let (kind, dress) = (header.entry_type(), named.dress(header, keep)?);
+            let target = named.link(header)?;
+            if !(kind.is_dir() || kind.is_file() || kind.is_symlink() || kind.is_hard_link()) {
+                return Err(invalid(format!(
+                    "`{}` is neither a file nor a directory nor a link: such entries are not unpacked",
+                    path.display()
+                )));
+            }
             let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
-            let header = entry.header().clone();
-            let kind = header.entry_type();
             if kind.is_dir() {
-                directories.push((self.directory(&path)?, header));
+                self.directory(&path)?;
+                directories.push((path, dress));
                 continue;
             }
             match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
@@ -115,24 +140,39 @@ impl HostWorkspace {
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
                 let mut writer = BufWriter::with_capacity(BUFFER, File::from(file));
-                io::copy(&mut entry, &mut writer)?;
+                let size = entry.size();
+                if io::copy(&mut entry, &mut writer)? != size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 writer.flush()?;
-                dress(writer.get_ref(), &header)?;
+                dress.put_on(writer.get_ref())?;
             } else if kind.is_symlink() {
-                let target = entry.link_name()?.unwrap_or_default();
                 rustix::fs::symlinkat(&*target, &parent, name)?;
-                let (owner, group) = owners(&header)?;
-                allow_refusal(rustix::fs::chownat(&parent, name, owner, group, AtFlags::SYMLINK_NOFOLLOW))?;
-            } else if kind.is_hard_link() {
-                let target = inside(&entry.link_name()?.unwrap_or_default())?;
+                if keep == Keep::Everything {
+                    let (owner, group) = dress.owners;
+                    allow_refusal(rustix::fs::chownat(
+                        &parent,
+                        name,
+                        owner,
+                        group,
+                        AtFlags::SYMLINK_NOFOLLOW,
+                    ))?;
+                }
+            } else {
+                let target = inside(&target)?;
                 let from = self.directory(target.parent().unwrap_or(Path::new("")))?;
                 let old = target.file_name().unwrap_or_default();
                 rustix::fs::linkat(&from, old, &parent, name, AtFlags::empty())?;
             }
         }
-        // Last: a directory changes its time as it is filled, and may forbid to be.
-        for (directory, header) in directories.iter().rev() {
-            dress(directory, header)?;
+        if !extensions.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Last: a directory changes its time as it is filled, and may forbid to be. Not held open meanwhile: there may be
+        // more of them than a process may have open files.
+        directories.sort_by(|(one, _), (other, _)| other.cmp(one));
+        for (path, dress) in &directories {
+            dress.put_on(self.directory(path)?)?;
         }
         Ok(())
     }
@@ -140,66 +180,40 @@ impl HostWorkspace {
     /// The directory at `path`, made when missing.
     fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
         // Links that stay in the workspace are followed, as they are by those who work in it.
-        let open = || self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::BENEATH);
-        match open() {
-            Err(Errno::NOENT) => {}
+        let follow =
+            |path: &Path| self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::BENEATH);
+        match follow(path) {
+            Err(Errno::NOENT | Errno::NOSYS) => {}
             other => return other.map_err(io::Error::from),
         }
-        let Some(name) = path.file_name() else { return Err(Errno::NOENT.into()) };
-        let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        // Part by part, and not by recursion: a path may have thousands of them.
+        let mut at = self.root.try_clone()?;
+        let mut so_far = PathBuf::new();
+        for part in path.components() {
+            so_far.push(part);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let name = part.as_os_str();
+            let open = || rustix::fs::openat(&at, name, flags, Mode::empty());
+            let next = match open() {
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => open(),
+                    Err(error) => Err(error),
+                },
+                other => other,
+            };
+            at = match next {
+                Err(Errno::LOOP | Errno::NOTDIR) => follow(&so_far),
+                other => other,
+            }?;
         }
-        open().map_err(io::Error::from)
-    }
-}
-
-/// `path`, if it stays where it begins.
-fn inside(path: &Path) -> io::Result<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::RootDir | Component::ParentDir | Component::Prefix(_) => {
-                let words = format!("`{}` leads out of the workspace", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, words));
-            }
-        }
-    }
-    Ok(clean)
-}
-
-/// Gives a file or directory the permissions, owners and time that `header` says.
-fn dress(file: impl AsFd, header: &tar::Header) -> io::Result<()> {
-    let (owner, group) = owners(header)?;
-    // Before the permissions: a change of owners clears set-id bits.
-    allow_refusal(rustix::fs::fchown(&file, owner, group))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(header.mode()? & 0o7777))?;
-    let modified = Timespec { tv_sec: i64::try_from(header.mtime()?).unwrap_or(0), tv_nsec: 0 };
-    let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let times = Timestamps { last_access: unchanged, last_modification: modified };
-    Ok(rustix::fs::futimens(&file, &times)?)
-}
-
-fn owners(header: &tar::Header) -> io::Result<(Option<Uid>, Option<Gid>)> {
-    let id = |value: u64| u32::try_from(value).map_err(io::Error::other);
-    Ok((Some(Uid::from_raw(id(header.uid()?)?)), Some(Gid::from_raw(id(header.gid()?)?))))
-}
-
-/// Only root may give files to others; who is not root keeps them.
-fn allow_refusal(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(Errno::PERM) => Ok(()),
-        other => other.map_err(io::Error::from),
+        Ok(at)
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::HostWorkspace;
+    use super::{HostWorkspace, Keep};
     use std::{
         fs,
         os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -230,8 +244,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("a"), "old and longer").unwrap();
         let host = HostWorkspace::open(place.path(), false).unwrap();
-        host.unpack(&tar_of("./a")[..]).unwrap();
-        host.unpack(&tar_of("deep/er/a")[..]).unwrap();
+        host.unpack(&tar_of("./a")[..], Keep::Everything).unwrap();
+        host.unpack(&tar_of("deep/er/a")[..], Keep::Everything).unwrap();
         for name in ["a", "deep/er/a"] {
             let meta = fs::metadata(place.path().join(name)).unwrap();
             assert_eq!(fs::read(place.path().join(name)).unwrap(), b"new");
@@ -250,10 +264,10 @@ mod tests {
         symlink("real", place.path().join("near")).unwrap();
         let host = HostWorkspace::open(place.path(), false).unwrap();
         for name in ["out/a", "../a", "/a"] {
-            assert!(host.unpack(&tar_of(name)[..]).is_err(), "{name}");
+            assert!(host.unpack(&tar_of(name)[..], Keep::Everything).is_err(), "{name}");
         }
-        host.unpack(&tar_of("link")[..]).unwrap();
-        host.unpack(&tar_of("near/a")[..]).unwrap();
+        host.unpack(&tar_of("link")[..], Keep::Everything).unwrap();
+        host.unpack(&tar_of("near/a")[..], Keep::Everything).unwrap();
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"old");
         assert_eq!(fs::read(place.path().join("link")).unwrap(), b"new");
         assert!(place.path().join("real/a").exists(), "a link that stays inside is followed");

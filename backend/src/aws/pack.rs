@@ -53,14 +53,18 @@ pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
         PLAIN => bytes.extend_from_slice(rest),
         ZSTD => {
             let decoder = zstd::stream::read::Decoder::new(rest).map_err(damaged)?;
-            decoder.take(MOST_UNPACKED).read_to_end(&mut bytes).map_err(damaged)?;
+            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
         }
         ZSTD_DICTIONARY_1 => {
             let decoder =
                 zstd::stream::read::Decoder::with_dictionary(rest, DICTIONARY_1).map_err(damaged)?;
-            decoder.take(MOST_UNPACKED).read_to_end(&mut bytes).map_err(damaged)?;
+            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
         }
         _ => return Err(damaged(unknown())),
+    }
+    if bytes.len() as u64 > MOST_UNPACKED {
+        let words = format!("it unpacks to more than {MOST_UNPACKED} bytes");
+        return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, words)));
     }
     Ok(bytes)
 }
@@ -74,7 +78,7 @@ pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{pack, pack_bytes, unpack, unpack_bytes};
+    use super::{MOST_UNPACKED, ZSTD, pack, pack_bytes, unpack, unpack_bytes};
 
     #[test]
     fn what_is_packed_comes_back() {
@@ -84,6 +88,12 @@ mod tests {
             assert_eq!(unpack::<String>(&packed).unwrap(), *text);
             assert_eq!(unpack_bytes(&pack_bytes(text.as_bytes()).unwrap()).unwrap(), text.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_bomb_is_an_error_and_not_a_part_of_what_was_packed() {
+        let bomb = zstd::encode_all(std::io::Read::take(std::io::repeat(0), MOST_UNPACKED + 1), 1).unwrap();
+        assert!(unpack_bytes(&[&[ZSTD], bomb.as_slice()].concat()).is_err());
     }
 
     #[test]

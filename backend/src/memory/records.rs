@@ -10,13 +10,14 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tidemill_core::{
     cost::Usage,
+    guard::{Guard, holds},
     ids::{ArtifactId, ExecutionId, JobId},
     status::JobStatus,
     time::Timestamp,
@@ -108,11 +109,13 @@ struct Batch {
 
 impl Batch {
     fn node<'a>(&'a mut self, inner: &Inner, key: NodeKey) -> Option<&'a mut Node> {
-        if !self.nodes.contains_key(&key) {
-            let kept = inner.executions.get(&key.execution)?;
-            self.nodes.insert(key, kept.nodes.get(key.ix as usize)?.clone());
+        match self.nodes.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => {
+                let kept = inner.executions.get(&key.execution)?;
+                Some(place.insert(kept.nodes.get(key.ix as usize)?.clone()))
+            }
         }
-        self.nodes.get_mut(&key)
     }
 
     /// Takes a write in; false: its condition does not hold.
@@ -131,7 +134,7 @@ impl Batch {
                 else {
                     return Ok(false);
                 };
-                if record.version != if_version {
+                if !holds(Guard::ExecutionVersion, record.version == if_version) {
                     return Ok(false);
                 }
                 record.version += 1;
@@ -139,13 +142,13 @@ impl Batch {
                 self.executions.insert(id, record);
             }
             Write::PutNode { key, if_version, state, due_at } => {
-                let Some(node) = self.node(inner, key).filter(|node| node.version == if_version) else {
+                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
                     return Ok(false);
                 };
                 put(node, state, due_at);
             }
             Write::SetDue { key, if_version, due_at } => {
-                let Some(node) = self.node(inner, key).filter(|node| node.version == if_version) else {
+                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
                     return Ok(false);
                 };
                 node.due_at = due_at;
@@ -161,9 +164,10 @@ impl Batch {
                     node.blocker.get_or_insert(from);
                 }
                 let last = node.waits_for == 0 && is_idle(&node.state);
-                let then = then.filter(|then| last && then.if_version == node.version);
+                let then = then
+                    .filter(|then| holds(Guard::ForeseenOnlyLast, last) && then.if_version == node.version);
                 let moved = then.is_some();
-                if last {
+                if last && !holds(Guard::ArrivalMakesDue, false) {
                     node.due_at = Some(now);
                 }
                 let mut led_to = Vec::new();
@@ -178,7 +182,8 @@ impl Batch {
                 }
             }
             Write::PutKey { key, if_execution, record } => {
-                if inner.keys.get(&key).map(|known| known.execution) != if_execution {
+                let known = inner.keys.get(&key).map(|known| known.execution);
+                if !holds(Guard::KeyCondition, known == if_execution) {
                     return Ok(false);
                 }
                 self.keys.push((key, record));
@@ -255,6 +260,10 @@ impl Batch {
         }
         done
     }
+}
+
+fn is_same(node: &Node, version: u64) -> bool {
+    holds(Guard::NodeVersion, node.version == version)
 }
 
 fn put(node: &mut Node, state: NodeState, due_at: Option<Timestamp>) {

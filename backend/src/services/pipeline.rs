@@ -119,7 +119,7 @@ impl PipelineExecutionService {
             .concurrency
             .as_ref()
             .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
-        self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group }).await
+        Box::pin(self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group })).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -158,7 +158,8 @@ impl PipelineExecutionService {
             .concurrency
             .as_ref()
             .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
-        let made = self.create(&plan, spec, carried, Under { key, request: identity, group }).await?;
+        let made =
+            Box::pin(self.create(&plan, spec, carried, Under { key, request: identity, group })).await?;
         // Its jobs run again: nobody has to look at how they ended before.
         if let Err(error) = self.context.forget_dead_letters(id).await {
             tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
@@ -237,7 +238,7 @@ impl PipelineExecutionService {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
                 }
                 if let Some(older) = superseded
-                    && let Err(error) = self.carry_out_cancel(&older).await
+                    && let Err(error) = Box::pin(self.carry_out_cancel(&older)).await
                 {
                     tracing::warn!(execution = %older.spec.id, %error, "the sweep cancels its jobs");
                 }

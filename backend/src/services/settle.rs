@@ -143,7 +143,7 @@ impl Context {
             next.push(node.key.ix);
         }
         // What was asked is recorded; what follows from it is found by the sweep should it fail here.
-        if let Err(error) = self.settle(node.key.execution, next).await {
+        if let Err(error) = Box::pin(self.settle(node.key.execution, next)).await {
             tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
         }
         Ok(Some(()))

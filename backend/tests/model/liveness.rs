@@ -9,7 +9,10 @@ use super::{
     state::{Action, State},
 };
 use stateright::Model;
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 /// What was found.
 pub struct Liveness {
@@ -21,14 +24,14 @@ pub struct Liveness {
 
 /// Explores all of `model`'s states.
 pub fn explore(model: &Protocol) -> Liveness {
-    let mut ids: HashMap<State, u32> = HashMap::new();
+    let mut ids: HashMap<u128, u32> = HashMap::new();
     let mut came_by: Vec<Option<(u32, Action)>> = Vec::new();
     let mut fair_into: Vec<Vec<u32>> = Vec::new();
     let mut over = Vec::new();
     let mut open = VecDeque::new();
     let mut transitions = 0;
     let first = model.initial();
-    ids.insert(first.clone(), 0);
+    ids.insert(fingerprint(&first), 0);
     came_by.push(None);
     fair_into.push(Vec::new());
     open.push_back((0, first));
@@ -43,11 +46,12 @@ pub fn explore(model: &Protocol) -> Liveness {
             let fair = Protocol::is_fair(&state, action);
             let Some(next) = model.next_state(&state, action) else { continue };
             transitions += 1;
-            let to = if let Some(known) = ids.get(&next) {
+            let print = fingerprint(&next);
+            let to = if let Some(known) = ids.get(&print) {
                 *known
             } else {
                 let new = u32::try_from(came_by.len()).unwrap();
-                ids.insert(next.clone(), new);
+                ids.insert(print, new);
                 came_by.push(Some((id, action)));
                 fair_into.push(Vec::new());
                 open.push_back((new, next));
@@ -75,4 +79,15 @@ pub fn explore(model: &Protocol) -> Liveness {
         path
     });
     Liveness { states: came_by.len(), transitions, stuck }
+}
+
+/// Stands for a state, of which there are too many to keep: two of 2^128 values are hardly ever the same by chance.
+fn fingerprint(state: &State) -> u128 {
+    let half = |seed: u64| {
+        let mut hasher = DefaultHasher::new();
+        seed.hash(&mut hasher);
+        state.hash(&mut hasher);
+        hasher.finish()
+    };
+    u128::from(half(0)) << 64 | u128::from(half(1))
 }

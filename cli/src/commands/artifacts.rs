@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
     fs,
-    io::{Seek, Write},
+    io::{BufReader, Seek, Write},
     path::Path,
 };
 use tidemill_core::api::{ArtifactList, ArtifactView, path};
+use tidemill_worker::workspace::{HostWorkspace, Keep};
 
 /// `tidemill artifacts`.
 pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
@@ -54,8 +55,7 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     Ok(())
 }
 
-/// Fetches an artifact, checks its hash, and unpacks it; nothing is written outside of `directory` (the tar crate
-/// refuses paths that lead out of it).
+/// Fetches an artifact, checks its hash, and unpacks it; nothing is written outside of `directory`.
 async fn unpack(deployment: &Deployment, artifact: &ArtifactView, directory: &Path) -> Outcome {
     let url = path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &artifact.id.to_string());
     let mut bytes = Box::pin(deployment.api.get(&url).await?);
@@ -76,6 +76,13 @@ async fn unpack(deployment: &Deployment, artifact: &ArtifactView, directory: &Pa
         )));
     }
     file.rewind()?;
-    tar::Archive::new(file).unpack(directory)?;
-    Ok(())
+    let unpacked = HostWorkspace::directory_at(directory)
+        .and_then(|place| place.unpack(BufReader::new(file), Keep::Permissions));
+    unpacked.map_err(|error| {
+        Failure::system(format!(
+            "the artifact of `{}` could not be unpacked in {}: {error}",
+            artifact.job_name,
+            directory.display()
+        ))
+    })
 }

@@ -13,13 +13,12 @@ use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
 use super::suggest::Suggestions;
 use super::value::Text;
 use super::{cron, syntax};
+use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
 /// The stages of a file that names none; those without jobs are left out.
 const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// The stage of a job that names none.
 const IMPLICIT_STAGE: &str = "test";
-/// How many jobs a pipeline may have once matrices are expanded.
-const MOST_JOBS: usize = 10_000;
 
 /// How long the name of a concurrency group may be, in bytes, before its references are put in.
 const LONGEST_GROUP: usize = 200;
@@ -119,7 +118,6 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         ));
     }
     needs(&known, &stage_of, &stage_names, &mut findings);
-    count_jobs(&jobs, &root, &mut findings);
     let used: HashSet<usize> = stage_of.iter().copied().flatten().collect();
     // A job that could not be read, or whose stage is unknown, may be the one a stage waits for.
     let all_placed = stage_of.iter().all(Option::is_some) && !known.is_empty();
@@ -132,7 +130,9 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         }
         stage_names.iter().map(|stage| (*stage).to_owned()).collect()
     };
-    (Pipeline { name, on, stages, variables, concurrency, jobs }, findings)
+    let pipeline = Pipeline { name, on, stages, variables, concurrency, jobs };
+    bound_plan(&pipeline, &root, &mut findings);
+    (pipeline, findings)
 }
 
 /// The stages as written; `None` where there are none, or none that could be read.
@@ -412,14 +412,27 @@ fn report_ring(ring: &[usize], known: &[Known<'_>], findings: &mut Findings) {
     findings.add(finding);
 }
 
-fn count_jobs(jobs: &[Job], root: &Path, findings: &mut Findings) {
+/// Refuses what its matrices would make too large.
+fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut Findings) {
     let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
-    let total = jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
-    if total > MOST_JOBS {
-        let message = format!("this pipeline comes to {total} jobs, and {MOST_JOBS} is the limit");
+    let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
+    if total > MAX_JOBS {
+        let message = format!("this pipeline comes to {total} jobs, and {MAX_JOBS} is the limit");
         findings.add(
             Finding::key("too-many-jobs", &root.key("jobs"), message).help("split it into several pipelines"),
         );
+        return;
+    }
+    let bytes = expanded_bytes(pipeline, &IndexMap::new());
+    if bytes > MAX_PLAN_BYTES {
+        let message = format!(
+            "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \
+             the limit"
+        );
+        findings.add(Finding::key("plan-too-large", &root.key("jobs"), message).help(
+            "each variant has the variables, the script and the names of its needs for its own: use a smaller matrix, keep \
+             long values in files, or give the variants' `needs` one job that waits for all of them",
+        ));
     }
 }
 

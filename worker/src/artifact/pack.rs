@@ -20,7 +20,7 @@ pub struct Packer {
     builder: tar::Builder<ChunkWriter>,
     /// Files and links that are packed.
     pub files: Vec<ArtifactFile>,
-    seen: BTreeSet<String>,
+    seen: BTreeSet<PathBuf>,
 }
 
 /// Hands on what is written to it in chunks, and knows its hash.
@@ -99,12 +99,14 @@ impl Packer {
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
                 self.builder.append_link(&mut header, &path, target)?;
             } else if kind.is_file() || kind.is_dir() {
+                // The header of a large file may have another size; the right one then stands before it.
+                header.set_size(entry.size());
                 self.builder.append_data(&mut header, &path, &mut entry)?;
             } else {
                 continue;
             }
-            let size = header.size().unwrap_or(0);
-            self.note(name, kind.is_dir(), size);
+            let size = if kind.is_file() { entry.size() } else { 0 };
+            self.note(&path, name, kind.is_dir(), size);
         }
         Ok(())
     }
@@ -145,12 +147,12 @@ impl Packer {
             FileType::Directory => {
                 let mut header = header(stat, tar::EntryType::Directory);
                 self.builder.append_data(&mut header, path, io::empty())?;
-                self.note(name, true, 0);
+                self.note(path, name, true, 0);
             }
             FileType::Symlink => {
                 let mut header = header(stat, tar::EntryType::Symlink);
                 self.builder.append_link(&mut header, path, workspace.link(path)?)?;
-                self.note(name, false, 0);
+                self.note(path, name, false, 0);
             }
             FileType::RegularFile => {
                 let (file, stat) = workspace.read(path)?;
@@ -160,7 +162,7 @@ impl Packer {
                 // Should it become shorter meanwhile, the tar must still be one.
                 let bytes = BufReader::with_capacity(BUFFER, file).chain(io::repeat(0)).take(size);
                 self.builder.append_data(&mut header, path, bytes)?;
-                self.note(name, false, size);
+                self.note(path, name, false, size);
             }
             _ => {}
         }
@@ -169,16 +171,17 @@ impl Packer {
 
     /// The name of `path` if it is to be packed.
     fn wanted(&self, path: &Path, set: &GlobSet) -> Option<String> {
-        let name = path.to_string_lossy().into_owned();
         let wanted = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
-        (!name.is_empty() && wanted && !self.seen.contains(&name)).then_some(name)
+        let wanted = path != Path::new("") && wanted && !self.seen.contains(path);
+        wanted.then(|| path.to_string_lossy().into_owned())
     }
 
-    fn note(&mut self, name: String, is_directory: bool, size: u64) {
+    fn note(&mut self, path: &Path, name: String, is_directory: bool, size: u64) {
         if !is_directory {
-            self.files.push(ArtifactFile { path: name.clone(), size });
+            self.files.push(ArtifactFile { path: name, size });
         }
-        self.seen.insert(name);
+        // By its bytes: names that are not UTF-8 may look alike in the listing.
+        self.seen.insert(path.to_owned());
     }
 
     /// Whether nothing is packed.
@@ -188,9 +191,8 @@ impl Packer {
 
     /// Whether something that is packed matches `pattern`.
     pub fn covers(&self, pattern: &str) -> bool {
-        globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
-            self.seen.iter().any(|name| Path::new(name).ancestors().any(|part| set.is_match(part)))
-        })
+        globs(std::slice::from_ref(&pattern.to_owned()))
+            .is_ok_and(|set| self.seen.iter().any(|path| path.ancestors().any(|part| set.is_match(part))))
     }
 
     /// The finished tar, all of it handed on.
@@ -240,7 +242,12 @@ pub fn literal_prefix(pattern: &str) -> String {
 mod tests {
     use super::{Packer, globs, literal_prefix};
     use crate::workspace::HostWorkspace;
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        ffi::OsStr,
+        fs,
+        io::Read,
+        os::unix::{ffi::OsStrExt, fs::symlink},
+    };
     use tokio::sync::mpsc;
 
     #[test]
@@ -281,6 +288,39 @@ mod tests {
         assert_eq!(pack("out/"), ["out/a.txt", "out/deep/b.txt"]);
         assert_eq!(pack("out/*.txt"), ["out/a.txt"]);
         assert_eq!(pack("**/b.txt"), ["out/deep/b.txt"]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_packed_though_they_look_alike() {
+        let workspace = tempfile::tempdir().unwrap();
+        for name in [b"out\xfe", b"out\xff"] {
+            fs::write(workspace.path().join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let mut packer = Packer::new(mpsc::channel(100).0, None);
+        assert!(packer.add_from(&host, "", &globs(&["out*".to_owned()]).unwrap()).unwrap());
+        assert_eq!(names(&packer), ["out\u{fffd}", "out\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_size_that_stands_before_the_header_is_the_one_that_is_packed() {
+        let mut made = tar::Builder::new(Vec::new());
+        made.append_pax_extensions([("size", &b"3"[..])]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_path("out/a").unwrap();
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_cksum();
+        made.append(&header, &b"new"[..]).unwrap();
+        let (sender, mut chunks) = mpsc::channel(100);
+        let mut packer = Packer::new(sender, None);
+        packer.add_tar(&made.into_inner().unwrap()[..], "out", &globs(&["out".to_owned()]).unwrap()).unwrap();
+        packer.finish().unwrap();
+        let bytes = chunks.blocking_recv().unwrap().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut text = String::new();
+        archive.entries().unwrap().next().unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "new");
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! One run, from its seed to its verdict.
+
+use super::{
+    actors::{self, WORKERS, Worker, client, fate},
+    auditor::Auditor,
+    cluster::Cluster,
+    faults::{Chances, Tally},
+    stores::Truth,
+    world::{Owner, World},
+};
+use std::sync::{Arc, atomic::AtomicBool};
+use tidemill_backend::memory::MemoryRecords;
+
+/// How long things go wrong, in milliseconds of the run.
+const TROUBLE_MS: i64 = 180_000;
+/// By when after that every execution is over: a lost message is sent again after at most a quarter of an hour, and a job may
+/// wait for others first.
+const PEACE_MS: i64 = 4 * 3_600_000;
+
+/// What came of a run.
+pub struct Outcome {
+    /// The hash of all that happened, in its order.
+    pub hash: u64,
+    pub events: u64,
+    /// Executions that ended.
+    pub executions: u64,
+    /// The broken promise, and the last events before it was noticed.
+    pub broken: Option<(String, Vec<String>)>,
+}
+
+/// Runs the run of this seed.
+pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let chances = Chances::drawn(&mut rng);
+    let world = World::new(rng.u64(..), loud);
+    let auditor = Auditor::new(world.clone());
+    let truth =
+        Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
+    let cluster = Cluster::new(truth.clone(), auditor.clone());
+    let begin = world.now();
+    for number in 0..rng.usize(1..=3) {
+        // Some of the same pipeline, so that they supersede each other.
+        let name = format!("p{}", rng.u32(..2));
+        world.spawn(Owner::Nobody, client(cluster.clone(), number, rng.u32(..3) == 0, name));
+    }
+    let cuts: Vec<Arc<AtomicBool>> = (0..WORKERS).map(|_| Arc::default()).collect();
+    for (number, cut) in cuts.iter().enumerate() {
+        let worker = Worker { cluster: cluster.clone(), number, cut: cut.clone() };
+        world.spawn(Owner::Worker(number), worker.work());
+    }
+    for _ in 0..2 {
+        world.spawn(Owner::Nobody, actors::sweeps(cluster.clone()));
+    }
+    world.spawn(Owner::Nobody, fate(cluster.clone(), cuts, begin + TROUBLE_MS));
+    world.spawn(Owner::Nobody, watch(cluster, begin + TROUBLE_MS));
+    world.run(begin + TROUBLE_MS + PEACE_MS);
+    let executions = auditor.over();
+    let (_, _, broken, _) = world.outcome();
+    if broken.is_none() {
+        // What it asks of the stores does not wait.
+        let judging = auditor.judge(&truth);
+        if futures_util::FutureExt::now_or_never(judging).is_none() {
+            world.violation("the stores did not answer".into());
+        }
+        if !truth.queue.is_empty() {
+            world.violation(format!("{} messages are left at the end", truth.queue.len()));
+        }
+    }
+    let (hash, events, broken, last) = world.outcome();
+    Outcome { hash, events, executions, broken: broken.map(|words| (words, last)) }
+}
+
+/// Ends the run once it is quiet, every execution is over and the queue is empty.
+async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
+    let world = cluster.world().clone();
+    loop {
+        world.pause(2_000).await;
+        let live = cluster.truth.records.live(None, 1).await;
+        let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
+        // Nobody has anything more to ask for by then.
+        if idle && world.now() > quiet_at + 60_000 {
+            return world.stop();
+        }
+    }
+}

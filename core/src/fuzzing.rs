@@ -1,0 +1,77 @@
+//! What must hold of any text that is given as a pipeline file; the fuzzer looks for one of which it does not.
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a fuzzer learns of a failure"
+)]
+
+use crate::{
+    diagnostics::{Diagnostic, Location, Severity, render_human},
+    pipeline::parse_with_warnings,
+    plan::{Plan, PlanError},
+};
+use indexmap::IndexMap;
+use std::collections::HashSet;
+
+/// Reads `bytes` as a pipeline file, and panics when what must hold does not: it is answered, the same way each time;
+/// each diagnostic stands within the text; what is accepted is YAML and can be planned, its jobs in an order in which each
+/// comes after all that it waits for.
+pub fn pipeline(bytes: &[u8]) {
+    let Ok(source) = std::str::from_utf8(bytes) else { return };
+    let answer = parse_with_warnings(source);
+    assert_eq!(answer, parse_with_warnings(source), "the same text is answered in the same way");
+    match answer {
+        Err(found) => {
+            assert!(found.iter().any(|one| one.severity == Severity::Error), "a refusal names an error");
+            shown(source, &found);
+        }
+        Ok(parsed) => {
+            assert!(parsed.warnings.iter().all(|one| one.severity == Severity::Warning));
+            shown(source, &parsed.warnings);
+            let yaml = serde_yaml::from_str::<serde_yaml::Value>(source);
+            assert!(yaml.is_ok(), "what is no YAML was accepted: {:?}", yaml.err());
+            let plan = Plan::new(&parsed.pipeline, &IndexMap::new());
+            assert_eq!(plan, Plan::new(&parsed.pipeline, &IndexMap::new()), "a plan is always the same");
+            planned(&plan);
+        }
+    }
+}
+
+fn shown(source: &str, found: &[Diagnostic]) {
+    for one in found {
+        let places = one.location.into_iter().chain(one.related.iter().map(|related| related.location));
+        for place in places {
+            assert!(is_within(source, place), "{one} lies outside of the text: {place:?}");
+        }
+    }
+    let drawn = render_human("fuzz.yml", source, found, false);
+    assert!(found.iter().all(|one| drawn.contains(&one.code)), "each mistake is shown");
+}
+
+/// Whether `place` is on a line of the text, or at its end, and no further than one character beyond the line.
+fn is_within(source: &str, place: Location) -> bool {
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let line = place.line.checked_sub(1).and_then(|before| source.split('\n').nth(before));
+    line.is_some_and(|line| {
+        let most = line.chars().count() + 1;
+        (1..=most).contains(&place.column) && place.column + place.length <= most + 1
+    })
+}
+
+fn planned(plan: &Result<Plan, PlanError>) {
+    let plan = plan.as_ref().expect("what is accepted can be planned");
+    let mut names = HashSet::new();
+    for (ix, job) in plan.jobs.iter().enumerate() {
+        assert!(
+            plan.stages.contains(&job.stage) && names.insert(&job.name),
+            "`{}` is twice or nowhere",
+            job.name
+        );
+        assert!(
+            job.needs_jobs.iter().all(|need| (*need as usize) < ix),
+            "`{}` comes before its needs",
+            job.name
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! What must hold of any bytes that are unpacked as an artifact; the fuzzer looks for some of which it does not.
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a fuzzer learns of a failure, and a place to unpack in has to be there"
+)]
+
+use crate::{
+    artifact::pack::{Packer, globs},
+    workspace::{HostWorkspace, Keep},
+};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::Path,
+};
+use tokio::sync::mpsc;
+
+const BLOCK: usize = 512;
+/// Bits of the first byte, which says what is done with the others.
+const AS_IT_IS: u8 = 1;
+const OF_A_USER: u8 = 2;
+const REPACKED: u8 = 4;
+
+/// Unpacks `bytes` (after the first, which says how) beside a directory that must not change, and panics when it does, when
+/// anything but files, directories and links was made, or when more was written than the tar has.
+pub fn artifact(bytes: &[u8]) {
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let mut tar = bytes.to_vec();
+    if how & AS_IT_IS == 0 {
+        give_checksums(&mut tar);
+    }
+    if how & REPACKED != 0 {
+        let Some(repacked) = repacked(&tar) else { return };
+        tar = repacked;
+    }
+    let keep = if how & OF_A_USER == 0 { Keep::Everything } else { Keep::Permissions };
+    let sandbox = Sandbox::new();
+    let place = sandbox.0.path().join("place");
+    let laid = HostWorkspace::open(&place, false).map(|place| place.unpack(tar.as_slice(), keep));
+    sandbox.is_as_it_was();
+    let mut written = 0;
+    look(&place, keep, &mut written);
+    assert!(written <= tar.len() as u64, "{written} bytes were written for a tar of {}: {laid:?}", tar.len());
+}
+
+/// A place to unpack in, with ways out of it, and a place that nothing must reach.
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory can be made");
+        let made = || {
+            fs::create_dir(root.path().join("outside"))?;
+            fs::write(root.path().join("outside/a"), "old")?;
+            fs::create_dir_all(root.path().join("place/d"))?;
+            symlink("../outside", root.path().join("place/out"))?;
+            symlink("../outside/a", root.path().join("place/link"))?;
+            symlink("d", root.path().join("place/near"))
+        };
+        made().expect("a sandbox can be made");
+        Self(root)
+    }
+
+    fn is_as_it_was(&self) {
+        let names = |path: &Path| {
+            let entries = fs::read_dir(path).expect("the directory can be listed");
+            entries
+                .filter_map(|entry| Some(entry.ok()?.file_name()))
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let outside = self.0.path().join("outside");
+        assert_eq!(names(self.0.path()).len(), 2, "something is beside the place");
+        assert_eq!(names(&outside).len(), 1, "something is outside");
+        let meta = fs::metadata(outside.join("a")).expect("what is outside is still there");
+        assert_eq!(fs::read(outside.join("a")).expect("it can be read"), b"old");
+        assert_eq!((meta.nlink(), meta.mode() & 0o7000), (1, 0), "what is outside was linked or changed");
+    }
+}
+
+fn look(directory: &Path, keep: Keep, written: &mut u64) {
+    // The tar may have forbidden its directories to be read, or to be removed.
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let kind = meta.file_type();
+        assert!(kind.is_file() || kind.is_dir() || kind.is_symlink(), "{} is a special file", path.display());
+        if keep == Keep::Permissions && !kind.is_symlink() {
+            assert_eq!(meta.mode() & 0o7000, 0, "{} runs with other rights", path.display());
+        }
+        if kind.is_dir() {
+            look(&path, keep, written);
+        } else if kind.is_file() && meta.nlink() == 1 {
+            *written += meta.len();
+        }
+    }
+}
+
+/// The tar as it comes from an engine, packed again as an artifact; `None` for one that cannot be read.
+fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
+    let (sender, mut chunks) = mpsc::channel(16);
+    let set = globs(&["**".to_owned()]).expect("this pattern is one");
+    let mut packer = Packer::new(sender, None);
+    packer.add_tar(tar, "", &set).ok()?;
+    let packed = packer.finish().ok()?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.blocking_recv() {
+        bytes.extend_from_slice(&chunk.ok()?);
+    }
+    assert_eq!(packed.size, bytes.len() as u64, "the size of an artifact is what was sent");
+    let entries = ::tar::Archive::new(bytes.as_slice()).entries().ok()?.count();
+    assert!(entries >= packed.files.len(), "{} files are listed of {entries}", packed.files.len());
+    Some(bytes)
+}
+
+/// Gives each header the checksum that it should have, so that a fuzzer need not guess it.
+fn give_checksums(tar: &mut [u8]) {
+    let mut at = 0;
+    while let Some(block) = tar.get_mut(at..at + BLOCK) {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        let mut header = ::tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(block);
+        let size = header.entry_size().ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+        let blocks = size.min(tar.len()).div_ceil(BLOCK);
+        at += BLOCK + blocks * BLOCK;
+    }
+}
