@@ -41,13 +41,22 @@ class Load:
         self.over, self.begun, self.refused = 0, 0, 0
         self.lock, self.stopping = threading.Lock(), threading.Event()
         self.threads: list[threading.Thread] = []
+        self.submitting: threading.Thread | None = None
+        self.watching: threading.Thread | None = None
 
     def start(self) -> None:
         """Begins, or goes on when more is wanted."""
-        for task in (self._submit, self._watch):
-            thread = threading.Thread(target=task, daemon=True)
-            thread.start()
-            self.threads.append(thread)
+        if self.submitting is not None:
+            self.submitting.join()
+        self.submitting = self._begin(self._submit)
+        if self.watching is None:
+            self.watching = self._begin(self._watch)
+
+    def _begin(self, task) -> threading.Thread:
+        thread = threading.Thread(target=task, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+        return thread
 
     def is_sent(self) -> bool:
         """Whether all that was wanted was acknowledged."""
@@ -130,7 +139,7 @@ class Load:
                 self.stopping.wait(PAUSE)
 
     def _watch(self) -> None:
-        while not self.stopping.is_set() and not self.is_over():
+        while not self.stopping.is_set():
             with self.lock:
                 live = list(self.live)
             for execution in live:
