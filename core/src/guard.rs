@@ -16,6 +16,14 @@ pub enum Guard {
     ExpireOnlyRunOut,
     /// A canceled attempt is not tried again.
     CanceledIsNotRetried,
+    /// A canceled attempt keeps the time that the cancel left it, whatever its worker reports.
+    CanceledIsNotRenewed,
+    /// A cancel leaves a running attempt little time.
+    CancelShortensLease,
+    /// A job whose workers are lost is given to another one only so often.
+    LossesEnd,
+    /// A job that fails by itself is tried again only so often as it says.
+    RetriesEnd,
     /// Only a job that is not over is canceled.
     CancelOnlyLive,
     /// Only a queued job is given up.
@@ -24,6 +32,12 @@ pub enum Guard {
     WaitsForAll,
     /// A job whose need failed is skipped.
     FailedNeedSkips,
+    /// Only a success, or a failure that is allowed, lets run what needs the job.
+    OkNeedsSuccess,
+    /// A link is told once that a node is over.
+    ToldOnce,
+    /// A node stays due until all its links are told.
+    HalfToldStaysDue,
     /// A running job stays due until its lease is over.
     RunningStaysDue,
     /// A queued job stays due, so that its message is sent again.
@@ -52,16 +66,23 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::ReleaseOnlyPending,
         Self::ClaimOnlyQueued,
         Self::ReportNeedsLease,
         Self::ExpireOnlyRunOut,
         Self::CanceledIsNotRetried,
+        Self::CanceledIsNotRenewed,
+        Self::CancelShortensLease,
+        Self::LossesEnd,
+        Self::RetriesEnd,
         Self::CancelOnlyLive,
         Self::GiveUpOnlyQueued,
         Self::WaitsForAll,
         Self::FailedNeedSkips,
+        Self::OkNeedsSuccess,
+        Self::ToldOnce,
+        Self::HalfToldStaysDue,
         Self::RunningStaysDue,
         Self::QueuedStaysDue,
         Self::ForeseenOnlyLast,
@@ -85,6 +106,14 @@ pub const fn holds(_: Guard, condition: bool) -> bool {
     condition
 }
 
+/// Whether a guard is taken out: what is built on all of them does not hold then.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+#[must_use]
+pub const fn is_any_out() -> bool {
+    false
+}
+
 #[cfg(feature = "mutations")]
 mod taken_out {
     use super::Guard;
@@ -99,6 +128,12 @@ mod taken_out {
         condition || OUT.load(Ordering::Relaxed) == guard as u8 + 1
     }
 
+    /// Whether a guard is taken out: what is built on all of them does not hold then.
+    #[must_use]
+    pub fn is_any_out() -> bool {
+        OUT.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes a guard out of the whole process, or puts all back.
     pub fn take_out(guard: Option<Guard>) {
         OUT.store(guard.map_or(0, |guard| guard as u8 + 1), Ordering::Relaxed);
@@ -106,4 +141,4 @@ mod taken_out {
 }
 
 #[cfg(feature = "mutations")]
-pub use taken_out::{holds, take_out};
+pub use taken_out::{holds, is_any_out, take_out};

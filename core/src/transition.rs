@@ -3,7 +3,7 @@
 use crate::{
     api::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
-    guard::{Guard, holds},
+    guard::{Guard, holds, is_any_out},
     ids::LeaseToken,
     retry::{MAX_INFRASTRUCTURE_TRIES, PROMPT_GIVE_BACKS, RetryFor, pause_ms},
     status::JobStatus,
@@ -234,7 +234,7 @@ pub fn step(
             let canceled = state.cancel_requested;
             let lease = held(&mut next, token)?;
             // A canceled attempt only has the time that the cancel left it.
-            if !canceled {
+            if holds(Guard::CanceledIsNotRenewed, !canceled) {
                 lease.expires_at = after(now, ttl_ms);
             }
             if phase.is_some() {
@@ -282,7 +282,8 @@ pub fn step(
             JobStatus::Running if state.cancel_requested => return Err(Refusal::Status(state.status)),
             JobStatus::Running => {
                 next.cancel_requested = true;
-                if let Some(lease) = &mut next.lease {
+                if let Some(lease) = next.lease.as_mut().filter(|_| !holds(Guard::CancelShortensLease, false))
+                {
                     lease.expires_at = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
                 }
             }
@@ -294,8 +295,7 @@ pub fn step(
             _ => return Err(Refusal::Status(state.status)),
         },
     }
-    #[cfg(not(feature = "mutations"))]
-    debug_assert!(next.status == state.status || state.status.allows(next.status));
+    debug_assert!(is_any_out() || next.status == state.status || state.status.allows(next.status));
     Ok(next)
 }
 
@@ -345,7 +345,7 @@ fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (
     }
     if kind.is_infrastructure() {
         next.infrastructure_tries += 1;
-        if next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES {
+        if holds(Guard::LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES) {
             return (true, pause_ms(next.infrastructure_tries, rules.seed));
         }
     }
@@ -354,7 +354,7 @@ fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (
     }
     next.failed_tries += 1;
     let pause = if kind.is_infrastructure() { pause_ms(next.infrastructure_tries, rules.seed) } else { 0 };
-    (next.failed_tries <= rules.retry, pause)
+    (holds(Guard::RetriesEnd, next.failed_tries <= rules.retry), pause)
 }
 
 fn is_give_back(attempt: &AttemptView) -> bool {

@@ -31,6 +31,32 @@ fn a_package_uses_only_those_below_it() {
 }
 
 #[test]
+fn guards_can_be_taken_out_in_tests_only() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut turned_on = 0;
+    for (package, _) in MAY_USE {
+        let manifest = fs::read_to_string(top.join(package).join("Cargo.toml")).unwrap();
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            if !line.contains("mutations") {
+                continue;
+            }
+            match section {
+                // The feature itself, and none that others may turn on.
+                "[features]" => assert!(line.starts_with("mutations = "), "{package}: {line}"),
+                "[dev-dependencies]" => turned_on += 1,
+                "[[test]]" | "[[example]]" => {}
+                other => panic!("{package}: {line} in {other}"),
+            }
+        }
+    }
+    assert!(turned_on > 0, "no test takes any out");
+}
+
+#[test]
 fn core_does_no_io_and_reads_no_clock() {
     let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut files = 0;

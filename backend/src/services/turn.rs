@@ -207,13 +207,18 @@ pub fn queued_by(done: &Committed) -> impl Iterator<Item = Outgoing> {
 }
 
 fn told_all(node: &Node) -> bool {
-    node.state.told as usize >= node.spec.links.len()
+    told(node.state.told) >= node.spec.links.len()
+}
+
+/// How many links were told, as the record `told` says.
+fn told(told: u32) -> usize {
+    if holds(Guard::ToldOnce, false) { 0 } else { told as usize }
 }
 
 /// Whether what waits for this node may run.
 fn ok(node: &Node, body: &NodeBody) -> bool {
     match body {
-        NodeBody::Job(item) => item.job.counts_as_ok(node.spec.allow_failure),
+        NodeBody::Job(item) => holds(Guard::OkNeedsSuccess, item.job.counts_as_ok(node.spec.allow_failure)),
         NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
     }
 }
@@ -221,7 +226,7 @@ fn ok(node: &Node, body: &NodeBody) -> bool {
 /// Puts a node that is over, and tells the next of its links.
 fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     let links = &node.spec.links;
-    let from = state.told as usize;
+    let from = told(state.told);
     let to = links.len().min(from + MOST_ARRIVALS);
     let ok = ok(node, &state.body);
     let name = match &state.body {
@@ -237,7 +242,8 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     });
     let more = to < links.len();
     state.told = u32::try_from(to).unwrap_or(u32::MAX);
-    let due_at = more.then_some(now);
+    let stays_due = more && !holds(Guard::HalfToldStaysDue, false);
+    let due_at = stays_due.then_some(now);
     let mut writes = vec![Write::PutNode { key: node.key, if_version: node.version, state, due_at }];
     writes.extend(arrivals);
     Move { writes, send_after: None, more }

@@ -16,6 +16,8 @@ pub enum Promise {
     OneLease,
     /// 3. An attempt starts only when the job's needs hold.
     NeedsHold,
+    /// 4. Every execution ends. Judged of single jobs; [`super::liveness`] shows it of executions.
+    Ends,
     /// 5. One key makes one execution.
     OneExecution,
     /// 6. The final status follows from the jobs and is written once.
@@ -24,6 +26,8 @@ pub enum Promise {
     Acknowledged,
     /// 8. After an acknowledged cancel no attempt starts.
     CancelHolds,
+    /// 8. A canceled attempt has only the time that the cancel left it. Judged where there are times: of single jobs.
+    CancelInTime,
 }
 
 impl Promise {
@@ -32,10 +36,12 @@ impl Promise {
             Self::TerminalStays => "1. a terminal status never changes",
             Self::OneLease => "2, 10. one lease is valid, and only its reports count",
             Self::NeedsHold => "3. an attempt starts only when its needs hold",
+            Self::Ends => "4. every execution ends",
             Self::OneExecution => "5. one key makes one execution",
             Self::FinalStatus => "6. the final status follows from the jobs and is written once",
             Self::Acknowledged => "7. what was acknowledged stays",
             Self::CancelHolds => "8. after an acknowledged cancel no attempt starts",
+            Self::CancelInTime => "8. a canceled attempt is over in time",
         }
     }
 }
@@ -95,8 +101,11 @@ impl Protocol {
                 }
             }
             if let (What::Report { job, attempt, .. }, Stage::Main) = (op.what, op.stage) {
-                let own = usize::from(job) == ix && attempt == old.attempt && old.token > 0;
-                if !own && (new.status, new.token) != (old.status, old.token) && old.token > 0 {
+                let its = usize::from(job) == ix;
+                let own = its && attempt == old.attempt && old.token > 0;
+                // Of another job it may only begin what that waits for.
+                let foreign = !own && (its || old.token > 0);
+                if foreign && (new.status, new.token) != (old.status, old.token) {
                     return Some(Promise::OneLease);
                 }
             } else if was_valid && new.token == 0 {

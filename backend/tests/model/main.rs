@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, clippy::print_stdout)]
 
 mod cases;
+mod contract;
+mod fan;
 mod judge;
 mod liveness;
 mod mutations;
@@ -58,6 +60,21 @@ fn every_promise_holds_in_every_state_of_the_large_cases() {
 #[test]
 fn the_state_machine_alone_keeps_its_promises() {
     assert_eq!(walk::first_broken(), None);
+}
+
+#[test]
+fn a_job_that_many_need_tells_each_of_them_once() {
+    assert_eq!(fan::first_broken(), None);
+}
+
+#[tokio::test]
+async fn the_models_records_come_to_the_same_as_stores_that_keep_the_contract() {
+    let (mut done, mut refused) = (0, 0);
+    for seed in 0..500 {
+        let (more_done, more_refused) = contract::compare(seed).await;
+        (done, refused) = (done + more_done, refused + more_refused);
+    }
+    assert!(done > 5_000 && refused > 2_000, "{done} batches were made, {refused} refused");
 }
 
 #[test]

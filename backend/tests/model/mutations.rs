@@ -2,6 +2,8 @@
 
 use super::{
     cases::{CHAIN, Case, DIAMOND},
+    fan,
+    judge::Promise,
     liveness,
     state::Budget,
     walk,
@@ -46,13 +48,16 @@ fn hunt_all() -> Option<(String, &'static str, usize)> {
     if let Some((promise, length)) = walk::first_broken() {
         return Some((promise.words().to_owned(), "the state machine alone", length as usize));
     }
+    if let Some((promise, length)) = fan::first_broken() {
+        return Some((promise.words().to_owned(), "a job that many need", length));
+    }
     for case in HUNTS {
         let checker = case.model().checker().finish_when(HasDiscoveries::Any).spawn_bfs().join();
         if let Some((promise, path)) = checker.discoveries().into_iter().next() {
             return Some((promise.to_owned(), case.name, path.into_actions().len()));
         }
         if let Some(path) = liveness::explore(&case.model()).stuck {
-            return Some(("4. every execution ends".to_owned(), case.name, path.len()));
+            return Some((Promise::Ends.words().to_owned(), case.name, path.len()));
         }
     }
     None

@@ -100,28 +100,7 @@ impl Shape {
         let nodes = tidemill_backend::services::create::nodes(&plan, execution_id(), &none, NOW, 30_000);
         let cells = nodes
             .iter()
-            .map(|node| {
-                let mut cell = Cell {
-                    kind: Kind::Job,
-                    version: 0,
-                    waits_for: u8::try_from(node.waits_for).unwrap(),
-                    failed: 0,
-                    due: Due::No,
-                    told: 0,
-                    open: false,
-                    status: JobStatus::Pending,
-                    attempt: 0,
-                    token: 0,
-                    run_out: false,
-                    cancel: false,
-                    infrastructure_tries: 0,
-                    failed_tries: 0,
-                    old: false,
-                };
-                cell.put(&node.state);
-                cell.set_due(node.due_at);
-                cell
-            })
+            .map(|node| Cell::of(&node.state, 0, (node.waits_for, node.failed), node.due_at))
             .collect();
         let spec = ExecutionSpec {
             id: execution_id(),
@@ -156,6 +135,35 @@ impl Shape {
 }
 
 impl Cell {
+    /// What changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
+    pub fn of(
+        state: &NodeState,
+        version: u64,
+        (waits_for, failed): (u32, u32),
+        due_at: Option<Timestamp>,
+    ) -> Self {
+        let mut cell = Self {
+            kind: Kind::Job,
+            version: u8::try_from(version).unwrap(),
+            waits_for: u8::try_from(waits_for).unwrap(),
+            failed: u8::try_from(failed).unwrap(),
+            due: Due::No,
+            told: 0,
+            open: false,
+            status: JobStatus::Pending,
+            attempt: 0,
+            token: 0,
+            run_out: false,
+            cancel: false,
+            infrastructure_tries: 0,
+            failed_tries: 0,
+            old: false,
+        };
+        cell.put(state);
+        cell.set_due(due_at);
+        cell
+    }
+
     /// The node as the real functions read it.
     pub fn node(&self, shape: &Shape, ix: usize) -> Node {
         let body = match self.kind {

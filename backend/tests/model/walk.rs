@@ -5,27 +5,35 @@ use tidemill_core::{
     api::AttemptEnd,
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
-    retry::RetryFor,
+    retry::{MAX_INFRASTRUCTURE_TRIES, RetryFor},
     status::JobStatus,
     time::Timestamp,
-    transition::{JobEvent, JobRules, JobState, step},
+    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, step},
 };
 use uuid::Uuid;
 
-const TTL_MS: u64 = 1_000;
+/// More than a cancel leaves.
+const TTL_MS: u64 = 30_000;
+const RETRY: u32 = 1;
+/// Up to so long, histories of all events; beyond, up to so long, of those that end an attempt badly.
+const LENGTH: u32 = 5;
+const LENGTH_OF_TRIES: u32 = 8;
 static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
 
 fn token(n: u128) -> LeaseToken {
     LeaseToken(Uuid::from_u128(n))
 }
 
+fn claim(n: u128) -> JobEvent {
+    JobEvent::Claim { token: token(n), worker: String::new(), ttl_ms: TTL_MS }
+}
+
+fn end(n: u128, kind: Option<FailureKind>) -> JobEvent {
+    let failure = kind.map(|kind| FailureReason::new(kind, ""));
+    JobEvent::End { token: token(n), end: AttemptEnd { failure, exit_code: None }, steps: Vec::new() }
+}
+
 fn events() -> Vec<JobEvent> {
-    let end = |n, kind: Option<FailureKind>| JobEvent::End {
-        token: token(n),
-        end: AttemptEnd { failure: kind.map(|kind| FailureReason::new(kind, "")), exit_code: None },
-        steps: Vec::new(),
-    };
-    let claim = |n| JobEvent::Claim { token: token(n), worker: String::new(), ttl_ms: TTL_MS };
     vec![
         JobEvent::Release(None),
         JobEvent::Release(Some(FailureReason::new(FailureKind::NeedsFailed, ""))),
@@ -39,6 +47,25 @@ fn events() -> Vec<JobEvent> {
         JobEvent::Undeliverable,
         JobEvent::Cancel,
     ]
+}
+
+/// What attempts that end badly are made of.
+fn tries() -> Vec<JobEvent> {
+    let failed = end(1, Some(FailureKind::ScriptFailed));
+    vec![JobEvent::Release(None), claim(1), failed, JobEvent::LeaseExpired]
+}
+
+/// Whether a job that is queued again had its tries already, counted by the attempts themselves.
+fn had_its_tries(new: &JobState) -> bool {
+    let ended_by = |kind: FailureKind| {
+        let ended = new
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.failure.as_ref().is_some_and(|reason| reason.kind == kind));
+        u32::try_from(ended.count()).unwrap()
+    };
+    ended_by(FailureKind::ScriptFailed) > RETRY
+        || ended_by(FailureKind::WorkerLost) >= MAX_INFRASTRUCTURE_TRIES
 }
 
 /// What an event breaks, if anything.
@@ -58,22 +85,33 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
         _ if valid.is_some() => return Some(Promise::OneLease),
         _ => {}
     }
-    let began_again = old.cancel_requested && new.status == JobStatus::Queued;
-    began_again.then_some(Promise::CancelHolds)
+    if old.cancel_requested && new.status == JobStatus::Queued {
+        return Some(Promise::CancelHolds);
+    }
+    // What a cancel leaves is counted from the cancel, and nothing adds to it.
+    let ends_at = |job: &JobState| job.lease.as_ref().map(|lease| lease.expires_at);
+    let canceled_now = new.cancel_requested && !old.cancel_requested;
+    let most_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();
+    if (canceled_now && ends_at(new) > Some(now.plus_ms(most_ms)))
+        || (old.cancel_requested && ends_at(new) > ends_at(old))
+    {
+        return Some(Promise::CancelInTime);
+    }
+    (new.status == JobStatus::Queued && had_its_tries(new)).then_some(Promise::Ends)
 }
 
-/// The first broken promise among all histories of `left` more events, and the number of its event.
-fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) -> Option<Promise> {
+/// The first broken promise among all histories of `left` more of `events`.
+fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Option<Promise> {
     if left == 0 {
         return None;
     }
-    for event in events() {
-        for wait in [1, 1_001] {
+    for event in events {
+        // The longer wait lets a lease run out.
+        for wait in [1, 30_001] {
             let now = now.plus_ms(wait);
-            *steps += 1;
-            let rules = JobRules { retry: 1, retry_for: &ANY, seed: 0 };
+            let rules = JobRules { retry: RETRY, retry_for: &ANY, seed: 0 };
             let Ok(next) = step(state, rules, event.clone(), now) else { continue };
-            let broken = judge(state, &next, &event, now).or_else(|| walk(&next, now, left - 1, steps));
+            let broken = judge(state, &next, event, now).or_else(|| walk(&next, now, left - 1, events));
             if broken.is_some() {
                 return broken;
             }
@@ -82,10 +120,13 @@ fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) -> Option<
     None
 }
 
-/// The promise that breaks first in histories of up to five events, and their length.
+/// The promise that breaks first in short histories, and their length.
 pub fn first_broken() -> Option<(Promise, u32)> {
-    (1..=5).find_map(|length| {
-        let broken = walk(&JobState::default(), Timestamp(0), length, &mut 0);
+    let walk = |length, events: &[JobEvent]| {
+        let broken = walk(&JobState::default(), Timestamp(0), length, events);
         broken.map(|promise| (promise, length))
-    })
+    };
+    let (all, tries) = (events(), tries());
+    let short = (1..=LENGTH).find_map(|length| walk(length, &all));
+    short.or_else(|| (LENGTH + 1..=LENGTH_OF_TRIES).find_map(|length| walk(length, &tries)))
 }
