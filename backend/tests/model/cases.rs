@@ -45,7 +45,8 @@ impl Case {
     }
 }
 
-const CALM: Budget = Budget {
+/// Nothing goes wrong.
+pub const CALM: Budget = Budget {
     worker_crashes: 0,
     cut_offs: 0,
     op_crashes: 0,
@@ -73,6 +74,9 @@ pub const SMALL: &[Case] = &[
     case("diamond, cut off", DIAMOND, 1, Budget { cut_offs: 1, beats: 1, ..CALM }),
     case("diamond, failures", DIAMOND, 1, Budget { failures: 2, give_backs: 1, ..CALM }),
     case("diamond, canceled", DIAMOND, 1, Budget { cancels: 1, op_crashes: 1, ..CALM }),
+    case("diamond, canceled, lost worker", DIAMOND, 1, Budget { cancels: 1, worker_crashes: 1, ..CALM }),
+    case("diamond, canceled, cut off", DIAMOND, 1, Budget { cancels: 1, cut_offs: 1, ..CALM }),
+    case("diamond, a job canceled, cut off", DIAMOND, 1, Budget { cancel_job: 1, cut_offs: 1, ..CALM }),
     case("diamond, a job canceled", DIAMOND, 1, Budget { cancel_job: 1, op_crashes: 1, ..CALM }),
     case("diamond, given up", DIAMOND, 1, Budget { give_ups: 1, op_crashes: 1, ..CALM }),
     case("stages, failures", STAGES, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
@@ -99,6 +103,12 @@ pub const LARGE: &[Case] = &[
             beats: 1,
             ..CALM
         },
+    ),
+    case(
+        "diamond, canceled, every fault but a beat",
+        DIAMOND,
+        1,
+        Budget { cancels: 1, worker_crashes: 1, cut_offs: 1, op_crashes: 1, failures: 1, ..CALM },
     ),
     case("diamond, two at once, lost worker", DIAMOND, 2, Budget { worker_crashes: 1, ..CALM }),
     case("diamond, two at once, lost operation", DIAMOND, 2, Budget { op_crashes: 1, ..CALM }),

@@ -1,7 +1,7 @@
 //! Each guard taken out in turn: some promise must break, or nothing rests on it.
 
 use super::{
-    cases::{CHAIN, Case, DIAMOND},
+    cases::{CALM, CHAIN, Case, DIAMOND},
     fan,
     judge::Promise,
     liveness,
@@ -11,8 +11,6 @@ use super::{
 use stateright::{Checker, HasDiscoveries, Model};
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use tidemill_core::guard::{Guard, take_out};
-
-const CALM: Budget = super::cases::SMALL[7].budget;
 
 /// In order of size.
 const HUNTS: &[Case] = &[
