@@ -40,8 +40,10 @@ const LEASE_MS: u64 = 60_000;
 struct Work {
     /// Reports before the end, as a job that takes its time makes them.
     reports: u32,
-    /// Whether each of them, and the end, brings log bytes.
-    logs: bool,
+    /// Milliseconds before each of them, and before the end.
+    apart_ms: i64,
+    /// Every so many-th of them brings log bytes; 0: none does.
+    logs: u32,
 }
 
 struct Deployment {
@@ -63,7 +65,7 @@ async fn main() -> Result<(), Failed> {
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
 
     println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
-    let no_op = Work { reports: 0, logs: false };
+    let no_op = Work { reports: 0, apart_ms: 20_000, logs: 0 };
     let mut flat = true;
     for shape in ["flat", "needs", "stages"] {
         let mut first = None;
@@ -88,8 +90,8 @@ async fn main() -> Result<(), Failed> {
         if flat { "within 1.1" } else { "NOT within 1.1" }
     );
 
-    // A minute: a report at every third of the lease, with output.
-    let minute = Work { reports: 3, logs: true };
+    // A minute: a sign of life every four seconds, and output every twenty.
+    let minute = Work { reports: 14, apart_ms: 4_000, logs: 5 };
     let used = deployment.play("needs", 100, minute).await?;
     let prices = Prices::us_east_1()?;
     let thousand = times(used, 10);
@@ -172,10 +174,11 @@ impl Deployment {
         };
         let mut offset = 0;
         for report in 0..=work.reports {
-            self.clock.turn(20_000);
+            self.clock.turn(work.apart_ms);
             let text = format!("line {report} of a job that prints now and then\n").repeat(20);
-            let log = work.logs.then(|| log(offset, text.as_bytes())).transpose()?;
-            offset += text.len() as u64;
+            let prints = work.logs > 0 && report % work.logs == work.logs - 1;
+            let log = prints.then(|| log(offset, text.as_bytes())).transpose()?;
+            offset += if prints { text.len() as u64 } else { 0 };
             let end = (report == work.reports).then_some(AttemptEnd { failure: None, exit_code: Some(0) });
             let report = JobReport {
                 job_id: job,

@@ -452,6 +452,9 @@ async fn sources_are_uploaded_once_and_stay_as_they_are() {
         let request = json!({ "upload": name, "size": size });
         assert_eq!(server.post("/api/source/upload", request).await.0, StatusCode::BAD_REQUEST, "{name}");
     }
+    let name = "ab".repeat(32);
+    let nothing = server.raw(Method::PUT, &format!("/api/source/content/{name}"), Some(Vec::new())).await.0;
+    assert_eq!(nothing, StatusCode::BAD_REQUEST, "nothing stands for no sources");
     let put = server.raw(Method::PUT, "/api/source/content/token", Some(Vec::new())).await.0;
     assert_eq!(put, StatusCode::BAD_REQUEST);
 }

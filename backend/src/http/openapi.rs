@@ -1,43 +1,57 @@
 //! The OpenAPI document, made from the same types and paths that the router serves.
 
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
+};
 use serde_json::{Map, Value, json};
 use tidemill_core::api::{
     ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList, DismissReply,
     ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest,
     JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply, SourceUploadRequest, path,
 };
-use tidemill_core::cost::Usage;
+use tidemill_core::{cost::Usage, status::ExecutionStatus};
 
 struct Document {
     schemas: SchemaGenerator,
     paths: Map<String, Value>,
 }
 
-/// Query parameters: name, JSON type, meaning.
-type Query = &'static [(&'static str, &'static str, &'static str)];
+/// What a query parameter is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Id,
+    Status,
+    /// A whole number from the first to the second.
+    Number(u64, u64),
+}
 
-const WAIT: Query = &[("wait_ms", "integer", "Hold the reply until something changed, at most so long")];
+/// Query parameters: name, kind, meaning.
+type Query = &'static [(&'static str, Kind, &'static str)];
+
+const ANY: Kind = Kind::Number(0, u64::MAX);
+const PAGE_SIZE: Kind = Kind::Number(1, 200);
+const WAIT: Query = &[("wait_ms", ANY, "Hold the reply until something changed, at most so long")];
 const LIST: Query = &[
-    ("repo", "string", "Exact repository"),
-    ("pipeline", "string", "Exact pipeline name"),
-    ("branch", "string", "Exact branch"),
-    ("status", "string", "Status"),
-    ("run_number", "integer", "Run number"),
-    ("limit", "integer", "Page size, 1 to 200; default 50"),
-    ("cursor", "string", "`next_cursor` of the page before"),
+    ("repo", Kind::Text, "Exact repository"),
+    ("pipeline", Kind::Text, "Exact pipeline name"),
+    ("branch", Kind::Text, "Exact branch"),
+    ("status", Kind::Status, "Status"),
+    ("run_number", ANY, "Run number"),
+    ("limit", PAGE_SIZE, "Page size; default 50"),
+    ("cursor", Kind::Id, "`next_cursor` of the page before"),
 ];
 const PAGE: Query = &[
-    ("limit", "integer", "Page size, 1 to 200; default 50"),
-    ("cursor", "string", "`next_cursor` of the page before"),
+    ("limit", PAGE_SIZE, "Page size; default 50"),
+    ("cursor", Kind::Id, "`next_cursor` of the page before"),
 ];
 const LOG: Query = &[
-    ("offset", "integer", "First byte; default 0"),
-    ("attempt", "integer", "Attempt; default the current one"),
-    ("limit", "integer", "The most bytes of the reply; default 1 MiB"),
-    ("wait_ms", "integer", "Hold the reply until there are bytes, at most so long"),
+    ("offset", ANY, "First byte; default 0"),
+    ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
+    ("limit", ANY, "The most bytes of the reply; default 1 MiB"),
+    ("wait_ms", ANY, "Hold the reply until there are bytes, at most so long"),
 ];
-const PUT: Query = &[("job", "string", "The job"), ("lease", "string", "Its lease")];
+const PUT: Query = &[("job", Kind::Id, "The job"), ("lease", Kind::Id, "Its lease")];
 
 impl Document {
     fn reference<T: JsonSchema>(&mut self) -> Value {
@@ -63,10 +77,21 @@ impl Document {
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
         });
+        let status = self.schemas.subschema_for::<ExecutionStatus>();
+        // Only who puts an artifact has to say for what.
+        let required = path == path::ARTIFACT_CONTENT;
         let in_query = query.iter().map(|(name, kind, meaning)| {
-            json!({ "name": name, "in": "query", "description": meaning, "schema": { "type": kind } })
+            let schema = match kind {
+                Kind::Text => json!({ "type": "string" }),
+                Kind::Id => json!({ "type": "string", "format": "uuid" }),
+                Kind::Status => json!(status),
+                Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+            };
+            json!({ "name": name, "in": "query", "required": required, "description": meaning, "schema": schema })
         });
+        let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let mut operation = json!({
+            "operationId": id.trim_end_matches(".json"),
             "summary": summary,
             "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
             "responses": {
@@ -77,7 +102,9 @@ impl Document {
                 },
             },
         });
-        if let Some(body) = body {
+        if let Some(mut body) = body {
+            // A retry without a body is the usual one.
+            body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
         if path == path::HEALTH || path == path::OPENAPI {
@@ -87,16 +114,47 @@ impl Document {
     }
 }
 
+/// What can be done with an execution that was made.
+fn links() -> Value {
+    let of_it = ["pipeline-status", "pipeline-usage", "pipeline-cancel", "pipeline-retry", "artifact-list"]
+        .map(|id| {
+            let parameters = json!({ "executionId": "$response.body#/execution_id" });
+            (id.to_owned(), json!({ "operationId": id, "parameters": parameters }))
+        });
+    Value::Object(Map::from_iter(of_it))
+}
+
+/// Says how large a number may be, which is known of its type only.
+fn bound(schema: &mut Schema) {
+    let range = match schema.get("format").and_then(Value::as_str) {
+        Some("uint16") => (json!(0), json!(u16::MAX)),
+        Some("uint32") => (json!(0), json!(u32::MAX)),
+        Some("uint64" | "uint") => (json!(0), json!(u64::MAX)),
+        Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
+        Some("int64") => (json!(i64::MIN), json!(i64::MAX)),
+        _ => return,
+    };
+    schema.insert("minimum".into(), range.0);
+    schema.insert("maximum".into(), range.1);
+}
+
 /// The whole document (OpenAPI 3.1).
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
     });
+    let settings = settings.with_transform(RecursiveTransform(bound));
     let mut of = Document { schemas: settings.into_generator(), paths: Map::new() };
     let bytes = || json!({ "content": { "application/octet-stream": {} } });
 
-    let (body, reply) = (of.reference::<ExecuteRequest>(), of.reference::<ExecuteReply>());
+    let (mut body, mut reply) = (of.reference::<ExecuteRequest>(), of.reference::<ExecuteReply>());
+    body["content"]["application/json"]["example"] = json!({
+        "pipeline": "name: hello\njobs:\n  greet: { image: \"busybox:1.37\", script: [echo hello] }\n",
+        "repo": "https://example.com/hello.git",
+        "source": { "kind": "none" },
+    });
+    reply["links"] = links();
     of.add(path::EXECUTE, "post", "Start an execution", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT, None, reply);
@@ -107,7 +165,8 @@ pub fn document() -> Value {
     of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", &[], None, reply);
-    let (body, reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
+    let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
+    reply["links"] = links();
     of.add(path::RETRY, "post", "Retry an execution that is over", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobExecuteRequest>(), of.reference::<JobExecuteReply>());
     of.add(path::JOB_EXECUTE, "post", "Take an attempt at a job", &[], Some(body), reply);
@@ -139,7 +198,8 @@ pub fn document() -> Value {
     of.add(path::SOURCE_DOWNLOAD, "get", "The stored bytes of uploaded sources", &[], None, bytes());
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Whether the server is well", &[], None, reply);
-    of.add(path::OPENAPI, "get", "This document", &[], None, json!({}));
+    let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
+    of.add(path::OPENAPI, "get", "This document", &[], None, reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

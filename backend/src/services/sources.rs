@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     ports::{ByteStream, ObjectInfo},
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::{
     io,
     sync::{
@@ -51,6 +51,12 @@ impl SourceService {
     /// Stores an upload's bytes, for servers that presign to themselves. One that is there stays as it is.
     pub async fn put(&self, upload: &str, mut bytes: ByteStream) -> Result<()> {
         let key = key(upload)?;
+        // What is named by its content is never nothing: a body that did not arrive must not stand for it.
+        let first = bytes.next().await.transpose().map_err(|error| Error::io("receiving sources", error))?;
+        let first = first.filter(|chunk| !chunk.is_empty());
+        let first =
+            first.ok_or_else(|| Error::Invalid("sources of no bytes; send what is to be stored".into()))?;
+        let mut bytes = stream::once(std::future::ready(Ok(first))).chain(bytes);
         let objects = &self.context.stores.objects;
         if objects.info(&key).await?.is_some() {
             // Read to its end: a caller whose first try was stored, but not answered, sees that this one is, too.
