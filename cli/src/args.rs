@@ -27,7 +27,8 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
     /// The deployment's token [env: TIDEMILL_TOKEN]
-    #[arg(long, global = true, value_name = "TOKEN")]
+    // One token in 64 begins with a hyphen.
+    #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
     pub token: Option<String>,
     /// Use the deployment that was logged in to by this name; `local` is this machine [env: TIDEMILL_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]

@@ -191,3 +191,16 @@ fn a_deployment_on_https_is_trusted_by_the_roots_that_are_named() {
         known.place.command(&["status", "--profile", "tls"]).env("SSL_CERT_FILE", &root).output().unwrap();
     assert_eq!(said(&status), (0, String::new()));
 }
+
+#[test]
+fn a_token_that_begins_with_a_hyphen_can_be_given() {
+    let place = Place::new(ONE);
+    let data = place.dir.path().join("server");
+    fs::create_dir_all(&data).unwrap();
+    // Made by chance, one in 64 is like this.
+    fs::write(data.join("token"), "-QsKA_token").unwrap();
+    let (server, url) = serve(&place, &data, "0");
+    let seen = place.tidemill(&["--server", &url, "--token", "-QsKA_token", "status", "--json"]);
+    assert_eq!(seen.status.code(), Some(0), "{seen:?}");
+    stop(server);
+}

@@ -79,7 +79,9 @@ pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
 /// Everything that is wrong with it, in the order of the file; warnings are among them.
 pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
     read(source).map_err(|mut found| {
-        found.iter_mut().for_each(|one| keep_within(source, one));
+        for one in &mut found {
+            keep_within(source, one);
+        }
         found
     })
 }
