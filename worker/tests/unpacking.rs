@@ -1,7 +1,6 @@
 //! Artifacts that nobody packed by mistake: whatever a tar holds, nothing outside of its place is made or changed.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     ffi::OsStr,
     fs,
@@ -264,57 +263,4 @@ fn a_truncated_tar_is_an_error_wherever_it_ends() {
         let is_between = length % 512 == 0 && [0, 512, 1536].contains(&length);
         assert_eq!(place.unpack(&whole[..length]).is_ok(), is_between, "{length}");
     }
-}
-
-/// A tar that is made as it is read.
-struct Endless<F> {
-    next: u32,
-    count: u32,
-    of: F,
-    block: io::Cursor<Vec<u8>>,
-}
-
-impl<F: Fn(u32) -> Header> Read for Endless<F> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.block.read(buffer)?;
-        if read > 0 || self.next == self.count {
-            return Ok(read);
-        }
-        self.block = io::Cursor::new((self.of)(self.next).as_bytes().to_vec());
-        self.next += 1;
-        self.block.read(buffer)
-    }
-}
-
-/// The most memory that this process had at once, in KiB.
-fn most_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-#[test]
-fn a_million_entries_take_neither_memory_nor_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: limit.maximum }).unwrap();
-    let before = most_memory();
-    let base = [header(Directory, b"d", b"", 0), header(Regular, b"f", b"", 0)];
-    let of = |at: u32| {
-        // More directories than can be open at once, among files that come again and again.
-        let is_directory = at.is_multiple_of(200);
-        let mut header = base[usize::from(!is_directory)].clone();
-        let name = if is_directory { format!("d/{at}") } else { format!("f/{}", at % 1000) };
-        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_cksum();
-        header
-    };
-    let place = Place::new();
-    let host = HostWorkspace::open(&place.path(""), false).unwrap();
-    let tar = Endless { next: 0, count: 1_000_000, of, block: io::Cursor::default() };
-    host.unpack(tar, Keep::Everything).unwrap();
-    place.is_untouched();
-    assert_eq!(fs::read_dir(place.path("d")).unwrap().count(), 5_000);
-    assert_eq!(fs::read_dir(place.path("f")).unwrap().count(), 995);
-    let grown = most_memory() - before;
-    assert!(grown < 64 << 10, "{grown} KiB");
 }

@@ -1,0 +1,75 @@
+//! An artifact of a million entries. It stands alone, for it looks at what the whole process takes.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+};
+use tar::{EntryType, Header};
+use tidemill_worker::workspace::{HostWorkspace, Keep};
+
+fn header(kind: EntryType) -> Header {
+    let owner = fs::metadata("/proc/self").unwrap();
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(0o755);
+    header.set_mtime(1000);
+    header.set_uid(owner.uid().into());
+    header.set_gid(owner.gid().into());
+    header.set_size(0);
+    header
+}
+
+/// A tar that is made as it is read.
+struct Endless<F> {
+    next: u32,
+    count: u32,
+    of: F,
+    block: io::Cursor<Vec<u8>>,
+}
+
+impl<F: Fn(u32) -> Header> Read for Endless<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.block.read(buffer)?;
+        if read > 0 || self.next == self.count {
+            return Ok(read);
+        }
+        self.block = io::Cursor::new((self.of)(self.next).as_bytes().to_vec());
+        self.next += 1;
+        self.block.read(buffer)
+    }
+}
+
+/// The most memory that this process had at once, in KiB.
+fn most_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_million_entries_take_neither_memory_nor_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: limit.maximum }).unwrap();
+    let before = most_memory();
+    let base = [header(EntryType::Directory), header(EntryType::Regular)];
+    let of = |at: u32| {
+        // More directories than can be open at once, among files that come again and again.
+        let is_directory = at.is_multiple_of(200);
+        let mut header = base[usize::from(!is_directory)].clone();
+        let name = if is_directory { format!("d/{at}") } else { format!("f/{}", at % 1000) };
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        header
+    };
+    let place = tempfile::tempdir().unwrap();
+    let host = HostWorkspace::open(place.path(), false).unwrap();
+    let tar = Endless { next: 0, count: 1_000_000, of, block: io::Cursor::default() };
+    host.unpack(tar, Keep::Everything).unwrap();
+    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 5_000);
+    assert_eq!(fs::read_dir(place.path().join("f")).unwrap().count(), 995);
+    let grown = most_memory() - before;
+    assert!(grown < 64 << 10, "{grown} KiB");
+}
