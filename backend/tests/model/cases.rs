@@ -105,10 +105,10 @@ pub const LARGE: &[Case] = &[
         },
     ),
     case(
-        "diamond, canceled, every fault but a beat",
+        "diamond, canceled, lost worker and operation, failure",
         DIAMOND,
         1,
-        Budget { cancels: 1, worker_crashes: 1, cut_offs: 1, op_crashes: 1, failures: 1, ..CALM },
+        Budget { cancels: 1, worker_crashes: 1, op_crashes: 1, failures: 1, ..CALM },
     ),
     case("diamond, two at once, lost worker", DIAMOND, 2, Budget { worker_crashes: 1, ..CALM }),
     case("diamond, two at once, lost operation", DIAMOND, 2, Budget { op_crashes: 1, ..CALM }),
