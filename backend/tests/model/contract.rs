@@ -105,7 +105,7 @@ fn key(ix: usize) -> NodeKey {
 
 /// How many batches were made, and refused, in a run of this seed; that both stores come to the same is asserted.
 pub async fn compare(seed: u64) -> (usize, usize) {
-    let (shape, cells) = Shape::new(if seed % 2 == 0 { DIAMOND } else { STAGES });
+    let (shape, cells) = Shape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
     let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
     let store = MemoryRecords::default();
     let nodes = create::nodes(&shape.plan, execution_id(), &BTreeMap::new(), NOW, 30_000);
