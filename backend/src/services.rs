@@ -9,6 +9,7 @@ pub mod create;
 mod dead_letters;
 pub mod ending;
 mod jobs;
+mod page;
 mod pipeline;
 mod settle;
 mod sources;

@@ -1,5 +1,6 @@
 //! Why an attempt, and so perhaps its job, did not succeed.
 
+use crate::status::JobStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,12 @@ impl FailureKind {
     pub const fn is_retryable(self) -> bool {
         !matches!(self, Self::Canceled | Self::NeedsFailed | Self::GivenBack)
     }
+}
+
+/// Whether a job of this status, with this reason, is a dead letter.
+#[must_use]
+pub fn is_dead_letter(status: JobStatus, reason: Option<&FailureReason>) -> bool {
+    status == JobStatus::Failed && reason.is_some_and(|reason| reason.kind.is_dead_letter())
 }
 
 /// A failure with words that a person can act on.

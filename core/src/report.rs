@@ -2,7 +2,7 @@
 
 use crate::{
     api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
-    failure::{FailureKind, FailureReason},
+    failure::{FailureReason, is_dead_letter},
     ids::JobId,
     status::JobStatus,
     time::Timestamp,
@@ -110,7 +110,7 @@ fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
         allow_failure: job.allow_failure,
         attempts: job.attempt,
         earlier: job.attempts.clone(),
-        dead_letter: is_dead_letter(job),
+        dead_letter: is_dead_letter(job.status, job.failure_reason.as_ref()),
         run_ms: run_ms(job, now),
         needs_ms: job.queued_at.filter(|_| ran_here).map(|at| at.since_ms(view.execution.created_at)),
         worker_ms: match (job.queued_at, job.start_time) {
@@ -122,11 +122,6 @@ fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
         failure: job.failure_reason.clone(),
         carried: !ran_here,
     }
-}
-
-fn is_dead_letter(job: &JobView) -> bool {
-    let kind = job.failure_reason.as_ref().map(|reason| reason.kind);
-    job.status == JobStatus::Failed && kind.is_some_and(FailureKind::is_dead_letter)
 }
 
 fn run_ms(job: &JobView, now: Timestamp) -> Option<u64> {

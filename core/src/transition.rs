@@ -132,6 +132,18 @@ pub enum Refusal {
 }
 
 impl Lease {
+    /// Whether who shows `token` holds it.
+    #[must_use]
+    pub fn is_held_by(&self, token: LeaseToken) -> bool {
+        holds(Guard::ReportNeedsLease, self.token == token)
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn has_run_out(&self, now: Timestamp) -> bool {
+        self.expires_at <= now
+    }
+
     /// Milliseconds that it lasts from `now` on.
     #[must_use]
     pub fn left_ms(&self, now: Timestamp) -> u64 {
@@ -172,8 +184,7 @@ impl JobState {
     /// Whether `token` is the valid lease.
     #[must_use]
     pub fn holds(&self, token: LeaseToken) -> bool {
-        let held = |lease: &Lease| holds(Guard::ReportNeedsLease, lease.token == token);
-        self.lease.as_ref().is_some_and(held)
+        self.lease.as_ref().is_some_and(|lease| lease.is_held_by(token))
     }
 
     /// How many of its last attempts were given back, one after another.
@@ -250,7 +261,7 @@ pub fn step(
         }
         JobEvent::LeaseExpired => match &state.lease {
             Some(lease) => {
-                if !holds(Guard::ExpireOnlyRunOut, lease.expires_at <= now) {
+                if !holds(Guard::ExpireOnlyRunOut, lease.has_run_out(now)) {
                     return Err(Refusal::LeaseValid);
                 }
                 let message = format!(
@@ -376,8 +387,7 @@ fn canceled() -> FailureReason {
 
 fn held(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
     // There is a lease exactly while the job runs.
-    let held = |lease: &&mut Lease| holds(Guard::ReportNeedsLease, lease.token == token);
-    state.lease.as_mut().filter(held).ok_or(Refusal::LeaseLost)
+    state.lease.as_mut().filter(|lease| lease.is_held_by(token)).ok_or(Refusal::LeaseLost)
 }
 
 fn after(now: Timestamp, ms: u64) -> Timestamp {

@@ -111,12 +111,6 @@ impl JobQueue for MemoryQueue {
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>> {
-        if let Some(message) = self.take(execution, hide_ms) {
-            return Ok(Some(message));
-        }
-        if wait.is_zero() {
-            return Ok(None);
-        }
         let until = time::Instant::now() + wait;
         let mut sent = self.sent.subscribe();
         loop {

@@ -2,12 +2,7 @@
 
 use super::turn::{Move, happen};
 use crate::ports::{ExecutionState, JobItem, Node, NodeBody, Write};
-use tidemill_core::{
-    ids::LeaseToken,
-    status::{ExecutionStatus, JobStatus},
-    time::Timestamp,
-    transition::JobEvent,
-};
+use tidemill_core::{ids::LeaseToken, status::ExecutionStatus, time::Timestamp, transition::JobEvent};
 
 /// Who asks, and the lease that is to be given.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +37,7 @@ pub fn claim(
     now: Timestamp,
 ) -> Claim {
     let NodeBody::Job(item) = &node.state.body else { return Claim::Nothing("not a job".into()) };
-    if item.job.status == JobStatus::Running
-        && item.job.lease.as_ref().is_some_and(|lease| lease.expires_at <= now)
-    {
+    if item.job.lease.as_ref().is_some_and(|lease| lease.has_run_out(now)) {
         return Claim::TakeOver;
     }
     // No promise rests on this: a cancel reaches every job before it is acknowledged. It saves an attempt that would be

@@ -5,11 +5,12 @@
 
 use super::{
     context::{Context, job_of},
+    page::{no_cursor, page_size},
     turn::dead_letter_of,
     view,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     ports::{DeadLetter, Node, Write},
 };
 use std::sync::Arc;
@@ -36,10 +37,7 @@ impl DeadLetterService {
     /// A page of them, the newest first.
     pub async fn list(&self, query: DeadLetterQuery) -> Result<DeadLetterList> {
         let before = query.cursor.as_deref().map(read_cursor).transpose()?;
-        let limit = query.limit.unwrap_or(50);
-        if !(1..=200).contains(&limit) {
-            return Err(Error::Invalid(format!("`limit` is {limit}; it may be 1 to 200")));
-        }
+        let limit = page_size(query.limit)?;
         let (found, more) = self.context.stores.records.dead_letters(before, limit as usize).await?;
         let next_cursor = found.last().filter(|_| more).map(write_cursor);
         let mut dead_letters = Vec::with_capacity(found.len());
@@ -96,11 +94,7 @@ fn read_cursor(text: &str) -> Result<DeadLetter> {
         let (execution, ix) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         parts.next().is_none().then_some(DeadLetter { at, execution, ix })
     };
-    letter().ok_or_else(|| {
-        Error::Invalid(format!(
-            "`{text}` is no cursor; give back `next_cursor` of the page before, as it was"
-        ))
-    })
+    letter().ok_or_else(|| no_cursor(text))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{
     context::{Context, job_of},
     create::{self, Carried},
     ending::request_cancel,
+    page::{no_cursor, page_size},
     turn::RESEND_FIRST_MS,
     view,
 };
@@ -115,10 +116,7 @@ impl PipelineExecutionService {
             carried: Vec::new(),
             trace,
         };
-        let group = file
-            .concurrency
-            .as_ref()
-            .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
+        let group = file.group(spec.branch.as_deref(), &spec.variables);
         Box::pin(self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group })).await
     }
 
@@ -154,10 +152,7 @@ impl PipelineExecutionService {
             created_at: self.context.now(),
             ..old.spec
         };
-        let group = file
-            .concurrency
-            .as_ref()
-            .map(|concurrency| concurrency.group_of(&file, spec.branch.as_deref(), &spec.variables));
+        let group = file.group(spec.branch.as_deref(), &spec.variables);
         let made =
             Box::pin(self.create(&plan, spec, carried, Under { key, request: identity, group })).await?;
         // Its jobs run again: nobody has to look at how they ended before.
@@ -324,14 +319,9 @@ impl PipelineExecutionService {
         if let Some(cursor) = &query.cursor
             && cursor.parse::<ExecutionId>().is_err()
         {
-            return Err(Error::Invalid(format!(
-                "`{cursor}` is no cursor; give back `next_cursor` of the page before, as it was"
-            )));
+            return Err(no_cursor(cursor));
         }
-        let limit = query.limit.unwrap_or(50);
-        if !(1..=200).contains(&limit) {
-            return Err(Error::Invalid(format!("`limit` is {limit}; it may be 1 to 200")));
-        }
+        let limit = page_size(query.limit)?;
         let filter = ListQuery { limit: Some(limit), ..query };
         let (executions, more) = self.context.stores.records.executions(&filter).await?;
         let next_cursor = executions.last().filter(|_| more).map(|last| last.spec.id.to_string());

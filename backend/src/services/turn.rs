@@ -8,7 +8,7 @@ use crate::ports::{
 };
 use std::collections::BTreeMap;
 use tidemill_core::{
-    failure::{FailureKind, FailureReason},
+    failure::{FailureKind, FailureReason, is_dead_letter},
     guard::{Guard, holds},
     status::JobStatus,
     time::Timestamp,
@@ -64,7 +64,7 @@ pub fn turn(node: &Node, now: Timestamp) -> Turn {
             JobStatus::Queued if holds(Guard::QueuedStaysDue, false) => Turn::Rest,
             JobStatus::Queued => resend(node, item, now),
             JobStatus::Running => match &item.job.lease {
-                Some(lease) if lease.expires_at > now => {
+                Some(lease) if !lease.has_run_out(now) => {
                     let due = !holds(Guard::RunningStaysDue, false);
                     if due { Turn::Later(lease.expires_at) } else { Turn::Rest }
                 }
@@ -94,31 +94,22 @@ pub fn happen(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> R
         }
         _ => (None, None),
     };
+    let letter = dead_letter_of(node.key, &job);
     let body = NodeBody::Job(Box::new(JobItem { job, ..item.clone() }));
     let state = NodeState { told: node.state.told, body };
     if status.is_terminal() {
         let mut moved = tell(node, state, now);
-        moved.writes.extend(dead_letter(node, &moved.writes).map(Write::PutDeadLetter));
+        moved.writes.extend(letter.map(Write::PutDeadLetter));
         return Ok(moved);
     }
     let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
     Ok(Move { writes: vec![put], send_after, more: false })
 }
 
-/// The dead letter that a job becomes whose end is the first of `writes`.
-fn dead_letter(node: &Node, writes: &[Write]) -> Option<DeadLetter> {
-    let Some(Write::PutNode { state: NodeState { body: NodeBody::Job(item), .. }, .. }) = writes.first()
-    else {
-        return None;
-    };
-    dead_letter_of(node.key, &item.job)
-}
-
 /// The dead letter that a job is; `None`: it is none.
 #[must_use]
 pub fn dead_letter_of(key: NodeKey, job: &JobState) -> Option<DeadLetter> {
-    let kind = job.failure.as_ref().map(|reason| reason.kind);
-    let dead = job.status == JobStatus::Failed && kind.is_some_and(FailureKind::is_dead_letter);
+    let dead = is_dead_letter(job.status, job.failure.as_ref());
     Some(DeadLetter { at: job.ended_at?, execution: key.execution, ix: key.ix }).filter(|_| dead)
 }
 

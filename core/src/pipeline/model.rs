@@ -35,20 +35,16 @@ pub struct Concurrency {
     pub cancel_superseded: bool,
 }
 
-impl Concurrency {
-    /// The group of one execution, its references put in; of a variable `overrides` win.
+impl Pipeline {
+    /// The concurrency group of one execution, its references put in; of a variable `overrides` win.
     #[must_use]
-    pub fn group_of(
-        &self,
-        pipeline: &Pipeline,
-        branch: Option<&str>,
-        overrides: &IndexMap<String, String>,
-    ) -> String {
-        let mut known = pipeline.variables.clone();
+    pub fn group(&self, branch: Option<&str>, overrides: &IndexMap<String, String>) -> Option<String> {
+        let concurrency = self.concurrency.as_ref()?;
+        let mut known = self.variables.clone();
         known.extend(overrides.clone());
         known.insert("branch".to_owned(), branch.unwrap_or_default().to_owned());
-        known.insert("pipeline".to_owned(), pipeline.name.clone());
-        crate::plan::expand(&self.group, &known)
+        known.insert("pipeline".to_owned(), self.name.clone());
+        Some(crate::plan::expand(&concurrency.group, &known))
     }
 }
 

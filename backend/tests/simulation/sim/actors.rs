@@ -7,7 +7,7 @@ use super::{
     world::Owner,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use sha2::{Digest, Sha256};
 use std::{
     sync::{
@@ -19,6 +19,7 @@ use std::{
 use tidemill_backend::{
     Error,
     ports::{JobQueue, Message},
+    services::Services,
 };
 use tidemill_core::{
     api::{
@@ -73,55 +74,50 @@ pub async fn client(cluster: Arc<Cluster>, number: usize, rivals: bool, name: St
     }
 }
 
-async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
+/// Asks for something until it is done. `None`: it was refused for good, which nothing that is asked for here may be.
+async fn insist<T: Send + 'static>(
+    cluster: &Arc<Cluster>,
+    what: impl Fn(Services) -> BoxFuture<'static, tidemill_backend::Result<T>> + Send + Sync,
+) -> Option<T> {
     loop {
-        let made = cluster.call(|server| {
-            let (request, key) = (request.clone(), key.to_owned());
-            async move { server.pipelines.execute(request, Some(key), None).await }.boxed()
-        });
-        match made.await {
-            Ok(reply) => {
-                cluster.auditor.executed(key, reply.execution_id);
-                return reply.execution_id;
-            }
+        match cluster.call(&what).await {
+            Ok(reply) => return Some(reply),
             Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
             Err(Failure::Refused(error)) => {
-                cluster.world().violation(format!("an execution was refused: {error}"));
-                return ExecutionId(Uuid::nil());
+                cluster.world().violation(format!("what a client may ask for was refused: {error}"));
+                return None;
             }
         }
         cluster.world().pause(300).await;
     }
 }
 
+async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
+    let made = insist(cluster, |server| {
+        let (request, key) = (request.clone(), key.to_owned());
+        async move { server.pipelines.execute(request, Some(key), None).await }.boxed()
+    });
+    let Some(reply) = made.await else { return ExecutionId(Uuid::nil()) };
+    cluster.auditor.executed(key, reply.execution_id);
+    reply.execution_id
+}
+
 async fn cancel_execution(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let world = cluster.world().clone();
-    let after = world.below(60_000);
-    world.pause(after).await;
-    loop {
-        let canceled = cluster.call(|server| async move { server.pipelines.cancel(id).await }.boxed());
-        match canceled.await {
-            Ok(_) => return cluster.auditor.canceled(id),
-            Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
-            Err(Failure::Refused(error)) => return world.violation(format!("a cancel was refused: {error}")),
-        }
-        world.pause(300).await;
+    let after = cluster.world().below(60_000);
+    cluster.world().pause(after).await;
+    let canceled = insist(cluster, |server| async move { server.pipelines.cancel(id).await }.boxed());
+    if canceled.await.is_some() {
+        cluster.auditor.canceled(id);
     }
 }
 
 async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let world = cluster.world().clone();
-    let after = world.below(60_000);
-    world.pause(after).await;
+    let after = cluster.world().below(60_000);
+    cluster.world().pause(after).await;
     let job = JobId::of(id, 0);
-    for _ in 0..20 {
-        let canceled = cluster.call(|server| async move { server.jobs.cancel(job).await }.boxed());
-        match canceled.await {
-            Ok(_) => return cluster.auditor.job_canceled(job),
-            Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
-            Err(Failure::Refused(error)) => return world.violation(format!("a cancel was refused: {error}")),
-        }
-        world.pause(300).await;
+    let canceled = insist(cluster, |server| async move { server.jobs.cancel(job).await }.boxed());
+    if canceled.await.is_some() {
+        cluster.auditor.job_canceled(job);
     }
 }
 
@@ -142,17 +138,12 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
         world.pause(5_000).await;
     }
     let key = format!("retry-{id}");
-    loop {
-        let made = cluster.call(|server| {
-            let key = key.clone();
-            async move { server.pipelines.retry(id, RetryRequest::default(), Some(key)).await }.boxed()
-        });
-        match made.await {
-            Ok(reply) => return cluster.auditor.executed(&key, reply.execution_id),
-            Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
-            Err(Failure::Refused(error)) => return world.violation(format!("a retry was refused: {error}")),
-        }
-        world.pause(300).await;
+    let made = insist(cluster, |server| {
+        let key = key.clone();
+        async move { server.pipelines.retry(id, RetryRequest::default(), Some(key)).await }.boxed()
+    });
+    if let Some(reply) = made.await {
+        cluster.auditor.executed(&key, reply.execution_id);
     }
 }
 
@@ -219,11 +210,7 @@ impl Worker {
 
     async fn call<T: Send + 'static>(
         &self,
-        what: impl Fn(
-            tidemill_backend::services::Services,
-        ) -> futures_util::future::BoxFuture<'static, tidemill_backend::Result<T>>
-        + Send
-        + Sync,
+        what: impl Fn(Services) -> BoxFuture<'static, tidemill_backend::Result<T>> + Send + Sync,
     ) -> Result<T, Failure> {
         if self.cut.load(Ordering::Relaxed) {
             self.cluster.world().pause(3_000).await;

@@ -1,0 +1,16 @@
+//! The fuzzers' kept inputs, replayed without a fuzzer: a module of the crates' tests.
+
+use std::{fs, path::Path};
+
+/// Gives each kept input of `target` to `check`, which panics when what must hold of it does not.
+pub fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "{} is empty", corpus.display());
+    for input in inputs {
+        // Shown only when the check panics.
+        println!("{}", input.display());
+        check(&fs::read(&input).unwrap());
+    }
+}
