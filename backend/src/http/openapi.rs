@@ -43,7 +43,7 @@ const LIST: Query = &[
 ];
 const PAGE: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
-    ("cursor", Kind::Id, "`next_cursor` of the page before"),
+    ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
 const LOG: Query = &[
     ("offset", ANY, "First byte; default 0"),
