@@ -19,8 +19,8 @@ class EngineError(Exception):
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("engine", timeout=600)
+    def __init__(self, path, timeout=600):
+        super().__init__("engine", timeout=timeout)
         self.path = path
 
     def connect(self):

@@ -12,7 +12,7 @@ from .cable import Cable
 from .ledger import Ledger
 from .leftovers import leftovers
 from .load import Load, repository
-from .records import embedded
+from .records import embedded, waiting_messages
 from .witness import Engine, Witness
 from .work import Maker
 
@@ -63,6 +63,10 @@ class Campaign:
             self.cables.append(cable)
             self.workers.append(worker)
             worker.start()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Looks after the processes from now on; the clients begin."""
         self.keeper = threading.Thread(target=self._keep, daemon=True)
         self.keeper.start()
         self.load = Load(self.api, self.ledger, self.maker, self.seed, self.executions, self.most_live,
@@ -124,7 +128,12 @@ class Campaign:
         begun = time.monotonic()
         over = fleet.wait_until(self.load.is_over, SETTLE_SECONDS, 0.2)
         self.figures["ms until all was over"] = int((time.monotonic() - begun) * 1000)
+        self.wait_for_messages()
         return over
+
+    def wait_for_messages(self) -> None:
+        """A message whose receiver was killed is hidden for a while: the workers must still be there to take it."""
+        fleet.wait_until(lambda: waiting_messages(self.data) == 0, SETTLE_SECONDS, 0.2)
 
     def finish(self) -> tuple[list[Finding], dict]:
         """Stops everything, and audits: findings and figures."""

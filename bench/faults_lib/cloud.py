@@ -7,7 +7,6 @@ import pathlib
 import shlex
 import shutil
 import subprocess
-import threading
 import time
 import urllib.parse
 
@@ -17,7 +16,6 @@ from .audit import Audit, Finding
 from .aws_proxy import QUIET, STORM, AwsProxy
 from .campaign import Campaign
 from .leftovers import leftovers
-from .load import Load, repository
 from .records import deployed
 from .witness import Witness
 
@@ -81,11 +79,10 @@ class CloudCampaign(Campaign):
                                   self.docker, passed)
             self.workers.append(worker)
             worker.start()
-        self.keeper = threading.Thread(target=self._keep, daemon=True)
-        self.keeper.start()
-        self.load = Load(self.api, self.ledger, self.maker, self.seed, self.executions, self.most_live,
-                         repository(self.case / "repository"), cancels=self.cancels)
-        self.load.start()
+        self._begin()
+
+    def wait_for_messages(self) -> None:
+        """Nothing: `finish` waits for the deployment's queues."""
 
     def finish(self) -> tuple[list[Finding], dict]:
         """Waits for the queue to be empty, stops everything, and audits what the deployment says."""

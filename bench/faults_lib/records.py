@@ -63,6 +63,15 @@ def embedded(data: pathlib.Path) -> Records:
     return Records(executions, logs, artifacts, objects, unsettled)
 
 
+def waiting_messages(data: pathlib.Path) -> int:
+    """How many messages the queue of an embedded server holds, which may be at work."""
+    connection = sqlite3.connect(f"file:{data / 'tidemill.db'}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute("SELECT count(*) FROM queue").fetchone()[0]
+    finally:
+        connection.close()
+
+
 def _rows(connection: sqlite3.Connection) -> tuple[list, list]:
     executions, unsettled, by_seq = [], [], {}
     rows = connection.execute("SELECT seq, id, run_number, status, over, state FROM executions ORDER BY seq")

@@ -8,6 +8,8 @@ import threading
 import time
 import urllib.parse
 
+from engine import UnixConnection
+
 from .ledger import Ledger
 
 LABEL = "tidemill.data"
@@ -17,19 +19,6 @@ GROUPS = ("cpu,cpuacct/docker/{}", "cpu/docker/{}", "pids/docker/{}", "memory/do
 SAMPLE = 0.1
 # A parked or idle container has its first process, and at most one that watches its input; a script is more.
 IDLE_PROCESSES = 2
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float | None):
-        super().__init__("engine", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Engine:
@@ -42,7 +31,7 @@ class Engine:
         """A fresh connection."""
         kind, _, rest = self.address.partition("://")
         if kind == "unix":
-            return _Connection(rest, timeout)
+            return UnixConnection(rest, timeout)
         host, _, port = rest.partition(":")
         return http.client.HTTPConnection(host, int(port or 2375), timeout=timeout)
 
