@@ -2,6 +2,7 @@
 
 mod connect;
 mod definition;
+mod documents;
 mod fold;
 mod items;
 mod keys;
@@ -15,6 +16,7 @@ mod records;
 mod table;
 
 pub use connect::{Names, load_sdk_config, open, open_at};
+pub use documents::DynamoDocuments;
 pub use logs::CloudLogs;
 pub use meter::Meter;
 pub use objects::S3Objects;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "these are tests")]
 
+pub mod documents;
 pub mod exact_queue;
 pub mod listing;
 pub mod logs;
@@ -165,6 +166,14 @@ macro_rules! conformance_suite {
                 nodes_and_specs_are_found_by_index
                 artifacts_are_kept_by_execution_and_job
                 expired_artifacts_are_found_by_their_time
+            }
+            documents {
+                a_document_is_read_as_it_was_put
+                a_document_is_put_only_over_what_was_read
+                a_document_is_removed_only_as_it_was_read
+                one_of_many_racing_puts_wins
+                documents_are_listed_by_name
+                due_documents_are_found_by_their_time
             }
             queue {
                 a_message_is_delivered_and_deleted

@@ -3,6 +3,7 @@
 //! Several processes may use the same directory at the same time.
 
 mod database;
+mod documents;
 mod failure;
 mod files;
 mod logs;
@@ -17,6 +18,7 @@ mod server;
 mod writer;
 
 pub use database::Database;
+pub use documents::SqliteDocuments;
 pub use logs::FileLogs;
 pub use objects::FileObjects;
 pub use queue::SqliteQueue;

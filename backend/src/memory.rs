@@ -1,10 +1,12 @@
 //! Adapters that keep all in memory: the same contract without a disk, for simulations of many executions.
 
+mod documents;
 mod logs;
 mod objects;
 mod queue;
 mod records;
 
+pub use documents::MemoryDocuments;
 pub use logs::MemoryLogs;
 pub use objects::MemoryObjects;
 pub use queue::MemoryQueue;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub fn open(clock: Arc<dyn Clock>) -> Stores {
     Stores {
         records: Arc::new(MemoryRecords::default()),
+        documents: Arc::new(MemoryDocuments::default()),
         queue: Arc::new(MemoryQueue::new(clock.clone())),
         objects: Arc::new(MemoryObjects::default()),
         logs: Arc::new(MemoryLogs::default()),

@@ -1,8 +1,10 @@
 //! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
 
+mod documents;
 mod records;
 mod storage;
 
+pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
 pub use records::{
     Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
     JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,

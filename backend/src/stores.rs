@@ -1,6 +1,6 @@
 //! The ports that one deployment runs on.
 
-use crate::ports::{Clock, Ids, JobQueue, Logs, Objects, Records};
+use crate::ports::{Clock, Documents, Ids, JobQueue, Logs, Objects, Records};
 use std::{fmt, sync::Arc};
 
 /// Everything that the services need of the world; cheap to clone.
@@ -8,6 +8,8 @@ use std::{fmt, sync::Arc};
 pub struct Stores {
     /// Executions, jobs and artifacts.
     pub records: Arc<dyn Records>,
+    /// Repositories, tokens, secrets, schedules, and what is to be told to others.
+    pub documents: Arc<dyn Documents>,
     /// Ids of jobs that are ready.
     pub queue: Arc<dyn JobQueue>,
     /// Artifacts' bytes.

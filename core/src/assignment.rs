@@ -1,11 +1,13 @@
 //! What a worker is told to run.
 
+use crate::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
-pub use crate::pipeline::{Artifacts, ArtifactsWhen, PullPolicy, Resources};
+pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where a job's sources come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -133,4 +135,66 @@ pub struct Assignment {
     /// The trace that its execution belongs to, as a `traceparent` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// What it has around its script.
+    #[serde(default, skip_serializing_if = "Extras::is_empty")]
+    pub extras: Extras,
+}
+
+/// What an attempt has around its script.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Extras {
+    /// Shell lines that run after the script, however it ended; their end does not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_script: Vec<String>,
+    /// Containers that run beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    /// What it fetches and keeps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<Cache>,
+    /// Whether it may keep caches: a fork's commit may only fetch them.
+    #[serde(default)]
+    pub may_keep_caches: bool,
+    /// The secrets that it named. Nothing else of the API shows these, and a worker writes them nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretValue>,
+    /// Instead of a script: what to find out about the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+}
+
+impl Extras {
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Debug for Extras {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extras")
+            .field("services", &self.services.len())
+            .field("caches", &self.caches.len())
+            .field("secrets", &self.secrets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret as the job gets it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretValue {
+    /// The environment variable that it comes in.
+    pub variable: String,
+    /// The value; a file's content where `file` is set.
+    pub value: String,
+    /// Whether the variable holds the path of a file with the value, not the value itself.
+    #[serde(default)]
+    pub file: bool,
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretValue").field("variable", &self.variable).finish_non_exhaustive()
+    }
 }

@@ -6,6 +6,8 @@ pub mod api;
 pub mod assignment;
 pub mod cost;
 pub mod diagnostics;
+pub mod discovery;
+pub mod facts;
 pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -10,9 +10,11 @@ mod cycle;
 mod field;
 mod finding;
 mod job_check;
+mod job_parts;
 mod model;
 mod planned;
 mod raw;
+mod rules;
 mod suggest;
 mod syntax;
 mod tree;
@@ -20,10 +22,12 @@ mod value;
 
 use std::collections::HashSet;
 
+pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
 pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
-    Resources, Triggers,
+    Resources, Schedule, Triggers,
 };
+pub use rules::{Rule, RuleThen, RunWhen};
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity};
 use field::{Read, Reader};

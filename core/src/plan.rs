@@ -5,12 +5,14 @@
 //! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
 
 use crate::{
-    pipeline::{Artifacts, Job, Pipeline, PullPolicy, Resources},
+    discovery::Discovery,
+    facts::Facts,
+    pipeline::{Artifacts, Job, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
     retry::RetryFor,
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The most jobs that one execution may have.
 pub const MAX_JOBS: usize = 10_000;
@@ -43,7 +45,7 @@ pub struct Plan {
 }
 
 /// One job, its matrix values put in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedJob {
     /// Unique: the name in the file, and its matrix values: `unit [features=all]`.
     pub name: String,
@@ -84,6 +86,21 @@ pub struct PlannedJob {
     pub pull_policy: PullPolicy,
     /// What it leaves.
     pub artifacts: Option<Artifacts>,
+    /// On what end of what it waits for it runs.
+    #[serde(default, skip_serializing_if = "RunWhen::is_usual")]
+    pub when: RunWhen,
+    /// Exit codes of its script that count as success for what waits for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_exit_codes: Vec<i32>,
+    /// Labels that its worker must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs_on: BTreeMap<String, String>,
+    /// What it has around its script, references put in.
+    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
+    pub surroundings: Surroundings,
+    /// Instead of a script: what the worker is to find out about the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
 }
 
 /// A node that runs nothing: it passes on once all that it waits for has ended.
@@ -140,8 +157,14 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// The plan of `pipeline`; `overrides` are variables that win over the file's.
+    /// The plan of `pipeline` where nothing is known but `overrides`, variables that win over the file's.
     pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
+        Self::of(pipeline, &Facts::of_variables(overrides.clone()))
+    }
+
+    /// The plan of `pipeline` for an execution of which `facts` are known.
+    pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        let overrides = &facts.variables;
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order(pipeline, &stage_of)?;
@@ -186,6 +209,11 @@ impl Plan {
                     resources: job.resources,
                     pull_policy: job.pull_policy,
                     artifacts: job.artifacts.clone(),
+                    when: job.when,
+                    allow_exit_codes: job.allow_exit_codes.clone(),
+                    runs_on: job.runs_on.clone(),
+                    surroundings: job.surroundings.clone(),
+                    discovery: None,
                 });
             }
         }

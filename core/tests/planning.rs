@@ -28,6 +28,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         resources: Resources::default(),
         matrix: IndexMap::new(),
         pull_policy: PullPolicy::default(),
+        ..Job::default()
     }
 }
 
@@ -38,6 +39,7 @@ fn pipeline(stages: usize, jobs: Vec<Job>) -> Pipeline {
         on: Triggers::default(),
         stages: (0..stages).map(|s| format!("s{s}")).collect(),
         variables: IndexMap::new(),
+        timeout_s: None,
         jobs,
     }
 }

@@ -23,7 +23,7 @@ use tidemill_core::{
         path,
     },
     assignment::{
-        ArtifactSource, Artifacts, Assignment, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+        ArtifactSource, Artifacts, Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
     },
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -198,6 +198,7 @@ fn job(script: &[&str]) -> Assignment {
         artifacts: None,
         needs_artifacts: Vec::new(),
         trace: None,
+        extras: Extras::default(),
     }
 }
 
@@ -306,6 +307,7 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
         paths,
         when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
         expire_in_s: None,
+        reports: tidemill_core::pipeline::Reports::default(),
     });
     let (end, log) = bench.run(leaves).await;
     assert_eq!(kind(&end), None, "{end:?}");

@@ -13,7 +13,7 @@ use std::{
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
-    assignment::{Assignment, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    assignment::{Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
     ids::{ExecutionId, JobId, LeaseToken, WorkerId},
 };
 use tidemill_worker::{
@@ -113,6 +113,7 @@ fn assignment(job_id: JobId) -> Assignment {
         artifacts: None,
         needs_artifacts: Vec::new(),
         trace: None,
+        extras: Extras::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Clients of AWS, made once for a process, and the stores over them.
 
 use super::{
-    definition::Definitions, logs::CloudLogs, meter::Meter, objects::S3Objects, queue::SqsQueue,
-    records::DynamoRecords, table::Table,
+    definition::Definitions, documents::DynamoDocuments, logs::CloudLogs, meter::Meter, objects::S3Objects,
+    queue::SqsQueue, records::DynamoRecords, table::Table,
 };
 use crate::{RandomIds, Stores, clock::SystemClock, ports::Clock};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -56,9 +56,11 @@ pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores,
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(sdk), names.queue_url, meter.clone());
     let definitions = Definitions::new(table.clone(), objects.clone());
     let logs = CloudLogs::new(table.clone(), objects.clone(), clock.clone(), names.keep_days);
+    let documents = DynamoDocuments::new(table.clone());
     let records = DynamoRecords::new(table, definitions, clock.clone(), names.keep_days);
     let stores = Stores {
         records: Arc::new(records),
+        documents: Arc::new(documents),
         queue: Arc::new(queue),
         objects: Arc::new(objects),
         logs: Arc::new(logs),

@@ -1,7 +1,7 @@
 //! Keys and attributes of the table; `docs/data-model.md` says what each is for.
 
 use super::table::Key;
-use crate::ports::DeadLetter;
+use crate::ports::{DeadLetter, DocumentKey};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use tidemill_core::{
@@ -101,6 +101,26 @@ pub fn log(job: JobId, attempt: u32) -> String {
 /// The place of log bytes that begin at `offset`.
 pub fn log_place(offset: u64) -> String {
     format!("{offset:020}")
+}
+
+/// The partition of the documents of a kind.
+pub fn documents(kind: &str) -> String {
+    format!("o#{kind}")
+}
+
+/// The kind, from the partition.
+pub fn document_kind(pk: &str) -> Option<&str> {
+    pk.strip_prefix("o#")
+}
+
+/// A document.
+pub fn document(key: &DocumentKey) -> Key {
+    Key::new(documents(&key.kind), &key.name)
+}
+
+/// The part of the index of what is due that documents of a kind are in.
+pub fn due_documents(kind: &str) -> String {
+    format!("o#{kind}")
 }
 
 /// What an idempotency key stands for.

@@ -87,6 +87,15 @@ pub enum Change {
     },
     /// Removes the item.
     Delete(Key),
+    /// Removes the item under a condition.
+    DeleteIf {
+        /// Which item.
+        key: Key,
+        /// Expression that must hold of what is there.
+        condition: &'static str,
+        /// Values in it.
+        values: Item,
+    },
 }
 
 /// What became of a write of several items.
@@ -305,6 +314,32 @@ impl Table {
                     .map_err(|error| failed(doing, error))?;
                 self.wrote(1, reply.consumed_capacity());
             }
+            Change::DeleteIf { key, condition, values } => {
+                let sent = self
+                    .client
+                    .delete_item()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_consumed_capacity(total)
+                    .return_values_on_condition_check_failure(old)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Err(error) => {
+                        use aws_sdk_dynamodb::operation::delete_item::DeleteItemError as Kind;
+                        return match error.as_service_error() {
+                            Some(Kind::ConditionalCheckFailedException(refused)) => {
+                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            }
+                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
+                            _ => Err(failed(doing, error)),
+                        };
+                    }
+                }
+            }
         }
         Ok(Written::Done)
     }
@@ -379,6 +414,15 @@ impl Table {
             }
             Change::Delete(key) => {
                 let delete = Delete::builder().table_name(&self.name).set_key(Some(key.item()));
+                item.delete(delete.build().map_err(doing)?)
+            }
+            Change::DeleteIf { key, condition, values } => {
+                let delete = Delete::builder()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(old);
                 item.delete(delete.build().map_err(doing)?)
             }
         }

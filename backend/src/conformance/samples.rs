@@ -111,6 +111,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
         resources: Resources::default(),
         pull_policy: PullPolicy::default(),
         artifacts: None,
+        ..PlannedJob::default()
     };
     NewNode {
         spec: NodeSpec {

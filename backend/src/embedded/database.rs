@@ -26,6 +26,7 @@ const STEPS: &[M<'static>] = &[
     // Nothing asks for it any more, and it cost every change of a status.
     M::up("DROP INDEX nodes_under_way;"),
     M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
+    M::up(include_str!("documents.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -1,7 +1,7 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteQueue, SqliteRecords,
+    Database, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
     files::make_directory,
     reserve::{Frugal, Reserve},
 };
@@ -67,6 +67,7 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     let database = Arc::new(database);
     Ok(Stores {
         records: Arc::new(SqliteRecords::new(database.clone())),
+        documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
         queue: Arc::new(SqliteQueue::new(database, clock.clone())),
         objects: Arc::new(Frugal {
             store: FileObjects::open(&data_dir.join("artifacts"))?,

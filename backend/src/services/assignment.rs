@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use std::collections::HashMap;
 use tidemill_core::{
     api::path,
-    assignment::{ArtifactSource, Preparation},
+    assignment::{ArtifactSource, Extras, Preparation},
     plan::PlannedJob,
 };
 
@@ -19,6 +19,19 @@ const MANY_NEEDS: usize = 16;
 /// What can be got ready before the lease is held.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
+}
+
+/// What the job has around its script.
+pub fn extras(spec: &JobSpec) -> Extras {
+    let around = &spec.planned.surroundings;
+    Extras {
+        after_script: around.after_script.clone(),
+        services: around.services.clone(),
+        caches: around.caches.clone(),
+        may_keep_caches: true,
+        secrets: Vec::new(),
+        discovery: spec.planned.discovery.clone(),
+    }
 }
 
 /// The job's variables over the predefined ones.

@@ -219,6 +219,7 @@ impl JobExecutionService {
             spec.ok_or_else(|| Error::NotFound(format!("job {} of {id} has no spec", node.key.ix)))?;
         let needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
+        let extras = assignment::extras(&spec);
         let assignment = Assignment {
             preparation: assignment::preparation(execution, &spec),
             variables: assignment::variables(execution, &spec, attempt),
@@ -231,6 +232,7 @@ impl JobExecutionService {
             artifacts: spec.planned.artifacts,
             needs_artifacts,
             trace: execution.spec.trace.clone(),
+            extras,
         };
         let mut upcoming = Vec::new();
         if lookahead > 0 {

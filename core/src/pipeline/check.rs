@@ -8,7 +8,7 @@ use super::cycle;
 use super::field::{Entries, Field, OneOrMany};
 use super::finding::{Fault, Finding, Part, Path, Segment, Spot, quoted};
 use super::job_check::{self, Surroundings};
-use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Triggers};
+use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Schedule, Triggers};
 use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
 use super::suggest::Suggestions;
 use super::value::Text;
@@ -130,7 +130,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         }
         stage_names.iter().map(|stage| (*stage).to_owned()).collect()
     };
-    let pipeline = Pipeline { name, on, stages, variables, concurrency, jobs };
+    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s: None, jobs };
     bound_plan(&pipeline, &root, &mut findings);
     (pipeline, findings)
 }
@@ -527,6 +527,9 @@ fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
     for (index, expression) in schedule.iter().enumerate() {
         findings.check(cron::check(&expression.0), || path.key("schedule").index(index));
     }
-    let schedule = schedule.iter().map(|item| item.0.trim().to_owned()).collect();
+    let schedule = schedule
+        .iter()
+        .map(|item| Schedule { cron: item.0.trim().to_owned(), time_zone: "UTC".to_owned() })
+        .collect();
     Triggers { push, pull_request, schedule }
 }

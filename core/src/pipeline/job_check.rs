@@ -103,6 +103,7 @@ pub(super) fn job(
             .or(defaults.pull_policy.get())
             .map(|pull| pull.0)
             .unwrap_or_default(),
+        ..Job::default()
     }
 }
 
@@ -258,6 +259,7 @@ fn artifacts(raw: &RawArtifacts) -> Artifacts {
         paths: paths.iter().map(|path| path.0.clone()).collect(),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         expire_in_s: raw.expire_in.get().map(|span| span.0),
+        reports: super::job_parts::Reports::default(),
     }
 }
 

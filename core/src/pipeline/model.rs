@@ -4,10 +4,14 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeMap;
+
+use super::job_parts::{Reports, Surroundings};
+use super::rules::{Rule, RunWhen};
 use crate::retry::RetryFor;
 
 /// A checked pipeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pipeline {
     /// The pipeline's name, unique in its repository.
     pub name: String,
@@ -22,6 +26,9 @@ pub struct Pipeline {
     /// Which executions give way to newer ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// How long an execution may last from its creation on, in seconds; then it is canceled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
     /// The jobs in file order, with `defaults` already merged in.
     pub jobs: Vec<Job>,
 }
@@ -31,7 +38,7 @@ pub struct Pipeline {
 pub struct Concurrency {
     /// The group's name; may hold `${branch}`, `${pipeline}` and variables of the pipeline.
     pub group: String,
-    /// Whether a newer execution of the group cancels the older one.
+    /// Whether a newer execution of the group cancels the older one; else it waits for its end.
     pub cancel_superseded: bool,
 }
 
@@ -49,7 +56,7 @@ impl Pipeline {
 }
 
 /// One job as the file declares it, before its matrix is expanded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// The job's name, unique in the pipeline.
     pub name: String,
@@ -57,8 +64,14 @@ pub struct Job {
     pub stage: String,
     /// The container image. May hold `${NAME}` references to matrix keys and variables.
     pub image: String,
-    /// The shell lines to run, in order; at least one is not blank.
+    /// The shell lines to run, in order, those of `before_script` first; at least one is not blank.
     pub script: Vec<String>,
+    /// Whether it is part of an execution; without rules it always is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// On what end of its needs it runs.
+    #[serde(default, skip_serializing_if = "RunWhen::is_usual")]
+    pub when: RunWhen,
     /// The jobs that must end well first, by their names in the file (before matrix expansion).
     /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
     #[serde(default)]
@@ -72,6 +85,9 @@ pub struct Job {
     /// Whether the pipeline goes on, and may still succeed, when this job fails.
     #[serde(default)]
     pub allow_failure: bool,
+    /// Exit codes of the script that are allowed, where not every failure is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_exit_codes: Vec<i32>,
     /// How many more times a failed job is tried: 0 to 10.
     #[serde(default)]
     pub retry: u32,
@@ -92,6 +108,12 @@ pub struct Job {
     /// When the image is pulled.
     #[serde(default)]
     pub pull_policy: PullPolicy,
+    /// What it has around its script.
+    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
+    pub surroundings: Surroundings,
+    /// Labels that a worker must have to run it. Empty: any worker without demands of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs_on: BTreeMap<String, String>,
 }
 
 /// The files a job leaves for later jobs and for people.
@@ -105,6 +127,9 @@ pub struct Artifacts {
     /// How long they are kept, in seconds. `None`: as long as the server keeps the execution.
     #[serde(default)]
     pub expire_in_s: Option<u64>,
+    /// Files that are read for what they say.
+    #[serde(default, skip_serializing_if = "Reports::is_empty")]
+    pub reports: Reports,
 }
 
 /// After which ends of a job its artifacts are kept.
@@ -153,9 +178,18 @@ pub struct Triggers {
     /// Pull requests opened or updated.
     #[serde(default)]
     pub pull_request: Option<PullRequestTrigger>,
-    /// Cron expressions of five fields, in UTC.
+    /// Times.
     #[serde(default)]
-    pub schedule: Vec<String>,
+    pub schedule: Vec<Schedule>,
+}
+
+/// Times at which the pipeline of the default branch starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Schedule {
+    /// A cron expression of five fields.
+    pub cron: String,
+    /// The IANA name of the time zone that it is in.
+    pub time_zone: String,
 }
 
 /// Which pushes start the pipeline; an empty list does not narrow.

@@ -16,11 +16,11 @@ use std::{
 };
 use tidemill_backend::{
     Error, Result, Stores,
-    memory::{MemoryLogs, MemoryObjects, MemoryQueue},
+    memory::{MemoryDocuments, MemoryLogs, MemoryObjects, MemoryQueue},
     ports::{
-        ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, ExecutionRecord, ExecutionState, Ids,
-        JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message, Node, NodeKey, ObjectInfo, Objects,
-        Outgoing, Records, Whole, Write,
+        ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Documents, ExecutionRecord, ExecutionState,
+        Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message, Node, NodeKey, ObjectInfo,
+        Objects, Outgoing, Records, Whole, Write,
     },
 };
 use tidemill_core::{
@@ -41,6 +41,7 @@ pub struct Truth {
     pub queue: Arc<MemoryQueue>,
     pub logs: Arc<dyn Logs>,
     pub objects: Arc<dyn Objects>,
+    pub documents: Arc<dyn Documents>,
 }
 
 /// A clock that is off by so many milliseconds.
@@ -88,6 +89,7 @@ impl Truth {
             queue: Arc::new(MemoryQueue::new(clock)),
             logs: Arc::new(MemoryLogs::default()),
             objects: Arc::new(MemoryObjects::default()),
+            documents: Arc::new(MemoryDocuments::default()),
         })
     }
 
@@ -106,6 +108,7 @@ impl Truth {
         let way = Arc::new(Way(self.clone()));
         Stores {
             records: way.clone(),
+            documents: self.documents.clone(),
             queue: way.clone(),
             objects: way.clone(),
             logs: way,

@@ -1,0 +1,70 @@
+//! What is known of an execution before its plan is made: what conditions look at.
+
+use crate::api::Trigger;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// What is known of an execution before its plan is made. It is recorded with the execution, so that a retry makes the same
+/// plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// Its branch; of a pull request, that of the request's head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Its commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The repository's default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// The pull request that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequest>,
+    /// Paths that changed; `None`: not known, so that conditions on changes hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Vec<String>>,
+    /// Paths of all files at the commit; `None`: not known, so that conditions on files hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<String>>,
+    /// Variables that win over the file's.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub variables: IndexMap<String, String>,
+}
+
+/// A pull request, or merge request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequest {
+    /// Its number.
+    pub number: u64,
+    /// The branch that it is to go into.
+    pub target_branch: String,
+    /// Its title.
+    #[serde(default)]
+    pub title: String,
+    /// Whether its commits come from another repository: then they may not be trusted.
+    #[serde(default)]
+    pub from_fork: bool,
+    /// Whether it is a draft.
+    #[serde(default)]
+    pub draft: bool,
+}
+
+impl Facts {
+    /// Nothing but these variables.
+    #[must_use]
+    pub fn of_variables(variables: IndexMap<String, String>) -> Self {
+        Self { variables, ..Self::default() }
+    }
+
+    /// Whether the commit comes from another repository.
+    #[must_use]
+    pub fn is_from_fork(&self) -> bool {
+        self.pull_request.as_ref().is_some_and(|request| request.from_fork)
+    }
+}
