@@ -243,5 +243,6 @@ fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, Failed> {
         trigger: Trigger::Manual,
         requested_by: None,
         force: false,
+        ..ExecuteRequest::default()
     })
 }

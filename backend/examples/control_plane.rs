@@ -95,6 +95,7 @@ fn request(jobs: usize) -> ExecuteRequest {
         trigger: Trigger::Manual,
         requested_by: None,
         force: false,
+        ..ExecuteRequest::default()
     }
 }
 

@@ -57,6 +57,7 @@ impl Place {
             trigger: Trigger::Manual,
             requested_by: None,
             force: true,
+            ..ExecuteRequest::default()
         };
         self.services.pipelines.execute(request, None, None).await.unwrap().execution_id
     }

@@ -89,7 +89,7 @@ pub enum Trigger {
 }
 
 /// Start an execution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteRequest {
     /// The pipeline file's text.
     pub pipeline: String,
@@ -115,6 +115,18 @@ pub struct ExecuteRequest {
     /// Who.
     #[serde(default)]
     pub requested_by: Option<String>,
+    /// The tag that the commit was found by; then there is no branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The repository's default branch, for conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// Paths that changed, for conditions; absent: not known, and such conditions hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Vec<String>>,
+    /// Paths of the files of the sources, for conditions; absent: not known, and such conditions hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<String>>,
     /// Make another execution even if the same one is live.
     #[serde(default)]
     pub force: bool,

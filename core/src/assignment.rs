@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where a job's sources come from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
     /// No sources: the workspace starts empty.
+    #[default]
     None,
     /// A git repository at a commit.
     Git {

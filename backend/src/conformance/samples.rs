@@ -52,6 +52,8 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         stages: vec!["build".to_owned()],
         pipeline: "name: ünïcode \u{1f30a}\n".to_owned(),
         variables: IndexMap::from([("B".to_owned(), "2".to_owned()), ("A".to_owned(), "1".to_owned())]),
+
+        facts: tidemill_core::facts::Facts::default(),
         trigger: Trigger::Manual,
         requested_by: Some("ann".to_owned()),
         retry_of: None,

@@ -50,6 +50,7 @@ fn request(commit: &str) -> ExecuteRequest {
         trigger: Trigger::Push,
         requested_by: None,
         force: false,
+        ..ExecuteRequest::default()
     }
 }
 

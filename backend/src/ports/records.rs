@@ -12,6 +12,7 @@ use tidemill_core::{
     api::{ArtifactFile, ExecutionSummary, ListQuery, Trigger},
     assignment::Source,
     cost::Usage,
+    facts::Facts,
     ids::{ArtifactId, ExecutionId, JobId},
     plan::PlannedJob,
     retry::RetryFor,
@@ -41,6 +42,9 @@ pub struct ExecutionSpec {
     pub pipeline: String,
     /// Overrides of variables, for retries.
     pub variables: IndexMap<String, String>,
+    /// What was known of it when its plan was made; without its variables, which stand beside it.
+    #[serde(default)]
+    pub facts: Facts,
     /// What started it.
     pub trigger: Trigger,
     /// Who.

@@ -26,6 +26,7 @@ use tidemill_core::{
     },
     assignment::Source,
     cost::Usage,
+    facts::Facts,
     ids::{ExecutionId, JobId},
     pipeline,
     plan::Plan,
@@ -81,11 +82,33 @@ impl PipelineExecutionService {
         key: Option<String>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
+        let facts = Facts {
+            trigger: request.trigger,
+            branch: request.branch.clone(),
+            tag: request.tag.clone(),
+            commit: request.commit.clone(),
+            default_branch: request.default_branch.clone(),
+            pull_request: None,
+            changed: request.changed.clone(),
+            files: request.files.clone(),
+            variables: request.variables.clone(),
+        };
+        Box::pin(self.start(request, facts, key, trace)).await
+    }
+
+    /// The same, of an execution of which `facts` are known for sure.
+    pub(crate) async fn start(
+        &self,
+        request: ExecuteRequest,
+        facts: Facts,
+        key: Option<String>,
+        trace: Option<String>,
+    ) -> Result<ExecuteReply> {
         let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
             let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
             Error::InvalidPipeline(values.collect())
         })?;
-        let plan = Plan::new(&file, &request.variables).map_err(|error| Error::Invalid(error.to_string()))?;
+        let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
         let identity = hash(&Identity {
             repo: &request.repo,
             commit: request.commit.as_deref(),
@@ -107,6 +130,7 @@ impl PipelineExecutionService {
             stages: plan.stages.clone(),
             pipeline: request.pipeline,
             variables: request.variables,
+            facts: Facts { variables: IndexMap::new(), ..facts },
             trigger: request.trigger,
             requested_by: request.requested_by,
             retry_of: None,
@@ -135,8 +159,8 @@ impl PipelineExecutionService {
         }
         let file = pipeline::parse(&old.spec.pipeline)
             .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
-        let plan =
-            Plan::new(&file, &old.spec.variables).map_err(|error| Error::Invalid(error.to_string()))?;
+        let facts = Facts { variables: old.spec.variables.clone(), ..old.spec.facts.clone() };
+        let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
         let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(

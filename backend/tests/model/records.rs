@@ -112,6 +112,8 @@ impl Shape {
             stages: plan.stages.clone(),
             pipeline: String::new(),
             variables: indexmap::IndexMap::new(),
+
+            facts: tidemill_core::facts::Facts::default(),
             trigger: Trigger::Manual,
             requested_by: None,
             retry_of: None,

@@ -70,6 +70,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         trigger: Trigger::Manual,
         requested_by: std::env::var("USER").ok(),
         force: args.force,
+        ..ExecuteRequest::default()
     };
     let made: ExecuteReply = match deployment.begin(path::EXECUTE, &request, args.force).await {
         Ok(made) => made,

@@ -56,6 +56,7 @@ pub async fn client(cluster: Arc<Cluster>, number: usize, rivals: bool, name: St
         trigger: Trigger::Manual,
         requested_by: None,
         force: false,
+        ..ExecuteRequest::default()
     };
     let key = format!("key-{number}");
     if rivals {
