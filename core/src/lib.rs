@@ -4,7 +4,9 @@
 
 pub mod api;
 pub mod assignment;
+pub mod condition;
 pub mod cost;
+pub mod cron;
 pub mod diagnostics;
 pub mod discovery;
 pub mod facts;
@@ -14,6 +16,7 @@ pub mod failure;
 pub mod fuzzing;
 pub mod guard;
 pub mod ids;
+pub mod participation;
 pub mod pipeline;
 pub mod plan;
 pub mod report;
