@@ -16,6 +16,7 @@ pub mod failure;
 pub mod fuzzing;
 pub mod guard;
 pub mod ids;
+pub mod labels;
 pub mod participation;
 pub mod pipeline;
 pub mod plan;

@@ -30,6 +30,7 @@ pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,
 };
+pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
 pub(crate) use suggest::nearest;
 

@@ -10,7 +10,7 @@ use tidemill_core::{
     pipeline::{
         Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleThen, RunWhen, Service, Triggers,
     },
-    plan::{NodeIx, Plan, PlanError},
+    plan::{NodeIx, Plan, PlanError, PlannedJob},
     schedule::{Action, JobStanding, is_ok, schedule},
     status::{ExecutionStatus, JobStatus},
 };
@@ -56,16 +56,22 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
 /// turned, so that needs may stand before or after.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
     let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
-    let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>());
+    let when = prop_oneof![
+        4 => Just(RunWhen::OnSuccess),
+        1 => Just(RunWhen::OnFailure),
+        1 => Just(RunWhen::Always),
+    ];
+    let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>(), when);
     (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
         specs.sort_by_key(|spec| spec.0);
         let mut jobs: Vec<Job> = Vec::new();
-        for (ix, (stage, implicit, needs, variants, allow_failure)) in specs.into_iter().enumerate() {
+        for (ix, (stage, implicit, needs, variants, allow_failure, when)) in specs.into_iter().enumerate() {
             let named: BTreeSet<String> =
                 needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
             let mut made = job(&format!("j{ix}"), stage, None);
             made.needs = (!implicit).then(|| named.into_iter().collect());
             made.allow_failure = allow_failure;
+            made.when = when;
             if variants > 1 {
                 made.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
             }
@@ -94,7 +100,13 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
 
 fn standings(plan: &Plan, statuses: &[JobStatus]) -> Vec<JobStanding> {
     let pairs = plan.jobs.iter().zip(statuses);
-    pairs.map(|(job, status)| JobStanding { status: *status, allow_failure: job.allow_failure }).collect()
+    // Only a job for failures is skipped where nothing failed.
+    let excused = |job: &PlannedJob, status| match status {
+        JobStatus::Failed => job.allow_failure,
+        JobStatus::Skipped => job.when == RunWhen::OnFailure,
+        _ => false,
+    };
+    pairs.map(|(job, status)| JobStanding { status: *status, excused: excused(job, *status) }).collect()
 }
 
 proptest! {
@@ -139,7 +151,15 @@ proptest! {
                 match *action {
                     Action::Queue(ix) => {
                         let now = standings(&plan, &statuses);
-                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
+                        let needs = &needs[ix as usize];
+                        prop_assert!(needs.iter().all(|need| now[*need].status.is_terminal()));
+                        let all_ok = needs.iter().all(|need| is_ok(now[*need]));
+                        let may_run = match plan.jobs[ix as usize].when {
+                            RunWhen::OnSuccess | RunWhen::Manual => all_ok,
+                            RunWhen::OnFailure => !all_ok,
+                            RunWhen::Always => true,
+                        };
+                        prop_assert!(may_run);
                         statuses[ix as usize] = JobStatus::Queued;
                     }
                     Action::Skip(ix, by) => {
@@ -147,9 +167,15 @@ proptest! {
                         prop_assert_eq!(statuses[ix as usize], JobStatus::Pending);
                         statuses[ix as usize] = JobStatus::Skipped;
                     }
+                    Action::Spare(ix) => {
+                        prop_assert_eq!(plan.jobs[ix as usize].when, RunWhen::OnFailure);
+                        let now = standings(&plan, &statuses);
+                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
+                        statuses[ix as usize] = JobStatus::Skipped;
+                    }
                     Action::Finish(status) => {
                         prop_assert!(statuses.iter().all(|s| s.is_terminal()));
-                        let failed = |(job, s): (&tidemill_core::plan::PlannedJob, &JobStatus)| {
+                        let failed = |(job, s): (&PlannedJob, &JobStatus)| {
                             *s == JobStatus::Failed && !job.allow_failure
                         };
                         let bad = plan.jobs.iter().zip(&statuses).any(failed);

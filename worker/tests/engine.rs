@@ -127,6 +127,7 @@ impl Bench {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
+            labels: tidemill_core::labels::Labels::new(),
             name: "test".into(),
             slots: 1,
             data_dir: data.path().to_owned(),

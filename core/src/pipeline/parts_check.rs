@@ -431,8 +431,9 @@ pub(super) fn labels(
 
 const LABEL_RULE: &str = "use 1 to 63 letters, digits and `_ - .`";
 
-/// Whether `text` can be a label's name or value.
-pub(crate) fn is_label(text: &str) -> bool {
+/// Whether `text` can be a label's name or value: 1 to 63 letters, digits and `_ - .`.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=63).contains(&text.len()) && text.chars().all(inner)
 }
