@@ -110,23 +110,19 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     let id = deployment.find(&args.which).await?;
     let view = deployment.view(id).await?;
     let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
-    let path = match &args.job {
-        Some(name) => of_job(one_job(&view, Some(name))?.id),
-        None => {
-            let waiting: Vec<&JobView> =
-                view.jobs.iter().filter(|job| job.approval == Some(Approval::Awaited)).collect();
-            match (view.approval, waiting.as_slice()) {
-                (None, [only]) => of_job(only.id),
-                (None, [_, ..]) => {
-                    let names: Vec<&str> = waiting.iter().map(|job| job.job_name.as_str()).collect();
-                    return Err(Failure::usage(format!(
-                        "several jobs wait for an approval: {}; name one with --job",
-                        names.join(", ")
-                    )));
-                }
-                _ => path::APPROVE_EXECUTION.replace("{executionId}", &id.to_string()),
-            }
+    let waiting: Vec<&JobView> =
+        view.jobs.iter().filter(|job| job.approval == Some(Approval::Awaited)).collect();
+    let path = match (&args.job, view.approval, waiting.as_slice()) {
+        (Some(name), _, _) => of_job(one_job(&view, Some(name))?.id),
+        (None, None, [only]) => of_job(only.id),
+        (None, None, [_, ..]) => {
+            let names: Vec<&str> = waiting.iter().map(|job| job.job_name.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "several jobs wait for an approval: {}; name one with --job",
+                names.join(", ")
+            )));
         }
+        (None, _, _) => path::APPROVE_EXECUTION.replace("{executionId}", &id.to_string()),
     };
     let reply: ApproveReply = deployment.post(&path, &()).await?;
     anstream::println!("{}", if reply.approved { "approved" } else { "it was approved before" });

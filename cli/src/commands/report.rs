@@ -94,11 +94,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     }
     for job in failed {
         let words = job.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
-        let allowed = if job.status == JobStatus::Failed && (job.allow_failure || job.excused) {
-            " (allowed)"
-        } else {
-            ""
-        };
+        let allowed = if job.status == JobStatus::Failed && job.allow_failure { " (allowed)" } else { "" };
         writeln!(out, "{}{allowed}: {words}", job.name)?;
         if job.dead_letter {
             writeln!(
@@ -158,7 +154,7 @@ fn junit(report: &core::Report) -> quick_junit::Report {
             let words = job.failure.as_ref().map(|why| why.message.clone()).unwrap_or_default();
             let status = match job.status {
                 JobStatus::Success => TestCaseStatus::success(),
-                JobStatus::Failed if !job.allow_failure && !job.excused => {
+                JobStatus::Failed if !job.allow_failure => {
                     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                     status.set_message(words);
                     status
