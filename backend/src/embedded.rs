@@ -6,6 +6,7 @@ mod database;
 mod documents;
 mod failure;
 mod files;
+mod key_file;
 mod logs;
 mod objects;
 mod queue;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use database::Database;
 pub use documents::SqliteDocuments;
+pub use key_file::KeyFile;
 pub use logs::FileLogs;
 pub use objects::FileObjects;
 pub use queue::SqliteQueue;

@@ -20,6 +20,9 @@ pub enum Error {
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),
+    /// A secret that a job names is not there, or is not for it.
+    #[error("{0}")]
+    NoSecret(String),
     /// The pipeline file has mistakes; these are they.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),

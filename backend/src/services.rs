@@ -4,6 +4,7 @@
 mod approvals;
 mod artifacts;
 mod assignment;
+mod caches;
 pub mod claim;
 mod context;
 pub mod create;
@@ -12,6 +13,7 @@ pub mod ending;
 mod jobs;
 mod page;
 mod pipeline;
+mod secrets;
 mod settle;
 mod sources;
 mod sweep;
@@ -20,16 +22,20 @@ mod view;
 
 pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
+pub use caches::CacheService;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
+#[cfg(feature = "conformance")]
+pub(crate) use pipeline::Start;
 pub use pipeline::{PipelineExecutionService, Seen};
+pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
 
-use crate::Stores;
+use crate::{Stores, seal::Seal};
 use context::Context;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +49,12 @@ pub struct Services {
     pub jobs: JobExecutionService,
     /// Artifacts.
     pub artifacts: ArtifactService,
+    /// Caches.
+    pub caches: CacheService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// Secrets of repositories.
+    pub secrets: SecretService,
     /// What waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
@@ -57,15 +67,20 @@ impl Services {
     /// The services over `stores`; `closing` ends every held reply.
     #[must_use]
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        let seal = Seal::new(stores.keys.clone());
         let context = Arc::new(Context::new(stores, settings, closing));
-        let artifacts = ArtifactService::new(context.clone());
+        let secrets = SecretService::new(context.clone(), seal);
+        let caches = CacheService::new(context.clone());
+        let artifacts = ArtifactService::new(context.clone(), caches.clone());
         Self {
             pipelines: PipelineExecutionService::new(context.clone()),
-            jobs: JobExecutionService::new(context.clone()),
+            jobs: JobExecutionService::new(context.clone(), secrets.clone()),
+            secrets,
             sources: SourceService::new(context.clone()),
             approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
-            sweep: Sweep::new(context, artifacts.clone()),
+            sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
+            caches,
             artifacts,
         }
     }

@@ -77,6 +77,10 @@ pub enum Command {
     /// Approve a job whose `when` is manual, or an execution that waits for that
     #[command(after_help = "Examples:\n  tidemill approve --job deploy\n  tidemill approve --run 12")]
     Approve(Approve),
+    /// Keep, list and forget secrets of a repository
+    #[command(after_help = "Examples:\n  tidemill secret set TOKEN < token\n  \
+        tidemill secret set KEY --file key.pem --environment production\n  tidemill secret list")]
+    Secret(Secret),
     /// Run what did not succeed in an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
@@ -329,6 +333,58 @@ pub struct Cancel {
     /// Only this job
     #[arg(long)]
     pub job: Option<String>,
+}
+
+/// `secret`.
+#[derive(Debug, Args)]
+pub struct Secret {
+    #[command(subcommand)]
+    /// What to do.
+    pub action: SecretAction,
+}
+
+/// What `secret` does.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Keep a value, read from standard input or asked for
+    Set {
+        /// Its name: letters, digits and `_`
+        name: String,
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+        /// Take the value from this file
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+    },
+    /// List the names; values are never shown
+    List {
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget one
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+    },
+}
+
+/// Which secrets.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecretPlace {
+    /// Of this repository [default: the one here]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only for jobs of this environment
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
 }
 
 /// `approve`.

@@ -14,4 +14,5 @@ pub mod plan;
 pub mod records;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod server;

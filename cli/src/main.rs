@@ -17,7 +17,7 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
-use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, server};
+use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, secret, server};
 use failure::{Failure, Outcome};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
@@ -71,6 +71,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => records::logs(settings, args).await,
             Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Secret(args) => secret::secret(settings, args).await,
             Command::Approve(args) => records::approve(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,

@@ -20,6 +20,7 @@ pub mod labels;
 pub mod participation;
 pub mod pipeline;
 pub mod plan;
+pub mod repo;
 pub mod report;
 pub mod retry;
 pub mod schedule;

@@ -33,6 +33,7 @@ pub use model::{
 pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
 pub(crate) use suggest::nearest;
+pub use syntax::is_variable_name;
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity};
 use field::{Read, Reader};

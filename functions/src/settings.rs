@@ -11,6 +11,8 @@ pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// URLs of the queues for jobs that demand labels of their worker, as a JSON object by labels:
 /// `{"arch=arm64,gpu=true": "https://..."}`; absent: there is none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
+/// The name of the Parameter Store's parameter that holds the key of secrets.
+pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
 /// The bucket's name.
 pub const BUCKET: &str = "TIDEMILL_BUCKET";
 /// Milliseconds that a lease lasts without a report; default 60,000.
@@ -58,6 +60,7 @@ impl Settings {
                 table: text(TABLE)?,
                 queue_url: text(QUEUE_URL)?,
                 labelled_queues: queues(LABELLED_QUEUES)?,
+                key_parameter: env::var(KEY_PARAMETER).ok().filter(|name| !name.is_empty()),
                 bucket: text(BUCKET)?,
                 keep_days: (keep_days > 0).then_some(keep_days),
             },

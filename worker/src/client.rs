@@ -24,8 +24,8 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::{
-    ArtifactUploadReply, ArtifactUploadRequest, JobExecuteReply, JobExecuteRequest, JobReport,
-    JobReportReply, path,
+    ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, path,
 };
 use tokio::io::AsyncWriteExt;
 use transport::{Body, Transport};
@@ -161,6 +161,11 @@ impl ApiClient {
     /// What the server says to a report.
     pub async fn report(&self, report: &JobReport) -> Result<JobReportReply, ApiError> {
         self.post(path::JOB_STATUS, report, Duration::from_secs(15)).await
+    }
+
+    /// The cache that is kept under one of some keys.
+    pub async fn look_up_cache(&self, request: &CacheLookupRequest) -> Result<CacheLookupReply, ApiError> {
+        self.post(path::CACHE_LOOKUP, request, Duration::from_secs(30)).await
     }
 
     /// Where to put an artifact, or that it is recorded.

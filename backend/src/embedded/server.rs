@@ -1,7 +1,7 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
+    Database, FileLogs, FileObjects, KeyFile, SqliteDocuments, SqliteQueue, SqliteRecords,
     files::make_directory,
     reserve::{Frugal, Reserve},
 };
@@ -68,6 +68,7 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     Ok(Stores {
         records: Arc::new(SqliteRecords::new(database.clone())),
         documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
+        keys: Arc::new(KeyFile::new(data_dir.join("secret.key"))),
         queue: Arc::new(SqliteQueue::new(database, clock.clone())),
         objects: Arc::new(Frugal {
             store: FileObjects::open(&data_dir.join("artifacts"))?,

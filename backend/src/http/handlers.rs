@@ -18,9 +18,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
-        ArtifactUploadRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY,
-        JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest,
-        TRACEPARENT,
+        ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health,
+        IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RemoveSecretRequest,
+        RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest, TRACEPARENT,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
@@ -149,6 +149,18 @@ pub async fn cancel_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
     Ok(json(api.services.jobs.cancel(id).await?))
 }
 
+pub async fn secrets(State(api): State<Api>, Asked(query): Asked<SecretQuery>) -> Reply {
+    Ok(json(api.services.secrets.list(&query.repo).await?))
+}
+
+pub async fn set_secret(State(api): State<Api>, Wanted(request): Wanted<SetSecretRequest>) -> Reply {
+    Ok(json(api.services.secrets.set(request).await?))
+}
+
+pub async fn remove_secret(State(api): State<Api>, Wanted(request): Wanted<RemoveSecretRequest>) -> Reply {
+    Ok(json(api.services.secrets.remove(request).await?))
+}
+
 pub async fn approve_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.approvals.approve_execution(id).await?))
 }
@@ -201,6 +213,8 @@ pub async fn artifact_upload(
 pub struct Put {
     job: JobId,
     lease: LeaseToken,
+    #[serde(default)]
+    cache: bool,
 }
 
 pub async fn artifact_content(
@@ -210,8 +224,22 @@ pub async fn artifact_content(
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
-    api.services.artifacts.put(id, of.job, of.lease, bytes).await?;
+    api.services.artifacts.put(id, (of.job, of.lease), of.cache, bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn cache_lookup(State(api): State<Api>, Wanted(request): Wanted<CacheLookupRequest>) -> Reply {
+    Ok(json(api.services.caches.lookup(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Fetch {
+    lease: LeaseToken,
+    object: ArtifactId,
+}
+
+pub async fn cache_content(State(api): State<Api>, Id(id): Id<JobId>, Asked(of): Asked<Fetch>) -> Reply {
+    Ok(downloaded(api.services.caches.download(id, of.lease, of.object).await?))
 }
 
 pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {

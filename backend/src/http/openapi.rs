@@ -5,10 +5,11 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 use tidemill_core::api::{
-    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList,
-    DismissReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply,
-    SourceUploadRequest, path,
+    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
+    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
+    ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
+    Problem, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView, SetSecretRequest,
+    SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::{cost::Usage, status::ExecutionStatus};
 
@@ -46,6 +47,9 @@ const PAGE: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
+const CACHE: Query =
+    &[("lease", Kind::Id, "The lease of the job"), ("object", Kind::Id, "The object that was found")];
+const REPO: Query = &[("repo", Kind::Text, "Repository")];
 const LOG: Query = &[
     ("offset", ANY, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
@@ -80,7 +84,7 @@ impl Document {
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         // Only who puts an artifact has to say for what.
-        let required = path == path::ARTIFACT_CONTENT;
+        let required = [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS].contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
@@ -175,6 +179,15 @@ pub fn document() -> Value {
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
+    let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
+    of.add(path::CACHE_LOOKUP, "post", "Look a cache up", &[], Some(body), reply);
+    of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE, None, bytes());
+    let reply = of.reference::<SecretList>();
+    of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO, None, reply);
+    let (body, reply) = (of.reference::<SetSecretRequest>(), of.reference::<SecretView>());
+    of.add(path::SECRETS, "post", "Keep a secret", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
+    of.add(path::REMOVE_SECRET, "post", "Forget a secret", &[], Some(body), reply);
     let reply = of.reference::<ApproveReply>();
     of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", &[], None, reply.clone());
     of.add(path::APPROVE_JOB, "post", "Approve a job", &[], None, reply);

@@ -1,6 +1,7 @@
 //! ArtifactService: takes what jobs leave, and gives it back.
 
 use super::{
+    caches::CacheService,
     context::{Context, job_of},
     view,
 };
@@ -38,28 +39,32 @@ impl<T> fmt::Debug for Download<T> {
 #[derive(Debug, Clone)]
 pub struct ArtifactService {
     context: Arc<Context>,
+    caches: CacheService,
 }
 
 impl ArtifactService {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) fn new(context: Arc<Context>, caches: CacheService) -> Self {
+        Self { context, caches }
     }
 
     /// First call: where to put the bytes. Second call, with `complete`: the artifact is recorded, durably. Both only
     /// for who holds the job's lease.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
         let node = self.leased(request.job_id, request.lease).await?;
-        let (artifact_id, address) = match request.complete.clone() {
-            None => {
+        let (artifact_id, address) = match (request.complete.clone(), request.cache_key.as_deref()) {
+            (None, Some(_)) => self.caches.place(&node).await?,
+            (Some(complete), Some(key)) => (self.caches.complete(&node, key, &complete).await?, None),
+            (None, None) => {
                 let id = ArtifactId::of(node.key.execution, node.key.ix, job_of(&node)?.job.attempt, 0);
                 let address = self.context.stores.objects.put_address(&key(request.job_id, id)).await?;
                 (id, address)
             }
-            Some(complete) => (self.complete(request.clone(), complete, node).await?, None),
+            (Some(complete), None) => (self.complete(request.clone(), complete, node).await?, None),
         };
         let here = || {
             let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
-            format!("{url}?job={}&lease={}", request.job_id, request.lease)
+            let cache = if request.cache_key.is_some() { "&cache=true" } else { "" };
+            format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease)
         };
         Ok(ArtifactUploadReply {
             artifact_id,
@@ -121,8 +126,17 @@ impl ArtifactService {
     }
 
     /// Stores an artifact's bytes, for servers that presign to themselves.
-    pub async fn put(&self, id: ArtifactId, job: JobId, lease: LeaseToken, bytes: ByteStream) -> Result<()> {
-        self.leased(job, lease).await?;
+    pub async fn put(
+        &self,
+        id: ArtifactId,
+        (job, lease): (JobId, LeaseToken),
+        is_cache: bool,
+        bytes: ByteStream,
+    ) -> Result<()> {
+        let node = self.leased(job, lease).await?;
+        if is_cache {
+            return self.caches.put(id, &node, bytes).await;
+        }
         self.context.stores.objects.put(&key(job, id), bytes).await.map(drop)
     }
 
