@@ -3,6 +3,8 @@
 
 mod artifacts;
 mod assignment;
+mod audit;
+mod caller;
 pub mod claim;
 mod context;
 pub mod create;
@@ -14,10 +16,13 @@ mod pipeline;
 mod settle;
 mod sources;
 mod sweep;
+mod tokens;
 pub mod turn;
 mod view;
 
 pub use artifacts::{ArtifactService, Download};
+pub use audit::AuditService;
+pub use caller::Caller;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
 #[cfg(feature = "fuzzing")]
@@ -26,6 +31,7 @@ pub use jobs::{JobExecutionService, LogPart};
 pub use pipeline::{PipelineExecutionService, Seen};
 pub use sources::SourceService;
 pub use sweep::Sweep;
+pub use tokens::TokenService;
 
 use crate::Stores;
 use context::Context;
@@ -45,6 +51,10 @@ pub struct Services {
     pub sources: SourceService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
+    /// Tokens that people make.
+    pub tokens: TokenService,
+    /// Who did what.
+    pub audit: AuditService,
     /// What is late.
     pub sweep: Sweep,
 }
@@ -60,6 +70,8 @@ impl Services {
             jobs: JobExecutionService::new(context.clone()),
             sources: SourceService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
+            tokens: TokenService::new(context.clone()),
+            audit: AuditService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone()),
             artifacts,
         }
