@@ -1,6 +1,7 @@
 //! One file for each command that is more than a few lines.
 
 pub mod artifacts;
+pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod dead_letters;
@@ -15,3 +16,4 @@ pub mod records;
 pub mod report;
 pub mod run;
 pub mod server;
+pub mod token;

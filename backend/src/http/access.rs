@@ -14,10 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::{net::IpAddr, time::Instant};
 use subtle::{Choice, ConstantTimeEq};
 use tidemill_core::access::Scope;
 
@@ -40,7 +37,7 @@ pub struct Access {
 #[error("`{0}` is not the SHA-256 of a token: 64 hex digits")]
 pub struct HashError(String);
 
-/// The address of the client, where the server is told it by other means than its own connection.
+/// The address of the client: an extension of the request, or of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -112,7 +109,7 @@ pub struct Check {
 pub async fn check(
     State(check): State<Check>,
     client: Option<Extension<ClientAddress>>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    peer: Option<Extension<ConnectInfo<ClientAddress>>>,
     params: RawPathParams,
     mut request: Request,
     next: Next,
@@ -120,7 +117,7 @@ pub async fn check(
     if check.route.need.is_empty() {
         return next.run(request).await;
     }
-    let peer = peer.map(|Extension(ConnectInfo(address))| address.ip());
+    let peer = peer.map(|Extension(ConnectInfo(ClientAddress(address)))| address);
     let from = client.map(|Extension(ClientAddress(address))| address).or(peer);
     match check.passes(request.headers(), from, &params).await {
         Ok(caller) => {

@@ -26,6 +26,7 @@ use tidemill_core::{
         JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest,
         TRACEPARENT,
     },
+    assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
 
@@ -91,6 +92,10 @@ pub async fn execute(
 ) -> Reply {
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     caller.must_be_of(&request.repo)?;
+    // Else its sources could be those of any repository that workers can reach.
+    if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
+        caller.must_be_of(url)?;
+    }
     let repo = request.repo.clone();
     let reply = api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?;
     if !reply.attached {
