@@ -177,14 +177,19 @@ impl crate::services::Services {
     async fn must_be_of(&self, name: &str, value: &str, only: &str) -> Result<(), Error> {
         let not_an_id = |_| Error::Invalid(format!("`{value}` is not an id (a UUID)"));
         let (kind, repo) = match name {
-            "executionId" => ("execution", self.pipelines.repo(value.parse().map_err(not_an_id)?).await?),
-            "jobId" => ("job", self.jobs.repo(value.parse().map_err(not_an_id)?).await?),
-            "artifactId" => ("artifact", self.artifacts.repo(value.parse().map_err(not_an_id)?).await?),
+            "executionId" => ("execution", self.pipelines.repo(value.parse().map_err(not_an_id)?).await),
+            "jobId" => ("job", self.jobs.repo(value.parse().map_err(not_an_id)?).await),
+            "artifactId" => ("artifact", self.artifacts.repo(value.parse().map_err(not_an_id)?).await),
             other => {
                 return Err(Error::Forbidden(format!("a token of one repository cannot name `{other}`")));
             }
         };
-        if repo == only { Ok(()) } else { Err(Error::NotFound(format!("there is no {kind} {value}"))) }
+        match repo {
+            Ok(repo) if repo == only => Ok(()),
+            // The same words for both.
+            Ok(_) | Err(Error::NotFound(_)) => Err(Error::NotFound(format!("there is no {kind} {value}"))),
+            Err(error) => Err(error),
+        }
     }
 }
 
