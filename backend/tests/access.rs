@@ -231,9 +231,8 @@ async fn every_operation_refuses_every_token_that_does_not_fit_and_nothing_chang
         // A token of another repository.
         let expected: &[StatusCode] = match route.within {
             Within::Path => &[StatusCode::NOT_FOUND],
-            Within::Refused => &[StatusCode::FORBIDDEN],
             Within::Itself if route.method == "GET" => &[StatusCode::OK],
-            Within::Itself => &[StatusCode::FORBIDDEN],
+            Within::Itself | Within::Refused => &[StatusCode::FORBIDDEN],
             Within::None => continue,
         };
         let fits = if route.need.contains(&Scope::Run) { &here } else { &everything_here };
