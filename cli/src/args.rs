@@ -421,7 +421,7 @@ pub struct Server {
     #[arg(long, conflicts_with = "tls_cert")]
     pub plain_http_on_a_network: bool,
     /// Requests a second that one user's token may make; 0: no limit. Tokens of workers and admins: a hundred times as many
-    #[arg(long, env = "TIDEMILL_RATE_LIMIT", value_name = "N", default_value_t = tidemill_backend::http::USUAL_RATE)]
+    #[arg(long, env = "TIDEMILL_RATE_LIMIT", hide_env_values = true, value_name = "N", default_value_t = tidemill_backend::http::USUAL_RATE)]
     pub rate_limit: u32,
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "check",
     "plan",
@@ -15,6 +15,8 @@ const COMMANDS: [&str; 20] = [
     "retry",
     "dead-letters",
     "artifacts",
+    "token",
+    "audit",
     "server",
     "worker",
     "login",
