@@ -343,6 +343,8 @@ async fn a_token_is_shown_once_is_noted_as_used_and_is_gone_when_revoked() {
         json!({ "name": "x", "scopes": ["everything"] }),
         json!({ "name": "x", "scopes": ["worker"], "repo": "r" }),
         json!({ "name": "x", "scopes": ["run"], "expire_in_s": 0 }),
+        json!({ "name": "x", "scopes": ["run"], "expire_in_s": u64::MAX }),
+        json!({ "name": "a\nb", "scopes": ["run"] }),
     ] {
         let reply = server.call(Some(BOOT), "POST", path::TOKENS, wrong.clone()).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{wrong}: {}", reply.body);

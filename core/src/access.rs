@@ -53,15 +53,19 @@ impl FromStr for Scope {
 /// Make a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRequest {
-    /// Its name, for people.
+    /// Its name, for people: no control characters.
+    #[schemars(length(min = 1, max = 100), extend("pattern" = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"))]
     pub name: String,
     /// What it is for; at least one.
+    #[schemars(length(min = 1))]
     pub scopes: BTreeSet<Scope>,
-    /// The only repository that it is for; absent: all.
+    /// The only repository that it is for, not with the scope `worker`; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1000))]
     pub repo: Option<String>,
-    /// Seconds from now on that it is valid; absent: until it is revoked.
+    /// Seconds from now on that it is valid, at most 100 years; absent: until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3_153_600_000_u64))]
     pub expire_in_s: Option<u64>,
 }
 

@@ -35,6 +35,8 @@ const NOTED_MS: u64 = 3_600_000;
 const LISTED_MS: i64 = 30 * 24 * 3_600_000;
 /// Tokens that are kept at hand.
 const MOST_KEPT: usize = 1_000;
+/// A hundred years.
+const LONGEST_S: u64 = 3_153_600_000;
 const LONGEST_NAME: usize = 100;
 const LONGEST_REPO: usize = 1_000;
 const AT_ONCE: usize = 200;
@@ -211,21 +213,24 @@ fn read(document: &Document) -> Result<TokenView> {
 
 fn check(request: &TokenRequest) -> Result<()> {
     let wrong = |words: String| Err(Error::Invalid(words));
-    let name = request.name.trim();
-    if name.is_empty() || request.name.len() > LONGEST_NAME || request.name.chars().any(char::is_control) {
-        return wrong(format!("a token's name has 1 to {LONGEST_NAME} bytes of plain text"));
+    if !(1..=LONGEST_NAME).contains(&request.name.chars().count())
+        || request.name.chars().any(char::is_control)
+    {
+        return wrong(format!(
+            "a token's name has 1 to {LONGEST_NAME} characters, none of them control characters"
+        ));
     }
     if request.scopes.is_empty() {
         return wrong("a token needs a scope: read, run, worker or admin".into());
     }
-    if request.repo.as_ref().is_some_and(|repo| repo.is_empty() || repo.len() > LONGEST_REPO) {
-        return wrong(format!("a repository has 1 to {LONGEST_REPO} bytes"));
+    if request.repo.as_ref().is_some_and(|repo| repo.is_empty() || repo.chars().count() > LONGEST_REPO) {
+        return wrong(format!("a repository has 1 to {LONGEST_REPO} characters"));
     }
     if request.repo.is_some() && request.scopes.contains(&Scope::Worker) {
         return wrong("a worker takes jobs of every repository: its token cannot be for one only".into());
     }
-    if request.expire_in_s == Some(0) {
-        return wrong("a token that expires at once is of no use; give a longer time".into());
+    if request.expire_in_s.is_some_and(|s| !(1..=LONGEST_S).contains(&s)) {
+        return wrong(format!("a token expires after 1 to {LONGEST_S} seconds, or never"));
     }
     Ok(())
 }
