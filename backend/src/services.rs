@@ -1,6 +1,7 @@
 //! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
 //! write in one conditional batch, and read again when somebody else was faster.
 
+mod approvals;
 mod artifacts;
 mod assignment;
 mod audit;
@@ -20,6 +21,7 @@ mod tokens;
 pub mod turn;
 mod view;
 
+pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
 pub use audit::AuditService;
 pub use caller::Caller;
@@ -49,6 +51,8 @@ pub struct Services {
     pub artifacts: ArtifactService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// What waits for a person.
+    pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
     /// Tokens that people make.
@@ -69,6 +73,7 @@ impl Services {
             pipelines: PipelineExecutionService::new(context.clone()),
             jobs: JobExecutionService::new(context.clone()),
             sources: SourceService::new(context.clone()),
+            approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             audit: AuditService::new(context.clone()),

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "run",
     "check",
     "plan",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 22] = [
     "logs",
     "watch",
     "cancel",
+    "approve",
     "retry",
     "dead-letters",
     "artifacts",

@@ -5,7 +5,9 @@
 pub mod access;
 pub mod api;
 pub mod assignment;
+pub mod condition;
 pub mod cost;
+pub mod cron;
 pub mod diagnostics;
 pub mod discovery;
 pub mod facts;
@@ -15,6 +17,8 @@ pub mod failure;
 pub mod fuzzing;
 pub mod guard;
 pub mod ids;
+pub mod labels;
+pub mod participation;
 pub mod pipeline;
 pub mod plan;
 pub mod report;

@@ -12,9 +12,12 @@ mod finding;
 mod job_check;
 mod job_parts;
 mod model;
+mod parts_check;
 mod planned;
 mod raw;
+mod raw_parts;
 mod rules;
+mod shape;
 mod suggest;
 mod syntax;
 mod tree;
@@ -27,7 +30,9 @@ pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,
 };
+pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
+pub(crate) use suggest::nearest;
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity};
 use field::{Read, Reader};

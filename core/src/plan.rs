@@ -7,6 +7,7 @@
 use crate::{
     discovery::Discovery,
     facts::Facts,
+    participation::{LeftOut, Untold, taking_part},
     pipeline::{Artifacts, Job, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
     retry::RetryFor,
 };
@@ -42,6 +43,9 @@ pub struct Plan {
     pub jobs: Vec<PlannedJob>,
     /// Gates.
     pub gates: Vec<Gate>,
+    /// Jobs of the file that do not take part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One job, its matrix values put in.
@@ -154,6 +158,19 @@ pub enum PlanError {
     /// No job at all.
     #[error("the pipeline has no job")]
     Empty,
+    /// None takes part.
+    #[error("no job takes part: {}", .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; "))]
+    AllLeftOut(Vec<LeftOut>),
+    /// A condition that cannot be told.
+    #[error("the condition `{condition}` of job `{job}` {why}")]
+    Condition {
+        /// Whose.
+        job: String,
+        /// Its text.
+        condition: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl Plan {
@@ -164,6 +181,19 @@ impl Plan {
 
     /// The plan of `pipeline` for an execution of which `facts` are known.
     pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
+            return Self::of_all(pipeline, facts);
+        }
+        let (taking, left_out) = taking_part(pipeline, facts)
+            .map_err(|Untold { job, condition, why }| PlanError::Condition { job, condition, why })?;
+        if taking.jobs.is_empty() {
+            return Err(PlanError::AllLeftOut(left_out));
+        }
+        Ok(Self { left_out, ..Self::of_all(&taking, facts)? })
+    }
+
+    /// The plan of all jobs of `pipeline`.
+    fn of_all(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
         let overrides = &facts.variables;
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
@@ -189,8 +219,10 @@ impl Plan {
                 variables.extend(job.variables.clone());
                 variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
                 variables.extend(overrides.clone());
+                let name = variant_name(&job.name, &values);
+                let around = surroundings(job, &name, pipeline, facts, &variables);
                 jobs.push(PlannedJob {
-                    name: variant_name(&job.name, &values),
+                    name,
                     base_name: job.name.clone(),
                     stage: job.stage.clone(),
                     image: expand(&job.image, &variables),
@@ -212,7 +244,7 @@ impl Plan {
                     when: job.when,
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),
-                    surroundings: job.surroundings.clone(),
+                    surroundings: around,
                     discovery: None,
                 });
             }
@@ -225,6 +257,7 @@ impl Plan {
             stages: pipeline.stages.clone(),
             jobs,
             gates: Vec::new(),
+            left_out: Vec::new(),
         };
         plan.join_needs(pipeline, &variants_of);
         plan.join_stages(&stage_of);
@@ -336,6 +369,40 @@ impl Plan {
     }
 }
 
+/// What a job has around its script, with its references put in.
+fn surroundings(
+    job: &Job,
+    name: &str,
+    pipeline: &Pipeline,
+    facts: &Facts,
+    variables: &IndexMap<String, String>,
+) -> Surroundings {
+    let mut around = job.surroundings.clone();
+    if around.services.is_empty() && around.caches.is_empty() && around.environment.is_none() {
+        return around;
+    }
+    let mut known = variables.clone();
+    for (word, value) in [
+        ("branch", facts.branch.as_deref()),
+        ("tag", facts.tag.as_deref()),
+        ("job", Some(name)),
+        ("pipeline", Some(pipeline.name.as_str())),
+    ] {
+        known.entry(word.to_owned()).or_insert_with(|| value.unwrap_or_default().to_owned());
+    }
+    let put_in = |text: &mut String| *text = expand(text, &known);
+    around.services.iter_mut().for_each(|service| put_in(&mut service.image));
+    for cache in &mut around.caches {
+        put_in(&mut cache.key);
+        cache.fallback_keys.iter_mut().for_each(put_in);
+    }
+    if let Some(environment) = &mut around.environment {
+        put_in(&mut environment.name);
+        environment.url.iter_mut().for_each(put_in);
+    }
+    around
+}
+
 /// Plans are bounded by [`MAX_JOBS`], so an index always fits.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
@@ -433,6 +500,30 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, overrides: &IndexMap<String, S
         .iter()
         .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
         .collect();
+    let around = |job: &Job| {
+        let around = &job.surroundings;
+        let services = around.services.iter().map(|service| {
+            let texts = service
+                .alias
+                .iter()
+                .chain(service.command.iter().flatten())
+                .chain(service.entrypoint.iter().flatten());
+            JOB.saturating_add(references(&service.image, pipeline, job, overrides))
+                .saturating_add(pairs(&service.variables))
+                .saturating_add(sum(&mut texts.map(text)))
+        });
+        let caches = around.caches.iter().map(|cache| {
+            let keys = std::iter::once(&cache.key).chain(&cache.fallback_keys);
+            let mut paths = cache.paths.iter().chain(&cache.key_files).map(text);
+            sum(&mut keys.map(|key| references(key, pipeline, job, overrides)))
+                .saturating_add(sum(&mut paths))
+        });
+        let secrets =
+            around.secrets.iter().map(|secret| text(&secret.name).saturating_add(text(&secret.variable)));
+        let rules = job.rules.iter().map(|rule| pairs(&rule.variables));
+        let lines = around.after_script.iter().map(text);
+        sum(&mut services.chain(caches).chain(secrets).chain(rules).chain(lines))
+    };
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
@@ -444,6 +535,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, overrides: &IndexMap<String, S
             references(&job.image, pipeline, job, overrides),
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
+            around(job),
             sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),
         ];
         sum(&mut each.into_iter()).saturating_mul(count(&job.matrix) as u64)

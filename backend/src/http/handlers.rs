@@ -201,6 +201,32 @@ pub async fn cancel_job(
     Ok(json(reply))
 }
 
+pub async fn approve_execution(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+) -> Reply {
+    let reply = api.services.approvals.approve_execution(id).await?;
+    if reply.approved {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        api.services.audit.note(&caller, "execution.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn approve_job(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+) -> Reply {
+    let reply = api.services.approvals.approve_job(id).await?;
+    if reply.approved {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "job.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
 pub async fn dead_letters(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,

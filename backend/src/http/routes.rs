@@ -89,6 +89,8 @@ routes! {
     GET path::USAGE => handlers::usage, LOOK, Path;
     POST path::CANCEL_EXECUTION => handlers::cancel_execution, CHANGE, Path;
     POST path::RETRY => handlers::retry, CHANGE, Path;
+    POST path::APPROVE_EXECUTION => handlers::approve_execution, CHANGE, Path;
+    POST path::APPROVE_JOB => handlers::approve_job, CHANGE, Path;
     POST path::JOB_EXECUTE => handlers::job_execute, WORK, Refused;
     POST path::JOB_STATUS => handlers::job_status, WORK, Refused;
     POST path::CANCEL_JOB => handlers::cancel_job, CHANGE, Path;

@@ -7,9 +7,11 @@ use indexmap::IndexMap;
 use super::cycle;
 use super::field::{Entries, Field, OneOrMany};
 use super::finding::{Fault, Finding, Part, Path, Segment, Spot, quoted};
-use super::job_check::{self, Surroundings};
+use super::job_check::{self, Inherited};
 use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Schedule, Triggers};
 use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
+use super::raw_parts::RawSchedule;
+use super::shape::{Either, Items};
 use super::suggest::Suggestions;
 use super::value::Text;
 use super::{cron, syntax};
@@ -19,6 +21,8 @@ use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// The stage of a job that names none.
 const IMPLICIT_STAGE: &str = "test";
+
+const LONGEST_TIMEOUT_S: u64 = 30 * 86_400;
 
 /// How long the name of a concurrency group may be, in bytes, before its references are put in.
 const LONGEST_GROUP: usize = 200;
@@ -84,6 +88,12 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
     let on = raw.on.get().map(|on| triggers(on, &mut findings)).unwrap_or_default();
     let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
     let concurrency = raw.concurrency.get().and_then(|raw| concurrency(raw, &variables, &mut findings));
+    let concurrency = interruptible(raw, concurrency, &mut findings);
+    let timeout_s = raw.timeout.get().map(|span| span.0);
+    if timeout_s.is_some_and(|seconds| !(1..=LONGEST_TIMEOUT_S).contains(&seconds)) {
+        let fault = Fault::new("out-of-range", "must be from one second to 30 days");
+        findings.check(Err(fault), || root.key("timeout"));
+    }
     let written_stages = stages(raw, &mut findings);
     let no_defaults = RawDefaults::default();
     let defaults = raw.defaults.get().unwrap_or(&no_defaults);
@@ -97,7 +107,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
     };
     let stage_order: HashMap<&str, usize> =
         stage_names.iter().enumerate().rev().map(|(at, stage)| (*stage, at)).collect();
-    let surroundings = Surroundings { variables: &variables, defaults };
+    let surroundings = Inherited { variables: &variables, defaults };
     let mut jobs: Vec<Job> = Vec::with_capacity(known.len());
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
     for (at, job) in known.iter().enumerate() {
@@ -130,7 +140,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         }
         stage_names.iter().map(|stage| (*stage).to_owned()).collect()
     };
-    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s: None, jobs };
+    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s, jobs };
     bound_plan(&pipeline, &root, &mut findings);
     (pipeline, findings)
 }
@@ -471,12 +481,6 @@ fn concurrency(
                 .help("add `group: ${pipeline}-${branch}`, or another name"),
         );
     }
-    if raw.cancel_superseded.is_absent() || raw.cancel_superseded.get().is_some_and(|flag| !flag.0) {
-        findings.add(
-            Finding::key("not-supported", &path, "executions of a group do not wait for each other yet")
-                .help("add `cancel_superseded: true`: a newer execution then cancels the older one"),
-        );
-    }
     let group = &raw.group.get()?.0;
     let at = || path.key("group");
     if group.trim().is_empty() || group.len() > LONGEST_GROUP {
@@ -495,7 +499,27 @@ fn concurrency(
             findings.add(Finding::value("unknown-reference", &at(), message).maybe_help(help));
         }
     }
-    Some(Concurrency { group: group.clone(), cancel_superseded: true })
+    let cancel_superseded = raw.cancel_superseded.get().is_some_and(|flag| flag.0);
+    Some(Concurrency { group: group.clone(), cancel_superseded })
+}
+
+/// `interruptible` is short for a group of the branch in which the newer execution cancels the older.
+fn interruptible(
+    raw: &RawPipeline,
+    concurrency: Option<Concurrency>,
+    findings: &mut Findings,
+) -> Option<Concurrency> {
+    if raw.interruptible.get().is_none_or(|flag| !flag.0) {
+        return concurrency;
+    }
+    if !raw.concurrency.is_absent() {
+        let path = Path::default().key("interruptible");
+        findings.add(
+            Finding::key("one-of-two", &path, "the pipeline has both `interruptible` and `concurrency`")
+                .help("remove `interruptible`, and write `cancel_superseded: true` under `concurrency`"),
+        );
+    }
+    Some(Concurrency { group: "${pipeline}/${branch}".to_owned(), cancel_superseded: true })
 }
 
 fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
@@ -523,13 +547,46 @@ fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
             paths: globs(&at.key("paths"), &pull_request.0.paths, true),
         }
     });
-    let schedule = raw.schedule.get().map_or(&[][..], |items| items.0.as_slice());
-    for (index, expression) in schedule.iter().enumerate() {
-        findings.check(cron::check(&expression.0), || path.key("schedule").index(index));
-    }
-    let schedule = schedule
-        .iter()
-        .map(|item| Schedule { cron: item.0.trim().to_owned(), time_zone: "UTC".to_owned() })
-        .collect();
+    let schedule = raw.schedule.get().map(|items| schedules(items, &path.key("schedule"), findings));
+    let schedule = schedule.unwrap_or_default();
     Triggers { push, pull_request, schedule }
+}
+
+fn schedules(
+    items: &Items<Either<Text, RawSchedule>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<Schedule> {
+    let mut read = Vec::with_capacity(items.0.len());
+    for item in &items.0 {
+        let at = path.index(item.index);
+        let (expression, cron_at, zone) = match &item.value {
+            Either::Short(expression) => (Some(expression), at.clone(), None),
+            Either::Long(long) => {
+                if long.cron.is_absent() {
+                    findings.add(
+                        Finding::value("missing-key", &at, "this schedule has no `cron`")
+                            .help("add `cron: \"0 3 * * *\"`"),
+                    );
+                }
+                (long.cron.get(), at.key("cron"), long.time_zone.get())
+            }
+        };
+        if let Some(zone) = zone
+            && !crate::cron::is_time_zone(&zone.0)
+        {
+            let message = format!("there is no time zone {}", quoted(&zone.0));
+            findings.add(
+                Finding::value("unknown-time-zone", &at.key("time_zone"), message)
+                    .help("use an IANA name, such as `Europe/Berlin`"),
+            );
+        }
+        let Some(expression) = expression else { continue };
+        findings.check(cron::check(&expression.0), || cron_at);
+        read.push(Schedule {
+            cron: expression.0.trim().to_owned(),
+            time_zone: zone.map_or_else(|| "UTC".to_owned(), |zone| zone.0.clone()),
+        });
+    }
+    read
 }

@@ -8,9 +8,12 @@ use super::check::{Findings, variables};
 use super::field::Field;
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
 use super::model::{Artifacts, Job, Resources};
+use super::parts_check::{self, labels};
 use super::raw::{RawArtifacts, RawDefaults, RawJob, RawResources, RawRetry};
+use super::raw_parts::RawAllowed;
+use super::shape::Either;
 use super::syntax;
-use super::value::{Span, Text};
+use super::value::{Flag, Span, Text};
 use crate::retry::RetryFor;
 
 /// How many variants a job's matrix may have.
@@ -23,7 +26,7 @@ const LEAST_MEMORY: u64 = 6 << 20;
 const MOST_MEMORY: u64 = 64 << 40;
 
 /// What a job stands in.
-pub(super) struct Surroundings<'a> {
+pub(super) struct Inherited<'a> {
     pub(super) variables: &'a IndexMap<String, String>,
     pub(super) defaults: &'a RawDefaults,
 }
@@ -42,6 +45,9 @@ pub(super) fn defaults(raw: &RawDefaults, findings: &mut Findings) {
         check_retry(&again.0, &path, findings);
     }
     check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, &path, findings);
+    labels(raw.runs_on.get(), &path.key("runs_on"), findings);
+    check_allowed(raw.allow_failure.get(), &path, findings);
+    parts_check::check(&raw.around(), &path, None, findings);
 }
 
 /// Checks a job and gives its normalised form.
@@ -50,7 +56,7 @@ pub(super) fn job(
     stage: &str,
     raw: &RawJob,
     path: &Path,
-    around: &Surroundings<'_>,
+    around: &Inherited<'_>,
     findings: &mut Findings,
 ) -> Job {
     let defaults = around.defaults;
@@ -77,17 +83,44 @@ pub(super) fn job(
     if let Some(again) = raw.retry.get() {
         check_retry(&again.0, path, findings);
     }
+    check_allowed(raw.allow_failure.get(), path, findings);
+    let allowed = raw.allow_failure.get().or(defaults.allow_failure.get());
+    let surroundings = {
+        let names: Vec<&str> =
+            around.variables.keys().chain(all.keys()).chain(matrix.keys()).map(String::as_str).collect();
+        parts_check::surroundings(&raw.around(), &defaults.around(), path, Some(&names), findings)
+    };
+    let before = raw.before_script.get().or(defaults.before_script.get());
+    let mut script = before.map(|lines| lines.0.clone()).unwrap_or_default();
+    script.extend(raw.script.get().map(|script| script.0.clone()).unwrap_or_default());
+    let own_labels = labels(raw.runs_on.get(), &path.key("runs_on"), findings);
+    let inherited_labels = || {
+        let entries = defaults.runs_on.get().map_or(&[][..], |entries| entries.0.as_slice());
+        entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
+    };
     let (retry, retry_for) =
         raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
     Job {
         name: name.to_owned(),
         stage: stage.to_owned(),
         image,
-        script: raw.script.get().map(|script| script.0.clone()).unwrap_or_default(),
+        script,
+        rules: parts_check::rules(&raw.condition, raw.rules.get(), path, findings),
+        when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
-        allow_failure: raw.allow_failure.get().or(defaults.allow_failure.get()).is_some_and(|flag| flag.0),
+        allow_failure: matches!(allowed, Some(Either::Short(Flag(true)))),
+        allow_exit_codes: match allowed {
+            Some(Either::Long(raw)) => raw
+                .exit_codes
+                .get()
+                .map_or(&[][..], |codes| codes.0.as_slice())
+                .iter()
+                .map(|code| code.0)
+                .collect(),
+            _ => Vec::new(),
+        },
         retry,
         retry_for,
         timeout_s: raw.timeout.get().or(defaults.timeout.get()).map_or(DEFAULT_TIMEOUT_S, |span| span.0),
@@ -103,7 +136,19 @@ pub(super) fn job(
             .or(defaults.pull_policy.get())
             .map(|pull| pull.0)
             .unwrap_or_default(),
-        ..Job::default()
+        surroundings,
+        runs_on: if raw.runs_on.is_absent() { inherited_labels() } else { own_labels },
+    }
+}
+
+/// A list without a value would mean the opposite of what it looks like.
+fn check_allowed(raw: Option<&Either<Flag, RawAllowed>>, path: &Path, findings: &mut Findings) {
+    let Some(Either::Long(raw)) = raw else { return };
+    if raw.exit_codes.get().is_none_or(|codes| codes.0.is_empty()) && !matches!(raw.exit_codes, Field::Bad) {
+        findings.add(
+            Finding::value("empty-list", &path.key("allow_failure"), "`allow_failure` names no `exit_codes`")
+                .help("write `allow_failure: true`, or `allow_failure: { exit_codes: [75] }`"),
+        );
     }
 }
 
@@ -205,7 +250,7 @@ fn image(
     name: &str,
     raw: &RawJob,
     path: &Path,
-    around: &Surroundings<'_>,
+    around: &Inherited<'_>,
     variables: &IndexMap<String, String>,
     matrix: &IndexMap<String, Vec<String>>,
     findings: &mut Findings,
@@ -259,12 +304,14 @@ fn artifacts(raw: &RawArtifacts) -> Artifacts {
         paths: paths.iter().map(|path| path.0.clone()).collect(),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         expire_in_s: raw.expire_in.get().map(|span| span.0),
-        reports: super::job_parts::Reports::default(),
+        reports: parts_check::reports_of(raw.reports.get()),
     }
 }
 
 fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut Findings) {
+    parts_check::reports(raw.reports.get(), &path.key("reports"), findings);
     match &raw.paths {
+        Field::Absent if !raw.reports.is_absent() => {}
         Field::Absent => findings.add(
             Finding::key("missing-key", path, "`artifacts` has no `paths`")
                 .help("add `paths:` with the files to keep"),

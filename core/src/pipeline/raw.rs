@@ -9,8 +9,12 @@ use super::field::{
     Entries, Field, Jobs, OneOrMany, OrNothing, Read, Reader, Record, Scalar, read_record, record, wrong_type,
 };
 use super::finding::{Fault, Finding, Path};
+use super::raw_parts::{
+    Around, RawAllowed, RawCache, RawEnvironment, RawReports, RawRule, RawSchedule, RawSecret, RawService,
+};
+use super::shape::{Either, Items};
 use super::tree::{Kind, Node};
-use super::value::{Bytes, Cpus, ExitCode, Flag, Pull, Retry, RetryKind, Span, Text, WhenKept};
+use super::value::{Bytes, Cpus, ExitCode, Flag, Pull, Retry, RetryKind, RunWord, Span, Text, WhenKept};
 
 record! {
     /// A Tidemill pipeline file.
@@ -23,8 +27,12 @@ record! {
         stages: OneOrMany<Text> = "stages",
         /// Environment variables of every job.
         variables: Entries<Text> = "variables",
-        /// Which executions give way to newer ones.
+        /// Which executions do not run at the same time.
         concurrency: RawConcurrency = "concurrency",
+        /// How long an execution may last, from its creation on. Default: without limit.
+        timeout: Span = "timeout",
+        /// Whether a newer execution of the same branch cancels an older one. Default: false.
+        interruptible: Flag = "interruptible",
         /// What every job gets unless it says otherwise.
         defaults: RawDefaults = "defaults",
         /// The jobs: a mapping of names to jobs, or a list of jobs that each have a `name`.
@@ -50,7 +58,7 @@ record! {
         /// The files the job leaves for later jobs and for people.
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although this job failed. Default: false.
-        allow_failure: Flag = "allow_failure",
+        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
         /// How many more times a failed job is tried, 0 to 10, or a mapping that says after what. Default: 0.
         retry: Again = "retry",
         /// How long one try may run. Default: 1h.
@@ -63,6 +71,26 @@ record! {
         matrix: Entries<OneOrMany<Text>> = "matrix",
         /// When the image is pulled. Default: if-not-present.
         pull_policy: Pull = "pull_policy",
+        /// Shell lines that run before those of `script`, in the same shell.
+        before_script: Script = "before_script",
+        /// Shell lines that run after the script, however it ended.
+        after_script: Script = "after_script",
+        /// Containers that run beside the job.
+        services: Items<Either<Text, RawService>> = "services",
+        /// Files that are kept from one execution to the next.
+        cache: Items<RawCache> = "cache",
+        /// Secrets that the job gets.
+        secrets: Items<Either<Text, RawSecret>> = "secrets",
+        /// Where the job deploys to.
+        environment: Either<Text, RawEnvironment> = "environment",
+        /// Labels that a worker must have to run the job.
+        runs_on: Entries<Text> = "runs_on",
+        /// A condition: where it does not hold, the job is left out. Short for one rule.
+        condition: Text = "if",
+        /// The first that holds says whether and how the job takes part; where none does, it is left out.
+        rules: Items<RawRule> = "rules",
+        /// On what end of its needs the job runs. Default: on_success.
+        when: RunWord = "when",
     }
 }
 
@@ -76,7 +104,7 @@ record! {
         /// The files a job leaves.
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although a job failed.
-        allow_failure: Flag = "allow_failure",
+        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
         /// How many more times a failed job is tried, 0 to 10, or a mapping that says after what.
         retry: Again = "retry",
         /// How long one try may run.
@@ -87,8 +115,41 @@ record! {
         resources: RawResources = "resources",
         /// When the image is pulled.
         pull_policy: Pull = "pull_policy",
+        /// Shell lines that run before those of `script`, in the same shell.
+        before_script: Script = "before_script",
+        /// Shell lines that run after the script, however it ended.
+        after_script: Script = "after_script",
+        /// Containers that run beside the job.
+        services: Items<Either<Text, RawService>> = "services",
+        /// Files that are kept from one execution to the next.
+        cache: Items<RawCache> = "cache",
+        /// Secrets that the job gets.
+        secrets: Items<Either<Text, RawSecret>> = "secrets",
+        /// Where the job deploys to.
+        environment: Either<Text, RawEnvironment> = "environment",
+        /// Labels that a worker must have to run the job.
+        runs_on: Entries<Text> = "runs_on",
     }
 }
+
+/// Gives what a job, or `defaults`, has around its script.
+macro_rules! around {
+    ($name:ident) => {
+        impl $name {
+            pub(super) fn around(&self) -> Around<'_> {
+                Around {
+                    after_script: self.after_script.get(),
+                    services: self.services.get(),
+                    cache: self.cache.get(),
+                    secrets: self.secrets.get(),
+                    environment: self.environment.get(),
+                }
+            }
+        }
+    };
+}
+around!(RawJob);
+around!(RawDefaults);
 
 /// The keys of `defaults`.
 pub(super) const DEFAULTS_KEYS: &[&str] = RawDefaults::KEYS;
@@ -102,6 +163,8 @@ record! {
         when: WhenKept = "when",
         /// How long they are kept. Default: as long as the execution.
         expire_in: Span = "expire_in",
+        /// Files that are read for what they say.
+        reports: RawReports = "reports",
     }
 }
 
@@ -118,11 +181,11 @@ record! {
 }
 
 record! {
-    /// What of this pipeline runs at the same time.
+    /// Which executions do not run at the same time.
     struct RawConcurrency("`concurrency`") {
-        /// The group: of one repository's executions of one group, the newest counts. `${branch}` and `${pipeline}` stand for those.
+        /// The group: of one repository's executions of one group, one runs at a time. `${branch}` and `${pipeline}` stand for those.
         group: Text = "group",
-        /// Whether a newer execution of the group cancels the older one.
+        /// Whether a newer execution of the group cancels the older one; else it waits for its end. Default: false.
         cancel_superseded: Flag = "cancel_superseded",
     }
 }
@@ -144,8 +207,8 @@ record! {
         push: OrNothing<RawPush> = "push",
         /// Pull requests opened or updated.
         pull_request: OrNothing<RawPullRequest> = "pull_request",
-        /// Cron expressions of five fields, in UTC.
-        schedule: OneOrMany<Text> = "schedule",
+        /// Cron expressions of five fields, in UTC, or mappings that name a time zone.
+        schedule: Items<Either<Text, RawSchedule>> = "schedule",
     }
 }
 
@@ -243,7 +306,7 @@ impl JsonSchema for Script {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "type": ["string", "boolean", "number"] },
-            { "type": "array", "minItems": 1, "items": { "type": ["string", "boolean", "number", "array"] } },
+            { "type": "array", "items": { "type": ["string", "boolean", "number", "array"] } },
         ] })
     }
 }

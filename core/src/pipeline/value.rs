@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 
 use super::field::{Scalar, readable_scalar};
 use super::finding::{Fault, quoted};
+use super::job_parts::CachePolicy;
 use super::model::{ArtifactsWhen, PullPolicy};
+use super::rules::{RuleThen, RunWhen};
 use super::suggest;
 use crate::failure::FailureKind;
 
@@ -48,7 +50,10 @@ pub(super) struct Bytes(#[schemars(schema_with = "number_or_text_schema")] pub(s
 #[schemars(inline)]
 pub(super) struct Cpus(#[schemars(range(min = 0.01, max = 1024.0))] pub(super) f64);
 
-readable_scalar!(Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull);
+readable_scalar!(
+    Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull, Port, Policy, RunWord,
+    RuleWord
+);
 
 /// When artifacts are kept.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -60,8 +65,51 @@ pub(super) struct WhenKept(pub(super) ArtifactsWhen);
 #[schemars(inline)]
 pub(super) struct Pull(pub(super) PullPolicy);
 
+/// A TCP port.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Port(#[schemars(range(min = 1, max = 65535))] pub(super) u16);
+
+/// What a job does with a cache.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Policy(#[schemars(schema_with = "policy_schema")] pub(super) CachePolicy);
+
+/// On what end of its needs a job runs.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct RunWord(#[schemars(schema_with = "run_schema")] pub(super) RunWhen);
+
+/// How a job takes part when a rule holds.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct RuleWord(#[schemars(schema_with = "rule_schema")] pub(super) RuleThen);
+
+const POLICIES: [(&str, CachePolicy); 3] =
+    [("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)];
+
+const RUNS: [(&str, RunWhen); 4] = [
+    ("on_success", RunWhen::OnSuccess),
+    ("on_failure", RunWhen::OnFailure),
+    ("always", RunWhen::Always),
+    ("manual", RunWhen::Manual),
+];
+
+fn policy_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": POLICIES.map(|(word, _)| word) })
+}
+
+fn run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": RUNS.map(|(word, _)| word) })
+}
+
+fn rule_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let words: Vec<&str> = RUNS.iter().map(|(word, _)| *word).chain(["never"]).collect();
+    schemars::json_schema!({ "type": "string", "enum": words })
+}
+
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
-const RETRY_KINDS: [(&str, FailureKind); 11] = [
+const RETRY_KINDS: [(&str, FailureKind); 12] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
     ("out_of_memory", FailureKind::OutOfMemory),
@@ -69,6 +117,7 @@ const RETRY_KINDS: [(&str, FailureKind); 11] = [
     ("image_pull_failed", FailureKind::ImagePullFailed),
     ("source_unavailable", FailureKind::SourceUnavailable),
     ("artifact_failed", FailureKind::ArtifactFailed),
+    ("service_failed", FailureKind::ServiceFailed),
     ("engine_failed", FailureKind::EngineFailed),
     ("disk_full", FailureKind::DiskFull),
     ("worker_lost", FailureKind::WorkerLost),
@@ -190,6 +239,49 @@ impl Scalar for Pull {
             "always" => Ok(Self(PullPolicy::Always)),
             "never" => Ok(Self(PullPolicy::Never)),
             _ => Err(one_of(text, Self::EXPECTED, &["if-not-present", "always", "never"])),
+        }
+    }
+}
+
+impl Scalar for Port {
+    const EXPECTED: &'static str = "a port from 1 to 65535";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let fault = || Fault::new("out-of-range", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
+        text.parse::<u16>().ok().filter(|port| *port > 0).map(Self).ok_or_else(fault)
+    }
+}
+
+impl Scalar for Policy {
+    const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match POLICIES.iter().find(|(word, _)| *word == text) {
+            Some((_, policy)) => Ok(Self(*policy)),
+            None => Err(one_of(text, Self::EXPECTED, &POLICIES.map(|(word, _)| word))),
+        }
+    }
+}
+
+impl Scalar for RunWord {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match RUNS.iter().find(|(word, _)| *word == text) {
+            Some((_, when)) => Ok(Self(*when)),
+            None if text == "never" => Err(one_of(text, Self::EXPECTED, &[])
+                .help("remove the job, or say when it is left out: `rules: [{ if: ..., when: never }]`")),
+            None => Err(one_of(text, Self::EXPECTED, &RUNS.map(|(word, _)| word))),
+        }
+    }
+}
+
+impl Scalar for RuleWord {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match RUNS.iter().find(|(word, _)| *word == text) {
+            Some((_, when)) => Ok(Self(RuleThen::When(*when))),
+            None if text == "never" => Ok(Self(RuleThen::Never)),
+            None => {
+                Err(one_of(text, Self::EXPECTED, &["on_success", "on_failure", "always", "manual", "never"]))
+            }
         }
     }
 }
