@@ -138,6 +138,12 @@ struct Ids {
     artifact: String,
 }
 
+/// A token with another last digit.
+fn mistyped(token: &str) -> String {
+    let (rest, last) = token.split_at(token.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
@@ -201,7 +207,7 @@ async fn every_operation_refuses_every_token_that_does_not_fit_and_nothing_chang
     let revoke = path::TOKEN.replace("{tokenId}", &revoked.view.id.to_string());
     server.ok(&admin.token, "DELETE", &revoke, Value::Null).await;
     server.clock.turn(60_000);
-    let mistyped = format!("{}0", &admin.token[..admin.token.len() - 1]);
+    let mistyped = mistyped(&admin.token);
     let all: BTreeSet<Scope> = Scope::ALL.into();
     let here = server.token(&[Scope::Run], Some("theirs"), None).await.token;
     let everything_here = server.token(&[Scope::Admin], Some("theirs"), None).await.token;
@@ -513,7 +519,7 @@ async fn no_token_and_no_lease_is_in_the_servers_log() {
     let end = json!({ "job_id": ids.job, "lease": ids.lease, "end": { "failure": null, "exit_code": 0 } });
     server.ok(&worker, "POST", path::JOB_STATUS, end.clone()).await;
     assert_eq!(server.call(Some(&worker), "POST", path::JOB_STATUS, end).await.status, StatusCode::CONFLICT);
-    let mistyped = format!("{}0", &worker[..worker.len() - 1]);
+    let mistyped = mistyped(&worker);
     server.call(Some(&mistyped), "GET", path::EXECUTIONS, Value::Null).await;
     tracing::info!("the end of the test");
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
