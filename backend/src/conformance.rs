@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "these are tests")]
 
+pub mod access;
 pub mod caches;
 pub mod documents;
 pub mod exact_queue;
@@ -241,6 +242,10 @@ macro_rules! conformance_suite {
                 racing_executions_of_a_group_leave_one
                 a_job_that_loses_its_workers_is_a_dead_letter
                 a_sign_of_life_is_written_only_when_the_lease_needs_it
+            }
+            access {
+                a_token_is_known_until_it_is_over_or_revoked
+                the_audit_record_is_listed_newest_first
             }
         }
     };

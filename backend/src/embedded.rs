@@ -16,6 +16,7 @@ mod records;
 mod reserve;
 mod rows;
 mod server;
+mod tls;
 mod writer;
 
 pub use database::Database;
@@ -25,4 +26,5 @@ pub use logs::FileLogs;
 pub use objects::FileObjects;
 pub use queue::SqliteQueue;
 pub use records::SqliteRecords;
-pub use server::{Embedded, EmbeddedConfig, open, open_at};
+pub use server::{Embedded, EmbeddedConfig, Secure, open, open_at};
+pub use tls::Tls;

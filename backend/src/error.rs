@@ -8,6 +8,9 @@ pub enum Error {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// The lease named in a report is not, or no longer, the job's.
     #[error("{0}")]
     LeaseLost(String),

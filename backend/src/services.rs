@@ -4,7 +4,9 @@
 mod approvals;
 mod artifacts;
 mod assignment;
+mod audit;
 mod caches;
+mod caller;
 pub mod claim;
 mod context;
 pub mod create;
@@ -17,12 +19,15 @@ mod secrets;
 mod settle;
 mod sources;
 mod sweep;
+mod tokens;
 pub mod turn;
 mod view;
 
 pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
+pub use audit::AuditService;
 pub use caches::CacheService;
+pub use caller::Caller;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
 #[cfg(feature = "fuzzing")]
@@ -34,6 +39,7 @@ pub use pipeline::{PipelineExecutionService, Seen};
 pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
+pub use tokens::TokenService;
 
 use crate::{Stores, seal::Seal};
 use context::Context;
@@ -59,6 +65,10 @@ pub struct Services {
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
+    /// Tokens that people make.
+    pub tokens: TokenService,
+    /// Who did what.
+    pub audit: AuditService,
     /// What is late.
     pub sweep: Sweep,
 }
@@ -79,6 +89,8 @@ impl Services {
             sources: SourceService::new(context.clone()),
             approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
+            tokens: TokenService::new(context.clone()),
+            audit: AuditService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
             caches,
             artifacts,

@@ -1,6 +1,7 @@
 //! One file for each command that is more than a few lines.
 
 pub mod artifacts;
+pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod dead_letters;
@@ -16,3 +17,4 @@ pub mod report;
 pub mod run;
 pub mod secret;
 pub mod server;
+pub mod token;

@@ -64,7 +64,7 @@ impl Deployment {
             }
             let (url, token) = (url.clone(), token.clone());
             return Ok(Self {
-                api: ApiClient::new(&url, &token),
+                api: ApiClient::new(&url, &token).trusting(settings.ca_cert.clone()),
                 url,
                 token,
                 pointer: settings.pointer.clone(),

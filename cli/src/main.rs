@@ -76,6 +76,8 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Retry(args) => records::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
+            Command::Token(args) => commands::token::token(settings, args).await,
+            Command::Audit(args) => commands::audit::audit(settings, args).await,
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => server::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,

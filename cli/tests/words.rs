@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "run",
     "check",
     "plan",
@@ -12,9 +12,12 @@ const COMMANDS: [&str; 20] = [
     "logs",
     "watch",
     "cancel",
+    "approve",
     "retry",
     "dead-letters",
     "artifacts",
+    "token",
+    "audit",
     "server",
     "worker",
     "login",

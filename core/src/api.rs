@@ -72,6 +72,13 @@ pub mod path {
     pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
     /// GET: what an execution used, [`crate::cost::Usage`].
     pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
+    /// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], which has the token this once. GET:
+    /// [`crate::access::TokenList`].
+    pub const TOKENS: &str = "/api/token";
+    /// DELETE: the token is not valid any more; [`crate::access::RevokeReply`].
+    pub const TOKEN: &str = "/api/token/{tokenId}";
+    /// GET: who did what, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
+    pub const AUDIT: &str = "/api/audit";
     /// GET: [`super::Health`], without a token.
     pub const HEALTH: &str = "/api/health";
     /// GET: the OpenAPI document, without a token.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 
+pub mod access;
 pub mod api;
 pub mod assignment;
 pub mod condition;

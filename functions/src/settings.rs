@@ -23,6 +23,8 @@ pub const RECORD_DAYS: &str = "TIDEMILL_RECORD_DAYS";
 pub const ADMIN_TOKEN_SHA256: &str = "TIDEMILL_ADMIN_TOKEN_SHA256";
 /// SHA-256, hex, of workers' tokens, separated by commas.
 pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
+/// Calls a second that a user's token may make, in each container; default 50, 0: as many as anyone likes.
+pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
 /// The Auto Scaling group of the workers.
 pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Jobs that one worker runs at the same time.
@@ -96,7 +98,8 @@ pub fn number<T: FromStr>(name: &'static str) -> Result<T, SettingsError> {
     value.parse().map_err(|_| SettingsError { name, what: format!("`{value}`, which is no number") })
 }
 
-fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
+/// A variable that must be a number if it is there.
+pub fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
     if env::var_os(name).is_none_or(|value| value.is_empty()) { Ok(default) } else { number(name) }
 }
 

@@ -155,16 +155,29 @@ impl ArtifactService {
         })
     }
 
+    /// The repository of an artifact's execution.
+    pub async fn repo(&self, id: ArtifactId) -> Result<String> {
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
+        Ok(self.context.shape(record.execution).await?.spec.repo.clone())
+    }
+
+    /// Refuses an artifact to who does not hold the lease of a job of the same repository: an execution also reads what the one
+    /// that it retries left.
+    pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
+        let node = self.leased(job, lease).await?;
+        let own = self.context.shape(node.key.execution).await?;
+        if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(gone(id)) }
+    }
+
     /// An artifact, and where its bytes are.
     pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
-        let gone = || Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"));
-        let record = self.context.stores.records.artifact(id).await?.ok_or_else(gone)?;
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
         if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
             return Ok(Download::Elsewhere(address));
         }
         let bytes =
             self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
-                Error::NotFound(_) => gone(),
+                Error::NotFound(_) => gone(id),
                 other => other,
             })?;
         Ok(Download::Here(view::artifact(record), bytes))
@@ -201,6 +214,10 @@ pub(crate) async fn carried_artifact_is_there(
     job: JobId,
 ) -> Result<bool> {
     Ok(planned.artifacts.is_none() || !context.stores.records.artifacts_of(job).await?.is_empty())
+}
+
+fn gone(id: ArtifactId) -> Error {
+    Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"))
 }
 
 fn key(job: JobId, artifact: ArtifactId) -> String {

@@ -227,7 +227,11 @@ impl JobExecutionService {
         let spec = records.job_specs(id, &[node.key.ix]).await?.pop();
         let (_, spec) =
             spec.ok_or_else(|| Error::NotFound(format!("job {} of {id} has no spec", node.key.ix)))?;
-        let needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        for artifact in &mut needs_artifacts {
+            // A worker's token alone gets no artifact.
+            artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
+        }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let extras = Extras {
@@ -365,6 +369,12 @@ impl JobExecutionService {
             self.context.commit_event(moved, node).await?;
         }
         Ok(())
+    }
+
+    /// The repository of a job's execution.
+    pub async fn repo(&self, job: JobId) -> Result<String> {
+        let node = self.context.job(job).await?;
+        Ok(self.context.shape(node.key.execution).await?.spec.repo.clone())
     }
 
     /// Cancels one job. When this returns, no new attempt of it starts.

@@ -111,13 +111,13 @@ jobs:
       - { image: "IMAGE", alias: quiet, entrypoint: [sh, -c], command: ["sleep 60"] }
     script:
       - echo "$PASSWORD"
-      - for half in correct-horse/ 'battery staple+'; do printf '%s' "$half"; sleep 1; done; echo
+      - printf '%s/' "${PASSWORD%%/*}"; sleep 1; printf '%s\n' "${PASSWORD#*/}"
       - printf '%s' "$PASSWORD" | base64
       - printf 'a%s' "$PASSWORD" | base64
       - printf 'ab%s' "$PASSWORD" | base64
-      - printf 'https://x/?p=%s\n' correct-horse%2Fbattery%20staple%2B
+      - printf 'https://x/?p=%s\n' "$(printf '%s' "$PASSWORD" | sed 's|/|%2F|; s| |%20|; s|+|%2B|')"
       - printf '%s' "$PASSWORD" | od -An -v -tx1 | tr -d ' \n'; echo
-      - printf '{"p":"%s"}\n' 'correct-horse\/battery staple+'
+      - printf '{"p":"%s"}\n' "$(printf '%s' "$PASSWORD" | sed 's|/|\\/|')"
       - cat "$PASSWORD_FILE" && env | grep PASSWORD && set -x && true "$PASSWORD"; set +x
       - echo "$PASSWORD" >&2; "$PASSWORD"
   gets-none:
