@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod assignment;
+pub mod condition;
 pub mod cost;
 pub mod diagnostics;
 pub mod discovery;

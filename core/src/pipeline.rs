@@ -15,7 +15,7 @@ mod model;
 mod planned;
 mod raw;
 mod rules;
-mod suggest;
+pub(crate) mod suggest;
 mod syntax;
 mod tree;
 mod value;
