@@ -133,16 +133,18 @@ fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
 }
 
 fn pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN).build().map_err(|error| {
-        match error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            // The parser draws the pattern first; its last line says what is wrong.
-            other => {
-                let words = other.to_string();
-                words.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    RegexBuilder::new(text).size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN).build().map_err(
+        |error| {
+            match error {
+                regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+                // The parser draws the pattern first; its last line says what is wrong.
+                other => {
+                    let words = other.to_string();
+                    words.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// A truth value to be found out.

@@ -8,15 +8,21 @@ mod check;
 mod cron;
 mod cycle;
 mod field;
+mod field_shapes;
 mod finding;
 mod job_check;
 mod job_parts;
 mod model;
+mod parts_check;
 mod planned;
 mod raw;
+mod raw_parts;
+mod rule_check;
 mod rules;
+mod shapes;
 pub(crate) mod suggest;
 mod syntax;
+mod top_check;
 mod tree;
 mod value;
 
@@ -191,9 +197,10 @@ fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
         match spot {
             Spot::Text(_, location) => Some(*location),
             Spot::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
+            Spot::Within(path, at, length) => tree.map(|tree| tree.locate_within(path, *at, *length)),
         }
     };
-    let (Spot::Text(path, _) | Spot::At(path, _)) = &finding.spot;
+    let (Spot::Text(path, _) | Spot::At(path, _) | Spot::Within(path, ..)) = &finding.spot;
     let related = finding.related.iter().filter_map(|(message, spot)| {
         locate(spot).map(|location| Related { message: message.clone(), location })
     });

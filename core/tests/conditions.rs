@@ -14,7 +14,11 @@ fn facts() -> Facts {
         trigger: Trigger::PullRequest,
         branch: Some("feature/wave".into()),
         default_branch: Some("main".into()),
-        pull_request: Some(PullRequest { target_branch: "main".into(), from_fork: true, ..PullRequest::default() }),
+        pull_request: Some(PullRequest {
+            target_branch: "main".into(),
+            from_fork: true,
+            ..PullRequest::default()
+        }),
         changed: Some(vec!["docs/a/b.md".into(), "src/main.rs".into()]),
         files: None,
         ..Facts::default()

@@ -100,7 +100,10 @@ fn habits(text: &str) -> Option<String> {
         "write `text.matches(\"regex\")` instead of `=~`"
     } else if text.contains('$') || text.contains("var(") {
         "write `variable(\"NAME\")` for a variable"
-    } else if text.contains(" and ") || text.contains(" or ") || text.starts_with("not ") || text.contains(" not ")
+    } else if text.contains(" and ")
+        || text.contains(" or ")
+        || text.starts_with("not ")
+        || text.contains(" not ")
     {
         "write `&&`, `||` and `!`"
     } else if text.replace("==", "").replace("!=", "").contains('=') {
@@ -150,7 +153,8 @@ impl Reader<'_> {
         match self.read(of)? {
             Typed::Test(test) => Ok(test),
             other => {
-                let fault = self.fault(of, format!("a condition is a truth value, and this is {}", other.called()));
+                let fault =
+                    self.fault(of, format!("a condition is a truth value, and this is {}", other.called()));
                 let text = matches!(other, Typed::Text(_));
                 Err(Fault { help: text.then(|| "compare it, as in `!= \"\"`".to_owned()), ..fault })
             }
@@ -167,7 +171,9 @@ impl Reader<'_> {
     fn read(&self, of: &IdedExpr) -> Result<Typed, Fault> {
         match &of.expr {
             Expr::Literal(LiteralValue::Boolean(value)) => Ok(Typed::Test(Test::Const(*value.inner()))),
-            Expr::Literal(LiteralValue::String(text)) => Ok(Typed::Text(Value::Literal(text.inner().to_owned()))),
+            Expr::Literal(LiteralValue::String(text)) => {
+                Ok(Typed::Text(Value::Literal(text.inner().to_owned())))
+            }
             Expr::Literal(LiteralValue::Null) => Err(Fault {
                 help: Some("what is not set is `\"\"`; `defined(\"NAME\")` tells the two apart".to_owned()),
                 ..self.fault(of, "there is no null here")
@@ -235,7 +241,8 @@ impl Reader<'_> {
                         Test::In(value, items)
                     }
                     other => {
-                        let fault = self.fault(list, format!("`in` takes a list, and this is {}", other.called()));
+                        let fault =
+                            self.fault(list, format!("`in` takes a list, and this is {}", other.called()));
                         return Err(Fault { help: Some("write `in [\"a\", \"b\"]`".to_owned()), ..fault });
                     }
                 }
@@ -344,13 +351,20 @@ impl Reader<'_> {
         Err(Fault { help: Some(help), ..self.fault(at, format!("there is no event {}", quoted(event))) })
     }
 
-    fn choice(&self, of: &IdedExpr, test: &IdedExpr, then: &IdedExpr, other: &IdedExpr) -> Result<Typed, Fault> {
+    fn choice(
+        &self,
+        of: &IdedExpr,
+        test: &IdedExpr,
+        then: &IdedExpr,
+        other: &IdedExpr,
+    ) -> Result<Typed, Fault> {
         let test = Box::new(self.test(test)?);
         match (self.read(then)?, self.read(other)?) {
             (Typed::Test(a), Typed::Test(b)) => Ok(Typed::Test(Test::If(test, Box::new(a), Box::new(b)))),
             (Typed::Text(a), Typed::Text(b)) => Ok(Typed::Text(Value::If(test, Box::new(a), Box::new(b)))),
             (a, b) => {
-                let message = format!("both sides of `:` must be of one type, not {} and {}", a.called(), b.called());
+                let message =
+                    format!("both sides of `:` must be of one type, not {} and {}", a.called(), b.called());
                 Err(self.fault(of, message))
             }
         }

@@ -5,25 +5,20 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::cycle;
-use super::field::{Entries, Field, OneOrMany};
+use super::field::{Entries, Field};
 use super::finding::{Fault, Finding, Part, Path, Segment, Spot, quoted};
 use super::job_check::{self, Surroundings};
-use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Schedule, Triggers};
-use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
+use super::model::{Job, Pipeline};
+use super::raw::{RawDefaults, RawJob, RawPipeline};
 use super::suggest::Suggestions;
 use super::value::Text;
-use super::{cron, syntax};
+use super::{syntax, top_check};
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
 /// The stages of a file that names none; those without jobs are left out.
 const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// The stage of a job that names none.
 const IMPLICIT_STAGE: &str = "test";
-
-/// How long the name of a concurrency group may be, in bytes, before its references are put in.
-const LONGEST_GROUP: usize = 200;
-/// What a concurrency group may refer to besides variables.
-const GROUP_WORDS: [&str; 2] = ["branch", "pipeline"];
 
 /// What the rules gather.
 #[derive(Default)]
@@ -81,9 +76,10 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
             String::new()
         }
     };
-    let on = raw.on.get().map(|on| triggers(on, &mut findings)).unwrap_or_default();
+    let on = raw.on.get().map(|on| top_check::triggers(on, &mut findings)).unwrap_or_default();
     let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
-    let concurrency = raw.concurrency.get().and_then(|raw| concurrency(raw, &variables, &mut findings));
+    let concurrency = top_check::concurrency(raw, &variables, &mut findings);
+    let timeout_s = top_check::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);
     let no_defaults = RawDefaults::default();
     let defaults = raw.defaults.get().unwrap_or(&no_defaults);
@@ -130,7 +126,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         }
         stage_names.iter().map(|stage| (*stage).to_owned()).collect()
     };
-    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s: None, jobs };
+    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s, jobs };
     bound_plan(&pipeline, &root, &mut findings);
     (pipeline, findings)
 }
@@ -457,79 +453,4 @@ pub(super) fn variables(
         variables.insert(name.clone(), value.0.clone());
     }
     variables
-}
-
-fn concurrency(
-    raw: &RawConcurrency,
-    variables: &IndexMap<String, String>,
-    findings: &mut Findings,
-) -> Option<Concurrency> {
-    let path = Path::default().key("concurrency");
-    if raw.group.is_absent() {
-        findings.add(
-            Finding::key("missing-key", &path, "`concurrency` has no `group`")
-                .help("add `group: ${pipeline}-${branch}`, or another name"),
-        );
-    }
-    if raw.cancel_superseded.is_absent() || raw.cancel_superseded.get().is_some_and(|flag| !flag.0) {
-        findings.add(
-            Finding::key("not-supported", &path, "executions of a group do not wait for each other yet")
-                .help("add `cancel_superseded: true`: a newer execution then cancels the older one"),
-        );
-    }
-    let group = &raw.group.get()?.0;
-    let at = || path.key("group");
-    if group.trim().is_empty() || group.len() > LONGEST_GROUP {
-        let fault = Fault::new("bad-name", format!("must have 1 to {LONGEST_GROUP} bytes"));
-        findings.check(Err(fault.help("add `group: ${pipeline}-${branch}`, or another name")), at);
-    }
-    findings.check(syntax::references(group).map(drop), at);
-    let known = || variables.keys().map(String::as_str).chain(GROUP_WORDS);
-    for reference in syntax::references(group).unwrap_or_default() {
-        if !known().any(|name| name == reference) {
-            let help = findings.suggestions.did_you_mean(reference, known());
-            let message = format!(
-                "the group refers to {}, which is neither `branch` nor `pipeline` nor a variable of the pipeline",
-                quoted(reference)
-            );
-            findings.add(Finding::value("unknown-reference", &at(), message).maybe_help(help));
-        }
-    }
-    Some(Concurrency { group: group.clone(), cancel_superseded: true })
-}
-
-fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
-    let path = Path::default().key("on");
-    let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
-        let items = field.get().map_or(&[][..], |items| items.0.as_slice());
-        for (index, item) in items.iter().enumerate() {
-            let result = if inside { syntax::check_inside(&item.0) } else { syntax::check_glob(&item.0) };
-            findings.check(result, || at.index(index));
-        }
-        items.iter().map(|item| item.0.clone()).collect()
-    };
-    let push = raw.push.get().map(|push| {
-        let at = path.key("push");
-        PushTrigger {
-            branches: globs(&at.key("branches"), &push.0.branches, false),
-            tags: globs(&at.key("tags"), &push.0.tags, false),
-            paths: globs(&at.key("paths"), &push.0.paths, true),
-        }
-    });
-    let pull_request = raw.pull_request.get().map(|pull_request| {
-        let at = path.key("pull_request");
-        PullRequestTrigger {
-            branches: globs(&at.key("branches"), &pull_request.0.branches, false),
-            paths: globs(&at.key("paths"), &pull_request.0.paths, true),
-        }
-    });
-    let schedule = raw.schedule.get().map_or(&[][..], |items| items.0.as_slice());
-    for (index, expression) in schedule.iter().enumerate() {
-        findings.check(cron::check(&expression.0), || path.key("schedule").index(index));
-    }
-    let schedule = schedule
-        .iter()
-        .map(|item| Schedule { cron: item.0.trim().to_owned(), time_zone: "UTC".to_owned() })
-        .collect();
-    Triggers { push, pull_request, schedule }
 }

@@ -93,8 +93,27 @@ pub(super) struct Tree {
 impl Tree {
     /// The position of a place, or of the nearest thing around it.
     pub(super) fn locate(&self, path: &Path, part: Part) -> Location {
+        self.find(path, part).0
+    }
+
+    /// The position of `length` characters of the text at `path`, from the character `at` on; that of the whole text where
+    /// it is not written on one line as it is.
+    pub(super) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
+        let (location, node) = self.find(path, Part::Value);
+        let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
+        let characters = text.chars().count();
+        let before = match location.length.checked_sub(characters) {
+            Some(0) if *plain => 0,
+            Some(2) if !*plain => 1,
+            _ => return location,
+        };
+        let end = (at + length).min(characters).max(at + 1);
+        Location { line: location.line, column: location.column + before + at, length: end - at }
+    }
+
+    fn find(&self, path: &Path, part: Part) -> (Location, Option<&Node>) {
         let Some(mut node) = self.root.as_deref() else {
-            return Location { line: 1, column: 1, length: 0 };
+            return (Location { line: 1, column: 1, length: 0 }, None);
         };
         let mut location = Location { length: 0, ..node.location };
         for segment in &path.0 {
@@ -108,14 +127,14 @@ impl Tree {
                     None => break,
                 },
                 // One value may stand for a list of one.
-                (Segment::Index(0), Kind::Scalar { .. }) => continue,
+                (Segment::Index(0), Kind::Scalar { .. } | Kind::Mapping(_)) => continue,
                 _ => break,
             };
             let nothing_written = next.location.length == 0;
             location = if part == Part::Value && !nothing_written { next.location } else { at };
             node = next;
         }
-        location
+        (location, Some(node))
     }
 }
 

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 
 use super::field::{Scalar, readable_scalar};
 use super::finding::{Fault, quoted};
+use super::job_parts::CachePolicy;
 use super::model::{ArtifactsWhen, PullPolicy};
+use super::rules::{RuleThen, RunWhen};
 use super::suggest;
 use crate::failure::FailureKind;
 
@@ -48,7 +50,9 @@ pub(super) struct Bytes(#[schemars(schema_with = "number_or_text_schema")] pub(s
 #[schemars(inline)]
 pub(super) struct Cpus(#[schemars(range(min = 0.01, max = 1024.0))] pub(super) f64);
 
-readable_scalar!(Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull);
+readable_scalar!(
+    Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull, Run, RuleRun, Policy, Port
+);
 
 /// When artifacts are kept.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -59,6 +63,38 @@ pub(super) struct WhenKept(pub(super) ArtifactsWhen);
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Pull(pub(super) PullPolicy);
+
+/// On what end of what it waits for a job runs.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Run(pub(super) RunWhen);
+
+/// How a job takes part when a rule holds.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct RuleRun(#[schemars(schema_with = "rule_run_schema")] pub(super) RuleThen);
+
+/// What a job does with a cache.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Policy(pub(super) CachePolicy);
+
+/// A TCP port.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Port(#[schemars(range(min = 1))] pub(super) u16);
+
+/// The ends that a job may run on, as they are written.
+const RUNS: [(&str, RunWhen); 4] = [
+    ("on_success", RunWhen::OnSuccess),
+    ("on_failure", RunWhen::OnFailure),
+    ("always", RunWhen::Always),
+    ("manual", RunWhen::Manual),
+];
+
+fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["on_success", "on_failure", "always", "manual", "never"] })
+}
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
 const RETRY_KINDS: [(&str, FailureKind); 11] = [
@@ -99,6 +135,7 @@ impl Scalar for Text {
 
 impl Scalar for Flag {
     const EXPECTED: &'static str = "`true` or `false`";
+    const OF_BOOL: bool = true;
     fn from_text(text: &str) -> Result<Self, Fault> {
         let wrong = || Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
         match text {
@@ -190,6 +227,59 @@ impl Scalar for Pull {
             "always" => Ok(Self(PullPolicy::Always)),
             "never" => Ok(Self(PullPolicy::Never)),
             _ => Err(one_of(text, Self::EXPECTED, &["if-not-present", "always", "never"])),
+        }
+    }
+}
+
+impl Scalar for Run {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if let Some((_, when)) = RUNS.iter().find(|(word, _)| *word == text) {
+            return Ok(Self(*when));
+        }
+        let fault = one_of(text, Self::EXPECTED, &RUNS.map(|(word, _)| word));
+        Err(match text {
+            "never" => fault
+                .help("`never` is for rules; to take a job out, put it in a comment or make it a template"),
+            "delayed" => fault.help("a job cannot be delayed; use `manual`, or wait in its script"),
+            _ => fault,
+        })
+    }
+}
+
+impl Scalar for RuleRun {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text == "never" {
+            return Ok(Self(RuleThen::Never));
+        }
+        match RUNS.iter().find(|(word, _)| *word == text) {
+            Some((_, when)) => Ok(Self(RuleThen::When(*when))),
+            None => {
+                Err(one_of(text, Self::EXPECTED, &["on_success", "on_failure", "always", "manual", "never"]))
+            }
+        }
+    }
+}
+
+impl Scalar for Policy {
+    const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "pull-push" => Ok(Self(CachePolicy::PullPush)),
+            "pull" => Ok(Self(CachePolicy::Pull)),
+            "push" => Ok(Self(CachePolicy::Push)),
+            _ => Err(one_of(text, Self::EXPECTED, &["pull-push", "pull", "push"])),
+        }
+    }
+}
+
+impl Scalar for Port {
+    const EXPECTED: &'static str = "a port from 1 to 65535";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(Self(port)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
         }
     }
 }
