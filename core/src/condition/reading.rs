@@ -261,10 +261,22 @@ impl Reader<'_> {
         Ok(Typed::Test(test))
     }
 
+    /// A fault of a call: the parser places it at the bracket, people look at the name.
+    fn call_fault(&self, of: &IdedExpr, name: &str, message: impl Into<String>) -> Fault {
+        let fault = self.fault(of, message);
+        let length = name.chars().count();
+        match fault.at.checked_sub(length) {
+            Some(at) if self.text.chars().skip(at).take(length).eq(name.chars()) => {
+                Fault { at, length, ..fault }
+            }
+            _ => fault,
+        }
+    }
+
     fn no_call(&self, of: &IdedExpr, name: &str) -> Fault {
         if FUNCTIONS.contains(&name) {
             let takes = if matches!(name, "variable" | "defined") { "one name" } else { "one glob or more" };
-            return self.fault(of, format!("`{name}` takes {takes}"));
+            return self.call_fault(of, name, format!("`{name}` takes {takes}"));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let sign = name.trim_matches('_');
@@ -278,7 +290,10 @@ impl Reader<'_> {
                 None => format!("the functions are {}", FUNCTIONS.join(", ")),
             }
         };
-        Fault { help: Some(help), ..self.fault(of, format!("there is no function {}", quoted(name))) }
+        Fault {
+            help: Some(help),
+            ..self.call_fault(of, name, format!("there is no function {}", quoted(name)))
+        }
     }
 
     fn method(
@@ -293,7 +308,7 @@ impl Reader<'_> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("a text has {}", METHODS.join(", ")),
             };
-            let fault = self.fault(of, format!("a text has no function {}", quoted(name)));
+            let fault = self.call_fault(of, name, format!("a text has no function {}", quoted(name)));
             return Err(Fault { help: Some(help), ..fault });
         }
         let text = self.text(target)?;
@@ -314,7 +329,7 @@ impl Reader<'_> {
             },
             _ => {
                 let takes = if name.ends_with("Ascii") { "nothing" } else { "one text" };
-                return Err(self.fault(of, format!("`{name}` takes {takes}")));
+                return Err(self.call_fault(of, name, format!("`{name}` takes {takes}")));
             }
         };
         Ok(Typed::Test(test))

@@ -13,6 +13,7 @@ use super::raw::{RawDefaults, RawJob, RawPipeline};
 use super::suggest::Suggestions;
 use super::value::Text;
 use super::{syntax, top_check};
+use crate::facts::Facts;
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
 /// The stages of a file that names none; those without jobs are left out.
@@ -419,7 +420,7 @@ fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut Findings) {
         );
         return;
     }
-    let bytes = expanded_bytes(pipeline, &IndexMap::new());
+    let bytes = expanded_bytes(pipeline, &Facts::default());
     if bytes > MAX_PLAN_BYTES {
         let message = format!(
             "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \

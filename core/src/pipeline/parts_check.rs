@@ -131,6 +131,7 @@ pub(super) fn services(
     for (index, item) in items {
         let at = path.index(*index);
         let Some((mut service, own_alias)) = service(item, &at, findings) else { continue };
+        let had_names = !service.alias.is_empty();
         let alias_at = if own_alias { at.key("alias") } else { at };
         service.alias.retain(|alias| match named.get(alias) {
             Some(first) => {
@@ -149,7 +150,7 @@ pub(super) fn services(
                 true
             }
         });
-        if service.alias.is_empty() && !own_alias {
+        if service.alias.is_empty() && had_names && !own_alias {
             let message = "this service has no name that another one does not have";
             findings.add(
                 Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),

@@ -83,7 +83,7 @@ impl JsonSchema for Script {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "type": ["string", "boolean", "number"] },
-            { "type": "array", "minItems": 1, "items": { "type": ["string", "boolean", "number", "array"] } },
+            { "type": "array", "items": { "type": ["string", "boolean", "number", "array"] } },
         ] })
     }
 }
