@@ -77,6 +77,12 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
             String::new()
         }
     };
+    if !raw.include.is_absent() {
+        findings.add(
+            Finding::key("include-unread", &root.key("include"), "the included files cannot be read here")
+                .help("`tidemill check`, `plan` and `run` read them, and send one text to a server"),
+        );
+    }
     let on = raw.on.get().map(|on| top_check::triggers(on, &mut findings)).unwrap_or_default();
     let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
     let concurrency = top_check::concurrency(raw, &variables, &mut findings);

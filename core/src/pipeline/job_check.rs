@@ -184,6 +184,8 @@ fn check_retry(raw: &RawRetry, path: &Path, findings: &mut Findings) {
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut Findings) {
     match &raw.script {
         Field::Bad => {}
+        // Its template is missing, and with it what it would have.
+        Field::Absent if !raw.extends.is_absent() => {}
         Field::Absent => findings.add(
             Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))
                 .help("add `script:` with the shell lines to run"),
@@ -261,6 +263,7 @@ fn image(
     let (image, at) = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) => (&image.0, path.key("image")),
         (Field::Absent, Field::Set(image)) => (&image.0, Path::default().key("defaults").key("image")),
+        (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return String::new(),
         (Field::Absent, Field::Absent) => {
             findings.add(
                 Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))

@@ -133,22 +133,20 @@ pub(super) fn services(
         let Some((mut service, own_alias)) = service(item, &at, findings) else { continue };
         let had_names = !service.alias.is_empty();
         let alias_at = if own_alias { at.key("alias") } else { at };
-        service.alias.retain(|alias| match named.get(alias) {
-            Some(first) => {
-                if own_alias {
-                    let message = format!("two services are reached by {}", quoted(alias));
-                    findings.add(
-                        Finding::value("duplicate-alias", &alias_at, message)
-                            .help("give each an `alias` of its own")
-                            .related("the first one", Spot::At(first.clone(), Part::Value)),
-                    );
-                }
-                false
-            }
-            None => {
+        service.alias.retain(|alias| {
+            let Some(first) = named.get(alias) else {
                 named.insert(alias.clone(), alias_at.clone());
-                true
+                return true;
+            };
+            if own_alias {
+                let message = format!("two services are reached by {}", quoted(alias));
+                findings.add(
+                    Finding::value("duplicate-alias", &alias_at, message)
+                        .help("give each an `alias` of its own")
+                        .related("the first one", Spot::At(first.clone(), Part::Value)),
+                );
             }
+            false
         });
         if service.alias.is_empty() && had_names && !own_alias {
             let message = "this service has no name that another one does not have";

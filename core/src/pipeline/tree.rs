@@ -10,6 +10,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::finding::{Finding, Part, Path, Segment, Spot};
 use crate::diagnostics::{LineIndex, Location};
 
+/// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
+const LINES_PER_FILE: usize = 1 << 21;
+
 /// How deep lists and mappings may lie in each other; a pipeline needs six.
 const DEEPEST: usize = 64;
 /// How many values a document may have with every alias written out.
@@ -72,6 +75,32 @@ impl Node {
             }
             _ => false,
         }
+    }
+
+    /// A mapping of these entries, each key once.
+    pub(super) fn mapping(entries: Vec<Entry>, location: Location) -> Self {
+        let mut mapping = Mapping::default();
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for entry in entries {
+            size.add(Size { nodes: 1, bytes: entry.key.len() as u64, depth: 0 });
+            size.add(entry.value.size);
+            mapping.push(&entry.key, entry.key_location, entry.value);
+        }
+        Self { kind: Kind::Mapping(mapping), location, size }
+    }
+
+    /// A list of these items.
+    pub(super) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for item in &items {
+            size.add(item.size);
+        }
+        Self { kind: Kind::Sequence(items), location, size }
+    }
+
+    /// Whether it is larger than a document may be, its aliases written out.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.size.nodes > MOST_NODES || self.size.bytes > MOST_BYTES || self.size.depth > DEEPEST
     }
 
     /// The value under `key`, when this is a mapping that has it.
@@ -155,9 +184,21 @@ pub(super) fn may_alias(source: &str) -> bool {
     false
 }
 
+/// The file that a place is in, and its place there.
+pub(super) fn place_in_file(location: Location) -> (usize, Location) {
+    let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
+    (file, Location { line, ..location })
+}
+
 /// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
 pub(super) fn build(source: &str) -> Result<Tree, Box<Finding>> {
+    build_file(source, 0)
+}
+
+/// The same for one of several files, whose places say that they are in it.
+pub(super) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     let mut builder = Builder {
+        first_line: file * LINES_PER_FILE,
         lines: LineIndex::new(source),
         stack: Vec::new(),
         anchors: HashMap::new(),
@@ -187,6 +228,7 @@ enum Content {
 }
 
 struct Builder<'a> {
+    first_line: usize,
     lines: LineIndex<'a>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Rc<Node>>,
@@ -205,7 +247,7 @@ impl Builder<'_> {
             let rest = self.lines.line(line).trim_end().chars().count();
             rest.saturating_sub(span.start.col())
         };
-        Location { line, column, length }
+        Location { line: self.first_line + line, column, length }
     }
 
     fn spot(&self, span: Span) -> Spot {
@@ -219,7 +261,7 @@ impl Builder<'_> {
         }
         let mut location = self.location(Span::empty(mark));
         location.length = 1;
-        let line = self.lines.line(location.line);
+        let line = self.lines.line(mark.line());
         let finding = Finding::error(
             "yaml-syntax",
             Spot::Text(Path::default(), location),
@@ -422,7 +464,7 @@ impl Mapping {
     }
 }
 
-fn alias_bomb(location: Location) -> Box<Finding> {
+pub(super) fn alias_bomb(location: Location) -> Box<Finding> {
     let finding = Finding::error(
         "alias-bomb",
         Spot::Text(Path::default(), location),

@@ -10,10 +10,10 @@ use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
 /// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
-    let overrides = &facts.variables;
     /// What a text, and what a job, costs beside its bytes.
     const TEXT: u64 = 32;
     const JOB: u64 = 512;
+    let overrides = &facts.variables;
     let sum = |texts: &mut dyn Iterator<Item = u64>| texts.fold(0, u64::saturating_add);
     let text = |text: &String| text.len() as u64 + TEXT;
     let pairs = |pairs: &IndexMap<String, String>| {
