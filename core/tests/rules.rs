@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Write as _};
 use tidemill_core::{
     api::Trigger,
     facts::{Facts, PullRequest},
@@ -174,9 +174,10 @@ fn texts_around_a_script_count_for_the_size() {
             .replace("AAAAAAAAAA", &"A".repeat(2_000)),
     ] {
         let values = (0..256).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-        let jobs: String = (0..39)
-            .map(|n| format!("  j{n}:\n    image: x\n    script: x\n    matrix: {{ K: [{values}] }}\n    <<: *shared\n"))
-            .collect();
+        let mut jobs = String::new();
+        for n in 0..39 {
+            writeln!(jobs, "  j{n}:\n    image: x\n    script: x\n    matrix: {{ K: [{values}] }}\n    <<: *shared").unwrap();
+        }
         let found = parse(&format!("name: a\n.shared: &shared\n    {around}\njobs:\n{jobs}")).unwrap_err();
         assert_eq!(found[0].code, "plan-too-large", "{}: {found:?}", &around[..20]);
     }
@@ -204,7 +205,7 @@ proptest! {
                 let needs: Vec<String> = needs.iter().map(|need| format!("j{need}")).collect();
                 let needs = if *named { format!(", needs: [{}]", needs.join(", ")) } else { String::new() };
                 let rule = if only_left { "" } else if *out { ", if: fork" } else { ", if: \"!fork\"" };
-                text += &format!("  j{ix}: {{ stage: s{stage}, image: x, script: x{needs}{rule} }}\n");
+                writeln!(text, "  j{ix}: {{ stage: s{stage}, image: x, script: x{needs}{rule} }}").unwrap();
             }
             let used: Vec<String> = (0..3)
                 .filter(|stage| specs.iter().any(|spec| spec.0 == *stage && !(only_left && spec.1)))

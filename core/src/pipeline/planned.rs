@@ -113,6 +113,9 @@ pub(super) fn unknown_key(
     if top_level && super::raw::DEFAULTS_KEYS.contains(&key.as_str()) {
         return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
     }
+    if matches!(key.as_str(), "changes" | "exists") && known.contains(&"rules") {
+        return found(finding.help(format!("it stands in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
+    }
     let otherwise = CALLED_OTHERWISE.iter().find(|(theirs, ours)| theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {
         let finding = finding.help(format!("it is called `{ours}` here"));

@@ -102,7 +102,8 @@ impl Resolver<'_> {
                 };
                 let names: Vec<_> = items.iter().enumerate().map(name).collect();
                 if names.iter().any(Option::is_none) {
-                    return Err(self.wrong(&at, &extends.value));
+                    self.wrong(&at, &extends.value);
+                    return Err(());
                 }
                 return self.over(
                     node,
@@ -113,7 +114,10 @@ impl Resolver<'_> {
                         .collect::<Vec<_>>(),
                 );
             }
-            _ => return Err(self.wrong(&at, &extends.value)),
+            _ => {
+                self.wrong(&at, &extends.value);
+                return Err(());
+            }
         };
         self.over(node, &names)
     }
