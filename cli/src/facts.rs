@@ -1,6 +1,6 @@
 //! What git knows of the sources here, for conditions: branch, tag, default branch, changed files, files.
 
-use crate::{args::FactArgs, failure::Outcome};
+use crate::args::FactArgs;
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -65,7 +65,7 @@ pub fn of_working_tree(dir: &Path, wanted: Wanted) -> Facts {
 }
 
 /// The facts that the arguments give, over those of git.
-pub fn given(args: &FactArgs, mut facts: Facts) -> Outcome<Facts> {
+pub fn given(args: &FactArgs, mut facts: Facts) -> Facts {
     if let Some(event) = args.event {
         facts.trigger = event.trigger();
     }
@@ -96,7 +96,7 @@ pub fn given(args: &FactArgs, mut facts: Facts) -> Outcome<Facts> {
     if !args.changed.is_empty() {
         facts.changed = Some(args.changed.clone());
     }
-    Ok(facts)
+    facts
 }
 
 /// `origin`'s default branch, or the usual one that there is.

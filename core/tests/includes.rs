@@ -1,5 +1,5 @@
 //! Pipelines that are made from several files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect)]
 
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -18,7 +18,7 @@ use tidemill_core::{
 pub fn plan(args: &PlanArgs) -> Outcome {
     let file = file::load(&args.file)?;
     let wanted = facts::Wanted::of(&file.pipeline, &file.text);
-    let known = facts::given(&args.facts, facts::of_working_tree(Path::new("."), wanted))?;
+    let known = facts::given(&args.facts, facts::of_working_tree(Path::new("."), wanted));
     let known = Facts { variables: file::variables(&args.variables)?, ..known };
     let plan = Plan::of(&file.pipeline, &known).map_err(|error| Failure::usage(error.to_string()))?;
     let mut out = anstream::stdout();

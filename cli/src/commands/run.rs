@@ -14,7 +14,7 @@ use crate::{
 use indexmap::IndexMap;
 use std::{io::Write, path::Path};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, Trigger, path},
+    api::{ExecuteReply, ExecuteRequest, path},
     assignment::{Preparation, Source},
     facts::Facts,
     ids::{ExecutionId, JobId},
@@ -76,7 +76,6 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         commit: origin.commit,
         source: origin.source,
         variables,
-        trigger: Trigger::Manual,
         requested_by: std::env::var("USER").ok(),
         tag: known.tag,
         default_branch: known.default_branch,
