@@ -31,7 +31,7 @@ use crate::api::Trigger;
 use crate::facts::Facts;
 
 /// How long a condition may be, in bytes.
-pub const LONGEST: usize = 4_000;
+pub const LONGEST: usize = 2_000;
 /// The most that a compiled pattern may take, in bytes.
 const LARGEST_PATTERN: usize = 256 << 10;
 /// The longest text that `+` makes, in bytes.
@@ -176,7 +176,7 @@ enum Value {
     Literal(String),
     Fact(Fact),
     Variable(Box<Value>),
-    Join(Box<Value>, Box<Value>),
+    Join(Vec<Value>),
     Lower(Box<Value>),
     Upper(Box<Value>),
     If(Box<Test>, Box<Value>, Box<Value>),
@@ -255,10 +255,13 @@ impl Value {
             Self::Literal(text) => text.clone(),
             Self::Fact(fact) => fact.text(known.facts).unwrap_or_default().to_owned(),
             Self::Variable(name) => known.variables.get(&name.text(known)?).cloned().unwrap_or_default(),
-            Self::Join(left, right) => {
-                let text = left.text(known)? + &right.text(known)?;
-                if text.len() > LONGEST_TEXT {
-                    return Err(format!("`+` makes a text of more than {LONGEST_TEXT} bytes"));
+            Self::Join(parts) => {
+                let mut text = String::new();
+                for part in parts {
+                    text += &part.text(known)?;
+                    if text.len() > LONGEST_TEXT {
+                        return Err(format!("`+` makes a text of more than {LONGEST_TEXT} bytes"));
+                    }
                 }
                 text
             }

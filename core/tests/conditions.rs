@@ -140,16 +140,52 @@ fn places_are_counted_in_characters() {
 #[test]
 fn depth_and_length_are_bounded() {
     for text in [
-        format!("{}fork{}", "(".repeat(1000), ")".repeat(1000)),
+        format!("{}fork{}", "(".repeat(900), ")".repeat(900)),
         format!("branch in {}{}", "[".repeat(500), "]".repeat(500)),
-        format!("{}fork", "fork ? fork : ".repeat(200)),
-        "fork && ".repeat(800),
+        format!("{}fork", "fork ? fork : ".repeat(100)),
+        "fork && ".repeat(200),
         format!("branch == '{}'", "x".repeat(5_000)),
         format!("branch.matches('{}')", "(a{100}){100}".repeat(10)),
     ] {
         assert!(check(&text).is_err(), "{}", text.len());
     }
-    assert!(check(&format!("fork{}", " && fork".repeat(400))).is_ok());
+    assert!(check(&format!("fork{}", " && fork".repeat(200))).is_ok());
+}
+
+#[test]
+fn the_deepest_and_longest_conditions_leave_the_stack_of_a_small_thread_alone() {
+    let conditions = || {
+        [
+            format!("{}fork{}", "(".repeat(32), ")".repeat(32)),
+            format!("{}fork{}", "!(".repeat(32), ")".repeat(32)),
+            format!("{}{}", "[".repeat(32), "]".repeat(32)),
+            format!("{}{}", "{1:".repeat(32), "}".repeat(32)),
+            format!("{}1{}", "f(".repeat(32), ")".repeat(32)),
+            format!("{}1", "1+".repeat(999)),
+            format!("{}a", "a==".repeat(650)),
+            format!("a{}", ".b".repeat(990)),
+            format!("a{}", "[0]".repeat(32)),
+            format!("a{}", ".b()".repeat(400)),
+            "!".repeat(1_999),
+            "-".repeat(1_999),
+            format!("{}fork", "fork?fork:".repeat(32)),
+            format!("{}'a' == ''", "'a'+".repeat(490)),
+            format!("{}fork", "fork==".repeat(300)),
+            format!("{}fork", "fork||fork&&".repeat(160)),
+            format!("{}fork{}", "(fork==".repeat(32), ")".repeat(32)),
+        ]
+    };
+    let small = std::thread::Builder::new().stack_size(512 << 10);
+    let ran = small.spawn(move || {
+        let facts = Facts::default();
+        let variables = IndexMap::new();
+        let paths = Paths::of(&facts);
+        for condition in conditions().iter().filter_map(|text| check(text).ok()) {
+            let context = Context { facts: &facts, variables: &variables, paths: &paths };
+            assert_eq!(condition.holds(&context).map_err(|_| ()), condition.holds(&context).map_err(|_| ()));
+        }
+    });
+    ran.unwrap().join().unwrap();
 }
 
 proptest! {

@@ -7,7 +7,10 @@ use super::{EVENTS, Fact, Fault, LONGEST, Test, Value, glob, pattern};
 use crate::pipeline::suggest;
 
 /// How deep a condition may nest.
-const DEEPEST: u16 = 48;
+const DEEPEST: u16 = 32;
+/// The parser recurses with frames of a kilobyte for each rule of its grammar, so that a condition as deep and long as may be would
+/// overflow the stack of a server's thread. It gets one that is large enough; only what is used of it is ever taken.
+const STACK_BYTES: usize = 64 << 20;
 
 const TEXTS: [(&str, Fact); 7] = [
     ("branch", Fact::Branch),
@@ -40,6 +43,14 @@ pub(super) fn read(text: &str) -> Result<Test, Fault> {
         return Err(whole(&format!("the condition has {} bytes, and {LONGEST} is the limit", text.len())));
     }
     too_nested(text)?;
+    let read = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parsed(text));
+        thread.ok().and_then(|thread| thread.join().ok())
+    });
+    read.unwrap_or_else(|| Err(whole("the condition cannot be read")))
+}
+
+fn parsed(text: &str) -> Result<Test, Fault> {
     let parsed = Parser::new().max_recursion_depth(DEEPEST).parse_with_source_info(text);
     let (expression, source) = parsed.map_err(|errors| {
         let first = errors.errors.first();
@@ -49,7 +60,7 @@ pub(super) fn read(text: &str) -> Result<Test, Fault> {
     reader.test(&expression)
 }
 
-/// The parser recurses; brackets and signs are what makes it do so, so these are counted first.
+/// Brackets and choices make the parser recurse before it counts how deep, so these are counted first.
 fn too_nested(text: &str) -> Result<(), Fault> {
     let (mut depth, mut signs) = (0_u16, 0_u16);
     for (at, sign) in text.chars().enumerate() {
@@ -116,6 +127,22 @@ fn habits(text: &str) -> Option<String> {
 
 fn quoted(text: &str) -> String {
     format!("`{}`", super::shortened(text))
+}
+
+/// How many comparisons of truth values lie in each other, from the left.
+fn compared(test: &Test) -> u16 {
+    let mut test = test;
+    let mut depth = 0;
+    loop {
+        test = match test {
+            Test::Alike(left, _) => {
+                depth += 1;
+                left
+            }
+            Test::Not(inner) => inner,
+            _ => return depth,
+        };
+    }
 }
 
 /// What an expression is, once read.
@@ -249,8 +276,13 @@ impl Reader<'_> {
             }
             (operators::CONDITIONAL, [test, then, other]) => return self.choice(of, test, then, other),
             (operators::ADD, [left, right]) => {
-                let (left, right) = (self.text(left)?, self.text(right)?);
-                return Ok(Typed::Text(Value::Join(Box::new(left), Box::new(right))));
+                // A long chain is as flat as it looks.
+                let mut parts = match self.text(left)? {
+                    Value::Join(parts) => parts,
+                    other => vec![other],
+                };
+                parts.push(self.text(right)?);
+                return Ok(Typed::Text(Value::Join(parts)));
             }
             ("variable", [name]) => return Ok(Typed::Text(Value::Variable(Box::new(self.text(name)?)))),
             ("defined", [name]) => Test::Defined(self.text(name)?),
@@ -337,7 +369,14 @@ impl Reader<'_> {
 
     fn equal(&self, of: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Result<Test, Fault> {
         match (self.read(left)?, self.read(right)?) {
-            (Typed::Test(a), Typed::Test(b)) => Ok(Test::Alike(Box::new(a), Box::new(b))),
+            (Typed::Test(a), Typed::Test(b)) => {
+                if compared(&a) >= DEEPEST {
+                    return Err(
+                        self.fault(of, format!("more than {DEEPEST} truth values are compared in a row"))
+                    );
+                }
+                Ok(Test::Alike(Box::new(a), Box::new(b)))
+            }
             (Typed::Text(a), Typed::Text(b)) => {
                 self.check_event(right, &a, &b)?;
                 self.check_event(left, &b, &a)?;
