@@ -13,6 +13,7 @@ use super::raw::{RawDefaults, RawJob, RawPipeline};
 use super::suggest::Suggestions;
 use super::value::Text;
 use super::{syntax, top_check};
+use crate::condition;
 use crate::facts::Facts;
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
@@ -26,11 +27,23 @@ const IMPLICIT_STAGE: &str = "test";
 pub(super) struct Findings {
     pub(super) list: Vec<Finding>,
     pub(super) suggestions: Suggestions,
+    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    conditions: HashMap<String, Option<condition::Fault>>,
 }
 
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
         self.list.push(finding);
+    }
+
+    /// What is wrong with a condition, if anything is.
+    pub(super) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
+        if let Some(known) = self.conditions.get(text) {
+            return known.clone();
+        }
+        let fault = condition::check(text).err();
+        self.conditions.insert(text.to_owned(), fault.clone());
+        fault
     }
 
     /// Adds a fault of the value at `path`, if there is one.

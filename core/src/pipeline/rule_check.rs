@@ -8,7 +8,6 @@ use super::raw::RawJob;
 use super::raw_parts::RawRule;
 use super::rules::Rule;
 use super::value::Text;
-use crate::condition;
 
 /// How many rules a job may have.
 const MOST_RULES: usize = 100;
@@ -85,7 +84,7 @@ fn one(raw: &RawRule, path: &Path, findings: &mut Findings) -> Rule {
 }
 
 fn condition(text: &str, path: &Path, findings: &mut Findings) {
-    let Err(fault) = condition::check(text) else { return };
+    let Some(fault) = findings.condition(text) else { return };
     let spot = Spot::Within(path.clone(), fault.at, fault.length);
     let message = format!("{} is no condition: {}", quoted(text), fault.message);
     findings.add(Finding::error("bad-condition", spot, message).maybe_help(fault.help));
