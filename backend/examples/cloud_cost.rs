@@ -160,6 +160,7 @@ impl Deployment {
     async fn run(&self, job: JobId, work: Work) -> Result<bool, Failed> {
         let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
         let request = JobExecuteRequest {
+            labels: tidemill_core::labels::Labels::new(),
             worker,
             job_id: Some(job),
             execution_id: None,

@@ -103,6 +103,7 @@ fn request(jobs: usize) -> ExecuteRequest {
 async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Failed> {
     let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
     let request = JobExecuteRequest {
+        labels: tidemill_core::labels::Labels::new(),
         worker,
         job_id: None,
         execution_id: Some(execution),

@@ -10,6 +10,7 @@ use tidemill_backend::{
     embedded,
     ports::{JobQueue, NodeKey, Outgoing, Records, Write},
 };
+use tidemill_core::labels::Labels;
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
 
 const CALLERS: u32 = 4;
@@ -67,8 +68,10 @@ async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
     let all = (0..CALLERS).map(|_| {
         let queue = Arc::clone(queue);
         tokio::spawn(async move {
-            while let Some(message) =
-                queue.receive(Some(execution), 60_000, std::time::Duration::ZERO).await.unwrap()
+            while let Some(message) = queue
+                .receive(Some(execution), &Labels::new(), 60_000, std::time::Duration::ZERO)
+                .await
+                .unwrap()
             {
                 queue.delete(&message).await.unwrap();
             }

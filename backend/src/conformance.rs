@@ -10,8 +10,10 @@ pub mod listing;
 pub mod logs;
 pub mod objects;
 pub mod queue;
+pub mod queue_with_labels;
 pub mod records;
 pub mod samples;
+pub mod scheduling;
 pub mod services;
 
 use crate::{Stores, ports::Clock};
@@ -113,6 +115,9 @@ impl fmt::Debug for Subject {
 macro_rules! exact_queue_suite {
     ($subject:expr) => {
         $crate::conformance_suite! { $subject, {};
+            queue_with_labels {
+                a_message_with_labels_goes_to_who_has_them
+            }
             exact_queue {
                 a_message_comes_not_a_moment_early
                 a_stale_receipt_does_nothing
@@ -206,6 +211,16 @@ macro_rules! conformance_suite {
                 racing_repeats_are_stored_once
                 logs_outlive_their_writer
                 many_logs_are_written_at_once
+            }
+            scheduling {
+                jobs_run_on_the_end_that_they_name
+                an_allowed_exit_code_counts_as_well
+                a_manual_job_waits_for_a_person_and_for_its_needs
+                an_approval_that_never_comes_ends_the_execution
+                an_execution_whose_time_is_over_fails
+                executions_of_a_group_run_in_turn
+                racing_executions_of_a_group_run_in_turn
+                a_job_is_given_only_to_a_worker_with_its_labels
             }
             services {
                 fifty_clients_that_ask_for_the_same_make_one_execution

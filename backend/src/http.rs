@@ -38,6 +38,8 @@ pub fn router(services: Services, access: Access) -> Router {
         .route(path::EXECUTIONS, get(handlers::executions))
         .route(path::CANCEL_EXECUTION, post(handlers::cancel_execution))
         .route(path::RETRY, post(handlers::retry))
+        .route(path::APPROVE_EXECUTION, post(handlers::approve_execution))
+        .route(path::APPROVE_JOB, post(handlers::approve_job))
         .route(path::CANCEL_JOB, post(handlers::cancel_job))
         .route(path::DEAD_LETTERS, get(handlers::dead_letters))
         .route(path::DISMISS, post(handlers::dismiss_dead_letter))

@@ -6,8 +6,8 @@ mod storage;
 
 pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
 pub use records::{
-    Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
-    JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
-    Records, Then, Whole, Write,
+    ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
+    ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
+    NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write,
 };
 pub use storage::{ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};

@@ -1,6 +1,7 @@
 //! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
 //! write in one conditional batch, and read again when somebody else was faster.
 
+mod approvals;
 mod artifacts;
 mod assignment;
 pub mod claim;
@@ -17,6 +18,7 @@ mod sweep;
 pub mod turn;
 mod view;
 
+pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
@@ -43,6 +45,8 @@ pub struct Services {
     pub artifacts: ArtifactService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// What waits for a person.
+    pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
     /// What is late.
@@ -59,6 +63,7 @@ impl Services {
             pipelines: PipelineExecutionService::new(context.clone()),
             jobs: JobExecutionService::new(context.clone()),
             sources: SourceService::new(context.clone()),
+            approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone()),
             artifacts,

@@ -65,8 +65,15 @@ impl Place {
     async fn claim(&self, execution: ExecutionId) -> bool {
         let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() };
         let job_id = Some(JobId::of(execution, 0));
-        let request =
-            JobExecuteRequest { worker, job_id, execution_id: None, lease: None, wait_ms: 0, lookahead: 0 };
+        let request = JobExecuteRequest {
+            labels: tidemill_core::labels::Labels::new(),
+            worker,
+            job_id,
+            execution_id: None,
+            lease: None,
+            wait_ms: 0,
+            lookahead: 0,
+        };
         matches!(self.services.jobs.execute(request).await.unwrap(), JobExecuteReply::Assigned { .. })
     }
 

@@ -11,7 +11,10 @@ pub use facts::FactArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
-use tidemill_core::ids::{ExecutionId, WorkerId};
+use tidemill_core::{
+    ids::{ExecutionId, WorkerId},
+    labels::{Labels, parse as labels},
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
                           (engine, disk, network), 130 canceled.";
@@ -75,6 +78,9 @@ pub enum Command {
     /// Cancel an execution, or one job of it
     #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit")]
     Cancel(Cancel),
+    /// Approve a job whose `when` is manual, or an execution that waits for that
+    #[command(after_help = "Examples:\n  tidemill approve --job deploy\n  tidemill approve --run 12")]
+    Approve(Approve),
     /// Run what did not succeed in an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
@@ -332,6 +338,17 @@ pub struct Cancel {
     pub job: Option<String>,
 }
 
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    #[command(flatten)]
+    /// Which
+    pub which: Which,
+    /// This job; left out: the execution as a whole, or its only job that waits for an approval
+    #[arg(long)]
+    pub job: Option<String>,
+}
+
 /// `retry`.
 #[derive(Debug, Args)]
 pub struct Retry {
@@ -392,6 +409,9 @@ pub struct Server {
     /// Jobs at the same time; 0: only the API [default: number of processors, at least 2]
     #[arg(long, value_name = "N")]
     pub workers: Option<u16>,
+    /// A label of its workers, beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
 }
 
 /// `worker`.
@@ -400,6 +420,9 @@ pub struct WorkerArgs {
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,
+    /// A label beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
     /// Its name in records [default: this machine's]
     #[arg(long)]
     pub name: Option<String>,

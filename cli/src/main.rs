@@ -72,6 +72,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => records::logs(settings, args).await,
             Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Approve(args) => records::approve(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,

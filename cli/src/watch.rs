@@ -226,7 +226,9 @@ pub async fn print_log(
 
 /// The last lines of the logs of jobs that failed.
 pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
-    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure) {
+    for job in
+        view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.excused)
+    {
         let tail = tail(deployment, job).await?;
         if !tail.is_empty() {
             let mut err = anstream::stderr();

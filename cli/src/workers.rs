@@ -5,7 +5,9 @@ use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
-use tidemill_core::{api::ExecutionView, assignment::Resources, ids::ExecutionId, status::ExecutionStatus};
+use tidemill_core::{
+    api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, status::ExecutionStatus,
+};
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 
 /// How many jobs run at the same time unless told.
@@ -29,8 +31,21 @@ pub fn config(settings: &Settings, slots: usize, name: String) -> Outcome<Worker
         slots,
         data_dir: settings.data_dir()?.join("worker"),
         docker_host: docker_host(),
+        labels: implicit_labels(),
         capacity: Resources::default(),
     })
+}
+
+/// The labels that every worker has.
+pub fn implicit_labels() -> Labels {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    [("arch", arch), ("os", std::env::consts::OS)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// Opens a worker for jobs of this process's own server; it has an engine once this returns.

@@ -4,12 +4,15 @@ use crate::{
     assignment::{Assignment, Preparation, Source},
     failure::FailureReason,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken, WorkerId},
+    labels::Labels,
+    pipeline::Environment,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Paths of the API; `{...}` is a parameter.
 pub mod path {
@@ -28,6 +31,10 @@ pub mod path {
     pub const JOB_EXECUTE: &str = "/api/job/execute";
     /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
     pub const JOB_STATUS: &str = "/api/job/status";
+    /// POST: approves an execution that waits for that; [`super::ApproveReply`].
+    pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
+    /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].
+    pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
     /// POST: cancels one job; [`super::CancelReply`].
     pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
     /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
@@ -184,6 +191,9 @@ pub struct ExecutionSummary {
     /// The newer execution of its concurrency group for which it was canceled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,
+    /// Whether it lasted longer than its pipeline's `timeout`, for which it was canceled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
 }
 
 /// An execution with its jobs.
@@ -193,6 +203,12 @@ pub struct ExecutionView {
     pub execution: ExecutionSummary,
     /// Stages in order.
     pub stages: Vec<String>,
+    /// Whether somebody must approve the execution as a whole before anything of it runs, and has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// The execution of its group that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<ExecutionId>,
     /// Jobs in the plan's order.
     pub jobs: Vec<JobView>,
 }
@@ -225,6 +241,23 @@ pub struct AttemptView {
     pub worker: Option<String>,
 }
 
+/// Whether somebody has approved what must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Nobody has.
+    Awaited,
+    /// Somebody has.
+    Given,
+}
+
+/// The reply to an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApproveReply {
+    /// Whether this call changed anything (false: it was approved before).
+    pub approved: bool,
+}
+
 /// A job as a user sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
@@ -244,6 +277,19 @@ pub struct JobView {
     pub needs: Vec<String>,
     /// Whether its failure lets the execution succeed.
     pub allow_failure: bool,
+    /// Whether it ended in a way that counts as well though it did not succeed: an exit code that is allowed, or it was not
+    /// needed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub excused: bool,
+    /// Whether somebody must approve it, and has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// Labels that its worker must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs_on: Labels,
+    /// Where it deploys to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// Current or last attempt; 0 before the first.
     pub attempt: u32,
     /// Finished attempts before the current one, oldest first.
@@ -380,6 +426,9 @@ pub struct JobExecuteRequest {
     /// Only jobs of this execution.
     #[serde(default)]
     pub execution_id: Option<ExecutionId>,
+    /// The worker's labels: it gets no job that demands others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
     /// With `job_id`: made by the worker for this request, so that the lease's token is made from it. Should the reply be
     /// lost, the same request gives the same attempt again instead of leaving it to nobody.
     #[serde(default)]

@@ -9,7 +9,7 @@
 //! | `event` | text | `push`, `tag`, `pull_request`, `schedule` or `manual` |
 //! | `target_branch`, `title` | text | of its pull request |
 //! | `fork`, `draft` | truth value | whether the pull request comes from another repository, is a draft |
-//! | `variable("NAME")` | text | a variable's value |
+//! | `env("NAME")` | text | a variable's value |
 //! | `defined("NAME")` | truth value | whether it is set, if only to the empty text |
 //! | `changed("glob", ..)` | truth value | whether a file that one of the globs matches changed; true where that is not known |
 //! | `exists("glob", ..)` | truth value | whether there is such a file; true where that is not known |

@@ -34,6 +34,14 @@ pub enum FailureKind {
     Undeliverable,
     /// A need did not succeed, so this job never ran.
     NeedsFailed,
+    /// It runs only when something fails, and nothing did.
+    NotNeeded,
+    /// Nobody approved it in time.
+    NotApproved,
+    /// A service of the job did not become ready, or ended.
+    ServiceFailed,
+    /// A secret that the job names is not there, or it may not have it.
+    SecretUnavailable,
     /// Somebody canceled it.
     Canceled,
     /// A fault of Tidemill itself.
@@ -66,7 +74,15 @@ impl FailureKind {
     /// Whether this end of an attempt may be tried again under the job's own `retry`.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        !matches!(self, Self::Canceled | Self::NeedsFailed | Self::GivenBack)
+        !matches!(
+            self,
+            Self::Canceled
+                | Self::NeedsFailed
+                | Self::NotNeeded
+                | Self::NotApproved
+                | Self::SecretUnavailable
+                | Self::GivenBack
+        )
     }
 }
 

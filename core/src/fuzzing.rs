@@ -63,7 +63,7 @@ fn planned(plan: &Result<Plan, PlanError>) {
     let plan = match plan {
         Ok(plan) => plan,
         // Where nothing is known, conditions may leave out all jobs, and a pattern that a variable holds may be none.
-        Err(PlanError::Empty | PlanError::Condition { .. }) => return,
+        Err(PlanError::AllLeftOut(_) | PlanError::Condition { .. }) => return,
         Err(error) => panic!("what is accepted can be planned: {error}"),
     };
     let mut names = HashSet::new();

@@ -38,6 +38,7 @@ pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,
 };
+pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity, render_files};

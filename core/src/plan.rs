@@ -180,8 +180,14 @@ pub enum PlanError {
         why: String,
     },
     /// No job at all.
-    #[error("no job is left to run: conditions (`if` or `rules`) left out all of them")]
+    #[error("the pipeline has no job")]
     Empty,
+    /// Conditions left out all jobs.
+    #[error(
+        "no job takes part, as conditions (`if` or `rules`) left out all: {}",
+        .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
+    )]
+    AllLeftOut(Vec<LeftOut>),
 }
 
 impl Plan {
@@ -202,6 +208,9 @@ impl Plan {
         }
         let (selected, left_out) = selection::select(pipeline, facts)?;
         let pipeline = selected.as_ref();
+        if pipeline.jobs.is_empty() && !left_out.is_empty() {
+            return Err(PlanError::AllLeftOut(left_out));
+        }
         let overrides = &facts.variables;
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();

@@ -3,6 +3,7 @@
 //! Applying the actions and asking again gives nothing new, so a pass may crash anywhere and simply run again.
 
 use crate::{
+    pipeline::RunWhen,
     plan::{NodeIx, Plan},
     status::{ExecutionStatus, JobStatus},
 };
@@ -14,6 +15,8 @@ pub enum Action {
     Queue(u32),
     /// A need of this job did not succeed (the second index names one job that did not): skip it.
     Skip(u32, u32),
+    /// It runs only when something fails, and nothing did: skip it, which counts as well.
+    Spare(u32),
     /// Every job is over: end the execution.
     Finish(ExecutionStatus),
 }
@@ -23,8 +26,8 @@ pub enum Action {
 pub struct JobStanding {
     /// Status.
     pub status: JobStatus,
-    /// Whether a failure of it is allowed.
-    pub allow_failure: bool,
+    /// Whether its end counts as well though it did not succeed: see [`crate::transition::JobState::is_excused`].
+    pub excused: bool,
 }
 
 /// All actions that are due, in plan order. `standings` are those of the plan's jobs, by index. Skips follow through: a
@@ -38,12 +41,16 @@ pub fn schedule(plan: &Plan, standings: &[JobStanding], cancel_requested: bool) 
     for ix in 0..plan.jobs.len() {
         if statuses[ix].status == JobStatus::Pending && jobs[ix].left == 0 {
             let at = u32::try_from(ix).unwrap_or(u32::MAX);
-            match jobs[ix].blocked_by {
-                Some(by) => {
+            match (plan.jobs[ix].when, jobs[ix].blocked_by) {
+                (RunWhen::OnSuccess | RunWhen::Manual, Some(by)) => {
                     actions.push(Action::Skip(at, by));
-                    statuses[ix].status = JobStatus::Skipped;
+                    statuses[ix] = JobStanding { status: JobStatus::Skipped, excused: false };
                 }
-                None => actions.push(Action::Queue(at)),
+                (RunWhen::OnFailure, None) => {
+                    actions.push(Action::Spare(at));
+                    statuses[ix] = JobStanding { status: JobStatus::Skipped, excused: true };
+                }
+                _ => actions.push(Action::Queue(at)),
             }
         }
         if statuses[ix].status.is_terminal() {
@@ -64,7 +71,7 @@ pub fn final_status(jobs: &[JobStanding], cancel_requested: bool) -> ExecutionSt
     if jobs.iter().all(|job| is_ok(*job)) {
         return ExecutionStatus::Success;
     }
-    let failed = jobs.iter().any(|job| job.status == JobStatus::Failed && !job.allow_failure);
+    let failed = jobs.iter().any(|job| job.status == JobStatus::Failed && !job.excused);
     if cancel_requested || !failed { ExecutionStatus::Canceled } else { ExecutionStatus::Failed }
 }
 
@@ -73,7 +80,7 @@ pub fn final_status(jobs: &[JobStanding], cancel_requested: bool) -> ExecutionSt
 pub fn is_ok(job: JobStanding) -> bool {
     match job.status {
         JobStatus::Success => true,
-        JobStatus::Failed => job.allow_failure,
+        JobStatus::Failed | JobStatus::Skipped => job.excused,
         _ => false,
     }
 }

@@ -75,6 +75,15 @@ pub struct JobRules<'a> {
     pub seed: u64,
 }
 
+/// Which failures of a job count as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed<'a> {
+    /// Every one.
+    pub any: bool,
+    /// Those of its script with these exit codes.
+    pub exit_codes: &'a [i32],
+}
+
 /// What can happen to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
@@ -194,14 +203,24 @@ impl JobState {
         u32::try_from(last.count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether what waits for this job may run.
+    /// Whether this end counts as well, though the job did not succeed: its failure is allowed, or it was not needed.
     #[must_use]
-    pub fn counts_as_ok(&self, allow_failure: bool) -> bool {
+    pub fn is_excused(&self, allowed: Allowed<'_>) -> bool {
+        let kind = self.failure.as_ref().map(|reason| reason.kind);
         match self.status {
-            JobStatus::Success => true,
-            JobStatus::Failed => allow_failure,
+            JobStatus::Failed => {
+                let code = self.exit_code.is_some_and(|code| allowed.exit_codes.contains(&code));
+                allowed.any || (code && kind == Some(FailureKind::ScriptFailed))
+            }
+            JobStatus::Skipped => kind == Some(FailureKind::NotNeeded),
             _ => false,
         }
+    }
+
+    /// Whether what waits for this job may run.
+    #[must_use]
+    pub fn counts_as_ok(&self, allowed: Allowed<'_>) -> bool {
+        self.status == JobStatus::Success || self.is_excused(allowed)
     }
 }
 

@@ -49,16 +49,16 @@ fn conditions_hold_as_they_read() {
         ("fork == true", true),
         ("branch in ['main', 'feature/' + 'wave']", true),
         ("!(branch in ['main'])", true),
-        ("variable('LEVEL') == 'Two'", true),
-        ("variable('LEVEL').lowerAscii() == 'two'", true),
-        ("variable('NOBODY') == ''", true),
+        ("env('LEVEL') == 'Two'", true),
+        ("env('LEVEL').lowerAscii() == 'two'", true),
+        ("env('NOBODY') == ''", true),
         ("defined('EMPTY') && !defined('NOBODY')", true),
         ("branch.startsWith('feature/') && branch.endsWith('wave') && branch.contains('re/w')", true),
         ("branch.matches('^FEATURE')", false),
         ("branch.matches('(?i)^FEATURE')", true),
         (r"branch.matches('^feature/\\w+$')", true),
         (r#"branch.matches(r"^feature/\w+$")"#, true),
-        ("branch.matches(variable('PATTERN'))", true),
+        ("branch.matches(env('PATTERN'))", true),
         ("changed('src/**')", true),
         ("changed('docs/*')", false),
         ("changed('docs/')", true),
@@ -87,10 +87,10 @@ fn an_event_is_what_started_it() {
 
 #[test]
 fn a_pattern_of_a_variable_that_is_none_is_said() {
-    let said = holds_of("branch.matches(variable('BROKEN'))", &facts()).unwrap_err();
+    let said = holds_of("branch.matches(env('BROKEN'))", &facts()).unwrap_err();
     assert!(said.contains("`(` is not a pattern"), "{said}");
     // Nothing is evaluated that does not count.
-    assert_eq!(holds_of("draft && branch.matches(variable('BROKEN'))", &facts()), Ok(false));
+    assert_eq!(holds_of("draft && branch.matches(env('BROKEN'))", &facts()), Ok(false));
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn each_mistake_has_its_place_and_its_advice() {
         ("", "", "is empty", "branch == default_branch"),
         ("brnach == 'main'", "brnach", "nothing is called `brnach`", "`branch`"),
         ("fork && brnach == 'main'", "brnach", "nothing is called", "`branch`"),
-        ("LEVEL == 'x'", "LEVEL", "nothing is called", "variable(\"LEVEL\")"),
+        ("LEVEL == 'x'", "LEVEL", "nothing is called", "env(\"LEVEL\")"),
         ("branch = 'main'", "=", "", "`==`"),
         ("branch == main", "main", "nothing is called `main`", "quotes"),
         ("branch ==", "", "ends before it is whole", ""),
-        ("$CI == 'x'", "$", "`$` means nothing here", "variable(\"NAME\")"),
-        ("var('CI') == 'x'", "", "`var`", "variable(\"NAME\")"),
+        ("$CI == 'x'", "$", "`$` means nothing here", "env(\"NAME\")"),
+        ("var('CI') == 'x'", "", "`var`", "env(\"NAME\")"),
         ("branch =~ /x/", "", "", "matches"),
         ("fork and draft", "and", "`and` is not expected", "`&&`"),
         ("branch", "branch", "a condition is a truth value", "compare"),
@@ -202,7 +202,7 @@ proptest! {
     fn any_condition_like_text_is_answered(
         parts in prop::collection::vec(prop::sample::select(vec![
             "branch", "fork", "event", " == ", " && ", "||", "!", "(", ")", "'a'", "\"push\"", "in", "[", "]", ",",
-            "variable(", "changed(", ".matches(", " ? ", " : ", "{", "}", "1", "1.5", "null", "has(branch.x)", "-", "r'", "b'a'", "\\",
+            "env(", "changed(", ".matches(", " ? ", " : ", "{", "}", "1", "1.5", "null", "has(branch.x)", "-", "r'", "b'a'", "\\",
             "'''", "🌊", "// x", "\n", ".", "x.all(y, y)", "`a`", "0xg", "1u", "%", "@",
         ]), 0..14),
     ) {

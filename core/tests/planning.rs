@@ -5,8 +5,11 @@ use indexmap::IndexMap;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use tidemill_core::{
-    pipeline::{Job, Pipeline, PullPolicy, Resources, Triggers},
-    plan::{NodeIx, Plan, PlanError},
+    facts::Facts,
+    pipeline::{
+        Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleThen, RunWhen, Service, Triggers,
+    },
+    plan::{LeftOut, NodeIx, Plan, PlanError, PlannedJob},
     schedule::{Action, JobStanding, is_ok, schedule},
     status::{ExecutionStatus, JobStatus},
 };
@@ -52,16 +55,22 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
 /// turned, so that needs may stand before or after.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
     let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
-    let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>());
+    let when = prop_oneof![
+        4 => Just(RunWhen::OnSuccess),
+        1 => Just(RunWhen::OnFailure),
+        1 => Just(RunWhen::Always),
+    ];
+    let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>(), when);
     (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
         specs.sort_by_key(|spec| spec.0);
         let mut jobs: Vec<Job> = Vec::new();
-        for (ix, (stage, implicit, needs, variants, allow_failure)) in specs.into_iter().enumerate() {
+        for (ix, (stage, implicit, needs, variants, allow_failure, when)) in specs.into_iter().enumerate() {
             let named: BTreeSet<String> =
                 needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
             let mut made = job(&format!("j{ix}"), stage, None);
             made.needs = (!implicit).then(|| named.into_iter().collect());
             made.allow_failure = allow_failure;
+            made.when = when;
             if variants > 1 {
                 made.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
             }
@@ -90,7 +99,13 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
 
 fn standings(plan: &Plan, statuses: &[JobStatus]) -> Vec<JobStanding> {
     let pairs = plan.jobs.iter().zip(statuses);
-    pairs.map(|(job, status)| JobStanding { status: *status, allow_failure: job.allow_failure }).collect()
+    // Only a job for failures is skipped where nothing failed.
+    let excused = |job: &PlannedJob, status| match status {
+        JobStatus::Failed => job.allow_failure,
+        JobStatus::Skipped => job.when == RunWhen::OnFailure,
+        _ => false,
+    };
+    pairs.map(|(job, status)| JobStanding { status: *status, excused: excused(job, *status) }).collect()
 }
 
 proptest! {
@@ -135,7 +150,15 @@ proptest! {
                 match *action {
                     Action::Queue(ix) => {
                         let now = standings(&plan, &statuses);
-                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
+                        let needs = &needs[ix as usize];
+                        prop_assert!(needs.iter().all(|need| now[*need].status.is_terminal()));
+                        let all_ok = needs.iter().all(|need| is_ok(now[*need]));
+                        let may_run = match plan.jobs[ix as usize].when {
+                            RunWhen::OnSuccess | RunWhen::Manual => all_ok,
+                            RunWhen::OnFailure => !all_ok,
+                            RunWhen::Always => true,
+                        };
+                        prop_assert!(may_run);
                         statuses[ix as usize] = JobStatus::Queued;
                     }
                     Action::Skip(ix, by) => {
@@ -143,9 +166,15 @@ proptest! {
                         prop_assert_eq!(statuses[ix as usize], JobStatus::Pending);
                         statuses[ix as usize] = JobStatus::Skipped;
                     }
+                    Action::Spare(ix) => {
+                        prop_assert_eq!(plan.jobs[ix as usize].when, RunWhen::OnFailure);
+                        let now = standings(&plan, &statuses);
+                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
+                        statuses[ix as usize] = JobStatus::Skipped;
+                    }
                     Action::Finish(status) => {
                         prop_assert!(statuses.iter().all(|s| s.is_terminal()));
-                        let failed = |(job, s): (&tidemill_core::plan::PlannedJob, &JobStatus)| {
+                        let failed = |(job, s): (&PlannedJob, &JobStatus)| {
                             *s == JobStatus::Failed && !job.allow_failure
                         };
                         let bad = plan.jobs.iter().zip(&statuses).any(failed);
@@ -266,4 +295,127 @@ fn a_matrix_with_more_combinations_than_numbers_is_refused() {
         wide.matrix.insert(format!("k{key}"), vec!["0".into(), "1".into()]);
     }
     assert_eq!(plan(1, vec![wide]).unwrap_err(), PlanError::TooManyJobs(usize::MAX));
+}
+
+fn rule(condition: &str) -> Rule {
+    Rule { condition: Some(condition.to_owned()), ..Rule::default() }
+}
+
+fn ruled(name: &str, stage: usize, needs: Option<&[&str]>, rules: Vec<Rule>) -> Job {
+    Job { rules, ..job(name, stage, needs) }
+}
+
+fn on_branch(branch: &str) -> Facts {
+    Facts { branch: Some(branch.to_owned()), ..Facts::default() }
+}
+
+#[test]
+fn the_first_rule_that_holds_says_how_a_job_takes_part() {
+    let manual = Rule {
+        then: Some(RuleThen::When(RunWhen::Manual)),
+        allow_failure: Some(true),
+        variables: [("CHANNEL".to_owned(), "beta".to_owned())].into_iter().collect(),
+        ..rule("branch == \"next\"")
+    };
+    let never = Rule { then: Some(RuleThen::Never), ..rule("branch == \"main\"") };
+    let rules = vec![
+        manual,
+        never,
+        rule("branch != \"old\""),
+        Rule { changes: vec!["src/**".into()], ..Rule::default() },
+    ];
+    let pipeline = pipeline(1, vec![job("always", 0, None), ruled("ruled", 0, None, rules)]);
+    let of = |facts: &Facts| Plan::of(&pipeline, facts).unwrap();
+
+    let next = of(&on_branch("next"));
+    assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (RunWhen::Manual, true));
+    assert_eq!(next.jobs[1].variables["CHANNEL"], "beta");
+    let main = of(&on_branch("main"));
+    assert_eq!(
+        (main.jobs.len(), main.left_out[0].why.as_str()),
+        (1, "rule 2 says never: if branch == \"main\"")
+    );
+    let other = of(&on_branch("other"));
+    assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (RunWhen::OnSuccess, false));
+    assert!(!other.jobs[1].variables.contains_key("CHANNEL"));
+    let changed = |path: &str| Facts { changed: Some(vec![path.to_owned()]), ..on_branch("old") };
+    assert_eq!(of(&changed("src/a.rs")).jobs.len(), 2);
+    let unchanged = of(&changed("docs/a.md"));
+    assert_eq!((unchanged.jobs.len(), unchanged.left_out[0].why.as_str()), (1, "none of its 4 rules holds"));
+    assert_eq!(of(&on_branch("old")).jobs.len(), 2, "of changes nothing is known, so they count");
+}
+
+#[test]
+fn needs_and_stages_of_what_is_left_out_are_dropped() {
+    let jobs = vec![
+        ruled("a", 0, None, vec![rule("branch == \"main\"")]),
+        job("b", 1, Some(&["a"])),
+        job("c", 2, None),
+    ];
+    let plan = Plan::of(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
+    assert_eq!(plan.stages, ["s1", "s2"]);
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!((names.as_slice(), plan.jobs[0].waits_for, plan.jobs[1].waits_for), (&["b", "c"][..], 0, 1));
+    assert_eq!(
+        plan.left_out,
+        [LeftOut { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
+    );
+    let whole = Plan::of(&pipeline(3, jobs), &on_branch("main")).unwrap();
+    assert_eq!((whole.jobs.len(), whole.jobs[1].waits_for), (3, 1));
+    let none = Plan::of(&pipeline(1, vec![ruled("a", 0, None, vec![rule("fork")])]), &Facts::default());
+    assert!(none.unwrap_err().to_string().contains("`a`: `fork` does not hold"));
+}
+
+#[test]
+fn conditions_see_variables_as_the_job_will() {
+    let mut job = ruled(
+        "a",
+        0,
+        None,
+        vec![rule("env(\"A\") == \"override\" && env(\"B\") == \"job\" && env(\"C\") == \"pipeline\"")],
+    );
+    job.variables.insert("A".into(), "job".into());
+    job.variables.insert("B".into(), "job".into());
+    let mut pipeline = pipeline(1, vec![job]);
+    for name in ["A", "B", "C"] {
+        pipeline.variables.insert(name.into(), "pipeline".into());
+    }
+    let overrides = [("A".to_owned(), "override".to_owned())].into_iter().collect();
+    assert_eq!(Plan::of(&pipeline, &Facts::of_variables(overrides)).unwrap().jobs.len(), 1);
+    assert!(matches!(Plan::of(&pipeline, &Facts::default()), Err(PlanError::AllLeftOut(_))));
+    pipeline.jobs[0].rules = vec![rule("branch.matches(env(\"A\") + \"(\")")];
+    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
+    assert!(error.contains("of job `a` cannot be told"), "{error}");
+}
+
+#[test]
+fn references_around_a_script_are_put_in() {
+    let mut job = job("a", 0, None);
+    let service: Service = serde_json::from_value(serde_json::json!({
+        "image": "postgres:${PG}", "alias": ["db"], "ready_within_s": 60
+    }))
+    .unwrap();
+    let cache: Cache = serde_json::from_value(serde_json::json!({
+        "key": "${branch}-${job}-${PG}", "fallback_keys": ["${pipeline}"], "paths": ["x"]
+    }))
+    .unwrap();
+    job.surroundings.services = vec![service];
+    job.surroundings.caches = vec![cache];
+    job.surroundings.environment = Some(Environment {
+        name: "review/${branch}".into(),
+        url: Some("https://${branch}.example.org".into()),
+    });
+    job.matrix.insert("PG".into(), vec!["16".into(), "17".into()]);
+    let plan = Plan::of(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
+    let around = &plan.jobs[1].surroundings;
+    assert_eq!(around.services[0].image, "postgres:17");
+    assert_eq!(
+        (around.caches[0].key.as_str(), around.caches[0].fallback_keys[0].as_str()),
+        ("x-a [PG=17]-17", "p")
+    );
+    let environment = around.environment.as_ref().unwrap();
+    assert_eq!(
+        (environment.name.as_str(), environment.url.as_deref()),
+        ("review/x", Some("https://x.example.org"))
+    );
 }

@@ -1,12 +1,16 @@
 //! Settings: each comes from one environment variable, which the template sets.
 
-use std::{env, str::FromStr};
+use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_backend::aws::Names;
+use tidemill_core::labels;
 
 /// The table's name.
 pub const TABLE: &str = "TIDEMILL_TABLE";
 /// The job queue's URL.
 pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
+/// URLs of the queues for jobs that demand labels of their worker, as a JSON object by labels:
+/// `{"arch=arm64,gpu=true": "https://..."}`; absent: there is none.
+pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
 /// The bucket's name.
 pub const BUCKET: &str = "TIDEMILL_BUCKET";
 /// Milliseconds that a lease lasts without a report; default 60,000.
@@ -53,12 +57,28 @@ impl Settings {
             names: Names {
                 table: text(TABLE)?,
                 queue_url: text(QUEUE_URL)?,
+                labelled_queues: queues(LABELLED_QUEUES)?,
                 bucket: text(BUCKET)?,
                 keep_days: (keep_days > 0).then_some(keep_days),
             },
             lease_ttl_ms: number_or(LEASE_TTL_MS, 60_000)?,
         })
     }
+}
+
+fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError> {
+    let value = env::var(name).unwrap_or_default();
+    if value.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |what: String| SettingsError { name, what };
+    let by_labels: BTreeMap<String, String> =
+        serde_json::from_str(&value).map_err(|error| wrong(format!("no JSON object of URLs: {error}")))?;
+    let named = by_labels.into_iter().map(|(labels, url)| {
+        let labels = labels::parse(&labels).map_err(&wrong)?;
+        Ok((labels::queue_name(&labels), url))
+    });
+    named.collect()
 }
 
 /// A variable that must be there.

@@ -3,9 +3,11 @@
 mod failures;
 mod machine;
 mod removal;
+mod side;
 
 pub use failures::failure;
 pub use machine::Bridge;
+pub use side::{ServiceContainer, ServiceState};
 
 use failures::{disk, pull_failure, start_failure};
 

@@ -5,11 +5,13 @@ use crate::{
     artifact::ArtifactMover,
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
-    engine::{Container, DockerManager, Output, WORKSPACE},
+    engine::{Container, DockerManager, Output, WORKSPACE, Workspace},
     markers::{Item, MarkerParser},
-    orders::orders,
+    mask::Mask,
+    orders::Orders,
     parking::{ParkingLot, Place},
     report::{Ending, Reporter},
+    services::Services,
 };
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
@@ -52,8 +54,13 @@ impl JobExecutor {
     ) -> Ending {
         let (sender, mut events) = mpsc::unbounded_channel();
         let job_id = assignment.preparation.job_id;
-        let (reporter, reporting) =
-            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender.clone());
+        let (reporter, reporting) = Reporter::start(
+            self.api.clone(),
+            job_id,
+            assignment.lease.clone(),
+            mask(&assignment),
+            sender.clone(),
+        );
         // The room is held until the script is over.
         let (_reservation, stopped) = match entry.wait(&reporter, &mut events, &shutdown).await {
             Ok(reservation) => (Some(reservation), None),
@@ -66,17 +73,25 @@ impl JobExecutor {
         reporter.phase("preparing");
         let mut place = self.lot.take(&assignment.preparation);
         let mut parked = place.parked.take();
+        if !assignment.extras.services.is_empty() {
+            // Its container gets names of its own, which no later job may find: it shares its network with none.
+            place.network = None;
+            if let Some(parking) = parked.take() {
+                self.engine.dispose_once_made(parking);
+            }
+        }
         let prepared = tokio::select! {
             prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
         };
         match prepared {
-            Ok(container) => {
+            Ok((container, services)) => {
                 self.lot.enter(&place, &container);
                 started();
-                let (container, sound) =
-                    self.run_in(container, &assignment, &reporter, sender, events, shutdown).await;
-                self.give_back(&place, container, sound).await;
+                let (container, sound) = self
+                    .run_in((container, services.as_ref()), &assignment, &reporter, sender, events, shutdown)
+                    .await;
+                self.give_back(&place, container, sound && services.is_none()).await;
             }
             Err(stopped) => {
                 if let Some(parking) = parked {
@@ -104,7 +119,7 @@ impl JobExecutor {
         let (sender, mut events) = mpsc::unbounded_channel();
         let job_id = assignment.preparation.job_id;
         let (reporter, reporting) =
-            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), sender);
+            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), mask(assignment), sender);
         let mut end = Some(reason);
         if !after.is_zero() {
             reporter.phase("waiting for another worker");
@@ -141,15 +156,36 @@ impl JobExecutor {
         place: &Place,
         parked: &mut Option<Parking>,
         reporter: &Reporter,
-    ) -> Result<Container, FailureReason> {
+    ) -> Result<(Container, Option<Services>), FailureReason> {
         let container = self.container(assignment, place, parked, reporter).await?;
-        for needed in &assignment.needs_artifacts {
-            if let Err(reason) = self.artifacts.lay_in(&container.workspace, needed).await {
+        // Should this be given up meanwhile, the container ends with its input, and the engine removes it.
+        match self.surround(assignment, &container.workspace, reporter).await {
+            Ok(services) => Ok((container, services)),
+            Err(reason) => {
                 self.engine.dispose_later(container);
-                return Err(reason);
+                Err(reason)
             }
         }
-        Ok(container)
+    }
+
+    /// Lays in what the job needs, and starts its services.
+    async fn surround(
+        &self,
+        assignment: &Assignment,
+        workspace: &Workspace,
+        reporter: &Reporter,
+    ) -> Result<Option<Services>, FailureReason> {
+        for needed in &assignment.needs_artifacts {
+            self.artifacts.lay_in(workspace, needed).await?;
+        }
+        let wanted = &assignment.extras.services;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let policy = assignment.preparation.pull_policy;
+        let services = Services::start(&self.engine, wanted, policy, reporter).await?;
+        self.engine.add_hosts(&workspace.container, &services.hosts()).await?;
+        Ok(Some(services))
     }
 
     async fn container(
@@ -213,7 +249,7 @@ impl JobExecutor {
     /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
     async fn run_in(
         &self,
-        mut container: Container,
+        (mut container, services): (Container, Option<&Services>),
         assignment: &Assignment,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
@@ -278,7 +314,10 @@ impl JobExecutor {
                     }
                 }
             }
-            reporter.end(end);
+            if let (Some(services), Some(_)) = (services, &end.failure) {
+                services.show(reporter).await;
+            }
+            reporter.end(end).await;
         }
         (container, sound)
     }
@@ -362,7 +401,7 @@ impl Admitted {
 async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
     if let Some(reason) = stopped {
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
-        reporter.end(AttemptEnd { failure: Some(reason), exit_code: None });
+        reporter.end(AttemptEnd { failure: Some(reason), exit_code: None }).await;
     }
 }
 
@@ -399,6 +438,11 @@ async fn stopped_early(
     }
 }
 
+/// What of a job's output nobody may see.
+fn mask(assignment: &Assignment) -> Mask {
+    Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()))
+}
+
 fn write_orders(assignment: &Assignment, nonce: &str) -> String {
     let mut variables = assignment.variables.clone();
     for (name, value) in [
@@ -414,7 +458,17 @@ fn write_orders(assignment: &Assignment, nonce: &str) -> String {
         Some(path) if path.starts_with('/') => path.to_owned(),
         Some(path) => format!("{WORKSPACE}/{path}"),
     };
-    orders(nonce, &assignment.script, &variables, &directory, WORKSPACE)
+    let extras = &assignment.extras;
+    let orders = Orders {
+        nonce,
+        script: &assignment.script,
+        after_script: &extras.after_script,
+        variables: &variables,
+        secrets: &extras.secrets,
+        directory: &directory,
+        workspace: WORKSPACE,
+    };
+    orders.text()
 }
 
 fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {

@@ -13,6 +13,7 @@ use std::{convert::Infallible, fmt};
 use tidemill_core::{
     api::WorkerInfo,
     assignment::{Assignment, Preparation},
+    labels::Labels,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Ask {
     /// The worker.
     pub worker: WorkerInfo,
+    /// Its labels.
+    pub labels: Labels,
     /// How many likely next jobs are to be named with the job.
     pub lookahead: u32,
     /// Only what is there already is wanted: the answer is not waited for.

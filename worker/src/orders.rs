@@ -2,37 +2,89 @@
 
 use indexmap::IndexMap;
 use std::fmt::Write as _;
+use tidemill_core::assignment::SecretValue;
 
 /// Runs as the container's first process; see the file.
 pub const BOOT: &str = include_str!("boot.sh");
 
-/// The text to write to a parked container's stdin, so that it runs `script` in `directory`.
-///
-/// Variables travel here and nowhere else, so that no `docker inspect` shows them.
-#[must_use]
-pub fn orders(
-    nonce: &str,
-    script: &[String],
-    variables: &IndexMap<String, String>,
-    directory: &str,
-    workspace: &str,
-) -> String {
-    let mut text = format!("{nonce}\nexec </dev/null\n");
-    for (name, value) in variables {
-        if is_name(name) {
-            let _ = writeln!(text, "export {name}={}", quoted(value));
+/// Where a job's secrets are that come as files: in memory, in the container only, and never in the workspace.
+const SECRET_FILES: &str = "/dev/shm/tidemill-secrets";
+
+/// What a parked container is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Orders<'a> {
+    /// Ends each part of the text, and is in each marker.
+    pub nonce: &'a str,
+    /// Commands, run in order in one shell, until one fails.
+    pub script: &'a [String],
+    /// Commands that run afterwards in a shell of their own, whatever became of the script.
+    pub after_script: &'a [String],
+    /// Environment variables.
+    pub variables: &'a IndexMap<String, String>,
+    /// Secrets; they win over variables.
+    pub secrets: &'a [SecretValue],
+    /// Where the script begins.
+    pub directory: &'a str,
+    /// Where the sources are.
+    pub workspace: &'a str,
+}
+
+impl Orders<'_> {
+    /// The text to write to the container's stdin.
+    ///
+    /// Variables and secrets travel here and nowhere else, so that no `docker inspect` shows them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let nonce = self.nonce;
+        let mut text = format!("{nonce}\n");
+        self.begin(&mut text);
+        text.push_str("set -e\nif (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n");
+        for (index, command) in self.script.iter().enumerate() {
+            let _ = writeln!(text, "printf '\\036tm:{nonce}:step:{index}\\036'");
+            run(&mut text, command);
         }
+        let _ = writeln!(text, "{nonce}");
+        if !self.after_script.is_empty() {
+            self.begin(&mut text);
+            for command in self.after_script {
+                run(&mut text, command);
+            }
+        }
+        let _ = writeln!(text, "{nonce}");
+        text
     }
-    let _ = writeln!(text, "cd {} || exit 1", quoted(workspace));
-    let _ = writeln!(text, "mkdir -p {dir} && cd {dir} || exit 1", dir = quoted(directory));
-    text.push_str("set -e\nif (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n");
-    for (index, command) in script.iter().enumerate() {
-        let _ = writeln!(text, "printf '\\036tm:{nonce}:step:{index}\\036'");
-        let _ = writeln!(text, "printf '%s\\n' {}", quoted(&format!("$ {}", command.trim_end())));
-        let _ = writeln!(text, "eval {}", quoted(command));
+
+    /// What both shells begin with.
+    fn begin(&self, text: &mut String) {
+        text.push_str("exec </dev/null\n");
+        for (name, value) in self.variables {
+            if is_name(name) {
+                let _ = writeln!(text, "export {name}={}", quoted(value));
+            }
+        }
+        for secret in self.secrets.iter().filter(|secret| is_name(&secret.variable)) {
+            let (name, value) = (&secret.variable, quoted(&secret.value));
+            if secret.file {
+                let file = format!("{SECRET_FILES}/{name}");
+                let _ = writeln!(
+                    text,
+                    "[ -e {file} ] || (umask 077 && mkdir -p {SECRET_FILES} && printf %s {value} >{file})"
+                );
+                let _ = writeln!(text, "export {name}={file}");
+            } else {
+                let _ = writeln!(text, "export {name}={value}");
+            }
+        }
+        let (workspace, directory) = (quoted(self.workspace), quoted(self.directory));
+        let _ = writeln!(text, "cd {workspace} || exit 1");
+        let _ = writeln!(text, "mkdir -p {directory} && cd {directory} || exit 1");
     }
-    let _ = writeln!(text, "{nonce}");
-    text
+}
+
+/// Shows a command, and runs it.
+fn run(text: &mut String, command: &str) {
+    let _ = writeln!(text, "printf '%s\\n' {}", quoted(&format!("$ {}", command.trim_end())));
+    let _ = writeln!(text, "eval {}", quoted(command));
 }
 
 /// `text` as one word of a POSIX shell.
@@ -50,7 +102,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{orders, quoted};
+    use super::{Orders, quoted};
     use indexmap::IndexMap;
     use proptest::prelude::*;
 
@@ -58,8 +110,17 @@ mod tests {
         let script: Vec<String> = script.iter().map(|line| (*line).to_owned()).collect();
         let variables: IndexMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let text = orders("nonce", &script, &variables, "/", "/");
-        let body = text.strip_prefix("nonce\n").and_then(|rest| rest.strip_suffix("nonce\n")).unwrap();
+        let orders = Orders {
+            nonce: "nonce",
+            script: &script,
+            after_script: &[],
+            variables: &variables,
+            secrets: &[],
+            directory: "/",
+            workspace: "/",
+        };
+        let text = orders.text();
+        let body = text.strip_prefix("nonce\n").and_then(|rest| rest.strip_suffix("nonce\nnonce\n")).unwrap();
         let done = std::process::Command::new("sh").arg("-c").arg(body).output().unwrap();
         (String::from_utf8_lossy(&done.stdout).into_owned(), done.status.code().unwrap_or(-1))
     }

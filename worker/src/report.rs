@@ -3,6 +3,7 @@
 use crate::{
     client::{ApiClient, ApiError},
     dispatch::Event,
+    mask::{Mask, Stream},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
@@ -72,6 +73,9 @@ impl Waiting {
 
 #[derive(Debug)]
 struct Shared {
+    /// Secrets go no further than this.
+    mask: Mask,
+    stream: tokio::sync::Mutex<Stream>,
     waiting: Mutex<Waiting>,
     news: Notify,
     room: Notify,
@@ -99,20 +103,35 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter, and its task, which says how it ended; a cancel and a lost lease are sent to `events`.
+    /// A reporter, and its task, which says how it ended; a cancel and a lost lease are sent to `events`. What `mask` hides
+    /// is hidden in all that is reported.
     pub fn start(
         api: ApiClient,
         job_id: JobId,
         lease: LeaseGrant,
+        mask: Mask,
         events: mpsc::UnboundedSender<Event>,
     ) -> (Self, JoinHandle<Ending>) {
-        let shared = Arc::new(Shared { waiting: Mutex::default(), news: Notify::new(), room: Notify::new() });
+        let shared = Arc::new(Shared {
+            mask,
+            stream: tokio::sync::Mutex::default(),
+            waiting: Mutex::default(),
+            news: Notify::new(),
+            room: Notify::new(),
+        });
         let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
     }
 
     /// Adds log bytes; waits while too many are waiting to be sent.
     pub async fn log(&self, bytes: &[u8]) {
+        // Held until they are added, so that bytes stay in order whoever adds them.
+        let mut stream = self.shared.stream.lock().await;
+        let shown = self.shared.mask.push(&mut stream, bytes);
+        self.add(&shown).await;
+    }
+
+    async fn add(&self, bytes: &[u8]) {
         for part in bytes.chunks(PLENTY) {
             loop {
                 let room = self.shared.room.notified();
@@ -152,7 +171,12 @@ impl Reporter {
     }
 
     /// Says how the attempt ended; its task is over when the server has it.
-    pub fn end(&self, end: AttemptEnd) {
+    pub async fn end(&self, mut end: AttemptEnd) {
+        let rest = self.shared.mask.finish(&mut *self.shared.stream.lock().await);
+        self.add(&rest).await;
+        if let Some(reason) = &mut end.failure {
+            reason.message = self.shared.mask.text(&reason.message);
+        }
         self.shared.lock().end = Some(end);
         self.shared.news.notify_one();
     }
@@ -279,7 +303,7 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{Ending, PLENTY, Reporter, Waiting};
-    use crate::{client::ApiClient, dispatch::Event};
+    use crate::{client::ApiClient, dispatch::Event, mask::Mask};
     use std::time::Duration;
     use tidemill_core::{
         api::AttemptEnd,
@@ -337,7 +361,7 @@ mod tests {
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
         let begun = Instant::now();
-        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, sender);
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, Mask::new([]), sender);
         reporter.log(b"something to say\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
         assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);

@@ -92,7 +92,12 @@ impl Slots {
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
         let (engine, lot) = (worker.engine.clone(), worker.lot.clone());
         Self {
-            ask: Ask { worker: info, lookahead: u32::try_from(count).unwrap_or(u32::MAX), glance: false },
+            ask: Ask {
+                worker: info,
+                labels: worker.config.labels.clone(),
+                lookahead: u32::try_from(count).unwrap_or(u32::MAX),
+                glance: false,
+            },
             count,
             asking: Arc::new(Semaphore::new(source.asks_at_once().min(count))),
             source,

@@ -23,6 +23,7 @@ use std::{
 use tidemill_core::{
     assignment::{Preparation, Resources},
     ids::{ExecutionId, WorkerId},
+    labels::Labels,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub struct WorkerConfig {
     pub data_dir: PathBuf,
     /// The engine's address in the form of `DOCKER_HOST`; absent: the usual socket.
     pub docker_host: Option<String>,
+    /// Labels; a job that demands others is not this worker's.
+    pub labels: Labels,
     /// What jobs may ask for together; what is absent is the engine's machine's.
     pub capacity: Resources,
 }

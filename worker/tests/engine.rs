@@ -23,10 +23,12 @@ use tidemill_core::{
         path,
     },
     assignment::{
-        ArtifactSource, Artifacts, Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+        ArtifactSource, Artifacts, Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources,
+        SecretValue, Service, Source,
     },
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    pipeline::Health,
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
 
@@ -127,6 +129,7 @@ impl Bench {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
+            labels: tidemill_core::labels::Labels::new(),
             name: "test".into(),
             slots: 1,
             data_dir: data.path().to_owned(),
@@ -472,4 +475,102 @@ async fn a_workspace_that_the_engine_lost_track_of_is_removed() {
     assert!(!left.contains(&volume), "{left}");
     assert!(left.contains(&others), "what is another's stays");
     docker(&["rm", &others]);
+}
+
+fn secret(variable: &str, value: &str, file: bool) -> SecretValue {
+    SecretValue { variable: variable.into(), value: value.into(), file }
+}
+
+#[tokio::test]
+async fn secrets_come_as_variables_or_files_and_are_masked_in_all_that_is_printed() {
+    let mut bench = Bench::start().await;
+    let mut uses = job(&[
+        "printf '%s' \"$TOKEN\" | cut -c1-5; test \"$(cat \"$KEY\")\" = \"$(printf 'line-one\\nline-two')\"",
+        "echo \"token=$TOKEN\"; printf '%s' \"$TOKEN\" | base64; cat $KEY",
+        "printf 's3cr3t'; sleep 1; printf -- '-value\\n'",
+        "ls -l $KEY | cut -c1-10; echo $KEY; ls /workspace",
+        "docker-not-here s3cr3t-value",
+    ]);
+    uses.extras.secrets =
+        vec![secret("TOKEN", "s3cr3t-value", false), secret("KEY", "line-one\nline-two", true)];
+    let (end, log) = bench.run(uses).await;
+    assert_eq!(end.exit_code, Some(127), "{log}");
+    assert!(log.contains("s3cr3\n"), "a part is no secret: {log}");
+    assert!(log.contains("token=[masked]\n") && log.contains("$ docker-not-here [masked]\n"), "{log}");
+    assert!(log.contains("-rw-------\n/dev/shm/tidemill-secrets/KEY\n"), "{log}");
+    for leaked in ["s3cr3t-value", "line-one", "line-two", "czNjcjN0LXZhbHVl"] {
+        assert!(!log.contains(leaked), "{leaked} in {log}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_after_script_runs_whatever_becomes_of_the_script() {
+    let mut bench = Bench::start().await;
+    for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
+        let mut tidies = job(&[script]);
+        tidies.extras.after_script =
+            vec!["echo \"after: $TIDEMILL_JOB_STATUS $GREETING x=${X-none} $PWD\"".into(), "exit 9".into()];
+        let (end, log) = bench.run(tidies).await;
+        assert_eq!(end.exit_code, Some(code), "{log}");
+        assert!(log.contains(&format!("after: {status} it's here x=none /workspace\n")), "{log}");
+    }
+    bench.stop().await;
+}
+
+fn service(alias: &str, command: &str, health: Option<Health>) -> Service {
+    Service {
+        image: std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into()),
+        alias: vec![alias.into()],
+        variables: [("WORD".to_owned(), "tide".to_owned())].into_iter().collect(),
+        command: Some(vec!["-c".into(), command.into()]),
+        entrypoint: Some(vec!["sh".into()]),
+        health,
+        ready_within_s: 20,
+    }
+}
+
+/// Serves one word again and again at a port.
+fn serving(port: u16) -> String {
+    format!("echo starting at {port}; sleep 1; while :; do printf '%s\\n' \"$WORD\" | nc -l -p {port}; done")
+}
+
+#[tokio::test]
+async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_with_the_job() {
+    let mut bench = Bench::start().await;
+    let mut served = job(&["nc db 5432 </dev/null; nc cache 5432 </dev/null; false"]);
+    // Both serve the same port: each has an address of its own.
+    served.extras.services = vec![
+        service("db", &serving(5432), Some(Health::Port(5432))),
+        service(
+            "cache",
+            "touch /ready; WORD=mill; export WORD; while :; do echo $WORD | nc -l -p 5432; done",
+            Some(Health::Command("test -e /ready".into())),
+        ),
+    ];
+    let (end, log) = bench.run(served).await;
+    assert_eq!(end.exit_code, Some(1), "{log}");
+    assert!(log.contains("tide\nmill\n"), "{log}");
+    assert!(log.contains("starting at 5432"), "the log of a service is shown when the job fails: {log}");
+    let (end, log) = bench.run(job(&["cat /etc/hosts"])).await;
+    assert!(end.failure.is_none() && !log.contains("cache"), "the next job knows nothing of them: {log}");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_never_ready_or_ends_fails_the_job_with_its_last_words() {
+    let mut bench = Bench::start().await;
+    for (command, health, says) in [
+        ("echo oh no; exit 4", None, "ended with exit code 4"),
+        ("echo oh no; sleep 60", Some(Health::Port(5432)), "was not ready within 2 s"),
+    ] {
+        let mut fails = job(&["echo never"]);
+        fails.extras.services = vec![Service { ready_within_s: 2, ..service("db", command, health) }];
+        let (end, log) = bench.run(fails).await;
+        let reason = end.failure.unwrap();
+        assert_eq!(reason.kind, FailureKind::ServiceFailed, "{log}");
+        assert!(reason.message.contains(says), "{reason:?}");
+        assert!(log.contains("oh no") && !log.contains("never"), "{log}");
+    }
+    bench.stop().await;
 }

@@ -190,6 +190,7 @@ impl Bench {
 
 fn ask() -> Ask {
     Ask {
+        labels: tidemill_core::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
         lookahead: 0,
         glance: false,

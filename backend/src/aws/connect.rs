@@ -7,7 +7,7 @@ use super::{
 use crate::{RandomIds, Stores, clock::SystemClock, ports::Clock};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a deployment's parts are called.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Names {
     pub table: String,
     /// The job queue's URL.
     pub queue_url: String,
+    /// URLs of the queues for jobs that demand labels, by the labels (`arch=arm64,gpu=true`).
+    pub labelled_queues: BTreeMap<String, String>,
     /// The bucket.
     pub bucket: String,
     /// Days after which records are removed; `None`: never.
@@ -53,7 +55,8 @@ pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores,
     // An emulator has no host for each bucket.
     let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some()).build();
     let objects = S3Objects::new(aws_sdk_s3::Client::from_conf(s3), names.bucket, meter.clone());
-    let queue = SqsQueue::new(aws_sdk_sqs::Client::new(sdk), names.queue_url, meter.clone());
+    let queue =
+        SqsQueue::new(aws_sdk_sqs::Client::new(sdk), names.queue_url, names.labelled_queues, meter.clone());
     let definitions = Definitions::new(table.clone(), objects.clone());
     let logs = CloudLogs::new(table.clone(), objects.clone(), clock.clone(), names.keep_days);
     let documents = DynamoDocuments::new(table.clone());

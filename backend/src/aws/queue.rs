@@ -12,10 +12,11 @@ use aws_sdk_sqs::{
     types::{BatchResultErrorEntry, Message as SqsMessage, SendMessageBatchRequestEntry},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tidemill_core::{
     cost::Usage,
     ids::{ExecutionId, JobId},
+    labels::{Labels, queue_name},
 };
 use tokio::time::Instant;
 
@@ -50,21 +51,28 @@ pub struct Body {
 pub struct SqsQueue {
     client: Client,
     url: String,
+    /// Queues of jobs that demand labels, by the labels' name.
+    labelled: BTreeMap<String, String>,
     meter: Meter,
 }
 
 impl SqsQueue {
-    pub(super) const fn new(client: Client, url: String, meter: Meter) -> Self {
-        Self { client, url, meter }
+    pub(super) const fn new(
+        client: Client,
+        url: String,
+        labelled: BTreeMap<String, String>,
+        meter: Meter,
+    ) -> Self {
+        Self { client, url, labelled, meter }
     }
 
     fn count(&self, queue_requests: u64) {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_some(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+    async fn send_some(&self, url: &str, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
         let doing = "sending ids of jobs to the queue";
-        let entry = |(ix, Outgoing { node, delay_ms }): (usize, &Outgoing)| {
+        let entry = |(ix, Outgoing { node, delay_ms, .. }): (usize, &Outgoing)| {
             let job_id = JobId::of(node.execution, node.ix);
             let trace = trace.map(str::to_owned);
             let body = Body { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
@@ -81,7 +89,7 @@ impl SqsQueue {
             let reply = self
                 .client
                 .send_message_batch()
-                .queue_url(&self.url)
+                .queue_url(url)
                 .set_entries(Some(left.clone()))
                 .send()
                 .await
@@ -131,16 +139,31 @@ fn node_of(message: &SqsMessage) -> Option<NodeKey> {
 #[async_trait]
 impl JobQueue for SqsQueue {
     async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
-        for some in messages.chunks(MOST_BATCH) {
-            self.send_some(some, trace).await?;
+        let mut by_queue: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
+        for message in messages {
+            // An execution is not made when there is no queue for what it demands; should one be taken away later, any
+            // worker gets the job's id, and leaves the job.
+            let url = self.labelled.get(&queue_name(&message.labels)).unwrap_or(&self.url);
+            by_queue.entry(url).or_default().push(message.clone());
+        }
+        for (url, messages) in by_queue {
+            for some in messages.chunks(MOST_BATCH) {
+                self.send_some(url, some, trace).await?;
+            }
         }
         self.count(BY_WORKER * messages.len() as u64);
         Ok(())
     }
 
+    fn serves(&self, labels: &Labels) -> bool {
+        labels.is_empty() || self.labelled.contains_key(&queue_name(labels))
+    }
+
+    /// Of the queue for jobs without demands, and of none other: a worker long-polls the queues that it can serve by itself.
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
+        _: &Labels,
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>> {

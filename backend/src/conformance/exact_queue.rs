@@ -9,6 +9,7 @@ use super::{
 use crate::ports::{Message, NodeKey};
 use futures_util::{FutureExt, future::join_all};
 use std::{collections::HashSet, sync::Arc};
+use tidemill_core::labels::Labels;
 
 /// Hidden to the last millisecond.
 pub async fn a_message_comes_not_a_moment_early(subject: &Subject) {
@@ -76,7 +77,10 @@ pub async fn racing_receivers_each_get_another_message(subject: &Subject) {
         let queue = Arc::clone(&opened[ix % 2]);
         let hide_ms = subject.hide_ms();
         tokio::spawn(async move {
-            let got = queue.receive(Some(execution), hide_ms, std::time::Duration::ZERO).await.unwrap();
+            let got = queue
+                .receive(Some(execution), &Labels::new(), hide_ms, std::time::Duration::ZERO)
+                .await
+                .unwrap();
             got.map(|message| message.node)
         })
     });
@@ -91,11 +95,13 @@ pub async fn a_receiver_that_went_away_keeps_nothing(subject: &Subject) {
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
     for _ in 0..20 {
-        if let Some(got) = queue.receive(Some(execution), subject.hide_ms(), LONG).now_or_never() {
+        if let Some(got) =
+            queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG).now_or_never()
+        {
             queue.give_back(&got.unwrap().unwrap()).await.unwrap();
         }
     }
     // The clock stands still, so only what was given back can come.
-    let got = queue.receive(Some(execution), subject.hide_ms(), LONG).await.unwrap();
+    let got = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG).await.unwrap();
     assert_eq!(got.unwrap().node, NodeKey { execution, ix: 0 });
 }

@@ -5,6 +5,7 @@ use crate::ports::{JobQueue, Message, NodeKey, Outgoing};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tidemill_core::ids::ExecutionId;
+use tidemill_core::labels::Labels;
 
 /// Longer than any check takes: a wait that ends earlier was woken.
 pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -18,7 +19,7 @@ pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<Outgoing> {
 }
 
 pub(super) async fn take(subject: &Subject, queue: &dyn JobQueue, execution: ExecutionId) -> Option<Message> {
-    queue.receive(Some(execution), subject.hide_ms(), Duration::ZERO).await.unwrap()
+    queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), Duration::ZERO).await.unwrap()
 }
 
 pub(super) async fn take_all(
@@ -63,7 +64,7 @@ pub async fn a_message_comes_again_when_its_time_is_over(subject: &Subject) {
 pub async fn a_message_that_shall_wait_comes_later(subject: &Subject) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    let later = |ix| Outgoing { node: NodeKey { execution, ix }, delay_ms: 2_000 };
+    let later = |ix| Outgoing::after(NodeKey { execution, ix }, 2_000);
     queue.send(&[Outgoing::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
     assert_eq!(take_all(subject, &*queue, execution).await.len(), 1);
     queue.send(&[Outgoing::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
@@ -106,12 +107,13 @@ pub async fn a_receiver_takes_only_what_it_asked_for(subject: &Subject) {
     let (one, other) = (execution_id(), execution_id());
     queue.send(&messages(one, 2), None).await.unwrap();
     queue.send(&messages(other, 1), None).await.unwrap();
-    let got = queue.receive(Some(other), subject.hide_ms(), LONG).await.unwrap();
+    let got = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG).await.unwrap();
     assert_eq!(got.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
     let mut wanted: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
     // In a store that is shared others' messages come too.
     while !wanted.is_empty() {
-        let message = queue.receive(None, subject.hide_ms(), LONG).await.unwrap().expect("any");
+        let message =
+            queue.receive(None, &Labels::new(), subject.hide_ms(), LONG).await.unwrap().expect("any");
         wanted.remove(&message.node);
     }
 }
@@ -124,7 +126,11 @@ pub async fn racing_receivers_get_every_message(subject: &Subject) {
     let all = (0..24).map(|ix| {
         let (queue, hide_ms) = (Arc::clone(&opened[ix % 2]), subject.hide_ms());
         tokio::spawn(async move {
-            let got = queue.receive(Some(execution), hide_ms, LONG).await.unwrap().expect("one for each");
+            let got = queue
+                .receive(Some(execution), &Labels::new(), hide_ms, LONG)
+                .await
+                .unwrap()
+                .expect("one for each");
             queue.delete(&got).await.unwrap();
             got.node
         })
@@ -135,18 +141,19 @@ pub async fn racing_receivers_get_every_message(subject: &Subject) {
 
 /// Long before its wait is over: by a send here, by one elsewhere, and by a message whose time is over.
 pub async fn a_waiting_receiver_is_woken(subject: &Subject) {
+    let none = Labels::new();
     let (queue, elsewhere) = (subject.open().await.queue, subject.open().await.queue);
     let execution = execution_id();
     let hide_ms = subject.hide_ms();
     let started = tokio::time::Instant::now();
     for sender in [&queue, &elsewhere] {
-        let (got, sent) = tokio::join!(queue.receive(Some(execution), hide_ms, LONG), async {
+        let (got, sent) = tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG), async {
             sender.send(&messages(execution, 1), None).await
         });
         sent.unwrap();
         let message = got.unwrap().expect("woken");
         let (again, ()) =
-            tokio::join!(queue.receive(Some(execution), hide_ms, LONG), subject.pass(hide_ms + 1));
+            tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG), subject.pass(hide_ms + 1));
         let again = again.unwrap().expect("visible again");
         assert_eq!(again.node, message.node);
         queue.delete(&again).await.unwrap();

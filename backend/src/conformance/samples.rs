@@ -60,6 +60,10 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         created_at: START,
         jobs,
         end_node: jobs,
+        approvals: Vec::new(),
+        demands: Vec::new(),
+        turn: None,
+        deadline: None,
         carried: vec![(0, job_id())],
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
@@ -74,6 +78,8 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         end_time: status.is_terminal().then_some(START),
         cancel_requested: false,
         superseded_by: None,
+        timed_out: false,
+        followed_by: None,
     }
 }
 
@@ -123,6 +129,8 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             retry: 2,
             retry_for: RetryFor::default(),
             links,
+            when: tidemill_core::pipeline::RunWhen::default(),
+            allow_exit_codes: Vec::new(),
         },
         job: Some(JobSpec { id, planned }),
         state: job_state(status),
@@ -143,6 +151,8 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
             retry: 0,
             retry_for: RetryFor::default(),
             links,
+            when: tidemill_core::pipeline::RunWhen::default(),
+            allow_exit_codes: Vec::new(),
         },
         job: None,
         state: NodeState { told: 0, body },

@@ -65,6 +65,7 @@ async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
 async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
     let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() };
     let request = JobExecuteRequest {
+        labels: tidemill_core::labels::Labels::new(),
         worker,
         job_id: Some(job),
         execution_id: None,

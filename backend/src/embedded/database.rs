@@ -27,6 +27,10 @@ const STEPS: &[M<'static>] = &[
     M::up("DROP INDEX nodes_under_way;"),
     M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
     M::up(include_str!("documents.sql")),
+    M::up(
+        "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+         CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

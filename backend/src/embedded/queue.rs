@@ -8,7 +8,11 @@ use crate::{
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};
-use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_core::{
+    ids::ExecutionId,
+    labels::{Labels, fits, parse, queue_name},
+    time::Timestamp,
+};
 use tokio::{sync::watch, time};
 use uuid::Uuid;
 
@@ -80,15 +84,21 @@ impl Inner {
     }
 
     /// Takes a message, if one is visible. Looks before it asks the writer, so that idle receivers cost it nothing.
-    async fn take(self: &Arc<Self>, of: Option<ExecutionId>, hide_ms: u64) -> Result<Option<Message>> {
+    async fn take(
+        self: &Arc<Self>,
+        of: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+    ) -> Result<Option<Message>> {
         let now = self.clock.now();
-        if self.database.read(DOING, |conn| first_visible(conn, of, now))?.is_none() {
+        let labels = labels.clone();
+        if self.database.read(DOING, |conn| first_visible(conn, of, &labels, now))?.is_none() {
             return Ok(None);
         }
         let hidden_until = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
         let queue = Arc::clone(self);
         let delivery = self.database.write(DOING, move |conn| {
-            let Some(seq) = first_visible(conn, of, now)? else { return Ok(Step::Keep(None)) };
+            let Some(seq) = first_visible(conn, of, &labels, now)? else { return Ok(Step::Keep(None)) };
             let receipt = Uuid::now_v7();
             let node = conn
                 .prepare_cached(
@@ -104,27 +114,46 @@ impl Inner {
     }
 }
 
-/// The message that became visible first.
+/// The message that became visible first, of those whose labels are all among `labels`.
 fn first_visible(
     conn: &Connection,
     of: Option<ExecutionId>,
+    labels: &Labels,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
+    let fitting = fitting(conn, labels)?;
     match of {
         Some(execution) => conn
             .prepare_cached(
                 "SELECT seq FROM queue INDEXED BY queue_execution_visible
-                 WHERE execution = ?1 AND visible_at <= ?2 ORDER BY visible_at, seq LIMIT 1",
+                 WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
+                 ORDER BY visible_at, seq LIMIT 1",
             )?
-            .query_row(params![execution.0, now.0], |row| row.get(0)),
+            .query_row(params![execution.0, now.0, fitting], |row| row.get(0)),
         None => conn
             .prepare_cached(
                 "SELECT seq FROM queue INDEXED BY queue_visible
-                 WHERE visible_at <= ?1 ORDER BY visible_at, seq LIMIT 1",
+                 WHERE visible_at <= ?1 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
+                 ORDER BY visible_at, seq LIMIT 1",
             )?
-            .query_row([now.0], |row| row.get(0)),
+            .query_row(params![now.0, fitting], |row| row.get(0)),
     }
     .optional()
+}
+
+/// The sets of labels that wait in the queue and are all among `labels`, as a JSON array of their names. Costs what waits
+/// for workers with labels.
+fn fitting(conn: &Connection, labels: &Labels) -> rusqlite::Result<String> {
+    let mut waiting = conn.prepare_cached("SELECT DISTINCT labels FROM queue WHERE labels <> ''")?;
+    let names = waiting.query_map([], |row| row.get::<_, String>(0))?;
+    let mut fit = Vec::new();
+    for name in names {
+        let name = name?;
+        if parse(&name).is_ok_and(|demands| fits(&demands, labels)) {
+            fit.push(name);
+        }
+    }
+    Ok(serde_json::json!(fit).to_string())
 }
 
 #[async_trait]
@@ -138,13 +167,13 @@ impl JobQueue for SqliteQueue {
             // One that is visible keeps its place; the receipt of one that was hidden is void, so that its holder
             // cannot delete what was sent after it.
             let mut insert = conn.prepare_cached(
-                "INSERT INTO queue (execution, ix, visible_at) VALUES (?1, ?2, ?3)
+                "INSERT INTO queue (execution, ix, visible_at, labels) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (execution, ix)
                  DO UPDATE SET visible_at = min(visible_at, excluded.visible_at), receipt = NULL",
             )?;
-            for Outgoing { node, delay_ms } in messages {
+            for Outgoing { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
-                insert.execute(params![node.execution.0, node.ix, visible_at.0])?;
+                insert.execute(params![node.execution.0, node.ix, visible_at.0, queue_name(&labels)])?;
             }
             Ok(Step::Keep(()))
         });
@@ -153,9 +182,14 @@ impl JobQueue for SqliteQueue {
         Ok(())
     }
 
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
+        labels: &Labels,
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>> {
@@ -163,7 +197,7 @@ impl JobQueue for SqliteQueue {
         let mut sent = self.0.sent.subscribe();
         loop {
             sent.mark_unchanged();
-            if let Some(message) = self.0.take(execution, hide_ms).await? {
+            if let Some(message) = self.0.take(execution, labels, hide_ms).await? {
                 return Ok(Some(message));
             }
             let now = time::Instant::now();

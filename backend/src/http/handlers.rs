@@ -149,6 +149,14 @@ pub async fn cancel_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
     Ok(json(api.services.jobs.cancel(id).await?))
 }
 
+pub async fn approve_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.approvals.approve_execution(id).await?))
+}
+
+pub async fn approve_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
+    Ok(json(api.services.approvals.approve_job(id).await?))
+}
+
 pub async fn dead_letters(State(api): State<Api>, Asked(query): Asked<DeadLetterQuery>) -> Reply {
     Ok(json(api.services.dead_letters.list(query).await?))
 }

@@ -5,9 +5,10 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 use tidemill_core::api::{
-    ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList, DismissReply,
-    ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest,
-    JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply, SourceUploadRequest, path,
+    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList,
+    DismissReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply,
+    SourceUploadRequest, path,
 };
 use tidemill_core::{cost::Usage, status::ExecutionStatus};
 
@@ -174,6 +175,9 @@ pub fn document() -> Value {
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
+    let reply = of.reference::<ApproveReply>();
+    of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", &[], None, reply.clone());
+    of.add(path::APPROVE_JOB, "post", "Approve a job", &[], None, reply);
     let reply = of.reference::<DeadLetterList>();
     of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", PAGE, None, reply);
     let reply = of.reference::<DismissReply>();

@@ -11,7 +11,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_core::{
+    ids::ExecutionId,
+    labels::{Labels, fits},
+    time::Timestamp,
+};
 use tokio::{sync::watch, time};
 
 /// How long a receiver waits before it looks for messages that are no longer hidden.
@@ -23,6 +27,7 @@ struct Waiting {
     /// When it became visible first, among others of that time.
     place: u64,
     receipt: Option<u64>,
+    labels: Labels,
 }
 
 #[derive(Debug, Default)]
@@ -74,10 +79,12 @@ impl MemoryQueue {
         self.change(|inner, now| inner.messages.values_mut().for_each(|one| one.visible_at = now));
     }
 
-    fn take(&self, of: Option<ExecutionId>, hide_ms: u64) -> Option<Message> {
+    fn take(&self, of: Option<ExecutionId>, labels: &Labels, hide_ms: u64) -> Option<Message> {
         self.change(|inner, now| {
             let wanted = inner.messages.iter_mut().filter(|(node, one)| {
-                one.visible_at <= now && of.is_none_or(|execution| execution == node.execution)
+                one.visible_at <= now
+                    && of.is_none_or(|execution| execution == node.execution)
+                    && fits(&one.labels, labels)
             });
             let (node, first) = wanted.min_by_key(|(_, one)| (one.visible_at, one.place))?;
             inner.count += 1;
@@ -92,11 +99,16 @@ impl MemoryQueue {
 impl JobQueue for MemoryQueue {
     async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
         self.change(|inner, now| {
-            for Outgoing { node, delay_ms } in messages {
+            for Outgoing { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
                 inner.count += 1;
                 let place = inner.count;
-                let one = inner.messages.entry(*node).or_insert(Waiting { visible_at, place, receipt: None });
+                let one = inner.messages.entry(*node).or_insert(Waiting {
+                    visible_at,
+                    place,
+                    receipt: None,
+                    labels: labels.clone(),
+                });
                 one.visible_at = one.visible_at.min(visible_at);
                 one.receipt = None;
             }
@@ -105,9 +117,14 @@ impl JobQueue for MemoryQueue {
         Ok(())
     }
 
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
+        labels: &Labels,
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>> {
@@ -115,7 +132,7 @@ impl JobQueue for MemoryQueue {
         let mut sent = self.sent.subscribe();
         loop {
             sent.mark_unchanged();
-            if let Some(message) = self.take(execution, hide_ms) {
+            if let Some(message) = self.take(execution, labels, hide_ms) {
                 return Ok(Some(message));
             }
             let now = time::Instant::now();

@@ -14,11 +14,13 @@ use tidemill_core::{
     cost::Usage,
     facts::Facts,
     ids::{ArtifactId, ExecutionId, JobId},
+    labels::Labels,
+    pipeline::RunWhen,
     plan::PlannedJob,
     retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
-    transition::JobState,
+    transition::{Allowed, JobState},
 };
 
 /// What of an execution never changes.
@@ -59,9 +61,48 @@ pub struct ExecutionSpec {
     pub end_node: u32,
     /// Jobs that were carried over from the retried execution: index here, id there.
     pub carried: Vec<(u32, JobId)>,
+    /// Gates that open when somebody approves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalGate>,
+    /// Jobs that demand labels of their worker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demands: Vec<(u32, Labels)>,
+    /// Its place among the executions of a group that run one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<GroupTurn>,
+    /// When it is canceled if it is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
     /// The trace that it belongs to, as a `traceparent` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+}
+
+/// When an execution that is not over is canceled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// The time.
+    pub at: Timestamp,
+    /// Whether its pipeline says so, so that to miss it is a failure; else nobody approved it in time.
+    pub is_timeout: bool,
+}
+
+/// A gate that opens when somebody approves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalGate {
+    /// The gate's index.
+    pub gate: u32,
+    /// The job that waits for it; `None`: the whole execution does.
+    pub job: Option<u32>,
+}
+
+/// The place of an execution in a group whose executions run one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupTurn {
+    /// The key under which the newest of the group is recorded.
+    pub group: String,
+    /// The one before it, which was live when this was made, and the gate here that its end opens.
+    pub after: Option<(ExecutionId, u32)>,
 }
 
 /// What of an execution changes.
@@ -78,6 +119,17 @@ pub struct ExecutionState {
     /// The newer execution that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,
+    /// Whether its deadline passed, for which it was canceled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub timed_out: bool,
+    /// The next of its group, and the gate there that this one's end opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<(ExecutionId, u32)>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// An execution as it is recorded.
@@ -114,6 +166,7 @@ impl ExecutionRecord {
             end_time: self.state.end_time,
             cancel_requested: self.state.cancel_requested,
             superseded_by: self.state.superseded_by,
+            timed_out: self.state.timed_out,
         }
     }
 }
@@ -143,6 +196,20 @@ pub struct NodeSpec {
     pub retry_for: RetryFor,
     /// Nodes that are told when this one is over.
     pub links: Vec<u32>,
+    /// On what end of what it waits for a job runs.
+    #[serde(default, skip_serializing_if = "RunWhen::is_usual")]
+    pub when: RunWhen,
+    /// Exit codes of a job's script that count as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_exit_codes: Vec<i32>,
+}
+
+impl NodeSpec {
+    /// Which failures of the job count as well.
+    #[must_use]
+    pub fn allowed(&self) -> Allowed<'_> {
+        Allowed { any: self.allow_failure, exit_codes: &self.allow_exit_codes }
+    }
 }
 
 /// What of a job only views and assignments need, and never changes.

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use std::time::Duration;
 use tidemill_core::{
     ids::{ExecutionId, JobId, LeaseToken},
+    labels::Labels,
     time::Timestamp,
 };
 
@@ -14,19 +15,27 @@ use tidemill_core::{
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// A job id for the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// The job.
     pub node: NodeKey,
     /// Milliseconds until it may be received, at most 15 minutes; a store may round them up to a second.
     pub delay_ms: u64,
+    /// Labels that its receiver must have.
+    pub labels: Labels,
 }
 
 impl Outgoing {
-    /// Of a job that is ready now.
+    /// Of a job that is ready now, and that any worker may run.
     #[must_use]
     pub const fn now(node: NodeKey) -> Self {
-        Self { node, delay_ms: 0 }
+        Self::after(node, 0)
+    }
+
+    /// Of a job that is ready in so many milliseconds, and that any worker may run.
+    #[must_use]
+    pub const fn after(node: NodeKey, delay_ms: u64) -> Self {
+        Self { node, delay_ms, labels: Labels::new() }
     }
 }
 
@@ -45,10 +54,14 @@ pub trait JobQueue: Send + Sync {
     /// Adds messages of one execution that carry its `trace`, each visible after its delay. A job that is in the queue
     /// already is delivered once more, whoever has received it, and not later than it would have been.
     async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()>;
-    /// Takes a visible message, of `execution` if one is named, and hides it for `hide_ms`; waits at most `wait`.
+    /// Whether jobs that demand these labels can be sent.
+    fn serves(&self, labels: &Labels) -> bool;
+    /// Takes a visible message, of `execution` if one is named, whose labels are all among `labels`, and hides it for
+    /// `hide_ms`; waits at most `wait`.
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
+        labels: &Labels,
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>>;

@@ -2,7 +2,13 @@
 
 use super::turn::{Move, happen};
 use crate::ports::{ExecutionState, JobItem, Node, NodeBody, Write};
-use tidemill_core::{ids::LeaseToken, status::ExecutionStatus, time::Timestamp, transition::JobEvent};
+use tidemill_core::{
+    ids::LeaseToken,
+    labels::{Labels, fits, queue_name},
+    status::ExecutionStatus,
+    time::Timestamp,
+    transition::JobEvent,
+};
 
 /// Who asks, and the lease that is to be given.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +19,8 @@ pub struct Asked<'a> {
     pub token: LeaseToken,
     /// Milliseconds that a new lease lasts.
     pub ttl_ms: u64,
+    /// The worker's labels.
+    pub labels: &'a Labels,
 }
 
 /// What to do about the request.
@@ -28,11 +36,13 @@ pub enum Claim {
     Nothing(String),
 }
 
-/// What becomes of the request for the job of `node`, whose execution is in `state` of this version.
+/// What becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
+/// these labels.
 #[must_use]
 pub fn claim(
     node: &Node,
     (state, if_version): (&ExecutionState, u64),
+    demands: Option<&Labels>,
     asked: Asked<'_>,
     now: Timestamp,
 ) -> Claim {
@@ -49,9 +59,12 @@ pub fn claim(
     if item.job.holds(held) {
         return Claim::Held(held);
     }
+    if let Some(demands) = demands.filter(|demands| !fits(demands, asked.labels)) {
+        return Claim::Nothing(format!("it is for workers with {}", queue_name(demands)));
+    }
     // A new attempt has a log of its own.
     let item = JobItem { log_bytes: 0, ..(**item).clone() };
-    let Asked { worker, token, ttl_ms } = asked;
+    let Asked { worker, token, ttl_ms, .. } = asked;
     let token = token.of_attempt(item.job.attempt + 1);
     let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms };
     let mut moved = match happen(node, &item, event, now) {

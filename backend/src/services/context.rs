@@ -6,12 +6,13 @@ use crate::{
     ports::{ExecutionRecord, JobItem, JobSpec, Node, NodeBody, NodeKey, Outgoing},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
+    labels::Labels,
     time::Timestamp,
 };
 use tokio::time::Instant;
@@ -95,7 +96,18 @@ impl Context {
             return Ok(());
         }
         let shape = self.shape(execution).await?;
-        self.stores.queue.send(messages, shape.spec.trace.as_deref()).await
+        let trace = shape.spec.trace.as_deref();
+        if shape.spec.demands.is_empty() {
+            return self.stores.queue.send(messages, trace).await;
+        }
+        let demands: BTreeMap<u32, &Labels> =
+            shape.spec.demands.iter().map(|(ix, labels)| (*ix, labels)).collect();
+        let labelled = messages.iter().map(|message| {
+            let labels = demands.get(&message.node.ix).map(|labels| (*labels).clone()).unwrap_or_default();
+            Outgoing { labels, ..message.clone() }
+        });
+        let labelled: Vec<Outgoing> = labelled.collect();
+        self.stores.queue.send(&labelled, trace).await
     }
 
     pub async fn node(&self, key: NodeKey) -> Result<Node> {

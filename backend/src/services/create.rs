@@ -1,9 +1,10 @@
 //! The nodes of a new execution.
 
-use crate::ports::{JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
+use crate::ports::{ApprovalGate, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::BTreeMap;
 use tidemill_core::{
     ids::{ExecutionId, JobId},
+    pipeline::RunWhen,
     plan::{NodeIx, Plan},
     retry::RetryFor,
     status::JobStatus,
@@ -24,16 +25,37 @@ pub struct Carried {
     pub state: JobState,
 }
 
-/// All nodes of `plan`, to run as `execution`, by index (jobs, gates, the end), with what `carried` jobs (by name) release already done.
+/// What must come before anything of an execution runs, besides its jobs' needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Somebody must approve it.
+    pub hold: bool,
+    /// Another execution of its group must end.
+    pub in_turn: bool,
+}
+
+/// The nodes of a new execution.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// All of them by index: jobs, gates, the end.
+    pub nodes: Vec<NewNode>,
+    /// The gates that open when somebody approves.
+    pub approvals: Vec<ApprovalGate>,
+    /// The gate that opens when the execution before it ends.
+    pub turn_gate: Option<u32>,
+}
+
+/// All nodes of `plan`, to run as `execution`, with what `carried` jobs (by name) release already done.
 pub fn nodes(
     plan: &Plan,
     execution: ExecutionId,
     carried: &BTreeMap<String, Carried>,
-    now: Timestamp,
-    resend_ms: i64,
-) -> Vec<NewNode> {
+    entry: Entry,
+    (now, resend_ms): (Timestamp, i64),
+) -> Made {
     let gates_from = index(plan.jobs.len());
-    let end = index(plan.jobs.len() + plan.gates.len());
+    let opened = Opened::new(plan, carried, entry);
+    let end = index(plan.jobs.len() + plan.gates.len() + opened.gates.len());
     let place = |node: &NodeIx| match node {
         NodeIx::Job(ix) => *ix,
         NodeIx::Gate(ix) => gates_from + *ix,
@@ -58,10 +80,12 @@ pub fn nodes(
                 retry: job.retry,
                 retry_for: job.retry_for.clone(),
                 links,
+                when: job.when,
+                allow_exit_codes: job.allow_exit_codes.clone(),
             },
             job: Some(JobSpec { id, planned: job.clone() }),
             state: NodeState { told: 0, body: NodeBody::Job(Box::new(item)) },
-            waits_for: job.waits_for,
+            waits_for: job.waits_for + opened.waits_for(ix),
             failed: 0,
             due_at: None,
         });
@@ -70,10 +94,60 @@ pub fn nodes(
         let links = gate.releases.iter().map(place).collect();
         nodes.push(silent(links, NodeBody::Gate { open: false }, gate.waits_for));
     }
+    for links in opened.gates {
+        // What opens it comes from outside the plan.
+        nodes.push(silent(links, NodeBody::Gate { open: false }, 1));
+    }
     nodes.push(silent(Vec::new(), NodeBody::End, gates_from));
     settle(&mut nodes);
     queue(&mut nodes, now, resend_ms);
-    nodes
+    Made { nodes, approvals: opened.approvals, turn_gate: opened.turn_gate }
+}
+
+/// The gates that something outside the plan opens, after the plan's own.
+struct Opened {
+    gates: Vec<Vec<u32>>,
+    approvals: Vec<ApprovalGate>,
+    turn_gate: Option<u32>,
+    /// How many of them each job waits for.
+    waits: BTreeMap<u32, u32>,
+}
+
+impl Opened {
+    fn new(plan: &Plan, carried: &BTreeMap<String, Carried>, entry: Entry) -> Self {
+        let first = index(plan.jobs.len() + plan.gates.len());
+        let mut opened =
+            Self { gates: Vec::new(), approvals: Vec::new(), turn_gate: None, waits: BTreeMap::new() };
+        let over = |ix: u32| plan.jobs.get(ix as usize).is_some_and(|job| carried.contains_key(&job.name));
+        for (ix, job) in (0..).zip(&plan.jobs) {
+            if job.when == RunWhen::Manual && !over(ix) {
+                let gate = opened.add(first, vec![ix]);
+                opened.approvals.push(ApprovalGate { gate, job: Some(ix) });
+            }
+        }
+        let roots = || plan.roots().filter(|ix| !over(*ix)).collect::<Vec<_>>();
+        if entry.hold {
+            let gate = opened.add(first, roots());
+            opened.approvals.push(ApprovalGate { gate, job: None });
+        }
+        if entry.in_turn {
+            opened.turn_gate = Some(opened.add(first, roots()));
+        }
+        opened
+    }
+
+    /// The index of a new gate with these links, the first of them being `first`.
+    fn add(&mut self, first: u32, links: Vec<u32>) -> u32 {
+        for job in &links {
+            *self.waits.entry(*job).or_default() += 1;
+        }
+        self.gates.push(links);
+        first + index(self.gates.len() - 1)
+    }
+
+    fn waits_for(&self, job: u32) -> u32 {
+        self.waits.get(&job).copied().unwrap_or(0)
+    }
 }
 
 fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
@@ -85,6 +159,8 @@ fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
             retry: 0,
             retry_for: RetryFor::default(),
             links,
+            when: RunWhen::default(),
+            allow_exit_codes: Vec::new(),
         },
         job: None,
         state: NodeState { told: 0, body },

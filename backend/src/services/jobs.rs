@@ -124,7 +124,7 @@ impl JobExecutionService {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
-                received = queue.receive(request.execution_id, HIDE_MS, left) => received?,
+                received = queue.receive(request.execution_id, &request.labels, HIDE_MS, left) => received?,
                 () = self.context.closing.cancelled() => None,
             };
             let Some(message) = received else { return Ok(Claimed::Nothing("no job is ready".into())) };
@@ -169,8 +169,10 @@ impl JobExecutionService {
             let (state, if_version) =
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
             let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
-            let asked = Asked { worker: &worker.name, token, ttl_ms };
-            let (moved, token) = match claim(&node, (&state, if_version), asked, self.context.now()) {
+            let asked = Asked { worker: &worker.name, token, ttl_ms, labels: &request.labels };
+            let demands = shape.spec.demands.iter().find(|(ix, _)| *ix == key.ix).map(|(_, labels)| labels);
+            let (moved, token) = match claim(&node, (&state, if_version), demands, asked, self.context.now())
+            {
                 Claim::TakeOver => {
                     // Who asks for it was given its message again: there is no need to wait for the sweep.
                     self.context.settle(key.execution, vec![key.ix]).await?;

@@ -3,7 +3,7 @@
 use super::{
     artifacts::carried_artifact_is_there,
     context::{Context, job_of},
-    create::{self, Carried},
+    create::{self, Carried, Entry, Made},
     ending::request_cancel,
     page::{no_cursor, page_size},
     turn::RESEND_FIRST_MS,
@@ -12,7 +12,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        Commit, ExecutionRecord, ExecutionSpec, ExecutionState, KeyRecord, NodeKey, Outgoing, Whole, Write,
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, KeyRecord, NodeKey,
+        Outgoing, Whole, Write,
     },
 };
 use indexmap::IndexMap;
@@ -28,14 +29,18 @@ use tidemill_core::{
     cost::Usage,
     facts::Facts,
     ids::{ExecutionId, JobId},
-    pipeline,
+    labels::{Labels, queue_name},
+    pipeline::{self, Pipeline},
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
 };
 
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 200;
 const MOST_TRIES: u32 = 100;
+/// How long an execution waits for an approval, where its pipeline has no `timeout`: 30 days.
+const APPROVAL_WITHIN_MS: i64 = 30 * 86_400_000;
 
 /// A view, and a number that changes whenever it would.
 #[derive(Debug, Clone)]
@@ -93,14 +98,14 @@ impl PipelineExecutionService {
             files: request.files.clone(),
             variables: request.variables.clone(),
         };
-        Box::pin(self.start(request, facts, key, trace)).await
+        Box::pin(self.start(request, Start { facts, hold: false }, key, trace)).await
     }
 
     /// The same, of an execution of which `facts` are known for sure.
     pub(crate) async fn start(
         &self,
         request: ExecuteRequest,
-        facts: Facts,
+        Start { facts, hold }: Start,
         key: Option<String>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
@@ -138,10 +143,15 @@ impl PipelineExecutionService {
             jobs: 0,
             end_node: 0,
             carried: Vec::new(),
+            approvals: Vec::new(),
+            demands: demands(&plan),
+            turn: None,
+            deadline: timeout(&file, self.context.now()),
             trace,
         };
-        let group = file.group(spec.branch.as_deref(), &spec.variables);
-        Box::pin(self.create(&plan, spec, BTreeMap::new(), Under { key, request: identity, group })).await
+        let group = Group::of(&file, &spec);
+        let under = Under { key, request: identity, group, hold };
+        Box::pin(self.create(&plan, spec, BTreeMap::new(), under)).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -174,11 +184,16 @@ impl PipelineExecutionService {
             trigger: Trigger::Retry,
             retry_of: Some(id),
             created_at: self.context.now(),
+            approvals: Vec::new(),
+            demands: demands(&plan),
+            turn: None,
+            deadline: timeout(&file, self.context.now()),
             ..old.spec
         };
-        let group = file.group(spec.branch.as_deref(), &spec.variables);
-        let made =
-            Box::pin(self.create(&plan, spec, carried, Under { key, request: identity, group })).await?;
+        let group = Group::of(&file, &spec);
+        // Who may retry it has seen it, so that it is not held again.
+        let under = Under { key, request: identity, group, hold: false };
+        let made = Box::pin(self.create(&plan, spec, carried, under)).await?;
         // Its jobs run again: nobody has to look at how they ended before.
         if let Err(error) = self.context.forget_dead_letters(id).await {
             tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
@@ -213,30 +228,23 @@ impl PipelineExecutionService {
         carried: BTreeMap<String, Carried>,
         under: Under,
     ) -> Result<ExecuteReply> {
-        let Under { key, request, group } = under;
-        let group = group.map(|group| format!("group:{}", hash(&(&spec.repo, &group))));
-        let nodes = create::nodes(plan, spec.id, &carried, spec.created_at, RESEND_FIRST_MS);
+        let Under { key, request, group, hold } = under;
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
-        spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
         spec.carried = (0..spec.jobs)
             .zip(&plan.jobs)
             .filter_map(|(ix, job)| carried.get(&job.name).map(|kept| (ix, kept.from)))
             .collect();
-        let state = ExecutionState {
-            status: ExecutionStatus::Pending,
-            start_time: None,
-            end_time: None,
-            cancel_requested: false,
-            superseded_by: None,
-        };
+        for (_, labels) in &spec.demands {
+            if !self.context.stores.queue.serves(labels) {
+                let labels = queue_name(labels);
+                return Err(Error::Invalid(format!(
+                    "no queue of this deployment is for jobs with `runs_on` {labels}; its operator can add one"
+                )));
+            }
+        }
         let (id, pipeline_name) = (spec.id, spec.pipeline_name.clone());
-        let ready: Vec<Outgoing> = (0..spec.jobs)
-            .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
-            .map(|ix| Outgoing::now(NodeKey { execution: id, ix }))
-            .collect();
-        let create = Write::Create { spec: Box::new(spec), state, nodes };
         for _ in 0..MOST_TRIES {
-            let mut writes = vec![create.clone()];
+            let mut writes = Vec::new();
             if let Some(key) = &key {
                 let (name, known) = self.known(key, &request).await?;
                 let if_execution = match known {
@@ -248,9 +256,30 @@ impl PipelineExecutionService {
                 writes.push(Write::PutKey { key: name, if_execution, record });
             }
             let mut superseded = None;
+            let mut older = None;
             if let Some(group) = &group {
-                superseded = self.supersede(group, id, &mut writes).await?;
+                let newest = self.newest_of(group, id, &mut writes).await?;
+                if group.cancel_superseded {
+                    superseded = newest.filter(|newest| !newest.state.cancel_requested);
+                    if let Some(newest) = &superseded {
+                        writes.extend(self.cancel_writes(newest, Some(id)).await?);
+                    }
+                } else {
+                    older = newest;
+                }
             }
+            let entry = Entry { hold, in_turn: older.is_some() };
+            let made = create::nodes(plan, id, &carried, entry, (spec.created_at, RESEND_FIRST_MS));
+            if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {
+                let after = older.as_ref().map(|older| older.spec.id).zip(made.turn_gate);
+                spec.turn = Some(GroupTurn { group: group.key.clone(), after });
+            }
+            if let (Some(older), Some(gate)) = (&older, made.turn_gate) {
+                let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
+                writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
+            }
+            let (create, ready) = recording(&mut spec, made);
+            writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 // Recorded is promised; should this fail, the sweep sends what is queued.
                 if let Err(error) = self.context.send(id, &ready).await {
@@ -273,24 +302,19 @@ impl PipelineExecutionService {
         Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
     }
 
-    /// Adds to what records the execution `id` that it is the newest of its group, and that the one before it, which it
-    /// gives if that is live, is to be canceled.
-    async fn supersede(
+    /// The execution that was the newest of the group, if it is live; adds to what is written that `id` is it now.
+    async fn newest_of(
         &self,
-        group: &str,
+        group: &Group,
         id: ExecutionId,
         writes: &mut Vec<Write>,
     ) -> Result<Option<ExecutionRecord>> {
-        let newest = self.context.stores.records.key(group).await?.map(|record| record.execution);
+        let newest = self.context.stores.records.key(&group.key).await?.map(|record| record.execution);
         let record = KeyRecord { execution: id, request: String::new() };
-        writes.push(Write::PutKey { key: group.to_owned(), if_execution: newest, record });
+        writes.push(Write::PutKey { key: group.key.clone(), if_execution: newest, record });
         let Some(newest) = newest else { return Ok(None) };
-        let Some(older) = self.context.stores.records.execution(newest).await? else { return Ok(None) };
-        if older.state.status.is_terminal() || older.state.cancel_requested {
-            return Ok(None);
-        }
-        writes.extend(self.cancel_writes(&older, Some(id)).await?);
-        Ok(Some(older))
+        let newest = self.context.stores.records.execution(newest).await?;
+        Ok(newest.filter(|newest| !newest.state.status.is_terminal()))
     }
 
     /// The execution that a key stands for, and whether it answers this request.
@@ -391,13 +415,76 @@ impl PipelineExecutionService {
     }
 }
 
+/// How an execution starts that something inside asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Start {
+    /// What is known of it for sure.
+    pub facts: Facts,
+    /// Whether somebody must approve it before anything of it runs.
+    pub hold: bool,
+}
+
 /// What a new execution is made under.
 struct Under {
     key: Option<Key>,
     /// Hash of the request, which the key stands for.
     request: String,
-    /// Its concurrency group.
-    group: Option<String>,
+    group: Option<Group>,
+    hold: bool,
+}
+
+/// A concurrency group of one repository.
+struct Group {
+    /// The key under which the newest of it is recorded.
+    key: String,
+    cancel_superseded: bool,
+}
+
+impl Group {
+    fn of(file: &Pipeline, spec: &ExecutionSpec) -> Option<Self> {
+        let group = file.group(spec.branch.as_deref(), &spec.variables)?;
+        let cancel_superseded = file.concurrency.as_ref().is_some_and(|group| group.cancel_superseded);
+        Some(Self { key: format!("group:{}", hash(&(&spec.repo, &group))), cancel_superseded })
+    }
+}
+
+/// The write that records an execution with these nodes, and the jobs that can start.
+fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
+    let Made { mut nodes, approvals, .. } = made;
+    spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
+    if spec.deadline.is_none() && !approvals.is_empty() {
+        spec.deadline = Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_WITHIN_MS), is_timeout: false });
+    }
+    spec.approvals = approvals;
+    if let (Some(end), Some(deadline)) = (nodes.last_mut(), spec.deadline) {
+        end.due_at = Some(deadline.at);
+    }
+    let state = ExecutionState {
+        status: ExecutionStatus::Pending,
+        start_time: None,
+        end_time: None,
+        cancel_requested: false,
+        superseded_by: None,
+        timed_out: false,
+        followed_by: None,
+    };
+    let execution = spec.id;
+    let ready = (0..spec.jobs)
+        .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
+        .map(|ix| Outgoing::now(NodeKey { execution, ix }))
+        .collect();
+    (Write::Create { spec: Box::new(spec.clone()), state, nodes }, ready)
+}
+
+/// What the jobs of a plan demand of their workers, where they do.
+fn demands(plan: &Plan) -> Vec<(u32, Labels)> {
+    let jobs = (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty());
+    jobs.map(|(ix, job)| (ix, job.runs_on.clone())).collect()
+}
+
+fn timeout(file: &Pipeline, now: Timestamp) -> Option<Deadline> {
+    let ms = i64::try_from(file.timeout_s?.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Some(Deadline { at: now.plus_ms(ms), is_timeout: true })
 }
 
 fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {

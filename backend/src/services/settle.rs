@@ -2,12 +2,12 @@
 
 use super::{
     context::{Context, job_of},
-    ending::{EndTurn, end_turn, finish},
+    ending::{EndTurn, Next, end_turn, finish, time_out},
     turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, queued_by, released, turn},
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, DeadLetter, Node, NodeBody, NodeKey, Outgoing, Write},
+    ports::{Commit, DeadLetter, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write},
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
@@ -117,7 +117,7 @@ impl Context {
                 wave.nodes.extend(batch.iter().filter(|(_, moved)| moved.more).map(|(ix, _)| *ix));
                 let sent = batch.iter().filter_map(|(ix, moved)| {
                     let node = NodeKey { execution, ix: *ix };
-                    moved.send_after.map(|delay_ms| Outgoing { node, delay_ms })
+                    moved.send_after.map(|delay_ms| Outgoing::after(node, delay_ms))
                 });
                 wave.messages.extend(sent);
             }
@@ -135,7 +135,7 @@ impl Context {
         let Move { writes, send_after, more } = moved;
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_foreseen(execution, writes).await? else { return Ok(None) };
-        let own = send_after.map(|delay_ms| Outgoing { node: node.key, delay_ms });
+        let own = send_after.map(|delay_ms| Outgoing::after(node.key, delay_ms));
         let messages: Vec<Outgoing> = queued_by(&done).chain(own).collect();
         self.send(execution, &messages).await?;
         let mut next = released(&done);
@@ -221,14 +221,16 @@ impl Context {
         for _ in 0..MOST_CONFLICTS {
             let execution = self.execution(id).await?;
             let node = self.node(end.key).await?;
-            match end_turn(&execution.state, &node) {
+            match end_turn(&execution.state, execution.spec.deadline, &node, self.now()) {
                 EndTurn::Wait { cancel } => {
                     if cancel {
                         Box::pin(self.cancel_jobs(id)).await?;
                     }
                     if node.due_at.is_some() {
                         // Later, not never: the last arrival may have made it due since it was read.
-                        let due_at = Some(self.now().plus_ms(RESEND_FIRST_MS));
+                        let soon = self.now().plus_ms(RESEND_FIRST_MS);
+                        let deadline = execution.spec.deadline.filter(|_| !execution.state.cancel_requested);
+                        let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.max(soon)));
                         let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
                         self.stores.records.commit(vec![later]).await?;
                     }
@@ -239,15 +241,49 @@ impl Context {
                     self.stores.records.commit(vec![rest]).await?;
                     return Ok(());
                 }
+                EndTurn::TimeOut => {
+                    let writes = time_out(&execution, &node, self.now());
+                    if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
+                        tracing::warn!(execution = %id, "its time is over: it is canceled");
+                        Box::pin(self.cancel_jobs(id)).await?;
+                    }
+                    continue;
+                }
                 EndTurn::Finish => {}
             }
+            let next = self.next_of_group(&execution).await?;
+            let begins = execution.state.followed_by.filter(|_| matches!(next, Next::Begins));
             let nodes = self.stores.records.all_nodes(id).await?;
-            let writes = finish(&execution, &node, &nodes, self.now());
-            if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
+            let writes = finish(&execution, &node, &nodes, next, self.now());
+            if let Commit::Done(_) = self.stores.records.commit(writes).await? {
+                if let Some((next, gate)) = begins
+                    && let Err(error) = Box::pin(self.settle(next, vec![gate])).await
+                {
+                    tracing::warn!(execution = %next, %error, "the sweep begins it");
+                }
                 return Ok(());
             }
         }
         Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
+    }
+
+    /// What the end of an execution does to the next of its group.
+    async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<Next> {
+        let Some(turn) = &execution.spec.turn else { return Ok(Next::None) };
+        let Some((older, gate)) = turn.after else { return Ok(Next::Begins) };
+        let id = execution.spec.id;
+        loop {
+            let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
+            if gate.waits_for == 0 {
+                return Ok(Next::Begins);
+            }
+            let older = self.execution(older).await?;
+            // Its end opens the gate in the same write: then it is to be read again.
+            if !older.state.status.is_terminal() {
+                let newest = self.stores.records.key(&turn.group).await?.map(|record| record.execution);
+                return Ok(Next::WaitsOn { older: Box::new(older), is_newest: newest == Some(id) });
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use tidemill_core::{
     failure::{FailureKind, FailureReason, is_dead_letter},
     guard::{Guard, holds},
+    pipeline::RunWhen,
     status::JobStatus,
     time::Timestamp,
     transition::{JobEvent, JobRules, JobState, Refusal, step},
@@ -144,6 +145,14 @@ fn resend(node: &Node, item: &JobItem, now: Timestamp) -> Turn {
 
 /// Why a job whose needs have all ended does not run; `None`: they hold.
 fn blocked(node: &Node) -> Option<FailureReason> {
+    match node.spec.when {
+        RunWhen::Always => return None,
+        RunWhen::OnFailure => {
+            let words = "skipped: it runs when something that it waits for fails, and nothing did";
+            return (node.failed == 0).then(|| FailureReason::new(FailureKind::NotNeeded, words));
+        }
+        RunWhen::OnSuccess | RunWhen::Manual => {}
+    }
     (!holds(Guard::FailedNeedSkips, node.failed == 0)).then(|| {
         let by = node.blocker.as_deref().unwrap_or("a need");
         FailureReason::new(
@@ -209,7 +218,7 @@ fn told(told: u32) -> usize {
 /// Whether what waits for this node may run.
 fn ok(node: &Node, body: &NodeBody) -> bool {
     match body {
-        NodeBody::Job(item) => holds(Guard::OkNeedsSuccess, item.job.counts_as_ok(node.spec.allow_failure)),
+        NodeBody::Job(item) => holds(Guard::OkNeedsSuccess, item.job.counts_as_ok(node.spec.allowed())),
         NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
     }
 }

@@ -2,18 +2,43 @@
 
 use crate::ports::{ArtifactRecord, ExecutionRecord, JobItem, JobSpec, Node, NodeBody};
 use tidemill_core::{
-    api::{ArtifactView, ExecutionView, JobView},
+    api::{Approval, ArtifactView, ExecutionView, JobView},
     ids::ExecutionId,
+    pipeline::RunWhen,
     plan::PlannedJob,
+    transition::Allowed,
 };
 
 /// An execution with its jobs.
 pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
+    let approval = |wanted: Option<u32>| {
+        let of = record.spec.approvals.iter().find(|approval| approval.job == wanted)?;
+        Some(if is_open(nodes.get(of.gate as usize)) { Approval::Given } else { Approval::Awaited })
+    };
     let jobs = nodes.iter().zip(specs).filter_map(|(node, spec)| match &node.state.body {
-        NodeBody::Job(item) => Some(job(record.spec.id, item, spec)),
+        NodeBody::Job(item) => {
+            let mut job = job(record.spec.id, item, spec);
+            if spec.planned.when == RunWhen::Manual {
+                job.approval = approval(Some(node.key.ix));
+            }
+            Some(job)
+        }
         NodeBody::Gate { .. } | NodeBody::End => None,
     });
-    ExecutionView { execution: record.summary(), stages: record.spec.stages.clone(), jobs: jobs.collect() }
+    let after = record.spec.turn.as_ref().and_then(|turn| turn.after);
+    let waits_for = after.filter(|(_, gate)| !is_open(nodes.get(*gate as usize))).map(|(older, _)| older);
+    ExecutionView {
+        execution: record.summary(),
+        stages: record.spec.stages.clone(),
+        approval: approval(None),
+        waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
+        jobs: jobs.collect(),
+    }
+}
+
+/// Whether what a gate waits for has come.
+fn is_open(gate: Option<&Node>) -> bool {
+    gate.is_some_and(|gate| gate.waits_for == 0)
 }
 
 /// One job.
@@ -28,6 +53,10 @@ pub fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
         status: state.status,
         needs: planned.needs.clone(),
         allow_failure: planned.allow_failure,
+        excused: state.is_excused(Allowed { any: false, exit_codes: &planned.allow_exit_codes }),
+        approval: None,
+        runs_on: planned.runs_on.clone(),
+        environment: planned.surroundings.environment.clone(),
         attempt: state.attempt,
         attempts: state.attempts.clone(),
         queued_at: state.queued_at,

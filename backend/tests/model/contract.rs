@@ -108,7 +108,9 @@ pub async fn compare(seed: u64) -> (usize, usize) {
     let (shape, cells) = Shape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
     let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
     let store = MemoryRecords::default();
-    let nodes = create::nodes(&shape.plan, execution_id(), &BTreeMap::new(), NOW, 30_000);
+    let nodes =
+        create::nodes(&shape.plan, execution_id(), &BTreeMap::new(), create::Entry::default(), (NOW, 30_000))
+            .nodes;
     let spec = Box::new(shape.spec.clone());
     let made = store.commit(vec![Write::Create { spec, state: model.state(), nodes }]).await.unwrap();
     assert!(matches!(made, Commit::Done(_)));

@@ -10,7 +10,7 @@ use tidemill_backend::{
     ports::{Committed, Node, NodeBody, Write},
     services::{
         claim::{Asked, Claim, claim},
-        ending::{EndTurn, end_turn, finish, request_cancel},
+        ending::{EndTurn, Next, end_turn, finish, request_cancel},
         turn::{Move, Turn, foresee, happen, queued_by, released, turn},
     },
 };
@@ -94,8 +94,10 @@ impl Protocol {
                 return Some(op);
             }
             What::Claim { worker, job } => {
-                let asked = Asked { worker: "", token: token((worker + 1) << 4), ttl_ms: TTL_MS };
-                match claim(&node(job), (&read.state(), read.version.into()), asked, NOW) {
+                let labels = tidemill_core::labels::Labels::new();
+                let asked =
+                    Asked { worker: "", token: token((worker + 1) << 4), ttl_ms: TTL_MS, labels: &labels };
+                match claim(&node(job), (&read.state(), read.version.into()), None, asked, NOW) {
                     Claim::TakeOver => {
                         // The claim is asked again after the job has moved on, by another delivery.
                         (op.stage, op.due, op.read) = (Stage::Settle, 1 << job, None);
@@ -212,7 +214,7 @@ impl Protocol {
                     op.due &= !bit;
                 }
             }
-            Turn::End => match end_turn(&read.state(), &node) {
+            Turn::End => match end_turn(&read.state(), None, &node, NOW) {
                 EndTurn::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (Stage::CancelJobs, 0);
                 }
@@ -224,14 +226,16 @@ impl Protocol {
                     }
                     op.due &= !bit;
                 }
+                // The model's executions have no deadline.
+                EndTurn::TimeOut => op.due &= !bit,
                 EndTurn::Rest => {
                     self.set_due(state, &mut op, &node, None);
                     op.due &= !bit;
                 }
                 EndTurn::Finish => {
                     let nodes = read.nodes(&self.shape);
-                    let writes = finish(&read.execution(&self.shape), &node, &nodes, NOW);
-                    if self.commit(state, &mut op, writes.into()).is_some() {
+                    let writes = finish(&read.execution(&self.shape), &node, &nodes, Next::None, NOW);
+                    if self.commit(state, &mut op, writes).is_some() {
                         op.due &= !bit;
                     }
                 }

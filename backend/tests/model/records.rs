@@ -97,7 +97,10 @@ impl Shape {
         let pipeline = tidemill_core::pipeline::parse(file).unwrap();
         let plan = Plan::new(&pipeline, &indexmap::IndexMap::new()).unwrap();
         let none = std::collections::BTreeMap::new();
-        let nodes = tidemill_backend::services::create::nodes(&plan, execution_id(), &none, NOW, 30_000);
+        let entry = tidemill_backend::services::create::Entry::default();
+        let made =
+            tidemill_backend::services::create::nodes(&plan, execution_id(), &none, entry, (NOW, 30_000));
+        let nodes = made.nodes;
         let cells = nodes
             .iter()
             .map(|node| Cell::of(&node.state, 0, (node.waits_for, node.failed), node.due_at))
@@ -121,6 +124,10 @@ impl Shape {
             jobs: u32::try_from(plan.jobs.len()).unwrap(),
             end_node: u32::try_from(nodes.len() - 1).unwrap(),
             carried: Vec::new(),
+            approvals: Vec::new(),
+            demands: Vec::new(),
+            turn: None,
+            deadline: None,
             trace: None,
         };
         let specs = nodes.into_iter().map(|node| node.spec).collect();
@@ -277,6 +284,8 @@ impl Records {
             end_time: None,
             cancel_requested: self.cancel,
             superseded_by: None,
+            timed_out: false,
+            followed_by: None,
         }
     }
 

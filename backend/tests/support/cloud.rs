@@ -78,7 +78,13 @@ impl Account {
         let queue = aws_sdk_sqs::Client::new(&sdk).create_queue().queue_name(&name).send().await.unwrap();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build();
         aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(&name).send().await.unwrap();
-        Names { table: name.clone(), queue_url: queue.queue_url.unwrap(), bucket: name, keep_days: None }
+        Names {
+            table: name.clone(),
+            queue_url: queue.queue_url.unwrap(),
+            labelled_queues: std::collections::BTreeMap::new(),
+            bucket: name,
+            keep_days: None,
+        }
     }
 }
 

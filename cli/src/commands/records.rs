@@ -1,9 +1,9 @@
 //! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
 
 use crate::{
-    args::{Cancel, Logs, Retry, StatusArgs, WatchArgs},
+    args::{Approve, Cancel, Logs, Retry, StatusArgs, WatchArgs},
     deployment::{Deployment, one_job},
-    failure::Outcome,
+    failure::{Failure, Outcome},
     settings::Settings,
     view::{self, NoView, PlainView, View, words},
     watch::{self, OnInterrupt},
@@ -11,8 +11,8 @@ use crate::{
 };
 use std::io::Write;
 use tidemill_core::{
-    api::{CancelReply, ExecuteReply, RetryRequest, path},
-    ids::ExecutionId,
+    api::{Approval, ApproveReply, CancelReply, ExecuteReply, JobView, RetryRequest, path},
+    ids::{ExecutionId, JobId},
 };
 
 /// `tidemill status`.
@@ -100,6 +100,32 @@ pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
         (false, status) => format!("it is over: {status}"),
     };
     anstream::println!("{words}");
+    deployment.close().await;
+    Ok(())
+}
+
+/// `tidemill approve`.
+pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let id = deployment.find(&args.which).await?;
+    let view = deployment.view(id).await?;
+    let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
+    let waiting: Vec<&JobView> =
+        view.jobs.iter().filter(|job| job.approval == Some(Approval::Awaited)).collect();
+    let path = match (&args.job, view.approval, waiting.as_slice()) {
+        (Some(name), _, _) => of_job(one_job(&view, Some(name))?.id),
+        (None, None, [only]) => of_job(only.id),
+        (None, None, [_, ..]) => {
+            let names: Vec<&str> = waiting.iter().map(|job| job.job_name.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "several jobs wait for an approval: {}; name one with --job",
+                names.join(", ")
+            )));
+        }
+        (None, _, _) => path::APPROVE_EXECUTION.replace("{executionId}", &id.to_string()),
+    };
+    let reply: ApproveReply = deployment.post(&path, &()).await?;
+    anstream::println!("{}", if reply.approved { "approved" } else { "it was approved before" });
     deployment.close().await;
     Ok(())
 }

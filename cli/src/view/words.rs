@@ -3,7 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidemill_core::{
-    api::{ExecutionView, JobView},
+    api::{Approval, ExecutionView, JobView},
+    labels::queue_name,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
@@ -36,7 +37,7 @@ pub fn size(bytes: u64) -> String {
 pub fn sign(job: &JobView) -> (&'static str, Style) {
     match job.status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
-        JobStatus::Failed if job.allow_failure => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed if job.allow_failure || job.excused => ("!", AnsiColor::Yellow.on_default()),
         JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
         JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
         JobStatus::Skipped => ("-", Style::new().dimmed()),
@@ -52,13 +53,19 @@ pub fn state(job: &JobView) -> String {
     let words = match job.status {
         JobStatus::Success if job.carried_from.is_some() => "succeeded before".to_owned(),
         JobStatus::Success => "succeeded".to_owned(),
-        JobStatus::Failed if job.allow_failure => format!("failed, which is allowed: {}", reason(job)),
+        JobStatus::Failed if job.allow_failure || job.excused => {
+            format!("failed, which is allowed: {}", reason(job))
+        }
         JobStatus::Failed => format!("failed: {}", reason(job)),
         JobStatus::Canceled => "canceled".to_owned(),
         JobStatus::Skipped => reason(job),
         JobStatus::Running => job.phase.clone().unwrap_or_else(|| "running".to_owned()),
         JobStatus::Queued if job.not_before.is_some() => format!("to be tried again soon: {}", reason(job)),
-        JobStatus::Queued => "waiting for a worker".to_owned(),
+        JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
+        JobStatus::Queued => format!("waiting for a worker with {}", queue_name(&job.runs_on)),
+        JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
+            format!("waiting for `tidemill approve --job {}`", job.job_name)
+        }
         JobStatus::Pending => "waiting".to_owned(),
     };
     words + &retried
@@ -93,6 +100,9 @@ pub fn verdict(view: &ExecutionView) -> (String, Style) {
     }
     let (word, style) = match of.status {
         ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
+        ExecutionStatus::Failed if of.timed_out => {
+            ("failed, as its time was over,", AnsiColor::Red.on_default().bold())
+        }
         ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
         ExecutionStatus::Canceled if of.superseded_by.is_some() => {
             ("was canceled for a newer execution", AnsiColor::Yellow.on_default().bold())

@@ -22,7 +22,7 @@ const TEXTS: [(&str, Fact); 7] = [
     ("title", Fact::Title),
 ];
 const FLAGS: [&str; 2] = ["fork", "draft"];
-const FUNCTIONS: [&str; 4] = ["variable", "defined", "changed", "exists"];
+const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
 /// Reads a condition.
@@ -110,7 +110,7 @@ fn habits(text: &str) -> Option<String> {
     let advice = if text.contains("=~") {
         "write `text.matches(\"regex\")` instead of `=~`"
     } else if text.contains('$') || text.contains("var(") {
-        "write `variable(\"NAME\")` for a variable"
+        "write `env(\"NAME\")` for a variable"
     } else if text.contains(" and ")
         || text.contains(" or ")
         || text.starts_with("not ")
@@ -235,7 +235,7 @@ impl Reader<'_> {
         let help = match suggest::nearest(name, known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') => {
-                format!("write `variable(\"{name}\")` for a variable")
+                format!("write `env(\"{name}\")` for a variable")
             }
             None => format!("known are {}; put text between quotes", known().collect::<Vec<_>>().join(", ")),
         };
@@ -284,10 +284,10 @@ impl Reader<'_> {
                 parts.push(self.text(right)?);
                 return Ok(Typed::Text(Value::Join(parts)));
             }
-            ("variable", [name]) => return Ok(Typed::Text(Value::Variable(Box::new(self.text(name)?)))),
+            ("env", [name]) => return Ok(Typed::Text(Value::Variable(Box::new(self.text(name)?)))),
             ("defined", [name]) => Test::Defined(self.text(name)?),
             ("changed", globs @ [_, ..]) => Test::Changed(self.globs(globs)?),
-            ("exists", globs @ [_, ..]) => Test::Exists(self.globs(globs)?),
+            ("exists" | "has_file", globs @ [_, ..]) => Test::Exists(self.globs(globs)?),
             _ => return Err(self.no_call(of, name)),
         };
         Ok(Typed::Test(test))
@@ -307,7 +307,7 @@ impl Reader<'_> {
 
     fn no_call(&self, of: &IdedExpr, name: &str) -> Fault {
         if FUNCTIONS.contains(&name) {
-            let takes = if matches!(name, "variable" | "defined") { "one name" } else { "one glob or more" };
+            let takes = if matches!(name, "env" | "defined") { "one name" } else { "one glob or more" };
             return self.call_fault(of, name, format!("`{name}` takes {takes}"));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {

@@ -46,7 +46,8 @@ pub(super) fn check(expression: &str) -> Result<(), Fault> {
     if fields[4] == "*" && !comes {
         return Err(bad("that day never comes".to_owned()));
     }
-    Ok(())
+    // What reckons the times may be stricter.
+    crate::cron::parse(expression).map(drop).map_err(bad)
 }
 
 /// The values a field stands for.

@@ -21,7 +21,7 @@ const LONGEST_READY_S: u64 = 3_600;
 const LONGEST_KEY: usize = 300;
 const MOST_CACHES: usize = 8;
 const MOST_SERVICES: usize = 16;
-const LONGEST_LABEL: usize = 100;
+const LONGEST_ENVIRONMENT: usize = 100;
 
 /// What a job has around its script, its own before that of `defaults`.
 pub(super) fn surroundings(
@@ -409,8 +409,8 @@ fn environment(
     findings: &mut Findings,
 ) -> Option<Environment> {
     let check = |name: &str| -> Result<(), Fault> {
-        if name.trim().is_empty() || name.len() > LONGEST_LABEL {
-            return Err(Fault::new("bad-name", format!("must have 1 to {LONGEST_LABEL} bytes")));
+        if name.trim().is_empty() || name.len() > LONGEST_ENVIRONMENT {
+            return Err(Fault::new("bad-name", format!("must have 1 to {LONGEST_ENVIRONMENT} bytes")));
         }
         let inner = |c: char| c.is_ascii_alphanumeric() || " _-./${}".contains(c);
         if let Some(odd) = name.chars().find(|c| !inner(*c)) {
@@ -448,6 +448,13 @@ fn environment(
     }
 }
 
+/// Whether `text` can be a label's name or value: 1 to 63 letters, digits and `_ - .`.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=63).contains(&text.len()) && text.chars().all(inner)
+}
+
 /// Checks labels of workers, and gives them.
 pub(super) fn labels(
     raw: Option<&Entries<Text>>,
@@ -455,18 +462,13 @@ pub(super) fn labels(
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
     let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
-    let fits = |text: &str| {
-        !text.is_empty()
-            && text.len() <= LONGEST_LABEL
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
-    };
     for (name, value) in entries {
-        let rule = "labels are 1 to 100 letters, digits and `_ - . /`";
+        let rule = "labels are 1 to 63 letters, digits and `_ - .`";
         let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(rule);
-        findings.check_key(if fits(name) { Ok(()) } else { Err(fault()) }, || path.key(name));
+        findings.check_key(if is_label(name) { Ok(()) } else { Err(fault()) }, || path.key(name));
         let fault =
             || Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0))).help(rule);
-        findings.check(if fits(&value.0) { Ok(()) } else { Err(fault()) }, || path.key(name));
+        findings.check(if is_label(&value.0) { Ok(()) } else { Err(fault()) }, || path.key(name));
     }
     entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }

@@ -97,7 +97,7 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
-const RETRY_KINDS: [(&str, FailureKind); 11] = [
+const RETRY_KINDS: [(&str, FailureKind); 12] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
     ("out_of_memory", FailureKind::OutOfMemory),
@@ -105,6 +105,7 @@ const RETRY_KINDS: [(&str, FailureKind); 11] = [
     ("image_pull_failed", FailureKind::ImagePullFailed),
     ("source_unavailable", FailureKind::SourceUnavailable),
     ("artifact_failed", FailureKind::ArtifactFailed),
+    ("service_failed", FailureKind::ServiceFailed),
     ("engine_failed", FailureKind::EngineFailed),
     ("disk_full", FailureKind::DiskFull),
     ("worker_lost", FailureKind::WorkerLost),

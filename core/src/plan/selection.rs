@@ -97,7 +97,12 @@ impl<'a> Judge<'a> {
             });
         }
         Ok(Verdict::Out(match job.rules.as_slice() {
-            [only] => format!("does not hold: {}", words(only)),
+            [Rule { condition: Some(text), changes, exists, .. }]
+                if changes.is_empty() && exists.is_empty() =>
+            {
+                format!("`{}` does not hold", text.trim())
+            }
+            [only] => format!("its rule does not hold: {}", words(only)),
             many => format!("none of its {} rules holds", many.len()),
         }))
     }

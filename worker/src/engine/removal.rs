@@ -5,7 +5,7 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveContainerOptions,
     RemoveVolumeOptions,
 };
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// How often containers are tried to be removed.
 const REMOVAL_ROUNDS: u32 = 100;
@@ -24,6 +24,12 @@ impl DockerManager {
             }
             tokio::time::sleep(REMOVAL_PAUSE).await;
         }
+    }
+
+    /// Removes a container without a workspace in the background.
+    pub(super) fn remove_later(self: &Arc<Self>, id: String) {
+        let engine = self.clone();
+        self.removing.spawn(async move { engine.remove_container(&id).await });
     }
 
     pub(super) async fn remove(&self, id: &str, room: &Path) {

@@ -37,6 +37,7 @@ impl JobSource for LongPoll {
 
     async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
         let request = JobExecuteRequest {
+            labels: ask.labels.clone(),
             worker: ask.worker.clone(),
             job_id: None,
             execution_id: self.only_execution,

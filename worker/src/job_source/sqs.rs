@@ -261,6 +261,7 @@ impl SqsJobSource {
         };
         let job = named.job_id;
         let request = JobExecuteRequest {
+            labels: ask.labels.clone(),
             worker: ask.worker.clone(),
             job_id: Some(job),
             execution_id: None,

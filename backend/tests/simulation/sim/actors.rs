@@ -21,6 +21,7 @@ use tidemill_backend::{
     ports::{JobQueue, Message},
     services::Services,
 };
+use tidemill_core::labels::Labels;
 use tidemill_core::{
     api::{
         ArtifactComplete, ArtifactUploadRequest, AttemptEnd, ExecuteRequest, JobExecuteReply,
@@ -170,7 +171,9 @@ impl Worker {
         loop {
             let waits = 200 + world.below(800);
             world.pause(waits).await;
-            let Ok(Some(message)) = queue.receive(None, HIDE_MS, Duration::ZERO).await else { continue };
+            let Ok(Some(message)) = queue.receive(None, &Labels::new(), HIDE_MS, Duration::ZERO).await else {
+                continue;
+            };
             self.take(&*queue, message).await;
         }
     }
@@ -180,6 +183,7 @@ impl Worker {
         let job = JobId::of(message.node.execution, message.node.ix);
         let token = LeaseToken(Uuid::from_u128(world.random()));
         let request = JobExecuteRequest {
+            labels: Labels::new(),
             worker: WorkerInfo { id: WorkerId(Uuid::from_u128(1)), name: format!("w{}", self.number) },
             job_id: Some(job),
             execution_id: None,
@@ -407,7 +411,8 @@ pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64)
             truth.queue.show_all();
         }
         if truth.strikes(chances.give_up, "message given up")
-            && let Ok(Some(message)) = truth.queue.receive(None, HIDE_MS, Duration::ZERO).await
+            && let Ok(Some(message)) =
+                truth.queue.receive(None, &Labels::new(), HIDE_MS, Duration::ZERO).await
         {
             let job = JobId::of(message.node.execution, message.node.ix);
             let giver = cluster.clone();

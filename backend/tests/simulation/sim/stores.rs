@@ -23,6 +23,7 @@ use tidemill_backend::{
         Objects, Outgoing, Records, Whole, Write,
     },
 };
+use tidemill_core::labels::Labels;
 use tidemill_core::{
     cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -273,8 +274,18 @@ impl JobQueue for Way {
         self.write(truth.queue.send(messages, trace)).await
     }
 
-    async fn receive(&self, of: Option<ExecutionId>, hide_ms: u64, _: Duration) -> Result<Option<Message>> {
-        self.write(self.0.queue.receive(of, hide_ms, Duration::ZERO)).await
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
+    async fn receive(
+        &self,
+        of: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+        _: Duration,
+    ) -> Result<Option<Message>> {
+        self.write(self.0.queue.receive(of, labels, hide_ms, Duration::ZERO)).await
     }
 
     async fn delete(&self, message: &Message) -> Result<()> {

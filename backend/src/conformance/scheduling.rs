@@ -1,0 +1,321 @@
+//! Checks of what decides when a job runs, over the adapters: approvals, failures, groups that run in turn, time-outs.
+
+use super::{Subject, samples};
+use crate::{
+    Error, Stores,
+    services::{Services, Settings},
+};
+use futures_util::future::join_all;
+use tidemill_core::{
+    api::{
+        Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobExecuteReply, JobExecuteRequest, JobReport,
+        JobView, RetryRequest, WorkerInfo,
+    },
+    assignment::Assignment,
+    failure::{FailureKind, FailureReason},
+    ids::{ExecutionId, JobId, WorkerId},
+    labels::Labels,
+    status::{ExecutionStatus, JobStatus},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+fn services(stores: Stores) -> Services {
+    Services::new(stores, Settings::default(), CancellationToken::new())
+}
+
+/// A request for these keys of a pipeline, one job to a line.
+fn request(repo: &str, top: &str, jobs: &str) -> ExecuteRequest {
+    let jobs = jobs.trim().lines().map(|job| {
+        let (name, rest) = job.trim().split_once(": {").unwrap();
+        format!("  {name}: {{ image: i, script: x, {rest}\n")
+    });
+    let pipeline =
+        format!("name: check\nstages: [one, two, three]\n{top}\njobs:\n{}", jobs.collect::<String>());
+    ExecuteRequest {
+        pipeline,
+        repo: repo.into(),
+        branch: Some("main".into()),
+        force: true,
+        ..ExecuteRequest::default()
+    }
+}
+
+async fn begin(services: &Services, request: &ExecuteRequest) -> ExecutionId {
+    services.pipelines.execute(request.clone(), None, None).await.unwrap().execution_id
+}
+
+async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
+    services.pipelines.view(id, None, 0).await.unwrap().view.unwrap()
+}
+
+async fn job(services: &Services, id: ExecutionId, name: &str) -> JobView {
+    let found = view(services, id).await.jobs.into_iter().find(|job| job.job_name == name);
+    found.unwrap()
+}
+
+async fn claim_with(services: &Services, job: JobId, labels: &str) -> Option<Assignment> {
+    let request = JobExecuteRequest {
+        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
+        job_id: Some(job),
+        execution_id: None,
+        labels: tidemill_core::labels::parse(labels).unwrap(),
+        lease: None,
+        wait_ms: 0,
+        lookahead: 0,
+    };
+    match services.jobs.execute(request).await.unwrap() {
+        JobExecuteReply::Assigned { assignment, .. } => Some(*assignment),
+        JobExecuteReply::Nothing { .. } => None,
+    }
+}
+
+async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
+    claim_with(services, job, "").await
+}
+
+/// Runs a job: to this exit code.
+async fn run(services: &Services, id: ExecutionId, name: &str, exit_code: i32) {
+    let assignment = claim(services, job(services, id, name).await.id).await;
+    let assignment = assignment.unwrap_or_else(|| panic!("`{name}` does not run"));
+    let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
+    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code) });
+    let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    services.jobs.report(report).await.unwrap();
+}
+
+async fn statuses(services: &Services, id: ExecutionId) -> Vec<JobStatus> {
+    view(services, id).await.jobs.iter().map(|job| job.status).collect()
+}
+
+use JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
+
+/// A job for failures runs after one and is spared without, which counts as well; one that always runs does.
+pub async fn jobs_run_on_the_end_that_they_name(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n b: { stage: two }\n mend: { stage: two, when: on_failure }\n tidy: { stage: three, when: always }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let well = begin(&services, &request).await;
+    run(&services, well, "a", 0).await;
+    assert_eq!(statuses(&services, well).await, [Success, Queued, Skipped, Pending]);
+    let spared = job(&services, well, "mend").await;
+    assert!(spared.excused && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    run(&services, well, "b", 0).await;
+    run(&services, well, "tidy", 0).await;
+    assert_eq!(view(&services, well).await.execution.status, ExecutionStatus::Success);
+
+    let badly = begin(&services, &request).await;
+    run(&services, badly, "a", 1).await;
+    assert_eq!(statuses(&services, badly).await, [Failed, Skipped, Queued, Pending]);
+    run(&services, badly, "mend", 0).await;
+    assert_eq!(statuses(&services, badly).await, [Failed, Skipped, Success, Queued]);
+    run(&services, badly, "tidy", 0).await;
+    assert_eq!(view(&services, badly).await.execution.status, ExecutionStatus::Failed);
+
+    let canceled = begin(&services, &request).await;
+    services.pipelines.cancel(canceled).await.unwrap();
+    assert_eq!(statuses(&services, canceled).await, [Canceled; 4]);
+}
+
+/// An exit code that is allowed fails the job and nothing else.
+pub async fn an_allowed_exit_code_counts_as_well(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs =
+        "a: { stage: one, allow_failure: { exit_codes: [75] } }\n b: { stage: two }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let allowed = begin(&services, &request).await;
+    run(&services, allowed, "a", 75).await;
+    assert_eq!(statuses(&services, allowed).await, [Failed, Queued, Pending]);
+    assert!(job(&services, allowed, "a").await.excused);
+    run(&services, allowed, "b", 0).await;
+    run(&services, allowed, "c", 0).await;
+    assert_eq!(view(&services, allowed).await.execution.status, ExecutionStatus::Success);
+    let other = begin(&services, &request).await;
+    run(&services, other, "a", 1).await;
+    assert_eq!(view(&services, other).await.execution.status, ExecutionStatus::Failed);
+}
+
+/// A manual job runs once its needs hold and somebody approved it, whichever comes first; however many say so at once.
+pub async fn a_manual_job_waits_for_a_person_and_for_its_needs(subject: &Subject) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let one = &servers[0];
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    for approve_first in [true, false] {
+        let id = begin(one, &request).await;
+        let manual = job(one, id, "b").await;
+        assert_eq!((manual.status, manual.approval), (Pending, Some(Approval::Awaited)));
+        if !approve_first {
+            run(one, id, "a", 0).await;
+            assert!(claim(one, manual.id).await.is_none(), "nobody said so");
+            assert_eq!(statuses(one, id).await, [Success, Pending, Pending]);
+        }
+        let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual.id))).await;
+        assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+        assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
+        if approve_first {
+            assert!(claim(one, manual.id).await.is_none(), "its need is not over");
+            run(one, id, "a", 0).await;
+        }
+        run(one, id, "b", 0).await;
+        run(one, id, "c", 0).await;
+        assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+        assert!(matches!(one.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
+    }
+    let id = begin(one, &request).await;
+    let plain = job(one, id, "a").await.id;
+    assert!(matches!(one.approvals.approve_job(plain).await, Err(Error::Conflict(_))));
+    assert!(matches!(one.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
+    run(one, id, "a", 1).await;
+    assert_eq!(
+        statuses(one, id).await,
+        [Failed, Pending, Pending],
+        "what is not approved is not skipped yet"
+    );
+    one.approvals.approve_job(job(one, id, "b").await.id).await.unwrap();
+    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped]);
+    // What succeeded is kept by a retry; the rest waits for a person again.
+    let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
+}
+
+/// Nobody waits for ever: 30 days without an approval cancel an execution.
+pub async fn an_approval_that_never_comes_ends_the_execution(subject: &Subject) {
+    let services = services(subject.open().await);
+    let request = request(
+        &samples::repo(),
+        "",
+        "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n",
+    );
+    let id = begin(&services, &request).await;
+    run(&services, id, "a", 0).await;
+    subject.clock.turn(30 * 86_400_000 - 120_000);
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, id).await, [Success, Pending, Pending]);
+    subject.clock.turn(240_000);
+    services.sweep.run().await.unwrap();
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, id).await, [Success, Canceled, Canceled]);
+    let seen = view(&services, id).await.execution;
+    assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Canceled, false));
+}
+
+/// An execution that lasts longer than its pipeline allows is canceled, which is a failure.
+pub async fn an_execution_whose_time_is_over_fails(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three, when: always }\n";
+    let request = request(&samples::repo(), "timeout: 10m", jobs);
+    let late = begin(&services, &request).await;
+    let in_time = begin(&services, &request).await;
+    for name in ["a", "b", "c"] {
+        run(&services, in_time, name, 0).await;
+    }
+    run(&services, late, "a", 0).await;
+    subject.clock.turn(9 * 60_000);
+    services.sweep.run().await.unwrap();
+    assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Running);
+    subject.clock.turn(2 * 60_000);
+    services.sweep.run().await.unwrap();
+    services.sweep.run().await.unwrap();
+    let seen = view(&services, late).await.execution;
+    assert_eq!((seen.status, seen.timed_out, seen.cancel_requested), (ExecutionStatus::Failed, true, true));
+    let seen = view(&services, in_time).await.execution;
+    assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Success, false));
+}
+
+/// Executions of a group without `cancel_superseded` run one after the other, in the order in which they were made; one that
+/// is canceled while it waits lets nobody past.
+pub async fn executions_of_a_group_run_in_turn(subject: &Subject) {
+    let services = services(subject.open().await);
+    let request = request(
+        &samples::repo(),
+        "concurrency: { group: deploy }",
+        "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
+    );
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(begin(&services, &request).await);
+    }
+    assert_eq!(statuses(&services, ids[0]).await, [Queued, Pending, Pending]);
+    for (before, id) in ids.iter().zip(&ids[1..]) {
+        let seen = view(&services, *id).await;
+        assert_eq!((seen.waits_for, seen.jobs[0].status), (Some(*before), Pending));
+    }
+    // The second never gets its turn; the third still waits for the first.
+    services.pipelines.cancel(ids[1]).await.unwrap();
+    assert_eq!(view(&services, ids[1]).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(statuses(&services, ids[2]).await, [Pending; 3]);
+    services.pipelines.cancel(ids[3]).await.unwrap();
+    let last = begin(&services, &request).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    for name in ["a", "b", "c"] {
+        run(&services, ids[0], name, 0).await;
+    }
+    assert_eq!(statuses(&services, ids[2]).await, [Queued, Pending, Pending]);
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    run(&services, ids[2], "a", 1).await;
+    assert_eq!(view(&services, ids[2]).await.execution.status, ExecutionStatus::Failed);
+    assert_eq!(
+        statuses(&services, last).await,
+        [Queued, Pending, Pending],
+        "whatever became of the one before"
+    );
+    services.pipelines.cancel(last).await.unwrap();
+    assert_eq!(statuses(&services, begin(&services, &request).await).await[0], Queued, "nothing is live");
+}
+
+/// However many are asked for at once, they form one line.
+pub async fn racing_executions_of_a_group_run_in_turn(subject: &Subject) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let request = request(
+        &samples::repo(),
+        "concurrency: { group: deploy }",
+        "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
+    );
+    let made = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
+    let mut left = made.len();
+    while left > 0 {
+        let mut begun = Vec::new();
+        for id in &made {
+            if statuses(&servers[0], *id).await[0] == Queued {
+                begun.push(*id);
+            }
+        }
+        let [only] = begun.as_slice() else { panic!("{} run at the same time", begun.len()) };
+        if left % 2 == 0 {
+            servers[left % 2].pipelines.cancel(*only).await.unwrap();
+        } else {
+            run(&servers[left % 2], *only, "a", 1).await;
+        }
+        left -= 1;
+    }
+}
+
+/// Who names a job gets it only with the labels that the job demands.
+pub async fn a_job_is_given_only_to_a_worker_with_its_labels(subject: &Subject) {
+    let stores = subject.open().await;
+    if !stores.queue.serves(&tidemill_core::labels::parse("gpu=true").unwrap()) {
+        // Where there is no queue for them, the request is refused, so that nothing waits for ever.
+        let services = services(stores);
+        let request = request(
+            &samples::repo(),
+            "",
+            "a: { stage: one, runs_on: { gpu: true } }\n b: { stage: two }\n c: { stage: three }\n",
+        );
+        let refused = services.pipelines.execute(request, None, None).await.unwrap_err();
+        assert!(refused.to_string().contains("gpu=true"), "{refused}");
+        return;
+    }
+    let services = services(stores);
+    let request = request(
+        &samples::repo(),
+        "",
+        "a: { stage: one, runs_on: { gpu: true } }\n b: { stage: two }\n c: { stage: three }\n",
+    );
+    let id = begin(&services, &request).await;
+    let wanted = job(&services, id, "a").await;
+    assert_eq!(wanted.runs_on, Labels::from([("gpu".to_owned(), "true".to_owned())]));
+    assert!(claim_with(&services, wanted.id, "gpu=false").await.is_none());
+    assert!(claim_with(&services, wanted.id, "gpu=true,os=linux").await.is_some());
+}

@@ -1,0 +1,82 @@
+//! ApprovalService: opens the gates that wait for a person.
+
+use super::context::Context;
+use crate::{
+    error::{Error, Result},
+    ports::{ApprovalGate, Commit, ExecutionRecord, KeyRecord, NodeKey, Write},
+};
+use std::sync::Arc;
+use tidemill_core::{
+    api::ApproveReply,
+    ids::{ExecutionId, JobId},
+    status::JobStatus,
+};
+
+const MOST_TRIES: u32 = 100;
+
+/// Approvals.
+#[derive(Debug, Clone)]
+pub struct ApprovalService {
+    context: Arc<Context>,
+}
+
+impl ApprovalService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// Approves an execution of which nothing runs before that.
+    pub async fn approve_execution(&self, id: ExecutionId) -> Result<ApproveReply> {
+        let execution = self.context.execution(id).await?;
+        let gate = gate_of(&execution, None)
+            .ok_or_else(|| Error::Conflict(format!("execution {id} waits for no approval")))?;
+        self.approve(&execution, gate).await
+    }
+
+    /// Approves a job whose `when` is manual; it runs once its needs hold, too.
+    pub async fn approve_job(&self, job: JobId) -> Result<ApproveReply> {
+        let node = self.context.job(job).await?;
+        let execution = self.context.execution(node.key.execution).await?;
+        let gate = gate_of(&execution, Some(node.key.ix))
+            .ok_or_else(|| Error::Conflict(format!("job `{}` waits for no approval", node.spec.name)))?;
+        if node.state.status().is_some_and(JobStatus::is_terminal) {
+            return Err(Error::Conflict(format!(
+                "job `{}` is over: it is too late to approve it",
+                node.spec.name
+            )));
+        }
+        self.approve(&execution, gate).await
+    }
+
+    async fn approve(&self, execution: &ExecutionRecord, gate: ApprovalGate) -> Result<ApproveReply> {
+        let id = execution.spec.id;
+        if execution.state.status.is_terminal() || execution.state.cancel_requested {
+            return Err(Error::Conflict(format!(
+                "execution {id} is over or canceled: it is too late to approve it"
+            )));
+        }
+        let key = format!("approve:{id}:{}", gate.gate);
+        for _ in 0..MOST_TRIES {
+            if self.context.stores.records.key(&key).await?.is_some() {
+                return Ok(ApproveReply { approved: false });
+            }
+            // The key is taken in the same write as the gate is told, so that it is told once.
+            let node = NodeKey { execution: id, ix: gate.gate };
+            let record = KeyRecord { execution: id, request: String::new() };
+            let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
+            let now = self.context.now();
+            let told = Write::Arrive { key: node, ok: true, from: "approval".into(), now, then: None };
+            if let Commit::Done(_) = self.context.stores.records.commit(vec![taken, told]).await? {
+                if let Err(error) = self.context.settle(id, vec![gate.gate]).await {
+                    tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
+                }
+                return Ok(ApproveReply { approved: true });
+            }
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be approved; try again")))
+    }
+}
+
+fn gate_of(execution: &ExecutionRecord, job: Option<u32>) -> Option<ApprovalGate> {
+    execution.spec.approvals.iter().find(|approval| approval.job == job).copied()
+}

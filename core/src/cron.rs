@@ -1,0 +1,110 @@
+//! When a schedule's next time is.
+
+use crate::time::Timestamp;
+use croner::{Cron, parser::CronParser};
+use jiff::{Zoned, tz::TimeZone};
+
+/// Whether `name` is an IANA time zone.
+#[must_use]
+pub fn is_time_zone(name: &str) -> bool {
+    TimeZone::get(name).is_ok()
+}
+
+/// The first time after `after` that a cron expression of five fields names in a time zone. A time that the clocks leave out
+/// when they are put forward comes right after that, and one that they show twice comes once. `None`: there is none.
+///
+/// # Errors
+/// The expression or the time zone is none, in words.
+pub fn next_after(expression: &str, time_zone: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    let zone = TimeZone::get(time_zone).map_err(|_| format!("there is no time zone `{time_zone}`"))?;
+    let cron = parse(expression)?;
+    let from = jiff::Timestamp::from_millisecond(after.0)
+        .map_err(|error| format!("{} is no time: {error}", after.0))?
+        .to_zoned(zone);
+    Ok(cron
+        .find_next_occurrence(&from, false)
+        .ok()
+        .map(|next: Zoned| Timestamp(next.timestamp().as_millisecond())))
+}
+
+/// Reads an expression.
+pub(crate) fn parse(expression: &str) -> Result<Cron, String> {
+    // These two are of other crons, and the parser does not know them.
+    let known = match expression {
+        "@midnight" => "@daily",
+        "@annually" => "@yearly",
+        other => other,
+    };
+    let parser = CronParser::builder().build();
+    parser.parse(known).map_err(|error| format!("`{expression}` is no cron expression: {error}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{is_time_zone, next_after};
+    use crate::time::Timestamp;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+    }
+
+    fn times(cron: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
+        let mut now = at(after);
+        let mut found = Vec::new();
+        for _ in 0..count {
+            now = next_after(cron, zone, now).unwrap().unwrap();
+            found.push(jiff::Timestamp::from_millisecond(now.0).unwrap().to_string());
+        }
+        found
+    }
+
+    #[test]
+    fn the_next_time_is_after_and_not_at() {
+        assert_eq!(
+            times("*/15 * * * *", "UTC", "2026-11-25T10:00:00Z", 2),
+            ["2026-11-25T10:15:00Z", "2026-11-25T10:30:00Z"]
+        );
+        assert_eq!(times("0 3 * * 1-5", "UTC", "2026-11-27T03:00:00Z", 1), ["2026-11-30T03:00:00Z"]);
+        assert_eq!(times("@daily", "America/New_York", "2026-11-25T10:00:00Z", 1), ["2026-11-26T05:00:00Z"]);
+        assert_eq!(times("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", 1), ["2028-02-29T00:00:00Z"]);
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_leave_out_comes_once_and_one_that_comes_twice_too() {
+        // 02:30 is not there on 29 March: clocks go from 02:00 to 03:00.
+        assert_eq!(
+            times("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
+            ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+        );
+        // 02:30 is there twice on 25 October.
+        assert_eq!(
+            times("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
+            ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_time_zone_or_expression_is_said() {
+        assert!(is_time_zone("Europe/Berlin") && is_time_zone("UTC") && !is_time_zone("Europe/Berin"));
+        assert!(next_after("0 3 * * *", "Nowhere", Timestamp(0)).unwrap_err().contains("Nowhere"));
+        assert!(next_after("0 99 * * *", "UTC", Timestamp(0)).unwrap_err().contains("0 99"));
+    }
+
+    #[test]
+    fn all_that_the_checker_takes_has_a_next_time() {
+        for cron in [
+            "0 3 * * *",
+            "@hourly",
+            "@midnight",
+            "@weekly",
+            "@monthly",
+            "@yearly",
+            "@annually",
+            "1,2-4/2 * 1 jan-mar sun",
+            "0 0 * * 7",
+        ] {
+            assert!(next_after(cron, "UTC", at("2026-01-01T00:00:00Z")).unwrap().is_some(), "{cron}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Labels of workers, and what jobs demand of them.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+pub use crate::pipeline::is_label;
+
+/// Labels by name: those that a worker has, or those that a job's worker must have.
+pub type Labels = BTreeMap<String, String>;
+
+/// Whether a worker with the labels `has` may run what demands `demands`. A job without demands runs anywhere.
+#[must_use]
+pub fn fits(demands: &Labels, has: &Labels) -> bool {
+    demands.iter().all(|(name, value)| has.get(name) == Some(value))
+}
+
+/// One text for each set of labels, `arch=arm64,gpu=true`: the name of the queue that jobs with these demands wait in.
+#[must_use]
+pub fn queue_name(demands: &Labels) -> String {
+    let mut name = String::new();
+    for (label, value) in demands {
+        let comma = if name.is_empty() { "" } else { "," };
+        let _ = write!(name, "{comma}{label}={value}");
+    }
+    name
+}
+
+/// The labels of a queue's name.
+///
+/// # Errors
+/// The text is none, in words.
+pub fn parse(text: &str) -> Result<Labels, String> {
+    let mut labels = Labels::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (name, value) =
+            part.split_once('=').ok_or_else(|| format!("`{part}` is no label; write `name=value`"))?;
+        for one in [name, value] {
+            if !is_label(one) {
+                return Err(format!(
+                    "`{one}` is no part of a label; use 1 to 63 letters, digits and `_ - .`"
+                ));
+            }
+        }
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(labels)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{fits, parse, queue_name};
+
+    #[test]
+    fn a_worker_must_have_every_label_that_a_job_demands() {
+        let of = |text| parse(text).unwrap();
+        let worker = of("arch=arm64,gpu=true,os=linux");
+        for (demands, may) in [
+            ("", true),
+            ("gpu=true", true),
+            ("os=linux,arch=arm64", true),
+            ("gpu=false", false),
+            ("gpu=true,x=y", false),
+        ] {
+            assert_eq!(fits(&of(demands), &worker), may, "{demands}");
+        }
+        assert!(fits(&of(""), &of("")) && !fits(&of("a=b"), &of("")));
+    }
+
+    #[test]
+    fn a_set_of_labels_has_one_name_whatever_their_order() {
+        assert_eq!(queue_name(&parse("gpu=true,arch=arm64").unwrap()), "arch=arm64,gpu=true");
+        assert_eq!(queue_name(&parse("").unwrap()), "");
+        assert!(parse("gpu").is_err() && parse("g pu=1").is_err() && parse("=1").is_err());
+    }
+}

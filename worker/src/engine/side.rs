@@ -1,0 +1,191 @@
+//! Containers beside a job's own, through the engine's API.
+
+use super::{CAPABILITIES, DockerManager, failure, failures::start_failure};
+use bollard::{
+    exec::StartExecResults,
+    models::ExecConfig,
+    models::{
+        ContainerCreateBody, ContainerStateStatusEnum, HealthStatusEnum, HostConfig, HostConfigLogConfig,
+    },
+    query_parameters::{
+        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
+    },
+};
+use futures_util::StreamExt;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tidemill_core::{
+    assignment::Service,
+    failure::{FailureKind, FailureReason},
+};
+
+/// What is kept of a service's log, in bytes from its end.
+const MOST_KEPT: usize = 64 << 10;
+
+/// A container that runs beside a job.
+#[derive(Debug)]
+pub struct ServiceContainer {
+    /// Its id.
+    pub id: String,
+    /// Its address in the engine's network.
+    pub address: String,
+    log: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl ServiceContainer {
+    /// The last bytes of what it printed, at most `most`.
+    pub fn log(&self, most: usize) -> Vec<u8> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().skip(log.len().saturating_sub(most)).copied().collect()
+    }
+}
+
+/// Where a service stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It runs, and its image says nothing of its health.
+    Runs,
+    /// It runs, and its image's health check is content.
+    Healthy,
+    /// It runs, and its image's health check is not content yet.
+    Unhealthy,
+    /// It is over, with this exit code.
+    Ended(i64),
+}
+
+impl DockerManager {
+    /// Whether the engine is on this machine, so that its containers' addresses can be reached.
+    pub const fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// A running container of `service`, whose image must be there.
+    pub async fn start_service(
+        self: &Arc<Self>,
+        service: &Service,
+    ) -> Result<ServiceContainer, FailureReason> {
+        let body = ContainerCreateBody {
+            image: Some(service.image.clone()),
+            entrypoint: service.entrypoint.clone(),
+            cmd: service.command.clone(),
+            env: Some(service.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            labels: Some(self.labels()),
+            host_config: Some(HostConfig {
+                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+                security_opt: Some(vec!["no-new-privileges".into()]),
+                cap_drop: Some(vec!["ALL".into()]),
+                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
+                pids_limit: Some(4096),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let id = made.map_err(|error| failure("a service's container could not be made", &error))?.id;
+        // Should this be given up half-way, the container is removed all the same.
+        let mut guard = Made { engine: self.clone(), id: Some(id.clone()) };
+        let attach =
+            AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
+        let streams = self.docker.attach_container(&id, Some(attach)).await;
+        let mut output =
+            streams.map_err(|error| failure("a service's output could not be had", &error))?.output;
+        let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
+        started.map_err(|error| start_failure(&service.image, &error))?;
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = log.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(chunk)) = output.next().await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(chunk.into_bytes());
+                let over = kept.len().saturating_sub(MOST_KEPT);
+                kept.drain(..over);
+            }
+        });
+        let seen = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await;
+        let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
+        let networks = seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
+        guard.id = None;
+        Ok(ServiceContainer { id, address, log })
+    }
+
+    /// Where a service stands.
+    pub async fn service_state(&self, service: &ServiceContainer) -> Result<ServiceState, FailureReason> {
+        let seen = self.docker.inspect_container(&service.id, None::<InspectContainerOptions>).await;
+        let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
+        let state = seen.state.unwrap_or_default();
+        if matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)) {
+            return Ok(ServiceState::Ended(state.exit_code.unwrap_or(-1)));
+        }
+        Ok(match state.health.and_then(|health| health.status) {
+            Some(HealthStatusEnum::HEALTHY) => ServiceState::Healthy,
+            Some(HealthStatusEnum::STARTING | HealthStatusEnum::UNHEALTHY) => ServiceState::Unhealthy,
+            _ => ServiceState::Runs,
+        })
+    }
+
+    /// Whether a shell command in a container ends with 0.
+    pub async fn succeeds_in(&self, container: &str, command: &str) -> Result<bool, FailureReason> {
+        let doing = "a service could not be asked whether it is ready";
+        let exec = ExecConfig {
+            cmd: Some(vec!["sh".into(), "-c".into(), command.to_owned()]),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        Ok(self.exec(container, exec).await.map_err(|error| failure(doing, &error))? == Some(0))
+    }
+
+    /// Adds lines to the `/etc/hosts` of a job's container.
+    pub async fn add_hosts(&self, container: &str, lines: &str) -> Result<(), FailureReason> {
+        let exec = ExecConfig {
+            cmd: Some(vec![
+                "sh".into(),
+                "-c".into(),
+                "printf %s \"$1\" >>/etc/hosts".into(),
+                "sh".into(),
+                lines.into(),
+            ]),
+            user: Some("0".into()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let doing = "the names of services could not be written into the job's container";
+        match self.exec(container, exec).await.map_err(|error| failure(doing, &error))? {
+            Some(0) => Ok(()),
+            code => {
+                Err(FailureReason::new(FailureKind::EngineFailed, format!("{doing}: exit code {code:?}")))
+            }
+        }
+    }
+
+    async fn exec(&self, container: &str, exec: ExecConfig) -> Result<Option<i64>, bollard::errors::Error> {
+        let id = self.docker.create_exec(container, exec).await?.id;
+        if let StartExecResults::Attached { mut output, .. } = self.docker.start_exec(&id, None).await? {
+            while output.next().await.is_some() {}
+        }
+        Ok(self.docker.inspect_exec(&id).await?.exit_code)
+    }
+
+    /// Removes a service's container in the background.
+    pub fn remove_service(self: &Arc<Self>, service: ServiceContainer) {
+        self.remove_later(service.id);
+    }
+}
+
+/// A container that was made, and is removed unless it comes to be kept.
+struct Made {
+    engine: Arc<DockerManager>,
+    id: Option<String>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.engine.remove_later(id);
+        }
+    }
+}

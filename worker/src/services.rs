@@ -1,0 +1,142 @@
+//! Containers that run beside a job: started before its script, waited for, and removed with it.
+//!
+//! Each has an address of its own, so that two may serve the same port; the job reaches it by names in its `/etc/hosts`.
+
+use crate::{
+    engine::{DockerManager, ServiceContainer, ServiceState},
+    report::Reporter,
+};
+use futures_util::future::try_join_all;
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+use tidemill_core::{
+    assignment::{PullPolicy, Service},
+    failure::{FailureKind, FailureReason},
+    pipeline::Health,
+};
+use tokio::{net::TcpStream, time::Instant};
+
+/// Time between two looks whether a service is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// A service without a health check counts as ready when it still runs after this time.
+const STILL_RUNS: Duration = Duration::from_millis(300);
+/// What is shown of a service's log, in bytes from its end.
+const MOST_SHOWN: usize = 16 << 10;
+
+/// The services of one job. They are removed in the background when this is dropped.
+#[derive(Debug)]
+pub struct Services {
+    engine: Arc<DockerManager>,
+    running: Vec<(Service, ServiceContainer)>,
+}
+
+impl Services {
+    /// Starts all of `wanted` and waits until each is ready. Of one that does not become so the last words are in the log.
+    pub async fn start(
+        engine: &Arc<DockerManager>,
+        wanted: &[Service],
+        pull_policy: PullPolicy,
+        reporter: &Reporter,
+    ) -> Result<Self, FailureReason> {
+        reporter.phase("starting services");
+        for service in wanted {
+            let mut lines = Vec::new();
+            engine.ensure_image(&service.image, pull_policy, |line| lines.push(line)).await?;
+            reporter.log(lines.concat().as_bytes()).await;
+        }
+        let mut services = Self { engine: engine.clone(), running: Vec::new() };
+        let started = try_join_all(wanted.iter().map(|service| engine.start_service(service))).await?;
+        services.running = wanted.iter().cloned().zip(started).collect();
+        let ready = try_join_all(
+            services.running.iter().map(|(service, container)| services.ready(service, container)),
+        );
+        if let Err(reason) = ready.await {
+            services.show(reporter).await;
+            return Err(reason);
+        }
+        Ok(services)
+    }
+
+    /// The lines of `/etc/hosts` that name the services.
+    pub fn hosts(&self) -> String {
+        let mut lines = String::new();
+        for (service, container) in &self.running {
+            let _ = writeln!(lines, "{} {}", container.address, service.alias.join(" "));
+        }
+        lines
+    }
+
+    /// Puts the end of each service's log into the job's.
+    pub async fn show(&self, reporter: &Reporter) {
+        for (service, container) in &self.running {
+            let log = container.log(MOST_SHOWN);
+            if log.is_empty() {
+                continue;
+            }
+            let name = service.alias.first().map_or(service.image.as_str(), String::as_str);
+            reporter.log(format!("--- the end of the log of the service `{name}`\n").as_bytes()).await;
+            reporter.log(&log).await;
+            let ends = if log.ends_with(b"\n") { "---\n" } else { "\n---\n" };
+            reporter.log(ends.as_bytes()).await;
+        }
+    }
+
+    async fn ready(&self, service: &Service, container: &ServiceContainer) -> Result<(), FailureReason> {
+        let name = service.alias.first().map_or(service.image.as_str(), String::as_str);
+        let failed = |words: String| FailureReason::new(FailureKind::ServiceFailed, words);
+        let begun = Instant::now();
+        let within = Duration::from_secs(service.ready_within_s);
+        loop {
+            match self.engine.service_state(container).await? {
+                ServiceState::Ended(code) => {
+                    return Err(failed(format!(
+                        "the service `{name}` ended with exit code {code}; its log is in the job's"
+                    )));
+                }
+                ServiceState::Unhealthy => {}
+                ServiceState::Healthy if service.health.is_none() => return Ok(()),
+                ServiceState::Healthy | ServiceState::Runs => {
+                    if self.answers(service, container, begun).await? {
+                        return Ok(());
+                    }
+                }
+            }
+            if begun.elapsed() >= within {
+                return Err(failed(format!(
+                    "the service `{name}` was not ready within {} s; its log is in the job's, and `ready_within` gives it longer",
+                    service.ready_within_s
+                )));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn answers(
+        &self,
+        service: &Service,
+        container: &ServiceContainer,
+        begun: Instant,
+    ) -> Result<bool, FailureReason> {
+        Ok(match &service.health {
+            None => begun.elapsed() >= STILL_RUNS,
+            Some(Health::Command(command)) => self.engine.succeeds_in(&container.id, command).await?,
+            Some(Health::Port(port)) if self.engine.is_local() => {
+                let connecting = TcpStream::connect((container.address.as_str(), *port));
+                tokio::time::timeout(LOOK_AGAIN, connecting).await.is_ok_and(|connected| connected.is_ok())
+            }
+            // An engine elsewhere is asked what listens in the container (proc(5), /proc/net/tcp: state 0A is LISTEN).
+            Some(Health::Port(port)) => {
+                let look =
+                    format!("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qi ':{port:04x} .* 0a '");
+                self.engine.succeeds_in(&container.id, &look).await?
+            }
+        })
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for (_, container) in self.running.drain(..) {
+            self.engine.remove_service(container);
+        }
+    }
+}
