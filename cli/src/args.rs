@@ -2,9 +2,12 @@
 
 #[cfg(feature = "deploy")]
 mod deploy;
+mod facts;
 
 #[cfg(feature = "deploy")]
 pub use deploy::{ApiKind, Architecture, Deploy, Destroy, Place, Role};
+
+pub use facts::FactArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -57,7 +60,8 @@ pub enum Command {
         tidemill check - < a.yml")]
     Check(Check),
     /// Show what would run, in order
-    #[command(after_help = "Examples:\n  tidemill plan\n  tidemill plan --json")]
+    #[command(after_help = "Examples:\n  tidemill plan\n  tidemill plan --json\n  \
+        tidemill plan --event pull_request --branch topic --changed src/main.rs\n  tidemill plan --tag v1.2")]
     Plan(PlanArgs),
     /// Report on an execution: durations, waits, the critical path
     #[command(
@@ -232,6 +236,9 @@ pub struct PlanArgs {
     #[command(flatten)]
     /// The file
     pub file: FileArgs,
+    #[command(flatten)]
+    /// What conditions look at
+    pub facts: FactArgs,
     /// Set a variable; wins over the file
     #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,

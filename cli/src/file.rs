@@ -8,17 +8,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tidemill_core::{
-    diagnostics::render_human,
-    pipeline::{self, MAX_FILE_BYTES, Pipeline},
-};
+use tidemill_core::pipeline::{self, Assembled, MAX_FILE_BYTES, Mistakes, Pipeline};
 
 /// A pipeline file that has no mistakes.
 #[derive(Debug)]
 pub struct PipelineFile {
     /// Its path, for messages.
     pub name: String,
-    /// Its text.
+    /// Its text, what it includes laid in.
     pub text: String,
     /// What it says.
     pub pipeline: Pipeline,
@@ -29,13 +26,45 @@ pub fn load(args: &FileArgs) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
-    match pipeline::parse(&text) {
-        Ok(pipeline) => Ok(PipelineFile { name, text, pipeline }),
+    match assemble(&path, &text) {
+        Ok(Assembled { parsed, text, .. }) => Ok(PipelineFile { name, text, pipeline: parsed.pipeline }),
         Err(mistakes) => {
             let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
-            let shown = render_human(&name, &text, &mistakes, colour);
-            Err(Failure::usage(shown.trim_end().to_owned()))
+            Err(Failure::usage(mistakes.render(colour).trim_end().to_owned()))
         }
+    }
+}
+
+/// Checks a file's text with the files that it includes, which are found from the top of its repository.
+pub fn assemble(path: &Path, text: &str) -> Result<Assembled, Mistakes> {
+    let top = repository_of(path);
+    let included = |wanted: &str| {
+        let path = top.join(wanted);
+        match fs::metadata(&path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => return Err("it is not a file".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        }
+        // A link must not lead out of the repository: what a checkout holds is not trusted with the rest of the disk.
+        let real = path.canonicalize().map_err(|error| error.to_string())?;
+        if !top.canonicalize().is_ok_and(|top| real.starts_with(top)) {
+            return Err("it leads out of the repository".to_owned());
+        }
+        read(&real).map_err(|failure| failure.words)
+    };
+    pipeline::assemble(&path.display().to_string(), text, &included)
+}
+
+/// The top of the repository that a file is in: where `.git` is, else the directory above `.pipelines`, else its own.
+fn repository_of(path: &Path) -> PathBuf {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let own = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    if let Some(top) = own.ancestors().find(|above| above.join(".git").exists()) {
+        return top.to_owned();
+    }
+    match own.parent() {
+        Some(above) if own.ends_with(".pipelines") => above.to_owned(),
+        _ => own,
     }
 }
 

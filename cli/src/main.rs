@@ -5,6 +5,7 @@ mod commands;
 #[cfg(feature = "deploy")]
 mod deploy;
 mod deployment;
+mod facts;
 mod failure;
 mod file;
 mod interrupts;

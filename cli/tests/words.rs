@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "check",
     "plan",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 23] = [
     "watch",
     "cancel",
     "approve",
+    "secret",
     "retry",
     "dead-letters",
     "artifacts",

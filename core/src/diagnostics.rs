@@ -43,6 +43,9 @@ pub struct Related {
     pub message: String,
     /// Where it is.
     pub location: Location,
+    /// The file that it is in, if that is another one than the file that was read: one that it includes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// One thing that is wrong, or odd, in a pipeline file.
@@ -58,6 +61,9 @@ pub struct Diagnostic {
     pub path: String,
     /// The place in the text, where one is known.
     pub location: Option<Location>,
+    /// The file that it is in, if that is another one than the file that was read: one that it includes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What to do about it.
     pub help: Option<String>,
     /// Other places that matter, such as the first of two equal keys.
@@ -67,6 +73,9 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = self.location {
+            if let Some(file) = &self.file {
+                write!(f, "{file}:")?;
+            }
             write!(f, "{}:{}: ", at.line, at.column)?;
         }
         write!(f, "{}[{}]: {}", self.severity, self.code, self.message)
@@ -120,36 +129,54 @@ const SAME_EXCERPT: usize = 40;
 /// `source_name` is how the file is called in the output; `source` is the text that was checked. The
 /// result is empty without diagnostics, and otherwise ends with a line break.
 pub fn render_human(source_name: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
-    let index = LineIndex::new(source);
+    render_files(&[(source_name, source)], diagnostics, color)
+}
+
+/// The same for a file and those that it includes: names and texts, the file itself first.
+pub fn render_files(files: &[(&str, &str)], diagnostics: &[Diagnostic], color: bool) -> String {
+    let sources: Vec<Source<'_>> =
+        files.iter().map(|(name, text)| Source { name, index: LineIndex::new(text) }).collect();
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for diagnostic in diagnostics {
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&renderer.render(&[group(source_name, &index, diagnostic)]));
+        out.push_str(&renderer.render(&[group(&sources, diagnostic)]));
         out.push('\n');
     }
     out
 }
 
-fn group<'a>(source_name: &'a str, index: &LineIndex<'a>, diagnostic: &'a Diagnostic) -> Group<'a> {
+struct Source<'a> {
+    name: &'a str,
+    index: LineIndex<'a>,
+}
+
+fn source_of<'s, 'a>(sources: &'s [Source<'a>], file: Option<&str>) -> Option<&'s Source<'a>> {
+    let named = file.and_then(|file| sources.iter().skip(1).find(|source| source.name == file));
+    named.or(sources.first())
+}
+
+fn group<'a>(sources: &[Source<'a>], diagnostic: &'a Diagnostic) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let mut group =
         Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str()));
-    match diagnostic.location {
-        None => group = group.element(Origin::path(source_name)),
-        Some(primary) => {
-            let (near, far): (Vec<&Related>, Vec<&Related>) = diagnostic
-                .related
-                .iter()
-                .partition(|r| r.location.line.abs_diff(primary.line) <= SAME_EXCERPT);
-            group = group.element(excerpt(source_name, index, Some(primary), &near));
+    let own = source_of(sources, diagnostic.file.as_deref());
+    match (diagnostic.location, own) {
+        (_, None) => {}
+        (None, Some(own)) => group = group.element(Origin::path(own.name)),
+        (Some(primary), Some(own)) => {
+            let (near, far): (Vec<&Related>, Vec<&Related>) = diagnostic.related.iter().partition(|r| {
+                r.file == diagnostic.file && r.location.line.abs_diff(primary.line) <= SAME_EXCERPT
+            });
+            group = group.element(excerpt(own, Some(primary), &near));
             for related in far {
-                group = group.element(excerpt(source_name, index, None, &[related]));
+                let source = source_of(sources, related.file.as_deref()).unwrap_or(own);
+                group = group.element(excerpt(source, None, &[related]));
             }
         }
     }
@@ -161,11 +188,11 @@ fn group<'a>(source_name: &'a str, index: &LineIndex<'a>, diagnostic: &'a Diagno
 
 /// The lines from the first place to the last, and nothing else: a long file costs no more than a short one.
 fn excerpt<'a>(
-    source_name: &'a str,
-    index: &LineIndex<'a>,
+    source: &Source<'a>,
     primary: Option<Location>,
     related: &[&'a Related],
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (source_name, index) = (source.name, &source.index);
     let places = || primary.into_iter().chain(related.iter().map(|r| r.location));
     let last_line = index.starts.len();
     let first = places().map(|p| p.line).min().unwrap_or(1).clamp(1, last_line);

@@ -18,7 +18,6 @@ pub mod fuzzing;
 pub mod guard;
 pub mod ids;
 pub mod labels;
-pub mod participation;
 pub mod pipeline;
 pub mod plan;
 pub mod repo;

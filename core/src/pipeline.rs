@@ -8,7 +8,9 @@ mod check;
 mod cron;
 mod cycle;
 mod field;
+mod field_shapes;
 mod finding;
+mod include;
 mod job_check;
 mod job_parts;
 mod model;
@@ -16,15 +18,21 @@ mod parts_check;
 mod planned;
 mod raw;
 mod raw_parts;
+mod rule_check;
 mod rules;
-mod shape;
-mod suggest;
+mod shapes;
+pub(crate) mod suggest;
 mod syntax;
+mod templates;
+mod top_check;
 mod tree;
 mod value;
+mod writer;
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
+pub use include::{DEEPEST as DEEPEST_INCLUDE, MOST_FILES, ReadFile, SourceFile};
 pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
 pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
@@ -32,14 +40,13 @@ pub use model::{
 };
 pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
-pub(crate) use suggest::nearest;
 pub use syntax::is_variable_name;
 
-use crate::diagnostics::{Diagnostic, Location, Related, Severity};
+use crate::diagnostics::{Diagnostic, Location, Related, Severity, render_files};
 use field::{Read, Reader};
 use finding::{Finding, Path, Spot};
 use raw::RawPipeline;
-use tree::Tree;
+use tree::{Node, Tree};
 
 /// The largest pipeline file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -99,13 +106,112 @@ pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
 /// A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser has
 /// put the line's end in.
 fn keep_within(source: &str, found: &mut Diagnostic) {
-    let Some(location) = &mut found.location else { return };
+    found.location = found.location.map(|location| within_text(source, location));
+}
+
+fn within_text(source: &str, location: Location) -> Location {
     let text = source.replace("\r\n", "\n").replace('\r', "\n");
     let lines = text.split('\n').count();
-    if location.line > lines {
-        let last = text.rsplit('\n').next().unwrap_or_default();
-        *location = Location { line: lines, column: last.chars().count() + 1, length: 1 };
+    if location.line <= lines {
+        return location;
     }
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Location { line: lines, column: last.chars().count() + 1, length: 1 }
+}
+
+/// A pipeline and the files that it was made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assembled {
+    /// The checked pipeline, and warnings.
+    pub parsed: Parsed,
+    /// One text that says the same by itself: that of the file where it includes none.
+    pub text: String,
+    /// The file, and those that it includes.
+    pub files: Vec<SourceFile>,
+}
+
+/// What is wrong with a pipeline that is made from several files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mistakes {
+    /// Errors and warnings, in the order of the files.
+    pub found: Vec<Diagnostic>,
+    /// The file, and those that it includes.
+    pub files: Vec<SourceFile>,
+}
+
+impl Mistakes {
+    /// Draws them for people; see [`crate::diagnostics::render_human`].
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        render(&self.files, &self.found, color)
+    }
+}
+
+impl Assembled {
+    /// Draws its warnings for people.
+    #[must_use]
+    pub fn render_warnings(&self, color: bool) -> String {
+        render(&self.files, &self.parsed.warnings, color)
+    }
+}
+
+fn render(files: &[SourceFile], found: &[Diagnostic], color: bool) -> String {
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+    render_files(&files, found, color)
+}
+
+/// Reads and checks a pipeline file, called `name`, and the files of the repository that it includes, which `read` gives by
+/// their paths from the repository's top.
+///
+/// # Errors
+/// Everything that is wrong with all of them.
+pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembled, Mistakes> {
+    let gathered = if source.len() > MAX_FILE_BYTES { None } else { include::gather(name, source, read) };
+    let Some(include::Gathered { files, tree }) = gathered else {
+        let files = vec![SourceFile { name: name.to_owned(), text: source.to_owned() }];
+        return match parse_with_warnings(source) {
+            Ok(parsed) => Ok(Assembled { parsed, text: source.to_owned(), files }),
+            Err(found) => Err(Mistakes { found, files }),
+        };
+    };
+    let (result, root) = with_positions(&tree, None);
+    let into_files = |found: Vec<Diagnostic>| -> Vec<Diagnostic> {
+        found.into_iter().map(|one| in_files(&files, one)).collect()
+    };
+    let parsed = match result {
+        Ok(Parsed { pipeline, warnings }) => Parsed { pipeline, warnings: into_files(warnings) },
+        Err(found) => return Err(Mistakes { found: into_files(found), files }),
+    };
+    let included: Vec<&str> = files.iter().skip(1).map(|file| file.name.as_str()).collect();
+    let written = root.as_deref().map(writer::write).unwrap_or_default();
+    let text = format!("# Made from {name}, which includes {}.\n{written}", included.join(", "));
+    if text.len() > MAX_FILE_BYTES {
+        let message = format!(
+            "with the files that it includes this pipeline has {} bytes, and {MAX_FILE_BYTES} (1 MiB) is the limit",
+            text.len()
+        );
+        let finding = Finding::value("file-too-large", &Path::default(), message)
+            .help("keep data and long scripts in files of the repository");
+        return Err(Mistakes { found: vec![place(&finding, None)], files });
+    }
+    Ok(Assembled { parsed, text, files })
+}
+
+/// Says which file a diagnostic of several is in, and where in it.
+fn in_files(files: &[SourceFile], mut found: Diagnostic) -> Diagnostic {
+    let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
+    if let Some(location) = &mut found.location {
+        let (file, within) = tree::place_in_file(*location);
+        *location = files.get(file).map_or(within, |file| within_text(&file.text, within));
+        found.file = name(file);
+    }
+    for related in &mut found.related {
+        let (file, within) = tree::place_in_file(related.location);
+        related.location = within;
+        related.file = name(file);
+    }
+    found
 }
 
 fn read(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
@@ -122,7 +228,7 @@ fn read(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
     let bounded = if tree::may_alias(source) {
         let tree = tree::build(source).map_err(|finding| vec![place(&finding, None)])?;
         if !tree.findings.is_empty() {
-            return with_positions(&tree, None);
+            return with_positions(&tree, None).0;
         }
         Some(tree)
     } else {
@@ -142,7 +248,7 @@ fn read(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
             Err(finding) => return Err(vec![place(&finding, None)]),
         },
     };
-    with_positions(&tree, typed.err().map(|_| source))
+    with_positions(&tree, typed.err().map(|_| source)).0
 }
 
 /// The JSON Schema of the pipeline file, for editors.
@@ -159,14 +265,25 @@ pub fn json_schema() -> serde_json::Value {
 ///
 /// `doubted` is the text when serde_yaml refused it: a text in which nothing is found wrong here must then at
 /// least be YAML to it.
-fn with_positions(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>> {
+///
+/// Beside the answer it gives the document with its templates written out.
+fn with_positions(tree: &Tree, doubted: Option<&str>) -> (Result<Parsed, Vec<Diagnostic>>, Option<Rc<Node>>) {
+    let mut findings = tree.findings.clone();
+    let root = tree.root.as_ref().map(|root| templates::apply(root, &mut findings));
+    let tree = Tree { root, findings };
+    let result = judged(&tree, doubted);
+    (result, tree.root)
+}
+
+fn judged(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>> {
     let mut reader = Reader::default();
     let raw = match &tree.root {
         Some(root) if !root.is_null() => RawPipeline::read(root, &Path::default(), &mut reader),
         _ => {
             let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
                 .help("`tidemill init` writes a starter file");
-            return Err(vec![place(&finding, Some(tree))]);
+            let found = tree.findings.iter().chain([&finding]);
+            return Err(found.map(|finding| place(finding, Some(tree))).collect());
         }
     };
     let mut findings = tree.findings.clone();
@@ -197,11 +314,12 @@ fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
         match spot {
             Spot::Text(_, location) => Some(*location),
             Spot::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
+            Spot::Within(path, at, length) => tree.map(|tree| tree.locate_within(path, *at, *length)),
         }
     };
-    let (Spot::Text(path, _) | Spot::At(path, _)) = &finding.spot;
+    let (Spot::Text(path, _) | Spot::At(path, _) | Spot::Within(path, ..)) = &finding.spot;
     let related = finding.related.iter().filter_map(|(message, spot)| {
-        locate(spot).map(|location| Related { message: message.clone(), location })
+        locate(spot).map(|location| Related { message: message.clone(), location, file: None })
     });
     Diagnostic {
         severity: finding.severity,
@@ -209,6 +327,7 @@ fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
         message: finding.message.clone(),
         path: path.to_string(),
         location: locate(&finding.spot),
+        file: None,
         help: finding.help.clone(),
         related: related.collect(),
     }
@@ -223,6 +342,7 @@ fn foreign(error: &serde_yaml::Error) -> Diagnostic {
         message: format!("this is not valid YAML: {error}"),
         path: String::new(),
         location,
+        file: None,
         help: None,
         related: Vec::new(),
     }

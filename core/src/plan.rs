@@ -4,11 +4,16 @@
 //! quadratic, so groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing
 //! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
 
+mod order;
+mod selection;
+mod size;
+
+pub(crate) use size::expanded_bytes;
+
 use crate::{
     discovery::Discovery,
     facts::Facts,
-    participation::{LeftOut, Untold, taking_part},
-    pipeline::{Artifacts, Job, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
+    pipeline::{Artifacts, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
     retry::RetryFor,
 };
 use indexmap::IndexMap;
@@ -43,9 +48,18 @@ pub struct Plan {
     pub jobs: Vec<PlannedJob>,
     /// Gates.
     pub gates: Vec<Gate>,
-    /// Jobs of the file that do not take part.
+    /// Jobs that are no part of the execution, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+}
+
+/// A job that its rules left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name in the file.
+    pub job: String,
+    /// What decided so, such as "does not hold: if branch == default_branch".
+    pub why: String,
 }
 
 /// One job, its matrix values put in.
@@ -155,22 +169,25 @@ pub enum PlanError {
         "the pipeline's jobs come to {0} bytes once its matrices are expanded; {MAX_PLAN_BYTES} are the most"
     )]
     TooLarge(u64),
-    /// No job at all.
-    #[error("the pipeline has no job")]
-    Empty,
-    /// None takes part.
-    #[error("no job takes part: {}", .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; "))]
-    AllLeftOut(Vec<LeftOut>),
-    /// A condition that cannot be told.
-    #[error("the condition `{condition}` of job `{job}` {why}")]
+    /// A condition that came to nothing.
+    #[error("the condition of job `{job}` cannot be told: {why}; it is: {condition}")]
     Condition {
         /// Whose.
         job: String,
         /// Its text.
         condition: String,
-        /// What is wrong.
+        /// Why.
         why: String,
     },
+    /// No job at all.
+    #[error("the pipeline has no job")]
+    Empty,
+    /// Conditions left out all jobs.
+    #[error(
+        "no job takes part, as conditions (`if` or `rules`) left out all: {}",
+        .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
+    )]
+    AllLeftOut(Vec<LeftOut>),
 }
 
 impl Plan {
@@ -181,32 +198,23 @@ impl Plan {
 
     /// The plan of `pipeline` for an execution of which `facts` are known.
     pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
-        if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
-            return Self::of_all(pipeline, facts);
-        }
-        let (taking, left_out) = taking_part(pipeline, facts)
-            .map_err(|Untold { job, condition, why }| PlanError::Condition { job, condition, why })?;
-        if taking.jobs.is_empty() {
-            return Err(PlanError::AllLeftOut(left_out));
-        }
-        Ok(Self { left_out, ..Self::of_all(&taking, facts)? })
-    }
-
-    /// The plan of all jobs of `pipeline`.
-    fn of_all(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
-        let overrides = &facts.variables;
-        let stage_of: HashMap<&str, usize> =
-            pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
-        let order = order(pipeline, &stage_of)?;
         let all = pipeline.jobs.iter().fold(0_usize, |all, job| all.saturating_add(count(&job.matrix)));
         if all > MAX_JOBS {
             return Err(PlanError::TooManyJobs(all));
         }
-        let bytes = expanded_bytes(pipeline, overrides);
+        let bytes = expanded_bytes(pipeline, facts);
         if bytes > MAX_PLAN_BYTES {
             return Err(PlanError::TooLarge(bytes));
         }
-
+        let (selected, left_out) = selection::select(pipeline, facts)?;
+        let pipeline = selected.as_ref();
+        if pipeline.jobs.is_empty() && !left_out.is_empty() {
+            return Err(PlanError::AllLeftOut(left_out));
+        }
+        let overrides = &facts.variables;
+        let stage_of: HashMap<&str, usize> =
+            pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
+        let order = order::order(pipeline, &stage_of)?;
         let mut jobs: Vec<PlannedJob> = Vec::new();
         // By the job's place in the file: the indices of its variants.
         let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
@@ -220,12 +228,19 @@ impl Plan {
                 variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
                 variables.extend(overrides.clone());
                 let name = variant_name(&job.name, &values);
-                let around = surroundings(job, &name, pipeline, facts, &variables);
+                let put_in = |text: &str| {
+                    replaced(text, |reference| {
+                        let given = variables.get(reference).map(String::as_str);
+                        given.or_else(|| word(reference, &pipeline.name, &name, facts))
+                    })
+                };
+                let image = put_in(&job.image);
+                let surroundings = job.surroundings.with_texts(put_in);
                 jobs.push(PlannedJob {
                     name,
                     base_name: job.name.clone(),
                     stage: job.stage.clone(),
-                    image: expand(&job.image, &variables),
+                    image,
                     script: job.script.clone(),
                     variables,
                     needs: Vec::new(),
@@ -244,7 +259,7 @@ impl Plan {
                     when: job.when,
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),
-                    surroundings: around,
+                    surroundings,
                     discovery: None,
                 });
             }
@@ -257,7 +272,7 @@ impl Plan {
             stages: pipeline.stages.clone(),
             jobs,
             gates: Vec::new(),
-            left_out: Vec::new(),
+            left_out,
         };
         plan.join_needs(pipeline, &variants_of);
         plan.join_stages(&stage_of);
@@ -369,189 +384,13 @@ impl Plan {
     }
 }
 
-/// What a job has around its script, with its references put in.
-fn surroundings(
-    job: &Job,
-    name: &str,
-    pipeline: &Pipeline,
-    facts: &Facts,
-    variables: &IndexMap<String, String>,
-) -> Surroundings {
-    let mut around = job.surroundings.clone();
-    if around.services.is_empty() && around.caches.is_empty() && around.environment.is_none() {
-        return around;
-    }
-    let mut known = variables.clone();
-    for (word, value) in [
-        ("branch", facts.branch.as_deref()),
-        ("tag", facts.tag.as_deref()),
-        ("job", Some(name)),
-        ("pipeline", Some(pipeline.name.as_str())),
-    ] {
-        known.entry(word.to_owned()).or_insert_with(|| value.unwrap_or_default().to_owned());
-    }
-    let put_in = |text: &mut String| *text = expand(text, &known);
-    around.services.iter_mut().for_each(|service| put_in(&mut service.image));
-    for cache in &mut around.caches {
-        put_in(&mut cache.key);
-        cache.fallback_keys.iter_mut().for_each(put_in);
-    }
-    if let Some(environment) = &mut around.environment {
-        put_in(&mut environment.name);
-        environment.url.iter_mut().for_each(put_in);
-    }
-    around
-}
-
 /// Plans are bounded by [`MAX_JOBS`], so an index always fits.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Places in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to
-/// stage order, then file order.
-fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Result<Vec<usize>, PlanError> {
-    let by_name: HashMap<&str, usize> =
-        pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
-    let mut missing = vec![0_usize; pipeline.jobs.len()];
-    let mut dependants: Vec<Vec<usize>> = vec![Vec::new(); pipeline.jobs.len()];
-    let mut stages = Vec::with_capacity(pipeline.jobs.len());
-    for (ix, job) in pipeline.jobs.iter().enumerate() {
-        let stage = stage_of
-            .get(job.stage.as_str())
-            .ok_or_else(|| PlanError::UnknownStage { job: job.name.clone(), stage: job.stage.clone() })?;
-        stages.push(*stage);
-        for need in job.needs.iter().flatten() {
-            let need_ix = by_name
-                .get(need.as_str())
-                .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.clone() })?;
-            if stage_of.get(pipeline.jobs[*need_ix].stage.as_str()).is_some_and(|later| later > stage) {
-                return Err(PlanError::LaterStage { job: job.name.clone(), need: need.clone() });
-            }
-            missing[ix] += 1;
-            dependants[*need_ix].push(ix);
-        }
-    }
-    let mut ready: std::collections::BTreeSet<(usize, usize)> =
-        (0..missing.len()).filter(|ix| missing[*ix] == 0).map(|ix| (stages[ix], ix)).collect();
-    let mut done = Vec::with_capacity(missing.len());
-    while let Some((_, ix)) = ready.pop_first() {
-        done.push(ix);
-        for &next in &dependants[ix] {
-            missing[next] -= 1;
-            if missing[next] == 0 {
-                ready.insert((stages[next], next));
-            }
-        }
-    }
-    if done.len() == missing.len() {
-        Ok(done)
-    } else {
-        Err(PlanError::Cycle(cycle(pipeline, &by_name, &missing)))
-    }
-}
-
-/// One whole cycle among the jobs that still miss something, its first job again at the end.
-fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize]) -> Vec<String> {
-    let mut at = missing.iter().position(|count| *count > 0).unwrap_or(0);
-    let mut seen_at: HashMap<usize, usize> = HashMap::new();
-    let mut path = Vec::new();
-    loop {
-        if let Some(start) = seen_at.get(&at) {
-            // Needs were followed backwards; read forwards the cycle runs from need to dependant.
-            let mut names: Vec<String> = path[*start..].to_vec();
-            names.push(pipeline.jobs[at].name.clone());
-            return names;
-        }
-        seen_at.insert(at, path.len());
-        path.push(pipeline.jobs[at].name.clone());
-        let stuck = pipeline.jobs[at].needs.iter().flatten().filter_map(|need| by_name.get(need.as_str()));
-        match stuck.copied().find(|ix| missing[*ix] > 0) {
-            Some(next) => at = next,
-            None => return path,
-        }
-    }
-}
-
 fn count(matrix: &IndexMap<String, Vec<String>>) -> usize {
     matrix.values().fold(1, |count, values| count.saturating_mul(values.len()))
-}
-
-/// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
-pub(crate) fn expanded_bytes(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> u64 {
-    /// What a text, and what a job, costs beside its bytes.
-    const TEXT: u64 = 32;
-    const JOB: u64 = 512;
-    let sum = |texts: &mut dyn Iterator<Item = u64>| texts.fold(0, u64::saturating_add);
-    let text = |text: &String| text.len() as u64 + TEXT;
-    let pairs = |pairs: &IndexMap<String, String>| {
-        sum(&mut pairs.iter().map(|(key, value)| text(key).saturating_add(text(value))))
-    };
-    // Of a matrix, each variant has one value of each key: in its variables and in its name.
-    let chosen = |job: &Job| {
-        sum(&mut job
-            .matrix
-            .iter()
-            .map(|(key, values)| text(key).saturating_add(values.iter().map(text).max().unwrap_or(0))))
-    };
-    let name = |job: &Job| text(&job.name).saturating_add(chosen(job));
-    let named: HashMap<&str, u64> = pipeline
-        .jobs
-        .iter()
-        .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
-        .collect();
-    let around = |job: &Job| {
-        let around = &job.surroundings;
-        let services = around.services.iter().map(|service| {
-            let texts = service
-                .alias
-                .iter()
-                .chain(service.command.iter().flatten())
-                .chain(service.entrypoint.iter().flatten());
-            JOB.saturating_add(references(&service.image, pipeline, job, overrides))
-                .saturating_add(pairs(&service.variables))
-                .saturating_add(sum(&mut texts.map(text)))
-        });
-        let caches = around.caches.iter().map(|cache| {
-            let keys = std::iter::once(&cache.key).chain(&cache.fallback_keys);
-            let mut paths = cache.paths.iter().chain(&cache.key_files).map(text);
-            sum(&mut keys.map(|key| references(key, pipeline, job, overrides)))
-                .saturating_add(sum(&mut paths))
-        });
-        let secrets =
-            around.secrets.iter().map(|secret| text(&secret.name).saturating_add(text(&secret.variable)));
-        let rules = job.rules.iter().map(|rule| pairs(&rule.variables));
-        let lines = around.after_script.iter().map(text);
-        sum(&mut services.chain(caches).chain(secrets).chain(rules).chain(lines))
-    };
-    let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
-    sum(&mut pipeline.jobs.iter().map(|job| {
-        let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
-        let each = [
-            JOB,
-            shared,
-            pairs(&job.variables),
-            name(job).saturating_mul(2),
-            references(&job.image, pipeline, job, overrides),
-            sum(&mut job.script.iter().map(text)),
-            sum(&mut artifacts.map(text)),
-            around(job),
-            sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),
-        ];
-        sum(&mut each.into_iter()).saturating_mul(count(&job.matrix) as u64)
-    }))
-}
-
-/// What `image` comes to, at most, once its references are replaced.
-fn references(image: &str, pipeline: &Pipeline, job: &Job, overrides: &IndexMap<String, String>) -> u64 {
-    let longest = |name: &str| {
-        let given =
-            [&pipeline.variables, &job.variables, overrides].into_iter().filter_map(|known| known.get(name));
-        let chosen = job.matrix.get(name).into_iter().flatten();
-        given.chain(chosen).map(String::len).max().unwrap_or(0) as u64
-    };
-    let names = image.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
-    names.map(longest).fold(image.len() as u64, u64::saturating_add)
 }
 
 /// Every combination of the matrix's values, the last key varying fastest; one empty one without a matrix.
@@ -581,14 +420,29 @@ fn variant_name(base: &str, values: &[(String, String)]) -> String {
     format!("{base} [{}]", values.join(", "))
 }
 
+/// What a reference may stand for besides a variable; a variable of the same name wins.
+fn word<'a>(reference: &str, pipeline: &'a str, job: &'a str, facts: &'a Facts) -> Option<&'a str> {
+    match reference {
+        "branch" => Some(facts.branch.as_deref().unwrap_or_default()),
+        "tag" => Some(facts.tag.as_deref().unwrap_or_default()),
+        "job" => Some(job),
+        "pipeline" => Some(pipeline),
+        _ => None,
+    }
+}
+
 /// `text` with each `${name}` replaced that names a variable; others stay as they are.
 pub(crate) fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
+    replaced(text, |name| variables.get(name).map(String::as_str))
+}
+
+fn replaced<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let Some(end) = rest[start..].find('}').map(|end| start + end) else { break };
         out.push_str(&rest[..start]);
-        match variables.get(&rest[start + 2..end]) {
+        match known(&rest[start + 2..end]) {
             Some(value) => out.push_str(value),
             None => out.push_str(&rest[start..=end]),
         }

@@ -1,10 +1,13 @@
 //! Files that are right: fixtures, the examples, and every example of the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidemill_core::diagnostics::render_human;
+use tidemill_core::facts::Facts;
 use tidemill_core::pipeline::{Pipeline, json_schema, parse, parse_with_warnings};
+use tidemill_core::plan::Plan;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -90,8 +93,80 @@ fn examples_and_the_reference_are_right() {
     let reference = reference_examples();
     assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
     for (name, source) in examples.iter().chain(&reference) {
-        good(name, source);
+        let pipeline = good(name, &without_include(source));
+        let plan = Plan::of(&pipeline, &Facts { branch: Some("main".into()), ..Facts::default() });
+        assert!(plan.is_ok_and(|plan| !plan.jobs.is_empty()), "{name} cannot be planned");
     }
+}
+
+/// An example of `include` names files that are not there; the rest of it is right.
+fn without_include(source: &str) -> String {
+    let mut inside = false;
+    let kept = source.lines().filter(|line| {
+        inside = line.starts_with("include:") || inside && line.starts_with(' ');
+        !inside
+    });
+    kept.fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// Marks the keys of `schema`'s records that `value` has, as `record.key`.
+fn mark(
+    value: &serde_json::Value,
+    schema: &serde_json::Value,
+    all: &serde_json::Value,
+    used: &mut BTreeSet<String>,
+) {
+    let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/"));
+    let (name, schema) = named.map_or(("RawPipeline", schema), |name| (name, &all["$defs"][name]));
+    for branch in schema["anyOf"].as_array().into_iter().chain(schema["allOf"].as_array()).flatten() {
+        mark(value, branch, all, used);
+    }
+    for item in value.as_array().into_iter().flatten() {
+        mark(item, &schema["items"], all, used);
+    }
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        if let Some(known) = schema["properties"].get(key) {
+            used.insert(format!("{name}.{key}"));
+            mark(inner, known, all, used);
+        } else if schema["additionalProperties"].is_object() {
+            mark(inner, &schema["additionalProperties"], all, used);
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_an_entry_and_an_example_of_each_key_of_the_schema() {
+    let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
+    let schema = json_schema();
+    let mut used = BTreeSet::new();
+    for (_, source) in reference_examples() {
+        let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
+        yaml.apply_merge().unwrap();
+        mark(&serde_json::to_value(&yaml).unwrap(), &schema, &schema, &mut used);
+    }
+    let records = schema["$defs"].as_object().unwrap().iter().map(|(name, record)| (name.as_str(), record));
+    let mut keys = 0;
+    for (record, schema) in records.chain([("RawPipeline", &schema)]) {
+        for key in schema["properties"].as_object().into_iter().flat_map(|keys| keys.keys()) {
+            keys += 1;
+            assert!(
+                used.contains(&format!("{record}.{key}")),
+                "no example of the reference has `{key}` of {record}"
+            );
+            let entry = match record {
+                "RawPipeline" => text.contains(&format!("\n### `{key}`\n")),
+                "RawJob" => {
+                    let row = text.contains(&format!("\n| `{key}` |"));
+                    let headed =
+                        ["", " of a job"].iter().any(|end| text.contains(&format!("\n### `{key}`{end}\n")));
+                    row && headed
+                }
+                _ => text.contains(&format!("`{key}`")),
+            };
+            assert!(entry, "the reference has no entry on `{key}` of {record}");
+        }
+    }
+    assert!(keys > 100, "only {keys} keys were found");
 }
 
 #[test]

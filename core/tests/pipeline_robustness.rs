@@ -5,11 +5,15 @@ use proptest::prelude::*;
 use tidemill_core::diagnostics::{Severity, render_human};
 use tidemill_core::pipeline::parse_with_warnings;
 
-const SEEDS: [&str; 4] = [
+const SEEDS: [&str; 8] = [
     include_str!("fixtures/good/design.yml"),
     include_str!("fixtures/good/anchors.yml"),
     include_str!("fixtures/good/list-form.yml"),
     include_str!("fixtures/mistakes/ten-at-once.yml"),
+    include_str!("fixtures/good/rest-of-the-language.yml"),
+    include_str!("fixtures/good/templates.yml"),
+    include_str!("fixtures/mistakes/templates.yml"),
+    include_str!("fixtures/mistakes/services.yml"),
 ];
 
 /// Words that mean something in a pipeline file, to be strewn into good ones.

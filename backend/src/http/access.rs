@@ -185,7 +185,9 @@ impl crate::services::Services {
             }
         };
         match repo {
-            Ok(repo) if tidemill_core::repo::canonical(&repo) == tidemill_core::repo::canonical(only) => Ok(()),
+            Ok(repo) if tidemill_core::repo::canonical(&repo) == tidemill_core::repo::canonical(only) => {
+                Ok(())
+            }
             // The same words for both.
             Ok(_) | Err(Error::NotFound(_)) => Err(Error::NotFound(format!("there is no {kind} {value}"))),
             Err(error) => Err(error),

@@ -6,16 +6,19 @@ use crate::{
     file,
 };
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
 use tidemill_core::{
-    diagnostics::{Diagnostic, Severity, render_human},
-    pipeline::{self, MAX_FILE_BYTES},
+    diagnostics::{Diagnostic, Severity, render_files},
+    pipeline::{MAX_FILE_BYTES, SourceFile},
 };
 
-/// One file and what was found in it.
+/// One file, what it includes, and what was found in all of it.
 struct Checked {
     name: String,
-    text: String,
+    files: Vec<SourceFile>,
     found: Vec<Diagnostic>,
 }
 
@@ -35,11 +38,13 @@ pub fn check(args: &Check) -> Outcome {
         } else {
             (path.display().to_string(), file::read(path)?)
         };
-        let found = match pipeline::parse_with_warnings(&text) {
-            Ok(parsed) => parsed.warnings,
-            Err(mistakes) => mistakes,
+        // What standard input includes is looked for here.
+        let place = if path.as_os_str() == "-" { Path::new(&name) } else { path };
+        let (found, files) = match file::assemble(place, &text) {
+            Ok(made) => (made.parsed.warnings, made.files),
+            Err(mistakes) => (mistakes.found, mistakes.files),
         };
-        checked.push(Checked { name, text, found });
+        checked.push(Checked { name, files, found });
     }
     let bad = checked
         .iter()
@@ -69,7 +74,9 @@ fn human(checked: &[Checked]) -> std::io::Result<()> {
         if file.found.is_empty() {
             writeln!(out, "{}: no mistakes", file.name)?;
         } else {
-            write!(out, "{}", render_human(&file.name, &file.text, &file.found, colour))?;
+            let files: Vec<(&str, &str)> =
+                file.files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+            write!(out, "{}", render_files(&files, &file.found, colour))?;
         }
     }
     out.flush()
@@ -84,7 +91,7 @@ fn print(value: &Value) -> std::io::Result<()> {
 fn as_json(file: &Checked) -> Vec<Value> {
     let with_file = |found: &Diagnostic| {
         let mut value = serde_json::to_value(found).unwrap_or_default();
-        value["file"] = json!(file.name);
+        value["file"] = json!(found.file.as_ref().unwrap_or(&file.name));
         value
     };
     file.found.iter().map(with_file).collect()
@@ -96,7 +103,8 @@ fn sarif(checked: &[Checked]) -> Value {
         .iter()
         .flat_map(|file| file.found.iter().map(move |found| (file, found)))
         .map(|(file, found)| {
-            let mut place = json!({ "artifactLocation": { "uri": file.name } });
+            let mut place =
+                json!({ "artifactLocation": { "uri": found.file.as_ref().unwrap_or(&file.name) } });
             if let Some(at) = &found.location {
                 place["region"] = json!({ "startLine": at.line, "startColumn": at.column });
             }

@@ -3,17 +3,20 @@
 use crate::{
     args::Run,
     deployment::Deployment,
+    facts,
     failure::{Failure, Outcome},
-    file,
+    file::{self, PipelineFile},
     settings::Settings,
     view::{self, words},
     watch::{self, OnInterrupt},
     workers,
 };
-use std::io::Write;
+use indexmap::IndexMap;
+use std::{io::Write, path::Path};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, Trigger, path},
+    api::{ExecuteReply, ExecuteRequest, path},
     assignment::{Preparation, Source},
+    facts::Facts,
     ids::{ExecutionId, JobId},
     plan::Plan,
     report::is_named,
@@ -38,11 +41,17 @@ struct Origin {
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let file = file::load(&args.file)?;
     let variables = file::variables(&args.variables)?;
-    let plan = Plan::new(&file.pipeline, &variables).map_err(|error| Failure::usage(error.to_string()))?;
+    let known = known(args, &file, &variables);
+    let plan = Plan::of(&file.pipeline, &known).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(job) = &args.follow
         && !plan.jobs.iter().any(|planned| planned.name == *job || planned.base_name == *job)
     {
-        return Err(Failure::usage(format!("--follow {job}: {} has no such job", file.name)));
+        let left_out = plan.left_out.iter().find(|left| left.job == *job);
+        let words = left_out.map_or_else(
+            || format!("--follow {job}: {} has no such job", file.name),
+            |left| format!("--follow {job}: the job is left out, as its condition {}", left.why),
+        );
+        return Err(Failure::usage(words));
     }
     let (deployment, ready) = tokio::join!(Deployment::connect(settings), get_ready(settings, args, &plan));
     let (deployment, (origin, worker)) = match (deployment, ready) {
@@ -67,8 +76,11 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         commit: origin.commit,
         source: origin.source,
         variables,
-        trigger: Trigger::Manual,
         requested_by: std::env::var("USER").ok(),
+        tag: known.tag,
+        default_branch: known.default_branch,
+        changed: known.changed,
+        files: known.files,
         force: args.force,
         ..ExecuteRequest::default()
     };
@@ -83,6 +95,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let outcome = follow(settings, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
+}
+
+/// What conditions look at: what git knows here, or of a repository elsewhere what the arguments say.
+fn known(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
+    let known = if args.repo.is_some() {
+        Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
+    } else {
+        facts::of_working_tree(Path::new("."), facts::Wanted::of(&file.pipeline, &file.text))
+    };
+    Facts { variables: variables.clone(), ..known }
 }
 
 /// Finds the sources, and has a worker of this process (unless there is a server that has workers) make the first

@@ -5,16 +5,16 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::cycle;
-use super::field::{Entries, Field, OneOrMany};
+use super::field::{Entries, Field};
 use super::finding::{Fault, Finding, Part, Path, Segment, Spot, quoted};
-use super::job_check::{self, Inherited};
-use super::model::{Concurrency, Job, Pipeline, PullRequestTrigger, PushTrigger, Schedule, Triggers};
-use super::raw::{RawConcurrency, RawDefaults, RawJob, RawPipeline, RawTriggers};
-use super::raw_parts::RawSchedule;
-use super::shape::{Either, Items};
+use super::job_check::{self, Surroundings};
+use super::model::{Job, Pipeline};
+use super::raw::{RawDefaults, RawJob, RawPipeline};
 use super::suggest::Suggestions;
 use super::value::Text;
-use super::{cron, syntax};
+use super::{syntax, top_check};
+use crate::condition;
+use crate::facts::Facts;
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
 /// The stages of a file that names none; those without jobs are left out.
@@ -22,23 +22,28 @@ const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// The stage of a job that names none.
 const IMPLICIT_STAGE: &str = "test";
 
-const LONGEST_TIMEOUT_S: u64 = 30 * 86_400;
-
-/// How long the name of a concurrency group may be, in bytes, before its references are put in.
-const LONGEST_GROUP: usize = 200;
-/// What a concurrency group may refer to besides variables.
-const GROUP_WORDS: [&str; 2] = ["branch", "pipeline"];
-
 /// What the rules gather.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) list: Vec<Finding>,
     pub(super) suggestions: Suggestions,
+    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    conditions: HashMap<String, Option<condition::Fault>>,
 }
 
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
         self.list.push(finding);
+    }
+
+    /// What is wrong with a condition, if anything is.
+    pub(super) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
+        if let Some(known) = self.conditions.get(text) {
+            return known.clone();
+        }
+        let fault = condition::check(text).err();
+        self.conditions.insert(text.to_owned(), fault.clone());
+        fault
     }
 
     /// Adds a fault of the value at `path`, if there is one.
@@ -85,15 +90,16 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
             String::new()
         }
     };
-    let on = raw.on.get().map(|on| triggers(on, &mut findings)).unwrap_or_default();
-    let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
-    let concurrency = raw.concurrency.get().and_then(|raw| concurrency(raw, &variables, &mut findings));
-    let concurrency = interruptible(raw, concurrency, &mut findings);
-    let timeout_s = raw.timeout.get().map(|span| span.0);
-    if timeout_s.is_some_and(|seconds| !(1..=LONGEST_TIMEOUT_S).contains(&seconds)) {
-        let fault = Fault::new("out-of-range", "must be from one second to 30 days");
-        findings.check(Err(fault), || root.key("timeout"));
+    if !raw.include.is_absent() {
+        findings.add(
+            Finding::key("include-unread", &root.key("include"), "the included files cannot be read here")
+                .help("`tidemill check`, `plan` and `run` read them, and send one text to a server"),
+        );
     }
+    let on = raw.on.get().map(|on| top_check::triggers(on, &mut findings)).unwrap_or_default();
+    let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
+    let concurrency = top_check::concurrency(raw, &variables, &mut findings);
+    let timeout_s = top_check::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);
     let no_defaults = RawDefaults::default();
     let defaults = raw.defaults.get().unwrap_or(&no_defaults);
@@ -107,7 +113,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
     };
     let stage_order: HashMap<&str, usize> =
         stage_names.iter().enumerate().rev().map(|(at, stage)| (*stage, at)).collect();
-    let surroundings = Inherited { variables: &variables, defaults };
+    let surroundings = Surroundings { variables: &variables, defaults };
     let mut jobs: Vec<Job> = Vec::with_capacity(known.len());
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
     for (at, job) in known.iter().enumerate() {
@@ -433,7 +439,7 @@ fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut Findings) {
         );
         return;
     }
-    let bytes = expanded_bytes(pipeline, &IndexMap::new());
+    let bytes = expanded_bytes(pipeline, &Facts::default());
     if bytes > MAX_PLAN_BYTES {
         let message = format!(
             "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \
@@ -467,126 +473,4 @@ pub(super) fn variables(
         variables.insert(name.clone(), value.0.clone());
     }
     variables
-}
-
-fn concurrency(
-    raw: &RawConcurrency,
-    variables: &IndexMap<String, String>,
-    findings: &mut Findings,
-) -> Option<Concurrency> {
-    let path = Path::default().key("concurrency");
-    if raw.group.is_absent() {
-        findings.add(
-            Finding::key("missing-key", &path, "`concurrency` has no `group`")
-                .help("add `group: ${pipeline}-${branch}`, or another name"),
-        );
-    }
-    let group = &raw.group.get()?.0;
-    let at = || path.key("group");
-    if group.trim().is_empty() || group.len() > LONGEST_GROUP {
-        let fault = Fault::new("bad-name", format!("must have 1 to {LONGEST_GROUP} bytes"));
-        findings.check(Err(fault.help("add `group: ${pipeline}-${branch}`, or another name")), at);
-    }
-    findings.check(syntax::references(group).map(drop), at);
-    let known = || variables.keys().map(String::as_str).chain(GROUP_WORDS);
-    for reference in syntax::references(group).unwrap_or_default() {
-        if !known().any(|name| name == reference) {
-            let help = findings.suggestions.did_you_mean(reference, known());
-            let message = format!(
-                "the group refers to {}, which is neither `branch` nor `pipeline` nor a variable of the pipeline",
-                quoted(reference)
-            );
-            findings.add(Finding::value("unknown-reference", &at(), message).maybe_help(help));
-        }
-    }
-    let cancel_superseded = raw.cancel_superseded.get().is_some_and(|flag| flag.0);
-    Some(Concurrency { group: group.clone(), cancel_superseded })
-}
-
-/// `interruptible` is short for a group of the branch in which the newer execution cancels the older.
-fn interruptible(
-    raw: &RawPipeline,
-    concurrency: Option<Concurrency>,
-    findings: &mut Findings,
-) -> Option<Concurrency> {
-    if raw.interruptible.get().is_none_or(|flag| !flag.0) {
-        return concurrency;
-    }
-    if !raw.concurrency.is_absent() {
-        let path = Path::default().key("interruptible");
-        findings.add(
-            Finding::key("one-of-two", &path, "the pipeline has both `interruptible` and `concurrency`")
-                .help("remove `interruptible`, and write `cancel_superseded: true` under `concurrency`"),
-        );
-    }
-    Some(Concurrency { group: "${pipeline}/${branch}".to_owned(), cancel_superseded: true })
-}
-
-fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
-    let path = Path::default().key("on");
-    let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
-        let items = field.get().map_or(&[][..], |items| items.0.as_slice());
-        for (index, item) in items.iter().enumerate() {
-            let result = if inside { syntax::check_inside(&item.0) } else { syntax::check_glob(&item.0) };
-            findings.check(result, || at.index(index));
-        }
-        items.iter().map(|item| item.0.clone()).collect()
-    };
-    let push = raw.push.get().map(|push| {
-        let at = path.key("push");
-        PushTrigger {
-            branches: globs(&at.key("branches"), &push.0.branches, false),
-            tags: globs(&at.key("tags"), &push.0.tags, false),
-            paths: globs(&at.key("paths"), &push.0.paths, true),
-        }
-    });
-    let pull_request = raw.pull_request.get().map(|pull_request| {
-        let at = path.key("pull_request");
-        PullRequestTrigger {
-            branches: globs(&at.key("branches"), &pull_request.0.branches, false),
-            paths: globs(&at.key("paths"), &pull_request.0.paths, true),
-        }
-    });
-    let schedule = raw.schedule.get().map(|items| schedules(items, &path.key("schedule"), findings));
-    let schedule = schedule.unwrap_or_default();
-    Triggers { push, pull_request, schedule }
-}
-
-fn schedules(
-    items: &Items<Either<Text, RawSchedule>>,
-    path: &Path,
-    findings: &mut Findings,
-) -> Vec<Schedule> {
-    let mut read = Vec::with_capacity(items.0.len());
-    for item in &items.0 {
-        let at = path.index(item.index);
-        let (expression, cron_at, zone) = match &item.value {
-            Either::Short(expression) => (Some(expression), at.clone(), None),
-            Either::Long(long) => {
-                if long.cron.is_absent() {
-                    findings.add(
-                        Finding::value("missing-key", &at, "this schedule has no `cron`")
-                            .help("add `cron: \"0 3 * * *\"`"),
-                    );
-                }
-                (long.cron.get(), at.key("cron"), long.time_zone.get())
-            }
-        };
-        if let Some(zone) = zone
-            && !crate::cron::is_time_zone(&zone.0)
-        {
-            let message = format!("there is no time zone {}", quoted(&zone.0));
-            findings.add(
-                Finding::value("unknown-time-zone", &at.key("time_zone"), message)
-                    .help("use an IANA name, such as `Europe/Berlin`"),
-            );
-        }
-        let Some(expression) = expression else { continue };
-        findings.check(cron::check(&expression.0), || cron_at);
-        read.push(Schedule {
-            cron: expression.0.trim().to_owned(),
-            time_zone: zone.map_or_else(|| "UTC".to_owned(), |zone| zone.0.clone()),
-        });
-    }
-    read
 }

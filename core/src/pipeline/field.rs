@@ -29,6 +29,8 @@ pub(super) trait Read: Sized {
 pub(super) trait Scalar: Sized {
     /// What it is called when something else stands there, such as "a duration, such as `20m`".
     const EXPECTED: &'static str;
+    /// Whether it may be written as a truth value, whatever its spelling.
+    const OF_BOOL: bool = false;
     /// Reads the scalar's literal text.
     fn from_text(text: &str) -> Result<Self, Fault>;
 }

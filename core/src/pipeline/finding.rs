@@ -88,6 +88,8 @@ pub(super) enum Part {
 pub(super) enum Spot {
     /// In the structure; the position is looked up later.
     At(Path, Part),
+    /// In a text of the structure: its first character, counted from 0, and how many.
+    Within(Path, usize, usize),
     /// In the text already.
     Text(Path, Location),
 }

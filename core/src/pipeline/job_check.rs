@@ -1,32 +1,33 @@
 //! The rules for one job by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
 use super::check::{Findings, variables};
 use super::field::Field;
+use super::field_shapes::Either;
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use super::job_parts::Reports;
 use super::model::{Artifacts, Job, Resources};
-use super::parts_check::{self, labels};
 use super::raw::{RawArtifacts, RawDefaults, RawJob, RawResources, RawRetry};
 use super::raw_parts::RawAllowed;
-use super::shape::Either;
-use super::syntax;
+use super::shapes::Script;
 use super::value::{Flag, Span, Text};
+use super::{parts_check, rule_check, syntax};
 use crate::retry::RetryFor;
 
 /// How many variants a job's matrix may have.
 const MOST_VARIANTS: usize = 256;
 const DEFAULT_TIMEOUT_S: u64 = 3_600;
-const LONGEST_TIMEOUT_S: u64 = 30 * 86_400;
+pub(super) const LONGEST_TIMEOUT_S: u64 = 30 * 86_400;
 const LONGEST_KEEP_S: u64 = 10 * 366 * 86_400;
 /// The least memory that the Docker engine accepts for a container.
 const LEAST_MEMORY: u64 = 6 << 20;
 const MOST_MEMORY: u64 = 64 << 40;
 
 /// What a job stands in.
-pub(super) struct Inherited<'a> {
+pub(super) struct Surroundings<'a> {
     pub(super) variables: &'a IndexMap<String, String>,
     pub(super) defaults: &'a RawDefaults,
 }
@@ -45,9 +46,11 @@ pub(super) fn defaults(raw: &RawDefaults, findings: &mut Findings) {
         check_retry(&again.0, &path, findings);
     }
     check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, &path, findings);
-    labels(raw.runs_on.get(), &path.key("runs_on"), findings);
-    check_allowed(raw.allow_failure.get(), &path, findings);
-    parts_check::check(&raw.around(), &path, None, findings);
+    check_allowed(&raw.allow_failure, &path, findings);
+    parts_check::services(raw.services.get(), &path.key("services"), findings);
+    parts_check::caches(raw.cache.get(), &path.key("cache"), findings);
+    parts_check::secrets(raw.secrets.get(), &path.key("secrets"), findings);
+    parts_check::labels(raw.runs_on.get(), &path.key("runs_on"), findings);
 }
 
 /// Checks a job and gives its normalised form.
@@ -56,7 +59,7 @@ pub(super) fn job(
     stage: &str,
     raw: &RawJob,
     path: &Path,
-    around: &Inherited<'_>,
+    around: &Surroundings<'_>,
     findings: &mut Findings,
 ) -> Job {
     let defaults = around.defaults;
@@ -83,21 +86,19 @@ pub(super) fn job(
     if let Some(again) = raw.retry.get() {
         check_retry(&again.0, path, findings);
     }
-    check_allowed(raw.allow_failure.get(), path, findings);
-    let allowed = raw.allow_failure.get().or(defaults.allow_failure.get());
-    let surroundings = {
-        let names: Vec<&str> =
-            around.variables.keys().chain(all.keys()).chain(matrix.keys()).map(String::as_str).collect();
-        parts_check::surroundings(&raw.around(), &defaults.around(), path, Some(&names), findings)
-    };
-    let before = raw.before_script.get().or(defaults.before_script.get());
-    let mut script = before.map(|lines| lines.0.clone()).unwrap_or_default();
-    script.extend(raw.script.get().map(|script| script.0.clone()).unwrap_or_default());
-    let own_labels = labels(raw.runs_on.get(), &path.key("runs_on"), findings);
-    let inherited_labels = || {
-        let entries = defaults.runs_on.get().map_or(&[][..], |entries| entries.0.as_slice());
-        entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
-    };
+    check_allowed(&raw.allow_failure, path, findings);
+    let (allow_failure, allow_exit_codes) =
+        raw.allow_failure.get().or(defaults.allow_failure.get()).map(allowed).unwrap_or_default();
+    let rules = rule_check::rules(raw, path, findings);
+    let mut names: HashSet<&str> =
+        all.keys().chain(matrix.keys()).chain(around.variables.keys()).map(String::as_str).collect();
+    names.extend(rules.iter().flat_map(|rule| rule.variables.keys()).map(String::as_str));
+    let surroundings = parts_check::surroundings(name, raw, path, defaults, &names, findings);
+    let mut runs_on = parts_check::labels(defaults.runs_on.get(), &Path::default(), &mut Findings::default());
+    runs_on.extend(parts_check::labels(raw.runs_on.get(), &path.key("runs_on"), findings));
+    let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
+    let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
+    script.extend(lines(raw.script.get()));
     let (retry, retry_for) =
         raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
     Job {
@@ -105,22 +106,13 @@ pub(super) fn job(
         stage: stage.to_owned(),
         image,
         script,
-        rules: parts_check::rules(&raw.condition, raw.rules.get(), path, findings),
+        rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
-        allow_failure: matches!(allowed, Some(Either::Short(Flag(true)))),
-        allow_exit_codes: match allowed {
-            Some(Either::Long(raw)) => raw
-                .exit_codes
-                .get()
-                .map_or(&[][..], |codes| codes.0.as_slice())
-                .iter()
-                .map(|code| code.0)
-                .collect(),
-            _ => Vec::new(),
-        },
+        allow_failure,
+        allow_exit_codes,
         retry,
         retry_for,
         timeout_s: raw.timeout.get().or(defaults.timeout.get()).map_or(DEFAULT_TIMEOUT_S, |span| span.0),
@@ -137,17 +129,28 @@ pub(super) fn job(
             .map(|pull| pull.0)
             .unwrap_or_default(),
         surroundings,
-        runs_on: if raw.runs_on.is_absent() { inherited_labels() } else { own_labels },
+        runs_on,
     }
 }
 
-/// A list without a value would mean the opposite of what it looks like.
-fn check_allowed(raw: Option<&Either<Flag, RawAllowed>>, path: &Path, findings: &mut Findings) {
-    let Some(Either::Long(raw)) = raw else { return };
-    if raw.exit_codes.get().is_none_or(|codes| codes.0.is_empty()) && !matches!(raw.exit_codes, Field::Bad) {
+/// Which failures are allowed: all of them, or these exit codes.
+fn allowed(raw: &Either<Flag, RawAllowed>) -> (bool, Vec<i32>) {
+    match raw {
+        Either::Short(flag) => (flag.0, Vec::new()),
+        Either::Long(raw) => {
+            let codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
+            (false, codes.iter().map(|code| code.0).collect())
+        }
+    }
+}
+
+fn check_allowed(raw: &Field<Either<Flag, RawAllowed>>, path: &Path, findings: &mut Findings) {
+    let Some(Either::Long(raw)) = raw.get() else { return };
+    let none = raw.exit_codes.is_absent() || raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty());
+    if none {
         findings.add(
-            Finding::value("empty-list", &path.key("allow_failure"), "`allow_failure` names no `exit_codes`")
-                .help("write `allow_failure: true`, or `allow_failure: { exit_codes: [75] }`"),
+            Finding::value("missing-key", &path.key("allow_failure"), "`allow_failure` names no exit codes")
+                .help("write `allow_failure: true`, or `{ exit_codes: [..] }` with those that are allowed"),
         );
     }
 }
@@ -181,6 +184,8 @@ fn check_retry(raw: &RawRetry, path: &Path, findings: &mut Findings) {
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut Findings) {
     match &raw.script {
         Field::Bad => {}
+        // Its template is missing, and with it what it would have.
+        Field::Absent if !raw.extends.is_absent() => {}
         Field::Absent => findings.add(
             Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))
                 .help("add `script:` with the shell lines to run"),
@@ -250,7 +255,7 @@ fn image(
     name: &str,
     raw: &RawJob,
     path: &Path,
-    around: &Inherited<'_>,
+    around: &Surroundings<'_>,
     variables: &IndexMap<String, String>,
     matrix: &IndexMap<String, Vec<String>>,
     findings: &mut Findings,
@@ -258,6 +263,7 @@ fn image(
     let (image, at) = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) => (&image.0, path.key("image")),
         (Field::Absent, Field::Set(image)) => (&image.0, Path::default().key("defaults").key("image")),
+        (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return String::new(),
         (Field::Absent, Field::Absent) => {
             findings.add(
                 Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))
@@ -271,10 +277,20 @@ fn image(
     if own {
         findings.check(image_spelling(image), || at.clone());
     }
+    let ruled = || {
+        let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
+        rules
+            .iter()
+            .filter_map(|(_, rule)| rule.variables.get())
+            .flat_map(|entries| &entries.0)
+            .map(|(name, _)| name)
+    };
     for reference in syntax::references(image).unwrap_or_default() {
         let known = matrix.contains_key(reference)
             || variables.contains_key(reference)
-            || around.variables.contains_key(reference);
+            || around.variables.contains_key(reference)
+            || parts_check::WORDS.contains(&reference)
+            || ruled().any(|name| name == reference);
         if !known {
             let names =
                 matrix.keys().chain(variables.keys()).chain(around.variables.keys()).map(String::as_str);
@@ -304,13 +320,29 @@ fn artifacts(raw: &RawArtifacts) -> Artifacts {
         paths: paths.iter().map(|path| path.0.clone()).collect(),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         expire_in_s: raw.expire_in.get().map(|span| span.0),
-        reports: parts_check::reports_of(raw.reports.get()),
+        reports: Reports {
+            junit: raw
+                .reports
+                .get()
+                .and_then(|reports| reports.junit.get())
+                .map(|globs| globs.0.iter().map(|glob| glob.0.clone()).collect())
+                .unwrap_or_default(),
+        },
     }
 }
 
 fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut Findings) {
-    parts_check::reports(raw.reports.get(), &path.key("reports"), findings);
+    if let Some(reports) = raw.reports.get() {
+        parts_check::inside(reports.junit.get(), &path.key("reports").key("junit"), findings);
+        if reports.junit.is_absent() {
+            findings.add(
+                Finding::key("missing-key", &path.key("reports"), "`reports` names no files")
+                    .help("write `reports: { junit: report.xml }`"),
+            );
+        }
+    }
     match &raw.paths {
+        // Reports are read by themselves.
         Field::Absent if !raw.reports.is_absent() => {}
         Field::Absent => findings.add(
             Finding::key("missing-key", path, "`artifacts` has no `paths`")

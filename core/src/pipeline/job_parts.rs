@@ -32,6 +32,25 @@ impl Surroundings {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The same, each text that may hold references replaced by what `put_in` makes of it.
+    pub(crate) fn with_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
+        let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
+        let cache = |cache: &Cache| Cache {
+            key: put_in(&cache.key),
+            fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
+            ..cache.clone()
+        };
+        let environment =
+            |to: &Environment| Environment { name: put_in(&to.name), url: to.url.as_deref().map(&put_in) };
+        Self {
+            after_script: self.after_script.clone(),
+            services: self.services.iter().map(service).collect(),
+            caches: self.caches.iter().map(cache).collect(),
+            secrets: self.secrets.clone(),
+            environment: self.environment.as_ref().map(environment),
+        }
+    }
 }
 
 /// A container that runs beside a job, on its network, for as long as the job runs.

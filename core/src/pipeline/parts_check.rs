@@ -1,435 +1,452 @@
-//! The rules for what a job has around its script.
+//! The rules for what a job has around its script: services, caches, secrets, an environment, labels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::check::{Findings, variables};
-use super::field::{Entries, Field, OneOrMany};
+use super::field::{Entries, OneOrMany};
+use super::field_shapes::{Either, Several};
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
-use super::job_parts::{Cache, Environment, Health, Reports, SecretUse, Service, Surroundings};
-use super::raw_parts::{
-    Around, RawCache, RawEnvironment, RawHealth, RawReports, RawRule, RawSecret, RawService,
-};
-use super::rules::{Rule, RuleThen};
-use super::shape::{Either, Item, Items};
+use super::job_parts::{Cache, Environment, Health, SecretUse, Service, Surroundings};
+use super::raw::{RawDefaults, RawJob};
+use super::raw_parts::{RawCache, RawEnvironment, RawHealth, RawSecret, RawService};
 use super::syntax;
 use super::value::Text;
-use crate::condition::Condition;
 
-const READY_WITHIN_S: u64 = 60;
-const LONGEST_READY_S: u64 = 3_600;
-const MOST_SERVICES: usize = 20;
-const MOST_CACHES: usize = 10;
-const MOST_SECRETS: usize = 100;
-const MOST_RULES: usize = 100;
-/// How long a cache's key may be, in bytes, before its references are put in.
-const LONGEST_KEY: usize = 200;
-/// What a text may refer to besides variables and matrix keys.
+/// What texts may refer to besides variables.
 pub(super) const WORDS: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
-/// Which names a text may refer to; `None` where that cannot be said, as in `defaults`.
-pub(super) type Names<'a> = Option<&'a [&'a str]>;
+const DEFAULT_KEY: &str = "default";
+const DEFAULT_READY_S: u64 = 60;
+const LONGEST_READY_S: u64 = 3_600;
+const LONGEST_KEY: usize = 300;
+const MOST_CACHES: usize = 8;
+const MOST_SERVICES: usize = 16;
+const LONGEST_ENVIRONMENT: usize = 100;
 
-/// What a job has around its script: its own, and of `defaults` what it has not. Its own is checked.
+/// What a job has around its script, its own before that of `defaults`.
 pub(super) fn surroundings(
-    own: &Around<'_>,
-    defaults: &Around<'_>,
+    name: &str,
+    raw: &RawJob,
     path: &Path,
-    names: Names<'_>,
+    defaults: &RawDefaults,
+    names: &HashSet<&str>,
     findings: &mut Findings,
 ) -> Surroundings {
-    check(own, path, names, findings);
-    let after = own.after_script.or(defaults.after_script);
-    Surroundings {
-        after_script: after.map(|script| script.0.clone()).unwrap_or_default(),
-        services: own.services.or(defaults.services).map(services).unwrap_or_default(),
-        caches: own.cache.or(defaults.cache).map(caches).unwrap_or_default(),
-        secrets: own.secrets.or(defaults.secrets).map(secrets).unwrap_or_default(),
-        environment: own.environment.or(defaults.environment).map(environment),
-    }
-}
-
-/// Checks what is written in one place.
-pub(super) fn check(own: &Around<'_>, path: &Path, names: Names<'_>, findings: &mut Findings) {
-    if let Some(items) = own.services {
-        check_services(items, &path.key("services"), names, findings);
-    }
-    if let Some(items) = own.cache {
-        check_caches(items, &path.key("cache"), names, findings);
-    }
-    if let Some(items) = own.secrets {
-        check_secrets(items, &path.key("secrets"), findings);
-    }
-    if let Some(environment) = own.environment {
-        check_environment(environment, &path.key("environment"), names, findings);
-    }
-}
-
-/// A list's item has its place in the list; what stands by itself has none.
-fn place<T>(path: &Path, items: &Items<T>, item: &Item<T>) -> Path {
-    if items.0.len() == 1 && item.index == 0 { path.clone().index(0) } else { path.index(item.index) }
-}
-
-fn too_many<T>(items: &Items<T>, most: usize, path: &Path, findings: &mut Findings) {
-    if items.0.len() > most {
-        let message = format!("{} has {} items, and {most} is the limit", path.called(), items.0.len());
-        findings.add(Finding::key("too-many", path, message));
-    }
-}
-
-fn texts(field: &Field<OneOrMany<Text>>) -> Vec<String> {
-    field.get().map_or(&[][..], |items| items.0.as_slice()).iter().map(|item| item.0.clone()).collect()
-}
-
-fn references(text: &str, path: &Path, names: Names<'_>, findings: &mut Findings) {
-    findings.check(syntax::references(text).map(drop), || path.clone());
-    let Some(names) = names else { return };
-    let known = || names.iter().copied().chain(WORDS);
-    for reference in syntax::references(text).unwrap_or_default() {
-        if !known().any(|name| name == reference) {
-            let help = findings.suggestions.did_you_mean(reference, known());
-            let message = format!(
-                "{} refers to {}, which is no variable or matrix key, nor one of {}",
-                path.called(),
-                quoted(reference),
-                WORDS.join(", ")
-            );
-            findings.add(Finding::value("unknown-reference", path, message).maybe_help(help));
-        }
-    }
-}
-
-fn services(items: &Items<Either<Text, RawService>>) -> Vec<Service> {
-    items.0.iter().map(|item| service(&item.value)).collect()
-}
-
-fn service(raw: &Either<Text, RawService>) -> Service {
-    let long = match raw {
-        Either::Short(image) => {
-            return Service {
-                image: image.0.clone(),
-                alias: names_of(&image.0),
-                variables: indexmap::IndexMap::new(),
-                command: None,
-                entrypoint: None,
-                health: None,
-                ready_within_s: READY_WITHIN_S,
-            };
-        }
-        Either::Long(long) => long,
+    let inherited = Path::default().key("defaults");
+    // What is inherited was checked once, by itself.
+    let mut unheard = Findings::default();
+    let lines = raw.after_script.get().or(defaults.after_script.get());
+    let services = match raw.services.get() {
+        own @ Some(_) => services(own, &path.key("services"), findings),
+        None => services(defaults.services.get(), &inherited.key("services"), &mut unheard),
     };
-    let image = long.image.get().map(|image| image.0.clone()).unwrap_or_default();
-    let alias = texts(&long.alias);
-    let entries = long.variables.get().map_or(&[][..], |entries| entries.0.as_slice());
-    let list = |field: &Field<OneOrMany<Text>>| field.get().map(|_| texts(field));
-    Service {
-        alias: if alias.is_empty() { names_of(&image) } else { alias },
-        image,
-        variables: entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
-        command: list(&long.command),
-        entrypoint: list(&long.entrypoint),
-        health: long.health.get().and_then(health),
-        ready_within_s: long.ready_within.get().map_or(READY_WITHIN_S, |span| span.0),
-    }
-}
-
-fn health(raw: &RawHealth) -> Option<Health> {
-    let command = raw.command.get().map(|command| Health::Command(command.0.clone()));
-    command.or_else(|| raw.port.get().map(|port| Health::Port(port.0)))
-}
-
-/// The names that follow from an image's: its last part, and where it has more than one, all of them with hyphens, without
-/// registry, tag and digest.
-fn names_of(image: &str) -> Vec<String> {
-    let named = image.split('@').next().unwrap_or_default();
-    let slash = named.rfind('/').map_or(0, |at| at + 1);
-    let named = named[slash..].find(':').map_or(named, |at| &named[..slash + at]);
-    let mut parts: Vec<&str> = named.split('/').collect();
-    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
-        parts.remove(0);
-    }
-    let plain = |name: &str| name.replace(['_', '.'], "-");
-    let mut names: Vec<String> = parts.last().map(|last| plain(last)).into_iter().collect();
-    if parts.len() > 1 {
-        names.push(plain(&parts.join("-")));
-    }
-    names.retain(|name| is_alias(name));
-    names
-}
-
-fn is_alias(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=63).contains(&name.len())
-        && name.chars().all(inner)
-        && name.starts_with(edge)
-        && name.ends_with(edge)
-}
-
-fn check_services(
-    items: &Items<Either<Text, RawService>>,
-    path: &Path,
-    names: Names<'_>,
-    findings: &mut Findings,
-) {
-    too_many(items, MOST_SERVICES, path, findings);
-    let mut first: HashMap<String, Path> = HashMap::new();
-    for item in &items.0 {
-        let at = place(path, items, item);
-        let image = match &item.value {
-            Either::Short(image) => Some((image, at.clone())),
-            Either::Long(long) => {
-                check_service(long, &at, findings);
-                long.image.get().map(|image| (image, at.key("image")))
-            }
-        };
-        if let Some((image, image_at)) = image {
-            findings.check(syntax::check_image(&image.0), || image_at.clone());
-            references(&image.0, &image_at, names, findings);
-        }
-        let service = service(&item.value);
-        if service.alias.is_empty() && !service.image.is_empty() {
+    let caches = match raw.cache.get() {
+        own @ Some(_) => caches(own, &path.key("cache"), findings),
+        None => caches(defaults.cache.get(), &inherited.key("cache"), &mut unheard),
+    };
+    let secrets = match raw.secrets.get() {
+        own @ Some(_) => secrets(own, &path.key("secrets"), findings),
+        None => secrets(defaults.secrets.get(), &inherited.key("secrets"), &mut unheard),
+    };
+    let environment =
+        raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
+    for (secret, at) in secrets.iter().zip(0..) {
+        if names.contains(secret.variable.as_str()) {
+            let base = if raw.secrets.is_absent() { inherited.key("secrets") } else { path.key("secrets") };
+            let message = format!("the secret hides the variable `{}`", secret.variable);
             findings.add(
-                Finding::value("missing-key", &at, "no name follows from this image's name")
-                    .help("write `{ image: ..., alias: db }`"),
+                Finding::value("hidden-variable", &base.index(at), message)
+                    .warning()
+                    .help("rename one of the two"),
             );
         }
-        for alias in service.alias {
-            if let Some(first) = first.insert(alias.clone(), at.clone()) {
+    }
+    let mut texts: Vec<(&str, Path)> = Vec::new();
+    let base = if raw.services.is_absent() { &inherited } else { path };
+    for (at, service) in services.iter().enumerate() {
+        texts.push((&service.image, base.key("services").index(at)));
+    }
+    let base = if raw.cache.is_absent() { &inherited } else { path };
+    for (at, cache) in caches.iter().enumerate() {
+        let base = base.key("cache").index(at);
+        texts.push((&cache.key, base.key("key")));
+        texts.extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
+    }
+    if let Some(environment) = &environment {
+        texts.push((&environment.name, path.key("environment")));
+        texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
+    }
+    for (text, at) in texts {
+        references(name, text, &at, names, findings);
+    }
+    Surroundings {
+        after_script: lines.map(|script| script.0.clone()).unwrap_or_default(),
+        services,
+        caches,
+        secrets,
+        environment,
+    }
+}
+
+fn references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut Findings) {
+    for reference in syntax::references(text).unwrap_or_default() {
+        if names.contains(reference) || WORDS.contains(&reference) {
+            continue;
+        }
+        let help = findings.suggestions.did_you_mean(reference, names.iter().copied().chain(WORDS));
+        let message = format!(
+            "{} of {} refers to {}, which is neither a variable nor a matrix key",
+            at.called(),
+            quoted(job),
+            quoted(reference)
+        );
+        findings.add(Finding::value("unknown-reference", at, message).maybe_help(help));
+    }
+}
+
+/// Checks globs of files that must lie within the sources.
+pub(super) fn inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut Findings) {
+    for (index, glob) in globs.map_or(&[][..], |globs| globs.0.as_slice()).iter().enumerate() {
+        findings.check(syntax::check_inside(&glob.0), || path.index(index));
+    }
+}
+
+fn texts(list: Option<&OneOrMany<Text>>) -> Vec<String> {
+    list.map(|list| list.0.iter().map(|text| text.0.clone()).collect()).unwrap_or_default()
+}
+
+/// Checks services, and gives them.
+pub(super) fn services(
+    raw: Option<&Several<Either<Text, RawService>>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<Service> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MOST_SERVICES {
+        let message = format!("{} services are more than {MOST_SERVICES}, the limit", items.len());
+        findings.add(Finding::key("out-of-range", path, message).help("split the job"));
+    }
+    let mut services = Vec::with_capacity(items.len());
+    let mut named: HashMap<String, Path> = HashMap::new();
+    for (index, item) in items {
+        let at = path.index(*index);
+        let Some((mut service, own_alias)) = service(item, &at, findings) else { continue };
+        let had_names = !service.alias.is_empty();
+        let alias_at = if own_alias { at.key("alias") } else { at };
+        service.alias.retain(|alias| {
+            let Some(first) = named.get(alias) else {
+                named.insert(alias.clone(), alias_at.clone());
+                return true;
+            };
+            if own_alias {
+                let message = format!("two services are reached by {}", quoted(alias));
                 findings.add(
-                    Finding::value(
-                        "duplicate-alias",
-                        &at,
-                        format!("two services are called {}", quoted(&alias)),
-                    )
-                    .help("give one of them another `alias`")
-                    .related("first used here", Spot::At(first, Part::Value)),
+                    Finding::value("duplicate-alias", &alias_at, message)
+                        .help("give each an `alias` of its own")
+                        .related("the first one", Spot::At(first.clone(), Part::Value)),
                 );
             }
+            false
+        });
+        if service.alias.is_empty() && had_names && !own_alias {
+            let message = "this service has no name that another one does not have";
+            findings.add(
+                Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),
+            );
         }
+        services.push(service);
     }
+    services
 }
 
-fn check_service(long: &RawService, path: &Path, findings: &mut Findings) {
-    if long.image.is_absent() {
-        findings.add(
-            Finding::value("missing-key", path, "this service has no `image`")
-                .help("add `image: postgres:17`"),
-        );
-    }
-    for (index, alias) in texts(&long.alias).iter().enumerate() {
-        if !is_alias(alias) {
-            let fault = Fault::new("bad-name", format!("is no name of a host: {}", quoted(alias)))
-                .help("use lower-case letters, digits and hyphens, at most 63");
-            findings.check(Err(fault), || path.key("alias").index(index));
+/// One service, and whether its alias is written.
+fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings) -> Option<(Service, bool)> {
+    let none = RawService::default();
+    let (raw, image, at) = match item {
+        Either::Short(image) => (&none, &image.0, path.clone()),
+        Either::Long(raw) => {
+            let (field, key) =
+                if raw.image.is_absent() { (&raw.name, "name") } else { (&raw.image, "image") };
+            if field.is_absent() {
+                findings.add(
+                    Finding::value("missing-key", path, "this service has no `image`")
+                        .help("write `{ image: \"postgres:17\", alias: db }`, or only the image"),
+                );
+            }
+            (raw, &field.get()?.0, path.key(key))
         }
-    }
-    variables(long.variables.get(), &path.key("variables"), findings);
-    if let Some(health) = long.health.get() {
-        let (command, port) = (&health.command, &health.port);
-        if command.get().is_some() && port.get().is_some() {
-            let message = "`health` has both a `command` and a `port`";
-            findings.add(Finding::value("one-of-two", &path.key("health"), message).help("keep one of them"));
+    };
+    findings.check(syntax::references(image).and_then(|_| syntax::check_image(image)), || at);
+    let alias = match raw.alias.get() {
+        Some(list) => {
+            for (index, alias) in list.0.iter().enumerate() {
+                findings.check(syntax::check_host(&alias.0), || path.key("alias").index(index));
+            }
+            list.0.iter().map(|alias| alias.0.clone()).collect()
         }
-        if command.is_absent() && port.is_absent() {
-            let message = "`health` says neither `command` nor `port`";
+        None => aliases_of(image),
+    };
+    if alias.is_empty() {
+        let message = "no name of this service follows from its image";
+        findings.add(Finding::value("missing-key", path, message).help("give it an `alias`"));
+    }
+    for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
+        if let Some([only]) = command.get().map(|command| command.0.as_slice())
+            && only.0.trim().contains(char::is_whitespace)
+        {
+            let message = format!("`{key}` is one word with a space in it");
             findings.add(
-                Finding::value("missing-key", &path.key("health"), message).help("add `command: pg_isready`"),
+                Finding::value("bad-command", &path.key(key), message)
+                    .help("write each word by itself, as in `[redis-server, --port, \"6380\"]`"),
             );
         }
     }
-    if long.ready_within.get().is_some_and(|span| !(1..=LONGEST_READY_S).contains(&span.0)) {
+    let ready_within_s = raw.ready_within.get().map_or(DEFAULT_READY_S, |span| span.0);
+    if !(1..=LONGEST_READY_S).contains(&ready_within_s) {
         let fault = Fault::new("out-of-range", "must be from one second to one hour");
         findings.check(Err(fault), || path.key("ready_within"));
     }
+    let list = |field: &super::field::Field<OneOrMany<Text>>| field.get().map(|list| texts(Some(list)));
+    let service = Service {
+        image: image.clone(),
+        alias,
+        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        command: list(&raw.command),
+        entrypoint: list(&raw.entrypoint),
+        health: raw.health.get().and_then(|health| self::health(health, &path.key("health"), findings)),
+        ready_within_s,
+    };
+    Some((service, !raw.alias.is_absent()))
 }
 
-fn caches(items: &Items<RawCache>) -> Vec<Cache> {
-    items.0.iter().map(|item| cache(&item.value)).collect()
-}
-
-fn cache(raw: &RawCache) -> Cache {
-    let (key, key_files) = match raw.key.get() {
-        None => ("default".to_owned(), Vec::new()),
-        Some(Either::Short(key)) => (key.0.clone(), Vec::new()),
-        Some(Either::Long(long)) => {
-            let prefix = long.prefix.get().map(|prefix| prefix.0.clone());
-            (prefix.unwrap_or_default(), texts(&long.files))
+/// The names that follow from an image's, as GitLab has them: `registry/a/b:1` is `registry__a__b`, `registry-a-b`; besides
+/// these the same without a registry's host, and the last part alone.
+fn aliases_of(image: &str) -> Vec<String> {
+    let named = image.split('@').next().unwrap_or_default();
+    let last = named.rfind('/').map_or(0, |at| at + 1);
+    let repository = named[last..].find(':').map_or(named, |at| &named[..last + at]);
+    if repository.contains('$') {
+        return Vec::new();
+    }
+    let mut parts: Vec<&str> = repository.split('/').collect();
+    let mut aliases: Vec<String> = Vec::new();
+    let mut add = |alias: String| {
+        if syntax::check_host(&alias).is_ok() && !aliases.contains(&alias) {
+            aliases.push(alias);
         }
     };
+    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
+        parts[0] = parts[0].split(':').next().unwrap_or_default();
+        add(parts.join("-"));
+        add(parts.join("__"));
+        parts.remove(0);
+    }
+    add(parts.join("-"));
+    add(parts.join("__"));
+    add(parts.last().copied().unwrap_or_default().to_owned());
+    aliases
+}
+
+fn health(raw: &RawHealth, path: &Path, findings: &mut Findings) -> Option<Health> {
+    match (raw.command.get(), raw.port.get()) {
+        (Some(command), None) => {
+            if command.0.trim().is_empty() {
+                let fault = Fault::new("empty-script", "has nothing to run");
+                findings.check(Err(fault), || path.key("command"));
+            }
+            Some(Health::Command(command.0.clone()))
+        }
+        (None, Some(port)) => Some(Health::Port(port.0)),
+        (Some(_), Some(_)) => {
+            findings.add(
+                Finding::key("conflicting-keys", path, "`health` has a `command` or a `port`, not both")
+                    .help("remove one of the two"),
+            );
+            None
+        }
+        (None, None) => {
+            if raw.command.is_absent() && raw.port.is_absent() {
+                findings.add(
+                    Finding::key("missing-key", path, "`health` has neither `command` nor `port`")
+                        .help("write `{ command: pg_isready }` or `{ port: 5432 }`"),
+                );
+            }
+            None
+        }
+    }
+}
+
+/// Checks caches, and gives them.
+pub(super) fn caches(raw: Option<&Several<RawCache>>, path: &Path, findings: &mut Findings) -> Vec<Cache> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MOST_CACHES {
+        let message = format!("{} caches are more than {MOST_CACHES}, the limit", items.len());
+        findings.add(Finding::key("out-of-range", path, message).help("put several paths into one cache"));
+    }
+    items.iter().map(|(index, raw)| cache(raw, &path.index(*index), findings)).collect()
+}
+
+fn cache(raw: &RawCache, path: &Path, findings: &mut Findings) -> Cache {
+    if raw.paths.is_absent() || raw.paths.get().is_some_and(|paths| paths.0.is_empty()) {
+        findings.add(
+            Finding::value("missing-key", path, "this cache has no `paths`")
+                .help("add `paths:` with the files and directories to keep"),
+        );
+    }
+    inside(raw.paths.get(), &path.key("paths"), findings);
+    let (mut key, mut key_files) = (DEFAULT_KEY.to_owned(), Vec::new());
+    let at = path.key("key");
+    match raw.key.get() {
+        Some(Either::Short(text)) => {
+            findings.check(check_key(&text.0), || at);
+            key.clone_from(&text.0);
+        }
+        Some(Either::Long(raw)) => {
+            let no_files = raw.files.is_absent() || raw.files.get().is_some_and(|files| files.0.is_empty());
+            if no_files {
+                findings.add(
+                    Finding::value("missing-key", &at, "`key` has no `files`")
+                        .help("name files whose content makes the key, or write the key as text"),
+                );
+            }
+            inside(raw.files.get(), &at.key("files"), findings);
+            key_files = texts(raw.files.get());
+            if let Some(prefix) = raw.prefix.get() {
+                findings.check(check_key(&prefix.0), || at.key("prefix"));
+            }
+            key = raw.prefix.get().map(|prefix| prefix.0.clone()).unwrap_or_default();
+        }
+        None => {}
+    }
+    let fallback_keys = texts(raw.fallback_keys.get());
+    for (index, key) in fallback_keys.iter().enumerate() {
+        findings.check(check_key(key), || path.key("fallback_keys").index(index));
+    }
     Cache {
         key,
         key_files,
-        fallback_keys: texts(&raw.fallback_keys),
-        paths: texts(&raw.paths),
+        fallback_keys,
+        paths: texts(raw.paths.get()),
         policy: raw.policy.get().map(|policy| policy.0).unwrap_or_default(),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
     }
 }
 
-fn check_caches(items: &Items<RawCache>, path: &Path, names: Names<'_>, findings: &mut Findings) {
-    too_many(items, MOST_CACHES, path, findings);
-    for item in &items.0 {
-        let (raw, at) = (&item.value, place(path, items, item));
-        if texts(&raw.paths).is_empty() && !matches!(raw.paths, Field::Bad) {
-            findings.add(
-                Finding::value("missing-key", &at, "this cache has no `paths`")
-                    .help("add `paths:` with the directories to keep"),
-            );
-        }
-        for (index, glob) in texts(&raw.paths).iter().enumerate() {
-            findings.check(syntax::check_inside(glob), || at.key("paths").index(index));
-        }
-        match raw.key.get() {
-            Some(Either::Short(key)) => check_key(&key.0, &at.key("key"), names, findings),
-            Some(Either::Long(long)) => {
-                let at = at.key("key");
-                if let Some(prefix) = long.prefix.get() {
-                    check_key(&prefix.0, &at.key("prefix"), names, findings);
-                }
-                let files = texts(&long.files);
-                if files.is_empty() {
-                    findings.add(
-                        Finding::value("missing-key", &at, "this key has no `files`")
-                            .help("add `files: [Cargo.lock]`, or write the key as text"),
-                    );
-                }
-                for (index, glob) in files.iter().enumerate() {
-                    findings.check(syntax::check_inside(glob), || at.key("files").index(index));
-                }
-            }
-            None => {}
-        }
-        for (index, key) in texts(&raw.fallback_keys).iter().enumerate() {
-            check_key(key, &at.key("fallback_keys").index(index), names, findings);
-        }
+fn check_key(key: &str) -> Result<(), Fault> {
+    if key.trim().is_empty() || key.len() > LONGEST_KEY {
+        return Err(Fault::new("bad-name", format!("must have 1 to {LONGEST_KEY} bytes")));
     }
-}
-
-fn check_key(key: &str, path: &Path, names: Names<'_>, findings: &mut Findings) {
-    let odd = |c: char| c.is_control() || c == '\\';
-    if key.trim().is_empty() || key.len() > LONGEST_KEY || key.contains(odd) {
-        let fault =
-            Fault::new("bad-key", format!("must have 1 to {LONGEST_KEY} bytes, without control characters"));
-        findings.check(Err(fault), || path.clone());
+    if key.contains(char::is_control) {
+        return Err(Fault::new("bad-name", "holds a line break or another control character"));
     }
-    references(key, path, names, findings);
+    syntax::references(key).map(drop)
 }
 
-fn secrets(items: &Items<Either<Text, RawSecret>>) -> Vec<SecretUse> {
-    items.0.iter().map(|item| secret(&item.value)).collect()
-}
-
-fn secret(raw: &Either<Text, RawSecret>) -> SecretUse {
-    match raw {
-        Either::Short(name) => SecretUse { name: name.0.clone(), variable: name.0.clone(), file: false },
-        Either::Long(long) => {
-            let name = long.name.get().map(|name| name.0.clone()).unwrap_or_default();
-            let variable = long.variable.get().map_or_else(|| name.clone(), |variable| variable.0.clone());
-            SecretUse { name, variable, file: long.file.get().is_some_and(|file| file.0) }
-        }
-    }
-}
-
-fn check_secrets(items: &Items<Either<Text, RawSecret>>, path: &Path, findings: &mut Findings) {
-    too_many(items, MOST_SECRETS, path, findings);
-    let mut first: HashMap<String, Path> = HashMap::new();
-    for item in &items.0 {
-        let at = place(path, items, item);
-        if matches!(&item.value, Either::Long(long) if long.name.is_absent()) {
-            findings.add(
-                Finding::value("missing-key", &at, "this secret has no `name`")
-                    .help("add the `name` that it was set under: `tidemill secret set NAME`"),
-            );
-            continue;
-        }
-        let secret = secret(&item.value);
-        findings.check(syntax::check_variable_name(&secret.name), || at.clone());
-        if secret.variable != secret.name {
-            findings.check(syntax::check_variable_name(&secret.variable), || at.key("variable"));
-        }
-        if let Some(first) = first.insert(secret.variable.clone(), at.clone()) {
-            let message = format!("two secrets come in the variable {}", quoted(&secret.variable));
-            findings.add(
-                Finding::value("duplicate-secret", &at, message)
-                    .help("give one of them another `variable`")
-                    .related("first used here", Spot::At(first, Part::Value)),
-            );
-        }
-    }
-}
-
-fn environment(raw: &Either<Text, RawEnvironment>) -> Environment {
-    match raw {
-        Either::Short(name) => Environment { name: name.0.clone(), url: None },
-        Either::Long(long) => Environment {
-            name: long.name.get().map(|name| name.0.clone()).unwrap_or_default(),
-            url: long.url.get().map(|url| url.0.clone()),
-        },
-    }
-}
-
-fn check_environment(
-    raw: &Either<Text, RawEnvironment>,
+/// Checks secrets, and gives them.
+pub(super) fn secrets(
+    raw: Option<&Several<Either<Text, RawSecret>>>,
     path: &Path,
-    names: Names<'_>,
     findings: &mut Findings,
-) {
-    let (name, at) = match raw {
-        Either::Short(name) => (name, path.clone()),
-        Either::Long(long) => {
-            if let Some(url) = long.url.get() {
-                references(&url.0, &path.key("url"), names, findings);
+) -> Vec<SecretUse> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    let mut first: HashMap<String, Path> = HashMap::new();
+    let mut secrets = Vec::with_capacity(items.len());
+    for (index, item) in items {
+        let at = path.index(*index);
+        let Some(secret) = secret(item, &at, findings) else { continue };
+        if let Some(first) = first.insert(secret.variable.clone(), at.clone()) {
+            let message = format!("two secrets come in the variable `{}`", secret.variable);
+            findings.add(
+                Finding::value("duplicate-value", &at, message)
+                    .help("give one of them another `variable`")
+                    .related("the first one", Spot::At(first, Part::Value)),
+            );
+        }
+        secrets.push(secret);
+    }
+    secrets
+}
+
+fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Findings) -> Option<SecretUse> {
+    let none = RawSecret::default();
+    let (raw, name, name_at) = match item {
+        Either::Short(name) => (&none, &name.0, path.clone()),
+        Either::Long(raw) => {
+            if raw.name.is_absent() {
+                findings.add(Finding::value("missing-key", path, "this secret has no `name`").help(
+                    "write `{ name: deploy-key, variable: DEPLOY_KEY, file: true }`, or only the name",
+                ));
             }
-            let Some(name) = long.name.get() else {
-                if long.name.is_absent() {
-                    let message = "`environment` has no `name`";
-                    findings.add(Finding::value("missing-key", path, message).help("add `name: production`"));
-                }
-                return;
-            };
-            (name, path.key("name"))
+            (raw, &raw.name.get()?.0, path.key("name"))
         }
     };
-    if name.0.trim().is_empty() || name.0.len() > 100 {
-        findings.check(Err(Fault::new("bad-name", "must have 1 to 100 bytes")), || at.clone());
+    findings.check(syntax::check_secret_name(name), || name_at.clone());
+    if let Some(variable) = raw.variable.get() {
+        findings.check(syntax::check_variable_name(&variable.0), || path.key("variable"));
+    } else if syntax::check_secret_name(name).is_ok() && syntax::check_variable_name(name).is_err() {
+        let message = format!("{} cannot be the name of a variable", quoted(name));
+        findings.add(
+            Finding::value("missing-key", &name_at, message)
+                .help(format!("write `{{ name: {name}, variable: {} }}`", as_variable(name))),
+        );
     }
-    references(&name.0, &at, names, findings);
+    Some(SecretUse {
+        name: name.clone(),
+        variable: raw.variable.get().map_or_else(|| name.clone(), |variable| variable.0.clone()),
+        file: raw.file.get().is_some_and(|file| file.0),
+    })
 }
 
-/// The reports, checked.
-pub(super) fn reports(raw: Option<&RawReports>, path: &Path, findings: &mut Findings) {
-    let Some(raw) = raw else { return };
-    for (index, glob) in texts(&raw.junit).iter().enumerate() {
-        findings.check(syntax::check_inside(glob), || path.key("junit").index(index));
-    }
+fn as_variable(name: &str) -> String {
+    let made: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
 }
 
-/// The reports.
-pub(super) fn reports_of(raw: Option<&RawReports>) -> Reports {
-    Reports { junit: raw.map(|raw| texts(&raw.junit)).unwrap_or_default() }
-}
-
-/// The labels that a worker must have, checked.
-pub(super) fn labels(
-    raw: Option<&Entries<Text>>,
+fn environment(
+    raw: &Either<Text, RawEnvironment>,
     path: &Path,
     findings: &mut Findings,
-) -> BTreeMap<String, String> {
-    let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
-    for (name, value) in entries {
-        if !is_label(name) {
-            let message = format!("{} is no name of a label", quoted(name));
-            findings.add(Finding::key("bad-label", &path.key(name), message).help(LABEL_RULE));
+) -> Option<Environment> {
+    let check = |name: &str| -> Result<(), Fault> {
+        if name.trim().is_empty() || name.len() > LONGEST_ENVIRONMENT {
+            return Err(Fault::new("bad-name", format!("must have 1 to {LONGEST_ENVIRONMENT} bytes")));
         }
-        if !is_label(&value.0) {
-            let message = format!("{} is no value of a label", quoted(&value.0));
-            findings.add(Finding::value("bad-label", &path.key(name), message).help(LABEL_RULE));
+        let inner = |c: char| c.is_ascii_alphanumeric() || " _-./${}".contains(c);
+        if let Some(odd) = name.chars().find(|c| !inner(*c)) {
+            return Err(Fault::new("bad-name", format!("holds {}", quoted(&odd.to_string())))
+                .help("use letters, digits, spaces, `_ - . /` and references such as `${branch}`"));
+        }
+        syntax::references(name).map(drop)
+    };
+    match raw {
+        Either::Short(name) => {
+            findings.check(check(&name.0), || path.clone());
+            Some(Environment { name: name.0.clone(), url: None })
+        }
+        Either::Long(raw) => {
+            if raw.name.is_absent() {
+                findings.add(
+                    Finding::key("missing-key", path, "`environment` has no `name`")
+                        .help("write `{ name: production, url: .. }`, or only the name"),
+                );
+            }
+            if let Some(url) = raw.url.get() {
+                let plain =
+                    url.0.starts_with("https://") || url.0.starts_with("http://") || url.0.starts_with("${");
+                let result = if plain && !url.0.contains(char::is_whitespace) {
+                    syntax::references(&url.0).map(drop)
+                } else {
+                    Err(Fault::new("bad-url", "must be an address that starts with `https://` or `http://`"))
+                };
+                findings.check(result, || path.key("url"));
+            }
+            let name = &raw.name.get()?.0;
+            findings.check(check(name), || path.key("name"));
+            Some(Environment { name: name.clone(), url: raw.url.get().map(|url| url.0.clone()) })
         }
     }
-    entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }
-
-const LABEL_RULE: &str = "use 1 to 63 letters, digits and `_ - .`";
 
 /// Whether `text` can be a label's name or value: 1 to 63 letters, digits and `_ - .`.
 #[must_use]
@@ -438,93 +455,20 @@ pub fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.chars().all(inner)
 }
 
-/// A job's rules, checked: `if` is short for one of them.
-pub(super) fn rules(
-    condition: &Field<Text>,
-    rules: Option<&Items<RawRule>>,
+/// Checks labels of workers, and gives them.
+pub(super) fn labels(
+    raw: Option<&Entries<Text>>,
     path: &Path,
     findings: &mut Findings,
-) -> Vec<Rule> {
-    let mut read = Vec::new();
-    if let Some(condition) = condition.get() {
-        check_condition(&condition.0, &path.key("if"), findings);
-        read.push(Rule { condition: Some(condition.0.clone()), ..Rule::default() });
-        if rules.is_some() {
-            findings.add(
-                Finding::key("one-of-two", &path.key("if"), "this job has both `if` and `rules`")
-                    .help("move the condition into the rules"),
-            );
-        }
+) -> BTreeMap<String, String> {
+    let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
+    for (name, value) in entries {
+        let rule = "labels are 1 to 63 letters, digits and `_ - .`";
+        let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(rule);
+        findings.check_key(if is_label(name) { Ok(()) } else { Err(fault()) }, || path.key(name));
+        let fault =
+            || Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0))).help(rule);
+        findings.check(if is_label(&value.0) { Ok(()) } else { Err(fault()) }, || path.key(name));
     }
-    let Some(items) = rules else { return read };
-    let path = path.key("rules");
-    too_many(items, MOST_RULES, &path, findings);
-    if items.0.is_empty() {
-        let message = "`rules` is empty, so the job would never run";
-        findings.add(Finding::value("empty-list", &path, message).help("remove it, or add a rule"));
-    }
-    for item in &items.0 {
-        let (raw, at) = (&item.value, place(&path, items, item));
-        if let Some(condition) = raw.condition.get() {
-            check_condition(&condition.0, &at.key("if"), findings);
-        }
-        for (key, globs) in [("changes", &raw.changes), ("exists", &raw.exists)] {
-            for (index, glob) in texts(globs).iter().enumerate() {
-                findings.check(syntax::check_inside(glob), || at.key(key).index(index));
-            }
-        }
-        let own = variables(raw.variables.get(), &at.key("variables"), findings);
-        let then = raw.when.get().map(|when| when.0);
-        if then == Some(RuleThen::Never) && (!own.is_empty() || raw.allow_failure.get().is_some()) {
-            findings.add(
-                Finding::value(
-                    "no-effect",
-                    &at,
-                    "a job that is left out has no use for more than `when: never`",
-                )
-                .warning(),
-            );
-        }
-        read.push(Rule {
-            condition: raw.condition.get().map(|condition| condition.0.clone()),
-            changes: texts(&raw.changes),
-            exists: texts(&raw.exists),
-            then,
-            allow_failure: raw.allow_failure.get().map(|flag| flag.0),
-            variables: own,
-        });
-    }
-    read
-}
-
-fn check_condition(text: &str, path: &Path, findings: &mut Findings) {
-    let Err(mistakes) = Condition::parse(text) else { return };
-    for mistake in mistakes {
-        let place = match mistake.at {
-            Some((1, column)) if text.lines().nth(1).is_none() => format!(" (at character {column})"),
-            Some((line, column)) => format!(" (line {line} of it, character {column})"),
-            None => String::new(),
-        };
-        let message = format!("the condition {} {}{place}", quoted(text.trim()), mistake.message);
-        findings.add(Finding::value("bad-condition", path, message).maybe_help(mistake.help));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names_of;
-
-    #[test]
-    fn a_service_is_called_after_its_image() {
-        for (image, names) in [
-            ("postgres", &["postgres"][..]),
-            ("postgres:17", &["postgres"]),
-            ("bitnami/redis:7", &["redis", "bitnami-redis"]),
-            ("registry.example.com:5000/team/my_app:2", &["my-app", "team-my-app"]),
-            ("localhost/a@sha256:00", &["a"]),
-            ("${DB}", &[]),
-        ] {
-            assert_eq!(names_of(image), names, "{image}");
-        }
-    }
+    entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }

@@ -5,16 +5,13 @@ use super::field::Reader;
 use super::finding::{Finding, Path, Segment, Spot, quoted};
 use super::tree::{Kind, Node};
 
-/// Keys that will work one day; an ignored `services` would be a job that fails for no visible reason.
+/// Keys that do not work yet; an ignored `parallel` would be a job that does less than it seems to.
 const PLANNED: &[&str] = &[
     "dependencies",
-    "entrypoint",
     "exclude",
     "expose_as",
-    "extends",
     "hooks",
     "id_tokens",
-    "include",
     "inherit",
     "parallel",
     "permissions",
@@ -35,6 +32,7 @@ const CALLED_OTHERWISE: &[(&str, &str)] = &[
     ("steps", "script"),
     ("run", "script"),
     ("env", "variables"),
+    ("environments", "variables"),
     ("depends_on", "needs"),
     ("continue-on-error", "allow_failure"),
     ("soft_fail", "allow_failure"),
@@ -44,14 +42,6 @@ const CALLED_OTHERWISE: &[(&str, &str)] = &[
     ("timeout_in_minutes", "timeout"),
     ("retries", "retry"),
     ("strategy", "matrix"),
-    ("condition", "if"),
-    ("only", "rules"),
-    ("except", "rules"),
-    ("caches", "cache"),
-    ("secret", "secrets"),
-    ("service", "services"),
-    ("timezone", "time_zone"),
-    ("healthcheck", "health"),
     ("triggers", "on"),
     ("pull_requests", "pull_request"),
     ("merge_request", "pull_request"),
@@ -61,6 +51,16 @@ const CALLED_OTHERWISE: &[(&str, &str)] = &[
     ("mem", "memory"),
     ("workdir", "working_dir"),
     ("working-directory", "working_dir"),
+    ("timezone", "time_zone"),
+    ("tz", "time_zone"),
+    ("expression", "cron"),
+    ("aliases", "alias"),
+    ("restore_keys", "fallback_keys"),
+    ("restore-keys", "fallback_keys"),
+    ("env", "variable"),
+    ("as", "variable"),
+    ("only", "rules"),
+    ("except", "rules"),
 ];
 
 /// Whether a top-level key only holds values for anchors: `.name` as in GitLab, `x-name` as in Compose.
@@ -95,9 +95,8 @@ pub(super) fn unknown_key(
     }
     if PLANNED.contains(&key.as_str()) {
         let advice = match key.as_str() {
-            "tags" => "remove it, and name labels of workers under `runs_on`",
-            "resource_group" => "remove it, and give the pipeline a `concurrency` group",
-            "extends" => "remove it, and share values with an anchor and a merge key (`<<: *base`)",
+            "tags" => "remove it, and use `runs_on: { name: value }` to choose workers by their labels",
+            "resource_group" => "remove it, and use `concurrency` for the whole pipeline",
             "parallel" => "remove it, and use `matrix` to run a job more than once",
             "dependencies" => "remove it: a job gets the artifacts of the jobs it `needs`",
             _ => "remove it, as it would have no effect",
@@ -106,8 +105,16 @@ pub(super) fn unknown_key(
         return found(Finding::error("planned-key", spot, message).help(advice));
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
+    if !top_level && matches!(key.as_str(), "interruptible" | "include" | "concurrency") {
+        return found(
+            finding.help(format!("`{key}` is a key of the whole pipeline: move it to the top level")),
+        );
+    }
     if top_level && super::raw::DEFAULTS_KEYS.contains(&key.as_str()) {
         return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
+    }
+    if matches!(key.as_str(), "changes" | "exists") && known.contains(&"rules") {
+        return found(finding.help(format!("it stands in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
     }
     let otherwise = CALLED_OTHERWISE.iter().find(|(theirs, ours)| theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {
@@ -138,6 +145,12 @@ pub(super) fn shape_advice(path: &Path, node: &Node) -> Option<String> {
         ("matrix", Kind::Sequence(_)) => {
             "write each as `key: [value, value]`; the job runs for every combination"
         }
+        ("rules", Kind::Mapping(_)) => "write each rule as an item: `- if: branch == default_branch`",
+        ("changes" | "exists", Kind::Mapping(_)) => "write the globs themselves: `[\"src/**\"]`",
+        ("runs_on", Kind::Scalar { .. } | Kind::Sequence(_)) => {
+            "write labels, as in `runs_on: { arch: arm64 }`"
+        }
+        ("secrets", Kind::Mapping(_)) => "write a list of names, or of `{ name: .., variable: .. }`",
         ("resources", Kind::Scalar { .. }) => "write `resources: { cpus: 2, memory: 2GiB }`",
         _ => return None,
     };

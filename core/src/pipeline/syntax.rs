@@ -140,6 +140,33 @@ pub(super) fn check_image(image: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks a name that a container is reached by.
+pub(super) fn check_host(name: &str) -> Result<(), Fault> {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    let good = name.len() <= 63
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if good {
+        return Ok(());
+    }
+    Err(Fault::new("bad-alias", format!("is not a host name: {}", quoted(name)))
+        .help("use 1 to 63 letters, digits and `- _ .`, with a letter or a digit at both ends"))
+}
+
+/// Checks the name of a secret.
+pub(super) fn check_secret_name(name: &str) -> Result<(), Fault> {
+    let start = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if start
+        && name.len() <= LONGEST_NAME
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    {
+        return Ok(());
+    }
+    Err(Fault::new("bad-name", format!("is not the name of a secret: {}", quoted(name)))
+        .help("use 1 to 100 letters, digits and `_ - .`, and start with a letter, a digit or `_`"))
+}
+
 /// Checks a glob.
 pub(super) fn check_glob(glob: &str) -> Result<(), Fault> {
     if glob.is_empty() {

@@ -10,6 +10,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::finding::{Finding, Part, Path, Segment, Spot};
 use crate::diagnostics::{LineIndex, Location};
 
+/// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
+const LINES_PER_FILE: usize = 1 << 21;
+
 /// How deep lists and mappings may lie in each other; a pipeline needs six.
 const DEEPEST: usize = 64;
 /// How many values a document may have with every alias written out.
@@ -74,6 +77,32 @@ impl Node {
         }
     }
 
+    /// A mapping of these entries, each key once.
+    pub(super) fn mapping(entries: Vec<Entry>, location: Location) -> Self {
+        let mut mapping = Mapping::default();
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for entry in entries {
+            size.add(Size { nodes: 1, bytes: entry.key.len() as u64, depth: 0 });
+            size.add(entry.value.size);
+            mapping.push(&entry.key, entry.key_location, entry.value);
+        }
+        Self { kind: Kind::Mapping(mapping), location, size }
+    }
+
+    /// A list of these items.
+    pub(super) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for item in &items {
+            size.add(item.size);
+        }
+        Self { kind: Kind::Sequence(items), location, size }
+    }
+
+    /// Whether it is larger than a document may be, its aliases written out.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.size.nodes > MOST_NODES || self.size.bytes > MOST_BYTES || self.size.depth > DEEPEST
+    }
+
     /// The value under `key`, when this is a mapping that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.kind {
@@ -93,8 +122,27 @@ pub(super) struct Tree {
 impl Tree {
     /// The position of a place, or of the nearest thing around it.
     pub(super) fn locate(&self, path: &Path, part: Part) -> Location {
+        self.find(path, part).0
+    }
+
+    /// The position of `length` characters of the text at `path`, from the character `at` on; that of the whole text where
+    /// it is not written on one line as it is.
+    pub(super) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
+        let (location, node) = self.find(path, Part::Value);
+        let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
+        let characters = text.chars().count();
+        let before = match location.length.checked_sub(characters) {
+            Some(0) if *plain => 0,
+            Some(2) if !*plain => 1,
+            _ => return location,
+        };
+        let end = (at + length).min(characters).max(at + 1);
+        Location { line: location.line, column: location.column + before + at, length: end - at }
+    }
+
+    fn find(&self, path: &Path, part: Part) -> (Location, Option<&Node>) {
         let Some(mut node) = self.root.as_deref() else {
-            return Location { line: 1, column: 1, length: 0 };
+            return (Location { line: 1, column: 1, length: 0 }, None);
         };
         let mut location = Location { length: 0, ..node.location };
         for segment in &path.0 {
@@ -108,14 +156,14 @@ impl Tree {
                     None => break,
                 },
                 // One value may stand for a list of one.
-                (Segment::Index(0), Kind::Scalar { .. }) => continue,
+                (Segment::Index(0), Kind::Scalar { .. } | Kind::Mapping(_)) => continue,
                 _ => break,
             };
             let nothing_written = next.location.length == 0;
             location = if part == Part::Value && !nothing_written { next.location } else { at };
             node = next;
         }
-        location
+        (location, Some(node))
     }
 }
 
@@ -136,9 +184,21 @@ pub(super) fn may_alias(source: &str) -> bool {
     false
 }
 
+/// The file that a place is in, and its place there.
+pub(super) fn place_in_file(location: Location) -> (usize, Location) {
+    let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
+    (file, Location { line, ..location })
+}
+
 /// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
 pub(super) fn build(source: &str) -> Result<Tree, Box<Finding>> {
+    build_file(source, 0)
+}
+
+/// The same for one of several files, whose places say that they are in it.
+pub(super) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     let mut builder = Builder {
+        first_line: file * LINES_PER_FILE,
         lines: LineIndex::new(source),
         stack: Vec::new(),
         anchors: HashMap::new(),
@@ -168,6 +228,7 @@ enum Content {
 }
 
 struct Builder<'a> {
+    first_line: usize,
     lines: LineIndex<'a>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Rc<Node>>,
@@ -186,7 +247,7 @@ impl Builder<'_> {
             let rest = self.lines.line(line).trim_end().chars().count();
             rest.saturating_sub(span.start.col())
         };
-        Location { line, column, length }
+        Location { line: self.first_line + line, column, length }
     }
 
     fn spot(&self, span: Span) -> Spot {
@@ -200,7 +261,7 @@ impl Builder<'_> {
         }
         let mut location = self.location(Span::empty(mark));
         location.length = 1;
-        let line = self.lines.line(location.line);
+        let line = self.lines.line(mark.line());
         let finding = Finding::error(
             "yaml-syntax",
             Spot::Text(Path::default(), location),
@@ -403,7 +464,7 @@ impl Mapping {
     }
 }
 
-fn alias_bomb(location: Location) -> Box<Finding> {
+pub(super) fn alias_bomb(location: Location) -> Box<Finding> {
     let finding = Finding::error(
         "alias-bomb",
         Spot::Text(Path::default(), location),

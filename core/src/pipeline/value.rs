@@ -51,8 +51,7 @@ pub(super) struct Bytes(#[schemars(schema_with = "number_or_text_schema")] pub(s
 pub(super) struct Cpus(#[schemars(range(min = 0.01, max = 1024.0))] pub(super) f64);
 
 readable_scalar!(
-    Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull, Port, Policy, RunWord,
-    RuleWord
+    Text, Flag, Retry, RetryKind, ExitCode, Span, Bytes, Cpus, WhenKept, Pull, Run, RuleRun, Policy, Port
 );
 
 /// When artifacts are kept.
@@ -65,29 +64,27 @@ pub(super) struct WhenKept(pub(super) ArtifactsWhen);
 #[schemars(inline)]
 pub(super) struct Pull(pub(super) PullPolicy);
 
-/// A TCP port.
+/// On what end of what it waits for a job runs.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
-pub(super) struct Port(#[schemars(range(min = 1, max = 65535))] pub(super) u16);
-
-/// What a job does with a cache.
-#[derive(Debug, Clone, Copy, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct Policy(#[schemars(schema_with = "policy_schema")] pub(super) CachePolicy);
-
-/// On what end of its needs a job runs.
-#[derive(Debug, Clone, Copy, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct RunWord(#[schemars(schema_with = "run_schema")] pub(super) RunWhen);
+pub(super) struct Run(pub(super) RunWhen);
 
 /// How a job takes part when a rule holds.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
-pub(super) struct RuleWord(#[schemars(schema_with = "rule_schema")] pub(super) RuleThen);
+pub(super) struct RuleRun(#[schemars(schema_with = "rule_run_schema")] pub(super) RuleThen);
 
-const POLICIES: [(&str, CachePolicy); 3] =
-    [("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)];
+/// What a job does with a cache.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Policy(pub(super) CachePolicy);
 
+/// A TCP port.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Port(#[schemars(range(min = 1))] pub(super) u16);
+
+/// The ends that a job may run on, as they are written.
 const RUNS: [(&str, RunWhen); 4] = [
     ("on_success", RunWhen::OnSuccess),
     ("on_failure", RunWhen::OnFailure),
@@ -95,17 +92,8 @@ const RUNS: [(&str, RunWhen); 4] = [
     ("manual", RunWhen::Manual),
 ];
 
-fn policy_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "string", "enum": POLICIES.map(|(word, _)| word) })
-}
-
-fn run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "string", "enum": RUNS.map(|(word, _)| word) })
-}
-
-fn rule_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let words: Vec<&str> = RUNS.iter().map(|(word, _)| *word).chain(["never"]).collect();
-    schemars::json_schema!({ "type": "string", "enum": words })
+fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["on_success", "on_failure", "always", "manual", "never"] })
 }
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
@@ -148,6 +136,7 @@ impl Scalar for Text {
 
 impl Scalar for Flag {
     const EXPECTED: &'static str = "`true` or `false`";
+    const OF_BOOL: bool = true;
     fn from_text(text: &str) -> Result<Self, Fault> {
         let wrong = || Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
         match text {
@@ -243,45 +232,55 @@ impl Scalar for Pull {
     }
 }
 
-impl Scalar for Port {
-    const EXPECTED: &'static str = "a port from 1 to 65535";
+impl Scalar for Run {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let fault = || Fault::new("out-of-range", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
-        text.parse::<u16>().ok().filter(|port| *port > 0).map(Self).ok_or_else(fault)
+        if let Some((_, when)) = RUNS.iter().find(|(word, _)| *word == text) {
+            return Ok(Self(*when));
+        }
+        let fault = one_of(text, Self::EXPECTED, &RUNS.map(|(word, _)| word));
+        Err(match text {
+            "never" => fault
+                .help("`never` is for rules; to take a job out, put it in a comment or make it a template"),
+            "delayed" => fault.help("a job cannot be delayed; use `manual`, or wait in its script"),
+            _ => fault,
+        })
+    }
+}
+
+impl Scalar for RuleRun {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text == "never" {
+            return Ok(Self(RuleThen::Never));
+        }
+        match RUNS.iter().find(|(word, _)| *word == text) {
+            Some((_, when)) => Ok(Self(RuleThen::When(*when))),
+            None => {
+                Err(one_of(text, Self::EXPECTED, &["on_success", "on_failure", "always", "manual", "never"]))
+            }
+        }
     }
 }
 
 impl Scalar for Policy {
     const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        match POLICIES.iter().find(|(word, _)| *word == text) {
-            Some((_, policy)) => Ok(Self(*policy)),
-            None => Err(one_of(text, Self::EXPECTED, &POLICIES.map(|(word, _)| word))),
+        match text {
+            "pull-push" => Ok(Self(CachePolicy::PullPush)),
+            "pull" => Ok(Self(CachePolicy::Pull)),
+            "push" => Ok(Self(CachePolicy::Push)),
+            _ => Err(one_of(text, Self::EXPECTED, &["pull-push", "pull", "push"])),
         }
     }
 }
 
-impl Scalar for RunWord {
-    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
+impl Scalar for Port {
+    const EXPECTED: &'static str = "a port from 1 to 65535";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        match RUNS.iter().find(|(word, _)| *word == text) {
-            Some((_, when)) => Ok(Self(*when)),
-            None if text == "never" => Err(one_of(text, Self::EXPECTED, &[])
-                .help("remove the job, or say when it is left out: `rules: [{ if: ..., when: never }]`")),
-            None => Err(one_of(text, Self::EXPECTED, &RUNS.map(|(word, _)| word))),
-        }
-    }
-}
-
-impl Scalar for RuleWord {
-    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        match RUNS.iter().find(|(word, _)| *word == text) {
-            Some((_, when)) => Ok(Self(RuleThen::When(*when))),
-            None if text == "never" => Ok(Self(RuleThen::Never)),
-            None => {
-                Err(one_of(text, Self::EXPECTED, &["on_success", "on_failure", "always", "manual", "never"]))
-            }
+        match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(Self(port)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
         }
     }
 }

@@ -1,0 +1,116 @@
+//! `plan` and `check` in a git repository: what conditions see, what files include.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{fs, path::Path, process::Command};
+
+const TOP: &str = r#"
+name: mill
+include: ci/base.yml
+stages: [build, test, deploy]
+jobs:
+  compile: { extends: .rust, stage: build, script: [cargo build] }
+  docs: { stage: test, script: [mdbook build], if: "changed('docs/')" }
+  deploy:
+    stage: deploy
+    script: [./deploy]
+    rules:
+      - { if: fork, when: never }
+      - { if: branch == default_branch && event == 'push', when: manual }
+      - if: tag.matches("^v[0-9]")
+"#;
+const BASE: &str = "defaults: { image: busybox }\n.rust: { image: \"rust:1.95\" }\njobs:\n  lint: { stage: test, script: [lint], exists: [] }\n";
+
+fn git(dir: &Path, words: &[&str]) {
+    let done = Command::new("git")
+        .current_dir(dir)
+        .args(["-c", "user.name=T", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"])
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn repository(base: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in
+        [(".pipelines/mill.yml", TOP), ("ci/base.yml", base), ("docs/a.md", "a\n"), ("src/a.rs", "\n")]
+    {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    git(dir.path(), &["init", "--quiet"]);
+    git(dir.path(), &["add", "--all"]);
+    git(dir.path(), &["commit", "--quiet", "--message", "first"]);
+    dir
+}
+
+fn tidemill(dir: &Path, words: &[&str]) -> (i32, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .current_dir(dir)
+        .env("TIDEMILL_DATA_DIR", dir.join("data"))
+        .env("TIDEMILL_CONFIG", dir.join("config.toml"))
+        .env_remove("TIDEMILL_SERVER")
+        .env_remove("TIDEMILL_PROFILE")
+        .args(words)
+        .output()
+        .unwrap();
+    let text = [done.stdout, done.stderr].concat();
+    (done.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+fn good_base() -> String {
+    BASE.replace(", exists: []", "")
+}
+
+#[test]
+fn a_plan_shows_what_would_run_and_why_the_rest_would_not() {
+    let dir = repository(&good_base());
+    let plan = |words: &[&str]| {
+        let (code, text) = tidemill(dir.path(), &[&["plan"], words].concat());
+        assert_eq!(code, 0, "{text}");
+        text
+    };
+    // Nothing differs from the default branch: what changed is not known.
+    insta::assert_snapshot!("clean", plan(&[]));
+    git(dir.path(), &["checkout", "--quiet", "-b", "topic"]);
+    fs::write(dir.path().join("src/a.rs"), "fn main() {}\n").unwrap();
+    git(dir.path(), &["commit", "--quiet", "--all", "--message", "second"]);
+    insta::assert_snapshot!("topic", plan(&[]));
+    fs::write(dir.path().join("docs/new.md"), "new\n").unwrap();
+    let text = plan(&[]);
+    assert!(text.contains("\n  docs "), "a file that git does not know yet has changed too: {text}");
+    insta::assert_snapshot!(
+        "pull-request-of-a-fork",
+        plan(&["--event", "pull_request", "--fork", "--branch", "x", "--changed", "docs/a.md"])
+    );
+    insta::assert_snapshot!("tag", plan(&["--tag", "v1.2", "--changed", "src/a.rs"]));
+    insta::assert_snapshot!(
+        "push-to-main",
+        plan(&["--event", "push", "--branch", "main", "--changed", "src/a.rs"])
+    );
+}
+
+#[test]
+fn mistakes_in_an_included_file_are_shown_in_it() {
+    let dir = repository(BASE);
+    let (code, text) = tidemill(dir.path(), &["check"]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!("included-mistake", text);
+    let (_, json) = tidemill(dir.path(), &["check", "--format", "json"]);
+    assert!(json.contains("\"file\": \"ci/base.yml\""), "{json}");
+    let (_, sarif) = tidemill(dir.path(), &["check", "--format", "sarif"]);
+    assert!(sarif.contains("\"uri\": \"ci/base.yml\""), "{sarif}");
+}
+
+#[test]
+fn an_include_does_not_lead_out_of_the_repository() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret.yml"), "name: secret\n").unwrap();
+    let dir = repository(&good_base());
+    fs::remove_file(dir.path().join("ci/base.yml")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret.yml"), dir.path().join("ci/base.yml")).unwrap();
+    let (code, text) = tidemill(dir.path(), &["check"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("it leads out of the repository"), "{text}");
+}

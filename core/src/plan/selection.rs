@@ -1,0 +1,143 @@
+//! Which jobs are part of an execution, and how: what their rules say.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexMap;
+
+use super::{LeftOut, PlanError};
+use crate::condition::{self, Condition, Context, Paths};
+use crate::facts::Facts;
+use crate::pipeline::{Job, Pipeline, Rule, RuleThen};
+
+/// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs on those that were
+/// left out, and without stages that nobody is in.
+pub(super) fn select<'a>(
+    pipeline: &'a Pipeline,
+    facts: &Facts,
+) -> Result<(Cow<'a, Pipeline>, Vec<LeftOut>), PlanError> {
+    if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
+        return Ok((Cow::Borrowed(pipeline), Vec::new()));
+    }
+    let mut judge = Judge { pipeline, facts, paths: Paths::of(facts), conditions: HashMap::new() };
+    let mut jobs = Vec::with_capacity(pipeline.jobs.len());
+    let mut left_out = Vec::new();
+    for job in &pipeline.jobs {
+        match judge.decide(job)? {
+            Verdict::Out(why) => left_out.push(LeftOut { job: job.name.clone(), why }),
+            Verdict::In(None) => jobs.push(job.clone()),
+            Verdict::In(Some(rule)) => jobs.push(ruled(job, rule)),
+        }
+    }
+    let gone: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
+    if !gone.is_empty() {
+        for job in &mut jobs {
+            if let Some(needs) = &mut job.needs {
+                needs.retain(|need| !gone.contains(need.as_str()));
+            }
+        }
+    }
+    let used: HashSet<&str> = jobs.iter().map(|job| job.stage.as_str()).collect();
+    let stages = pipeline.stages.iter().filter(|stage| used.contains(stage.as_str())).cloned().collect();
+    let selected = Pipeline {
+        name: pipeline.name.clone(),
+        on: pipeline.on.clone(),
+        stages,
+        variables: pipeline.variables.clone(),
+        concurrency: pipeline.concurrency.clone(),
+        timeout_s: pipeline.timeout_s,
+        jobs,
+    };
+    Ok((Cow::Owned(selected), left_out))
+}
+
+/// The job as the rule that holds has it.
+fn ruled(job: &Job, rule: &Rule) -> Job {
+    let mut job = job.clone();
+    if let Some(RuleThen::When(when)) = rule.then {
+        job.when = when;
+    }
+    if let Some(allowed) = rule.allow_failure {
+        job.allow_failure = allowed;
+        job.allow_exit_codes.clear();
+    }
+    job.variables.extend(rule.variables.clone());
+    job.rules.clear();
+    job
+}
+
+enum Verdict<'a> {
+    In(Option<&'a Rule>),
+    Out(String),
+}
+
+struct Judge<'a> {
+    pipeline: &'a Pipeline,
+    facts: &'a Facts,
+    paths: Paths<'a>,
+    /// Many jobs have the same conditions.
+    conditions: HashMap<&'a str, Condition>,
+}
+
+impl<'a> Judge<'a> {
+    fn decide(&mut self, job: &'a Job) -> Result<Verdict<'a>, PlanError> {
+        if job.rules.is_empty() {
+            return Ok(Verdict::In(None));
+        }
+        let mut variables = self.pipeline.variables.clone();
+        variables.extend(job.variables.clone());
+        variables.extend(self.facts.variables.clone());
+        for (at, rule) in job.rules.iter().enumerate() {
+            if !self.holds(job, rule, &variables)? {
+                continue;
+            }
+            return Ok(match rule.then {
+                Some(RuleThen::Never) => Verdict::Out(format!("rule {} says never: {}", at + 1, words(rule))),
+                _ => Verdict::In(Some(rule)),
+            });
+        }
+        Ok(Verdict::Out(match job.rules.as_slice() {
+            [Rule { condition: Some(text), changes, exists, .. }]
+                if changes.is_empty() && exists.is_empty() =>
+            {
+                format!("`{}` does not hold", text.trim())
+            }
+            [only] => format!("its rule does not hold: {}", words(only)),
+            many => format!("none of its {} rules holds", many.len()),
+        }))
+    }
+
+    fn holds(
+        &mut self,
+        job: &Job,
+        rule: &'a Rule,
+        variables: &IndexMap<String, String>,
+    ) -> Result<bool, PlanError> {
+        if let Some(text) = &rule.condition {
+            let failed =
+                |why: String| PlanError::Condition { job: job.name.clone(), condition: text.clone(), why };
+            if !self.conditions.contains_key(text.as_str()) {
+                let condition = condition::check(text).map_err(|fault| failed(fault.message))?;
+                self.conditions.insert(text, condition);
+            }
+            let context = Context { facts: self.facts, variables, paths: &self.paths };
+            if !self.conditions[text.as_str()].holds(&context).map_err(failed)? {
+                return Ok(false);
+            }
+        }
+        Ok((rule.changes.is_empty() || self.paths.changed(&rule.changes))
+            && (rule.exists.is_empty() || self.paths.exists(&rule.exists)))
+    }
+}
+
+/// What a rule asks for, for people.
+fn words(rule: &Rule) -> String {
+    let mut parts = Vec::new();
+    parts.extend(rule.condition.as_ref().map(|text| format!("if {}", text.trim())));
+    for (key, globs) in [("changes", &rule.changes), ("exists", &rule.exists)] {
+        if !globs.is_empty() {
+            parts.push(format!("{key} {}", globs.join(", ")));
+        }
+    }
+    if parts.is_empty() { "always".to_owned() } else { parts.join("; ") }
+}

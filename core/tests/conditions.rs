@@ -1,0 +1,219 @@
+//! Conditions: what holds, and what is said of those that are wrong.
+#![allow(clippy::unwrap_used)]
+
+use indexmap::IndexMap;
+use proptest::prelude::*;
+use tidemill_core::{
+    api::Trigger,
+    condition::{Context, Fault, Paths, check},
+    facts::{Facts, PullRequest},
+};
+
+fn facts() -> Facts {
+    Facts {
+        trigger: Trigger::PullRequest,
+        branch: Some("feature/wave".into()),
+        default_branch: Some("main".into()),
+        pull_request: Some(PullRequest {
+            target_branch: "main".into(),
+            from_fork: true,
+            ..PullRequest::default()
+        }),
+        changed: Some(vec!["docs/a/b.md".into(), "src/main.rs".into()]),
+        files: None,
+        ..Facts::default()
+    }
+}
+
+fn holds_of(text: &str, facts: &Facts) -> Result<bool, String> {
+    let condition = check(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+    let variables = IndexMap::from([
+        ("LEVEL".to_owned(), "Two".to_owned()),
+        ("EMPTY".to_owned(), String::new()),
+        ("PATTERN".to_owned(), "^feature/(wave|tide)$".to_owned()),
+        ("BROKEN".to_owned(), "(".to_owned()),
+    ]);
+    condition.holds(&Context { facts, variables: &variables, paths: &Paths::of(facts) })
+}
+
+#[test]
+fn conditions_hold_as_they_read() {
+    for (text, expected) in [
+        ("true", true),
+        ("branch == 'feature/wave'", true),
+        ("branch == default_branch", false),
+        ("tag == \"\" && commit == ''", true),
+        ("event == 'pull_request' && target_branch == default_branch", true),
+        ("fork", true),
+        ("!fork || draft", false),
+        ("fork == true", true),
+        ("branch in ['main', 'feature/' + 'wave']", true),
+        ("!(branch in ['main'])", true),
+        ("env('LEVEL') == 'Two'", true),
+        ("env('LEVEL').lowerAscii() == 'two'", true),
+        ("env('NOBODY') == ''", true),
+        ("defined('EMPTY') && !defined('NOBODY')", true),
+        ("branch.startsWith('feature/') && branch.endsWith('wave') && branch.contains('re/w')", true),
+        ("branch.matches('^FEATURE')", false),
+        ("branch.matches('(?i)^FEATURE')", true),
+        (r"branch.matches('^feature/\\w+$')", true),
+        (r#"branch.matches(r"^feature/\w+$")"#, true),
+        ("branch.matches(env('PATTERN'))", true),
+        ("changed('src/**')", true),
+        ("changed('docs/*')", false),
+        ("changed('docs/')", true),
+        ("changed('docs/*', 'src/*.rs')", true),
+        ("exists('Cargo.toml')", true),
+        ("(tag != '' ? tag : branch) == 'feature/wave'", true),
+        ("tag != '' ? fork : draft", false),
+    ] {
+        assert_eq!(holds_of(text, &facts()), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn an_event_is_what_started_it() {
+    let of = |trigger, tag: Option<&str>| Facts { trigger, tag: tag.map(str::to_owned), ..Facts::default() };
+    for (facts, event) in [
+        (of(Trigger::Push, None), "push"),
+        (of(Trigger::Push, Some("v1")), "tag"),
+        (of(Trigger::PullRequest, None), "pull_request"),
+        (of(Trigger::Schedule, None), "schedule"),
+        (of(Trigger::Manual, None), "manual"),
+    ] {
+        assert_eq!(holds_of(&format!("event == '{event}'"), &facts), Ok(true), "{event}");
+    }
+}
+
+#[test]
+fn a_pattern_of_a_variable_that_is_none_is_said() {
+    let said = holds_of("branch.matches(env('BROKEN'))", &facts()).unwrap_err();
+    assert!(said.contains("`(` is not a pattern"), "{said}");
+    // Nothing is evaluated that does not count.
+    assert_eq!(holds_of("draft && branch.matches(env('BROKEN'))", &facts()), Ok(false));
+}
+
+#[test]
+fn each_mistake_has_its_place_and_its_advice() {
+    let cases: [(&str, &str, &str, &str); 25] = [
+        ("", "", "is empty", "branch == default_branch"),
+        ("brnach == 'main'", "brnach", "nothing is called `brnach`", "`branch`"),
+        ("fork && brnach == 'main'", "brnach", "nothing is called", "`branch`"),
+        ("LEVEL == 'x'", "LEVEL", "nothing is called", "env(\"LEVEL\")"),
+        ("branch = 'main'", "=", "", "`==`"),
+        ("branch == main", "main", "nothing is called `main`", "quotes"),
+        ("branch ==", "", "ends before it is whole", ""),
+        ("$CI == 'x'", "$", "`$` means nothing here", "env(\"NAME\")"),
+        ("var('CI') == 'x'", "", "`var`", "env(\"NAME\")"),
+        ("branch =~ /x/", "", "", "matches"),
+        ("fork and draft", "and", "`and` is not expected", "`&&`"),
+        ("branch", "branch", "a condition is a truth value", "compare"),
+        ("fork == 'true'", "==", "never equal", ""),
+        ("branch == ['main']", "==", "never equal", "`in`"),
+        ("branch == null", "null", "no null", "defined"),
+        ("branch == 1", "1", "no numbers", "quotes"),
+        ("event == 'pul_request'", "'pul_request'", "no event `pul_request`", "`pull_request`"),
+        ("event == 'merge_request_event'", "'merge_request_event'", "no event", "`pull_request`"),
+        ("chnaged('x')", "", "no function `chnaged`", "`changed`"),
+        ("branch.startswith('x')", "", "no function `startswith`", "`startsWith`"),
+        ("matches('x')", "", "no function `matches`", "branch.matches"),
+        ("changed('[')", "'['", "not a glob", ""),
+        ("changed(branch)", "branch", "written out", ""),
+        ("branch.matches('(')", "'('", "not a regular expression", ""),
+        ("['a'].exists(x, x == 'a')", "", "not used here", ""),
+    ];
+    for (text, at, message, help) in cases {
+        let fault = check(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+        let meant: String = text.chars().skip(fault.at).take(fault.length).collect();
+        assert!(meant.starts_with(at), "{text}: {fault:?} is at `{meant}`");
+        assert!(fault.message.contains(message), "{text}: {fault:?}");
+        assert!(fault.help.clone().unwrap_or_default().contains(help), "{text}: {fault:?}");
+    }
+}
+
+#[test]
+fn places_are_counted_in_characters() {
+    let Fault { at, length, .. } = check("branch == 'grüße 🌊' && brnach == ''").unwrap_err();
+    assert_eq!((at, length), (23, 6));
+}
+
+#[test]
+fn depth_and_length_are_bounded() {
+    for text in [
+        format!("{}fork{}", "(".repeat(900), ")".repeat(900)),
+        format!("branch in {}{}", "[".repeat(500), "]".repeat(500)),
+        format!("{}fork", "fork ? fork : ".repeat(100)),
+        "fork && ".repeat(200),
+        format!("branch == '{}'", "x".repeat(5_000)),
+        format!("branch.matches('{}')", "(a{100}){100}".repeat(10)),
+    ] {
+        assert!(check(&text).is_err(), "{}", text.len());
+    }
+    assert!(check(&format!("fork{}", " && fork".repeat(200))).is_ok());
+}
+
+#[test]
+fn the_deepest_and_longest_conditions_leave_the_stack_of_a_small_thread_alone() {
+    let conditions = || {
+        [
+            format!("{}fork{}", "(".repeat(32), ")".repeat(32)),
+            format!("{}fork{}", "!(".repeat(32), ")".repeat(32)),
+            format!("{}{}", "[".repeat(32), "]".repeat(32)),
+            format!("{}{}", "{1:".repeat(32), "}".repeat(32)),
+            format!("{}1{}", "f(".repeat(32), ")".repeat(32)),
+            format!("{}1", "1+".repeat(999)),
+            format!("{}a", "a==".repeat(650)),
+            format!("a{}", ".b".repeat(990)),
+            format!("a{}", "[0]".repeat(32)),
+            format!("a{}", ".b()".repeat(400)),
+            "!".repeat(1_999),
+            "-".repeat(1_999),
+            format!("{}fork", "fork?fork:".repeat(32)),
+            format!("{}'a' == ''", "'a'+".repeat(490)),
+            format!("{}fork", "fork==".repeat(300)),
+            format!("{}fork", "fork||fork&&".repeat(160)),
+            format!("{}fork{}", "(fork==".repeat(32), ")".repeat(32)),
+        ]
+    };
+    let small = std::thread::Builder::new().stack_size(512 << 10);
+    let ran = small.spawn(move || {
+        let facts = Facts::default();
+        let variables = IndexMap::new();
+        let paths = Paths::of(&facts);
+        for condition in conditions().iter().filter_map(|text| check(text).ok()) {
+            let context = Context { facts: &facts, variables: &variables, paths: &paths };
+            assert_eq!(condition.holds(&context).map_err(|_| ()), condition.holds(&context).map_err(|_| ()));
+        }
+    });
+    ran.unwrap().join().unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_answered_within_its_bounds(text in "\\PC{0,60}") {
+        if let Err(fault) = check(&text) {
+            prop_assert!(fault.length >= 1 && fault.at <= text.chars().count());
+        }
+    }
+
+    #[test]
+    fn any_condition_like_text_is_answered(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "branch", "fork", "event", " == ", " && ", "||", "!", "(", ")", "'a'", "\"push\"", "in", "[", "]", ",",
+            "env(", "changed(", ".matches(", " ? ", " : ", "{", "}", "1", "1.5", "null", "has(branch.x)", "-", "r'", "b'a'", "\\",
+            "'''", "🌊", "// x", "\n", ".", "x.all(y, y)", "`a`", "0xg", "1u", "%", "@",
+        ]), 0..14),
+    ) {
+        let text = parts.concat();
+        match check(&text) {
+            Err(fault) => prop_assert!(fault.length >= 1 && fault.at <= text.chars().count(), "{text}: {fault:?}"),
+            Ok(condition) => {
+                let facts = Facts::default();
+                let variables = IndexMap::new();
+                let _ = condition.holds(&Context { facts: &facts, variables: &variables, paths: &Paths::of(&facts) });
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Pipelines that are made from several files.
+#![allow(clippy::unwrap_used, clippy::format_collect)]
+
+use proptest::prelude::*;
+use std::collections::HashMap;
+use tidemill_core::pipeline::{Assembled, MAX_FILE_BYTES, MOST_FILES, Mistakes, assemble, parse};
+
+fn of(files: &[(&str, &str)]) -> Result<Assembled, Mistakes> {
+    let known: HashMap<&str, &str> = files.iter().copied().collect();
+    let read = |path: &str| {
+        known.get(path).map(|text| (*text).to_owned()).ok_or_else(|| "there is no such file".to_owned())
+    };
+    assemble(files[0].0, files[0].1, &read)
+}
+
+fn good(files: &[(&str, &str)]) -> Assembled {
+    let made = of(files).unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    assert_eq!(
+        parse(&made.text).unwrap(),
+        made.parsed.pipeline,
+        "the one text says the same:\n{}",
+        made.text
+    );
+    made
+}
+
+const BASE: &str = r#"
+variables: { LEVEL: base, ONLY: base }
+defaults: { image: rust:1.95, timeout: 10m }
+.job: { retry: 2, variables: { FROM: template } }
+jobs:
+  unit:
+    script:
+      - |
+        for f in a b; do
+          echo "$f: x"
+        done
+      - 'say: "hi" # not a comment'
+    timeout: 5m
+  lint: { script: "true" }
+"#;
+
+#[test]
+fn the_including_file_wins_and_mappings_are_merged() {
+    let top = "name: top\ninclude: /ci/base.yml\nvariables: { LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
+    let made = good(&[("top.yml", top), ("ci/base.yml", BASE)]);
+    let pipeline = &made.parsed.pipeline;
+    assert_eq!((pipeline.variables["LEVEL"].as_str(), pipeline.variables["ONLY"].as_str()), ("top", "base"));
+    let names: Vec<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["unit", "lint", "own"]);
+    let [unit, lint, own] = pipeline.jobs.as_slice() else { panic!() };
+    assert_eq!((unit.timeout_s, lint.timeout_s, own.retry), (420, 600, 2));
+    assert_eq!(unit.script[0], "for f in a b; do\n  echo \"$f: x\"\ndone\n");
+    assert_eq!(unit.script[1], "say: \"hi\" # not a comment");
+    assert_eq!(own.variables["FROM"], "template");
+    assert_eq!(made.files.len(), 2);
+    assert!(made.text.starts_with("# Made from top.yml, which includes ci/base.yml.\n"), "{}", made.text);
+}
+
+#[test]
+fn later_includes_win_over_earlier_ones_and_each_is_read_once() {
+    let top = "name: top\ninclude: [a.yml, { local: ./b.yml }]\ndefaults: { image: x }\n";
+    let a = "include: c.yml\nvariables: { A: a, C: a }\n";
+    let b = "include: c.yml\nvariables: { A: b }\n";
+    let c = "variables: { C: c }\njobs: { one: { script: x } }\n";
+    let made = good(&[("top.yml", top), ("a.yml", a), ("b.yml", b), ("c.yml", c)]);
+    assert_eq!(made.files.len(), 4);
+    assert_eq!(made.parsed.pipeline.variables["A"], "b");
+    assert_eq!(made.parsed.pipeline.variables["C"], "c", "b.yml comes with c.yml below it");
+}
+
+#[test]
+fn a_file_that_includes_nothing_stays_as_it_is() {
+    let text = "name: top # include\njobs: { a: { image: x, script: x } }\n";
+    assert_eq!(good(&[("top.yml", text)]).text, text);
+}
+
+#[test]
+fn mistakes_are_placed_in_the_file_they_are_in() {
+    let top = "name: top\ninclude:\n  - ci/a.yml\n  - ci/b.yml\n  - ci/none.yml\n  - https://example.org/x.yml\n  - ../up.yml\n  - { project: other, file: x }\n  - ci/*.yml\njobs:\n  unit: { needs: [lnit] }\n";
+    let a = "\n\njobs:\n  unit: { image: Rust, script: x }\n  lint: { image: x, scirpt: x }\n";
+    let b = "jobs:\n  other: { image: x, script: [\n";
+    let mistakes = of(&[("top.yml", top), ("ci/a.yml", a), ("ci/b.yml", b)]).unwrap_err();
+    insta::assert_snapshot!(mistakes.render(false));
+    let places: Vec<_> = mistakes
+        .found
+        .iter()
+        .filter_map(|found| Some((found.file.as_deref(), found.location?.line, found.code.as_str())))
+        .collect();
+    assert!(places.contains(&(Some("ci/a.yml"), 4, "bad-image")), "{places:?}");
+    assert!(places.contains(&(None, 11, "unknown-need")), "{places:?}");
+    let shown = mistakes.found.iter().find(|found| found.code == "bad-image").unwrap().to_string();
+    assert!(shown.starts_with("ci/a.yml:4:"), "{shown}");
+}
+
+#[test]
+fn rings_are_shown_whole_and_depth_and_number_are_bounded() {
+    let top = "name: top\ninclude: a.yml\njobs: { a: { image: x, script: x } }\n";
+    let mistakes =
+        of(&[("top.yml", top), ("a.yml", "include: b.yml\n"), ("b.yml", "include: ./a.yml\n")]).unwrap_err();
+    assert_eq!(mistakes.found[0].message, "these files include each other: a.yml -> b.yml -> a.yml");
+    assert_eq!(mistakes.found[0].file.as_deref(), Some("b.yml"));
+    let read = |path: &str| Ok(format!("include: {path}x\n"));
+    let mistakes = assemble("top.yml", top, &read).unwrap_err();
+    assert_eq!(mistakes.found[0].code, "too-many-files");
+    let many: Vec<String> = (0..60).map(|n| format!("f{n}.yml")).collect();
+    let top =
+        format!("name: top\ninclude: [{}]\njobs: {{ a: {{ image: x, script: x }} }}\n", many.join(", "));
+    let mistakes = assemble("top.yml", &top, &|_| Ok("variables: { A: b }\n".to_owned())).unwrap_err();
+    assert_eq!(mistakes.found[0].code, "too-many-files");
+    assert_eq!(mistakes.files.len(), MOST_FILES);
+}
+
+#[test]
+fn what_is_too_large_together_is_refused() {
+    let value = "x".repeat(30_000);
+    let read = |path: &str| Ok((0..15).map(|n| format!("x{path}{n}: {value}\n")).collect::<String>());
+    let read_good = |path: &str| {
+        let path = path.replace('.', "_");
+        read(&path).map(|text| {
+            format!("variables:\n{}", text.lines().map(|line| format!("  {line}\n")).collect::<String>())
+        })
+    };
+    let top = "name: top\ninclude: [a, b, c]\njobs: { a: { image: x, script: x } }\n";
+    let mistakes = assemble("top.yml", top, &read_good).unwrap_err();
+    assert_eq!(mistakes.found[0].code, "file-too-large");
+    let huge = assemble("top.yml", top, &|_| Ok("x".repeat(MAX_FILE_BYTES + 1))).unwrap_err();
+    assert_eq!(huge.found[0].code, "include-unreadable");
+}
+
+#[test]
+fn templates_that_would_fill_the_memory_are_refused() {
+    let big = format!(
+        "name: a\n.big: {{ variables: {{ {} }} }}\njobs:\n",
+        (0..20_000).map(|n| format!("v{n}: x")).collect::<Vec<_>>().join(", ")
+    );
+    let jobs: String =
+        (0..5_000).map(|n| format!("  j{n}: {{ extends: .big, image: x, script: x }}\n")).collect();
+    let found = parse(&(big + &jobs)).unwrap_err();
+    assert_eq!(found[0].code, "alias-bomb");
+    let chain: String = (0..5_000).map(|n| format!(".t{n}: {{ extends: .t{} }}\n", n + 1)).collect();
+    let found = parse(&format!(
+        "name: a\n{chain}.t5000: {{ image: x }}\njobs: {{ a: {{ extends: .t0, script: x }} }}\n"
+    ))
+    .unwrap_err();
+    assert_eq!(found[0].code, "too-deep");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever texts a file holds, the one text that is made of it holds the same.
+    #[test]
+    fn the_one_text_reads_the_same(texts in prop::collection::vec("[ \\n\\t\u{85}\u{2028}a-c:#'\"{}\\[\\],&*!|>%@`\\\\~🌊-]{0,12}", 1..6)) {
+        let lines: Vec<String> = texts.iter().map(|text| serde_json::to_string(&text.replace('\u{85}', "\\u0085")).unwrap()).collect();
+        let top = format!(
+            "name: top\ninclude: a.yml\nvariables: {{ A: {} }}\njobs: {{ a: {{ image: x, script: [echo, {}] }} }}\n",
+            lines[0], lines.join(", ")
+        );
+        let made = of(&[("top.yml", &top), ("a.yml", "variables: { B: 1.10, C: ~x, D: 0x1F, E: 'null' }\n")]);
+        let made = made.map_err(|mistakes| TestCaseError::fail(mistakes.render(false)))?;
+        let again = parse(&made.text).map_err(|found| TestCaseError::fail(format!("{found:?}\n{}", made.text)))?;
+        prop_assert_eq!(again, made.parsed.pipeline);
+    }
+}
