@@ -193,6 +193,8 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
             && only.0.trim().contains(char::is_whitespace)
+            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
             let message = format!("`{key}` is one word with a space in it");
             findings.add(
