@@ -11,6 +11,7 @@ mod logs;
 mod meter;
 mod objects;
 pub(crate) mod pack;
+mod parameter;
 mod queue;
 mod records;
 mod table;

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "these are tests")]
 
+pub mod access;
+pub mod caches;
 pub mod documents;
 pub mod exact_queue;
 pub mod listing;
@@ -14,6 +16,7 @@ pub mod queue_with_labels;
 pub mod records;
 pub mod samples;
 pub mod scheduling;
+pub mod secrets;
 pub mod services;
 
 use crate::{Stores, ports::Clock};
@@ -222,6 +225,16 @@ macro_rules! conformance_suite {
                 racing_executions_of_a_group_run_in_turn
                 a_job_is_given_only_to_a_worker_with_its_labels
             }
+            caches {
+                a_cache_is_found_by_the_jobs_of_its_repository
+                a_fork_may_not_keep_a_cache
+                a_cache_that_nobody_uses_is_removed
+            }
+            secrets {
+                a_job_gets_the_secrets_that_it_names_and_no_others
+                a_secret_that_is_not_there_fails_the_job_once
+                a_value_is_stored_so_that_only_its_place_opens_it
+            }
             services {
                 fifty_clients_that_ask_for_the_same_make_one_execution
                 a_key_stands_for_one_request
@@ -229,6 +242,10 @@ macro_rules! conformance_suite {
                 racing_executions_of_a_group_leave_one
                 a_job_that_loses_its_workers_is_a_dead_letter
                 a_sign_of_life_is_written_only_when_the_lease_needs_it
+            }
+            access {
+                a_token_is_known_until_it_is_over_or_revoked
+                the_audit_record_is_listed_newest_first
             }
         }
     };

@@ -8,6 +8,9 @@ pub enum Error {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// The lease named in a report is not, or no longer, the job's.
     #[error("{0}")]
     LeaseLost(String),
@@ -20,6 +23,9 @@ pub enum Error {
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),
+    /// A secret that a job names is not there, or is not for it.
+    #[error("{0}")]
+    NoSecret(String),
     /// The pipeline file has mistakes; these are they.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),

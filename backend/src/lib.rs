@@ -21,6 +21,7 @@ pub mod memory;
 #[allow(dead_code, reason = "only reading is fuzzed")]
 mod pack;
 pub mod ports;
+pub mod seal;
 pub mod services;
 mod stores;
 

@@ -1,12 +1,14 @@
 //! Adapters that keep all in memory: the same contract without a disk, for simulations of many executions.
 
 mod documents;
+mod keys;
 mod logs;
 mod objects;
 mod queue;
 mod records;
 
 pub use documents::MemoryDocuments;
+pub use keys::MemoryKeys;
 pub use logs::MemoryLogs;
 pub use objects::MemoryObjects;
 pub use queue::MemoryQueue;
@@ -21,6 +23,7 @@ pub fn open(clock: Arc<dyn Clock>) -> Stores {
     Stores {
         records: Arc::new(MemoryRecords::default()),
         documents: Arc::new(MemoryDocuments::default()),
+        keys: Arc::new(MemoryKeys),
         queue: Arc::new(MemoryQueue::new(clock.clone())),
         objects: Arc::new(MemoryObjects::default()),
         logs: Arc::new(MemoryLogs::default()),

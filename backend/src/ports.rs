@@ -1,10 +1,12 @@
 //! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
 
 mod documents;
+mod keys;
 mod records;
 mod storage;
 
 pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
+pub use keys::{Key, KeyStore};
 pub use records::{
     ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,

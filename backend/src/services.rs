@@ -4,6 +4,9 @@
 mod approvals;
 mod artifacts;
 mod assignment;
+mod audit;
+mod caches;
+mod caller;
 pub mod claim;
 mod context;
 pub mod create;
@@ -12,24 +15,33 @@ pub mod ending;
 mod jobs;
 mod page;
 mod pipeline;
+mod secrets;
 mod settle;
 mod sources;
 mod sweep;
+mod tokens;
 pub mod turn;
 mod view;
 
 pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
+pub use audit::AuditService;
+pub use caches::CacheService;
+pub use caller::Caller;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
+#[cfg(feature = "conformance")]
+pub(crate) use pipeline::Start;
 pub use pipeline::{PipelineExecutionService, Seen};
+pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
+pub use tokens::TokenService;
 
-use crate::Stores;
+use crate::{Stores, seal::Seal};
 use context::Context;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -43,12 +55,20 @@ pub struct Services {
     pub jobs: JobExecutionService,
     /// Artifacts.
     pub artifacts: ArtifactService,
+    /// Caches.
+    pub caches: CacheService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// Secrets of repositories.
+    pub secrets: SecretService,
     /// What waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
+    /// Tokens that people make.
+    pub tokens: TokenService,
+    /// Who did what.
+    pub audit: AuditService,
     /// What is late.
     pub sweep: Sweep,
 }
@@ -57,15 +77,22 @@ impl Services {
     /// The services over `stores`; `closing` ends every held reply.
     #[must_use]
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        let seal = Seal::new(stores.keys.clone());
         let context = Arc::new(Context::new(stores, settings, closing));
-        let artifacts = ArtifactService::new(context.clone());
+        let secrets = SecretService::new(context.clone(), seal);
+        let caches = CacheService::new(context.clone());
+        let artifacts = ArtifactService::new(context.clone(), caches.clone());
         Self {
             pipelines: PipelineExecutionService::new(context.clone()),
-            jobs: JobExecutionService::new(context.clone()),
+            jobs: JobExecutionService::new(context.clone(), secrets.clone()),
+            secrets,
             sources: SourceService::new(context.clone()),
             approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
-            sweep: Sweep::new(context, artifacts.clone()),
+            tokens: TokenService::new(context.clone()),
+            audit: AuditService::new(context.clone()),
+            sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
+            caches,
             artifacts,
         }
     }

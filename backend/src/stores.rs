@@ -1,6 +1,6 @@
 //! The ports that one deployment runs on.
 
-use crate::ports::{Clock, Documents, Ids, JobQueue, Logs, Objects, Records};
+use crate::ports::{Clock, Documents, Ids, JobQueue, KeyStore, Logs, Objects, Records};
 use std::{fmt, sync::Arc};
 
 /// Everything that the services need of the world; cheap to clone.
@@ -10,6 +10,8 @@ pub struct Stores {
     pub records: Arc<dyn Records>,
     /// Repositories, tokens, secrets, schedules, and what is to be told to others.
     pub documents: Arc<dyn Documents>,
+    /// The key of what must be readable again.
+    pub keys: Arc<dyn KeyStore>,
     /// Ids of jobs that are ready.
     pub queue: Arc<dyn JobQueue>,
     /// Artifacts' bytes.

@@ -12,6 +12,7 @@ pub use facts::FactArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 use tidemill_core::{
+    access::Scope,
     ids::{ExecutionId, WorkerId},
     labels::{Labels, parse as labels},
 };
@@ -36,6 +37,9 @@ pub struct Cli {
     // One token in 64 begins with a hyphen.
     #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
     pub token: Option<String>,
+    /// Also trust the certificate authorities in this PEM file, for a deployment that has its own
+    #[arg(long, env = "TIDEMILL_CA_CERT", global = true, value_name = "FILE", hide_env_values = true)]
+    pub ca_cert: Option<PathBuf>,
     /// Use the deployment that was logged in to by this name; `local` is this machine [env: TIDEMILL_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
@@ -81,6 +85,10 @@ pub enum Command {
     /// Approve a job whose `when` is manual, or an execution that waits for that
     #[command(after_help = "Examples:\n  tidemill approve --job deploy\n  tidemill approve --run 12")]
     Approve(Approve),
+    /// Keep, list and forget secrets of a repository
+    #[command(after_help = "Examples:\n  tidemill secret set TOKEN < token\n  \
+        tidemill secret set KEY --file key.pem --environment production\n  tidemill secret list")]
+    Secret(Secret),
     /// Run what did not succeed in an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
@@ -94,9 +102,17 @@ pub enum Command {
         after_help = "Examples:\n  tidemill artifacts\n  tidemill artifacts --job compile --output out/"
     )]
     Artifacts(Artifacts),
+    /// Make, list and revoke tokens of a deployment
+    #[command(after_help = "Examples:\n  tidemill token create --name laptop --scope run --expires 90d\n  \
+            tidemill token list\n  tidemill token revoke 01980000-0000-7000-8000-000000000000")]
+    Token(TokenArgs),
+    /// Show who did what
+    #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --json")]
+    Audit(Audit),
     /// Serve the API and run jobs, in one process
     #[command(
-        after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --workers 4"
+        after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --workers 4\n  \
+        tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
     )]
     Server(Server),
     /// Run jobs for a server
@@ -338,6 +354,58 @@ pub struct Cancel {
     pub job: Option<String>,
 }
 
+/// `secret`.
+#[derive(Debug, Args)]
+pub struct Secret {
+    #[command(subcommand)]
+    /// What to do.
+    pub action: SecretAction,
+}
+
+/// What `secret` does.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Keep a value, read from standard input or asked for
+    Set {
+        /// Its name: letters, digits and `_`
+        name: String,
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+        /// Take the value from this file
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+    },
+    /// List the names; values are never shown
+    List {
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget one
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        /// Where
+        place: SecretPlace,
+    },
+}
+
+/// Which secrets.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecretPlace {
+    /// Of this repository [default: the one here]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only for jobs of this environment
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+}
+
 /// `approve`.
 #[derive(Debug, Args)]
 pub struct Approve {
@@ -412,6 +480,97 @@ pub struct Server {
     /// A label of its workers, beside `arch` and `os`: jobs may demand it with `runs_on`
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
     pub labels: Vec<Labels>,
+    /// Serve with TLS, with the certificate (and those that signed it) in this PEM file; it is read again when it changes
+    #[arg(
+        long,
+        env = "TIDEMILL_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        hide_env_values = true
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in this PEM file
+    #[arg(
+        long,
+        env = "TIDEMILL_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert",
+        hide_env_values = true
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Let others on the network reach the server without TLS, so that they can read tokens, sources and logs on the way
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub plain_http_on_a_network: bool,
+    /// Requests a second that one user's token may make; 0: no limit. Tokens of workers and admins: a hundred times as many
+    #[arg(long, env = "TIDEMILL_RATE_LIMIT", hide_env_values = true, value_name = "N", default_value_t = tidemill_backend::http::USUAL_RATE)]
+    pub rate_limit: u32,
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+/// The commands of `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Make a token and print it; it cannot be shown again
+    Create(CreateToken),
+    /// List tokens
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a token invalid
+    Revoke {
+        /// The token's id
+        #[arg(value_name = "ID")]
+        id: uuid::Uuid,
+    },
+}
+
+/// `token create`.
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// Its name, for people
+    #[arg(long)]
+    pub name: String,
+    /// What it is for: read, run, worker or admin; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+    pub scopes: Vec<Scope>,
+    /// Only for this repository, as executions name it
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// How long it is valid, such as 90d [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = tidemill_core::pipeline::span_s)]
+    pub expires: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only what concerns this repository
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only what the token of this name or id did
+    #[arg(long, value_name = "NAME")]
+    pub who: Option<String>,
+    /// Only this, such as execution.start
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// The most entries
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `worker`.

@@ -1,6 +1,7 @@
 //! One file for each command that is more than a few lines.
 
 pub mod artifacts;
+pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod dead_letters;
@@ -14,4 +15,6 @@ pub mod plan;
 pub mod records;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod server;
+pub mod token;

@@ -6,6 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Write as _;
 use std::time::Duration;
 use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
 use tidemill_core::{
@@ -63,7 +64,7 @@ impl Deployment {
             }
             let (url, token) = (url.clone(), token.clone());
             return Ok(Self {
-                api: ApiClient::new(&url, &token),
+                api: ApiClient::new(&url, &token).trusting(settings.ca_cert.clone()),
                 url,
                 token,
                 pointer: settings.pointer.clone(),
@@ -223,14 +224,7 @@ impl Deployment {
             None => which.pipeline.clone(),
         };
         if let Some(name) = pipeline {
-            query.push_str("&pipeline=");
-            query.extend(name.bytes().map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            }));
+            query = format!("{query}&pipeline={}", percent_encoded(&name));
         }
         if let Some(run) = which.run {
             query = format!("{query}&run_number={run}");
@@ -249,6 +243,19 @@ impl Deployment {
             Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
         })
     }
+}
+
+/// `text` as a value of a query.
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// The beginning of a trace (W3C Trace Context), as a header: its id, the id of the call, and that it is recorded.

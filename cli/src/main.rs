@@ -18,7 +18,7 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
-use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, server};
+use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, secret, server};
 use failure::{Failure, Outcome};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
@@ -72,10 +72,13 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => records::logs(settings, args).await,
             Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Secret(args) => secret::secret(settings, args).await,
             Command::Approve(args) => records::approve(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
+            Command::Token(args) => commands::token::token(settings, args).await,
+            Command::Audit(args) => commands::audit::audit(settings, args).await,
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => server::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,

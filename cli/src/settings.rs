@@ -47,6 +47,8 @@ pub struct Settings {
     config_file: Option<PathBuf>,
     /// Milliseconds that a lease of an embedded server lasts.
     pub lease_ttl_ms: u64,
+    /// A PEM file of certificate authorities that are trusted beside the system's.
+    pub ca_cert: Option<PathBuf>,
     /// What is worked on.
     pub target: Target,
     /// The flags that point another command at the same target.
@@ -98,6 +100,7 @@ impl Settings {
             data_dir,
             config_file,
             lease_ttl_ms: cli.lease_ttl_ms,
+            ca_cert: cli.ca_cert.clone(),
             target,
             pointer,
             token: flags.token.or(environment.token),

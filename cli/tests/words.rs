@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "check",
     "plan",
@@ -12,9 +12,13 @@ const COMMANDS: [&str; 20] = [
     "logs",
     "watch",
     "cancel",
+    "approve",
+    "secret",
     "retry",
     "dead-letters",
     "artifacts",
+    "token",
+    "audit",
     "server",
     "worker",
     "login",

@@ -1,7 +1,7 @@
 //! Requests and replies of the HTTP API. Every path below stands once, in [`path`].
 
 use crate::{
-    assignment::{Assignment, Preparation, Source},
+    assignment::{ArtifactSource, Assignment, Preparation, Source},
     failure::FailureReason,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken, WorkerId},
     labels::Labels,
@@ -12,7 +12,7 @@ use crate::{
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Paths of the API; `{...}` is a parameter.
 pub mod path {
@@ -35,6 +35,15 @@ pub mod path {
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
     /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].
     pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
+    /// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 with a lost lease.
+    pub const CACHE_LOOKUP: &str = "/api/cache/lookup";
+    /// GET: the bytes of a cache that was looked up, for servers that presign to themselves; query `lease`, `object`.
+    pub const CACHE_CONTENT: &str = "/api/cache/content/{jobId}";
+    /// GET: names of a repository's secrets, [`super::SecretList`]; query [`super::SecretQuery`]. POST
+    /// [`super::SetSecretRequest`]: keeps one, [`super::SecretView`].
+    pub const SECRETS: &str = "/api/secret";
+    /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
+    pub const REMOVE_SECRET: &str = "/api/secret/remove";
     /// POST: cancels one job; [`super::CancelReply`].
     pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
     /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
@@ -63,6 +72,13 @@ pub mod path {
     pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
     /// GET: what an execution used, [`crate::cost::Usage`].
     pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
+    /// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], which has the token this once. GET:
+    /// [`crate::access::TokenList`].
+    pub const TOKENS: &str = "/api/token";
+    /// DELETE: the token is not valid any more; [`crate::access::RevokeReply`].
+    pub const TOKEN: &str = "/api/token/{tokenId}";
+    /// GET: who did what, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
+    pub const AUDIT: &str = "/api/audit";
     /// GET: [`super::Health`], without a token.
     pub const HEALTH: &str = "/api/health";
     /// GET: the OpenAPI document, without a token.
@@ -249,6 +265,75 @@ pub enum Approval {
     Awaited,
     /// Somebody has.
     Given,
+}
+
+/// Keep a secret. The reply, and everything else of the API but an assignment, is without its value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetSecretRequest {
+    /// The repository, however its address is written.
+    pub repo: String,
+    /// Only for jobs of this environment, for which it wins over the repository's own.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Its name: letters, digits and `_`.
+    pub name: String,
+    /// The value, 1 byte to 64 KiB.
+    pub value: String,
+}
+
+impl fmt::Debug for SetSecretRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetSecretRequest")
+            .field("repo", &self.repo)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret, without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretView {
+    /// The repository.
+    pub repo: String,
+    /// Only for jobs of this environment.
+    pub environment: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// When it was set last.
+    pub updated_at: Timestamp,
+}
+
+/// The secrets of a repository, by environment and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretList {
+    /// All of them.
+    pub secrets: Vec<SecretView>,
+}
+
+/// Whose secrets to list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretQuery {
+    /// The repository.
+    pub repo: String,
+}
+
+/// Forget a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoveSecretRequest {
+    /// The repository.
+    pub repo: String,
+    /// The one of this environment; absent: the repository's own.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A secret was forgotten, or was none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoveSecretReply {
+    /// Whether there was one.
+    pub removed: bool,
 }
 
 /// The reply to an approval.
@@ -535,6 +620,9 @@ pub struct ArtifactUploadRequest {
     /// Seconds after which it may be removed.
     #[serde(default)]
     pub expire_in_s: Option<u64>,
+    /// It is no artifact but a cache, to be kept under this key for later jobs of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_key: Option<String>,
     /// Absent in the first call. In the second, after the bytes were put: what was put. Only then is the artifact
     /// recorded.
     #[serde(default)]
@@ -550,6 +638,33 @@ pub struct ArtifactComplete {
     pub size: u64,
     /// Their hash, hex.
     pub sha256: String,
+}
+
+/// Ask for a cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheLookupRequest {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt's lease.
+    pub lease: LeaseToken,
+    /// Keys; the first under which something is kept counts.
+    pub keys: Vec<String>,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheLookupReply {
+    /// The cache; absent: nothing is kept under any of the keys.
+    pub found: Option<CacheFound>,
+}
+
+/// A cache that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheFound {
+    /// Its key.
+    pub key: String,
+    /// Where its bytes are: a tar, as artifacts are.
+    pub source: ArtifactSource,
 }
 
 /// One file in an artifact.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 
+pub mod access;
 pub mod api;
 pub mod assignment;
 pub mod condition;
@@ -21,6 +22,7 @@ pub mod labels;
 pub mod pipeline;
 pub mod plan;
 pub mod predefined;
+pub mod repo;
 pub mod report;
 pub mod retry;
 pub mod schedule;

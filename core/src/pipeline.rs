@@ -32,6 +32,7 @@ mod writer;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+pub(crate) use include::file_path as include_path;
 pub use include::{DEEPEST as DEEPEST_INCLUDE, MOST_FILES, ReadFile, SourceFile};
 pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
 pub use model::{
@@ -40,6 +41,7 @@ pub use model::{
 };
 pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
+pub use syntax::is_variable_name;
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity, render_files};
 use field::{Read, Reader};

@@ -144,7 +144,7 @@ impl Lease {
     /// Whether who shows `token` holds it.
     #[must_use]
     pub fn is_held_by(&self, token: LeaseToken) -> bool {
-        holds(Guard::ReportNeedsLease, self.token == token)
+        holds(Guard::ReportNeedsLease, self.token.is_same(token))
     }
 
     /// Whether its time is over.

@@ -11,6 +11,8 @@ pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// URLs of the queues for jobs that demand labels of their worker, as a JSON object by labels:
 /// `{"arch=arm64,gpu=true": "https://..."}`; absent: there is none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
+/// The name of the Parameter Store's parameter that holds the key of secrets.
+pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
 /// The bucket's name.
 pub const BUCKET: &str = "TIDEMILL_BUCKET";
 /// Milliseconds that a lease lasts without a report; default 60,000.
@@ -21,6 +23,8 @@ pub const RECORD_DAYS: &str = "TIDEMILL_RECORD_DAYS";
 pub const ADMIN_TOKEN_SHA256: &str = "TIDEMILL_ADMIN_TOKEN_SHA256";
 /// SHA-256, hex, of workers' tokens, separated by commas.
 pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
+/// Calls a second that a user's token may make, in each container; default 50, 0: as many as anyone likes.
+pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
 /// The Auto Scaling group of the workers.
 pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Jobs that one worker runs at the same time.
@@ -58,6 +62,7 @@ impl Settings {
                 table: text(TABLE)?,
                 queue_url: text(QUEUE_URL)?,
                 labelled_queues: queues(LABELLED_QUEUES)?,
+                key_parameter: env::var(KEY_PARAMETER).ok().filter(|name| !name.is_empty()),
                 bucket: text(BUCKET)?,
                 keep_days: (keep_days > 0).then_some(keep_days),
             },
@@ -93,7 +98,8 @@ pub fn number<T: FromStr>(name: &'static str) -> Result<T, SettingsError> {
     value.parse().map_err(|_| SettingsError { name, what: format!("`{value}`, which is no number") })
 }
 
-fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
+/// A variable that must be a number if it is there.
+pub fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
     if env::var_os(name).is_none_or(|value| value.is_empty()) { Ok(default) } else { number(name) }
 }
 

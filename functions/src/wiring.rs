@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 /// The most bytes of a log in one reply: a function's reply has at most 6 MB, and bytes go as base64.
 const MOST_LOG_REPLY: usize = 4 << 20;
 
+/// How long a token that was looked up is believed: a revocation acts in every container within this time.
+const TOKEN_KEPT_MS: u64 = 5_000;
+
 /// What a function works with.
 #[derive(Debug, Clone)]
 pub struct Wiring {
@@ -31,6 +34,7 @@ impl Wiring {
             longest_wait_ms: 0,
             most_log_reply: MOST_LOG_REPLY,
             gives_any_job: false,
+            token_kept_ms: TOKEN_KEPT_MS,
         };
         Ok(Self { services: Services::new(stores, of_services, CancellationToken::new()), meter })
     }

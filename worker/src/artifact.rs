@@ -30,7 +30,7 @@ use std::{
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
-    assignment::{ArtifactSource, Artifacts},
+    assignment::{ArtifactSource, Artifacts, Assignment},
     failure::{FailureKind, FailureReason},
     ids::{ArtifactId, JobId, LeaseToken},
 };
@@ -180,18 +180,30 @@ impl ArtifactMover {
             file_path: declared.paths.join(", "),
             files: Vec::new(),
             expire_in_s: declared.expire_in_s,
+            cache_key: None,
             complete: None,
         };
+        self.send(workspace, &declared.paths, request).await.map(|(_, warnings)| warnings)
+    }
+
+    /// Packs what `paths` name and stores it as `request` says; how many bytes there were (`None`: none), and what a person
+    /// should know.
+    async fn send(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+        request: ArtifactUploadRequest,
+    ) -> Result<(Option<u64>, String), MoveError> {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         // Stored while it is still being packed.
-        let (packed, stored) =
-            tokio::join!(self.pack(workspace, declared, sender), self.store(chunks, request));
+        let (packed, stored) = tokio::join!(self.pack(workspace, paths, sender), self.store(chunks, request));
         match (packed, stored) {
             (Ok((Some(packed), warnings)), Ok(Some(request))) => {
+                let size = packed.size;
                 self.complete(packed, request).await?;
-                Ok(warnings)
+                Ok((Some(size), warnings))
             }
-            (Ok((_, warnings)), Ok(_)) => Ok(warnings),
+            (Ok((_, warnings)), Ok(_)) => Ok((None, warnings)),
             // Who packs is told by a closed channel that storing failed, and why is known there.
             (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(stored)
@@ -200,13 +212,91 @@ impl ArtifactMover {
         }
     }
 
+    /// Keeps what `paths` name under a cache's key; `known` is the hash of what is kept there. How many bytes were sent;
+    /// `None`: none, as there is nothing, or it is the same.
+    pub async fn keep_cache(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+        key: &str,
+        known: Option<&str>,
+        assignment: &Assignment,
+    ) -> Result<Option<u64>, FailureReason> {
+        let kept = async {
+            if let Some(known) = known
+                && self.packed_hash(workspace, paths).await?.as_deref() == Some(known)
+            {
+                return Ok(None);
+            }
+            let request = ArtifactUploadRequest {
+                job_id: assignment.preparation.job_id,
+                lease: assignment.lease.token,
+                file_path: paths.join(", "),
+                files: Vec::new(),
+                expire_in_s: None,
+                cache_key: Some(key.to_owned()),
+                complete: None,
+            };
+            self.send(workspace, paths, request).await.map(|(size, _)| size)
+        };
+        kept.await.map_err(|error: MoveError| error.reason("the cache could not be stored"))
+    }
+
+    /// The hash of the tar that `paths` come to, without sending it.
+    async fn packed_hash(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+    ) -> Result<Option<String>, MoveError> {
+        let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let drain = async { while chunks.recv().await.is_some() {} };
+        let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender), drain);
+        Ok(packed?.0.map(|packed| packed.sha256))
+    }
+
+    /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
+    pub async fn hash_of_files(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+    ) -> Result<String, FailureReason> {
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
+        let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
+        let hashing = blocking(move || {
+            let mut files: Vec<(Vec<u8>, [u8; 32])> = Vec::new();
+            let mut archive = tar::Archive::new(tar);
+            for entry in archive.entries()? {
+                let mut entry = entry?;
+                if entry.header().entry_type().is_file() {
+                    let name = entry.path_bytes().into_owned();
+                    let mut reader = HashingReader { bytes: &mut entry, hash: Sha256::new() };
+                    io::copy(&mut reader, &mut io::sink())?;
+                    files.push((name, reader.hash.finalize().into()));
+                }
+            }
+            files.sort();
+            let mut hash = Sha256::new();
+            for (name, content) in files {
+                hash.update((name.len() as u64).to_be_bytes());
+                hash.update(name);
+                hash.update(content);
+            }
+            Ok(hex(&hash.finalize()))
+        });
+        let (packed, hash) = tokio::join!(self.pack(workspace, paths, sender), hashing);
+        let what = "the files of the cache's key could not be read";
+        packed.map_err(|error| error.reason(what))?;
+        hash.map_err(|error| error.reason(what))
+    }
+
     async fn pack(
         &self,
         workspace: &Workspace,
-        declared: &Artifacts,
+        paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
     ) -> Result<(Option<Packed>, String), MoveError> {
-        let result = self.pack_into(workspace, declared, sender.clone()).await;
+        let result = self.pack_into(workspace, paths, sender.clone()).await;
         if result.is_err() {
             // A tar that is not whole must not look as if it were.
             let broken = io::Error::new(io::ErrorKind::Interrupted, "the artifacts could not be packed");
@@ -218,16 +308,16 @@ impl ArtifactMover {
     async fn pack_into(
         &self,
         workspace: &Workspace,
-        declared: &Artifacts,
+        paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
     ) -> Result<(Option<Packed>, String), MoveError> {
         let mut warnings = String::new();
-        let set = Arc::new(globs(&declared.paths).map_err(|error| MoveError::Other(error.to_string()))?);
+        let set = Arc::new(globs(paths).map_err(|error| MoveError::Other(error.to_string()))?);
         let cache = self.cache.clone();
         let spool = blocking(move || cache.map(|cache| cache.spool()).transpose()).await?;
         let mut packer = Packer::new(sender, spool);
         let here = self.engine.on_this_machine(workspace).await;
-        for pattern in &declared.paths {
+        for pattern in paths {
             let before = packer.files.len();
             packer = self.pack_one(workspace, here.clone(), packer, pattern, set.clone()).await?;
             if packer.files.len() == before && !packer.covers(pattern) {

@@ -13,7 +13,7 @@ use hyper::{
     body::Incoming,
     header::{
         ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH,
-        LOCATION,
+        LOCATION, RETRY_AFTER,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,11 +21,13 @@ use std::{
     fs::File,
     io::{self, Read},
     net::IpAddr,
-    time::Duration,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 use tidemill_core::api::{
-    ArtifactUploadReply, ArtifactUploadRequest, JobExecuteReply, JobExecuteRequest, JobReport,
-    JobReportReply, path,
+    ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, path,
 };
 use tokio::io::AsyncWriteExt;
 use transport::{Body, Transport};
@@ -37,6 +39,8 @@ const LARGEST_REPLY: u64 = 256 << 20;
 /// Tries of a call that may happen twice.
 const MOST_TRIES: u32 = 5;
 const MOST_REDIRECTS: u32 = 4;
+/// The longest that a server's wish to be left alone is heeded at a time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a call did not give what it should.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,8 @@ struct Extra<'a> {
 #[derive(Debug, Clone)]
 pub struct ApiClient {
     transport: Transport,
+    /// Until when the server wants to hear nothing of this client.
+    quiet_until: Arc<Mutex<Option<Instant>>>,
     server: String,
     token: String,
 }
@@ -127,10 +133,17 @@ impl ApiClient {
     #[must_use]
     pub fn new(server: &str, token: &str) -> Self {
         Self {
-            transport: Transport::new(),
+            transport: Transport::new(None),
+            quiet_until: Arc::default(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
         }
+    }
+
+    /// The same, that also trusts the certificate authorities in this PEM file.
+    #[must_use]
+    pub fn trusting(self, authorities: Option<PathBuf>) -> Self {
+        Self { transport: Transport::new(authorities), ..self }
     }
 
     /// The API's address.
@@ -161,6 +174,11 @@ impl ApiClient {
     /// What the server says to a report.
     pub async fn report(&self, report: &JobReport) -> Result<JobReportReply, ApiError> {
         self.post(path::JOB_STATUS, report, Duration::from_secs(15)).await
+    }
+
+    /// The cache that is kept under one of some keys.
+    pub async fn look_up_cache(&self, request: &CacheLookupRequest) -> Result<CacheLookupReply, ApiError> {
+        self.post(path::CACHE_LOOKUP, request, Duration::from_secs(30)).await
     }
 
     /// Where to put an artifact, or that it is recorded.
@@ -249,6 +267,17 @@ impl ApiClient {
         self.within(path, LONGEST_REPLY, call).await
     }
 
+    /// The reply to a DELETE of `path`.
+    pub async fn delete<R: DeserializeOwned>(&self, path: &str) -> Result<R, ApiError> {
+        let call = async {
+            let reply = self.send(Method::DELETE, path, Extra::default(), transport::empty()).await?;
+            let body = self.whole(path, reply).await?;
+            serde_json::from_slice(&body)
+                .map_err(|error| unreachable(&self.address(path), format!("unreadable reply: {error}")))
+        };
+        self.within(path, LONGEST_REPLY, call).await
+    }
+
     /// The reply to a POST of `request` to `path`, within `limit`.
     pub async fn post<Q: Serialize, R: DeserializeOwned>(
         &self,
@@ -306,6 +335,16 @@ impl ApiClient {
         }
     }
 
+    /// Notes for how long a server that is asked too often wants to be left alone.
+    fn heed(&self, status: StatusCode, headers: &HeaderMap) {
+        let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if let Some(pause) = after.filter(|_| busy) {
+            let quiet_until = Instant::now() + Duration::from_secs(pause).min(LONGEST_PAUSE);
+            *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(quiet_until);
+        }
+    }
+
     /// The reply to a request. Only a path is one of the API's own, and only there the token is sent: an absolute
     /// address may well be on the server's host, and yet be somebody else's.
     async fn send(
@@ -336,9 +375,14 @@ impl ApiClient {
             request = request.header(*name, value);
         }
         let request = request.body(body).map_err(|_| ApiError::Address(address.clone()))?;
+        let quiet_until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(quiet_until) = quiet_until.filter(|_| url.starts_with('/')) {
+            tokio::time::sleep_until(quiet_until.into()).await;
+        }
         let reply = self.transport.send(request).await?;
         let status = reply.status();
         if status.is_client_error() || status.is_server_error() {
+            self.heed(status, reply.headers());
             let text = self.whole(url, reply).await.unwrap_or_default();
             return Err(ApiError::Refused {
                 url: without_query(&address),

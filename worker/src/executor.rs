@@ -3,6 +3,7 @@
 use crate::{
     admission::{Entry, Reservation},
     artifact::ArtifactMover,
+    caches::{self, Fetched},
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
     engine::{Container, DockerManager, Output, WORKSPACE, Workspace},
@@ -85,13 +86,12 @@ impl JobExecutor {
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
         };
         match prepared {
-            Ok((container, services)) => {
+            Ok((container, around)) => {
                 self.lot.enter(&place, &container);
                 started();
-                let (container, sound) = self
-                    .run_in((container, services.as_ref()), &assignment, &reporter, sender, events, shutdown)
-                    .await;
-                self.give_back(&place, container, sound && services.is_none()).await;
+                let (container, sound) =
+                    self.run_in((container, &around), &assignment, &reporter, sender, events, shutdown).await;
+                self.give_back(&place, container, sound && around.services.is_none()).await;
             }
             Err(stopped) => {
                 if let Some(parking) = parked {
@@ -156,11 +156,11 @@ impl JobExecutor {
         place: &Place,
         parked: &mut Option<Parking>,
         reporter: &Reporter,
-    ) -> Result<(Container, Option<Services>), FailureReason> {
+    ) -> Result<(Container, Around), FailureReason> {
         let container = self.container(assignment, place, parked, reporter).await?;
         // Should this be given up meanwhile, the container ends with its input, and the engine removes it.
         match self.surround(assignment, &container.workspace, reporter).await {
-            Ok(services) => Ok((container, services)),
+            Ok(around) => Ok((container, around)),
             Err(reason) => {
                 self.engine.dispose_later(container);
                 Err(reason)
@@ -174,18 +174,19 @@ impl JobExecutor {
         assignment: &Assignment,
         workspace: &Workspace,
         reporter: &Reporter,
-    ) -> Result<Option<Services>, FailureReason> {
+    ) -> Result<Around, FailureReason> {
+        let caches = caches::fetch(&self.artifacts, workspace, assignment, reporter).await;
         for needed in &assignment.needs_artifacts {
             self.artifacts.lay_in(workspace, needed).await?;
         }
         let wanted = &assignment.extras.services;
         if wanted.is_empty() {
-            return Ok(None);
+            return Ok(Around { services: None, caches });
         }
         let policy = assignment.preparation.pull_policy;
         let services = Services::start(&self.engine, wanted, policy, reporter).await?;
         self.engine.add_hosts(&workspace.container, &services.hosts()).await?;
-        Ok(Some(services))
+        Ok(Around { services: Some(services), caches })
     }
 
     async fn container(
@@ -249,7 +250,7 @@ impl JobExecutor {
     /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
     async fn run_in(
         &self,
-        (mut container, services): (Container, Option<&Services>),
+        (mut container, around): (Container, &Around),
         assignment: &Assignment,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
@@ -296,6 +297,14 @@ impl JobExecutor {
             }
         };
         if let Some(mut end) = end {
+            if is_script_over(&end) {
+                let succeeded = end.failure.is_none();
+                let (workspace, kept) = (&container.workspace, &around.caches);
+                tokio::select! {
+                    () = caches::keep(&self.artifacts, workspace, assignment, kept, succeeded, reporter) => {}
+                    () = lease_lost(&mut events) => return (container, sound),
+                }
+            }
             if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| is_wanted(declared, &end))
             {
                 reporter.phase("collecting artifacts");
@@ -314,7 +323,7 @@ impl JobExecutor {
                     }
                 }
             }
-            if let (Some(services), Some(_)) = (services, &end.failure) {
+            if let (Some(services), Some(_)) = (&around.services, &end.failure) {
                 services.show(reporter).await;
             }
             reporter.end(end).await;
@@ -471,9 +480,19 @@ fn write_orders(assignment: &Assignment, nonce: &str) -> String {
     orders.text()
 }
 
+/// What a job has around its script while it runs.
+struct Around {
+    services: Option<Services>,
+    caches: Vec<Fetched>,
+}
+
+/// Whether the script came to its own end, well or not.
+fn is_script_over(end: &AttemptEnd) -> bool {
+    matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed))
+}
+
 fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
-    let reached =
-        matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed));
+    let reached = is_script_over(end);
     let succeeded = end.failure.is_none();
     match declared.when {
         ArtifactsWhen::OnSuccess => succeeded,

@@ -4,6 +4,7 @@
 
 mod admission;
 pub mod artifact;
+mod caches;
 pub mod capacity;
 pub mod client;
 pub mod dispatch;

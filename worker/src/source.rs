@@ -7,7 +7,7 @@ mod tree;
 mod upload;
 
 pub use git::SourceError;
-pub use snapshot::{Snapshot, snapshot};
+pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;
 pub use tree::{Tree, materialise, prune};
 pub use upload::{SourcePack, Upload, upload};

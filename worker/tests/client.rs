@@ -12,6 +12,7 @@ use futures_util::{TryStreamExt, stream};
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 use tidemill_core::api::Health;
 use tidemill_worker::client::{ApiClient, ApiError};
@@ -63,6 +64,9 @@ async fn answer(State(notes): State<Notes>, request: Request) -> Response {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
         }
         "/bucket/busy" if earlier < 3 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        "/stage/$default/api/often" if earlier < 2 => {
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response()
+        }
         "/bucket/refused" => StatusCode::FORBIDDEN.into_response(),
         "/bucket/key" => Body::from("the object").into_response(),
         _ => StatusCode::NO_CONTENT.into_response(),
@@ -144,4 +148,13 @@ async fn what_is_no_address_is_said() {
     let refused = api.fetch("/api/health", None).await.unwrap_err();
     assert!(matches!(refused, ApiError::Address(_)), "{refused}");
     assert!(refused.to_string().contains("https://"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_too_often_is_left_alone_for_as_long_as_it_wants() {
+    let (api, _, notes) = api().await;
+    let begun = Instant::now();
+    let got: Vec<Bytes> = api.get("/api/often").await.unwrap().try_collect().await.unwrap();
+    assert_eq!((got.concat().len(), notes.all().len()), (0, 2));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }

@@ -2,7 +2,7 @@
 
 use super::{
     definition::Definitions, documents::DynamoDocuments, logs::CloudLogs, meter::Meter, objects::S3Objects,
-    queue::SqsQueue, records::DynamoRecords, table::Table,
+    parameter::ParameterKey, queue::SqsQueue, records::DynamoRecords, table::Table,
 };
 use crate::{RandomIds, Stores, clock::SystemClock, ports::Clock};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -18,6 +18,8 @@ pub struct Names {
     pub queue_url: String,
     /// URLs of the queues for jobs that demand labels, by the labels (`arch=arm64,gpu=true`).
     pub labelled_queues: BTreeMap<String, String>,
+    /// The parameter that holds the key of secrets; `None`: there is none.
+    pub key_parameter: Option<String>,
     /// The bucket.
     pub bucket: String,
     /// Days after which records are removed; `None`: never.
@@ -59,11 +61,13 @@ pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores,
         SqsQueue::new(aws_sdk_sqs::Client::new(sdk), names.queue_url, names.labelled_queues, meter.clone());
     let definitions = Definitions::new(table.clone(), objects.clone());
     let logs = CloudLogs::new(table.clone(), objects.clone(), clock.clone(), names.keep_days);
+    let keys = ParameterKey::new(aws_sdk_ssm::Client::new(sdk), names.key_parameter);
     let documents = DynamoDocuments::new(table.clone());
     let records = DynamoRecords::new(table, definitions, clock.clone(), names.keep_days);
     let stores = Stores {
         records: Arc::new(records),
         documents: Arc::new(documents),
+        keys: Arc::new(keys),
         queue: Arc::new(queue),
         objects: Arc::new(objects),
         logs: Arc::new(logs),

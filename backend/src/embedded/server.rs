@@ -1,17 +1,19 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
-    Database, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
+    Database, FileLogs, FileObjects, KeyFile, SqliteDocuments, SqliteQueue, SqliteRecords,
     files::make_directory,
     reserve::{Frugal, Reserve},
+    tls::{Tls, TlsListener},
 };
 use crate::{
     RandomIds, Stores, SystemClock,
     error::{Error, Result},
-    http::{Access, router},
+    http::{Access, ClientAddress, USUAL_RATE, router},
     ports::Clock,
     services::{Services, Settings},
 };
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
     fs::{self, OpenOptions},
@@ -33,6 +35,8 @@ pub struct EmbeddedConfig {
     pub lease_ttl_ms: u64,
     /// Pause between two sweeps.
     pub sweep_every: Duration,
+    /// Calls a second that a user's token may make; 0: as many as anyone likes.
+    pub rate_limit: u32,
 }
 
 impl EmbeddedConfig {
@@ -40,7 +44,12 @@ impl EmbeddedConfig {
     #[must_use]
     pub fn new(data_dir: PathBuf) -> Self {
         let usual = Settings::default();
-        Self { data_dir, lease_ttl_ms: usual.lease_ttl_ms, sweep_every: Duration::from_secs(2) }
+        Self {
+            data_dir,
+            lease_ttl_ms: usual.lease_ttl_ms,
+            sweep_every: Duration::from_secs(2),
+            rate_limit: USUAL_RATE,
+        }
     }
 }
 
@@ -50,7 +59,17 @@ pub struct Embedded {
     services: Services,
     token: String,
     sweep_every: Duration,
+    rate_limit: u32,
     closing: CancellationToken,
+}
+
+/// A listener that the network may reach, and its certificate.
+#[derive(Debug)]
+pub struct Secure {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// What it shows.
+    pub tls: Arc<Tls>,
 }
 
 /// The embedded stores below a directory, which is made if it is not there.
@@ -68,6 +87,7 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     Ok(Stores {
         records: Arc::new(SqliteRecords::new(database.clone())),
         documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
+        keys: Arc::new(KeyFile::new(data_dir.join("secret.key"))),
         queue: Arc::new(SqliteQueue::new(database, clock.clone())),
         objects: Arc::new(Frugal {
             store: FileObjects::open(&data_dir.join("artifacts"))?,
@@ -84,13 +104,15 @@ impl Embedded {
     pub async fn open(config: EmbeddedConfig) -> Result<Self> {
         let closing = CancellationToken::new();
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
+        let rate_limit = config.rate_limit;
         let opened = tokio::task::spawn_blocking(move || {
             let stores = open(&config.data_dir)?;
             Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
         });
         let (stores, token, sweep_every) =
             opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
-        Ok(Self { services: Services::new(stores, settings, closing.clone()), token, sweep_every, closing })
+        let services = Services::new(stores, settings, closing.clone());
+        Ok(Self { services, token, sweep_every, rate_limit, closing })
     }
 
     /// What callers bring as bearer token.
@@ -107,11 +129,22 @@ impl Embedded {
 
     /// Serves the API on `listener` and sweeps until `shutdown`; held replies end then.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-        let Self { services, token, sweep_every, closing } = self;
+        self.serve_also(listener, None, shutdown).await
+    }
+
+    /// The same, on another listener with TLS as well.
+    pub async fn serve_also(
+        self,
+        listener: TcpListener,
+        secure: Option<Secure>,
+        shutdown: CancellationToken,
+    ) -> Result<()> {
+        let Self { services, token, sweep_every, rate_limit, closing } = self;
         if let Err(error) = services.sweep.resend_queued().await {
             tracing::warn!(%error, "what is queued is sent again when it is late");
         }
-        let api = router(services.clone(), Access::of_token(&token));
+        let access = Access::of_token(&token).at_most(rate_limit);
+        let api = router(services.clone(), access).into_make_service_with_connect_info::<ClientAddress>();
         let stop = closing.clone();
         let sweeper = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);
@@ -126,13 +159,42 @@ impl Embedded {
                 }
             }
         });
-        let over = async move {
+        let over = closing.clone();
+        tokio::spawn(async move {
             shutdown.cancelled().await;
-            closing.cancel();
+            over.cancel();
+        });
+        // Neither goes on without the other.
+        let plain = async {
+            let _ends_all = closing.clone().drop_guard();
+            axum::serve(listener, api.clone()).with_graceful_shutdown(closing.clone().cancelled_owned()).await
         };
-        let served = axum::serve(listener, api).with_graceful_shutdown(over).await;
+        let secured = async {
+            let Some(Secure { listener, tls }) = secure else { return Ok(()) };
+            tokio::spawn(tls.clone().follow(closing.clone()));
+            let _ends_all = closing.clone().drop_guard();
+            let listener = TlsListener::new(listener, tls)?;
+            axum::serve(listener, api.clone())
+                .with_graceful_shutdown(closing.clone().cancelled_owned())
+                .await
+                .map_err(|error| Error::io("serving the API with TLS", error))
+        };
+        let (served, secured) = tokio::join!(plain, secured);
         sweeper.await.map_err(|error| Error::storage("sweeping", error))?;
-        served.map_err(|error| Error::io("serving the API", error))
+        served.map_err(|error| Error::io("serving the API", error))?;
+        secured
+    }
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for ClientAddress {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(stream.remote_addr().ip())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for ClientAddress {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(stream.remote_addr().ip())
     }
 }
 

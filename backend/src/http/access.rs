@@ -1,22 +1,35 @@
 //! Who may call what: bearer tokens, of which only hashes are known here.
 
-use super::{Api, problem::Refused};
+use super::{
+    Api,
+    limits::Limits,
+    problem::Refused,
+    routes::{Route, Within},
+};
+use crate::{error::Error, services::Caller};
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Extension, RawPathParams, Request, State},
     http::{HeaderMap, header::AUTHORIZATION},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
+use std::{net::IpAddr, time::Instant};
 use subtle::{Choice, ConstantTimeEq};
+use tidemill_core::access::Scope;
 
 type Hash = [u8; 32];
 
-/// Whom the API answers. A token has at least 128 random bits, so that its hash gives nothing away.
-#[derive(Debug, Clone)]
+/// Calls a second that a user's token may make, unless told.
+pub const USUAL_RATE: u32 = 50;
+
+/// Whom the API answers by tokens of the deployment itself; the tokens that people make are in the store. A token has at least 128
+/// random bits, so that its hash gives nothing away.
+#[derive(Debug)]
 pub struct Access {
     admin: Vec<Hash>,
     worker: Vec<Hash>,
+    limits: Limits,
 }
 
 /// A text is not the hash of a token.
@@ -24,32 +37,39 @@ pub struct Access {
 #[error("`{0}` is not the SHA-256 of a token: 64 hex digits")]
 pub struct HashError(String);
 
-/// What a caller may do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Admin,
-    Worker,
-}
+/// The address of the client: an extension of the request, or of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 impl Access {
     /// One token that may do everything.
     #[must_use]
     pub fn of_token(token: &str) -> Self {
-        Self { admin: vec![Sha256::digest(token.as_bytes()).into()], worker: Vec::new() }
+        Self::of(vec![Sha256::digest(token.as_bytes()).into()], Vec::new())
     }
 
-    /// Tokens of users and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
+    /// Tokens of admins and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
     /// the old one is still in use.
     pub fn of_hashes<'a>(
         admin: impl IntoIterator<Item = &'a str>,
         worker: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, HashError> {
         let all = |hashes: &mut dyn Iterator<Item = &'a str>| hashes.map(hash).collect::<Result<Vec<_>, _>>();
-        Ok(Self { admin: all(&mut admin.into_iter())?, worker: all(&mut worker.into_iter())? })
+        Ok(Self::of(all(&mut admin.into_iter())?, all(&mut worker.into_iter())?))
     }
 
-    fn role(&self, headers: &HeaderMap) -> Option<Role> {
-        let given = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")?;
+    fn of(admin: Vec<Hash>, worker: Vec<Hash>) -> Self {
+        Self { admin, worker, limits: Limits::new(USUAL_RATE) }
+    }
+
+    /// The same, where a user's token may make so many calls a second; 0: as many as anyone likes.
+    #[must_use]
+    pub fn at_most(self, each_second: u32) -> Self {
+        Self { limits: Limits::new(each_second), ..self }
+    }
+
+    /// The scope of a token of the deployment itself.
+    fn own(&self, given: &[u8]) -> Option<Scope> {
         let given: Hash = Sha256::digest(given).into();
         let among = |known: &[Hash]| {
             // All are compared, so that the time tells nothing.
@@ -57,8 +77,12 @@ impl Access {
             bool::from(found)
         };
         let (admin, worker) = (among(&self.admin), among(&self.worker));
-        admin.then_some(Role::Admin).or(worker.then_some(Role::Worker))
+        admin.then_some(Scope::Admin).or(worker.then_some(Scope::Worker))
     }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
 }
 
 fn hash(text: &str) -> Result<Hash, HashError> {
@@ -73,45 +97,127 @@ fn hash(text: &str) -> Result<Hash, HashError> {
     Ok(hash)
 }
 
-/// Lets users through.
-pub async fn users(State(api): State<Api>, headers: HeaderMap, request: Request, next: Next) -> Response {
-    match api.access.role(&headers) {
-        Some(Role::Admin) => next.run(request).await,
-        Some(Role::Worker) => Refused::forbidden().into_response(),
-        None => Refused::unauthorized().into_response(),
+/// What one operation's check knows.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub api: Api,
+    pub route: &'static Route,
+}
+
+/// Lets those through whose token fits the operation, and says who they are: handlers find a [`Caller`] among the
+/// request's extensions.
+pub async fn check(
+    State(check): State<Check>,
+    client: Option<Extension<ClientAddress>>,
+    peer: Option<Extension<ConnectInfo<ClientAddress>>>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if check.route.need.is_empty() {
+        return next.run(request).await;
+    }
+    let peer = peer.map(|Extension(ConnectInfo(ClientAddress(address)))| address);
+    let from = client.map(|Extension(ClientAddress(address))| address).or(peer);
+    match check.passes(request.headers(), from, &params).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
     }
 }
 
-/// Lets users and workers through.
-pub async fn workers(State(api): State<Api>, headers: HeaderMap, request: Request, next: Next) -> Response {
-    match api.access.role(&headers) {
-        Some(Role::Admin | Role::Worker) => next.run(request).await,
-        None => Refused::unauthorized().into_response(),
+impl Check {
+    async fn passes(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        params: &RawPathParams,
+    ) -> Result<Caller, Refused> {
+        let (access, services) = (&self.api.access, &self.api.services);
+        let known = match bearer(headers) {
+            None => None,
+            Some(given) => match access.own(given) {
+                Some(scope) => Some(Caller::bootstrap(scope)),
+                None => services.tokens.caller(given).await?,
+            },
+        };
+        let Some(caller) = known else {
+            if let Some(from) = from {
+                access.limits.wrong(from, Instant::now()).map_err(Refused::too_many)?;
+            }
+            return Err(Refused::unauthorized());
+        };
+        let caller = Caller { from, ..caller };
+        let for_many = caller.has(Scope::Worker);
+        access
+            .limits
+            .used(&format!("{} {}", caller.id, caller.name), for_many, Instant::now())
+            .map_err(Refused::too_many)?;
+        if !self.route.need.iter().any(|scope| caller.scopes.contains(scope)) {
+            return Err(Refused::forbidden(&caller, self.route.need));
+        }
+        let Some(only) = caller.repo.as_deref() else { return Ok(caller) };
+        match self.route.within {
+            Within::None | Within::Itself => {}
+            Within::Refused => return Err(Refused::only_of(only)),
+            Within::Path => {
+                for (name, value) in params {
+                    services.must_be_of(name, value, only).await?;
+                }
+            }
+        }
+        Ok(caller)
+    }
+}
+
+impl crate::services::Services {
+    /// Refuses a parameter of a path that names something of another repository than `only`, as if it were not there.
+    async fn must_be_of(&self, name: &str, value: &str, only: &str) -> Result<(), Error> {
+        let not_an_id = |_| Error::Invalid(format!("`{value}` is not an id (a UUID)"));
+        let (kind, repo) = match name {
+            "executionId" => ("execution", self.pipelines.repo(value.parse().map_err(not_an_id)?).await),
+            "jobId" => ("job", self.jobs.repo(value.parse().map_err(not_an_id)?).await),
+            "artifactId" => ("artifact", self.artifacts.repo(value.parse().map_err(not_an_id)?).await),
+            other => {
+                return Err(Error::Forbidden(format!("a token of one repository cannot name `{other}`")));
+            }
+        };
+        match repo {
+            Ok(repo) if tidemill_core::repo::canonical(&repo) == tidemill_core::repo::canonical(only) => {
+                Ok(())
+            }
+            // The same words for both.
+            Ok(_) | Err(Error::NotFound(_)) => Err(Error::NotFound(format!("there is no {kind} {value}"))),
+            Err(error) => Err(error),
+        }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Access, Role};
+    use super::{Access, bearer};
     use axum::http::{HeaderMap, header::AUTHORIZATION};
+    use tidemill_core::access::Scope;
 
     const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
-    fn headers(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    fn scope(access: &Access, value: &str) -> Option<Scope> {
+        access.own(bearer(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]))?)
     }
 
     #[test]
-    fn a_token_is_known_by_its_hash_and_has_one_role() {
+    fn a_token_is_known_by_its_hash_and_has_one_scope() {
         let access = Access::of_hashes([], [ONE]).unwrap();
-        assert!(access.role(&headers("Bearer one")) == Some(Role::Worker));
+        assert_eq!(scope(&access, "Bearer one"), Some(Scope::Worker));
         let access = Access::of_hashes([ONE.to_uppercase().as_str()], []).unwrap();
-        assert!(access.role(&headers("Bearer one")) == Some(Role::Admin));
+        assert_eq!(scope(&access, "Bearer one"), Some(Scope::Admin));
         for wrong in ["Bearer two", "Bearer ", "bearer one", "one", ONE] {
-            assert!(access.role(&headers(wrong)).is_none(), "{wrong}");
+            assert!(scope(&access, wrong).is_none(), "{wrong}");
         }
-        assert!(access.role(&HeaderMap::new()).is_none());
+        assert!(bearer(&HeaderMap::new()).is_none());
         for wrong in ["", "one", &ONE[1..], &format!("{}zz", &ONE[2..]), &"ä".repeat(32)] {
             assert!(Access::of_hashes([wrong], []).is_err(), "{wrong}");
         }

@@ -1,9 +1,13 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
 use super::{Api, problem::Refused};
-use crate::{ports::ObjectInfo, services::Download};
+use crate::{
+    error::Error,
+    ports::ObjectInfo,
+    services::{Caller, Download},
+};
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, State, rejection::JsonRejection},
     http::{
@@ -18,22 +22,23 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
-        ArtifactUploadRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health, IDEMPOTENCY_KEY,
-        JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RetryRequest, SourceUploadRequest,
-        TRACEPARENT,
+        ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health,
+        IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RemoveSecretRequest,
+        RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest, TRACEPARENT,
     },
+    assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
 
-type Reply = Result<Response, Refused>;
+pub type Reply = Result<Response, Refused>;
 
 /// A JSON body whose refusal is a problem document.
 #[derive(FromRequest)]
 #[from_request(via(Json), rejection(Refused))]
-pub struct Wanted<T>(T);
+pub struct Wanted<T>(pub T);
 
 /// The id in the path.
-pub struct Id<T>(T);
+pub struct Id<T>(pub T);
 
 impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Refused;
@@ -46,7 +51,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 }
 
 /// The query string, read into `T`.
-pub struct Asked<T>(T);
+pub struct Asked<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Refused;
@@ -56,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     }
 }
 
-fn json<T: serde::Serialize>(value: T) -> Response {
+pub fn json<T: serde::Serialize>(value: T) -> Response {
     Json(value).into_response()
 }
 
@@ -81,15 +86,28 @@ fn is_trace(text: &str) -> bool {
 
 pub async fn execute(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Wanted(request): Wanted<ExecuteRequest>,
 ) -> Reply {
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
-    Ok(made(api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?))
+    caller.must_be_of(&request.repo)?;
+    // Else its sources could be those of any repository that workers can reach.
+    if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
+        caller.must_be_of(url)?;
+    }
+    let repo = request.repo.clone();
+    let reply = api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?;
+    if !reply.attached {
+        let audit = &api.services.audit;
+        audit.note(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
+    }
+    Ok(made(reply))
 }
 
 pub async fn retry(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
     headers: HeaderMap,
     body: Result<Json<RetryRequest>, JsonRejection>,
@@ -100,7 +118,13 @@ pub async fn retry(
         Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
         Err(rejection) => return Err(rejection.into()),
     };
-    Ok(made(api.services.pipelines.retry(id, request, key(&headers)?).await?))
+    let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
+    if !reply.attached {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        let outcome = format!("retried as {}", reply.execution_id);
+        api.services.audit.note(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
+    }
+    Ok(made(reply))
 }
 
 #[derive(Deserialize)]
@@ -125,7 +149,17 @@ pub async fn status(
     })
 }
 
-pub async fn executions(State(api): State<Api>, Asked(query): Asked<ListQuery>) -> Reply {
+pub async fn executions(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Asked(mut query): Asked<ListQuery>,
+) -> Reply {
+    if let Some(only) = &caller.repo {
+        if let Some(asked) = &query.repo {
+            caller.must_be_of(asked)?;
+        }
+        query.repo = Some(only.to_string());
+    }
     Ok(json(api.services.pipelines.list(query).await?))
 }
 
@@ -133,8 +167,17 @@ pub async fn usage(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.pipelines.usage(id).await?))
 }
 
-pub async fn cancel_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.pipelines.cancel(id).await?))
+pub async fn cancel_execution(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+) -> Reply {
+    let reply = api.services.pipelines.cancel(id).await?;
+    if reply.canceled {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        api.services.audit.note(&caller, "execution.cancel", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
 }
 
 pub async fn job_execute(State(api): State<Api>, Wanted(request): Wanted<JobExecuteRequest>) -> Reply {
@@ -145,24 +188,100 @@ pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport
     Ok(json(api.services.jobs.report(report).await?))
 }
 
-pub async fn cancel_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
-    Ok(json(api.services.jobs.cancel(id).await?))
+pub async fn cancel_job(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+) -> Reply {
+    let reply = api.services.jobs.cancel(id).await?;
+    if reply.canceled {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "job.cancel", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
 }
 
-pub async fn approve_execution(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.approvals.approve_execution(id).await?))
+pub async fn secrets(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Asked(query): Asked<SecretQuery>,
+) -> Reply {
+    caller.must_be_of(&query.repo)?;
+    Ok(json(api.services.secrets.list(&query.repo).await?))
 }
 
-pub async fn approve_job(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
-    Ok(json(api.services.approvals.approve_job(id).await?))
+pub async fn set_secret(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(request): Wanted<SetSecretRequest>,
+) -> Reply {
+    caller.must_be_of(&request.repo)?;
+    let set = api.services.secrets.set(request).await?;
+    api.services.audit.note(&caller, "secret.set", &set.name, Some(&set.repo), "done").await;
+    Ok(json(set))
 }
 
-pub async fn dead_letters(State(api): State<Api>, Asked(query): Asked<DeadLetterQuery>) -> Reply {
-    Ok(json(api.services.dead_letters.list(query).await?))
+pub async fn remove_secret(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(request): Wanted<RemoveSecretRequest>,
+) -> Reply {
+    caller.must_be_of(&request.repo)?;
+    let (name, repo) = (request.name.clone(), request.repo.clone());
+    let reply = api.services.secrets.remove(request).await?;
+    if reply.removed {
+        api.services.audit.note(&caller, "secret.remove", name, Some(&repo), "done").await;
+    }
+    Ok(json(reply))
 }
 
-pub async fn dismiss_dead_letter(State(api): State<Api>, Id(id): Id<JobId>) -> Reply {
-    Ok(json(api.services.dead_letters.dismiss(id).await?))
+pub async fn approve_execution(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+) -> Reply {
+    let reply = api.services.approvals.approve_execution(id).await?;
+    if reply.approved {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        api.services.audit.note(&caller, "execution.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn approve_job(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+) -> Reply {
+    let reply = api.services.approvals.approve_job(id).await?;
+    if reply.approved {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "job.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn dead_letters(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Asked(query): Asked<DeadLetterQuery>,
+) -> Reply {
+    let mut page = api.services.dead_letters.list(query).await?;
+    page.dead_letters.retain(|letter| caller.may_see(&letter.execution.repo));
+    Ok(json(page))
+}
+
+pub async fn dismiss_dead_letter(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+) -> Reply {
+    let reply = api.services.dead_letters.dismiss(id).await?;
+    if reply.dismissed {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "dead-letter.dismiss", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
 }
 
 #[derive(Deserialize)]
@@ -201,6 +320,8 @@ pub async fn artifact_upload(
 pub struct Put {
     job: JobId,
     lease: LeaseToken,
+    #[serde(default)]
+    cache: bool,
 }
 
 pub async fn artifact_content(
@@ -210,15 +331,49 @@ pub async fn artifact_content(
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
-    api.services.artifacts.put(id, of.job, of.lease, bytes).await?;
+    api.services.artifacts.put(id, (of.job, of.lease), of.cache, bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn cache_lookup(State(api): State<Api>, Wanted(request): Wanted<CacheLookupRequest>) -> Reply {
+    Ok(json(api.services.caches.lookup(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Fetch {
+    lease: LeaseToken,
+    object: ArtifactId,
+}
+
+pub async fn cache_content(State(api): State<Api>, Id(id): Id<JobId>, Asked(of): Asked<Fetch>) -> Reply {
+    Ok(downloaded(api.services.caches.download(id, of.lease, of.object).await?))
 }
 
 pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.artifacts.list(id).await?))
 }
 
-pub async fn artifact_download(State(api): State<Api>, Id(id): Id<ArtifactId>) -> Reply {
+/// The lease by which a worker asks for something.
+#[derive(Deserialize)]
+pub struct Held {
+    job: Option<JobId>,
+    lease: Option<LeaseToken>,
+}
+
+pub async fn artifact_download(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ArtifactId>,
+    Asked(held): Asked<Held>,
+) -> Reply {
+    if caller.is_only_worker() {
+        let (Some(job), Some(lease)) = (held.job, held.lease) else {
+            let words =
+                "a worker gets artifacts with the lease of a job that needs them: give `job` and `lease`";
+            return Err(Error::Forbidden(words.into()).into());
+        };
+        api.services.artifacts.must_be_for(id, job, lease).await?;
+    }
     let (view, bytes) = match api.services.artifacts.download(id).await? {
         Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
         Download::Here(view, bytes) => (view, bytes),

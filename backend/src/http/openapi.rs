@@ -5,12 +5,17 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 use tidemill_core::api::{
-    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CancelReply, DeadLetterList,
-    DismissReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, Health, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, Problem, RetryRequest, SourceUploadReply,
-    SourceUploadRequest, path,
+    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
+    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
+    ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
+    Problem, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView, SetSecretRequest,
+    SourceUploadReply, SourceUploadRequest, path,
 };
-use tidemill_core::{cost::Usage, status::ExecutionStatus};
+use tidemill_core::{
+    access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest},
+    cost::Usage,
+    status::ExecutionStatus,
+};
 
 struct Document {
     schemas: SchemaGenerator,
@@ -46,11 +51,25 @@ const PAGE: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
+const CACHE: Query =
+    &[("lease", Kind::Id, "The lease of the job"), ("object", Kind::Id, "The object that was found")];
+const REPO: Query = &[("repo", Kind::Text, "Repository")];
 const LOG: Query = &[
     ("offset", ANY, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
     ("limit", ANY, "The most bytes of the reply; default 1 MiB"),
     ("wait_ms", ANY, "Hold the reply until there are bytes, at most so long"),
+];
+const HELD: Query = &[
+    ("job", Kind::Id, "Of a worker: the job that needs it"),
+    ("lease", Kind::Id, "Of a worker: that job's lease"),
+];
+const AUDIT: Query = &[
+    ("repo", Kind::Text, "Exact repository"),
+    ("who", Kind::Text, "Name or id of the token"),
+    ("action", Kind::Text, "Exact action"),
+    ("limit", PAGE_SIZE, "Page size; default 50"),
+    ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
 const PUT: Query = &[("job", Kind::Id, "The job"), ("lease", Kind::Id, "Its lease")];
 
@@ -80,7 +99,7 @@ impl Document {
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         // Only who puts an artifact has to say for what.
-        let required = path == path::ARTIFACT_CONTENT;
+        let required = [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS].contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
@@ -91,6 +110,12 @@ impl Document {
             json!({ "name": name, "in": "query", "required": required, "description": meaning, "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
+        let id = match (path, method) {
+            (path::TOKENS, "post") => format!("{id}-create"),
+            (path::SECRETS, "post") => format!("{id}-set"),
+            (path::TOKEN, _) => format!("{id}-revoke"),
+            _ => id,
+        };
         let mut operation = json!({
             "operationId": id.trim_end_matches(".json"),
             "summary": summary,
@@ -111,7 +136,8 @@ impl Document {
         if path == path::HEALTH || path == path::OPENAPI {
             operation["security"] = json!([]);
         }
-        self.paths.insert(path.to_owned(), json!({ method: operation }));
+        let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
+        of_path[method] = operation;
     }
 }
 
@@ -175,6 +201,15 @@ pub fn document() -> Value {
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
+    let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
+    of.add(path::CACHE_LOOKUP, "post", "Look a cache up", &[], Some(body), reply);
+    of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE, None, bytes());
+    let reply = of.reference::<SecretList>();
+    of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO, None, reply);
+    let (body, reply) = (of.reference::<SetSecretRequest>(), of.reference::<SecretView>());
+    of.add(path::SECRETS, "post", "Keep a secret", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
+    of.add(path::REMOVE_SECRET, "post", "Forget a secret", &[], Some(body), reply);
     let reply = of.reference::<ApproveReply>();
     of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", &[], None, reply.clone());
     of.add(path::APPROVE_JOB, "post", "Approve a job", &[], None, reply);
@@ -188,7 +223,7 @@ pub fn document() -> Value {
     of.add(path::ARTIFACT_CONTENT, "put", "The bytes of an artifact", PUT, Some(bytes()), json!({}));
     let reply = of.reference::<ArtifactList>();
     of.add(path::ARTIFACTS, "get", "Artifacts of an execution", &[], None, reply);
-    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", &[], None, bytes());
+    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", HELD, None, bytes());
     let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
     of.add(
         path::SOURCE_UPLOAD,
@@ -200,6 +235,14 @@ pub fn document() -> Value {
     );
     of.add(path::SOURCE_CONTENT, "put", "The bytes of uploaded sources", &[], Some(bytes()), json!({}));
     of.add(path::SOURCE_DOWNLOAD, "get", "The stored bytes of uploaded sources", &[], None, bytes());
+    let (body, reply) = (of.reference::<TokenRequest>(), of.reference::<TokenReply>());
+    of.add(path::TOKENS, "post", "Make a token", &[], Some(body), reply);
+    let reply = of.reference::<TokenList>();
+    of.add(path::TOKENS, "get", "Tokens that were made", &[], None, reply);
+    let reply = of.reference::<RevokeReply>();
+    of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
+    let reply = of.reference::<AuditList>();
+    of.add(path::AUDIT, "get", "Who did what, newest first", AUDIT, None, reply);
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Whether the server is well", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

@@ -1,6 +1,7 @@
 //! ArtifactService: takes what jobs leave, and gives it back.
 
 use super::{
+    caches::CacheService,
     context::{Context, job_of},
     view,
 };
@@ -38,28 +39,32 @@ impl<T> fmt::Debug for Download<T> {
 #[derive(Debug, Clone)]
 pub struct ArtifactService {
     context: Arc<Context>,
+    caches: CacheService,
 }
 
 impl ArtifactService {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) fn new(context: Arc<Context>, caches: CacheService) -> Self {
+        Self { context, caches }
     }
 
     /// First call: where to put the bytes. Second call, with `complete`: the artifact is recorded, durably. Both only
     /// for who holds the job's lease.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
         let node = self.leased(request.job_id, request.lease).await?;
-        let (artifact_id, address) = match request.complete.clone() {
-            None => {
+        let (artifact_id, address) = match (request.complete.clone(), request.cache_key.as_deref()) {
+            (None, Some(_)) => self.caches.place(&node).await?,
+            (Some(complete), Some(key)) => (self.caches.complete(&node, key, &complete).await?, None),
+            (None, None) => {
                 let id = ArtifactId::of(node.key.execution, node.key.ix, job_of(&node)?.job.attempt, 0);
                 let address = self.context.stores.objects.put_address(&key(request.job_id, id)).await?;
                 (id, address)
             }
-            Some(complete) => (self.complete(request.clone(), complete, node).await?, None),
+            (Some(complete), None) => (self.complete(request.clone(), complete, node).await?, None),
         };
         let here = || {
             let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
-            format!("{url}?job={}&lease={}", request.job_id, request.lease)
+            let cache = if request.cache_key.is_some() { "&cache=true" } else { "" };
+            format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease)
         };
         Ok(ArtifactUploadReply {
             artifact_id,
@@ -121,8 +126,17 @@ impl ArtifactService {
     }
 
     /// Stores an artifact's bytes, for servers that presign to themselves.
-    pub async fn put(&self, id: ArtifactId, job: JobId, lease: LeaseToken, bytes: ByteStream) -> Result<()> {
-        self.leased(job, lease).await?;
+    pub async fn put(
+        &self,
+        id: ArtifactId,
+        (job, lease): (JobId, LeaseToken),
+        is_cache: bool,
+        bytes: ByteStream,
+    ) -> Result<()> {
+        let node = self.leased(job, lease).await?;
+        if is_cache {
+            return self.caches.put(id, &node, bytes).await;
+        }
         self.context.stores.objects.put(&key(job, id), bytes).await.map(drop)
     }
 
@@ -141,16 +155,29 @@ impl ArtifactService {
         })
     }
 
+    /// The repository of an artifact's execution.
+    pub async fn repo(&self, id: ArtifactId) -> Result<String> {
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
+        Ok(self.context.shape(record.execution).await?.spec.repo.clone())
+    }
+
+    /// Refuses an artifact to who does not hold the lease of a job of the same repository: an execution also reads what the one
+    /// that it retries left.
+    pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
+        let node = self.leased(job, lease).await?;
+        let own = self.context.shape(node.key.execution).await?;
+        if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(gone(id)) }
+    }
+
     /// An artifact, and where its bytes are.
     pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
-        let gone = || Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"));
-        let record = self.context.stores.records.artifact(id).await?.ok_or_else(gone)?;
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
         if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
             return Ok(Download::Elsewhere(address));
         }
         let bytes =
             self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
-                Error::NotFound(_) => gone(),
+                Error::NotFound(_) => gone(id),
                 other => other,
             })?;
         Ok(Download::Here(view::artifact(record), bytes))
@@ -187,6 +214,10 @@ pub(crate) async fn carried_artifact_is_there(
     job: JobId,
 ) -> Result<bool> {
     Ok(planned.artifacts.is_none() || !context.stores.records.artifacts_of(job).await?.is_empty())
+}
+
+fn gone(id: ArtifactId) -> Error {
+    Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"))
 }
 
 fn key(job: JobId, artifact: ArtifactId) -> String {

@@ -32,11 +32,19 @@ pub struct Settings {
     pub most_log_reply: usize,
     /// Whether workers may ask for whatever is next; else they bring the id of a job that the queue gave them.
     pub gives_any_job: bool,
+    /// Milliseconds for which a token that was looked up is believed without another look.
+    pub token_kept_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lease_ttl_ms: 30_000, longest_wait_ms: 20_000, most_log_reply: 8 << 20, gives_any_job: true }
+        Self {
+            lease_ttl_ms: 30_000,
+            longest_wait_ms: 20_000,
+            most_log_reply: 8 << 20,
+            gives_any_job: true,
+            token_kept_ms: 10_000,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     assignment,
     claim::{Asked, Claim, claim},
     context::{Context, job_of},
+    secrets::SecretService,
     turn::happen,
 };
 use crate::{
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use std::{io::Read, sync::Arc, time::Duration};
 use tidemill_core::{
     api::{AttemptEnd, CancelReply, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogBytes},
-    assignment::{Assignment, LeaseGrant},
+    assignment::{Assignment, Extras, LeaseGrant},
     failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
     transition::{JobEvent, Refusal},
@@ -51,6 +52,7 @@ pub struct LogPart {
 #[derive(Debug, Clone)]
 pub struct JobExecutionService {
     context: Arc<Context>,
+    secrets: SecretService,
 }
 
 /// What became of an id that a worker received.
@@ -62,8 +64,8 @@ enum Claimed {
 }
 
 impl JobExecutionService {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) fn new(context: Arc<Context>, secrets: SecretService) -> Self {
+        Self { context, secrets }
     }
 
     /// An attempt for a worker: of the job that it names, or of any that is ready, waiting for one if asked to. Should
@@ -193,6 +195,12 @@ impl JobExecutionService {
             let made = self.assign(&node, &shape, token, item.job.attempt + 1, lookahead).await;
             return match made {
                 Ok(reply) => Ok(Claimed::Given(Box::new(reply), token)),
+                Err(Error::NoSecret(words)) => {
+                    let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                    let reason = FailureReason::new(FailureKind::SecretUnavailable, words.clone());
+                    self.end_unbegun(job, token, reason).await?;
+                    Ok(Claimed::Nothing(words))
+                }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
                     let words = format!("the server could not say what to run: {error}");
@@ -219,9 +227,18 @@ impl JobExecutionService {
         let spec = records.job_specs(id, &[node.key.ix]).await?.pop();
         let (_, spec) =
             spec.ok_or_else(|| Error::NotFound(format!("job {} of {id} has no spec", node.key.ix)))?;
-        let needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        for artifact in &mut needs_artifacts {
+            // A worker's token alone gets no artifact.
+            artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
+        }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
-        let extras = assignment::extras(&spec);
+        let (planned, of) = (&spec.planned, &execution.spec);
+        let extras = Extras {
+            secrets: self.secrets.of_job(execution, &planned.name, &planned.surroundings).await?,
+            may_keep_caches: !of.facts.is_from_fork(),
+            ..assignment::extras(&spec)
+        };
         let assignment = Assignment {
             preparation: assignment::preparation(execution, &spec),
             variables: assignment::variables(execution, &spec, attempt),
@@ -352,6 +369,12 @@ impl JobExecutionService {
             self.context.commit_event(moved, node).await?;
         }
         Ok(())
+    }
+
+    /// The repository of a job's execution.
+    pub async fn repo(&self, job: JobId) -> Result<String> {
+        let node = self.context.job(job).await?;
+        Ok(self.context.shape(node.key.execution).await?.spec.repo.clone())
     }
 
     /// Cancels one job. When this returns, no new attempt of it starts.

@@ -356,6 +356,11 @@ impl PipelineExecutionService {
         }
     }
 
+    /// The repository of an execution.
+    pub async fn repo(&self, id: ExecutionId) -> Result<String> {
+        Ok(self.context.shape(id).await?.spec.repo.clone())
+    }
+
     /// What an execution used of a cloud so far.
     pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.context.execution(id).await?;

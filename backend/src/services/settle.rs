@@ -230,7 +230,7 @@ impl Context {
                         // Later, not never: the last arrival may have made it due since it was read.
                         let soon = self.now().plus_ms(RESEND_FIRST_MS);
                         let deadline = execution.spec.deadline.filter(|_| !execution.state.cancel_requested);
-                        let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.max(soon)));
+                        let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.min(soon)));
                         let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
                         self.stores.records.commit(vec![later]).await?;
                     }

@@ -1,6 +1,6 @@
 //! The sweep: carries on what is late. Its cost follows what is late, not what exists.
 
-use super::{artifacts::ArtifactService, context::Context};
+use super::{artifacts::ArtifactService, caches::CacheService, context::Context};
 use crate::{error::Result, ports::Outgoing};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
@@ -16,11 +16,12 @@ const MOST_QUEUED: usize = 10_000;
 pub struct Sweep {
     context: Arc<Context>,
     artifacts: ArtifactService,
+    caches: CacheService,
 }
 
 impl Sweep {
-    pub(crate) fn new(context: Arc<Context>, artifacts: ArtifactService) -> Self {
-        Self { context, artifacts }
+    pub(crate) fn new(context: Arc<Context>, artifacts: ArtifactService, caches: CacheService) -> Self {
+        Self { context, artifacts, caches }
     }
 
     /// Carries on everything that is late, and gives the number of nodes that were.
@@ -45,6 +46,7 @@ impl Sweep {
             }
         }
         self.artifacts.expire(AT_ONCE).await?;
+        self.caches.expire(AT_ONCE).await?;
         Ok(number)
     }
 

@@ -26,6 +26,14 @@ jobs:
   a: { image: i, script: x, needs: [], retry: 1 }
   b: { image: i, script: x, needs: [a] }
 ";
+/// A job for the failure of another, and one that runs however both ended.
+pub const ENDINGS: &str = "
+name: m
+jobs:
+  a: { image: i, script: x, needs: [] }
+  b: { image: i, script: x, needs: [a], when: on_failure }
+  c: { image: i, script: x, needs: [a, b], when: always }
+";
 
 /// Something to check.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +88,9 @@ pub const SMALL: &[Case] = &[
     case("diamond, a job canceled", DIAMOND, 1, Budget { cancel_job: 1, op_crashes: 1, ..CALM }),
     case("diamond, given up", DIAMOND, 1, Budget { give_ups: 1, op_crashes: 1, ..CALM }),
     case("stages, failures", STAGES, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
+    case("endings, failures", ENDINGS, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
+    case("endings, canceled", ENDINGS, 1, Budget { failures: 1, cancels: 1, op_crashes: 1, ..CALM }),
+    case("endings, two at once", ENDINGS, 2, Budget { failures: 1, ..CALM }),
     case("diamond, two at once", DIAMOND, 2, CALM),
     case("chain, two at once, lost worker", CHAIN, 2, Budget { worker_crashes: 1, ..CALM }),
     case("chain, two at once, lost operation", CHAIN, 2, Budget { op_crashes: 1, ..CALM }),

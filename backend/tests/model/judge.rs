@@ -5,7 +5,10 @@ use super::{
     records::{Kind, Records},
     state::{Op, Stage, State, What},
 };
-use tidemill_core::status::{ExecutionStatus, JobStatus};
+use tidemill_core::{
+    pipeline::RunWhen,
+    status::{ExecutionStatus, JobStatus},
+};
 
 /// What must always hold; the numbers are those of the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,14 +51,24 @@ impl Promise {
 
 impl Protocol {
     fn needs_hold(&self, records: &Records, job: usize) -> bool {
-        self.shape.plan.artifact_sources(u32::try_from(job).unwrap()).iter().all(|need| {
-            let allowed = self.shape.plan.jobs[*need as usize].allow_failure;
-            match records.cells[*need as usize].status {
+        let plan = &self.shape.plan;
+        let (mut over, mut well) = (true, true);
+        for need in plan.artifact_sources(u32::try_from(job).unwrap()) {
+            let (status, need) = (records.cells[need as usize].status, &plan.jobs[need as usize]);
+            over &= status.is_terminal();
+            well &= match status {
                 JobStatus::Success => true,
-                JobStatus::Failed => allowed,
+                JobStatus::Failed => need.allow_failure,
+                // Only a job for failures is skipped where nothing failed.
+                JobStatus::Skipped => need.when == RunWhen::OnFailure,
                 _ => false,
-            }
-        })
+            };
+        }
+        match plan.jobs[job].when {
+            RunWhen::OnSuccess | RunWhen::Manual => well,
+            RunWhen::OnFailure => over && !well,
+            RunWhen::Always => over,
+        }
     }
 
     /// Said in another way than the function that decides it.
@@ -66,6 +79,7 @@ impl Protocol {
             match cell.status {
                 JobStatus::Success => {}
                 JobStatus::Failed if spec.allow_failure => {}
+                JobStatus::Skipped if spec.when == RunWhen::OnFailure => {}
                 JobStatus::Failed => failed = true,
                 JobStatus::Canceled | JobStatus::Skipped => other = true,
                 _ => return None,

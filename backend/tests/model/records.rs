@@ -7,6 +7,7 @@ use tidemill_backend::ports::{
 use tidemill_core::{
     api::Trigger,
     assignment::Source,
+    failure::{FailureKind, FailureReason},
     guard::{Guard, holds},
     ids::{ExecutionId, LeaseToken},
     plan::Plan,
@@ -57,6 +58,8 @@ pub struct Cell {
     pub cancel: bool,
     pub infrastructure_tries: u8,
     pub failed_tries: u8,
+    /// Skipped, as nothing failed that it is for.
+    pub spared: bool,
     /// Queued so long ago that its message is sent again.
     pub old: bool,
 }
@@ -166,6 +169,7 @@ impl Cell {
             cancel: false,
             infrastructure_tries: 0,
             failed_tries: 0,
+            spared: false,
             old: false,
         };
         cell.put(state);
@@ -218,6 +222,7 @@ impl Cell {
             ended_at: self.status.is_terminal().then_some(NOW),
             infrastructure_tries: self.infrastructure_tries.into(),
             failed_tries: self.failed_tries.into(),
+            failure: self.spared.then(|| FailureReason::new(FailureKind::NotNeeded, "")),
             ..JobState::default()
         }
     }
@@ -243,6 +248,7 @@ impl Cell {
         self.cancel = job.cancel_requested;
         self.infrastructure_tries = u8::try_from(job.infrastructure_tries).unwrap();
         self.failed_tries = u8::try_from(job.failed_tries).unwrap();
+        self.spared = job.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotNeeded);
         self.old = job.status == JobStatus::Queued && job.queued_at.is_some_and(|at| at < NOW);
     }
 

@@ -81,6 +81,7 @@ impl Account {
         Names {
             table: name.clone(),
             queue_url: queue.queue_url.unwrap(),
+            key_parameter: Some(format!("/{name}/secret-key")),
             labelled_queues: std::collections::BTreeMap::new(),
             bucket: name,
             keep_days: None,

@@ -23,12 +23,12 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
         )));
     }
     // What is no deployment must not see the token.
-    greet(&ApiClient::new(&url, "")).await?;
+    greet(&ApiClient::new(&url, "").trusting(settings.ca_cert.clone())).await?;
     let token = match &settings.token {
         Some(token) => token.clone(),
         None => ask(&url)?,
     };
-    let api = ApiClient::new(&url, &token);
+    let api = ApiClient::new(&url, &token).trusting(settings.ca_cert.clone());
     match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
         Ok(_) => {}
         Err(ApiError::Refused { status: 401 | 403, .. }) => {

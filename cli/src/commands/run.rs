@@ -177,6 +177,12 @@ async fn follow(
     watch::verdict(&last)
 }
 
+/// The repository that is recorded for a run from here.
+pub fn repository_here() -> Outcome<String> {
+    let here = std::env::current_dir()?;
+    source::repository_of(&here).map_err(|error| Failure::usage(error.to_string()))
+}
+
 async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
     let cache = settings.data_dir()?.join("worker").join("cache");
     let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());

@@ -9,7 +9,7 @@ use crate::{
     workers,
 };
 use std::{sync::Arc, time::Duration};
-use tidemill_backend::embedded::Embedded;
+use tidemill_backend::embedded::{Embedded, EmbeddedConfig, Secure, Tls};
 use tidemill_core::assignment::Resources;
 use tidemill_worker::{
     Client, Worker, WorkerError,
@@ -25,7 +25,8 @@ const HAND_BACK: Duration = Duration::from_secs(15);
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    let config = embedded_config(settings)?;
+    let tls = tls(args)?;
+    let config = EmbeddedConfig { rate_limit: args.rate_limit, ..embedded_config(settings)? };
     let data_dir = config.data_dir.clone();
     let embedded = Embedded::open(config).await?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -34,12 +35,19 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
             args.listen
         ))
     })?;
+    let public = listener.local_addr()?;
+    let (listener, secure) = match tls {
+        // The workers of this process do not go by the certificate's name: they have a listener of their own.
+        Some(tls) => (TcpListener::bind(("127.0.0.1", 0)).await?, Some(Secure { listener, tls })),
+        None => (listener, None),
+    };
+    let scheme = if secure.is_some() { "https" } else { "http" };
     let url = format!("http://{}", listener.local_addr()?);
     let token = embedded.token().to_owned();
     let shutdown = CancellationToken::new();
-    let mut served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
+    let mut served = tokio::spawn(embedded.serve_also(listener, secure, shutdown.clone()));
     let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
-    anstream::println!("serving on {url}, {slots} job(s) at the same time");
+    anstream::println!("serving on {scheme}://{public}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
     let mut config = workers::config(settings, slots, workers::machine())?;
@@ -74,6 +82,22 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
         outcome?;
     }
     Ok(worked.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))?)
+}
+
+/// The certificate to serve with. Beyond this machine nothing is served without one, unless told so in words.
+fn tls(args: &Server) -> Outcome<Option<Arc<Tls>>> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let opened = Tls::open(certificate.clone(), key.clone());
+        return Ok(Some(opened.map_err(|error| Failure::usage(error.to_string()))?));
+    }
+    if args.listen.ip().is_loopback() || args.plain_http_on_a_network {
+        return Ok(None);
+    }
+    Err(Failure::usage(format!(
+        "{} can be reached from other machines, and without TLS they can read the tokens, sources and logs of all: give \
+         --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that does TLS, or say --plain-http-on-a-network",
+        args.listen
+    )))
 }
 
 /// `tidemill worker`.

@@ -1,5 +1,8 @@
 //! What holds wherever jobs run: each test is written once, for every backend.
 
+mod around;
+pub use around::*;
+
 use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
 
 /// The suite's tests on a backend, unless there is none.
@@ -18,6 +21,11 @@ macro_rules! suite {
             a_registry_that_does_not_answer_is_tried_three_times
             a_script_that_ignores_its_time_out_is_killed
             a_job_that_uses_too_much_memory_says_so
+            a_second_run_is_faster_by_what_the_cache_holds
+            a_job_reaches_its_services_by_name
+            a_secret_that_a_job_prints_ten_ways_is_found_nowhere
+            a_job_without_its_secret_says_how_to_set_it
+            a_manual_job_runs_once_somebody_approves_it
         );
     };
     ($on:expr => $($name:ident)*) => {

@@ -44,9 +44,11 @@ impl Backend {
             Self::Server => {
                 let (server, url) = serve(&place, &place.dir.path().join("server"), "0");
                 let token = fs::read_to_string(place.dir.path().join("server/token")).unwrap();
+                let words = ["token", "create", "--name", "w", "--scope", "worker"];
+                let made = binary(&place, &place.dir.path().join("server")).args(words).output().unwrap();
                 let deployment = Deployment {
                     server: url,
-                    worker_token: token.clone(),
+                    worker_token: String::from_utf8(made.stdout).unwrap().trim().to_owned(),
                     token,
                     queue_url: None,
                     aws: Vec::new(),

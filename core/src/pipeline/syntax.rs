@@ -31,6 +31,12 @@ pub(super) fn check_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether `name` can be that of an environment variable: letters, digits and `_`, not starting with a digit, at most 128.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    check_variable_name(name).is_ok()
+}
+
 /// Checks the name of a variable or of a matrix key: both become environment variables.
 pub(super) fn check_variable_name(name: &str) -> Result<(), Fault> {
     let start = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

@@ -100,6 +100,11 @@ impl Node {
         Self { kind: Kind::Sequence(items), location, is_reference: false, size }
     }
 
+    /// How many values it has with every alias written out.
+    pub(crate) fn nodes(&self) -> u64 {
+        self.size.nodes
+    }
+
     /// Whether it is larger than a document may be, its aliases written out.
     pub(crate) fn is_too_large(&self) -> bool {
         self.size.nodes > MOST_NODES || self.size.bytes > MOST_BYTES || self.size.depth > DEEPEST

@@ -5,9 +5,9 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use lambda_http::{Error, RequestExt, run};
-use std::time::Instant;
-use tidemill_backend::http::{Access, router};
+use lambda_http::{Error, RequestExt, request::RequestContext, run};
+use std::{net::IpAddr, time::Instant};
+use tidemill_backend::http::{Access, ClientAddress, USUAL_RATE, router};
 use tidemill_core::{api::TRACEPARENT, cost::Usage};
 use tidemill_functions::{Wiring, settings, telemetry};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
@@ -22,7 +22,8 @@ async fn main() -> Result<(), Error> {
     let wiring = Wiring::load().await?;
     let (admin, worker) =
         (settings::list(settings::ADMIN_TOKEN_SHA256), settings::list(settings::WORKER_TOKEN_SHA256));
-    let access = Access::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?;
+    let access = Access::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
+        .at_most(settings::number_or(settings::RATE_LIMIT, USUAL_RATE)?);
     let api = router(wiring.services.clone(), access)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(LEAST_PACKED)))
         .layer(middleware::from_fn_with_state(wiring, measured));
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// Counts a request, logs it, and says what it used.
-async fn measured(State(wiring): State<Wiring>, request: Request, next: Next) -> Response {
+async fn measured(State(wiring): State<Wiring>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let before = wiring.meter.total();
     let request_id =
@@ -38,6 +39,9 @@ async fn measured(State(wiring): State<Wiring>, request: Request, next: Next) ->
     let operation = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let operation = operation.unwrap_or_else(|| request.uri().path().to_owned());
     let trace = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if let Some(address) = source_address(&request) {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
     let span = tracing::info_span!(
         "request", %request_id, %operation, trace, execution = field::Empty, job = field::Empty
     );
@@ -66,6 +70,17 @@ async fn measured(State(wiring): State<Wiring>, request: Request, next: Next) ->
         trace: trace.as_deref(),
     });
     response
+}
+
+/// Where API Gateway says that the request comes from.
+fn source_address(request: &Request) -> Option<IpAddr> {
+    let text = match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone()?,
+        RequestContext::ApiGatewayV1(context) => context.identity.source_ip.clone()?,
+        #[allow(unreachable_patterns, reason = "which others there are depends on features")]
+        _ => return None,
+    };
+    text.parse().ok()
 }
 
 /// What was used between two readings of the counter: a function serves one request at a time.

@@ -7,9 +7,14 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{Request, Response, body::Frame, body::Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use std::{
     fs::File,
     io::{self, Seek},
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -26,13 +31,15 @@ pub type Body = BoxBody<Bytes, io::Error>;
 pub struct Transport {
     plain: Client<HttpConnector, Body>,
     secure: Arc<OnceLock<Client<HttpsConnector<HttpConnector>, Body>>>,
+    /// A PEM file of certificate authorities that are trusted beside the system's.
+    authorities: Option<Arc<Path>>,
 }
 
 impl Transport {
-    /// A transport without connections.
-    pub fn new() -> Self {
+    /// A transport without connections, which also trusts the certificate authorities in this PEM file.
+    pub fn new(authorities: Option<PathBuf>) -> Self {
         let plain = Client::builder(TokioExecutor::new()).build(connector(true));
-        Self { plain, secure: Arc::default() }
+        Self { plain, secure: Arc::default(), authorities: authorities.map(Into::into) }
     }
 
     /// The reply to `request`, whose address is absolute.
@@ -53,13 +60,46 @@ impl Transport {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
-        // The system's roots, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| io::Error::other(format!("no trusted certificates can be read: {error}")))?;
+        let tls = HttpsConnectorBuilder::new().with_tls_config(self.trust()?);
         let connector = tls.https_only().enable_http1().wrap_connector(connector(false));
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(self.secure.get_or_init(|| client))
+    }
+}
+
+impl Transport {
+    /// Trust in the system's authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name, and in those of the file.
+    fn trust(&self) -> io::Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(system.certs);
+        if let Some(path) = &self.authorities {
+            let wrong = |error: String| {
+                let words = "certificate authorities cannot be read from";
+                io::Error::other(format!(
+                    "{words} {}: {error}; give a PEM file with --ca-cert",
+                    path.display()
+                ))
+            };
+            let own = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| wrong(error.to_string()))?;
+            if own.is_empty() {
+                return Err(wrong("there is none in it".into()));
+            }
+            for certificate in own {
+                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            }
+        }
+        if roots.is_empty() {
+            let causes = system.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(io::Error::other(format!("no trusted certificates can be read: {causes}")));
+        }
+        Ok(ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
     }
 }
 

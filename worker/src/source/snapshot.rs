@@ -39,6 +39,12 @@ struct Repository {
     origin: Option<String>,
 }
 
+/// The repository that `dir` is in, as a person knows it: the URL of its `origin`, or its path.
+pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
+    let repository = look(dir)?;
+    Ok(repository.origin.unwrap_or_else(|| repository.top.to_string_lossy().into_owned()))
+}
+
 /// The state of the repository (or plain directory) that `dir` is in. Nothing is written to it; objects and a kept
 /// index go below `cache`.
 pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {

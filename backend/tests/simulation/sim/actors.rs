@@ -309,6 +309,7 @@ impl Worker {
         let bytes = auditor::log(job, attempt, 1_000_000, 300);
         let sha256 = auditor::hex(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
+            cache_key: None,
             job_id: job,
             lease: lease.token,
             file_path: "out".into(),
@@ -326,7 +327,7 @@ impl Worker {
             let put = self.call(|server| {
                 let part = Ok(bytes::Bytes::from(bytes.clone()));
                 let stream = stream::once(async move { part }).boxed();
-                async move { server.artifacts.put(id, job, token, stream).await }.boxed()
+                async move { server.artifacts.put(id, (job, token), false, stream).await }.boxed()
             });
             if put.await.is_err() {
                 continue;

@@ -16,7 +16,7 @@ use std::{
 };
 use tidemill_backend::{
     Error, Result, Stores,
-    memory::{MemoryDocuments, MemoryLogs, MemoryObjects, MemoryQueue},
+    memory::{MemoryDocuments, MemoryKeys, MemoryLogs, MemoryObjects, MemoryQueue},
     ports::{
         ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Documents, ExecutionRecord, ExecutionState,
         Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message, Node, NodeKey, ObjectInfo,
@@ -110,6 +110,7 @@ impl Truth {
         Stores {
             records: way.clone(),
             documents: self.documents.clone(),
+            keys: Arc::new(MemoryKeys),
             queue: way.clone(),
             objects: way.clone(),
             logs: way,

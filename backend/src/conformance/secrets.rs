@@ -1,0 +1,145 @@
+//! Checks of secrets, over the adapters: who gets which, and that nobody else sees them.
+
+use super::{Subject, samples};
+use crate::{
+    Stores,
+    ports::DocumentKey,
+    services::{Services, Settings},
+};
+use tidemill_core::{
+    api::{
+        ExecuteRequest, JobExecuteReply, JobExecuteRequest, RemoveSecretRequest, SetSecretRequest, WorkerInfo,
+    },
+    assignment::Assignment,
+    failure::FailureKind,
+    ids::{ExecutionId, WorkerId},
+    labels::Labels,
+    status::JobStatus,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const PIPELINE: &str = "
+name: check
+defaults: { image: i }
+jobs:
+  plain: { script: x }
+  uses: { script: x, secrets: [TOKEN, { name: KEY, variable: KEY_FILE, file: true }] }
+  deploys: { script: x, environment: production, secrets: [TOKEN] }
+";
+
+fn services(stores: Stores) -> Services {
+    Services::new(stores, Settings::default(), CancellationToken::new())
+}
+
+async fn set(services: &Services, repo: &str, environment: Option<&str>, name: &str, value: &str) {
+    let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
+    let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
+    services.secrets.set(request).await.unwrap();
+}
+
+async fn begin(services: &Services, repo: &str) -> ExecutionId {
+    let pipeline = PIPELINE.to_owned();
+    let request = ExecuteRequest { pipeline, repo: repo.into(), force: true, ..ExecuteRequest::default() };
+    services.pipelines.execute(request, None, None).await.unwrap().execution_id
+}
+
+async fn claim(services: &Services, id: ExecutionId, job: usize) -> Result<Assignment, String> {
+    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
+    let request = JobExecuteRequest {
+        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
+        job_id: Some(view.jobs[job].id),
+        execution_id: None,
+        labels: Labels::new(),
+        lease: None,
+        wait_ms: 0,
+        lookahead: 0,
+    };
+    match services.jobs.execute(request).await.unwrap() {
+        JobExecuteReply::Assigned { assignment, .. } => Ok(*assignment),
+        JobExecuteReply::Nothing { reason } => Err(reason),
+    }
+}
+
+fn given(assignment: &Assignment) -> Vec<(&str, &str, bool)> {
+    let secrets = assignment.extras.secrets.iter();
+    secrets.map(|secret| (secret.variable.as_str(), secret.value.as_str(), secret.file)).collect()
+}
+
+/// A job gets exactly those that it names, whichever way its repository's address is written, and its environment's first.
+pub async fn a_job_gets_the_secrets_that_it_names_and_no_others(subject: &Subject) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let elsewhere = samples::repo();
+    set(&services, &format!("{repo}.git"), None, "TOKEN", "first").await;
+    set(&services, &repo, None, "TOKEN", "the repository's").await;
+    set(&services, &repo, None, "KEY", "line 1\nline 2\n").await;
+    set(&services, &repo, Some("production"), "TOKEN", "production's").await;
+    set(&services, &elsewhere, None, "TOKEN", "another repository's").await;
+    let id = begin(&services, &repo).await;
+    assert_eq!(given(&claim(&services, id, 0).await.unwrap()), []);
+    let uses = claim(&services, id, 1).await.unwrap();
+    assert_eq!(given(&uses), [("TOKEN", "the repository's", false), ("KEY_FILE", "line 1\nline 2\n", true)]);
+    assert!(!format!("{uses:?}").contains("the repository's"), "no log shows it");
+    assert_eq!(given(&claim(&services, id, 2).await.unwrap()), [("TOKEN", "production's", false)]);
+
+    let listed = services.secrets.list(&repo).await.unwrap().secrets;
+    let names: Vec<_> = listed.iter().map(|one| (one.environment.as_deref(), one.name.as_str())).collect();
+    assert_eq!(names, [(None, "KEY"), (None, "TOKEN"), (Some("production"), "TOKEN")]);
+}
+
+/// What is not there fails the job at once, in words that say what to do; what is removed is gone.
+pub async fn a_secret_that_is_not_there_fails_the_job_once(subject: &Subject) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    set(&services, &repo, None, "TOKEN", "value").await;
+    set(&services, &repo, None, "KEY", "value").await;
+    let request = RemoveSecretRequest { repo: repo.clone(), environment: None, name: "KEY".into() };
+    assert!(services.secrets.remove(request.clone()).await.unwrap().removed);
+    assert!(!services.secrets.remove(request).await.unwrap().removed);
+    let id = begin(&services, &repo).await;
+    let refused = claim(&services, id, 1).await.unwrap_err();
+    assert!(refused.contains("tidemill secret set KEY"), "{refused}");
+    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
+    let failed = &view.jobs[1];
+    assert_eq!((failed.status, failed.attempt), (JobStatus::Failed, 1));
+    assert_eq!(failed.failure_reason.as_ref().unwrap().kind, FailureKind::SecretUnavailable);
+}
+
+/// What is stored says nothing of a value, and cannot be moved to where another job would get it.
+pub async fn a_value_is_stored_so_that_only_its_place_opens_it(subject: &Subject) {
+    let stores = subject.open().await;
+    let services = services(stores.clone());
+    let (repo, other) = (samples::repo(), samples::repo());
+    for repo in [&repo, &other] {
+        set(&services, repo, None, "TOKEN", "a value that nobody sees").await;
+        set(&services, repo, None, "KEY", "k").await;
+    }
+    let (stored, _) = stores.documents.list("secret", "", None, 10_000).await.unwrap();
+    let of = |repo: &str| {
+        let name = format!("{}\n\nTOKEN", tidemill_core::repo::canonical(repo));
+        stored.iter().find(|one| one.key == DocumentKey::new("secret", name.clone())).unwrap()
+    };
+    let (mine, theirs) = (of(&repo), of(&other));
+    assert!(!mine.value.contains("a value that nobody sees"));
+    let moved = crate::ports::NewDocument {
+        key: mine.key.clone(),
+        value: theirs.value.clone(),
+        due_at: None,
+        expires_at: None,
+    };
+    assert!(stores.documents.put(moved, Some(mine.version)).await.unwrap());
+    let id = begin(&services, &repo).await;
+    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
+    let request = JobExecuteRequest {
+        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
+        job_id: Some(view.jobs[1].id),
+        execution_id: None,
+        labels: Labels::new(),
+        lease: None,
+        wait_ms: 0,
+        lookahead: 0,
+    };
+    let refused = services.jobs.execute(request).await.unwrap_err().to_string();
+    assert!(refused.contains("set it again"), "{refused}");
+}

@@ -1,0 +1,156 @@
+//! How often callers may call: a bucket for each token, and one for each address that brings tokens that are not valid. They are
+//! kept in this process only; several processes of one deployment count each on its own.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Buckets that are kept; beyond this, full ones are forgotten.
+const MOST_KEPT: usize = 10_000;
+/// Calls that tokens of workers and admins may make for each that a user's may: many workers share one.
+const FOR_WORKERS: f64 = 100.0;
+/// Tokens that are not valid, from one address.
+const WRONG: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
+
+/// So many calls a second on the average, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// On the average.
+    pub each_second: f64,
+    /// At once, after a pause.
+    pub burst: f64,
+}
+
+/// What is left to a caller.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// Takes one call out, or says how long to wait for it.
+    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let since = now.saturating_duration_since(self.at);
+        self.left = since.as_secs_f64().mul_add(rate.each_second, self.left).min(rate.burst);
+        self.at = now;
+        if self.left >= 1.0 {
+            self.left -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64(((1.0 - self.left) / rate.each_second).clamp(0.001, 3_600.0)))
+    }
+}
+
+/// Buckets by whom they are for.
+#[derive(Debug)]
+struct Buckets<K>(Mutex<HashMap<K, Bucket>>);
+
+impl<K: Hash + Eq> Buckets<K> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn take(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST_KEPT && !kept.contains_key(&key) {
+            let full = |bucket: &Bucket| {
+                let since = now.saturating_duration_since(bucket.at);
+                since.as_secs_f64().mul_add(rate.each_second, bucket.left) >= rate.burst
+            };
+            kept.retain(|_, bucket| !full(bucket));
+            if kept.len() >= MOST_KEPT {
+                // Somebody has very many addresses: memory matters more than counting them.
+                kept.clear();
+            }
+        }
+        kept.entry(key).or_insert(Bucket { left: rate.burst, at: now }).take(rate, now)
+    }
+}
+
+/// The limits of one process.
+#[derive(Debug)]
+pub struct Limits {
+    users: Option<Rate>,
+    tokens: Buckets<String>,
+    wrong: Buckets<IpAddr>,
+}
+
+impl Limits {
+    /// A user's token may be used `each_second` on the average, and four times as often at once; 0: as often as anyone
+    /// likes. Tokens of workers and admins may be used a hundred times as often.
+    pub fn new(each_second: u32) -> Self {
+        let each_second = f64::from(each_second);
+        let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
+        Self { users, tokens: Buckets::new(), wrong: Buckets::new() }
+    }
+
+    /// Counts a call with a valid token; or how long to wait.
+    pub fn used(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
+        let Some(rate) = self.users else { return Ok(()) };
+        let more = if is_worker { FOR_WORKERS } else { 1.0 };
+        let rate = Rate { each_second: rate.each_second * more, burst: rate.burst * more };
+        self.tokens.take(token.to_owned(), rate, now)
+    }
+
+    /// Counts a call whose token is not valid; or how long to wait.
+    pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        if self.users.is_none() {
+            return Ok(());
+        }
+        self.wrong.take(from, WRONG, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, MOST_KEPT};
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        time::{Duration, Instant},
+    };
+
+    #[test]
+    fn a_token_has_a_burst_and_then_its_rate_and_others_are_not_touched() {
+        let (limits, begun) = (Limits::new(50), Instant::now());
+        for call in 0..200 {
+            assert!(limits.used("a", false, begun).is_ok(), "{call}");
+        }
+        let wait = limits.used("a", false, begun).err();
+        assert_eq!(wait, Some(Duration::from_millis(20)));
+        assert!(limits.used("b", false, begun).is_ok());
+        let later = begun + Duration::from_secs(1);
+        assert_eq!((0..100).filter(|_| limits.used("a", false, later).is_ok()).count(), 50);
+    }
+
+    #[test]
+    fn many_workers_behind_one_token_stay_below_its_limit() {
+        let (limits, begun) = (Limits::new(50), Instant::now());
+        // 256 workers, each with 4 calls a second, for a minute.
+        for second in 0..60 {
+            for call in 0..1024 {
+                let now = begun + Duration::from_secs(second);
+                assert!(limits.used("w", true, now).is_ok(), "{call} in second {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_tokens_of_one_address_are_slowed_and_the_memory_for_them_is_bounded() {
+        let (limits, now) = (Limits::new(50), Instant::now());
+        let none = Limits::new(0);
+        let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
+        assert_eq!((0..50).filter(|_| limits.wrong(address(1), now).is_ok()).count(), 10);
+        assert!(limits.wrong(address(1), now + Duration::from_secs(6)).is_ok());
+        assert!((0..100_000).all(|_| none.used("t", false, now).is_ok()), "0 is no limit");
+        assert!((0..100).all(|_| none.wrong(address(1), now).is_ok()));
+        for n in 0..30_000 {
+            let _ = limits.wrong(address(n), now);
+        }
+        assert!(limits.wrong.0.lock().is_ok_and(|kept| kept.len() <= MOST_KEPT));
+    }
+}

@@ -1,0 +1,196 @@
+//! SecretService: secrets of repositories, for the jobs that name them.
+
+use super::context::Context;
+use crate::{
+    error::{Error, Result},
+    ports::{Document, DocumentKey, ExecutionRecord, NewDocument},
+    seal::Seal,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidemill_core::{
+    api::{RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
+    assignment::SecretValue,
+    pipeline::{SecretUse, Surroundings, is_variable_name},
+    repo::canonical,
+    time::Timestamp,
+};
+
+const KIND: &str = "secret";
+/// The longest value, in bytes.
+const LONGEST_VALUE: usize = 64 << 10;
+/// What the secrets of one job may come to, in bytes.
+const MOST_OF_A_JOB: usize = 256 << 10;
+const LONGEST_ENVIRONMENT: usize = 100;
+const PAGE: usize = 200;
+const MOST_TRIES: u32 = 20;
+
+/// Secrets.
+#[derive(Debug, Clone)]
+pub struct SecretService {
+    context: Arc<Context>,
+    seal: Seal,
+}
+
+/// A secret as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    /// As it was written.
+    repo: String,
+    environment: Option<String>,
+    name: String,
+    updated_at: Timestamp,
+    /// Sealed for its key.
+    sealed: String,
+}
+
+/// Where the secret `name` of a repository stands. Line breaks are in none of the parts.
+fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
+    DocumentKey::new(KIND, format!("{}\n{}\n{name}", canonical(repo), environment.unwrap_or_default()))
+}
+
+impl SecretService {
+    pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
+        Self { context, seal }
+    }
+
+    /// Keeps a value, in place of the one that was there.
+    pub async fn set(&self, request: SetSecretRequest) -> Result<SecretView> {
+        let SetSecretRequest { repo, environment, name, value } = request;
+        check(&repo, environment.as_deref(), &name)?;
+        if value.is_empty() || value.len() > LONGEST_VALUE {
+            return Err(Error::Invalid(format!(
+                "a secret has 1 to {LONGEST_VALUE} bytes; this has {}",
+                value.len()
+            )));
+        }
+        if value.contains('\0') {
+            return Err(Error::Invalid("a secret holds no NUL character, which no shell can take".into()));
+        }
+        let key = key(&repo, environment.as_deref(), &name);
+        let sealed = self.seal.seal(&key.name, value.as_bytes()).await?;
+        let stored = Stored { repo, environment, name, updated_at: self.context.now(), sealed };
+        let text =
+            serde_json::to_string(&stored).map_err(|error| Error::storage("keeping a secret", error))?;
+        let documents = &self.context.stores.documents;
+        for _ in 0..MOST_TRIES {
+            let known = documents.get(&key).await?.map(|known| known.version);
+            let new = NewDocument { key: key.clone(), value: text.clone(), due_at: None, expires_at: None };
+            if documents.put(new, known).await? {
+                return Ok(view(&stored));
+            }
+        }
+        Err(Error::Conflict("the secret is set by others at the same time; try again".into()))
+    }
+
+    /// The names of a repository's secrets; never a value.
+    pub async fn list(&self, repo: &str) -> Result<SecretList> {
+        let prefix = format!("{}\n", canonical(repo));
+        let mut secrets = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let (page, more) =
+                self.context.stores.documents.list(KIND, &prefix, after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            for document in &page {
+                secrets.push(view(&read(document)?));
+            }
+            if !more {
+                return Ok(SecretList { secrets });
+            }
+        }
+    }
+
+    /// Forgets a secret.
+    pub async fn remove(&self, request: RemoveSecretRequest) -> Result<RemoveSecretReply> {
+        let key = key(&request.repo, request.environment.as_deref(), &request.name);
+        let removed = self.context.stores.documents.delete(&key, None).await?;
+        Ok(RemoveSecretReply { removed })
+    }
+
+    /// The secrets that a job of `execution` names, those of its environment before the repository's. Only what a job's
+    /// worker is told may hold them.
+    pub(crate) async fn of_job(
+        &self,
+        execution: &ExecutionRecord,
+        job: &str,
+        around: &Surroundings,
+    ) -> Result<Vec<SecretValue>> {
+        if around.secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        if execution.spec.facts.is_from_fork() {
+            return Err(Error::NoSecret(format!(
+                "job `{job}` names secrets, and its commit comes from a fork, which gets none; leave the job out of such \
+                 executions with `if: \"!fork\"`"
+            )));
+        }
+        let environment = around.environment.as_ref().map(|environment| environment.name.as_str());
+        let mut values = Vec::with_capacity(around.secrets.len());
+        let mut size = 0;
+        for wanted in &around.secrets {
+            let value = self.value(&execution.spec.repo, environment, job, wanted).await?;
+            size += value.len();
+            if size > MOST_OF_A_JOB {
+                return Err(Error::NoSecret(format!(
+                    "the secrets of job `{job}` come to more than {MOST_OF_A_JOB} bytes"
+                )));
+            }
+            values.push(SecretValue { variable: wanted.variable.clone(), value, file: wanted.file });
+        }
+        Ok(values)
+    }
+
+    async fn value(
+        &self,
+        repo: &str,
+        environment: Option<&str>,
+        job: &str,
+        wanted: &SecretUse,
+    ) -> Result<String> {
+        let own = environment.map(|environment| key(repo, Some(environment), &wanted.name));
+        for key in own.into_iter().chain([key(repo, None, &wanted.name)]) {
+            let Some(document) = self.context.stores.documents.get(&key).await? else { continue };
+            let opened = self.seal.open(&key.name, &read(&document)?.sealed).await?;
+            return String::from_utf8(opened)
+                .map_err(|error| Error::storage("opening a secret", error.utf8_error()));
+        }
+        let place = environment.map(|name| format!(" --environment {name}")).unwrap_or_default();
+        Err(Error::NoSecret(format!(
+            "there is no secret `{name}` for job `{job}` of {repo}; set it with: tidemill secret set {name} --repo {repo}{place}",
+            name = wanted.name
+        )))
+    }
+}
+
+fn read(document: &Document) -> Result<Stored> {
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a secret", error))
+}
+
+fn view(stored: &Stored) -> SecretView {
+    SecretView {
+        repo: stored.repo.clone(),
+        environment: stored.environment.clone(),
+        name: stored.name.clone(),
+        updated_at: stored.updated_at,
+    }
+}
+
+fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
+    if !is_variable_name(name) {
+        return Err(Error::Invalid(format!(
+            "`{name}` is no name of a secret; use letters, digits and `_`, not starting with a digit"
+        )));
+    }
+    if repo.trim().is_empty() || repo.len() > 300 || repo.contains(char::is_control) {
+        return Err(Error::Invalid("a repository has 1 to 300 bytes, without control characters".into()));
+    }
+    let bad =
+        |name: &str| name.is_empty() || name.len() > LONGEST_ENVIRONMENT || name.contains(char::is_control);
+    if environment.is_some_and(bad) {
+        return Err(Error::Invalid(format!(
+            "an environment's name has 1 to {LONGEST_ENVIRONMENT} bytes, without control characters"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! AuditCommand: who did what.
+
+use super::token::print;
+use crate::{args::Audit, deployment::Deployment, failure::Outcome, settings::Settings};
+use std::{fmt::Write as _, io::Write};
+use tidemill_core::{
+    access::{AuditEntry, AuditList},
+    api::path,
+};
+
+/// The largest page.
+const PAGE: usize = 200;
+
+/// `tidemill audit`.
+pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let mut entries: Vec<AuditEntry> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let left = args.limit.saturating_sub(entries.len());
+        if left == 0 {
+            break;
+        }
+        let mut query = format!("?limit={}", left.min(PAGE));
+        let given = [("repo", &args.repo), ("who", &args.who), ("action", &args.action), ("cursor", &cursor)];
+        for (name, value) in given {
+            if let Some(value) = value {
+                let _ = write!(query, "&{name}=");
+                for byte in value.bytes() {
+                    let _ = if byte.is_ascii_alphanumeric() {
+                        write!(query, "{}", char::from(byte))
+                    } else {
+                        write!(query, "%{byte:02X}")
+                    };
+                }
+            }
+        }
+        let page: AuditList = deployment.get(&format!("{}{query}", path::AUDIT)).await?;
+        entries.extend(page.entries);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    deployment.close().await;
+    if args.json {
+        return print(&entries);
+    }
+    let mut out = anstream::stdout();
+    if entries.is_empty() {
+        writeln!(out, "nothing is recorded")?;
+    }
+    for entry in &entries {
+        let from = entry.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+        let repo = entry.repo.as_ref().map(|repo| format!(" of {repo}")).unwrap_or_default();
+        writeln!(
+            out,
+            "{}  {} ({}){from}  {} {}{repo}: {}",
+            entry.at, entry.who, entry.token, entry.action, entry.target, entry.outcome
+        )?;
+    }
+    Ok(out.flush()?)
+}

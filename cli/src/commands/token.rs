@@ -1,0 +1,79 @@
+//! TokenCommand: makes, lists and revokes a deployment's tokens.
+
+use crate::{
+    args::{CreateToken, TokenAction, TokenArgs},
+    deployment::Deployment,
+    failure::Outcome,
+    settings::Settings,
+};
+use serde::Serialize;
+use std::io::Write;
+use tidemill_core::{
+    access::{RevokeReply, TokenList, TokenReply, TokenRequest, TokenView},
+    api::path,
+};
+
+/// `tidemill token`.
+pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    match &args.action {
+        TokenAction::Create(create) => make(&deployment, create).await?,
+        TokenAction::List { json } => list(&deployment, *json).await?,
+        TokenAction::Revoke { id } => {
+            let path = path::TOKEN.replace("{tokenId}", &id.to_string());
+            let reply: RevokeReply = deployment.api.delete(&path).await?;
+            anstream::println!("revoked {} ({id})", reply.revoked.name);
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+async fn make(deployment: &Deployment, args: &CreateToken) -> Outcome {
+    let request = TokenRequest {
+        name: args.name.clone(),
+        scopes: args.scopes.iter().copied().collect(),
+        repo: args.repo.clone(),
+        expire_in_s: args.expires,
+    };
+    // Once only: what a lost reply carried nobody has, and a second try would leave two.
+    let limit = std::time::Duration::from_secs(30);
+    let reply: TokenReply = deployment.api.post(path::TOKENS, &request, limit).await?;
+    if args.json {
+        return print(&reply);
+    }
+    anstream::eprintln!("{}; keep it now, it cannot be shown again:", described(&reply.view));
+    let mut out = anstream::stdout();
+    writeln!(out, "{}", reply.token)?;
+    Ok(out.flush()?)
+}
+
+async fn list(deployment: &Deployment, json: bool) -> Outcome {
+    let list: TokenList = deployment.get(path::TOKENS).await?;
+    if json {
+        return print(&list.tokens);
+    }
+    let mut out = anstream::stdout();
+    if list.tokens.is_empty() {
+        writeln!(out, "no tokens were made; `tidemill token create` makes one")?;
+    }
+    for token in &list.tokens {
+        let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
+        writeln!(out, "{}  {}, {used}", token.id, described(token))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn described(token: &TokenView) -> String {
+    let scopes = token.scopes.iter().map(|scope| scope.word()).collect::<Vec<_>>().join(", ");
+    let repo = token.repo.as_ref().map(|repo| format!(" of {repo}")).unwrap_or_default();
+    let until = token.expires_at.map_or_else(|| "until revoked".to_owned(), |at| format!("until {at}"));
+    format!("{} ({scopes}){repo}, {until}", token.name)
+}
+
+/// Prints JSON.
+pub fn print(value: &impl Serialize) -> Outcome {
+    let mut out = anstream::stdout();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out)?)
+}
