@@ -15,7 +15,7 @@ pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-// pub mod gitlab;
+pub mod gitlab;
 pub mod guard;
 pub mod ids;
 pub mod labels;

@@ -200,7 +200,7 @@ pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembl
 }
 
 /// Says which file a diagnostic of several is in, and where in it.
-fn in_files(files: &[SourceFile], mut found: Diagnostic) -> Diagnostic {
+pub(crate) fn in_files(files: &[SourceFile], mut found: Diagnostic) -> Diagnostic {
     let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
     if let Some(location) = &mut found.location {
         let (file, within) = tree::place_in_file(*location);
@@ -310,7 +310,8 @@ fn judged(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>>
     }
 }
 
-fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
+/// The diagnostic of a finding, at its place in `tree`.
+pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     let locate = |spot: &Spot| -> Option<Location> {
         match spot {
             Spot::Text(_, location) => Some(*location),

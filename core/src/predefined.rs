@@ -239,8 +239,7 @@ mod tests {
         assert_eq!((tag["CI_COMMIT_TAG"].as_str(), tag["CI_COMMIT_REF_SLUG"].as_str()), ("v1.2", "v1-2"));
         assert!(!tag.contains_key("CI_COMMIT_BRANCH"));
         let request = PullRequest { number: 7, target_branch: "main".to_owned(), ..PullRequest::default() };
-        let facts =
-            Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch() };
+        let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch() };
         let request = of_execution(&facts, "ci");
         assert_eq!(request["CI_MERGE_REQUEST_IID"], "7");
         assert_eq!(request["CI_PIPELINE_SOURCE"], "merge_request_event");
