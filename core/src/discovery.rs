@@ -56,6 +56,9 @@ pub struct DiscoveryReport {
     /// Paths that the commit changed; absent where that is not known, or they are too many.
     #[serde(default)]
     pub changed: Option<Vec<String>>,
+    /// Paths of all files at the commit; absent where they are too many.
+    #[serde(default)]
+    pub paths: Option<Vec<String>>,
 }
 
 /// What became of it.
