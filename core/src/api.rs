@@ -46,8 +46,6 @@ pub mod path {
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
     /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].
     pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
-    /// POST [`crate::discovery::DiscoveryReport`]: [`crate::discovery::DiscoveryReply`]. 409 with a lost lease.
-    pub const DISCOVERED: &str = "/api/pipeline/discovered";
     /// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 with a lost lease.
     pub const CACHE_LOOKUP: &str = "/api/cache/lookup";
     /// GET: the bytes of a cache that was looked up, for servers that presign to themselves; query `lease`, `object`.
