@@ -33,7 +33,9 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 pub use include::{DEEPEST as DEEPEST_INCLUDE, MOST_FILES, ReadFile, SourceFile};
-pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
+pub use job_parts::{
+    Cache, CachePolicy, Environment, Health, MOST_SECRETS, Reports, SecretUse, Service, Surroundings,
+};
 pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,
