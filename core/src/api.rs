@@ -31,6 +31,17 @@ pub mod path {
     pub const JOB_EXECUTE: &str = "/api/job/execute";
     /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
     pub const JOB_STATUS: &str = "/api/job/status";
+    /// POST [`crate::discovery::DiscoveryReport`]: [`crate::discovery::DiscoveryReply`]; 409 with a lost lease.
+    pub const DISCOVERED: &str = "/api/pipeline/discovered";
+    /// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
+    /// [`crate::repository::WebhookReply`]. Query `repo` names the repository where the body does not.
+    pub const WEBHOOK: &str = "/api/webhook/{provider}";
+    /// PUT [`crate::repository::RepositoryRequest`]: [`crate::repository::RepositoryReply`]. GET:
+    /// [`crate::repository::RepositoryList`]. DELETE, query [`crate::repository::RepositoryName`]:
+    /// [`crate::repository::RepositoryRemoved`].
+    pub const REPOSITORIES: &str = "/api/repository";
+    /// POST [`crate::repository::RepositoryName`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
+    pub const SYNC: &str = "/api/repository/sync";
     /// POST: approves an execution that waits for that; [`super::ApproveReply`].
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
     /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].

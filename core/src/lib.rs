@@ -15,15 +15,20 @@ pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gitlab;
 pub mod guard;
 pub mod ids;
 pub mod labels;
 pub mod pipeline;
 pub mod plan;
+pub mod predefined;
 pub mod repo;
 pub mod report;
+pub mod repository;
 pub mod retry;
 pub mod schedule;
 pub mod status;
 pub mod time;
 pub mod transition;
+pub mod trigger;
+pub mod webhook;
