@@ -393,6 +393,8 @@ pub enum SecretAction {
         /// Where
         place: SecretPlace,
     },
+    /// Seal all of them under the deployment's newest key
+    Rekey,
 }
 
 /// Which secrets.

@@ -55,6 +55,8 @@ pub mod path {
     pub const SECRETS: &str = "/api/secret";
     /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
     pub const REMOVE_SECRET: &str = "/api/secret/remove";
+    /// POST: seals secrets under the newest key; [`super::RekeyReply`].
+    pub const REKEY_SECRETS: &str = "/api/secret/rekey";
     /// POST: cancels one job; [`super::CancelReply`].
     pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
     /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
@@ -312,6 +314,9 @@ pub struct SecretView {
     pub name: String,
     /// When it was set last.
     pub updated_at: Timestamp,
+    /// The name of the token that it was set with.
+    #[serde(default)]
+    pub updated_by: String,
 }
 
 /// The secrets of a repository, by environment and name.
@@ -345,6 +350,18 @@ pub struct RemoveSecretRequest {
 pub struct RemoveSecretReply {
     /// Whether there was one.
     pub removed: bool,
+}
+
+/// Secrets were sealed under the newest key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RekeyReply {
+    /// How many were under an older one.
+    pub renewed: usize,
+    /// Whether there may be more: call again.
+    pub more: bool,
+    /// Those that no key of the deployment opens; they must be set again. All that there are once `more` is false.
+    #[serde(default)]
+    pub unreadable: Vec<SecretView>,
 }
 
 /// The reply to an approval.

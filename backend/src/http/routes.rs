@@ -110,6 +110,7 @@ routes! {
     GET path::SECRETS => handlers::secrets, MANAGE, Itself;
     POST path::SECRETS => handlers::set_secret, MANAGE, Itself;
     POST path::REMOVE_SECRET => handlers::remove_secret, MANAGE, Itself;
+    POST path::REKEY_SECRETS => handlers::rekey_secrets, MANAGE, Refused;
     POST path::TOKENS => token_handlers::create, MANAGE, Refused;
     GET path::TOKENS => token_handlers::list, MANAGE, Refused;
     DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;
