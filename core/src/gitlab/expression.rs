@@ -266,6 +266,13 @@ impl<'a> Reader<'a> {
             }
             (Operand::Variable(left), Operand::Variable(right)) => {
                 let same = Cel::equal(self.value(left), self.value(right));
+                // There is a default branch, if only somewhere: not to know it is not that there is none.
+                match (left.as_str(), right.as_str()) {
+                    ("CI_DEFAULT_BRANCH", other) | (other, "CI_DEFAULT_BRANCH") => {
+                        return same.and(self.set(other));
+                    }
+                    _ => {}
+                }
                 let both_set = self.set(left);
                 if both_set.as_constant().is_some() && self.set(right).as_constant().is_some() {
                     return same;
