@@ -31,8 +31,6 @@ pub mod path {
     pub const JOB_EXECUTE: &str = "/api/job/execute";
     /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
     pub const JOB_STATUS: &str = "/api/job/status";
-    /// POST [`crate::discovery::DiscoveryReport`]: [`crate::discovery::DiscoveryReply`]; 409 with a lost lease.
-    pub const DISCOVERED: &str = "/api/pipeline/discovered";
     /// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
     /// [`crate::repository::WebhookReply`]. Query `repo` names the repository where the body does not.
     pub const WEBHOOK: &str = "/api/webhook/{provider}";
