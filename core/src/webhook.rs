@@ -69,7 +69,7 @@ impl FromStr for Provider {
 }
 
 /// Gives a header's value, by its name in lower-case letters.
-pub type Headers<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
+pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
 /// Why a webhook is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
