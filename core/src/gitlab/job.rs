@@ -462,8 +462,7 @@ impl<'a> Job<'a> {
     }
 }
 
-const WAITS: &str =
-    "the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
+const WAITS: &str = "with `when: manual` the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
 
 /// When `workflow` has an execution: as the first of its rules that holds says.
 pub(super) fn wanted(workflow: &[Rule]) -> Cel {
