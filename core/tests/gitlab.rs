@@ -1,5 +1,5 @@
 //! GitLab files as they are found, and what becomes of them.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -33,7 +33,7 @@ fn files_as_they_are_found_become_native_files() {
     let mut names: Vec<String> = fs::read_dir(fixtures())
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yml"))
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "yml"))
         .collect();
     names.sort();
     assert!(names.len() >= 15, "{names:?}");
@@ -84,29 +84,29 @@ fn jobs(text: &str, facts: &Facts) -> Vec<String> {
 #[test]
 fn conditions_hold_as_gitlab_has_them() {
     for (condition, branch, tag, request) in [
-        (r#"$CI_COMMIT_BRANCH"#, true, false, false),
-        (r#"$CI_COMMIT_TAG"#, false, true, false),
-        (r#"$CI_COMMIT_TAG == null"#, true, false, true),
-        (r#"null != $CI_COMMIT_TAG"#, false, true, false),
+        (r"$CI_COMMIT_BRANCH", true, false, false),
+        (r"$CI_COMMIT_TAG", false, true, false),
+        (r"$CI_COMMIT_TAG == null", true, false, true),
+        (r"null != $CI_COMMIT_TAG", false, true, false),
         (r#"$CI_MERGE_REQUEST_IID && $CI_PIPELINE_SOURCE == "merge_request_event""#, false, false, true),
-        (r#"$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"#, true, false, false),
-        (r#"$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH"#, false, true, true),
-        (r#"$CI_COMMIT_REF_NAME =~ /^MAIN$/i"#, true, false, false),
-        (r#"$CI_COMMIT_REF_NAME !~ /^main$/"#, false, true, true),
-        (r#"$CI_COMMIT_TAG =~ /^v\d+\.\d+$/"#, false, true, false),
-        (r#"$CI_COMMIT_TAG =~ /.*/"#, false, true, false),
-        (r#"$CI_COMMIT_REF_NAME =~ /a\/b|main/"#, true, false, false),
+        (r"$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", true, false, false),
+        (r"$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH", false, true, true),
+        (r"$CI_COMMIT_REF_NAME =~ /^MAIN$/i", true, false, false),
+        (r"$CI_COMMIT_REF_NAME !~ /^main$/", false, true, true),
+        (r"$CI_COMMIT_TAG =~ /^v\d+\.\d+$/", false, true, false),
+        (r"$CI_COMMIT_TAG =~ /.*/", false, true, false),
+        (r"$CI_COMMIT_REF_NAME =~ /a\/b|main/", true, false, false),
         (r#"$NOT_SET == """#, false, false, false),
         (r#"$EMPTY == """#, true, true, true),
-        (r#"$EMPTY"#, false, false, false),
-        (r#"$NOT_SET == $NOT_SET_EITHER"#, true, true, true),
-        (r#"$NOT_SET == $EMPTY"#, false, false, false),
-        (r#"$CI_COMMIT_TAG || $CI_COMMIT_BRANCH && $EMPTY"#, false, true, false),
-        (r#"($CI_COMMIT_TAG || $CI_COMMIT_BRANCH) && $EMPTY == ''"#, true, true, false),
+        (r"$EMPTY", false, false, false),
+        (r"$NOT_SET == $NOT_SET_EITHER", true, true, true),
+        (r"$NOT_SET == $EMPTY", false, false, false),
+        (r"$CI_COMMIT_TAG || $CI_COMMIT_BRANCH && $EMPTY", false, true, false),
+        (r"($CI_COMMIT_TAG || $CI_COMMIT_BRANCH) && $EMPTY == ''", true, true, false),
         (r#""main" == $CI_COMMIT_BRANCH"#, true, false, false),
-        (r#"$CI_COMMIT_BRANCH =~ $PATTERN"#, true, false, false),
+        (r"$CI_COMMIT_BRANCH =~ $PATTERN", true, false, false),
         (r#"$TO == "to-main""#, true, false, false),
-        (r#"${CI_COMMIT_BRANCH} == 'main'"#, true, false, false),
+        (r"${CI_COMMIT_BRANCH} == 'main'", true, false, false),
         (r#""a" == "a""#, true, true, true),
         (r#"$FIXED == "to-x""#, true, true, true),
     ] {
@@ -214,7 +214,8 @@ fn mistakes_are_said_at_their_places() {
             "{text}: {:#?}",
             mistakes.found
         );
-        all += &format!("{}\n================\n", mistakes.render(false));
+        all.push_str(&mistakes.render(false));
+        all.push_str("\n================\n");
     }
     insta::assert_snapshot!("mistakes", all);
 }
@@ -464,7 +465,10 @@ fn what_could_grow_without_end_is_refused_in_time() {
     );
     let rings = format!(
         "variables:\n{}j: {{ image: a, script: x }}\n",
-        bomb(40, &|n| format!("  A{n}: {}\n", (1..40).map(|n| format!("$A{n}")).collect::<String>()))
+        bomb(40, &|n| format!(
+            "  A{n}: {}\n",
+            (1..40).map(|n| format!("$A{n}")).collect::<Vec<_>>().concat()
+        ))
     );
     let extended = format!(
         ".b0:\n{}{}",
