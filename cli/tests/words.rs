@@ -24,6 +24,7 @@ const COMMANDS: [&str; 24] = [
     "login",
     "logout",
     "init",
+    "import",
     "completions",
     "deploy",
     "destroy",
