@@ -132,7 +132,8 @@ pub(crate) fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
     globset::GlobBuilder::new(&all).literal_separator(true).build()
 }
 
-fn pattern(text: &str) -> Result<Regex, String> {
+/// A pattern of bounded size.
+pub(crate) fn pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN).build().map_err(
         |error| {
             match error {

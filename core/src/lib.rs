@@ -15,11 +15,13 @@ pub mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gitlab;
 pub mod guard;
 pub mod ids;
 pub mod labels;
 pub mod pipeline;
 pub mod plan;
+pub mod predefined;
 pub mod repo;
 pub mod report;
 pub mod repository;

@@ -9,7 +9,7 @@ mod cron;
 mod cycle;
 mod field;
 mod field_shapes;
-mod finding;
+pub(crate) mod finding;
 mod include;
 mod job_check;
 mod job_parts;
@@ -23,17 +23,20 @@ mod rules;
 mod shapes;
 pub(crate) mod suggest;
 mod syntax;
-mod templates;
+pub(crate) mod templates;
 mod top_check;
-mod tree;
+pub(crate) mod tree;
 mod value;
 mod writer;
 
 use std::collections::HashSet;
 use std::rc::Rc;
 
+pub(crate) use include::file_path as include_path;
 pub use include::{DEEPEST as DEEPEST_INCLUDE, MOST_FILES, ReadFile, SourceFile};
-pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
+pub use job_parts::{
+    Cache, CachePolicy, Environment, Health, MOST_SECRETS, Reports, SecretUse, Service, Surroundings,
+};
 pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,
@@ -199,7 +202,7 @@ pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembl
 }
 
 /// Says which file a diagnostic of several is in, and where in it.
-fn in_files(files: &[SourceFile], mut found: Diagnostic) -> Diagnostic {
+pub(crate) fn in_files(files: &[SourceFile], mut found: Diagnostic) -> Diagnostic {
     let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
     if let Some(location) = &mut found.location {
         let (file, within) = tree::place_in_file(*location);
@@ -309,7 +312,8 @@ fn judged(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>>
     }
 }
 
-fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
+/// The diagnostic of a finding, at its place in `tree`.
+pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     let locate = |spot: &Spot| -> Option<Location> {
         match spot {
             Spot::Text(_, location) => Some(*location),

@@ -14,6 +14,7 @@ use crate::{
     discovery::Discovery,
     facts::Facts,
     pipeline::{Artifacts, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
+    predefined,
     retry::RetryFor,
 };
 use indexmap::IndexMap;
@@ -215,6 +216,7 @@ impl Plan {
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order::order(pipeline, &stage_of)?;
+        let predefined = predefined::of_execution(facts, &pipeline.name);
         let mut jobs: Vec<PlannedJob> = Vec::new();
         // By the job's place in the file: the indices of its variants.
         let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
@@ -231,7 +233,10 @@ impl Plan {
                 let put_in = |text: &str| {
                     replaced(text, |reference| {
                         let given = variables.get(reference).map(String::as_str);
-                        given.or_else(|| word(reference, &pipeline.name, &name, facts))
+                        given
+                            .or_else(|| word(reference, &pipeline.name, &name, facts))
+                            .or_else(|| predefined.get(reference).map(String::as_str))
+                            .or_else(|| predefined::is_of_execution(reference).then_some(""))
                     })
                 };
                 let image = put_in(&job.image);
@@ -425,7 +430,7 @@ fn word<'a>(reference: &str, pipeline: &'a str, job: &'a str, facts: &'a Facts) 
     match reference {
         "branch" => Some(facts.branch.as_deref().unwrap_or_default()),
         "tag" => Some(facts.tag.as_deref().unwrap_or_default()),
-        "job" => Some(job),
+        "job" | "CI_JOB_NAME" => Some(job),
         "pipeline" => Some(pipeline),
         _ => None,
     }

@@ -55,7 +55,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 /// Where a job's sources are in its container.
-pub const WORKSPACE: &str = "/workspace";
+pub use tidemill_core::predefined::WORKSPACE;
 /// What package managers need inside their own container, and no more.
 const CAPABILITIES: [&str; 9] = [
     "CHOWN",

@@ -8,8 +8,8 @@ use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
     ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    Problem, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView, SetSecretRequest,
-    SourceUploadReply, SourceUploadRequest, path,
+    Problem, RekeyReply, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
+    SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::{
     access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest},
@@ -220,6 +220,8 @@ pub fn document() -> Value {
     of.add(path::SECRETS, "post", "Keep a secret", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
     of.add(path::REMOVE_SECRET, "post", "Forget a secret", &[], Some(body), reply);
+    let reply = of.reference::<RekeyReply>();
+    of.add(path::REKEY_SECRETS, "post", "Seal secrets under the newest key", &[], None, reply);
     let reply = of.reference::<ApproveReply>();
     of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", &[], None, reply.clone());
     of.add(path::APPROVE_JOB, "post", "Approve a job", &[], None, reply);

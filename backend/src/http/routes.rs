@@ -110,6 +110,7 @@ routes! {
     GET path::SECRETS => handlers::secrets, MANAGE, Itself;
     POST path::SECRETS => handlers::set_secret, MANAGE, Itself;
     POST path::REMOVE_SECRET => handlers::remove_secret, MANAGE, Itself;
+    POST path::REKEY_SECRETS => handlers::rekey_secrets, MANAGE, Refused;
     POST path::WEBHOOK => repository_handlers::webhook, NOBODY, None;
     POST path::DISCOVERED => repository_handlers::discovered, WORK, Refused;
     PUT path::REPOSITORIES => repository_handlers::put, MANAGE, Itself;

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use tidemill_core::{
     api::path,
     assignment::{ArtifactSource, Extras, Preparation},
+    facts::Facts,
     plan::PlannedJob,
+    predefined::{self, Running},
 };
 
 /// From so many needs on, an execution's artifacts are read at once instead of need by need.
@@ -37,22 +39,25 @@ pub fn extras(spec: &JobSpec) -> Extras {
 /// The job's variables over the predefined ones.
 pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
     let of = &execution.spec;
-    let mut variables = IndexMap::new();
-    let mut set = |name: &str, value: String| {
-        variables.insert(name.to_owned(), value);
+    // What was recorded before facts were has its branch and its commit beside them.
+    let facts = Facts {
+        branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
+        commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
+        ..of.facts.clone()
     };
-    set("CI", "true".into());
-    set("TIDEMILL", "true".into());
-    set("TIDEMILL_EXECUTION_ID", of.id.to_string());
-    set("TIDEMILL_RUN_NUMBER", execution.run_number.to_string());
-    set("TIDEMILL_PIPELINE", of.pipeline_name.clone());
-    set("TIDEMILL_REPO", of.repo.clone());
-    set("TIDEMILL_BRANCH", of.branch.clone().unwrap_or_default());
-    set("TIDEMILL_COMMIT", of.commit.clone().unwrap_or_default());
-    set("TIDEMILL_JOB_ID", spec.id.to_string());
-    set("TIDEMILL_JOB", spec.planned.name.clone());
-    set("TIDEMILL_STAGE", spec.planned.stage.clone());
-    set("TIDEMILL_ATTEMPT", attempt.to_string());
+    let to = spec.planned.surroundings.environment.as_ref();
+    let mut variables = predefined::of_job(&Running {
+        facts: &facts,
+        execution: &of.id.to_string(),
+        run_number: execution.run_number,
+        pipeline: &of.pipeline_name,
+        repo: &of.repo,
+        job: &spec.id.to_string(),
+        name: &spec.planned.name,
+        stage: &spec.planned.stage,
+        environment: to.map(|to| (to.name.as_str(), to.url.as_deref())),
+        attempt,
+    });
     variables.extend(spec.planned.variables.clone());
     variables
 }

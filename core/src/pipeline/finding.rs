@@ -6,28 +6,28 @@ use crate::diagnostics::{Location, Severity};
 
 /// One step down into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     Key(String),
     Index(usize),
 }
 
 /// A place in a document's structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Path(pub(super) Vec<Segment>);
+pub(crate) struct Path(pub(crate) Vec<Segment>);
 
 impl Path {
     /// The path one mapping key further down.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub(crate) fn key(&self, key: &str) -> Self {
         self.with(Segment::Key(key.to_owned()))
     }
 
     /// The path one list item further down.
-    pub(super) fn index(&self, index: usize) -> Self {
+    pub(crate) fn index(&self, index: usize) -> Self {
         self.with(Segment::Index(index))
     }
 
     /// The path one step further down.
-    pub(super) fn with(&self, segment: Segment) -> Self {
+    pub(crate) fn with(&self, segment: Segment) -> Self {
         let mut segments = Vec::with_capacity(self.0.len() + 1);
         segments.extend_from_slice(&self.0);
         segments.push(segment);
@@ -35,7 +35,7 @@ impl Path {
     }
 
     /// How a message calls this place: its key, or an item of a key.
-    pub(super) fn called(&self) -> String {
+    pub(crate) fn called(&self) -> String {
         let last_key = self.0.iter().rposition(|s| matches!(s, Segment::Key(_)));
         match (last_key, self.0.last()) {
             (Some(at), Some(Segment::Index(index))) => {
@@ -76,7 +76,7 @@ impl fmt::Display for Path {
 
 /// Which text of a path's place is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// The key that leads there; the value where a list item leads there.
     Key,
     /// What is written there.
@@ -85,7 +85,7 @@ pub(super) enum Part {
 
 /// Where a finding, or something related to it, is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(crate) enum Spot {
     /// In the structure; the position is looked up later.
     At(Path, Part),
     /// In a text of the structure: its first character, counted from 0, and how many.
@@ -96,46 +96,46 @@ pub(super) enum Spot {
 
 /// One mistake or oddity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) severity: Severity,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) spot: Spot,
-    pub(super) help: Option<String>,
-    pub(super) related: Vec<(String, Spot)>,
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) spot: Spot,
+    pub(crate) help: Option<String>,
+    pub(crate) related: Vec<(String, Spot)>,
 }
 
 impl Finding {
     /// An error about `spot`.
-    pub(super) fn error(code: &'static str, spot: Spot, message: impl Into<String>) -> Self {
+    pub(crate) fn error(code: &'static str, spot: Spot, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { severity: Severity::Error, code, message, spot, help: None, related: Vec::new() }
     }
 
     /// An error about what is written at `path`.
-    pub(super) fn value(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
+    pub(crate) fn value(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
         Self::error(code, Spot::At(path.clone(), Part::Value), message)
     }
 
     /// An error about the key that leads to `path`.
-    pub(super) fn key(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
+    pub(crate) fn key(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
         Self::error(code, Spot::At(path.clone(), Part::Key), message)
     }
 
     /// The same, as a warning.
-    pub(super) fn warning(mut self) -> Self {
+    pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
     /// The same, with advice.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// The same, with advice when there is some.
-    pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         if help.is_some() {
             self.help = help;
         }
@@ -143,7 +143,7 @@ impl Finding {
     }
 
     /// The same, pointing at another place too.
-    pub(super) fn related(mut self, message: impl Into<String>, spot: Spot) -> Self {
+    pub(crate) fn related(mut self, message: impl Into<String>, spot: Spot) -> Self {
         self.related.push((message.into(), spot));
         self
     }
@@ -151,31 +151,31 @@ impl Finding {
 
 /// What is wrong with a single value, wherever it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) code: &'static str,
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
     /// Continues the sentence "`key` ...".
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
 }
 
 impl Fault {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: None }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// The finding this is at `path`.
-    pub(super) fn at(self, path: &Path) -> Finding {
+    pub(crate) fn at(self, path: &Path) -> Finding {
         Finding::value(self.code, path, format!("{} {}", path.called(), self.message)).maybe_help(self.help)
     }
 }
 
 /// `text` as a message may quote it: one line, not longer than a reader wants.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut out: String = text
         .chars()

@@ -214,7 +214,7 @@ impl Loader<'_> {
 }
 
 /// The path from the top of the repository that an `include` names.
-fn file_path(written: &str) -> Result<String, (String, &'static str)> {
+pub(crate) fn file_path(written: &str) -> Result<String, (String, &'static str)> {
     let path = written.strip_prefix("./").or_else(|| written.strip_prefix('/')).unwrap_or(written);
     if written.contains("://") {
         let message = format!("{} is not a file of this repository", quoted(written));

@@ -289,7 +289,7 @@ fn image(
         let known = matrix.contains_key(reference)
             || variables.contains_key(reference)
             || around.variables.contains_key(reference)
-            || parts_check::WORDS.contains(&reference)
+            || parts_check::is_word(reference)
             || ruled().any(|name| name == reference);
         if !known {
             let names =

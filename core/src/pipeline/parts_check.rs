@@ -6,14 +6,20 @@ use super::check::{Findings, variables};
 use super::field::{Entries, OneOrMany};
 use super::field_shapes::{Either, Several};
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
-use super::job_parts::{Cache, Environment, Health, SecretUse, Service, Surroundings};
+use super::job_parts::{Cache, Environment, Health, MOST_SECRETS, SecretUse, Service, Surroundings};
 use super::raw::{RawDefaults, RawJob};
 use super::raw_parts::{RawCache, RawEnvironment, RawHealth, RawSecret, RawService};
 use super::syntax;
 use super::value::Text;
+use crate::predefined;
 
 /// What texts may refer to besides variables.
-pub(super) const WORDS: [&str; 4] = ["branch", "tag", "job", "pipeline"];
+const WORDS: [&str; 4] = ["branch", "tag", "job", "pipeline"];
+
+/// Whether a text may refer to `name` although nobody sets a variable of that name.
+pub(super) fn is_word(name: &str) -> bool {
+    WORDS.contains(&name) || name == "CI_JOB_NAME" || predefined::is_of_execution(name)
+}
 
 const DEFAULT_KEY: &str = "default";
 const DEFAULT_READY_S: u64 = 60;
@@ -90,7 +96,7 @@ pub(super) fn surroundings(
 
 fn references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut Findings) {
     for reference in syntax::references(text).unwrap_or_default() {
-        if names.contains(reference) || WORDS.contains(&reference) {
+        if names.contains(reference) || is_word(reference) {
             continue;
         }
         let help = findings.suggestions.did_you_mean(reference, names.iter().copied().chain(WORDS));
@@ -193,6 +199,8 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
             && only.0.trim().contains(char::is_whitespace)
+            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
             let message = format!("`{key}` is one word with a space in it");
             findings.add(
@@ -349,6 +357,10 @@ pub(super) fn secrets(
     findings: &mut Findings,
 ) -> Vec<SecretUse> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MOST_SECRETS {
+        let message = format!("{} secrets are more than {MOST_SECRETS}, the limit", items.len());
+        findings.add(Finding::key("out-of-range", path, message).help("put several values into one secret"));
+    }
     let mut first: HashMap<String, Path> = HashMap::new();
     let mut secrets = Vec::with_capacity(items.len());
     for (index, item) in items {

@@ -12,7 +12,7 @@ use super::tree::{Entry, Kind, Node, alias_bomb};
 const LONGEST_CHAIN: usize = 16;
 
 /// `over` laid over `base`: where both have a mapping it is merged key by key, else that of `over` stays.
-pub(super) fn merged(base: &Rc<Node>, over: &Rc<Node>) -> Rc<Node> {
+pub(crate) fn merged(base: &Rc<Node>, over: &Rc<Node>) -> Rc<Node> {
     let (Kind::Mapping(below), Kind::Mapping(above)) = (&base.kind, &over.kind) else {
         return Rc::clone(over);
     };

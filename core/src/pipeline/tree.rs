@@ -22,15 +22,17 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// A value and where it is written.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
-    pub(super) location: Location,
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) location: Location,
+    /// Whether it is a list tagged `!reference`, which only GitLab's files may have.
+    pub(crate) is_reference: bool,
     size: Size,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Scalar { text: String, plain: bool },
     Sequence(Vec<Rc<Node>>),
     Mapping(Mapping),
@@ -38,16 +40,16 @@ pub(super) enum Kind {
 
 /// Entries in the order they are written, those that a merge key brings in last.
 #[derive(Debug, Default)]
-pub(super) struct Mapping {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Mapping {
+    pub(crate) entries: Vec<Entry>,
     index: HashMap<String, usize>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_location: Location,
-    pub(super) value: Rc<Node>,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_location: Location,
+    pub(crate) value: Rc<Node>,
 }
 
 /// What a value comes to once aliases are written out.
@@ -68,7 +70,7 @@ impl Size {
 
 impl Node {
     /// Whether this is YAML's null: nothing at all, `~` or `null`.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         match &self.kind {
             Kind::Scalar { text, plain } => {
                 *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
@@ -78,7 +80,7 @@ impl Node {
     }
 
     /// A mapping of these entries, each key once.
-    pub(super) fn mapping(entries: Vec<Entry>, location: Location) -> Self {
+    pub(crate) fn mapping(entries: Vec<Entry>, location: Location) -> Self {
         let mut mapping = Mapping::default();
         let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
         for entry in entries {
@@ -86,25 +88,30 @@ impl Node {
             size.add(entry.value.size);
             mapping.push(&entry.key, entry.key_location, entry.value);
         }
-        Self { kind: Kind::Mapping(mapping), location, size }
+        Self { kind: Kind::Mapping(mapping), location, is_reference: false, size }
     }
 
     /// A list of these items.
-    pub(super) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
+    pub(crate) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
         let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
         for item in &items {
             size.add(item.size);
         }
-        Self { kind: Kind::Sequence(items), location, size }
+        Self { kind: Kind::Sequence(items), location, is_reference: false, size }
+    }
+
+    /// How many values it has with every alias written out.
+    pub(crate) fn nodes(&self) -> u64 {
+        self.size.nodes
     }
 
     /// Whether it is larger than a document may be, its aliases written out.
-    pub(super) fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.size.nodes > MOST_NODES || self.size.bytes > MOST_BYTES || self.size.depth > DEEPEST
     }
 
     /// The value under `key`, when this is a mapping that has it.
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.kind {
             Kind::Mapping(mapping) => mapping.index.get(key).map(|at| &mapping.entries[*at]),
             _ => None,
@@ -113,21 +120,21 @@ impl Node {
 }
 
 /// A document, and the mistakes that belong to YAML rather than to pipelines.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// `None` for a text without a value.
-    pub(super) root: Option<Rc<Node>>,
-    pub(super) findings: Vec<Finding>,
+    pub(crate) root: Option<Rc<Node>>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Tree {
     /// The position of a place, or of the nearest thing around it.
-    pub(super) fn locate(&self, path: &Path, part: Part) -> Location {
+    pub(crate) fn locate(&self, path: &Path, part: Part) -> Location {
         self.find(path, part).0
     }
 
     /// The position of `length` characters of the text at `path`, from the character `at` on; that of the whole text where
     /// it is not written on one line as it is.
-    pub(super) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
+    pub(crate) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
         let (location, node) = self.find(path, Part::Value);
         let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
         let characters = text.chars().count();
@@ -168,7 +175,7 @@ impl Tree {
 }
 
 /// Whether a text may hold aliases or tags, seen without parsing it; may err on the side of yes.
-pub(super) fn may_alias(source: &str) -> bool {
+pub(crate) fn may_alias(source: &str) -> bool {
     let bytes = source.as_bytes();
     let mut before = b'\n';
     for (at, byte) in bytes.iter().enumerate() {
@@ -185,19 +192,29 @@ pub(super) fn may_alias(source: &str) -> bool {
 }
 
 /// The file that a place is in, and its place there.
-pub(super) fn place_in_file(location: Location) -> (usize, Location) {
+pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
     let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
     (file, Location { line, ..location })
 }
 
 /// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
-pub(super) fn build(source: &str) -> Result<Tree, Box<Finding>> {
+pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
     build_file(source, 0)
 }
 
 /// The same for one of several files, whose places say that they are in it.
-pub(super) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
+pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
+    read(source, file, false)
+}
+
+/// The same for a file of GitLab's, in which lists may be tagged `!reference`.
+pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
+    read(source, file, true)
+}
+
+fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding>> {
     let mut builder = Builder {
+        references,
         first_line: file * LINES_PER_FILE,
         lines: LineIndex::new(source),
         stack: Vec::new(),
@@ -219,6 +236,7 @@ struct Frame {
     anchor: usize,
     start: Span,
     size: Size,
+    is_reference: bool,
     content: Content,
 }
 
@@ -228,6 +246,8 @@ enum Content {
 }
 
 struct Builder<'a> {
+    /// Whether `!reference` may stand in the text.
+    references: bool,
     first_line: usize,
     lines: LineIndex<'a>,
     stack: Vec<Frame>,
@@ -295,12 +315,19 @@ impl Builder<'_> {
                 let size = Size { nodes: 1, bytes: text.len() as u64, depth: 0 };
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let kind = Kind::Scalar { text: Cow::into_owned(text), plain };
-                let node = Node { kind, location: self.location(span), size };
+                let node = Node { kind, location: self.location(span), is_reference: false, size };
                 self.finish(Rc::new(node), anchor, span)?;
             }
             Event::SequenceStart(anchor, tag) => {
-                self.refuse_tag(tag.as_deref(), span);
+                let is_reference = self.references
+                    && tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "reference");
+                if !is_reference {
+                    self.refuse_tag(tag.as_deref(), span);
+                }
                 self.open(anchor, span, Content::Sequence(Vec::new()))?;
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.is_reference = is_reference;
+                }
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), span);
@@ -341,7 +368,8 @@ impl Builder<'_> {
         if self.stack.len() >= DEEPEST {
             return Err(self.too_deep(start));
         }
-        self.stack.push(Frame { anchor, start, size: Size { nodes: 1, bytes: 0, depth: 0 }, content });
+        let size = Size { nodes: 1, bytes: 0, depth: 0 };
+        self.stack.push(Frame { anchor, start, size, is_reference: false, content });
         Ok(())
     }
 
@@ -365,7 +393,8 @@ impl Builder<'_> {
                 Kind::Mapping(mapping)
             }
         };
-        let node = Node { kind, location: self.location(span), size: frame.size };
+        let is_reference = frame.is_reference;
+        let node = Node { kind, location: self.location(span), is_reference, size: frame.size };
         self.finish(Rc::new(node), frame.anchor, span)
     }
 
@@ -464,7 +493,7 @@ impl Mapping {
     }
 }
 
-pub(super) fn alias_bomb(location: Location) -> Box<Finding> {
+pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
     let finding = Finding::error(
         "alias-bomb",
         Spot::Text(Path::default(), location),

@@ -9,6 +9,7 @@ use super::{LeftOut, PlanError};
 use crate::condition::{self, Condition, Context, Paths};
 use crate::facts::Facts;
 use crate::pipeline::{Job, Pipeline, Rule, RuleThen};
+use crate::predefined;
 
 /// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs on those that were
 /// left out, and without stages that nobody is in.
@@ -19,7 +20,13 @@ pub(super) fn select<'a>(
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
         return Ok((Cow::Borrowed(pipeline), Vec::new()));
     }
-    let mut judge = Judge { pipeline, facts, paths: Paths::of(facts), conditions: HashMap::new() };
+    let mut judge = Judge {
+        pipeline,
+        facts,
+        paths: Paths::of(facts),
+        predefined: predefined::of_execution(facts, &pipeline.name),
+        conditions: HashMap::new(),
+    };
     let mut jobs = Vec::with_capacity(pipeline.jobs.len());
     let mut left_out = Vec::new();
     for job in &pipeline.jobs {
@@ -75,6 +82,7 @@ struct Judge<'a> {
     pipeline: &'a Pipeline,
     facts: &'a Facts,
     paths: Paths<'a>,
+    predefined: IndexMap<String, String>,
     /// Many jobs have the same conditions.
     conditions: HashMap<&'a str, Condition>,
 }
@@ -84,7 +92,8 @@ impl<'a> Judge<'a> {
         if job.rules.is_empty() {
             return Ok(Verdict::In(None));
         }
-        let mut variables = self.pipeline.variables.clone();
+        let mut variables = self.predefined.clone();
+        variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
         variables.extend(self.facts.variables.clone());
         for (at, rule) in job.rules.iter().enumerate() {

@@ -1,0 +1,292 @@
+//! What stands at the top of a GitLab file, and the native file that follows from all of it.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use serde_yaml::{Mapping, Value};
+
+use super::job::{self, Around};
+use super::keys::{self, Inherit};
+use super::log::Log;
+use super::rules::{self, Rule};
+use super::variables::{self, Scope};
+use super::{Settings, matrix, parts, reading};
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::tree::{Entry, Node};
+
+/// How many jobs, and how many variables of all jobs together, are worked on.
+const MOST_JOBS: usize = 10_000;
+const MOST_VARIABLES: usize = 1_000_000;
+
+/// A native file in parts.
+pub(super) struct Made {
+    /// Everything above `jobs`.
+    pub(super) top: Mapping,
+    pub(super) jobs: Vec<MadeJob>,
+}
+
+/// A native job, and the name of the one that it comes from.
+pub(super) struct MadeJob {
+    pub(super) gitlab: String,
+    pub(super) made: job::Made,
+}
+
+/// The native file of a document in which everything is written out.
+pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool, log: &mut Log) -> Made {
+    let path = Path::default();
+    if let Some(entry) = root.get("spec") {
+        let help = "write the values into the file";
+        log.refused(&path, entry, "files take no inputs", help);
+    }
+    let jobs: Vec<&Entry> = reading::entries(root).iter().filter(|entry| is_job(entry)).collect();
+    for entry in &jobs {
+        if !reading::is_mapping(&entry.value) {
+            let message = format!("the job {} is no mapping of keys to values", quoted(&entry.key));
+            log.wrong(&path.key(&entry.key), entry.key_location, message);
+        }
+    }
+    let jobs: Vec<&Entry> = jobs.into_iter().filter(|entry| reading::is_mapping(&entry.value)).collect();
+    let globals = root.get("variables");
+    let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
+    let globals = globals.unwrap_or_default();
+    let made = Made { top: Mapping::new(), jobs: Vec::new() };
+    if jobs.is_empty() {
+        log.wrong(
+            &path,
+            root.location,
+            "this file has no jobs that run: those whose names start with `.` do not",
+        );
+        return made;
+    }
+    if jobs.len() > MOST_JOBS || jobs.len().saturating_mul(globals.len()) > MOST_VARIABLES {
+        let message =
+            format!("{} jobs with {} variables each are more than are worked on", jobs.len(), globals.len());
+        log.wrong(&path, root.location, message);
+        return made;
+    }
+    let nobody = Scope::new(&globals, HashSet::new(), None, &path.key("variables"), log);
+    let (workflow, name, cancels) = workflow(root, &nobody, log);
+    let varying: HashSet<String> = workflow.iter().flat_map(|rule| rule.variables.keys().cloned()).collect();
+    let scope = Scope::new(&globals, varying, None, &path.key("variables"), &mut Log::default());
+    let all_shared =
+        jobs.iter().all(|job| Inherit::read(&job.value, &path, &mut Log::default()).all_variables());
+    let shared: HashMap<String, String> = if all_shared {
+        scope.fixed_values().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    } else {
+        HashMap::new()
+    };
+    let (stages, order) = stages(root, log);
+    let around = Around {
+        stages,
+        names: names(&jobs, log),
+        default: default(root, log),
+        globals,
+        shared,
+        requests_apart: for_requests
+            && root.get("workflow").and_then(|entry| entry.value.get("rules")).is_none(),
+        workflow,
+        default_image: settings.default_image.clone(),
+        tags_are_labels: settings.tags_are_labels,
+    };
+    let mut made = made;
+    for entry in &jobs {
+        for one in job::translate(entry, &around, log) {
+            made.jobs.push(MadeJob { gitlab: entry.key.clone(), made: one });
+        }
+    }
+    let top = &mut made.top;
+    top.insert("name".into(), native_name(&name.unwrap_or_else(|| settings.name.clone()), "ci").into());
+    top.insert("on".into(), triggers(for_requests));
+    let used: HashSet<&str> =
+        made.jobs.iter().filter_map(|job| job.made.body.get("stage").and_then(Value::as_str)).collect();
+    let order = order.into_iter().filter(|stage| used.contains(stage.as_str())).collect();
+    top.insert("stages".into(), parts::sequence(order));
+    if interruptible(&jobs, &around, cancels, log) {
+        top.insert("interruptible".into(), true.into());
+    }
+    if all_shared && !around.shared.is_empty() {
+        let pairs = scope.fixed_values().map(|(name, value)| (name.into(), value.into()));
+        top.insert("variables".into(), Value::Mapping(pairs.collect()));
+    }
+    made
+}
+
+fn is_job(entry: &Entry) -> bool {
+    !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
+}
+
+fn triggers(for_requests: bool) -> Value {
+    let mut on = Mapping::new();
+    on.insert("push".into(), Value::Null);
+    if for_requests {
+        on.insert("pull_request".into(), Value::Null);
+    }
+    Value::Mapping(on)
+}
+
+/// Native names of the stages, and their order.
+fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) {
+    let path = Path::default().key("stages");
+    let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
+    let listed: Vec<String> = match written {
+        Some(entry) => {
+            reading::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text.to_owned()).collect()
+        }
+        None => ["build", "test", "deploy"].map(str::to_owned).to_vec(),
+    };
+    let first = ".pre".to_owned();
+    let last = ".post".to_owned();
+    let mut native = HashMap::new();
+    let mut order: Vec<String> = Vec::new();
+    for stage in std::iter::once(&first).chain(&listed).chain([&last]) {
+        if native.contains_key(stage) {
+            continue;
+        }
+        let name = unique(&native_name(stage, "stage"), |name| order.iter().any(|known| known == name));
+        order.push(name.clone());
+        native.insert(stage.clone(), name);
+    }
+    (native, order)
+}
+
+/// Native names of the jobs.
+fn names(jobs: &[&Entry], log: &mut Log) -> HashMap<String, Vec<String>> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut all = HashMap::new();
+    // Names that stay as they are come first.
+    let (plain, odd): (Vec<&&Entry>, Vec<&&Entry>) =
+        jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
+    for job in plain.into_iter().chain(odd) {
+        let count = matrix::read(job.value.get("parallel"), &Path::default(), &mut Log::default()).jobs();
+        let base = native_name(&job.key, "job");
+        let names: Vec<String> = (1..=count)
+            .map(|index| {
+                let wanted = if count == 1 { base.clone() } else { format!("{base} {index}") };
+                let name = unique(&wanted, |name| taken.contains(name));
+                taken.insert(name.clone());
+                name
+            })
+            .collect();
+        if names.len() > 1 || names.first() != Some(&job.key) {
+            let called: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+            let message = format!("the job {} is called {}", quoted(&job.key), called.join(", "));
+            log.changed(&Path::default().key(&job.key), job.key_location, message);
+        }
+        all.insert(job.key.clone(), names);
+    }
+    all
+}
+
+fn unique(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut name = wanted.to_owned();
+    let mut next = 2_u32;
+    while is_taken(&name) {
+        let end = format!(" {next}");
+        name = format!("{}{end}", &wanted[..wanted.len().min(100 - end.len())]);
+        next += 1;
+    }
+    name
+}
+
+/// A name as native files may have it; `other` where nothing of it could stay.
+fn native_name(name: &str, other: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || " _-.:/+".contains(c) { c } else { '-' };
+    let native: String = name.chars().map(plain).collect();
+    let mut native = native.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if native != name {
+        native = native.trim_end_matches(['-', ' ']);
+    }
+    let native: String = native.chars().take(100).collect();
+    if native.is_empty() { other.to_owned() } else { native.trim_end().to_owned() }
+}
+
+/// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
+fn default(root: &Node, log: &mut Log) -> HashMap<String, Entry> {
+    let mut all = HashMap::new();
+    for key in keys::GLOBAL {
+        if let Some(entry) = root.get(key) {
+            all.insert(key.to_owned(), entry.clone());
+        }
+    }
+    let Some(default) = root.get("default") else { return all };
+    let path = Path::default().key("default");
+    for entry in reading::entries(&default.value) {
+        let key = entry.key.as_str();
+        if let Some((_, why, help)) = keys::REFUSED.iter().find(|(known, ..)| *known == key) {
+            log.refused(&path, entry, why, help);
+        } else if keys::DEFAULT.contains(&key) {
+            all.insert(entry.key.clone(), entry.clone());
+        } else {
+            log.unknown(&path, entry, &keys::DEFAULT);
+        }
+    }
+    all
+}
+
+/// The rules of `workflow`, its name if it is known, and whether newer executions may cancel older ones.
+fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<String>, bool) {
+    let (mut rules, mut name, mut cancels) = (Vec::new(), None, true);
+    let Some(entry) = root.get("workflow") else { return (rules, name, cancels) };
+    let path = Path::default().key("workflow");
+    for part in reading::entries(&entry.value) {
+        match part.key.as_str() {
+            "rules" => rules = rules::read(&part.value, &path.key("rules"), true, scope, log),
+            "name" => match scope.known(reading::text(&part.value).unwrap_or_default()) {
+                Ok(text) if !text.trim().is_empty() => name = Some(text),
+                Ok(_) => {}
+                Err(unknown) => {
+                    let what = format!("`{unknown}` in the pipeline's name");
+                    log.ignored_at(
+                        &path.key("name"),
+                        part.value.location,
+                        &what,
+                        "the name is the same for all executions",
+                    );
+                }
+            },
+            "auto_cancel" => {
+                for setting in reading::entries(&part.value) {
+                    match (setting.key.as_str(), reading::text(&setting.value)) {
+                        ("on_new_commit", Some("none")) => cancels = false,
+                        ("on_new_commit", Some("interruptible" | "conservative")) => {}
+                        ("on_job_failure", Some("none")) => {}
+                        ("on_job_failure", _) => {
+                            log.ignored(
+                                &path.key("auto_cancel"),
+                                setting,
+                                "other jobs go on when one failed",
+                            );
+                        }
+                        _ => log.unknown(
+                            &path.key("auto_cancel"),
+                            setting,
+                            &["on_new_commit", "on_job_failure"],
+                        ),
+                    }
+                }
+            }
+            _ => log.unknown(&path, part, &["rules", "name", "auto_cancel"]),
+        }
+    }
+    (rules, name, cancels)
+}
+
+/// Whether all jobs may be interrupted; where only some may, that is said.
+fn interruptible(jobs: &[&Entry], around: &Around, cancels: bool, log: &mut Log) -> bool {
+    let path = Path::default();
+    let of = |job: &Entry| {
+        let inherit = Inherit::read(&job.value, &path, &mut Log::default());
+        let inherited = || around.default.get("interruptible").filter(|_| inherit.default("interruptible"));
+        let entry = job.value.get("interruptible").or_else(inherited)?;
+        (reading::flag(&entry.value) == Some(true)).then(|| entry.clone())
+    };
+    let some: Vec<(&&Entry, Entry)> = jobs.iter().filter_map(|job| Some((job, of(job)?))).collect();
+    if cancels && some.len() == jobs.len() {
+        return true;
+    }
+    for (job, entry) in some {
+        let why = "an execution is canceled as a whole: that is done where all jobs are interruptible";
+        log.ignored(&path.key(&job.key), &entry, why);
+    }
+    false
+}

@@ -1,0 +1,73 @@
+//! Looks at values of a document in the ways that GitLab's keys are written.
+
+use std::rc::Rc;
+
+use super::log::Log;
+use crate::pipeline::finding::Path;
+use crate::pipeline::tree::{Entry, Kind, Node};
+
+/// The text of a single value that is not null.
+pub(super) fn text(node: &Node) -> Option<&str> {
+    match &node.kind {
+        Kind::Scalar { text, .. } if !node.is_null() => Some(text),
+        _ => None,
+    }
+}
+
+/// The entries of a mapping; none of anything else.
+pub(super) fn entries(node: &Node) -> &[Entry] {
+    match &node.kind {
+        Kind::Mapping(mapping) => &mapping.entries,
+        _ => &[],
+    }
+}
+
+/// Whether it is a mapping.
+pub(super) fn is_mapping(node: &Node) -> bool {
+    matches!(node.kind, Kind::Mapping(_))
+}
+
+/// The items of a list, lists within it laid flat; a single value is a list of one.
+pub(super) fn list(node: &Rc<Node>) -> Vec<&Rc<Node>> {
+    fn add<'a>(node: &'a Rc<Node>, all: &mut Vec<&'a Rc<Node>>) {
+        match &node.kind {
+            Kind::Sequence(items) => items.iter().for_each(|item| add(item, all)),
+            _ => all.push(node),
+        }
+    }
+    let mut all = Vec::new();
+    if !node.is_null() {
+        add(node, &mut all);
+    }
+    all
+}
+
+/// The texts of a list; what is no text is reported.
+pub(super) fn texts<'a>(node: &'a Rc<Node>, path: &Path, log: &mut Log) -> Vec<(&'a str, &'a Rc<Node>)> {
+    let mut all = Vec::new();
+    for item in list(node) {
+        match text(item) {
+            Some(text) => all.push((text, item)),
+            None => log.wrong_type(path, item, "text, or a list of texts"),
+        }
+    }
+    all
+}
+
+/// A truth value.
+pub(super) fn flag(node: &Node) -> Option<bool> {
+    match text(node)? {
+        "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A truth value; anything else is reported and `None`.
+pub(super) fn flag_of(entry: &Entry, path: &Path, log: &mut Log) -> Option<bool> {
+    let found = flag(&entry.value);
+    if found.is_none() && !entry.value.is_null() {
+        log.wrong_type(&path.key(&entry.key), &entry.value, "`true` or `false`");
+    }
+    found
+}

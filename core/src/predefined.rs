@@ -1,0 +1,292 @@
+//! The variables that every job has without anybody setting them: Tidemill's own, and those that GitLab calls `CI_...`, so that
+//! scripts and conditions written for it go on to work. `GITLAB_CI` is not among them, as this is not GitLab.
+//!
+//! As in GitLab a variable that says nothing is not set: there is no `CI_COMMIT_BRANCH` on a tag or in a pull request.
+
+use indexmap::IndexMap;
+
+use crate::api::Trigger;
+use crate::facts::Facts;
+
+/// Where a job's sources are, in its container.
+pub const WORKSPACE: &str = "/workspace";
+
+/// How long a slug may be: the longest label of a host's name.
+const LONGEST_SLUG: usize = 63;
+const SHORT_SHA: usize = 8;
+
+/// The variables that are known of an execution before its plan is made, so that conditions and references may look at them.
+pub const OF_EXECUTION: [&str; 18] = [
+    "CI",
+    "CI_PIPELINE_NAME",
+    "CI_PIPELINE_SOURCE",
+    "CI_COMMIT_SHA",
+    "CI_COMMIT_SHORT_SHA",
+    "CI_COMMIT_BRANCH",
+    "CI_COMMIT_TAG",
+    "CI_COMMIT_REF_NAME",
+    "CI_COMMIT_REF_SLUG",
+    "CI_DEFAULT_BRANCH",
+    "CI_MERGE_REQUEST_ID",
+    "CI_MERGE_REQUEST_IID",
+    "CI_MERGE_REQUEST_TITLE",
+    "CI_MERGE_REQUEST_DRAFT",
+    "CI_MERGE_REQUEST_EVENT_TYPE",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
+    "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+];
+
+/// Those that only a job has.
+pub const OF_JOB: [&str; 17] = [
+    "CI_PIPELINE_ID",
+    "CI_PIPELINE_IID",
+    "CI_JOB_ID",
+    "CI_JOB_NAME",
+    "CI_JOB_NAME_SLUG",
+    "CI_JOB_STAGE",
+    "CI_NODE_TOTAL",
+    "CI_PROJECT_DIR",
+    "CI_PROJECT_NAME",
+    "CI_PROJECT_PATH",
+    "CI_PROJECT_PATH_SLUG",
+    "CI_PROJECT_NAMESPACE",
+    "CI_PROJECT_TITLE",
+    "CI_REPOSITORY_URL",
+    "CI_ENVIRONMENT_NAME",
+    "CI_ENVIRONMENT_SLUG",
+    "CI_ENVIRONMENT_URL",
+];
+
+/// Whether conditions and references may look at `name`.
+#[must_use]
+pub fn is_of_execution(name: &str) -> bool {
+    OF_EXECUTION.contains(&name)
+}
+
+/// Whether a job has a variable of this name of itself.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    is_of_execution(name) || OF_JOB.contains(&name)
+}
+
+/// What is known of an execution of `pipeline` before its plan is made.
+#[must_use]
+pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
+    let mut all = IndexMap::new();
+    let mut set = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            all.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    set("CI", Some("true"));
+    set("CI_PIPELINE_NAME", Some(pipeline));
+    set("CI_PIPELINE_SOURCE", Some(source(facts)));
+    let commit = facts.commit.as_deref();
+    set("CI_COMMIT_SHA", commit);
+    set("CI_COMMIT_SHORT_SHA", commit.map(|commit| commit.get(..SHORT_SHA).unwrap_or(commit)));
+    let request = facts.pull_request.as_ref();
+    let branch = facts.branch.as_deref();
+    let reference = facts.tag.as_deref().or(branch);
+    set("CI_COMMIT_BRANCH", branch.filter(|_| request.is_none() && facts.tag.is_none()));
+    set("CI_COMMIT_TAG", facts.tag.as_deref());
+    set("CI_COMMIT_REF_NAME", reference);
+    set("CI_COMMIT_REF_SLUG", reference.map(slug).as_deref());
+    set("CI_DEFAULT_BRANCH", facts.default_branch.as_deref());
+    if let Some(request) = request {
+        let number = request.number.to_string();
+        set("CI_MERGE_REQUEST_ID", Some(&number));
+        set("CI_MERGE_REQUEST_IID", Some(&number));
+        set("CI_MERGE_REQUEST_TITLE", Some(&request.title));
+        set("CI_MERGE_REQUEST_DRAFT", Some(if request.draft { "true" } else { "false" }));
+        set("CI_MERGE_REQUEST_EVENT_TYPE", Some("detached"));
+        set("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", branch);
+        set("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", commit);
+        set("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", Some(&request.target_branch));
+    }
+    all
+}
+
+/// What started it, in GitLab's words.
+fn source(facts: &Facts) -> &'static str {
+    match facts.trigger {
+        Trigger::Push => "push",
+        Trigger::PullRequest => "merge_request_event",
+        Trigger::Schedule => "schedule",
+        // A person who starts one there does so on a page of the web.
+        Trigger::Manual | Trigger::Retry => "web",
+    }
+}
+
+/// A job that is about to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// What is known of its execution.
+    pub facts: &'a Facts,
+    /// The execution's id.
+    pub execution: &'a str,
+    /// The execution's number among those of its pipeline.
+    pub run_number: u64,
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The repository.
+    pub repo: &'a str,
+    /// The job's id.
+    pub job: &'a str,
+    /// Its name, its matrix values among it.
+    pub name: &'a str,
+    /// Its stage.
+    pub stage: &'a str,
+    /// The name and the address of what it deploys to.
+    pub environment: Option<(&'a str, Option<&'a str>)>,
+    /// 1 for the first try.
+    pub attempt: u32,
+}
+
+/// All variables that a job has of itself.
+#[must_use]
+pub fn of_job(job: &Running<'_>) -> IndexMap<String, String> {
+    let mut all = of_execution(job.facts, job.pipeline);
+    let mut set = |name: &str, value: &str| {
+        all.insert(name.to_owned(), value.to_owned());
+    };
+    set("TIDEMILL", "true");
+    set("TIDEMILL_EXECUTION_ID", job.execution);
+    set("TIDEMILL_RUN_NUMBER", &job.run_number.to_string());
+    set("TIDEMILL_PIPELINE", job.pipeline);
+    set("TIDEMILL_REPO", job.repo);
+    set("TIDEMILL_BRANCH", job.facts.branch.as_deref().unwrap_or_default());
+    set("TIDEMILL_COMMIT", job.facts.commit.as_deref().unwrap_or_default());
+    set("TIDEMILL_JOB_ID", job.job);
+    set("TIDEMILL_JOB", job.name);
+    set("TIDEMILL_STAGE", job.stage);
+    set("TIDEMILL_ATTEMPT", &job.attempt.to_string());
+    set("CI_PIPELINE_ID", job.execution);
+    set("CI_PIPELINE_IID", &job.run_number.to_string());
+    set("CI_JOB_ID", job.job);
+    set("CI_JOB_NAME", job.name);
+    set("CI_JOB_NAME_SLUG", &slug(job.name));
+    set("CI_JOB_STAGE", job.stage);
+    set("CI_NODE_TOTAL", "1");
+    set("CI_PROJECT_DIR", WORKSPACE);
+    let (namespace, name) = project(job.repo);
+    let path = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+    set("CI_PROJECT_NAME", name);
+    set("CI_PROJECT_TITLE", name);
+    set("CI_PROJECT_NAMESPACE", namespace);
+    set("CI_PROJECT_PATH", &path);
+    set("CI_PROJECT_PATH_SLUG", &slug(&path));
+    set("CI_REPOSITORY_URL", job.repo);
+    if let Some((name, url)) = job.environment {
+        set("CI_ENVIRONMENT_NAME", name);
+        set("CI_ENVIRONMENT_SLUG", &slug(name));
+        if let Some(url) = url {
+            set("CI_ENVIRONMENT_URL", url);
+        }
+    }
+    all
+}
+
+/// The group that a repository is in, and its name there: those of `https://host/group/name.git` and of `host:group/name`. A
+/// directory is in no group.
+fn project(repo: &str) -> (&str, &str) {
+    let trimmed = repo.trim_end_matches('/');
+    let trimmed = trimmed.strip_suffix(".git").unwrap_or(trimmed);
+    let path = match trimmed.split_once("://") {
+        Some(("file", path)) => return ("", path.rsplit('/').next().unwrap_or(path)),
+        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
+        None => match trimmed.split_once(':') {
+            Some((_, path)) if !trimmed.starts_with(['/', '.']) => path,
+            _ => return ("", trimmed.rsplit('/').next().unwrap_or(trimmed)),
+        },
+    };
+    path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", path))
+}
+
+/// A name as it may stand in a host's: small letters, digits and hyphens, at most 63.
+#[must_use]
+pub fn slug(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let slug: String = name.chars().map(plain).take(LONGEST_SLUG).collect();
+    slug.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OF_EXECUTION, OF_JOB, Running, of_execution, of_job, project, slug};
+    use crate::api::Trigger;
+    use crate::facts::{Facts, PullRequest};
+
+    fn on_branch() -> Facts {
+        Facts {
+            trigger: Trigger::Push,
+            branch: Some("Feature/Log-In".to_owned()),
+            commit: Some("0123456789abcdef".to_owned()),
+            default_branch: Some("main".to_owned()),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn a_branch_a_tag_and_a_merge_request_have_the_variables_that_gitlab_gives_them() {
+        let branch = of_execution(&on_branch(), "ci");
+        assert_eq!(branch["CI_COMMIT_BRANCH"], "Feature/Log-In");
+        assert_eq!(branch["CI_COMMIT_REF_SLUG"], "feature-log-in");
+        assert_eq!(branch["CI_COMMIT_SHORT_SHA"], "01234567");
+        assert_eq!(branch["CI_PIPELINE_SOURCE"], "push");
+        assert!(!branch.contains_key("CI_COMMIT_TAG") && !branch.contains_key("CI_MERGE_REQUEST_IID"));
+        let tag = of_execution(&Facts { branch: None, tag: Some("v1.2".to_owned()), ..on_branch() }, "ci");
+        assert_eq!((tag["CI_COMMIT_TAG"].as_str(), tag["CI_COMMIT_REF_SLUG"].as_str()), ("v1.2", "v1-2"));
+        assert!(!tag.contains_key("CI_COMMIT_BRANCH"));
+        let request = PullRequest { number: 7, target_branch: "main".to_owned(), ..PullRequest::default() };
+        let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch() };
+        let request = of_execution(&facts, "ci");
+        assert_eq!(request["CI_MERGE_REQUEST_IID"], "7");
+        assert_eq!(request["CI_PIPELINE_SOURCE"], "merge_request_event");
+        assert!(!request.contains_key("CI_COMMIT_BRANCH"));
+        assert!(request.keys().all(|name| OF_EXECUTION.contains(&name.as_str())));
+    }
+
+    #[test]
+    fn a_job_has_all_that_the_lists_name_and_no_other_ci_variable() {
+        let facts = on_branch();
+        let job = Running {
+            facts: &facts,
+            execution: "e",
+            run_number: 3,
+            pipeline: "ci",
+            repo: "https://git.example.org/group/sub/app.git",
+            job: "j",
+            name: "unit [v=1]",
+            stage: "test",
+            environment: Some(("review/x", Some("https://x.example.org"))),
+            attempt: 1,
+        };
+        let all = of_job(&job);
+        for name in OF_JOB {
+            assert!(all.contains_key(name), "{name}");
+        }
+        let known = |name: &str| OF_JOB.contains(&name) || OF_EXECUTION.contains(&name);
+        assert!(all.keys().all(|name| !name.starts_with("CI") || known(name)), "{all:?}");
+        assert_eq!(all["CI_PROJECT_PATH"], "group/sub/app");
+        assert_eq!(all["CI_JOB_NAME_SLUG"], "unit--v-1");
+        assert!(!all.contains_key("GITLAB_CI"));
+    }
+
+    #[test]
+    fn projects_and_slugs_follow_from_addresses_and_names() {
+        for (repo, namespace, name) in [
+            ("https://host/a/b.git", "a", "b"),
+            ("git@host:a/b/c.git", "a/b", "c"),
+            ("ssh://git@host:22/a/b", "a", "b"),
+            ("/home/me/app/", "", "app"),
+            ("file:///srv/git/app.git", "", "app"),
+            ("./app", "", "app"),
+            ("", "", ""),
+        ] {
+            assert_eq!(project(repo), (namespace, name), "{repo}");
+        }
+        assert_eq!(slug(&format!("-{}", "Ä".repeat(100))), "");
+        assert_eq!(slug(&"a".repeat(100)).len(), 63);
+    }
+}
