@@ -40,7 +40,6 @@ pub(super) struct Commit {
 
 #[derive(Deserialize)]
 pub(super) struct User {
-    #[serde(alias = "username")]
     pub login: Option<String>,
     #[serde(default)]
     pub name: Option<String>,
