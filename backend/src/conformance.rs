@@ -234,6 +234,11 @@ macro_rules! conformance_suite {
                 a_job_gets_the_secrets_that_it_names_and_no_others
                 a_secret_that_is_not_there_fails_the_job_once
                 a_value_is_stored_so_that_only_its_place_opens_it
+                a_fork_gets_no_secrets
+                a_secret_has_a_name_and_some_bytes
+                the_secrets_of_a_job_are_bounded
+                the_key_is_made_once
+                secrets_come_under_the_newest_key
             }
             services {
                 fifty_clients_that_ask_for_the_same_make_one_execution

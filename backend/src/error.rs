@@ -11,6 +11,9 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// What should prove who asks does not.
+    #[error("{0}")]
+    Unproven(String),
     /// The lease named in a report is not, or no longer, the job's.
     #[error("{0}")]
     LeaseLost(String),
@@ -26,6 +29,9 @@ pub enum Error {
     /// A secret that a job names is not there, or is not for it.
     #[error("{0}")]
     NoSecret(String),
+    /// What was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
+    #[error("{0}")]
+    Sealed(String),
     /// The pipeline file has mistakes; these are they.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),

@@ -6,7 +6,7 @@ mod records;
 mod storage;
 
 pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
-pub use keys::{Key, KeyStore};
+pub use keys::{Key, KeyStore, Keys};
 pub use records::{
     ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,

@@ -1,26 +1,37 @@
-//! Bytes that only this deployment can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under its key.
+//! Bytes that only this deployment can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under one of its keys.
+//!
+//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. What it was sealed for is
+//! authenticated with it, so that it opens nowhere else.
 
 use crate::{
     error::{Error, Result},
-    ports::{Key, KeyStore},
+    ports::{KeyStore, Keys},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
-use std::{fmt, sync::Arc};
-use tokio::sync::OnceCell;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 const NONCE: usize = 24;
-/// What sealed text begins with: the form's version.
-const VERSION: &str = "1:";
+const VERSION: &str = "1";
+/// How long keys that were read are believed to be the newest.
+const KEPT: Duration = Duration::from_secs(300);
 
-/// Seals and opens.
+/// Keys, and when they were read.
+type Known = (Instant, Arc<Keys>);
+
+/// Seals and opens; cheap to clone.
 #[derive(Clone)]
 pub struct Seal {
-    keys: Arc<dyn KeyStore>,
-    key: Arc<OnceCell<Key>>,
+    store: Arc<dyn KeyStore>,
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl fmt::Debug for Seal {
@@ -30,43 +41,79 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Under the key of this store, which is asked for once.
+    /// Under the keys of this store.
     #[must_use]
-    pub fn new(keys: Arc<dyn KeyStore>) -> Self {
-        Self { keys, key: Arc::default() }
+    pub fn new(store: Arc<dyn KeyStore>) -> Self {
+        Self { store, known: Arc::default() }
     }
 
-    async fn cipher(&self) -> Result<XChaCha20Poly1305> {
-        let key = self.key.get_or_try_init(|| self.keys.key()).await?;
-        Ok(XChaCha20Poly1305::new(&key.0.into()))
+    /// The keys, as they were at most [`KEPT`] ago.
+    async fn keys(&self) -> Result<Arc<Keys>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some((read_at, keys)) if read_at.elapsed() < KEPT => Ok(keys),
+            _ => self.newest().await,
+        }
+    }
+
+    /// The keys as they are now.
+    async fn newest(&self) -> Result<Arc<Keys>> {
+        let keys = Arc::new(self.store.keys().await?);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keys.clone()));
+        Ok(keys)
     }
 
     /// `plain` as text that only [`Self::open`] with the same `place` reads.
     pub async fn seal(&self, place: &str, plain: &[u8]) -> Result<String> {
         let doing = "sealing a secret";
+        let keys = self.keys().await?;
         let mut nonce = [0_u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|error| Error::storage(doing, error))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
-        let sealed = self.cipher().await?.encrypt(&XNonce::from(nonce), payload);
+        let cipher = XChaCha20Poly1305::new(&keys.first().0.into());
+        let sealed = cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|error| Error::storage(doing, error.to_string()))?;
-        Ok(format!("{VERSION}{}", STANDARD.encode([&nonce[..], &sealed].concat())))
+        let body = STANDARD.encode([&nonce[..], &sealed].concat());
+        Ok(format!("{VERSION}:{}:{body}", keys.first().id()))
     }
 
-    /// What was sealed for `place`.
+    /// What was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
-        let damaged = || {
-            Error::storage(
-                "opening a secret",
-                "it was sealed under another key, or for something else, or is damaged; set it again",
-            )
-        };
-        let text = sealed.strip_prefix(VERSION).ok_or_else(damaged)?;
-        let bytes = STANDARD.decode(text).map_err(|_| damaged())?;
+        let damaged =
+            || Error::Sealed("it was sealed for something else, or is damaged; set it again".into());
+        let (id, body) = parts(sealed).ok_or_else(damaged)?;
+        let mut keys = self.keys().await?;
+        if keys.find(id).is_none() {
+            // One that another process has already sealed under a newer key.
+            keys = self.newest().await?;
+        }
+        let key = keys.find(id).ok_or_else(|| {
+            Error::Sealed(format!(
+                "its key {id} is none of this deployment's; put the key back, or set it again"
+            ))
+        })?;
+        let bytes = STANDARD.decode(body).map_err(|_| damaged())?;
         let (nonce, body) = bytes.split_at_checked(NONCE).ok_or_else(damaged)?;
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| damaged())?;
         let payload = Payload { msg: body, aad: place.as_bytes() };
-        self.cipher().await?.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())
+        let cipher = XChaCha20Poly1305::new(&key.0.into());
+        cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())
     }
+
+    /// The same under the newest key; `None`: it is already.
+    pub async fn renewed(&self, place: &str, sealed: &str) -> Result<Option<String>> {
+        let newest = self.newest().await?.first().id();
+        if parts(sealed).is_some_and(|(id, _)| id == newest) {
+            return Ok(None);
+        }
+        let plain = self.open(place, sealed).await?;
+        self.seal(place, &plain).await.map(Some)
+    }
+}
+
+/// The key's id, and the body.
+fn parts(sealed: &str) -> Option<(&str, &str)> {
+    sealed.strip_prefix(VERSION)?.strip_prefix(':')?.split_once(':')
 }
 
 #[cfg(test)]
@@ -75,33 +122,82 @@ mod tests {
     use super::Seal;
     use crate::{
         error::Result,
-        ports::{Key, KeyStore},
+        ports::{Key, KeyStore, Keys},
     };
     use async_trait::async_trait;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
-    struct Fixed(u8);
+    /// Keys that are replaced while others run.
+    struct Changing(Mutex<Keys>);
+
+    impl Changing {
+        fn of(keys: &[u8]) -> Keys {
+            let text = keys.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect::<String>();
+            Keys::read(&text).unwrap()
+        }
+
+        fn new(keys: &[u8]) -> Arc<Self> {
+            Arc::new(Self(Mutex::new(Self::of(keys))))
+        }
+
+        fn change(&self, keys: &[u8]) {
+            *self.0.lock().unwrap() = Self::of(keys);
+        }
+    }
 
     #[async_trait]
-    impl KeyStore for Fixed {
-        async fn key(&self) -> Result<Key> {
-            Ok(Key([self.0; 32]))
+    impl KeyStore for Changing {
+        async fn keys(&self) -> Result<Keys> {
+            Ok(self.0.lock().unwrap().clone())
         }
     }
 
     #[tokio::test]
     async fn what_is_sealed_opens_in_its_place_under_its_key_and_nowhere_else() {
-        let (seal, other) = (Seal::new(Arc::new(Fixed(1))), Seal::new(Arc::new(Fixed(2))));
+        let (seal, other) = (Seal::new(Changing::new(&[1])), Seal::new(Changing::new(&[2])));
         let sealed = seal.seal("place", b"value").await.unwrap();
         assert_eq!(seal.open("place", &sealed).await.unwrap(), b"value");
         assert_ne!(seal.seal("place", b"value").await.unwrap(), sealed, "each has a nonce of its own");
         assert!(!sealed.contains("value"));
         assert!(seal.open("elsewhere", &sealed).await.is_err());
-        assert!(other.open("place", &sealed).await.is_err());
-        for damaged in
-            ["", "1:", "1:AAAA", "2:AAAA", &sealed[..sealed.len() - 4], &sealed.replace("1:", "1:A")]
-        {
+        assert!(
+            other.open("place", &sealed).await.unwrap_err().to_string().contains("none of this deployment's")
+        );
+        let (head, body) = sealed.rsplit_once(':').unwrap();
+        for damaged in [
+            "",
+            "1:",
+            "1::",
+            "1:AAAA",
+            &sealed.replacen("1:", "2:", 1),
+            &sealed[..sealed.len() - 4],
+            &format!("{head}:"),
+            &format!("{head}:A{body}"),
+            &format!("{head}:AAAA{body}"),
+        ] {
             assert!(seal.open("place", damaged).await.is_err(), "{damaged}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_newer_key_seals_what_follows_and_older_ones_still_open() {
+        let store = Changing::new(&[1]);
+        let (seal, late) = (Seal::new(store.clone()), Seal::new(store.clone()));
+        let first = seal.seal("place", b"value").await.unwrap();
+        assert_eq!(late.open("place", &first).await.unwrap(), b"value");
+        assert_eq!(seal.renewed("place", &first).await.unwrap(), None);
+        store.change(&[2, 1]);
+        let second = seal.renewed("place", &first).await.unwrap().unwrap();
+        assert!(second.starts_with(&format!("1:{}:", Key([2; 32]).id())), "{second}");
+        assert_eq!(
+            late.open("place", &second).await.unwrap(),
+            b"value",
+            "it looks for a key it does not know"
+        );
+        assert_eq!(seal.open("place", &first).await.unwrap(), b"value");
+        store.change(&[2]);
+        assert_eq!(seal.renewed("place", &second).await.unwrap(), None);
+        assert!(seal.open("place", &first).await.is_err());
+        assert_eq!(seal.open("place", &second).await.unwrap(), b"value");
     }
 }

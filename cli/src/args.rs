@@ -400,6 +400,8 @@ pub enum SecretAction {
         /// Where
         place: SecretPlace,
     },
+    /// Seal all of them under the deployment's newest key
+    Rekey,
 }
 
 /// Which secrets.

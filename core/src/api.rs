@@ -31,6 +31,17 @@ pub mod path {
     pub const JOB_EXECUTE: &str = "/api/job/execute";
     /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
     pub const JOB_STATUS: &str = "/api/job/status";
+    /// POST [`crate::discovery::DiscoveryReport`]: [`crate::discovery::DiscoveryReply`]; 409 with a lost lease.
+    pub const DISCOVERED: &str = "/api/pipeline/discovered";
+    /// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
+    /// [`crate::repository::WebhookReply`]. Query `repo` names the repository where the body does not.
+    pub const WEBHOOK: &str = "/api/webhook/{provider}";
+    /// PUT [`crate::repository::RepositoryRequest`]: [`crate::repository::RepositoryReply`]. GET:
+    /// [`crate::repository::RepositoryList`]. DELETE, query [`crate::repository::RepositoryName`]:
+    /// [`crate::repository::RepositoryRemoved`].
+    pub const REPOSITORIES: &str = "/api/repository";
+    /// POST [`crate::repository::RepositoryName`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
+    pub const SYNC: &str = "/api/repository/sync";
     /// POST: approves an execution that waits for that; [`super::ApproveReply`].
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
     /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].
@@ -44,6 +55,8 @@ pub mod path {
     pub const SECRETS: &str = "/api/secret";
     /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
     pub const REMOVE_SECRET: &str = "/api/secret/remove";
+    /// POST: seals secrets under the newest key; [`super::RekeyReply`].
+    pub const REKEY_SECRETS: &str = "/api/secret/rekey";
     /// POST: cancels one job; [`super::CancelReply`].
     pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
     /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
@@ -301,6 +314,9 @@ pub struct SecretView {
     pub name: String,
     /// When it was set last.
     pub updated_at: Timestamp,
+    /// The name of the token that it was set with.
+    #[serde(default)]
+    pub updated_by: String,
 }
 
 /// The secrets of a repository, by environment and name.
@@ -334,6 +350,18 @@ pub struct RemoveSecretRequest {
 pub struct RemoveSecretReply {
     /// Whether there was one.
     pub removed: bool,
+}
+
+/// Secrets were sealed under the newest key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RekeyReply {
+    /// How many were under an older one.
+    pub renewed: usize,
+    /// Whether there may be more: call again.
+    pub more: bool,
+    /// Those that no key of the deployment opens; they must be set again. All that there are once `more` is false.
+    #[serde(default)]
+    pub unreadable: Vec<SecretView>,
 }
 
 /// The reply to an approval.

@@ -126,7 +126,7 @@ impl<'a> Paths<'a> {
 }
 
 /// A glob of files: `*` stays within a name, and a directory (`docs/`) is all that is in it.
-fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
+pub(crate) fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
     let text = text.strip_prefix("./").unwrap_or(text);
     let all = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
     globset::GlobBuilder::new(&all).literal_separator(true).build()

@@ -10,7 +10,13 @@ pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
 pub const MOST_CHANGED: usize = 10_000;
 
-/// What to find out about the commit that the assignment's source names.
+/// The directory that pipeline files are in.
+pub const DIRECTORY: &str = ".pipelines";
+/// GitLab's own file, which is a pipeline file too.
+pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
+
+/// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
+/// it is shortened, it must be what `fetch_ref` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Discovery {
     /// A ref to fetch when the commit is not reachable from a branch: a pull request's head.
@@ -22,6 +28,9 @@ pub struct Discovery {
     /// The branch that a pull request is to go into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_branch: Option<String>,
+    /// Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 /// A pipeline file as it is at a commit.
@@ -47,6 +56,9 @@ pub struct DiscoveryReport {
     /// Paths that the commit changed; absent where that is not known, or they are too many.
     #[serde(default)]
     pub changed: Option<Vec<String>>,
+    /// Paths of all files at the commit; absent where they are too many.
+    #[serde(default)]
+    pub paths: Option<Vec<String>>,
 }
 
 /// What became of it.

@@ -34,7 +34,9 @@ use std::rc::Rc;
 
 pub(crate) use include::file_path as include_path;
 pub use include::{DEEPEST as DEEPEST_INCLUDE, MOST_FILES, ReadFile, SourceFile};
-pub use job_parts::{Cache, CachePolicy, Environment, Health, Reports, SecretUse, Service, Surroundings};
+pub use job_parts::{
+    Cache, CachePolicy, Environment, Health, MOST_SECRETS, Reports, SecretUse, Service, Surroundings,
+};
 pub use model::{
     Artifacts, ArtifactsWhen, Concurrency, Job, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
     Resources, Schedule, Triggers,

@@ -29,6 +29,7 @@ use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
     JobExecuteRequest, JobReport, JobReportReply, path,
 };
+use tidemill_core::discovery::{DiscoveryReply, DiscoveryReport};
 use tokio::io::AsyncWriteExt;
 use transport::{Body, Transport};
 
@@ -174,6 +175,17 @@ impl ApiClient {
     /// What the server says to a report.
     pub async fn report(&self, report: &JobReport) -> Result<JobReportReply, ApiError> {
         self.post(path::JOB_STATUS, report, Duration::from_secs(15)).await
+    }
+
+    /// Tells what a commit holds.
+    pub async fn discovered(&self, report: &DiscoveryReport) -> Result<DiscoveryReply, ApiError> {
+        let mut tries = Tries::new();
+        loop {
+            match self.post(path::DISCOVERED, report, Duration::from_secs(60)).await {
+                Err(error) if tries.again(&error).await => {}
+                done => return done,
+            }
+        }
     }
 
     /// The cache that is kept under one of some keys.

@@ -19,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 use tidemill_core::{
     api::{AttemptEnd, StepView},
     assignment::{Artifacts, ArtifactsWhen, Assignment, Preparation},
+    discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
 use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
@@ -71,6 +72,15 @@ impl JobExecutor {
             end_early(&reporter, stopped).await;
             return reporting.await.unwrap_or(Ending::LeaseLost);
         }
+        if let Some(discovery) = &assignment.extras.discovery {
+            started();
+            let looking = self.discover(&assignment, discovery, &reporter);
+            tokio::select! {
+                end = looking => reporter.end(end).await,
+                stopped = stopped_early(&mut events, &shutdown) => end_early(&reporter, stopped).await,
+            }
+            return reporting.await.unwrap_or(Ending::LeaseLost);
+        }
         reporter.phase("preparing");
         let mut place = self.lot.take(&assignment.preparation);
         let mut parked = place.parked.take();
@@ -106,6 +116,53 @@ impl JobExecutor {
             }
         }
         reporting.await.unwrap_or(Ending::LeaseLost)
+    }
+
+    /// Looks at a commit and tells the server what it holds, instead of running a script.
+    async fn discover(&self, assignment: &Assignment, wanted: &Discovery, reporter: &Reporter) -> AttemptEnd {
+        let failed = |kind, words: String| AttemptEnd {
+            failure: Some(FailureReason::new(kind, words)),
+            exit_code: None,
+        };
+        reporter.phase("looking at the commit");
+        let source = &assignment.preparation.source;
+        let found = match self.engine.sources.discover(source, wanted).await {
+            Ok(found) => found,
+            Err(error) => {
+                let words = format!("the commit could not be looked at: {error}");
+                reporter.log(format!("{words}\n").as_bytes()).await;
+                return failed(FailureKind::SourceUnavailable, words);
+            }
+        };
+        let mistaken = !found.mistakes.is_empty();
+        for mistakes in &found.mistakes {
+            reporter.log(mistakes.as_bytes()).await;
+        }
+        let report = DiscoveryReport {
+            job_id: assignment.preparation.job_id,
+            lease: assignment.lease.token,
+            commit: found.commit,
+            files: found.files,
+            changed: found.changed,
+            paths: found.paths,
+        };
+        match self.api.discovered(&report).await {
+            Ok(reply) => {
+                for line in &reply.lines {
+                    reporter.log(format!("{line}\n").as_bytes()).await;
+                }
+                if reply.failed || mistaken {
+                    let words = "a pipeline file has mistakes; they are in the log";
+                    return failed(FailureKind::ScriptFailed, words.to_owned());
+                }
+                AttemptEnd { failure: None, exit_code: None }
+            }
+            Err(error) => {
+                let words = format!("the server could not be told what the commit holds: {error}");
+                reporter.log(format!("{words}\n").as_bytes()).await;
+                failed(FailureKind::Internal, words)
+            }
+        }
     }
 
     /// Gives `assignment` back with `reason`, `after` a while in which it is nobody else's.

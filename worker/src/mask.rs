@@ -3,12 +3,19 @@
 //! A stream is held back only while its end may be the beginning of a secret. Base64 is looked for without regard to line
 //! breaks, since `base64` wraps its lines.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{
+    Anchored,
+    automaton::{Automaton, StateID},
+    nfa::contiguous::NFA,
+};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
-use std::{fmt::Write as _, ops::Range};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::{self, Write as _},
+};
 
 /// What stands for a secret.
 pub const MASKED: &[u8] = b"[masked]";
@@ -20,39 +27,122 @@ const SHORTEST_BASE64: usize = 6;
 /// What is masked; made once for a job.
 #[derive(Debug)]
 pub struct Mask {
-    plain: Option<Patterns>,
-    /// Looked for in the stream without its line breaks.
-    wrapped: Option<Patterns>,
+    plain: Option<Finder>,
+    /// Looks in the stream without its line breaks.
+    wrapped: Option<Finder>,
 }
 
-#[derive(Debug)]
-struct Patterns {
-    automaton: AhoCorasick,
-    /// In order, so that it is quickly told whether something begins one.
-    sorted: Vec<Vec<u8>>,
+/// Finds patterns byte by byte.
+struct Finder {
+    automaton: NFA,
+    start: StateID,
+    /// How many of the last bytes a state stands for: they are the beginning of a pattern.
+    depths: HashMap<StateID, usize>,
     longest: usize,
 }
 
-impl Patterns {
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finder").field("longest", &self.longest).finish_non_exhaustive()
+    }
+}
+
+impl Finder {
     fn new(mut patterns: Vec<Vec<u8>>) -> Option<Self> {
         patterns.sort();
         patterns.dedup();
         let longest = patterns.iter().map(Vec::len).max()?;
-        let automaton =
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok()?;
-        Some(Self { automaton, sorted: patterns, longest })
+        let automaton = NFA::new(&patterns).ok()?;
+        let start = automaton.start_state(Anchored::No).ok()?;
+        let mut depths = HashMap::from([(start, 0)]);
+        for pattern in &patterns {
+            let mut state = start;
+            for (index, byte) in pattern.iter().enumerate() {
+                state = automaton.next_state(Anchored::No, state, *byte);
+                depths.insert(state, index + 1);
+            }
+        }
+        Some(Self { automaton, start, depths, longest })
     }
 
-    /// Whether `bytes` begin a pattern, and are shorter than it.
-    fn is_begun_by(&self, bytes: &[u8]) -> bool {
-        let at = self.sorted.partition_point(|pattern| pattern.as_slice() <= bytes);
-        self.sorted.get(at).is_some_and(|pattern| pattern.starts_with(bytes))
+    /// Goes one byte on; the length of the longest pattern that ends with it.
+    fn step(&self, state: &mut Option<StateID>, byte: u8) -> Option<usize> {
+        let next = self.automaton.next_state(Anchored::No, state.unwrap_or(self.start), byte);
+        *state = Some(next);
+        if !self.automaton.is_match(next) {
+            return None;
+        }
+        let matched =
+            (0..self.automaton.match_len(next)).map(|index| self.automaton.match_pattern(next, index));
+        matched.map(|pattern| self.automaton.pattern_len(pattern)).max()
     }
 
-    /// Where the longest end of `bytes` that begins a pattern starts.
-    fn open_end(&self, bytes: &[u8]) -> usize {
-        let first = bytes.len().saturating_sub(self.longest - 1);
-        (first..bytes.len()).find(|at| self.is_begun_by(&bytes[*at..])).unwrap_or(bytes.len())
+    /// How many of the last bytes may be the beginning of a pattern.
+    fn depth(&self, state: Option<StateID>) -> usize {
+        state.and_then(|state| self.depths.get(&state)).copied().unwrap_or(0)
+    }
+}
+
+/// Where a stream stands.
+#[derive(Debug, Default)]
+pub struct Stream {
+    plain: Option<StateID>,
+    wrapped: Option<StateID>,
+    /// Where the last bytes are that were no line breaks.
+    places: VecDeque<usize>,
+    /// Bytes that may be the beginning of a secret, or are of one that was found.
+    held: VecDeque<u8>,
+    /// Where `held` begins in the stream.
+    base: usize,
+    /// Where secrets are that were found and have not passed yet.
+    found: VecDeque<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    begin: usize,
+    end: usize,
+    /// Whether what stands for it was shown.
+    shown: bool,
+}
+
+impl Stream {
+    /// Notes that a secret is there; what overlaps is one.
+    fn note(&mut self, mut begin: usize, end: usize) {
+        let mut shown = false;
+        while let Some(earlier) = self.found.back().filter(|earlier| earlier.end > begin) {
+            begin = begin.min(earlier.begin);
+            shown |= earlier.shown;
+            self.found.pop_back();
+        }
+        self.found.push_back(Found { begin, end, shown });
+    }
+
+    /// What comes before `until`, with what stands for secrets.
+    fn release(&mut self, until: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(until.saturating_sub(self.base));
+        while self.base < until {
+            let next = match self.found.front_mut() {
+                Some(found) if found.begin <= self.base => {
+                    if !std::mem::replace(&mut found.shown, true) {
+                        out.extend_from_slice(MASKED);
+                    }
+                    let next = until.min(found.end);
+                    self.held.drain(..next - self.base);
+                    if next == found.end {
+                        self.found.pop_front();
+                    }
+                    next
+                }
+                found => {
+                    let next = found.map_or(until, |found| until.min(found.begin));
+                    out.extend(self.held.drain(..next - self.base));
+                    next
+                }
+            };
+            self.base = next;
+        }
+        out
     }
 }
 
@@ -71,7 +161,7 @@ impl Mask {
                 wrapped.extend(base64_forms(part.as_bytes()));
             }
         }
-        Self { plain: Patterns::new(plain), wrapped: Patterns::new(wrapped) }
+        Self { plain: Finder::new(plain), wrapped: Finder::new(wrapped) }
     }
 
     /// `text` with its secrets masked.
@@ -85,76 +175,41 @@ impl Mask {
 
     /// What of `stream` and the `bytes` that follow can be shown now.
     pub fn push(&self, stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
-        if self.plain.is_none() {
-            return bytes.to_vec();
+        let Some(plain) = &self.plain else { return bytes.to_vec() };
+        let mut at = stream.base + stream.held.len();
+        stream.held.extend(bytes);
+        for byte in bytes {
+            at += 1;
+            if let Some(length) = plain.step(&mut stream.plain, *byte) {
+                stream.note(at - length, at);
+            }
+            if let Some(wrapped) = self.wrapped.as_ref().filter(|_| !matches!(byte, b'\r' | b'\n')) {
+                stream.places.push_back(at - 1);
+                if stream.places.len() > wrapped.longest {
+                    stream.places.pop_front();
+                }
+                if let Some(length) = wrapped.step(&mut stream.wrapped, *byte) {
+                    let begin =
+                        stream.places.len().checked_sub(length).and_then(|from| stream.places.get(from));
+                    if let Some(begin) = begin.copied() {
+                        stream.note(begin, at);
+                    }
+                }
+            }
         }
-        stream.held.extend_from_slice(bytes);
-        let whole = std::mem::take(&mut stream.held);
-        let until = self.open_end(&whole);
-        let (shown, rest) = self.masked(&whole, until);
-        stream.held = whole[rest..].to_vec();
-        shown
+        let open = at - plain.depth(stream.plain);
+        let open_wrapped = self.wrapped.as_ref().map_or(0, |wrapped| wrapped.depth(stream.wrapped));
+        let from = stream.places.len().checked_sub(open_wrapped).and_then(|from| stream.places.get(from));
+        let until = open.min(from.copied().unwrap_or(at));
+        stream.release(until)
     }
 
     /// What is left of a stream that is over.
     pub fn finish(&self, stream: &mut Stream) -> Vec<u8> {
-        let whole = std::mem::take(&mut stream.held);
-        self.masked(&whole, whole.len()).0
+        (stream.plain, stream.wrapped) = (None, None);
+        stream.places.clear();
+        stream.release(stream.base + stream.held.len())
     }
-
-    /// Where what may be the beginning of a secret starts.
-    fn open_end(&self, bytes: &[u8]) -> usize {
-        let plain = self.plain.as_ref().map_or(bytes.len(), |patterns| patterns.open_end(bytes));
-        let Some(patterns) = &self.wrapped else { return plain };
-        // Lines of base64 are of some length: twice the bytes are enough to look back on.
-        let from = bytes.len().saturating_sub(patterns.longest.saturating_mul(2));
-        let (joined, places) = without_breaks(&bytes[from..]);
-        let at = patterns.open_end(&joined);
-        plain.min(places.get(at).map_or(bytes.len(), |place| from + place))
-    }
-
-    /// `bytes` up to `until` with secrets masked, and where what was not looked at starts: a secret that begins before
-    /// `until` is taken whole.
-    fn masked(&self, bytes: &[u8], until: usize) -> (Vec<u8>, usize) {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        if let Some(patterns) = &self.plain {
-            ranges.extend(patterns.automaton.find_iter(bytes).map(|found| found.range()));
-        }
-        if let Some(patterns) = &self.wrapped {
-            let (joined, places) = without_breaks(bytes);
-            let found = patterns.automaton.find_iter(&joined);
-            ranges.extend(
-                found.filter_map(|found| Some(*places.get(found.start())?..places.get(found.end() - 1)? + 1)),
-            );
-        }
-        ranges.sort_unstable_by_key(|range| (range.start, range.end));
-        let mut shown = Vec::with_capacity(until);
-        let mut at = 0;
-        for range in ranges.into_iter().filter(|range| range.start < until) {
-            if range.start >= at {
-                shown.extend_from_slice(&bytes[at..range.start]);
-                shown.extend_from_slice(MASKED);
-            }
-            at = at.max(range.end);
-        }
-        if at < until {
-            shown.extend_from_slice(&bytes[at..until]);
-            at = until;
-        }
-        (shown, at)
-    }
-}
-
-/// What of a stream is held back.
-#[derive(Debug, Default)]
-pub struct Stream {
-    held: Vec<u8>,
-}
-
-/// The bytes without line breaks, and where each of them was.
-fn without_breaks(bytes: &[u8]) -> (Vec<u8>, Vec<usize>) {
-    let kept = bytes.iter().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
-    kept.map(|(at, byte)| (*byte, at)).unzip()
 }
 
 /// A value as it is, and as programs quote it.
@@ -279,9 +334,37 @@ mod tests {
         assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
         assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");
         assert_eq!(mask.push(&mut stream, b"passw"), b"");
-        assert_eq!(mask.push(&mut stream, b"ord"), MASKED);
-        assert_eq!(mask.push(&mut stream, b"pa"), b"");
+        // What follows it may overlap with another one.
+        assert_eq!(mask.push(&mut stream, b"ord"), b"");
+        assert_eq!(mask.push(&mut stream, b".pa"), b"[masked].");
         assert_eq!(mask.finish(&mut stream), b"pa");
+    }
+
+    #[test]
+    fn secrets_that_overlap_are_masked_whole() {
+        let mask = Mask::new(["abcdefgh", "efghSECRETTAIL"]);
+        assert_eq!(masked(&mask, &[b"<abcdefghSECRETTAIL>"]), b"<[masked]>");
+        let mask = Mask::new(["abcdXYZabcd"]);
+        assert_eq!(masked(&mask, &[b"abcdXYZabcdXYZabcd", b"!"]), b"[masked]!");
+        // One that ends within what was shown as masked already.
+        let mask = Mask::new(["12345678", "5678abcd"]);
+        assert_eq!(masked(&mask, &[b"1234", b"5678", b"ab", b"cd", b"."]), b"[masked].");
+    }
+
+    #[test]
+    fn base64_is_masked_whatever_the_length_of_its_lines() {
+        let mask = Mask::new([SECRET]);
+        let text = STANDARD.encode(SECRET);
+        for width in [1, 2, 19] {
+            let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+            let bytes = lines.join("\r\n").into_bytes();
+            let shown = masked(&mask, &bytes.chunks(1).collect::<Vec<_>>());
+            assert!(
+                shown.starts_with(MASKED) && shown.len() < MASKED.len() + 8,
+                "{}",
+                String::from_utf8_lossy(&shown)
+            );
+        }
     }
 
     #[test]

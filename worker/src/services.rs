@@ -22,7 +22,7 @@ const STILL_RUNS: Duration = Duration::from_millis(300);
 /// What is shown of a service's log, in bytes from its end.
 const MOST_SHOWN: usize = 16 << 10;
 
-/// The services of one job. They are removed in the background when this is dropped.
+/// The services of one job. Their containers are removed in the background when this is dropped.
 #[derive(Debug)]
 pub struct Services {
     engine: Arc<DockerManager>,
@@ -130,13 +130,5 @@ impl Services {
                 self.engine.succeeds_in(&container.id, &look).await?
             }
         })
-    }
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        for (_, container) in self.running.drain(..) {
-            self.engine.remove_service(container);
-        }
     }
 }

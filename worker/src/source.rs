@@ -1,11 +1,13 @@
 //! Sources: found, snapshotted from disk, cached, and laid out as trees.
 
+mod discovery;
 mod git;
 mod snapshot;
 mod sources;
 mod tree;
 mod upload;
 
+pub use discovery::{Found, discover};
 pub use git::SourceError;
 pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;

@@ -1,10 +1,10 @@
-//! The deployment's key in Systems Manager's Parameter Store, as a SecureString: encrypted by KMS under the account's own key
+//! The deployment's keys in Systems Manager's Parameter Store, as a SecureString: encrypted by KMS under the account's own key
 //! for the Parameter Store, which costs nothing.
 
 use super::table::failed;
 use crate::{
     error::{Error, Result},
-    ports::{Key, KeyStore},
+    ports::{Key, KeyStore, Keys},
 };
 use async_trait::async_trait;
 use aws_sdk_ssm::{
@@ -12,9 +12,8 @@ use aws_sdk_ssm::{
     operation::{get_parameter::GetParameterError, put_parameter::PutParameterError},
     types::ParameterType,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// A key in a parameter; made when it is first asked for.
+/// Keys in a parameter, as [`Keys::read`] has them; it is made when it is first asked for.
 #[derive(Debug, Clone)]
 pub struct ParameterKey {
     client: Client,
@@ -22,12 +21,12 @@ pub struct ParameterKey {
 }
 
 impl ParameterKey {
-    /// The key in the parameter of this name; `None`: this deployment has none, and keeps no secrets.
+    /// The keys in the parameter of this name; `None`: this deployment has none, and keeps no secrets.
     pub(super) const fn new(client: Client, name: Option<String>) -> Self {
         Self { client, name }
     }
 
-    async fn read(&self, name: &str) -> Result<Option<Key>> {
+    async fn read(&self, name: &str) -> Result<Option<Keys>> {
         let doing = "reading the key of secrets from the Parameter Store";
         let reply = match self.client.get_parameter().name(name).with_decryption(true).send().await {
             Ok(reply) => reply,
@@ -37,28 +36,25 @@ impl ParameterKey {
             Err(error) => return Err(failed(doing, error)),
         };
         let text = reply.parameter.and_then(|parameter| parameter.value).unwrap_or_default();
-        let bytes = STANDARD.decode(text.trim()).map_err(|error| Error::storage(doing, error))?;
-        let key = <[u8; 32]>::try_from(bytes);
-        key.map(|key| Some(Key(key))).map_err(|_| Error::storage(doing, "it is no key of 32 bytes"))
+        Keys::read(&text).map(Some).map_err(|wrong| Error::storage(doing, wrong))
     }
 }
 
 #[async_trait]
 impl KeyStore for ParameterKey {
-    async fn key(&self) -> Result<Key> {
+    async fn keys(&self) -> Result<Keys> {
         let doing = "making the key of secrets in the Parameter Store";
         let Some(name) = &self.name else {
             return Err(Error::Invalid(
                 "this deployment has no key for secrets; deploy its template again".into(),
             ));
         };
-        if let Some(key) = self.read(name).await? {
-            return Ok(key);
+        if let Some(keys) = self.read(name).await? {
+            return Ok(keys);
         }
-        let mut key = [0_u8; 32];
-        getrandom::fill(&mut key).map_err(|error| Error::storage(doing, error))?;
+        let key = Key::random().map_err(|error| Error::storage(doing, error))?;
         let put = self.client.put_parameter().name(name).r#type(ParameterType::SecureString);
-        match put.value(STANDARD.encode(key)).overwrite(false).send().await {
+        match put.value(Keys::from(key).text()).overwrite(false).send().await {
             Ok(_) => {}
             // Another function was faster, and its key counts.
             Err(error)

@@ -2,7 +2,7 @@
 
 use super::{Subject, samples};
 use crate::{
-    Stores,
+    Error, Stores,
     ports::DocumentKey,
     services::{Services, Settings},
 };
@@ -11,6 +11,7 @@ use tidemill_core::{
         ExecuteRequest, JobExecuteReply, JobExecuteRequest, RemoveSecretRequest, SetSecretRequest, WorkerInfo,
     },
     assignment::Assignment,
+    facts::{Facts, PullRequest},
     failure::FailureKind,
     ids::{ExecutionId, WorkerId},
     labels::Labels,
@@ -35,7 +36,7 @@ fn services(stores: Stores) -> Services {
 async fn set(services: &Services, repo: &str, environment: Option<&str>, name: &str, value: &str) {
     let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
     let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
-    services.secrets.set(request).await.unwrap();
+    services.secrets.set(request, "somebody").await.unwrap();
 }
 
 async fn begin(services: &Services, repo: &str) -> ExecutionId {
@@ -130,16 +131,110 @@ pub async fn a_value_is_stored_so_that_only_its_place_opens_it(subject: &Subject
     };
     assert!(stores.documents.put(moved, Some(mine.version)).await.unwrap());
     let id = begin(&services, &repo).await;
+    let refused = claim(&services, id, 1).await.unwrap_err();
+    assert!(refused.contains("`TOKEN`") && refused.contains("set it again"), "{refused}");
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    let request = JobExecuteRequest {
-        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
-        job_id: Some(view.jobs[1].id),
-        execution_id: None,
-        labels: Labels::new(),
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    let refused = services.jobs.execute(request).await.unwrap_err().to_string();
-    assert!(refused.contains("set it again"), "{refused}");
+    assert_eq!(view.jobs[1].status, JobStatus::Failed, "another try would be no better");
+}
+
+/// A fork's jobs get none; those that name none run all the same.
+pub async fn a_fork_gets_no_secrets(subject: &Subject) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    set(&services, &repo, None, "TOKEN", "value").await;
+    set(&services, &repo, None, "KEY", "value").await;
+    let request = ExecuteRequest { pipeline: PIPELINE.to_owned(), repo, force: true, ..Default::default() };
+    let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
+    let start = crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, hold: false };
+    let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
+    assert_eq!(given(&claim(&services, id, 0).await.unwrap()), []);
+    for job in [1, 2] {
+        let refused = claim(&services, id, job).await.unwrap_err();
+        assert!(refused.contains("comes from a fork"), "{refused}");
+    }
+}
+
+/// Wrong names, and too much, are refused before anything is stored.
+pub async fn a_secret_has_a_name_and_some_bytes(subject: &Subject) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let large = "x".repeat(64 << 10);
+    set(&services, &repo, Some("production"), "_a1", &large).await;
+    let too_large = format!("{large}x");
+    for (repo, environment, name, value) in [
+        (repo.as_str(), None, "1A", "v"),
+        (&repo, None, "A-B", "v"),
+        (&repo, None, "", "v"),
+        (&repo, None, "A", ""),
+        (&repo, None, "A", "a\0b"),
+        (&repo, None, "A", &too_large),
+        (&repo, Some(""), "A", "v"),
+        (&repo, Some("a\nb"), "A", "v"),
+        ("", None, "A", "v"),
+        ("a\nb", None, "A", "v"),
+    ] {
+        let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
+        let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
+        let said = format!("{request:?}");
+        assert!(!said.contains(value) || value.len() < 2, "{said}");
+        assert!(matches!(services.secrets.set(request, "somebody").await, Err(Error::Invalid(_))), "{said}");
+    }
+    let listed = services.secrets.list(&repo).await.unwrap().secrets;
+    let [one] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((one.name.as_str(), one.environment.as_deref()), ("_a1", Some("production")));
+    assert_eq!(one.updated_by, "somebody");
+}
+
+/// What one job can be given is bounded, whatever its repository has.
+pub async fn the_secrets_of_a_job_are_bounded(subject: &Subject) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let names: Vec<String> = (0..5).map(|number| format!("S{number}")).collect();
+    for name in &names {
+        set(&services, &repo, None, name, &"x".repeat(60 << 10)).await;
+    }
+    let pipeline = format!(
+        "name: large\ndefaults: {{ image: i }}\njobs:\n  four: {{ script: x, secrets: [{}] }}\n  five: {{ script: x, secrets: \
+         [{}] }}\n",
+        names[..4].join(", "),
+        names.join(", ")
+    );
+    let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
+    let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
+    assert_eq!(claim(&services, id, 0).await.unwrap().extras.secrets.len(), 4);
+    let refused = claim(&services, id, 1).await.unwrap_err();
+    assert!(refused.contains("more than 262144 bytes"), "{refused}");
+}
+
+/// However many processes ask for the first time at once, they have one key.
+pub async fn the_key_is_made_once(subject: &Subject) {
+    let keys = futures_util::future::join_all((0..8).map(|_| async {
+        let stores = subject.open().await;
+        stores.keys.keys().await.unwrap()
+    }))
+    .await;
+    assert!(keys.iter().all(|one| *one == keys[0]));
+}
+
+/// Secrets that are under another key come under the newest; what no key opens is named.
+pub async fn secrets_come_under_the_newest_key(subject: &Subject) {
+    let stores = subject.open().await;
+    let services = services(stores.clone());
+    let repo = samples::repo();
+    for name in ["TOKEN", "KEY"] {
+        set(&services, &repo, None, name, "value").await;
+    }
+    while services.secrets.rekey().await.unwrap().more {}
+    assert_eq!(services.secrets.rekey().await.unwrap().renewed, 0, "they are already");
+    let name = format!("{}\n\nKEY", tidemill_core::repo::canonical(&repo));
+    let key = DocumentKey::new("secret", name);
+    let stored = stores.documents.get(&key).await.unwrap().unwrap();
+    let of_lost_key = stored.value.replace(&stores.keys.keys().await.unwrap().first().id(), "00000000");
+    assert_ne!(of_lost_key, stored.value);
+    let lost = crate::ports::NewDocument { key, value: of_lost_key, due_at: None, expires_at: None };
+    assert!(stores.documents.put(lost, Some(stored.version)).await.unwrap());
+    let reply = services.secrets.rekey().await.unwrap();
+    let unreadable = reply.unreadable.iter().filter(|one| one.repo == repo).map(|one| one.name.as_str());
+    assert_eq!(unreadable.collect::<Vec<_>>(), ["KEY"]);
+    assert!(!reply.more);
 }

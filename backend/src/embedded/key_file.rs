@@ -1,27 +1,27 @@
-//! The deployment's key in a file that only its owner can read.
+//! The deployment's keys in a file that only its owner can read.
 
 use super::files::blocking;
 use crate::{
     error::{Error, Result},
-    ports::{Key, KeyStore},
+    ports::{Key, KeyStore, Keys},
 };
 use async_trait::async_trait;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write},
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+use uuid::Uuid;
 
-/// The key in a file; made with mode 0600 when it is first asked for.
+/// Keys in a file, as [`Keys::read`] has them; it is made with mode 0600 when it is first asked for.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
 }
 
 impl KeyFile {
-    /// The key in the file at `path`.
+    /// The keys in the file at `path`.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self { path }
@@ -30,11 +30,11 @@ impl KeyFile {
 
 #[async_trait]
 impl KeyStore for KeyFile {
-    async fn key(&self) -> Result<Key> {
+    async fn keys(&self) -> Result<Keys> {
         let path = self.path.clone();
         blocking("reading the key of secrets", move || {
-            if let Some(key) = read(&path)? {
-                return Ok(key);
+            if let Some(keys) = read(&path)? {
+                return Ok(keys);
             }
             make(&path)?;
             read(&path)?.ok_or_else(|| Error::storage("making the key of secrets", "it is gone again"))
@@ -43,48 +43,50 @@ impl KeyStore for KeyFile {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Key>> {
+fn read(path: &Path) -> Result<Option<Keys>> {
     let doing = || format!("reading the key of secrets from {}", path.display());
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let mut file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(doing(), error)),
     };
-    let mode = fs::metadata(path).map_err(|error| Error::io(doing(), error))?.mode();
+    let mode = file.metadata().map_err(|error| Error::io(doing(), error))?.mode();
     if mode & 0o077 != 0 {
         let words =
             format!("others may read it (mode {:o}); run: chmod 600 {}", mode & 0o777, path.display());
         return Err(Error::storage(doing(), words));
     }
-    let bytes = STANDARD.decode(text.trim()).map_err(|error| Error::storage(doing(), error))?;
-    let key = <[u8; 32]>::try_from(bytes).map_err(|bytes| {
-        Error::storage(doing(), format!("it has {} bytes, not 32; put the right file back", bytes.len()))
-    })?;
-    Ok(Some(Key(key)))
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| Error::io(doing(), error))?;
+    let keys = Keys::read(&text);
+    keys.map(Some).map_err(|wrong| Error::storage(doing(), format!("{wrong}; put the right file back")))
 }
 
 /// Whole or not at all, and the first of several processes wins: linking does not replace.
 fn make(path: &Path) -> Result<()> {
     let doing = || format!("making the key of secrets in {}", path.display());
-    let mut key = [0_u8; 32];
-    getrandom::fill(&mut key).map_err(|error| Error::storage(doing(), error))?;
-    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let key = Key::random().map_err(|error| Error::storage(doing(), error))?;
+    let aside = path.with_extension(format!("{}.tmp", Uuid::new_v4().simple()));
     let written = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&aside)
         .and_then(|mut file| {
-            file.write_all(STANDARD.encode(key).as_bytes())?;
-            file.sync_data()
+            file.write_all(Keys::from(key).text().as_bytes())?;
+            file.sync_all()
         })
         .and_then(|()| match fs::hard_link(&aside, path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         });
     drop(fs::remove_file(&aside));
-    written.map_err(|error| Error::io(doing(), error))
+    // What is sealed next must not outlive the key.
+    let kept = written.and_then(|()| match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    });
+    kept.map_err(|error| Error::io(doing(), error))
 }
 
 #[cfg(test)]
@@ -98,14 +100,15 @@ mod tests {
     async fn the_key_is_made_once_and_must_be_its_owners_alone() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("secret.key");
-        let key = KeyFile::new(path.clone()).key().await.unwrap();
-        assert!(KeyFile::new(path.clone()).key().await.unwrap() == key);
+        let keys = KeyFile::new(path.clone()).keys().await.unwrap();
+        assert!(KeyFile::new(path.clone()).keys().await.unwrap() == keys);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left aside");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = KeyFile::new(path.clone()).key().await.unwrap_err().to_string();
+        let refused = KeyFile::new(path.clone()).keys().await.unwrap_err().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "AAAA").unwrap();
-        assert!(KeyFile::new(path).key().await.unwrap_err().to_string().contains("3 bytes"));
+        assert!(KeyFile::new(path).keys().await.unwrap_err().to_string().contains("3 bytes"));
     }
 }

@@ -216,8 +216,9 @@ pub async fn set_secret(
     Wanted(request): Wanted<SetSecretRequest>,
 ) -> Reply {
     caller.must_be_of(&request.repo)?;
-    let set = api.services.secrets.set(request).await?;
-    api.services.audit.note(&caller, "secret.set", &set.name, Some(&set.repo), "done").await;
+    let set = api.services.secrets.set(request, &caller.name).await?;
+    let target = secret_target(set.environment.as_deref(), &set.name);
+    api.services.audit.note(&caller, "secret.set", target, Some(&set.repo), "done").await;
     Ok(json(set))
 }
 
@@ -227,10 +228,24 @@ pub async fn remove_secret(
     Wanted(request): Wanted<RemoveSecretRequest>,
 ) -> Reply {
     caller.must_be_of(&request.repo)?;
-    let (name, repo) = (request.name.clone(), request.repo.clone());
+    let (target, repo) = (secret_target(request.environment.as_deref(), &request.name), request.repo.clone());
     let reply = api.services.secrets.remove(request).await?;
     if reply.removed {
-        api.services.audit.note(&caller, "secret.remove", name, Some(&repo), "done").await;
+        api.services.audit.note(&caller, "secret.remove", target, Some(&repo), "done").await;
+    }
+    Ok(json(reply))
+}
+
+/// How the audit record names a secret.
+fn secret_target(environment: Option<&str>, name: &str) -> String {
+    environment.map_or_else(|| name.to_owned(), |environment| format!("{name} ({environment})"))
+}
+
+pub async fn rekey_secrets(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
+    let reply = api.services.secrets.rekey().await?;
+    if reply.renewed > 0 {
+        let target = format!("{} secrets", reply.renewed);
+        api.services.audit.note(&caller, "secret.rekey", target, None, "done").await;
     }
     Ok(json(reply))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    ports::{Key, KeyStore},
+    ports::{Key, KeyStore, Keys},
 };
 use async_trait::async_trait;
 
@@ -12,7 +12,7 @@ pub struct MemoryKeys;
 
 #[async_trait]
 impl KeyStore for MemoryKeys {
-    async fn key(&self) -> Result<Key> {
-        Ok(Key([0; 32]))
+    async fn keys(&self) -> Result<Keys> {
+        Ok(Key([0; 32]).into())
     }
 }

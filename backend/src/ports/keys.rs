@@ -1,8 +1,10 @@
-//! The key under which what must be readable again, and by nobody else, is stored.
+//! The keys under which what must be readable again, and by nobody else, is stored.
 
 use crate::error::Result;
 use async_trait::async_trait;
-use std::fmt;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+use std::fmt::{self, Write as _};
 
 /// A key of 256 bits. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,9 +16,100 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keeps a deployment's key apart from what is stored under it.
+impl Key {
+    /// A new one.
+    pub fn random() -> std::result::Result<Self, getrandom::Error> {
+        let mut key = [0_u8; 32];
+        getrandom::fill(&mut key).map(|()| Self(key))
+    }
+
+    /// Names it, and says nothing of it: 8 hex digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let hash = Sha256::new().chain_update(b"tidemill key\0").chain_update(self.0).finalize();
+        hash.iter().take(4).fold(String::new(), |mut id, byte| {
+            let _ = write!(id, "{byte:02x}");
+            id
+        })
+    }
+}
+
+/// A deployment's keys, at least one: the first seals, all of them open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    first: Key,
+    older: Vec<Key>,
+}
+
+impl From<Key> for Keys {
+    fn from(first: Key) -> Self {
+        Self { first, older: Vec::new() }
+    }
+}
+
+impl Keys {
+    /// Those that `text` holds: base64 of one key on each line. Empty lines, and lines that begin with `#`, are none. The error
+    /// says what is wrong, without the text.
+    pub fn read(text: &str) -> std::result::Result<Self, String> {
+        let lines = text.lines().map(str::trim).enumerate();
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let mut keys = lines.map(|(at, line)| {
+            let bytes = STANDARD.decode(line).map_err(|_| format!("line {} is not base64", at + 1))?;
+            let key = <[u8; 32]>::try_from(bytes);
+            key.map(Key).map_err(|bytes| format!("line {} has {} bytes, not 32", at + 1, bytes.len()))
+        });
+        let first = keys.next().ok_or("it holds no key")??;
+        Ok(Self { first, older: keys.collect::<std::result::Result<_, _>>()? })
+    }
+
+    /// A text that [`Self::read`] reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let keys = std::iter::once(&self.first).chain(&self.older);
+        keys.fold(String::new(), |text, key| text + &STANDARD.encode(key.0) + "\n")
+    }
+
+    /// The one that seals.
+    #[must_use]
+    pub const fn first(&self) -> &Key {
+        &self.first
+    }
+
+    /// The one with this id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Key> {
+        std::iter::once(&self.first).chain(&self.older).find(|key| key.id() == id)
+    }
+}
+
+/// Keeps a deployment's keys apart from what is stored under them. Only people change them.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// The key; made at the first call, and the same ever after, for every process.
-    async fn key(&self) -> Result<Key>;
+    /// The keys. One is made at the first call; every process is given the same.
+    async fn keys(&self) -> Result<Keys>;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Key, Keys};
+
+    #[test]
+    fn keys_are_read_line_by_line_and_the_first_seals() {
+        let (new, old) = (Key([1; 32]), Key([2; 32]));
+        let text =
+            format!("# new\n{}\n\n  {}", Keys::from(new.clone()).text(), Keys::from(old.clone()).text());
+        let keys = Keys::read(&text).unwrap();
+        assert_eq!((keys.first(), keys.find(&old.id())), (&new, Some(&old)));
+        assert_eq!((keys.find(&new.id()), keys.find("00000000")), (Some(&new), None));
+        assert_eq!(Keys::read(&keys.text()).unwrap(), keys);
+        for (text, wrong) in [
+            ("", "it holds no key"),
+            ("# AAAA\n", "it holds no key"),
+            ("AAAA", "line 1 has 3 bytes, not 32"),
+            ("\n?secret?", "line 2 is not base64"),
+        ] {
+            assert_eq!(Keys::read(text).unwrap_err(), wrong);
+        }
+    }
 }

@@ -9,9 +9,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::{
-    api::{RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
+    api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
-    pipeline::{SecretUse, Surroundings, is_variable_name},
+    pipeline::{MOST_SECRETS, SecretUse, Surroundings, is_variable_name},
     repo::canonical,
     time::Timestamp,
 };
@@ -21,6 +21,8 @@ const KIND: &str = "secret";
 const LONGEST_VALUE: usize = 64 << 10;
 /// What the secrets of one job may come to, in bytes.
 const MOST_OF_A_JOB: usize = 256 << 10;
+/// How many are sealed anew in one call.
+const MOST_RENEWED: usize = 100;
 const LONGEST_ENVIRONMENT: usize = 100;
 const PAGE: usize = 200;
 const MOST_TRIES: u32 = 20;
@@ -40,6 +42,9 @@ struct Stored {
     environment: Option<String>,
     name: String,
     updated_at: Timestamp,
+    /// The name of the token that it was set with.
+    #[serde(default)]
+    updated_by: String,
     /// Sealed for its key.
     sealed: String,
 }
@@ -54,8 +59,8 @@ impl SecretService {
         Self { context, seal }
     }
 
-    /// Keeps a value, in place of the one that was there.
-    pub async fn set(&self, request: SetSecretRequest) -> Result<SecretView> {
+    /// Keeps a value that `by` sets, in place of the one that was there.
+    pub async fn set(&self, request: SetSecretRequest, by: &str) -> Result<SecretView> {
         let SetSecretRequest { repo, environment, name, value } = request;
         check(&repo, environment.as_deref(), &name)?;
         if value.is_empty() || value.len() > LONGEST_VALUE {
@@ -69,9 +74,9 @@ impl SecretService {
         }
         let key = key(&repo, environment.as_deref(), &name);
         let sealed = self.seal.seal(&key.name, value.as_bytes()).await?;
-        let stored = Stored { repo, environment, name, updated_at: self.context.now(), sealed };
-        let text =
-            serde_json::to_string(&stored).map_err(|error| Error::storage("keeping a secret", error))?;
+        let (updated_at, updated_by) = (self.context.now(), by.to_owned());
+        let stored = Stored { repo, environment, name, updated_at, updated_by, sealed };
+        let text = written(&stored)?;
         let documents = &self.context.stores.documents;
         for _ in 0..MOST_TRIES {
             let known = documents.get(&key).await?.map(|known| known.version);
@@ -103,9 +108,45 @@ impl SecretService {
 
     /// Forgets a secret.
     pub async fn remove(&self, request: RemoveSecretRequest) -> Result<RemoveSecretReply> {
+        check(&request.repo, request.environment.as_deref(), &request.name)?;
         let key = key(&request.repo, request.environment.as_deref(), &request.name);
         let removed = self.context.stores.documents.delete(&key, None).await?;
         Ok(RemoveSecretReply { removed })
+    }
+
+    /// Seals secrets of all repositories under the newest key, as many as fit into one call: call again while there are more.
+    pub async fn rekey(&self) -> Result<RekeyReply> {
+        let documents = &self.context.stores.documents;
+        let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
+        loop {
+            let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
+            for document in page {
+                after = Some(document.key.name.clone());
+                let stored = read(&document)?;
+                let sealed = match self.seal.renewed(&document.key.name, &stored.sealed).await {
+                    Ok(Some(sealed)) => sealed,
+                    Ok(None) => continue,
+                    Err(Error::Sealed(_)) => {
+                        unreadable.push(view(&stored));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                if renewed == MOST_RENEWED {
+                    return Ok(RekeyReply { renewed, more: true, unreadable });
+                }
+                let value = written(&Stored { sealed, ..stored })?;
+                let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
+                // False: it was set or removed meanwhile. What was set may be under the older key.
+                if !documents.put(new, Some(document.version)).await? {
+                    return Ok(RekeyReply { renewed, more: true, unreadable });
+                }
+                renewed += 1;
+            }
+            if !more {
+                return Ok(RekeyReply { renewed, more: false, unreadable });
+            }
+        }
     }
 
     /// The secrets that a job of `execution` names, those of its environment before the repository's. Only what a job's
@@ -124,6 +165,9 @@ impl SecretService {
                 "job `{job}` names secrets, and its commit comes from a fork, which gets none; leave the job out of such \
                  executions with `if: \"!fork\"`"
             )));
+        }
+        if around.secrets.len() > MOST_SECRETS {
+            return Err(Error::NoSecret(format!("job `{job}` names more than {MOST_SECRETS} secrets")));
         }
         let environment = around.environment.as_ref().map(|environment| environment.name.as_str());
         let mut values = Vec::with_capacity(around.secrets.len());
@@ -151,7 +195,13 @@ impl SecretService {
         let own = environment.map(|environment| key(repo, Some(environment), &wanted.name));
         for key in own.into_iter().chain([key(repo, None, &wanted.name)]) {
             let Some(document) = self.context.stores.documents.get(&key).await? else { continue };
-            let opened = self.seal.open(&key.name, &read(&document)?.sealed).await?;
+            let opened = self.seal.open(&key.name, &read(&document)?.sealed).await;
+            let opened = opened.map_err(|error| match error {
+                Error::Sealed(why) => {
+                    Error::NoSecret(format!("secret `{}` of {repo} cannot be read: {why}", wanted.name))
+                }
+                error => error,
+            })?;
             return String::from_utf8(opened)
                 .map_err(|error| Error::storage("opening a secret", error.utf8_error()));
         }
@@ -167,12 +217,17 @@ fn read(document: &Document) -> Result<Stored> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a secret", error))
 }
 
+fn written(stored: &Stored) -> Result<String> {
+    serde_json::to_string(stored).map_err(|error| Error::storage("keeping a secret", error))
+}
+
 fn view(stored: &Stored) -> SecretView {
     SecretView {
         repo: stored.repo.clone(),
         environment: stored.environment.clone(),
         name: stored.name.clone(),
         updated_at: stored.updated_at,
+        updated_by: stored.updated_by.clone(),
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{
 };
 use std::io::{IsTerminal, Read, Write};
 use tidemill_core::{
-    api::{RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path},
+    api::{
+        RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
+    },
     repo::canonical,
 };
 
@@ -44,7 +46,11 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 writeln!(out)?;
             }
             for secret in list.secrets.iter().filter(|_| !*json) {
-                writeln!(out, "{}  {}  set {}", secret.name, of(secret), secret.updated_at)?;
+                let by = Some(secret.updated_by.as_str())
+                    .filter(|by| !by.is_empty())
+                    .map(|by| format!(" by {by}"));
+                let by = by.unwrap_or_default();
+                writeln!(out, "{}  {}  set {}{by}", secret.name, of(secret), secret.updated_at)?;
             }
             deployment.close().await;
         }
@@ -58,6 +64,25 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 return Err(Failure::usage(format!("there is no secret `{name}` for {}", request.repo)));
             }
             anstream::println!("`{name}` is forgotten");
+        }
+        SecretAction::Rekey => {
+            let deployment = Deployment::connect(settings).await?;
+            let mut renewed = 0;
+            let unreadable = loop {
+                let reply: RekeyReply = deployment.post(path::REKEY_SECRETS, &serde_json::json!({})).await?;
+                renewed += reply.renewed;
+                if !reply.more {
+                    break reply.unreadable;
+                }
+            };
+            deployment.close().await;
+            anstream::println!("{renewed} secrets were under an older key, and are under the newest now");
+            for secret in &unreadable {
+                anstream::eprintln!("no key opens `{}` of {}; set it again", secret.name, of(secret));
+            }
+            if !unreadable.is_empty() {
+                return Err(Failure::usage("some secrets cannot be read"));
+            }
         }
     }
     Ok(())

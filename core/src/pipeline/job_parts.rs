@@ -134,6 +134,9 @@ impl CachePolicy {
     }
 }
 
+/// The most secrets of one job.
+pub const MOST_SECRETS: usize = 100;
+
 /// A secret that a job gets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SecretUse {

@@ -6,7 +6,7 @@ use super::check::{Findings, variables};
 use super::field::{Entries, OneOrMany};
 use super::field_shapes::{Either, Several};
 use super::finding::{Fault, Finding, Part, Path, Spot, quoted};
-use super::job_parts::{Cache, Environment, Health, SecretUse, Service, Surroundings};
+use super::job_parts::{Cache, Environment, Health, MOST_SECRETS, SecretUse, Service, Surroundings};
 use super::raw::{RawDefaults, RawJob};
 use super::raw_parts::{RawCache, RawEnvironment, RawHealth, RawSecret, RawService};
 use super::syntax;
@@ -199,6 +199,8 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
             && only.0.trim().contains(char::is_whitespace)
+            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
             let message = format!("`{key}` is one word with a space in it");
             findings.add(
@@ -355,6 +357,10 @@ pub(super) fn secrets(
     findings: &mut Findings,
 ) -> Vec<SecretUse> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MOST_SECRETS {
+        let message = format!("{} secrets are more than {MOST_SECRETS}, the limit", items.len());
+        findings.add(Finding::key("out-of-range", path, message).help("put several values into one secret"));
+    }
     let mut first: HashMap<String, Path> = HashMap::new();
     let mut secrets = Vec::with_capacity(items.len());
     for (index, item) in items {

@@ -24,7 +24,7 @@ use tidemill_core::{
 /// What is kept of a service's log, in bytes from its end.
 const MOST_KEPT: usize = 64 << 10;
 
-/// A container that runs beside a job.
+/// A container that runs beside a job. It is removed in the background when this is dropped.
 #[derive(Debug)]
 pub struct ServiceContainer {
     /// Its id.
@@ -32,6 +32,7 @@ pub struct ServiceContainer {
     /// Its address in the engine's network.
     pub address: String,
     log: Arc<Mutex<VecDeque<u8>>>,
+    _made: Made,
 }
 
 impl ServiceContainer {
@@ -85,7 +86,7 @@ impl DockerManager {
         let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = made.map_err(|error| failure("a service's container could not be made", &error))?.id;
         // Should this be given up half-way, the container is removed all the same.
-        let mut guard = Made { engine: self.clone(), id: Some(id.clone()) };
+        let made = Made { engine: self.clone(), id: id.clone() };
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let streams = self.docker.attach_container(&id, Some(attach)).await;
@@ -107,8 +108,7 @@ impl DockerManager {
         let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
         let networks = seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
-        guard.id = None;
-        Ok(ServiceContainer { id, address, log })
+        Ok(ServiceContainer { id, address, log, _made: made })
     }
 
     /// Where a service stands.
@@ -169,23 +169,17 @@ impl DockerManager {
         }
         Ok(self.docker.inspect_exec(&id).await?.exit_code)
     }
-
-    /// Removes a service's container in the background.
-    pub fn remove_service(self: &Arc<Self>, service: ServiceContainer) {
-        self.remove_later(service.id);
-    }
 }
 
-/// A container that was made, and is removed unless it comes to be kept.
+/// A container that was made, and is removed with this.
+#[derive(Debug)]
 struct Made {
     engine: Arc<DockerManager>,
-    id: Option<String>,
+    id: String,
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.engine.remove_later(id);
-        }
+        self.engine.remove_later(std::mem::take(&mut self.id));
     }
 }

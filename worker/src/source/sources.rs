@@ -1,6 +1,7 @@
 //! A worker's way to sources: what it has, what it fetches, and what was uploaded to its server.
 
 use super::{
+    discovery::{Found, discover},
     git::SourceError,
     tree::{Tree, materialise},
 };
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::{api::path, assignment::Source};
+use tidemill_core::{api::path, assignment::Source, discovery::Discovery};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 
 /// Tries of one download.
@@ -45,6 +46,17 @@ impl Sources {
             materialise(&source, &of.cache, &|upload| here.block_on(of.download(upload)))
         });
         laid_out.await.map_err(|error| SourceError::new(error.to_string()))?
+    }
+
+    /// What a commit holds for the server.
+    pub async fn discover(&self, source: &Source, wanted: &Discovery) -> Result<Found, SourceError> {
+        let Source::Git { url, branch, commit, .. } = source.clone() else {
+            return Err(SourceError::new("what a commit holds is only looked for in a git repository"));
+        };
+        let (cache, wanted) = (self.cache.clone(), wanted.clone());
+        let found =
+            tokio::task::spawn_blocking(move || discover(&url, branch.as_deref(), &commit, &wanted, &cache));
+        found.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
     /// What was uploaded under this name, in a file without a name.

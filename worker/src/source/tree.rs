@@ -63,7 +63,7 @@ pub fn materialise(
                     let wanted: Vec<&str> = wanted.map(String::as_str).collect();
                     (objects_of_upload(upload, from, &wanted, cache, download)?, url.as_deref())
                 }
-                _ => (objects_of(from, branch.as_deref(), commit, cache)?, Some(from.as_str())),
+                _ => (objects_of(from, branch.as_deref(), None, commit, cache)?, Some(from.as_str())),
             };
             let building = home.join(format!("{key}.new"));
             let _ = fs::remove_dir_all(&building);
@@ -76,7 +76,14 @@ pub fn materialise(
 }
 
 /// A repository on this machine that has `commit`: the one at `url` itself, or a mirror of it.
-fn objects_of(url: &str, branch: Option<&str>, commit: &str, cache: &Path) -> Result<PathBuf, SourceError> {
+/// `reference` is fetched where the commit may be reachable from nothing else.
+pub(super) fn objects_of(
+    url: &str,
+    branch: Option<&str>,
+    reference: Option<&str>,
+    commit: &str,
+    cache: &Path,
+) -> Result<PathBuf, SourceError> {
     let local = Path::new(url.strip_prefix("file://").unwrap_or(url));
     if local.is_dir() {
         let found = git::run(git::command().arg("-C").arg(local).args(["rev-parse", "--absolute-git-dir"]))?;
@@ -93,6 +100,12 @@ fn objects_of(url: &str, branch: Option<&str>, commit: &str, cache: &Path) -> Re
     let fetch = |what: &[&str]| {
         git::run(git::at(&mirror).args(["fetch", "--quiet", "--force", "--", url]).args(what))
     };
+    if let Some(reference) = reference
+        && fetch(&[reference]).is_ok()
+        && has(&mirror, commit)
+    {
+        return Ok(mirror);
+    }
     let named = branch.map(|branch| format!("refs/heads/{branch}:refs/heads/{branch}"));
     let tried = named.map_or_else(|| fetch(&[commit]), |name| fetch(&[&name]));
     if tried.is_ok() && has(&mirror, commit) {
@@ -117,7 +130,7 @@ fn objects_of_upload(
 ) -> Result<PathBuf, SourceError> {
     let (repo, _lock) = match from {
         Some((url, base)) => {
-            let mirror = objects_of(url, None, base, cache).map_err(|error| {
+            let mirror = objects_of(url, None, None, base, cache).map_err(|error| {
                 SourceError::new(format!(
                     "the uploaded sources build on commit {base} of {url}, which could not be fetched: {error}; push it \
                      where workers can fetch it, or run with --upload-all"

@@ -1,0 +1,182 @@
+//! Whether a pipeline's `on` fits what happened.
+
+use crate::{
+    api::Trigger,
+    facts::Facts,
+    pipeline::{PullRequestTrigger, PushTrigger, Triggers},
+};
+use std::fmt;
+
+/// Why a pipeline does not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyNot {
+    /// Its `on` does not name such events.
+    NotNamed(&'static str),
+    /// Its globs for this match another branch, tag or target.
+    Name {
+        /// What was matched, such as `branch`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// None of the files that changed matches.
+    Paths,
+    /// What happened starts pipelines by their names only.
+    ByHand,
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotNamed(what) => write!(f, "its `on` has no `{what}`"),
+            Self::Name { what, name } => write!(f, "no glob of its `on` matches the {what} {name}"),
+            Self::Paths => f.write_str("no file changed that its `paths` match"),
+            Self::ByHand => f.write_str("this only looks at the files, and starts none"),
+        }
+    }
+}
+
+/// Whether `on` has a pipeline start of which `facts` are known. Globs are as the language's own: `*` stays within a name between
+/// slashes, `**` does not. What changed and is not known matches; of tags, changes do not count.
+pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), WhyNot> {
+    match facts.trigger {
+        Trigger::Push => push(on.push.as_ref().ok_or(WhyNot::NotNamed("push"))?, facts),
+        Trigger::PullRequest => {
+            pull_request(on.pull_request.as_ref().ok_or(WhyNot::NotNamed("pull_request"))?, facts)
+        }
+        Trigger::Schedule if on.schedule.is_empty() => Err(WhyNot::NotNamed("schedule")),
+        Trigger::Schedule => Ok(()),
+        Trigger::Manual | Trigger::Retry => Err(WhyNot::ByHand),
+    }
+}
+
+fn push(on: &PushTrigger, facts: &Facts) -> Result<(), WhyNot> {
+    if let Some(tag) = &facts.tag {
+        // Who names branches only means branches.
+        let narrowed_to_branches = on.tags.is_empty() && (!on.branches.is_empty() || !on.paths.is_empty());
+        return if narrowed_to_branches { Err(named("tag", tag)) } else { matches(&on.tags, "tag", tag) };
+    }
+    let branch = facts.branch.as_deref().unwrap_or_default();
+    if on.branches.is_empty() && !on.tags.is_empty() && on.paths.is_empty() {
+        return Err(named("branch", branch));
+    }
+    matches(&on.branches, "branch", branch)?;
+    paths(&on.paths, facts)
+}
+
+fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), WhyNot> {
+    let target = facts.pull_request.as_ref().map(|request| request.target_branch.as_str());
+    matches(&on.branches, "target branch", target.unwrap_or_default())?;
+    paths(&on.paths, facts)
+}
+
+fn named(what: &'static str, name: &str) -> WhyNot {
+    WhyNot::Name { what, name: name.to_owned() }
+}
+
+fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), WhyNot> {
+    if globs.is_empty() || any(globs, [name]) { Ok(()) } else { Err(named(what, name)) }
+}
+
+fn paths(globs: &[String], facts: &Facts) -> Result<(), WhyNot> {
+    let Some(changed) = facts.changed.as_ref().filter(|_| !globs.is_empty()) else { return Ok(()) };
+    if any(globs, changed.iter().map(String::as_str)) { Ok(()) } else { Err(WhyNot::Paths) }
+}
+
+fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut set = globset::GlobSetBuilder::new();
+    for glob in globs.iter().filter_map(|glob| crate::condition::glob(glob).ok()) {
+        set.add(glob);
+    }
+    set.build().is_ok_and(|set| names.into_iter().any(|name| set.is_match(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WhyNot, starts};
+    use crate::{
+        api::Trigger,
+        facts::{Facts, PullRequest},
+        pipeline,
+    };
+
+    fn on(text: &str, facts: &Facts) -> Result<(), String> {
+        let file = format!("name: p\non: {text}\njobs:\n  a: {{ image: i, script: [x] }}\n");
+        let parsed = pipeline::parse(&file).unwrap_or_else(|found| panic!("{text}: {found:?}"));
+        starts(&parsed.on, facts).map_err(|why| why.to_string())
+    }
+
+    fn pushed(branch: &str, changed: Option<&[&str]>) -> Facts {
+        let changed = changed.map(|paths| paths.iter().map(ToString::to_string).collect());
+        Facts { trigger: Trigger::Push, branch: Some(branch.into()), changed, ..Facts::default() }
+    }
+
+    fn tagged(tag: &str) -> Facts {
+        Facts { trigger: Trigger::Push, tag: Some(tag.into()), ..Facts::default() }
+    }
+
+    fn requested(target: &str, changed: Option<&[&str]>) -> Facts {
+        let request = PullRequest { number: 1, target_branch: target.into(), ..PullRequest::default() };
+        Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..pushed("topic", changed) }
+            .with_trigger(Trigger::PullRequest)
+    }
+
+    impl Facts {
+        fn with_trigger(self, trigger: Trigger) -> Self {
+            Self { trigger, ..self }
+        }
+    }
+
+    #[test]
+    fn a_pipeline_starts_on_what_its_on_names() {
+        let main = pushed("main", Some(&["src/a.rs"]));
+        for (text, facts, fits) in [
+            ("{ push: }", &main, true),
+            ("{ pull_request: }", &main, false),
+            ("{ schedule: \"0 3 * * *\" }", &main, false),
+            ("{ push: { branches: [main] } }", &main, true),
+            ("{ push: { branches: [dev, \"release/*\"] } }", &main, false),
+            ("{ push: { branches: [\"release/*\"] } }", &pushed("release/1", None), true),
+            ("{ push: { branches: [\"release/*\"] } }", &pushed("release/1/2", None), false),
+            ("{ push: { branches: [\"release/**\"] } }", &pushed("release/1/2", None), true),
+            ("{ push: { paths: [\"src/**\"] } }", &main, true),
+            ("{ push: { paths: [\"docs/**\"] } }", &main, false),
+            ("{ push: { paths: [\"docs/**\"] } }", &pushed("main", None), true),
+            ("{ push: { paths: [\"docs/**\"] } }", &pushed("main", Some(&[])), false),
+            ("{ push: { branches: [dev], paths: [\"src/**\"] } }", &main, false),
+            ("{ push: { tags: [\"v*\"] } }", &main, false),
+            ("{ push: { tags: [\"v*\"], paths: [\"src/**\"] } }", &main, true),
+            ("{ push: { branches: [main], tags: [\"v*\"] } }", &main, true),
+            ("{ push: }", &tagged("v1"), true),
+            ("{ push: { tags: [\"v*\"] } }", &tagged("v1"), true),
+            ("{ push: { tags: [\"v*\"] } }", &tagged("w1"), false),
+            ("{ push: { branches: [main] } }", &tagged("v1"), false),
+            ("{ push: { paths: [\"src/**\"] } }", &tagged("v1"), false),
+            ("{ push: { branches: [main], tags: [\"v*\"], paths: [x] } }", &tagged("v1"), true),
+            ("{ pull_request: }", &requested("main", None), true),
+            ("{ push: }", &requested("main", None), false),
+            ("{ pull_request: { branches: [main] } }", &requested("main", None), true),
+            ("{ pull_request: { branches: [main] } }", &requested("dev", None), false),
+            ("{ pull_request: { branches: [topic] } }", &requested("main", None), false),
+            ("{ pull_request: { paths: [\"src/**\"] } }", &requested("main", Some(&["src/x"])), true),
+            ("{ pull_request: { paths: [\"src/**\"] } }", &requested("main", Some(&["x"])), false),
+            ("{ schedule: \"0 3 * * *\" }", &main.clone().with_trigger(Trigger::Schedule), true),
+            ("{ push: }", &main.clone().with_trigger(Trigger::Schedule), false),
+            ("{ push: }", &main.clone().with_trigger(Trigger::Manual), false),
+            ("{ push: }", &main.clone().with_trigger(Trigger::Retry), false),
+        ] {
+            let told = on(text, facts);
+            assert_eq!(told.is_ok(), fits, "{text} on {facts:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_why_one_does_not_start() {
+        let main = pushed("main", Some(&["a"]));
+        let said = |text| on(text, &main).unwrap_err();
+        assert_eq!(said("{ pull_request: }"), "its `on` has no `push`");
+        assert_eq!(said("{ push: { branches: [dev] } }"), "no glob of its `on` matches the branch main");
+        assert_eq!(said("{ push: { paths: [b] } }"), "no file changed that its `paths` match");
+        assert!(WhyNot::ByHand.to_string().contains("starts none"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Webhooks of Gitea and Forgejo, whose bodies are much as GitHub's.
+
+use super::{
+    Delivered, Event, Headers, body_of,
+    github::{ignored, pushed, requested},
+    title,
+};
+
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+    let event = headers("x-gitea-event").or_else(|| headers("x-forgejo-event"));
+    match event.ok_or("there is no header X-Gitea-Event")? {
+        "ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
+        "push" => pushed(body_of(body)?),
+        "pull_request" | "pull_request_sync" => {
+            requested(body_of(body)?, &["opened", "synchronized", "reopened"])
+        }
+        other => {
+            body_of::<serde::de::IgnoredAny>(body)?;
+            Ok(ignored(format!("the event `{}` starts nothing", title(other))))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! GitLab's webhooks.
+
+use super::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, github::ignored, title};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Named {
+    project: Option<Addresses>,
+}
+
+#[derive(Deserialize)]
+struct Addresses {
+    git_http_url: Option<String>,
+    git_ssh_url: Option<String>,
+    web_url: Option<String>,
+}
+
+pub(super) fn addresses(body: &[u8]) -> Vec<String> {
+    let named: Option<Named> = serde_json::from_slice(body).ok();
+    let Some(of) = named.and_then(|named| named.project) else { return Vec::new() };
+    [of.git_http_url, of.git_ssh_url, of.web_url].into_iter().flatten().collect()
+}
+
+#[derive(Deserialize)]
+struct Push {
+    #[serde(rename = "ref")]
+    name: String,
+    before: Option<String>,
+    after: String,
+    checkout_sha: Option<String>,
+    user_username: Option<String>,
+    project: Project,
+}
+
+#[derive(Deserialize)]
+struct Project {
+    default_branch: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Requested {
+    object_attributes: Request,
+    user: Option<User>,
+    project: Project,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    iid: u64,
+    #[serde(default)]
+    title: String,
+    action: Option<String>,
+    oldrev: Option<String>,
+    source_branch: String,
+    target_branch: String,
+    source_project_id: Option<u64>,
+    target_project_id: Option<u64>,
+    last_commit: Commit,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    work_in_progress: Option<bool>,
+    source: Option<Source>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    path_with_namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    id: String,
+}
+
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+    match headers("x-gitlab-event").ok_or("there is no header X-Gitlab-Event")? {
+        "Push Hook" | "Tag Push Hook" => Ok(pushed(body_of(body)?)),
+        "Merge Request Hook" => Ok(requested(body_of(body)?)),
+        other => {
+            body_of::<serde::de::IgnoredAny>(body)?;
+            Ok(ignored(format!("the event `{}` starts nothing", title(other))))
+        }
+    }
+}
+
+fn pushed(push: Push) -> Delivered {
+    let Push { name, before, after, checkout_sha, user_username: by, project } = push;
+    // Of an annotated tag, `after` is the tag's own object.
+    let commit = checkout_sha.filter(|_| !super::is_nothing(&after)).unwrap_or(after);
+    let event = change(&name, Change { name: String::new(), commit, before, by });
+    Delivered { default_branch: project.default_branch, events: vec![event] }
+}
+
+fn requested(of: Requested) -> Delivered {
+    let Requested { object_attributes: request, user, project } = of;
+    let default_branch = project.default_branch;
+    let action = request.action.as_deref().unwrap_or("looked at");
+    // An update without an old commit is one of the title, labels and so on.
+    let starts = matches!(action, "open" | "reopen") || action == "update" && request.oldrev.is_some();
+    if !starts {
+        let why = format!("a merge request's `{}` brings no new commits", title(action));
+        return Delivered { default_branch, ..ignored(why) };
+    }
+    let from_fork =
+        request.source_project_id.is_none() || request.source_project_id != request.target_project_id;
+    let owner = request.source.and_then(|source| source.path_with_namespace);
+    let owner = owner.as_deref().and_then(|path| path.rsplit_once('/')).map_or("fork", |(owner, _)| owner);
+    let branch = if from_fork { format!("{owner}:{}", request.source_branch) } else { request.source_branch };
+    let event = Event::PullRequest(Box::new(PullRequestChange {
+        number: request.iid,
+        title: title(&request.title),
+        target_branch: request.target_branch,
+        branch,
+        commit: request.last_commit.id,
+        fetch_ref: format!("refs/merge-requests/{}/head", request.iid),
+        from_fork,
+        draft: request.draft.or(request.work_in_progress).unwrap_or(false),
+        by: user.and_then(|user| user.username),
+    }));
+    Delivered { default_branch, events: vec![event] }
+}
