@@ -16,7 +16,7 @@ use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     assignment::Source,
     diagnostics::{Diagnostic, Severity},
-    discovery::{Discovery, DiscoveryReply, DiscoveryReport, GITLAB_FILE, MOST_FILES, PipelineFile},
+    discovery::{Discovery, DiscoveryReply, DiscoveryReport, MOST_FILES, PipelineFile},
     facts::Facts,
     failure::FailureKind,
     ids::ExecutionId,
@@ -311,20 +311,9 @@ fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
         && matches!(facts.trigger, Trigger::Push | Trigger::Manual)
 }
 
-/// The pipeline in a file, or the lines that say what is wrong with it.
+/// The pipeline in a file, or the lines that say what is wrong with it. Workers translate GitLab's files.
 fn read(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
-    if file.path == GITLAB_FILE {
-        return read_gitlab(file);
-    }
     pipeline::parse(&file.text).map_err(|found| mistakes(&file.path, &found))
-}
-
-/// The same of GitLab's file.
-fn read_gitlab(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
-    Err(vec![format!(
-        "{}: webhooks do not start GitLab's files yet; write it with `tidemill import`",
-        file.path
-    )])
 }
 
 fn mistakes(path: &str, found: &[Diagnostic]) -> Vec<String> {

