@@ -199,6 +199,9 @@ pub struct Run {
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,
+    /// A label of this machine, where it runs the jobs, beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
     /// Make another execution even if the same one is under way
     #[arg(long)]
     pub force: bool,
@@ -438,6 +441,9 @@ pub struct Retry {
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,
+    /// A label of this machine, where it runs the jobs, beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
     /// Print nothing but mistakes
     #[arg(short, long)]
     pub quiet: bool,
