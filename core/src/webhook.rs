@@ -163,7 +163,7 @@ impl Provider {
 
     /// The delivery's id: the same when the provider sends it again.
     #[must_use]
-    pub fn delivery_id<'a>(self, headers: Headers<'a>) -> Option<&'a str> {
+    pub fn delivery_id(self, headers: Headers<'_>) -> Option<&str> {
         let names: &[&str] = match self {
             Self::Github => &["x-github-delivery"],
             Self::Gitlab => &["idempotency-key", "x-gitlab-event-uuid"],

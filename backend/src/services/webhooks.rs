@@ -46,8 +46,8 @@ impl WebhookService {
         let json = json_of(headers("content-type"), body);
         let repository = self.named(provider, hint, &json).await?;
         let secret = self.repositories.webhook_secret(&repository).await?;
-        provider.verify(&secret, headers, body).map_err(refused)?;
-        let delivered = provider.read(headers, &json).map_err(refused)?;
+        provider.verify(&secret, headers, body).map_err(|refusal| refused(&refusal))?;
+        let delivered = provider.read(headers, &json).map_err(|refusal| refused(&refusal))?;
         let name = repository.name();
         if let Some(branch) = &delivered.default_branch
             && repository.default_branch.is_none()
@@ -112,7 +112,7 @@ impl WebhookService {
     }
 }
 
-fn refused(refusal: Refusal) -> Error {
+fn refused(refusal: &Refusal) -> Error {
     match refusal {
         Refusal::Unsigned(_) | Refusal::WrongSignature(_) => Error::Unproven(refusal.to_string()),
         Refusal::Malformed { .. } => Error::Invalid(refusal.to_string()),

@@ -293,14 +293,13 @@ impl<'a> Reader<'a> {
                             signs.first().filter(|c| **c == '/').and_then(|_| pattern(&signs))?;
                         (length == signs.len()).then_some(token)
                     });
-                match parsed {
-                    Some(Token::Pattern { body, flags }) => (body, flags),
-                    _ => {
-                        let message = format!(
-                            "the pattern in `${name}` is not known, as the file sets no such variable to `/.../`"
-                        );
-                        return Err(fault(right, message));
-                    }
+                if let Some(Token::Pattern { body, flags }) = parsed {
+                    (body, flags)
+                } else {
+                    let message = format!(
+                        "the pattern in `${name}` is not known, as the file sets no such variable to `/.../`"
+                    );
+                    return Err(fault(right, message));
                 }
             }
             Token::Text(text) => {

@@ -248,8 +248,8 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                 for setting in reading::entries(&part.value) {
                     match (setting.key.as_str(), reading::text(&setting.value)) {
                         ("on_new_commit", Some("none")) => cancels = false,
-                        ("on_new_commit", Some("interruptible" | "conservative")) => {}
-                        ("on_job_failure", Some("none")) => {}
+                        ("on_new_commit", Some("interruptible" | "conservative"))
+                        | ("on_job_failure", Some("none")) => {}
                         ("on_job_failure", _) => {
                             log.ignored(
                                 &path.key("auto_cancel"),

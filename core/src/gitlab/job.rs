@@ -278,7 +278,7 @@ impl<'a> Job<'a> {
                     ..rule.clone()
                 };
                 if !one.is_never() {
-                    one.variables = outer.variables.clone();
+                    one.variables.clone_from(&outer.variables);
                     one.variables.extend(rule.variables.clone());
                 }
                 all.push(one);
@@ -356,7 +356,7 @@ impl<'a> Job<'a> {
                 "optional" => optional = reading::flag_of(part, path, self.log).unwrap_or(false),
                 "artifacts" if reading::flag(&part.value) == Some(true) => {}
                 "artifacts" => {
-                    self.log.ignored(path, part, "a job gets the artifacts of all jobs that it needs")
+                    self.log.ignored(path, part, "a job gets the artifacts of all jobs that it needs");
                 }
                 "parallel" => self.log.ignored(path, part, "a job with a matrix is needed as a whole"),
                 "pipeline" | "project" | "ref" => {
@@ -382,14 +382,13 @@ impl<'a> Job<'a> {
             self.log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
             return Vec::new();
         };
-        match self.around.names.get(name) {
-            Some(native) => native.clone(),
-            None => {
-                if !optional {
-                    self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
-                }
-                Vec::new()
+        if let Some(native) = self.around.names.get(name) {
+            native.clone()
+        } else {
+            if !optional {
+                self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
             }
+            Vec::new()
         }
     }
 
@@ -451,19 +450,17 @@ impl<'a> Job<'a> {
     fn timeout(&mut self) -> Option<Value> {
         let (entry, path) = self.entry("timeout")?;
         let text = reading::text(&entry.value).unwrap_or_default();
-        match duration::seconds(text).filter(|seconds| (1..=30 * 86_400).contains(seconds)) {
-            Some(seconds) => Some(duration::native(seconds).into()),
-            None => {
-                let message = format!("{} is no time span from one second to 30 days", quoted(text));
-                self.log.wrong(&path.key("timeout"), entry.value.location, message);
-                None
-            }
+        if let Some(seconds) = duration::seconds(text).filter(|seconds| (1..=30 * 86_400).contains(seconds)) {
+            Some(duration::native(seconds).into())
+        } else {
+            let message = format!("{} is no time span from one second to 30 days", quoted(text));
+            self.log.wrong(&path.key("timeout"), entry.value.location, message);
+            None
         }
     }
 }
 
-const WAITS: &str =
-    "the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
+const WAITS: &str = "with `when: manual` the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
 
 /// When `workflow` has an execution: as the first of its rules that holds says.
 pub(super) fn wanted(workflow: &[Rule]) -> Cel {
