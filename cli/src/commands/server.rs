@@ -26,7 +26,11 @@ const HAND_BACK: Duration = Duration::from_secs(15);
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
     let tls = tls(args)?;
-    let config = EmbeddedConfig { rate_limit: args.rate_limit, ..embedded_config(settings)? };
+    let config = EmbeddedConfig {
+        rate_limit: args.rate_limit,
+        public_url: args.public_url.clone(),
+        ..embedded_config(settings)?
+    };
     let data_dir = config.data_dir.clone();
     let embedded = Embedded::open(config).await?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
