@@ -19,7 +19,7 @@ from processes import Failure
 
 STACK = "tidemill"
 CODE_BUCKET = "tidemill-code"
-FUNCTIONS = ("api", "sweep", "dead_letter", "scale")
+FUNCTIONS = ("api", "sweep", "dead_letter", "scale", "tell")
 # The outputs that are queues of jobs with labels.
 LABELLED = ("LabelledQueueUrlA", "LabelledQueueUrlB", "LabelledQueueUrlC")
 TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"

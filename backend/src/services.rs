@@ -39,6 +39,8 @@ pub use discoveries::DiscoveryService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
+#[cfg(feature = "aws")]
+pub(crate) use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
 pub use outbox::{Outbox, Outside};
 #[cfg(feature = "conformance")]
 pub(crate) use pipeline::Start;

@@ -23,8 +23,10 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-const STATUS: &str = "status";
-const NOTICE: &str = "notice";
+/// Kind of the documents that say what is to be told of an execution.
+pub(crate) const STATUS: &str = "status";
+/// Kind of the documents that are notices to be given.
+pub(crate) const NOTICE: &str = "notice";
 /// How the last execution of a pipeline and branch ended.
 const OUTCOME: &str = "outcome";
 const AT_ONCE: usize = 500;
@@ -33,6 +35,8 @@ const SIDE_BY_SIDE: usize = 8;
 const HELD_MS: i64 = 30_000;
 /// How often an execution is looked at that has not changed.
 const LOOK_MS: i64 = 1_000;
+/// Times that one call looks again after it told something: the execution may have moved on meanwhile.
+const MOST_LOOKS: usize = 5;
 /// What could not be told for so long is given up.
 const GIVEN_UP_MS: u64 = 86_400_000;
 /// From so many tries on, pauses are ten times as long.
@@ -145,7 +149,7 @@ impl Outbox {
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
-                    STATUS => self.tell(document.key).await,
+                    STATUS => self.tell(document.key, 0).await,
                     _ => self.give_notice(document.key).await,
                 };
                 // One's trouble is not the others'.
@@ -159,9 +163,26 @@ impl Outbox {
         Ok(told)
     }
 
-    /// Tells where one execution stands.
-    async fn tell(&self, of: DocumentKey) -> Result<bool> {
-        let Some((document, announced)) = self.due::<Announced>(&of).await? else { return Ok(false) };
+    /// Tells at once where an execution stands, for one who knows that it changed. What somebody else is about to tell, or could not be
+    /// told the last time, is left to [`Self::run`].
+    pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
+        let mut told = 0;
+        while told < MOST_LOOKS && self.tell(key(STATUS, execution), LOOK_MS).await? {
+            told += 1;
+        }
+        Ok(told)
+    }
+
+    /// Gives a notice at once that was just written; the document's name is as it was seen in the store.
+    pub async fn noticed(&self, name: &str) -> Result<bool> {
+        self.give_notice(DocumentKey::new(NOTICE, name)).await
+    }
+
+    /// Tells where one execution stands, if that is due at most `ahead_ms` from now.
+    async fn tell(&self, of: DocumentKey, ahead_ms: i64) -> Result<bool> {
+        let Some((document, announced)) = self.due::<Announced>(&of, ahead_ms).await? else {
+            return Ok(false);
+        };
         let version = document.version;
         let id: Option<ExecutionId> = of.name.parse().ok();
         let execution = match id {
@@ -302,7 +323,7 @@ impl Outbox {
 
     /// Sends one notice.
     async fn give_notice(&self, of: DocumentKey) -> Result<bool> {
-        let Some((document, noticed)) = self.due::<Noticed>(&of).await? else { return Ok(false) };
+        let Some((document, noticed)) = self.due::<Noticed>(&of, 0).await? else { return Ok(false) };
         let repository = self.repositories.find(&noticed.repo).await?;
         let notify = match &repository {
             Some(repository) => self.repositories.notify(repository, noticed.at).await?,
@@ -368,11 +389,15 @@ impl Outbox {
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
     }
 
-    /// A document as it is now, if it is still due.
-    async fn due<T: DeserializeOwned>(&self, of: &DocumentKey) -> Result<Option<(Document, T)>> {
+    /// A document as it is now, if it is still due, at most `ahead_ms` from now.
+    async fn due<T: DeserializeOwned>(
+        &self,
+        of: &DocumentKey,
+        ahead_ms: i64,
+    ) -> Result<Option<(Document, T)>> {
         // What is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(of).await? else { return Ok(None) };
-        if document.due_at.is_none_or(|at| at > self.context.now()) {
+        if document.due_at.is_none_or(|at| at > self.context.now().plus_ms(ahead_ms)) {
             return Ok(None);
         }
         let value = read(&document)?;
