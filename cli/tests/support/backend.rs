@@ -38,7 +38,17 @@ pub struct Deployment {
 impl Backend {
     /// A repository with this pipeline, committed, whose commands are pointed at this backend.
     pub fn place(&self, pipeline: &str) -> Place {
+        self.equip(Place::new(pipeline))
+    }
+
+    /// The same, whose server and worker write all that they can say into [`Place::logs`].
+    pub fn talkative_place(&self, pipeline: &str) -> Place {
         let mut place = Place::new(pipeline);
+        place.logs = true;
+        self.equip(place)
+    }
+
+    fn equip(&self, mut place: Place) -> Place {
         match self {
             Self::Embedded => {}
             Self::Server => {
@@ -103,6 +113,9 @@ pub fn binary(place: &Place, data: &Path) -> Command {
     for pointer in POINTERS {
         command.env_remove(pointer);
     }
+    if place.logs {
+        command.env("TIDEMILL_LOG", "trace");
+    }
     command
         .env("TIDEMILL_DATA_DIR", data)
         .env("TIDEMILL_CONFIG", place.dir.path().join("config.toml"))
@@ -118,7 +131,7 @@ pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
         .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(place.log_of("server"))
         .spawn()
         .unwrap();
     let mut line = String::new();
@@ -157,8 +170,16 @@ impl Place {
         // It ends once its last request to the queue has been answered.
         command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
         self.worker = Some(command.spawn().unwrap());
+    }
+
+    /// Where a process of this place that stays writes its log.
+    fn log_of(&self, name: &str) -> Stdio {
+        if !self.logs {
+            return Stdio::null();
+        }
+        Stdio::from(fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap())
     }
 
     /// Kills whoever runs the jobs of `run`, so that it cannot say a word; `run` is still there if it is another one.
