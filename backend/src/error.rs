@@ -11,6 +11,9 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// What should prove who asks does not.
+    #[error("{0}")]
+    Unproven(String),
     /// The lease named in a report is not, or no longer, the job's.
     #[error("{0}")]
     LeaseLost(String),

@@ -5,6 +5,7 @@ mod handlers;
 mod limits;
 mod openapi;
 mod problem;
+mod repository_handlers;
 mod routes;
 mod token_handlers;
 

@@ -11,10 +11,13 @@ pub mod claim;
 mod context;
 pub mod create;
 mod dead_letters;
+mod discoveries;
 pub mod ending;
 mod jobs;
 mod page;
 mod pipeline;
+mod repositories;
+mod schedules;
 mod secrets;
 mod settle;
 mod sources;
@@ -22,6 +25,7 @@ mod sweep;
 mod tokens;
 pub mod turn;
 mod view;
+mod webhooks;
 
 pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
@@ -30,16 +34,20 @@ pub use caches::CacheService;
 pub use caller::Caller;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
+pub use discoveries::DiscoveryService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
 #[cfg(feature = "conformance")]
 pub(crate) use pipeline::Start;
 pub use pipeline::{PipelineExecutionService, Seen};
+pub use repositories::RepositoryService;
+pub use schedules::ScheduleService;
 pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
 pub use tokens::TokenService;
+pub use webhooks::WebhookService;
 
 use crate::{Stores, seal::Seal};
 use context::Context;
@@ -61,6 +69,14 @@ pub struct Services {
     pub sources: SourceService,
     /// Secrets of repositories.
     pub secrets: SecretService,
+    /// Repositories that are known.
+    pub repositories: RepositoryService,
+    /// What git providers post.
+    pub webhooks: WebhookService,
+    /// What workers find at commits.
+    pub discoveries: DiscoveryService,
+    /// Times at which pipelines start.
+    pub schedules: ScheduleService,
     /// What waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
@@ -79,11 +95,23 @@ impl Services {
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
         let seal = Seal::new(stores.keys.clone());
         let context = Arc::new(Context::new(stores, settings, closing));
-        let secrets = SecretService::new(context.clone(), seal);
+        let secrets = SecretService::new(context.clone(), seal.clone());
+        let pipelines = PipelineExecutionService::new(context.clone());
+        let repositories = RepositoryService::new(context.clone(), seal);
+        let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
         Self {
-            pipelines: PipelineExecutionService::new(context.clone()),
+            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
+            discoveries: DiscoveryService::new(
+                context.clone(),
+                pipelines.clone(),
+                repositories.clone(),
+                schedules.clone(),
+            ),
+            pipelines,
+            repositories,
+            schedules,
             jobs: JobExecutionService::new(context.clone(), secrets.clone()),
             secrets,
             sources: SourceService::new(context.clone()),
@@ -95,5 +123,13 @@ impl Services {
             caches,
             artifacts,
         }
+    }
+
+    /// Forgets a repository and its schedules. False: it was not known.
+    pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
+        let removed = self.repositories.remove(repo).await?;
+        // Without it none of them would start anything; they go all the same.
+        self.schedules.forget(&tidemill_core::repo::canonical(repo)).await?;
+        Ok(removed)
     }
 }

@@ -167,7 +167,8 @@ fn filled(route: &Route, execution: &str, ids: &Ids, token: &str) -> String {
     if route.path == path::ARTIFACT_CONTENT {
         path = format!("{path}?job={}&lease={}", ids.job, ids.lease);
     }
-    if route.path == path::SECRETS && route.method == "GET" {
+    let by_name = [(path::SECRETS, "GET"), (path::REPOSITORIES, "DELETE")];
+    if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
     if route.path == path::CACHE_CONTENT {
@@ -188,6 +189,9 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
             json!({ "job_id": ids.job, "lease": ids.lease, "file_path": "x", "files": [] })
         }
         path::SECRETS => json!({ "repo": repo, "name": "NAME", "value": "value" }),
+        path::REPOSITORIES => json!({ "url": format!("/{repo}"), "provider": "github" }),
+        path::SYNC => json!({ "repo": repo }),
+        path::DISCOVERED => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(32), "size": 3 }),

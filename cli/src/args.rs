@@ -131,6 +131,10 @@ pub enum Command {
     /// Write a starter file fitted to this repository
     #[command(after_help = "Examples:\n  tidemill init\n  tidemill init .pipelines/nightly.yml")]
     Init(Init),
+    /// Write what GitLab's file says as a pipeline file
+    #[command(after_help = "Examples:\n  tidemill import\n  \
+        tidemill import ci/.gitlab-ci.yml -o .pipelines/other.yml --force")]
+    Import(Import),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  tidemill completions bash > /etc/bash_completion.d/tidemill")]
     Completions {
@@ -164,6 +168,9 @@ pub struct FileArgs {
     /// The pipeline of this name below .pipelines/
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
+    /// The file is one of GitLab's, whatever its name
+    #[arg(long)]
+    pub gitlab: bool,
 }
 
 /// `run`.
@@ -675,6 +682,20 @@ pub struct Init {
     /// Where to write it
     #[arg(default_value = ".pipelines/ci.yml")]
     pub path: PathBuf,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// GitLab's file
+    #[arg(default_value = ".gitlab-ci.yml")]
+    pub file: PathBuf,
+    /// Where to write the pipeline file
+    #[arg(short, long, value_name = "PATH", default_value = ".pipelines/ci.yml")]
+    pub output: PathBuf,
+    /// Replace the file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `clean-up`, which `run` starts for itself.

@@ -9,6 +9,7 @@ pub mod dead_letters;
 pub mod deploy;
 #[cfg(feature = "deploy")]
 pub mod destroy;
+pub mod import;
 pub mod init;
 pub mod login;
 pub mod plan;

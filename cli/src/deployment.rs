@@ -218,8 +218,8 @@ impl Deployment {
         let mut query = format!("limit={limit}");
         let pipeline = match &which.file {
             Some(path) => {
-                let args = crate::args::FileArgs { file: Some(path.clone()), pipeline: None };
-                Some(crate::file::load(&args)?.pipeline.name)
+                let args = crate::args::FileArgs { file: Some(path.clone()), ..Default::default() };
+                Some(crate::file::load(&args, true)?.pipeline.name)
             }
             None => which.pipeline.clone(),
         };

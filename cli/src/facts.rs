@@ -34,7 +34,7 @@ impl Wanted {
         let calls =
             |name: &str| rules().filter_map(|rule| rule.condition.as_deref()).any(|it| it.contains(name));
         Self {
-            refs: rules().next().is_some() || text.contains("${"),
+            refs: rules().next().is_some() || text.contains("${") || text.contains("CI_"),
             changed: calls("changed") || rules().any(|rule| !rule.changes.is_empty()),
             files: calls("exists") || rules().any(|rule| !rule.exists.is_empty()),
         }

@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use tidemill_core::gitlab;
 use tidemill_core::pipeline::{self, Assembled, MAX_FILE_BYTES, Mistakes, Pipeline};
 
 /// A pipeline file that has no mistakes.
@@ -22,21 +23,49 @@ pub struct PipelineFile {
 }
 
 /// The file that the arguments name, read and checked; mistakes are printed.
-pub fn load(args: &FileArgs) -> Outcome<PipelineFile> {
+///
+/// `for_workers_elsewhere` says whether the jobs run on workers that may have labels, and not on this machine.
+pub fn load(args: &FileArgs, for_workers_elsewhere: bool) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
-    match assemble(&path, &text) {
-        Ok(Assembled { parsed, text, .. }) => Ok(PipelineFile { name, text, pipeline: parsed.pipeline }),
-        Err(mistakes) => {
-            let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
-            Err(Failure::usage(mistakes.render(colour).trim_end().to_owned()))
+    let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
+    let kind = Kind::of(&path, args.gitlab, for_workers_elsewhere);
+    match assemble(&path, &text, kind) {
+        Ok(made) => {
+            // What of another system's file is not honoured is said each time: nobody wrote it for this one.
+            if kind != Kind::Native {
+                anstream::eprint!("{}", made.render_warnings(colour));
+            }
+            Ok(PipelineFile { name, text: made.text, pipeline: made.parsed.pipeline })
         }
+        Err(mistakes) => Err(Failure::usage(mistakes.render(colour).trim_end().to_owned())),
+    }
+}
+
+/// Whose language a file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Tidemill's own.
+    Native,
+    /// GitLab's.
+    GitLab {
+        /// Whether `tags` are labels that a job's worker must have.
+        tags_are_labels: bool,
+    },
+}
+
+impl Kind {
+    /// What a file is by its name, or because the arguments say so.
+    pub fn of(path: &Path, gitlab: bool, tags_are_labels: bool) -> Self {
+        let named =
+            path.file_name().is_some_and(|name| gitlab::FILE_NAMES.iter().any(|known| name == *known));
+        if gitlab || named { Self::GitLab { tags_are_labels } } else { Self::Native }
     }
 }
 
 /// Checks a file's text with the files that it includes, which are found from the top of its repository.
-pub fn assemble(path: &Path, text: &str) -> Result<Assembled, Mistakes> {
+pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<Assembled, Mistakes> {
     let top = repository_of(path);
     let included = |wanted: &str| {
         let path = top.join(wanted);
@@ -52,7 +81,16 @@ pub fn assemble(path: &Path, text: &str) -> Result<Assembled, Mistakes> {
         }
         read(&real).map_err(|failure| failure.words)
     };
-    pipeline::assemble(&path.display().to_string(), text, &included)
+    let name = path.display().to_string();
+    match kind {
+        Kind::Native => pipeline::assemble(&name, text, &included),
+        Kind::GitLab { tags_are_labels } => {
+            let called = top.file_name().map(|name| name.to_string_lossy().into_owned());
+            let settings = gitlab::Settings::of(called.as_deref().unwrap_or("gitlab"));
+            let settings = gitlab::Settings { tags_are_labels, ..settings };
+            gitlab::translate(&name, text, &included, &settings)
+        }
+    }
 }
 
 /// The top of the repository that a file is in: where `.git` is, else the directory above `.pipelines`, else its own.
@@ -82,9 +120,12 @@ pub fn read(path: &Path) -> Outcome<String> {
         .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
 }
 
-/// All files below `.pipelines/` of the repository that we stand in.
+/// All files below `.pipelines/` of the repository that we stand in; without that directory, GitLab's file.
 pub fn all() -> Outcome<Vec<PathBuf>> {
     let Some(directory) = directory() else {
+        if let Some(file) = gitlab_file() {
+            return Ok(vec![file]);
+        }
         return Err(Failure::usage(
             "there is no directory .pipelines here or above; write a starter file with `tidemill init`, or name a \
              file with -f",
@@ -98,9 +139,19 @@ pub fn all() -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// GitLab's file of the repository that we stand in.
+fn gitlab_file() -> Option<PathBuf> {
+    above(|directory| gitlab::FILE_NAMES.iter().map(|name| directory.join(name)).find(|path| path.is_file()))
+}
+
 fn directory() -> Option<PathBuf> {
+    above(|directory| Some(directory.join(".pipelines")).filter(|path| path.is_dir()))
+}
+
+/// What is found here, or in the next directory above that has it.
+fn above(look: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
-    let found = here.ancestors().map(|above| above.join(".pipelines")).find(|path| path.is_dir())?;
+    let found = here.ancestors().find_map(look)?;
     // Shorter to read when we stand at the top.
     Some(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
 }

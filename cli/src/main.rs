@@ -18,7 +18,9 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
-use commands::{artifacts, check, dead_letters, init, login, plan, records, report, run, secret, server};
+use commands::{
+    artifacts, check, dead_letters, import, init, login, plan, records, report, run, secret, server,
+};
 use failure::{Failure, Outcome};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
@@ -44,6 +46,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(args),
         Command::Init(args) => init::init(args),
+        Command::Import(args) => import::import(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "tidemill", &mut text);
@@ -91,6 +94,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Check(_)
             | Command::Plan(_)
             | Command::Init(_)
+            | Command::Import(_)
             | Command::Completions { .. }
             | Command::Man => Ok(()),
         }

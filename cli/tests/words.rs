@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "run",
     "check",
     "plan",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 24] = [
     "login",
     "logout",
     "init",
+    "import",
     "completions",
     "deploy",
     "destroy",

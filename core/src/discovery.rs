@@ -10,11 +10,6 @@ pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
 pub const MOST_CHANGED: usize = 10_000;
 
-/// The directory that pipeline files are in.
-pub const DIRECTORY: &str = ".pipelines";
-/// GitLab's own file, which is a pipeline file too.
-pub const GITLAB_FILE: &str = ".gitlab-ci.yml";
-
 /// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
 /// it is shortened, it must be what `fetch_ref` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +33,7 @@ pub struct Discovery {
 pub struct PipelineFile {
     /// Path in the repository.
     pub path: String,
-    /// Its text, what it includes put in.
+    /// Its text, what it includes put in; of GitLab's file, the native text that it is translated to.
     pub text: String,
 }
 

@@ -45,13 +45,15 @@ pub struct Settings {
     pub name: String,
     /// The image of jobs that name none.
     pub default_image: String,
+    /// Whether `tags` are labels that a job's worker must have. Else any worker will do, and that is said.
+    pub tags_are_labels: bool,
 }
 
 impl Settings {
     /// Those for a repository of this name.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self { name: name.to_owned(), default_image: DEFAULT_IMAGE.to_owned() }
+        Self { name: name.to_owned(), default_image: DEFAULT_IMAGE.to_owned(), tags_are_labels: true }
     }
 }
 

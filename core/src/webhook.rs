@@ -69,7 +69,7 @@ impl FromStr for Provider {
 }
 
 /// Gives a header's value, by its name in lower-case letters.
-pub type Headers<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
+pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
 /// Why a webhook is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +163,7 @@ impl Provider {
 
     /// The delivery's id: the same when the provider sends it again.
     #[must_use]
-    pub fn delivery_id<'a>(self, headers: Headers<'a>) -> Option<&'a str> {
+    pub fn delivery_id(self, headers: Headers<'_>) -> Option<&str> {
         let names: &[&str] = match self {
             Self::Github => &["x-github-delivery"],
             Self::Gitlab => &["idempotency-key", "x-gitlab-event-uuid"],

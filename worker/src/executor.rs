@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tidemill_core::{
     api::{AttemptEnd, StepView},
-    assignment::{Artifacts, ArtifactsWhen, Assignment, Preparation, Source},
+    assignment::{Artifacts, ArtifactsWhen, Assignment, Preparation},
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
@@ -134,10 +134,6 @@ impl JobExecutor {
                 return failed(FailureKind::SourceUnavailable, words);
             }
         };
-        let commit = match source {
-            Source::Git { commit, .. } => commit.clone(),
-            Source::None | Source::Uploaded { .. } => String::new(),
-        };
         let mistaken = !found.mistakes.is_empty();
         for mistakes in &found.mistakes {
             reporter.log(mistakes.as_bytes()).await;
@@ -145,7 +141,7 @@ impl JobExecutor {
         let report = DiscoveryReport {
             job_id: assignment.preparation.job_id,
             lease: assignment.lease.token,
-            commit,
+            commit: found.commit,
             files: found.files,
             changed: found.changed,
             paths: found.paths,

@@ -157,6 +157,9 @@ impl Embedded {
                 if let Err(error) = services.sweep.run().await {
                     tracing::warn!(%error, "the next sweep tries again");
                 }
+                if let Err(error) = services.schedules.run().await {
+                    tracing::warn!(%error, "the next sweep starts what is scheduled");
+                }
             }
         });
         let over = closing.clone();

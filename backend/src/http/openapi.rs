@@ -16,6 +16,12 @@ use tidemill_core::{
     cost::Usage,
     status::ExecutionStatus,
 };
+use tidemill_core::{
+    discovery::{DiscoveryReply, DiscoveryReport},
+    repository::{
+        RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply, RepositoryRequest, WebhookReply,
+    },
+};
 
 struct Document {
     schemas: SchemaGenerator,
@@ -53,6 +59,7 @@ const PAGE: Query = &[
 ];
 const CACHE: Query =
     &[("lease", Kind::Id, "The lease of the job"), ("object", Kind::Id, "The object that was found")];
+const HINT: Query = &[("repo", Kind::Text, "The repository, where the body does not name it")];
 const REPO: Query = &[("repo", Kind::Text, "Repository")];
 const LOG: Query = &[
     ("offset", ANY, "First byte; default 0"),
@@ -92,6 +99,7 @@ impl Document {
         reply["description"] = json!("Done");
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
             let schema = match name {
+                "provider" => json!({ "type": "string", "enum": ["github", "gitlab", "gitea", "bitbucket"] }),
                 "uploadId" | "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
                 _ => json!({ "type": "string", "format": "uuid" }),
             };
@@ -99,7 +107,8 @@ impl Document {
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         // Only who puts an artifact has to say for what.
-        let required = [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS].contains(&path);
+        let required =
+            [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS, path::REPOSITORIES].contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
@@ -112,7 +121,8 @@ impl Document {
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
             (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS, "post") => format!("{id}-set"),
+            (path::SECRETS, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
+            (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::TOKEN, _) => format!("{id}-revoke"),
             _ => id,
         };
@@ -133,7 +143,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if path == path::HEALTH || path == path::OPENAPI {
+        if [path::HEALTH, path::OPENAPI, path::WEBHOOK].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -237,6 +247,19 @@ pub fn document() -> Value {
     );
     of.add(path::SOURCE_CONTENT, "put", "The bytes of uploaded sources", &[], Some(bytes()), json!({}));
     of.add(path::SOURCE_DOWNLOAD, "get", "The stored bytes of uploaded sources", &[], None, bytes());
+    let body = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
+    let reply = of.reference::<WebhookReply>();
+    of.add(path::WEBHOOK, "post", "Take what a git provider posts, signed", HINT, Some(body), reply);
+    let (body, reply) = (of.reference::<DiscoveryReport>(), of.reference::<DiscoveryReply>());
+    of.add(path::DISCOVERED, "post", "Tell what a commit holds", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RepositoryRequest>(), of.reference::<RepositoryReply>());
+    of.add(path::REPOSITORIES, "put", "Make a repository known, or change it", &[], Some(body), reply);
+    let reply = of.reference::<RepositoryList>();
+    of.add(path::REPOSITORIES, "get", "Repositories that are known", &[], None, reply);
+    let reply = of.reference::<RepositoryRemoved>();
+    of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO, None, reply);
+    let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<ExecuteReply>());
+    of.add(path::SYNC, "post", "Read a repository's schedules anew", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TokenRequest>(), of.reference::<TokenReply>());
     of.add(path::TOKENS, "post", "Make a token", &[], Some(body), reply);
     let reply = of.reference::<TokenList>();

@@ -76,6 +76,11 @@ impl Refused {
         Self { retry_after: Some(seconds), ..refused }
     }
 
+    pub fn too_large(most: usize) -> Self {
+        let detail = format!("the body has more than {most} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "Invalid request", detail)
     }
@@ -87,6 +92,9 @@ impl From<Error> for Refused {
         match error {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", words),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", words),
+            Error::Unproven(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid signature", words)
+            }
             Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", words),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Conflict", words),
             Error::Invalid(_) => Self::invalid(words),

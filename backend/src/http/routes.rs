@@ -1,7 +1,7 @@
 //! Every operation of the API: its path, who may call it, what of a repository it touches, and what carries it out. The router is made of
 //! this table; docs/security.md shows it, and a test compares the two and tries each line with tokens that do not fit.
 
-use super::{Api, access, handlers, token_handlers};
+use super::{Api, access, handlers, repository_handlers, token_handlers};
 use axum::{
     Router, middleware,
     routing::{delete, get, post, put},
@@ -111,6 +111,12 @@ routes! {
     POST path::SECRETS => handlers::set_secret, MANAGE, Itself;
     POST path::REMOVE_SECRET => handlers::remove_secret, MANAGE, Itself;
     POST path::REKEY_SECRETS => handlers::rekey_secrets, MANAGE, Refused;
+    POST path::WEBHOOK => repository_handlers::webhook, NOBODY, None;
+    POST path::DISCOVERED => repository_handlers::discovered, WORK, Refused;
+    PUT path::REPOSITORIES => repository_handlers::put, MANAGE, Itself;
+    GET path::REPOSITORIES => repository_handlers::list, MANAGE, Itself;
+    DELETE path::REPOSITORIES => repository_handlers::remove, MANAGE, Itself;
+    POST path::SYNC => repository_handlers::sync, MANAGE, Itself;
     POST path::TOKENS => token_handlers::create, MANAGE, Refused;
     GET path::TOKENS => token_handlers::list, MANAGE, Refused;
     DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;

@@ -4,6 +4,7 @@ use super::{
     artifacts::carried_artifact_is_there,
     context::{Context, job_of},
     create::{self, Carried, Entry, Made},
+    discoveries,
     ending::request_cancel,
     page::{no_cursor, page_size},
     turn::RESEND_FIRST_MS,
@@ -68,7 +69,7 @@ struct Identity<'a> {
 }
 
 /// The key under which an execution is made, and whether it outlives the execution.
-enum Key {
+pub(super) enum Key {
     /// Given by the caller: the same execution for ever; another request under it is a mistake.
     Given(String),
     /// Made from the request: the same execution while it lives.
@@ -167,10 +168,17 @@ impl PipelineExecutionService {
                 "execution {id} is not over; wait for its end, or cancel it first"
             )));
         }
-        let file = pipeline::parse(&old.spec.pipeline)
-            .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
-        let facts = Facts { variables: old.spec.variables.clone(), ..old.spec.facts.clone() };
-        let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+        let (file, plan) = if old.spec.pipeline.is_empty() {
+            // It looks at a commit, and was made from no file.
+            let (name, stages) = (old.spec.pipeline_name.clone(), old.spec.stages.clone());
+            (None, discoveries::plan_again(name, stages, &self.context.specs(id).await?))
+        } else {
+            let file = pipeline::parse(&old.spec.pipeline)
+                .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
+            let facts = Facts { variables: old.spec.variables.clone(), ..old.spec.facts.clone() };
+            let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+            (Some(file), plan)
+        };
         let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(
@@ -187,10 +195,10 @@ impl PipelineExecutionService {
             approvals: Vec::new(),
             demands: demands(&plan),
             turn: None,
-            deadline: timeout(&file, self.context.now()),
+            deadline: file.as_ref().and_then(|file| timeout(file, self.context.now())),
             ..old.spec
         };
-        let group = Group::of(&file, &spec);
+        let group = file.as_ref().and_then(|file| Group::of(file, &spec));
         // Who may retry it has seen it, so that it is not held again.
         let under = Under { key, request: identity, group, hold: false };
         let made = Box::pin(self.create(&plan, spec, carried, under)).await?;
@@ -221,7 +229,7 @@ impl PipelineExecutionService {
         Ok(carried)
     }
 
-    async fn create(
+    pub(super) async fn create(
         &self,
         plan: &Plan,
         mut spec: ExecutionSpec,
@@ -430,16 +438,16 @@ pub(crate) struct Start {
 }
 
 /// What a new execution is made under.
-struct Under {
-    key: Option<Key>,
+pub(super) struct Under {
+    pub key: Option<Key>,
     /// Hash of the request, which the key stands for.
-    request: String,
-    group: Option<Group>,
-    hold: bool,
+    pub request: String,
+    pub group: Option<Group>,
+    pub hold: bool,
 }
 
 /// A concurrency group of one repository.
-struct Group {
+pub(super) struct Group {
     /// The key under which the newest of it is recorded.
     key: String,
     cancel_superseded: bool,
@@ -449,7 +457,13 @@ impl Group {
     fn of(file: &Pipeline, spec: &ExecutionSpec) -> Option<Self> {
         let group = file.group(spec.branch.as_deref(), &spec.variables)?;
         let cancel_superseded = file.concurrency.as_ref().is_some_and(|group| group.cancel_superseded);
-        Some(Self { key: format!("group:{}", hash(&(&spec.repo, &group))), cancel_superseded })
+        // What a fork's file says must not cancel or hold up what the repository's own says.
+        let hash = if spec.facts.is_from_fork() {
+            hash(&(&spec.repo, "forks", &group))
+        } else {
+            hash(&(&spec.repo, &group))
+        };
+        Some(Self { key: format!("group:{hash}"), cancel_superseded })
     }
 }
 
@@ -513,7 +527,7 @@ fn given(key: Option<String>) -> Result<Option<String>> {
 }
 
 /// The SHA-256 of a value's JSON, hex.
-fn hash(value: &impl Serialize) -> String {
+pub(super) fn hash(value: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(value).unwrap_or_default();
     Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

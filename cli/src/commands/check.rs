@@ -40,7 +40,8 @@ pub fn check(args: &Check) -> Outcome {
         };
         // What standard input includes is looked for here.
         let place = if path.as_os_str() == "-" { Path::new(&name) } else { path };
-        let (found, files) = match file::assemble(place, &text) {
+        let kind = file::Kind::of(place, args.file.gitlab, true);
+        let (found, files) = match file::assemble(place, &text, kind) {
             Ok(made) => (made.parsed.warnings, made.files),
             Err(mistakes) => (mistakes.found, mistakes.files),
         };

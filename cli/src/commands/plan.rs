@@ -16,7 +16,7 @@ use tidemill_core::{
 
 /// `tidemill plan`.
 pub fn plan(args: &PlanArgs) -> Outcome {
-    let file = file::load(&args.file)?;
+    let file = file::load(&args.file, true)?;
     let wanted = facts::Wanted::of(&file.pipeline, &file.text);
     let known = facts::given(&args.facts, facts::of_working_tree(Path::new("."), wanted));
     let known = Facts { variables: file::variables(&args.variables)?, ..known };

@@ -39,7 +39,7 @@ struct Origin {
 
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
-    let file = file::load(&args.file)?;
+    let file = file::load(&args.file, settings.is_elsewhere())?;
     let variables = file::variables(&args.variables)?;
     let known = known(args, &file, &variables);
     let plan = Plan::of(&file.pipeline, &known).map_err(|error| Failure::usage(error.to_string()))?;

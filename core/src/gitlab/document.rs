@@ -120,12 +120,12 @@ impl Loader<'_> {
                 _ => self.log.unknown(path, entry, &["local", "project", "remote", "template", "component"]),
             }
         }
-        match wanted.and_then(|wanted| reading::text(wanted).map(|text| (text, wanted))) {
-            Some((text, node)) => self.file(text, node, path),
-            None => {
-                self.log.wrong_type(path, item, "the path of a file, or a list of such");
-                None
-            }
+        if let Some((text, node)) = wanted.and_then(|wanted| reading::text(wanted).map(|text| (text, wanted)))
+        {
+            self.file(text, node, path)
+        } else {
+            self.log.wrong_type(path, item, "the path of a file, or a list of such");
+            None
         }
     }
 

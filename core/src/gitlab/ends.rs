@@ -192,12 +192,11 @@ pub(super) fn retry(entry: &Entry, path: &Path, log: &mut Log) -> Option<Value> 
             "when" => {
                 for (word, node) in reading::texts(&part.value, &path.key("when"), log) {
                     narrowed |= word != "always";
-                    match kinds(word) {
-                        Some(kinds) => wanted.extend(kinds),
-                        None => {
-                            let what = quoted(word);
-                            log.ignored_at(&path, node.location, &what, "no failure here is called so");
-                        }
+                    if let Some(kinds) = kinds(word) {
+                        wanted.extend(kinds);
+                    } else {
+                        let what = quoted(word);
+                        log.ignored_at(&path, node.location, &what, "no failure here is called so");
                     }
                 }
             }

@@ -266,6 +266,13 @@ impl<'a> Reader<'a> {
             }
             (Operand::Variable(left), Operand::Variable(right)) => {
                 let same = Cel::equal(self.value(left), self.value(right));
+                // There is a default branch, if only somewhere: not to know it is not that there is none.
+                match (left.as_str(), right.as_str()) {
+                    ("CI_DEFAULT_BRANCH", other) | (other, "CI_DEFAULT_BRANCH") => {
+                        return same.and(self.set(other));
+                    }
+                    _ => {}
+                }
                 let both_set = self.set(left);
                 if both_set.as_constant().is_some() && self.set(right).as_constant().is_some() {
                     return same;
@@ -286,14 +293,13 @@ impl<'a> Reader<'a> {
                             signs.first().filter(|c| **c == '/').and_then(|_| pattern(&signs))?;
                         (length == signs.len()).then_some(token)
                     });
-                match parsed {
-                    Some(Token::Pattern { body, flags }) => (body, flags),
-                    _ => {
-                        let message = format!(
-                            "the pattern in `${name}` is not known, as the file sets no such variable to `/.../`"
-                        );
-                        return Err(fault(right, message));
-                    }
+                if let Some(Token::Pattern { body, flags }) = parsed {
+                    (body, flags)
+                } else {
+                    let message = format!(
+                        "the pattern in `${name}` is not known, as the file sets no such variable to `/.../`"
+                    );
+                    return Err(fault(right, message));
                 }
             }
             Token::Text(text) => {

@@ -86,10 +86,11 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
             && root.get("workflow").and_then(|entry| entry.value.get("rules")).is_none(),
         workflow,
         default_image: settings.default_image.clone(),
+        tags_are_labels: settings.tags_are_labels,
     };
     let mut made = made;
     for entry in &jobs {
-        for one in job::translate(&entry.key, &entry.value, &around, log) {
+        for one in job::translate(entry, &around, log) {
             made.jobs.push(MadeJob { gitlab: entry.key.clone(), made: one });
         }
     }
@@ -187,14 +188,16 @@ fn unique(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     name
 }
 
-/// A name as native files may have it; `prefix` goes in front where it could not start so.
-fn native_name(name: &str, prefix: &str) -> String {
+/// A name as native files may have it; `other` where nothing of it could stay.
+fn native_name(name: &str, other: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || " _-.:/+".contains(c) { c } else { '-' };
-    let name: String = name.chars().map(plain).collect();
-    let name =
-        if name.starts_with(|c: char| c.is_ascii_alphanumeric()) { name } else { format!("{prefix}{name}") };
-    let name: String = name.chars().take(100).collect();
-    name.trim_end().to_owned()
+    let native: String = name.chars().map(plain).collect();
+    let mut native = native.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if native != name {
+        native = native.trim_end_matches(['-', ' ']);
+    }
+    let native: String = native.chars().take(100).collect();
+    if native.is_empty() { other.to_owned() } else { native.trim_end().to_owned() }
 }
 
 /// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
@@ -245,8 +248,8 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                 for setting in reading::entries(&part.value) {
                     match (setting.key.as_str(), reading::text(&setting.value)) {
                         ("on_new_commit", Some("none")) => cancels = false,
-                        ("on_new_commit", Some("interruptible" | "conservative")) => {}
-                        ("on_job_failure", Some("none")) => {}
+                        ("on_new_commit", Some("interruptible" | "conservative"))
+                        | ("on_job_failure", Some("none")) => {}
                         ("on_job_failure", _) => {
                             log.ignored(
                                 &path.key("auto_cancel"),

@@ -12,6 +12,7 @@ use super::matrix::{self, Variants};
 use super::rules::{self, Rule};
 use super::variables::{self, Scope, Variables};
 use super::{duration, ends, parts, policy, reading};
+use crate::diagnostics::Location;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_label;
 use crate::pipeline::tree::{Entry, Node};
@@ -35,6 +36,7 @@ pub(super) struct Around {
     /// Whether jobs that say nothing are kept out of pull requests.
     pub(super) requests_apart: bool,
     pub(super) default_image: String,
+    pub(super) tags_are_labels: bool,
 }
 
 /// A native job.
@@ -44,9 +46,10 @@ pub(super) struct Made {
 }
 
 /// The native jobs of a job: several where its matrix is a list of several.
-pub(super) fn translate(name: &str, node: &Rc<Node>, around: &Around, log: &mut Log) -> Vec<Made> {
+pub(super) fn translate(entry: &Entry, around: &Around, log: &mut Log) -> Vec<Made> {
+    let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
-    keys::check_job(name, node, &path, log);
+    keys::check_job(entry, &path, log);
     if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
         return Vec::new();
     }
@@ -65,7 +68,7 @@ pub(super) fn translate(name: &str, node: &Rc<Node>, around: &Around, log: &mut 
     varying.extend(around.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
     varying.extend(set_by_rules(node));
     let scope = Scope::new(&given, varying, Some(stage), &path.key("variables"), log);
-    let mut job = Job { name, node, path, around, inherit, scope, log };
+    let mut job = Job { name, node, at, path, around, inherit, scope, log };
     let body = job.body(&variants);
     let names = around.names.get(name).cloned().unwrap_or_default();
     let made = names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
@@ -92,6 +95,7 @@ fn set_by_rules(node: &Node) -> Vec<String> {
 struct Job<'a> {
     name: &'a str,
     node: &'a Rc<Node>,
+    at: Location,
     path: Path,
     around: &'a Around,
     inherit: keys::Inherit,
@@ -180,7 +184,7 @@ impl<'a> Job<'a> {
         if let Some(native) = self.around.stages.get(stage) {
             return Some(native.clone().into());
         }
-        let at = written.map_or(self.node.location, |entry| entry.value.location);
+        let at = written.map_or(self.at, |entry| entry.value.location);
         let path = self.path.key("stage");
         self.log.wrong_with_help(
             &path,
@@ -197,7 +201,7 @@ impl<'a> Job<'a> {
         }
         let image = self.around.default_image.clone();
         let message = format!("no `image` is given, so that the job {} runs in `{image}`", quoted(self.name));
-        self.log.changed(&self.path, self.node.location, message);
+        self.log.changed(&self.path, self.at, message);
         (Some(image), None)
     }
 
@@ -241,7 +245,7 @@ impl<'a> Job<'a> {
                     "with those of `workflow` this job has {} rules, and {MOST_RULES} is the limit",
                     rules.len()
                 );
-                self.log.wrong(&self.path, self.node.location, message);
+                self.log.wrong(&self.path, self.at, message);
                 ("rules", None)
             }
             _ => ("rules", Some(Value::Sequence(rules.into_iter().map(Rule::written).collect()))),
@@ -262,24 +266,31 @@ impl<'a> Job<'a> {
             let none = Rule { condition: Some(wanted.not()), when: Some("never"), ..Rule::default() };
             return std::iter::once(none).chain(rules).collect();
         }
-        let mut all = Vec::new();
+        let mut all: Vec<Rule> = Vec::new();
+        let always = |rule: &Rule| rule.holds().as_constant() == Some(true);
         for outer in workflow {
-            let never = Rule { condition: Some(outer.holds()), when: Some("never"), ..Rule::default() };
-            if !outer.is_never() {
-                for rule in &rules {
-                    let mut variables = outer.variables.clone();
-                    variables.extend(rule.variables.clone());
-                    all.push(Rule {
-                        condition: Some(outer.holds().and(rule.holds())),
-                        changes: Vec::new(),
-                        exists: Vec::new(),
-                        when: rule.when,
-                        allow_failure: rule.allow_failure,
-                        variables,
-                    });
+            let inner = if outer.is_never() { &[][..] } else { rules.as_slice() };
+            for rule in inner {
+                let mut one = Rule {
+                    condition: Some(outer.holds().and(rule.holds())),
+                    changes: Vec::new(),
+                    exists: Vec::new(),
+                    ..rule.clone()
+                };
+                if !one.is_never() {
+                    one.variables.clone_from(&outer.variables);
+                    one.variables.extend(rule.variables.clone());
                 }
+                all.push(one);
             }
-            all.push(never);
+            if !inner.iter().any(always) {
+                let condition = Some(outer.holds());
+                all.push(Rule { condition, when: Some("never"), ..Rule::default() });
+            }
+            // No later rule is ever looked at.
+            if always(outer) {
+                break;
+            }
         }
         all
     }
@@ -345,7 +356,7 @@ impl<'a> Job<'a> {
                 "optional" => optional = reading::flag_of(part, path, self.log).unwrap_or(false),
                 "artifacts" if reading::flag(&part.value) == Some(true) => {}
                 "artifacts" => {
-                    self.log.ignored(path, part, "a job gets the artifacts of all jobs that it needs")
+                    self.log.ignored(path, part, "a job gets the artifacts of all jobs that it needs");
                 }
                 "parallel" => self.log.ignored(path, part, "a job with a matrix is needed as a whole"),
                 "pipeline" | "project" | "ref" => {
@@ -371,14 +382,13 @@ impl<'a> Job<'a> {
             self.log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
             return Vec::new();
         };
-        match self.around.names.get(name) {
-            Some(native) => native.clone(),
-            None => {
-                if !optional {
-                    self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
-                }
-                Vec::new()
+        if let Some(native) = self.around.names.get(name) {
+            native.clone()
+        } else {
+            if !optional {
+                self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
             }
+            Vec::new()
         }
     }
 
@@ -399,6 +409,10 @@ impl<'a> Job<'a> {
 
     fn labels(&mut self) -> Option<Value> {
         let (entry, path) = self.entry("tags")?;
+        if !self.around.tags_are_labels {
+            self.log.ignored(&path, entry, "all jobs run on this machine");
+            return None;
+        }
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in reading::texts(&entry.value, &path, self.log) {
@@ -420,7 +434,7 @@ impl<'a> Job<'a> {
         let Some((entry, path)) = self.entry(key) else {
             if key == "script" {
                 let message = format!("the job {} has no `script`", quoted(self.name));
-                self.log.wrong(&self.path, self.node.location, message);
+                self.log.wrong(&self.path, self.at, message);
             }
             return Vec::new();
         };
@@ -436,19 +450,17 @@ impl<'a> Job<'a> {
     fn timeout(&mut self) -> Option<Value> {
         let (entry, path) = self.entry("timeout")?;
         let text = reading::text(&entry.value).unwrap_or_default();
-        match duration::seconds(text).filter(|seconds| (1..=30 * 86_400).contains(seconds)) {
-            Some(seconds) => Some(duration::native(seconds).into()),
-            None => {
-                let message = format!("{} is no time span from one second to 30 days", quoted(text));
-                self.log.wrong(&path.key("timeout"), entry.value.location, message);
-                None
-            }
+        if let Some(seconds) = duration::seconds(text).filter(|seconds| (1..=30 * 86_400).contains(seconds)) {
+            Some(duration::native(seconds).into())
+        } else {
+            let message = format!("{} is no time span from one second to 30 days", quoted(text));
+            self.log.wrong(&path.key("timeout"), entry.value.location, message);
+            None
         }
     }
 }
 
-const WAITS: &str =
-    "the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
+const WAITS: &str = "with `when: manual` the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
 
 /// When `workflow` has an execution: as the first of its rules that holds says.
 pub(super) fn wanted(workflow: &[Rule]) -> Cel {

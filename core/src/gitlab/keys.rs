@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::log::Log;
 use super::reading;
 use crate::pipeline::finding::Path;
-use crate::pipeline::tree::Node;
+use crate::pipeline::tree::{Entry, Node};
 
 /// Keys at the top of a file that are no jobs.
 pub(super) const TOP: [&str; 12] = [
@@ -114,7 +114,8 @@ pub(super) const REFUSED: [(&str, &str, &str); 7] = [
 ];
 
 /// Says what of a job's own keys is not honoured.
-pub(super) fn check_job(name: &str, node: &Node, path: &Path, log: &mut Log) {
+pub(super) fn check_job(job: &Entry, path: &Path, log: &mut Log) {
+    let node = &job.value;
     for entry in reading::entries(node) {
         let key = entry.key.as_str();
         if HONOURED.contains(&key) {
@@ -134,10 +135,10 @@ pub(super) fn check_job(name: &str, node: &Node, path: &Path, log: &mut Log) {
             log.unknown(path, entry, &known);
         }
     }
-    if name == "pages" && node.get("pages").is_none() {
+    if job.key == "pages" && node.get("pages").is_none() {
         log.ignored_at(
             path,
-            node.location,
+            job.key_location,
             "the job `pages`",
             "nothing is published; the files are artifacts",
         );

@@ -68,7 +68,7 @@ pub(super) fn image(
                 }
                 "pull_policy" => pull_policy = self::pull_policy(part, &path, log),
                 "docker" | "kubernetes" => {
-                    log.ignored(&path, part, "images run as the worker's engine runs them")
+                    log.ignored(&path, part, "images run as the worker's engine runs them");
                 }
                 _ => log.unknown(&path, part, &["name", "entrypoint", "pull_policy", "docker", "kubernetes"]),
             }

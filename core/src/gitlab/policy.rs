@@ -28,11 +28,9 @@ pub(super) fn read(
         None => usual(),
         Some(entry) => {
             let parts = parts(entry, path, scope, log);
-            let refs = match parts.iter().any(|(key, _)| *key == "refs") {
-                true => Cel::constant(true),
-                // Other parts of `only` leave the usual refs as they are.
-                false => usual(),
-            };
+            // Other parts of `only` leave the usual refs as they are.
+            let refs =
+                if parts.iter().any(|(key, _)| *key == "refs") { Cel::constant(true) } else { usual() };
             parts.into_iter().fold(refs, |all, (_, part)| all.and(part))
         }
     };

@@ -247,7 +247,7 @@ pub(super) fn globs(entry: &Entry, path: &Path, scope: &Scope, log: &mut Log) ->
             match part.key.as_str() {
                 "paths" => paths = Some(&part.value),
                 "compare_to" => {
-                    log.ignored(&path, part, "what changed is what the push, or the pull request, brings")
+                    log.ignored(&path, part, "what changed is what the push, or the pull request, brings");
                 }
                 "project" | "ref" => {
                     log.refused(&path, part, "only files of this repository can be looked for", "");

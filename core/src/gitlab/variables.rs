@@ -81,7 +81,7 @@ pub(super) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
         if reading::is_mapping(&entry.value) {
             for part in reading::entries(&entry.value) {
                 match part.key.as_str() {
-                    "value" => given.text = reading::text(&part.value).unwrap_or_default().to_owned(),
+                    "value" => reading::text(&part.value).unwrap_or_default().clone_into(&mut given.text),
                     "expand" => given.expand = reading::flag_of(part, &at, log).unwrap_or(true),
                     "description" | "options" => {
                         log.ignored(&at, part, "it is for GitLab's page that starts a pipeline");
@@ -245,7 +245,7 @@ impl Scope {
                             }
                         }
                     }
-                    Some(_) => out.push_str(&format!("${{{name}}}")),
+                    Some(_) => refer(name, out),
                     None => self.name(name, out)?,
                 },
             }
@@ -257,7 +257,7 @@ impl Scope {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
         } else if self.varying.contains(name) || predefined::is_of_execution(name) || name == "CI_JOB_NAME" {
-            out.push_str(&format!("${{{name}}}"));
+            refer(name, out);
         } else {
             return Err(name.to_owned());
         }
@@ -271,13 +271,14 @@ impl Scope {
         for piece in pieces(text) {
             match piece {
                 Piece::Text(text) => out.push_str(&text),
-                Piece::Name(name) => match self.fixed(&name) {
-                    Some(text) => out.push_str(&text),
-                    None => {
+                Piece::Name(name) => {
+                    if let Some(text) = self.fixed(&name) {
+                        out.push_str(&text);
+                    } else {
                         out.push('*');
                         unknown.get_or_insert(name);
                     }
-                },
+                }
             }
         }
         let within = out.strip_prefix(predefined::WORKSPACE).map(|rest| rest.trim_start_matches('/'));
@@ -297,6 +298,13 @@ impl Scope {
     }
 }
 
+/// Adds `${name}`.
+fn refer(name: &str, out: &mut String) {
+    out.push_str("${");
+    out.push_str(name);
+    out.push('}');
+}
+
 fn joined(pieces: &[Piece]) -> Option<String> {
     pieces
         .iter()
@@ -312,7 +320,7 @@ fn in_shell(pieces: &[Piece]) -> String {
     let mut out = String::new();
     for piece in pieces {
         match piece {
-            Piece::Name(name) => out.push_str(&format!("${{{name}}}")),
+            Piece::Name(name) => refer(name, &mut out),
             Piece::Text(text) => {
                 for c in text.chars() {
                     if matches!(c, '\\' | '"' | '`' | '$') {
@@ -362,12 +370,11 @@ impl Resolver<'_> {
                         self.cut = true;
                         vec![piece]
                     } else if self.given.contains_key(other) && !self.scope.varying.contains(other) {
-                        match self.resolve(other) {
-                            Some(inner) => inner,
-                            None => {
-                                fits = false;
-                                break;
-                            }
+                        if let Some(inner) = self.resolve(other) {
+                            inner
+                        } else {
+                            fits = false;
+                            break;
                         }
                     } else {
                         vec![piece]

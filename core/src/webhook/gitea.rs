@@ -10,9 +10,9 @@ pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Strin
     let event = headers("x-gitea-event").or_else(|| headers("x-forgejo-event"));
     match event.ok_or("there is no header X-Gitea-Event")? {
         "ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
-        "push" => pushed(body_of(body)?),
+        "push" => Ok(pushed(body_of(body)?)),
         "pull_request" | "pull_request_sync" => {
-            requested(body_of(body)?, &["opened", "synchronized", "reopened"])
+            Ok(requested(body_of(body)?, &["opened", "synchronized", "reopened"]))
         }
         other => {
             body_of::<serde::de::IgnoredAny>(body)?;

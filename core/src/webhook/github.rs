@@ -9,6 +9,7 @@ struct Named {
 }
 
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names, reason = "these are the provider's")]
 struct Addresses {
     clone_url: Option<String>,
     ssh_url: Option<String>,
@@ -40,7 +41,6 @@ pub(super) struct Commit {
 
 #[derive(Deserialize)]
 pub(super) struct User {
-    #[serde(alias = "username")]
     pub login: Option<String>,
     #[serde(default)]
     pub name: Option<String>,
@@ -88,9 +88,9 @@ pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Strin
     let event = headers("x-github-event").ok_or("there is no header X-GitHub-Event")?;
     match event {
         "ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
-        "push" => pushed(body_of(body)?),
+        "push" => Ok(pushed(body_of(body)?)),
         "pull_request" => {
-            requested(body_of(body)?, &["opened", "synchronize", "reopened", "ready_for_review"])
+            Ok(requested(body_of(body)?, &["opened", "synchronize", "reopened", "ready_for_review"]))
         }
         other => {
             // It must be JSON all the same.
@@ -104,7 +104,7 @@ pub(super) fn ignored(why: String) -> Delivered {
     Delivered { default_branch: None, events: vec![Event::Ignored(why)] }
 }
 
-pub(super) fn pushed(push: Push) -> Result<Delivered, String> {
+pub(super) fn pushed(push: Push) -> Delivered {
     let Push { name, before, after, head_commit, pusher, repository } = push;
     // Of an annotated tag, `after` is the tag's own object.
     let commit = match head_commit {
@@ -113,15 +113,15 @@ pub(super) fn pushed(push: Push) -> Result<Delivered, String> {
     };
     let by = pusher.and_then(|user| user.login.or(user.name));
     let event = change(&name, Change { name: String::new(), commit, before, by });
-    Ok(Delivered { default_branch: repository.default_branch, events: vec![event] })
+    Delivered { default_branch: repository.default_branch, events: vec![event] }
 }
 
-pub(super) fn requested(of: Requested, starting: &[&str]) -> Result<Delivered, String> {
+pub(super) fn requested(of: Requested, starting: &[&str]) -> Delivered {
     let Requested { action, pull_request: request, sender, repository } = of;
     let default_branch = repository.default_branch;
     if !starting.contains(&action.as_str()) {
         let why = format!("a pull request that is `{}` has no new commits", title(&action));
-        return Ok(Delivered { default_branch, ..ignored(why) });
+        return Delivered { default_branch, ..ignored(why) };
     }
     let id = |end: &End| end.repo.as_ref().and_then(|repo| repo.id);
     // A repository that was deleted since was another, too.
@@ -143,5 +143,5 @@ pub(super) fn requested(of: Requested, starting: &[&str]) -> Result<Delivered, S
         draft: request.draft.unwrap_or(false),
         by: sender.and_then(|user| user.login),
     }));
-    Ok(Delivered { default_branch, events: vec![event] })
+    Delivered { default_branch, events: vec![event] }
 }

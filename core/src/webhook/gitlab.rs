@@ -9,6 +9,7 @@ struct Named {
 }
 
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names, reason = "these are the provider's")]
 struct Addresses {
     git_http_url: Option<String>,
     git_ssh_url: Option<String>,

@@ -10,8 +10,12 @@ async fn main() -> Result<(), Error> {
     let wiring = Wiring::load().await?;
     run(service_fn(|_: LambdaEvent<Value>| async {
         let late = wiring.meter.request(wiring.services.sweep.run()).await?;
+        let scheduled = wiring.meter.request(wiring.services.schedules.run()).await?;
         if late > 0 {
             tracing::info!(late, "carried on what was late");
+        }
+        if scheduled > 0 {
+            tracing::info!(scheduled, "started what was scheduled");
         }
         Ok::<Value, Error>(json!({ "late": late }))
     }))

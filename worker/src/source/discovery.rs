@@ -7,6 +7,7 @@ use super::{
 use std::path::Path;
 use tidemill_core::{
     discovery::{Discovery, MOST_CHANGED, MOST_FILES, PipelineFile},
+    gitlab,
     pipeline::{MAX_FILE_BYTES, assemble},
 };
 
@@ -18,6 +19,8 @@ const GITLAB: &str = ".gitlab-ci.yml";
 /// What a commit holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// The commit's full hash.
+    pub commit: String,
     /// Its pipeline files, what they include put in.
     pub files: Vec<PipelineFile>,
     /// Paths that it changed, where that is known.
@@ -36,28 +39,62 @@ pub fn discover(
     wanted: &Discovery,
     cache: &Path,
 ) -> Result<Found, SourceError> {
-    if !git::is_full_hash(commit) {
-        return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
-    }
-    let repo = objects_of(url, branch, wanted.fetch_ref.as_deref(), commit, cache)?;
+    let reference = wanted.fetch_ref.as_deref();
+    let shown = if git::is_full_hash(commit) { commit.to_owned() } else { shown_by(url, reference, commit)? };
+    let repo = objects_of(url, branch, reference, &shown, cache)?;
+    // Of an annotated tag, what is known may be the tag's own object.
+    let commit = &git::run(git::at(&repo).args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]))?;
+    let commit = commit.trim();
     let list = git::run(git::at(&repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
     let all: Vec<String> = list.split_terminator('\0').map(str::to_owned).collect();
     let mut mistakes = Vec::new();
     let mut files = Vec::new();
     let read = |path: &str| show(&repo, commit, path);
-    for path in all.iter().filter(|path| is_pipeline(path)).take(MOST_FILES) {
+    let is_wanted = |path: &&String| {
+        if wanted.only.is_empty() { is_pipeline(path) } else { wanted.only.contains(path) && *path != GITLAB }
+    };
+    for path in all.iter().filter(is_wanted).take(MOST_FILES) {
         let text = read(path).map_err(SourceError::new)?;
         match assemble(path, &text, &read) {
             Ok(assembled) => files.push(PipelineFile { path: path.clone(), text: assembled.text }),
             Err(found) => mistakes.push(found.render(false)),
         }
     }
-    if files.is_empty() && mistakes.is_empty() && all.iter().any(|path| path == GITLAB) {
-        files.push(PipelineFile { path: GITLAB.to_owned(), text: read(GITLAB).map_err(SourceError::new)? });
+    let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
+    if files.is_empty() && mistakes.is_empty() && may_be_gitlab && all.iter().any(|path| path == GITLAB) {
+        let text = read(GITLAB).map_err(SourceError::new)?;
+        match gitlab::translate(GITLAB, &text, &read, &gitlab::Settings::of(name_of(url))) {
+            Ok(assembled) => files.push(PipelineFile { path: GITLAB.to_owned(), text: assembled.text }),
+            Err(found) => mistakes.push(found.render(false)),
+        }
     }
     let changed = changed(&repo, url, commit, wanted);
     let paths = (all.len() <= MOST_CHANGED).then_some(all);
-    Ok(Found { files, changed, paths, mistakes })
+    Ok(Found { commit: commit.to_owned(), files, changed, paths, mistakes })
+}
+
+/// The last part of a repository's address.
+fn name_of(url: &str) -> &str {
+    let path = url.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
+    path.rsplit(['/', ':']).next().unwrap_or(path)
+}
+
+/// The commit that a ref of the repository at `url` shows now; its hash begins with `short`.
+fn shown_by(url: &str, reference: Option<&str>, short: &str) -> Result<String, SourceError> {
+    let reference = reference.filter(|name| !name.starts_with('-'));
+    let reference =
+        reference.ok_or_else(|| SourceError::new(format!("`{short}` is not a full commit hash")))?;
+    let shown = git::text(&["ls-remote", "--", url, reference])?;
+    let is_it = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| name == reference);
+    let line = shown.lines().find(is_it);
+    let hash = line.and_then(|line| line.split_once('\t')).map(|(hash, _)| hash);
+    let hash = hash.ok_or_else(|| SourceError::new(format!("{url} has no {reference}")))?;
+    if !git::is_full_hash(hash) || !hash.starts_with(short) {
+        return Err(SourceError::new(format!(
+            "{reference} of {url} is not at {short} any more, but at {hash}"
+        )));
+    }
+    Ok(hash.to_owned())
 }
 
 fn is_pipeline(path: &str) -> bool {
@@ -142,6 +179,7 @@ mod tests {
         let jobs = "jobs: { j: { image: i, script: x } }\n";
         let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
         let found = find(dir, cache.path(), &first, &Discovery::default());
+        assert!(found.files[0].text.contains("image"), "native: {}", found.files[0].text);
         assert_eq!((found.files[0].path.as_str(), found.changed), (".gitlab-ci.yml", None));
         let one = format!("name: one\n{jobs}");
         let two = "name: two\ninclude: shared/jobs.yml\n";
@@ -171,6 +209,24 @@ mod tests {
         let found = discover(dir.to_str().unwrap(), Some("topic"), &topic, &onto, cache.path()).unwrap();
         assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
+        // What a ref shows, where the commit is not known or shortened.
+        let shown = |commit: &str, reference: &str| {
+            let wanted = Discovery {
+                fetch_ref: Some(reference.into()),
+                only: vec![".pipelines/one.yml".into()],
+                ..Discovery::default()
+            };
+            discover(dir.to_str().unwrap(), None, commit, &wanted, cache.path())
+        };
+        git_in(dir, &["branch", "main", &second, "--force"]);
+        let found = shown("", "refs/heads/main").unwrap();
+        assert_eq!((&found.commit, found.files.len()), (&second, 1));
+        assert_eq!(shown(&second[..12], "refs/heads/main").unwrap().commit, second);
+        assert!(shown(&first[..12], "refs/heads/main").is_err() && shown("", "refs/heads/none").is_err());
+        git_in(dir, &["tag", "-a", "v1", "-m", "x", &second]);
+        let object = git_in(dir, &["rev-parse", "refs/tags/v1"]);
+        assert_ne!(object, second);
+        assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
         let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
         assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed, None);
     }

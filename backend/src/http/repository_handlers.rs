@@ -1,0 +1,93 @@
+//! Operations on repositories, and what tells of them: webhooks and what workers find.
+
+use super::{
+    Api,
+    handlers::{Asked, Reply, Wanted, json},
+    problem::Refused,
+};
+use crate::{error::Error, services::Caller};
+use axum::{
+    Extension, Json,
+    body::{self, Body},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+};
+use http_body_util::LengthLimitError;
+use serde::Deserialize;
+use std::error::Error as _;
+use tidemill_core::{
+    discovery::DiscoveryReport,
+    repository::{RepositoryName, RepositoryRemoved, RepositoryRequest},
+    webhook::{MOST_BYTES, Provider},
+};
+
+#[derive(Deserialize)]
+pub struct Hint {
+    repo: Option<String>,
+}
+
+pub async fn webhook(
+    State(api): State<Api>,
+    Path(provider): Path<String>,
+    Asked(hint): Asked<Hint>,
+    headers: HeaderMap,
+    body: Body,
+) -> Reply {
+    let provider: Provider = provider.parse().map_err(|words: String| Error::NotFound(words))?;
+    let body = body::to_bytes(body, MOST_BYTES).await.map_err(|error| {
+        let is_too_large = error.source().is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
+        if is_too_large { Refused::too_large(MOST_BYTES) } else { Refused::invalid(error.to_string()) }
+    })?;
+    let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let reply = api.services.webhooks.take(provider, hint.repo.as_deref(), &get, &body).await?;
+    let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(reply)).into_response())
+}
+
+pub async fn discovered(State(api): State<Api>, Wanted(report): Wanted<DiscoveryReport>) -> Reply {
+    Ok(json(api.services.discoveries.discovered(report).await?))
+}
+
+pub async fn put(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(request): Wanted<RepositoryRequest>,
+) -> Reply {
+    caller.must_be_of(&request.url)?;
+    let reply = api.services.repositories.put(request).await?;
+    let name = &reply.repository.name;
+    api.services.audit.note(&caller, "repository.set", name, Some(name), "done").await;
+    Ok(json(reply))
+}
+
+pub async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
+    let mut list = api.services.repositories.list().await?;
+    list.repositories.retain(|repository| caller.may_see(&repository.url));
+    Ok(json(list))
+}
+
+pub async fn remove(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Asked(of): Asked<RepositoryName>,
+) -> Reply {
+    caller.must_be_of(&of.repo)?;
+    let removed = api.services.remove_repository(&of.repo).await?;
+    if removed {
+        api.services.audit.note(&caller, "repository.remove", &of.repo, Some(&of.repo), "done").await;
+    }
+    Ok(json(RepositoryRemoved { removed }))
+}
+
+pub async fn sync(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(of): Wanted<RepositoryName>,
+) -> Reply {
+    caller.must_be_of(&of.repo)?;
+    let reply = api.services.discoveries.sync(&of.repo, Some(caller.name.to_string())).await?;
+    let audit = &api.services.audit;
+    audit.note(&caller, "repository.sync", reply.execution_id, Some(&of.repo), "done").await;
+    Ok((StatusCode::CREATED, Json(reply)).into_response())
+}

@@ -1,0 +1,333 @@
+//! DiscoveryService: has a worker look at a commit, and starts the pipelines that it finds there.
+
+use super::{
+    context::{Context, job_of},
+    pipeline::{Key, PipelineExecutionService, Start, Under, hash},
+    repositories::{Repository, RepositoryService},
+    schedules::{Found, ScheduleService},
+};
+use crate::{
+    error::{Error, Result},
+    ports::{ExecutionRecord, ExecutionSpec, JobSpec},
+};
+use indexmap::IndexMap;
+use std::{collections::BTreeMap, sync::Arc};
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, Trigger},
+    assignment::Source,
+    diagnostics::{Diagnostic, Severity},
+    discovery::{Discovery, DiscoveryReply, DiscoveryReport, MOST_FILES, PipelineFile},
+    facts::Facts,
+    failure::FailureKind,
+    ids::ExecutionId,
+    pipeline::{self, Pipeline},
+    plan::{Plan, PlanError, PlannedJob},
+    repo::canonical,
+    repository::Approval,
+    retry::RetryFor,
+    trigger,
+};
+
+/// The pipeline's name of an execution that looks at a commit.
+pub const NAME: &str = "discover";
+const TIMEOUT_S: u64 = 600;
+/// Extra tries where a git server does not answer.
+const RETRY: u32 = 2;
+/// How many retries of retries are looked back through.
+const MOST_RETRIES: usize = 100;
+/// The most mistakes of one file that are shown.
+const MOST_MISTAKES: usize = 20;
+
+/// Executions that look at commits.
+#[derive(Debug, Clone)]
+pub struct DiscoveryService {
+    context: Arc<Context>,
+    pipelines: PipelineExecutionService,
+    repositories: RepositoryService,
+    schedules: ScheduleService,
+}
+
+/// What to look at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Look {
+    /// What is known of it; a commit that is not known is what the discovery's ref shows.
+    pub facts: Facts,
+    /// What to find out.
+    pub discovery: Discovery,
+    /// Who caused it.
+    pub by: Option<String>,
+}
+
+/// The plan of an execution that looks at a commit, as its jobs are recorded.
+pub(super) fn plan_again(pipeline_name: String, stages: Vec<String>, specs: &[JobSpec]) -> Plan {
+    let jobs = specs.iter().map(|spec| spec.planned.clone()).collect();
+    Plan { pipeline_name, stages, jobs, gates: Vec::new(), left_out: Vec::new() }
+}
+
+fn plan(discovery: Discovery) -> Plan {
+    let job = PlannedJob {
+        name: NAME.into(),
+        base_name: NAME.into(),
+        stage: NAME.into(),
+        after_stages: Some(0),
+        retry: RETRY,
+        retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], exit_codes: Vec::new() },
+        timeout_s: TIMEOUT_S,
+        discovery: Some(discovery),
+        ..PlannedJob::default()
+    };
+    Plan {
+        pipeline_name: NAME.into(),
+        stages: vec![NAME.into()],
+        jobs: vec![job],
+        gates: Vec::new(),
+        left_out: Vec::new(),
+    }
+}
+
+/// Starts executions that look at commits.
+pub(super) async fn look(
+    pipelines: &PipelineExecutionService,
+    context: &Context,
+    at: &Repository,
+    look: Look,
+    key: String,
+) -> Result<ExecuteReply> {
+    let Look { facts, discovery, by } = look;
+    let plan = plan(discovery);
+    let spec = ExecutionSpec {
+        id: context.stores.ids.execution(),
+        pipeline_name: plan.pipeline_name.clone(),
+        repo: at.url.clone(),
+        branch: facts.branch.clone(),
+        commit: facts.commit.clone(),
+        source: Source::Git {
+            url: at.url.clone(),
+            // A ref that is to be fetched says where the commit is; a pull request's branch may be of another repository.
+            branch: facts.branch.clone().filter(|_| facts.pull_request.is_none()),
+            commit: facts.commit.clone().unwrap_or_default(),
+            tree: None,
+        },
+        stages: plan.stages.clone(),
+        pipeline: String::new(),
+        variables: IndexMap::new(),
+        trigger: facts.trigger,
+        facts,
+        requested_by: by,
+        retry_of: None,
+        created_at: context.now(),
+        jobs: 0,
+        end_node: 0,
+        carried: Vec::new(),
+        approvals: Vec::new(),
+        demands: Vec::new(),
+        turn: None,
+        deadline: None,
+        trace: None,
+    };
+    // The key alone says what it is: whatever is found by it answers.
+    let under = Under { request: hash(&key), key: Some(Key::Given(key)), group: None, hold: false };
+    Box::pin(pipelines.create(&plan, spec, BTreeMap::new(), under)).await
+}
+
+/// What became of one file.
+enum Outcome {
+    Said(String),
+    Mistaken(Vec<String>),
+}
+
+impl DiscoveryService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pipelines: PipelineExecutionService,
+        repositories: RepositoryService,
+        schedules: ScheduleService,
+    ) -> Self {
+        Self { context, pipelines, repositories, schedules }
+    }
+
+    /// Has the default branch of a repository looked at for its schedules.
+    pub async fn sync(&self, repo: &str, by: Option<String>) -> Result<ExecuteReply> {
+        let repository = self.repositories.must_find(repo).await?;
+        let branch = repository.default_branch().map(str::to_owned);
+        let fetch_ref =
+            branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
+        let facts = Facts {
+            trigger: Trigger::Manual,
+            branch: branch.clone(),
+            default_branch: branch,
+            ..Facts::default()
+        };
+        let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
+        let key = format!("sync:{}", self.context.stores.ids.execution());
+        look(&self.pipelines, &self.context, &repository, Look { facts, discovery, by }, key).await
+    }
+
+    /// Starts what fits among the pipelines that a worker found. To tell the same again starts nothing again.
+    pub async fn discovered(&self, report: DiscoveryReport) -> Result<DiscoveryReply> {
+        let node = self.context.job(report.job_id).await?;
+        if !job_of(&node)?.job.holds(report.lease) {
+            return Err(Error::LeaseLost(format!(
+                "this lease of job {} is over; another worker may have the job",
+                report.job_id
+            )));
+        }
+        if report.files.len() > MOST_FILES {
+            return Err(Error::Invalid(format!(
+                "at most {MOST_FILES} pipeline files of a commit are looked at"
+            )));
+        }
+        let execution = self.context.shape(node.key.execution).await?;
+        let specs = self.context.specs(node.key.execution).await?;
+        let planned = specs.get(node.key.ix as usize).map(|spec| &spec.planned);
+        let discovery = planned.and_then(|planned| planned.discovery.as_ref());
+        let discovery = discovery.ok_or_else(|| {
+            Error::Conflict(format!("job {} runs a script and looks at no commit", report.job_id))
+        })?;
+        let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
+            let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
+            return Ok(DiscoveryReply { lines: vec![words], failed: true });
+        };
+        let facts = Facts {
+            commit: Some(report.commit),
+            changed: report.changed,
+            files: report.paths,
+            ..execution.spec.facts.clone()
+        };
+        let first = self.first(&execution).await?;
+        let mut reply = DiscoveryReply::default();
+        if report.files.is_empty() {
+            reply.lines.push("there is no pipeline file at this commit".into());
+        }
+        let mut found = Vec::new();
+        for file in report.files {
+            let outcome = match read(&file) {
+                Err(mistakes) => Outcome::Mistaken(mistakes),
+                Ok(parsed) => {
+                    found.push(Found {
+                        path: file.path.clone(),
+                        pipeline: parsed.name.clone(),
+                        schedules: parsed.on.schedule.clone(),
+                    });
+                    self.try_start(&repository, &execution, &facts, first, &file, &parsed).await?
+                }
+            };
+            match outcome {
+                Outcome::Said(line) => reply.lines.push(line),
+                Outcome::Mistaken(lines) => {
+                    reply.failed = true;
+                    reply.lines.extend(lines);
+                }
+            }
+        }
+        if registers_schedules(&facts, discovery) {
+            let name = repository.name();
+            // A file with mistakes keeps the schedules that it had.
+            let keep = reply.failed;
+            reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
+        }
+        Ok(reply)
+    }
+
+    /// The execution that this one retries, or that one, and so on: what it started is not started again.
+    async fn first(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
+        let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
+        for _ in 0..MOST_RETRIES {
+            let Some(id) = before else { break };
+            first = id;
+            before = self.context.shape(id).await?.spec.retry_of;
+        }
+        Ok(first)
+    }
+
+    async fn try_start(
+        &self,
+        repository: &Repository,
+        discovering: &ExecutionRecord,
+        facts: &Facts,
+        first: ExecutionId,
+        file: &PipelineFile,
+        parsed: &Pipeline,
+    ) -> Result<Outcome> {
+        let path = &file.path;
+        let stays = |why: String| Ok(Outcome::Said(format!("{path}: not started: {why}")));
+        if let Err(why) = trigger::starts(&parsed.on, facts) {
+            return stays(why.to_string());
+        }
+        match Plan::of(parsed, facts) {
+            Ok(_) => {}
+            Err(why @ PlanError::AllLeftOut(_)) => return stays(why.to_string()),
+            Err(why) => return Ok(Outcome::Mistaken(vec![format!("{path}: {why}")])),
+        }
+        let hold = match (repository.approval, &facts.pull_request) {
+            (Approval::None, _) | (_, None) => false,
+            (Approval::Forks, Some(request)) => request.from_fork,
+            (Approval::All, Some(_)) => true,
+        };
+        let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
+        let request = ExecuteRequest {
+            pipeline: file.text.clone(),
+            file: Some(path.clone()),
+            repo: repository.url.clone(),
+            branch: facts.branch.clone(),
+            commit: facts.commit.clone(),
+            source: Source::Git {
+                url: repository.url.clone(),
+                branch: on_branch,
+                commit: facts.commit.clone().unwrap_or_default(),
+                tree: None,
+            },
+            trigger: facts.trigger,
+            requested_by: discovering.spec.requested_by.clone(),
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            ..ExecuteRequest::default()
+        };
+        let key = format!("discovered:{first}:{}", hash(path));
+        let start = Start { facts: facts.clone(), hold };
+        match Box::pin(self.pipelines.start(request, start, Some(key), None)).await {
+            Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
+                let held = if hold { "; it waits for an approval" } else { "" };
+                let how = if attached { "started before" } else { "started" };
+                let words = format!("{path}: {how}: {pipeline_name} {run_number} ({execution_id}){held}");
+                Ok(Outcome::Said(words))
+            }
+            // A first look saw another commit.
+            Err(Error::KeyReused(_)) => {
+                Ok(Outcome::Said(format!("{path}: started before, at another commit")))
+            }
+            Err(Error::Invalid(why)) => Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")])),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether what is found at the commit says which schedules the repository has.
+fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
+    let is_default = facts.branch == facts.default_branch && facts.tag.is_none();
+    is_default
+        && facts.pull_request.is_none()
+        && discovery.only.is_empty()
+        && matches!(facts.trigger, Trigger::Push | Trigger::Manual)
+}
+
+/// The pipeline in a file, or the lines that say what is wrong with it. Workers translate GitLab's files.
+fn read(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
+    pipeline::parse(&file.text).map_err(|found| mistakes(&file.path, &found))
+}
+
+fn mistakes(path: &str, found: &[Diagnostic]) -> Vec<String> {
+    let errors = found.iter().filter(|one| one.severity == Severity::Error);
+    let mut lines: Vec<String> = errors
+        .map(|one| {
+            let place = one.location.map(|at| format!(":{}:{}", at.line, at.column)).unwrap_or_default();
+            format!("{path}{place}: {}", one.message)
+        })
+        .collect();
+    if lines.len() > MOST_MISTAKES {
+        let more = lines.len() - MOST_MISTAKES;
+        lines.truncate(MOST_MISTAKES);
+        lines.push(format!("{path}: and {more} more"));
+    }
+    lines
+}

@@ -1,0 +1,317 @@
+//! RepositoryService: the repositories that a deployment knows.
+
+use super::context::Context;
+use crate::{
+    error::{Error, Result},
+    ports::{Document, DocumentKey, NewDocument},
+    seal::Seal,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidemill_core::{
+    api::path,
+    repo::canonical,
+    repository::{
+        Approval, Notify, NotifyKind, RepositoryList, RepositoryReply, RepositoryRequest, RepositoryView,
+    },
+    time::Timestamp,
+    webhook::Provider,
+};
+
+const KIND: &str = "repository";
+const PAGE: usize = 200;
+const MOST_TRIES: u32 = 20;
+const LONGEST_URL: usize = 400;
+const LONGEST_SECRET: usize = 1_000;
+const SHORTEST_SECRET: usize = 16;
+const MOST_NOTIFIED: usize = 10;
+
+/// Repositories.
+#[derive(Debug, Clone)]
+pub struct RepositoryService {
+    context: Arc<Context>,
+    seal: Seal,
+}
+
+/// A repository as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Repository {
+    /// What workers clone.
+    pub url: String,
+    /// Who posts its webhooks.
+    pub provider: Provider,
+    /// Which pull requests wait for an approval.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Its default branch, as somebody said.
+    #[serde(default)]
+    pub default_branch: Option<String>,
+    /// Its default branch, as webhooks say.
+    #[serde(default)]
+    pub told_default_branch: Option<String>,
+    /// The provider's API.
+    #[serde(default)]
+    pub api_url: Option<String>,
+    /// When somebody changed it.
+    pub updated_at: Timestamp,
+    /// What webhooks are signed with, sealed.
+    webhook_secret: String,
+    /// What statuses are written with, sealed.
+    #[serde(default)]
+    status_token: Option<String>,
+    /// Who is told; the addresses sealed.
+    #[serde(default)]
+    notify: Vec<Notified>,
+}
+
+/// Somebody who is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Notified {
+    kind: NotifyKind,
+    /// All of it ([`Notify`]), sealed.
+    sealed: String,
+}
+
+impl Repository {
+    /// Its name, under which it is stored.
+    pub fn name(&self) -> String {
+        canonical(&self.url)
+    }
+
+    /// Its default branch, as far as known.
+    pub fn default_branch(&self) -> Option<&str> {
+        self.default_branch.as_deref().or(self.told_default_branch.as_deref())
+    }
+
+    fn view(&self) -> RepositoryView {
+        RepositoryView {
+            name: self.name(),
+            url: self.url.clone(),
+            provider: self.provider,
+            statuses: self.status_token.is_some(),
+            api_url: self.api_url.clone(),
+            default_branch: self.default_branch().map(str::to_owned),
+            approval: self.approval,
+            notify: self.notify.iter().map(|one| one.kind).collect(),
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+fn key(name: &str) -> DocumentKey {
+    DocumentKey::new(KIND, name)
+}
+
+/// What a secret of a repository is sealed for.
+fn place(name: &str, what: &str) -> String {
+    format!("{KIND}\n{name}\n{what}")
+}
+
+impl RepositoryService {
+    pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
+        Self { context, seal }
+    }
+
+    /// Makes a repository known, or changes what is known of it.
+    pub async fn put(&self, request: RepositoryRequest) -> Result<RepositoryReply> {
+        check(&request)?;
+        let name = canonical(&request.url);
+        for _ in 0..MOST_TRIES {
+            let known = self.context.stores.documents.get(&key(&name)).await?;
+            let version = known.as_ref().map(|known| known.version);
+            let old = known.as_ref().map(read).transpose()?;
+            let mut made = None;
+            let webhook_secret = match (&request.webhook_secret, &old) {
+                (Some(secret), _) => self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?,
+                (None, Some(old)) => old.webhook_secret.clone(),
+                (None, None) => {
+                    let secret = made.insert(new_secret()?);
+                    self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?
+                }
+            };
+            let status_token = match request.status_token.as_deref() {
+                None => old.as_ref().and_then(|old| old.status_token.clone()),
+                Some("") => None,
+                Some(token) => Some(self.seal.seal(&place(&name, "status"), token.as_bytes()).await?),
+            };
+            let notify = match &request.notify {
+                None => old.as_ref().map(|old| old.notify.clone()).unwrap_or_default(),
+                Some(all) => self.sealed(&name, all).await?,
+            };
+            let repository = Repository {
+                url: request.url.clone(),
+                provider: request.provider,
+                approval: request.approval,
+                default_branch: request.default_branch.clone(),
+                told_default_branch: old.and_then(|old| old.told_default_branch),
+                api_url: request.api_url.clone(),
+                updated_at: self.context.now(),
+                webhook_secret,
+                status_token,
+                notify,
+            };
+            if self.write(&repository, version).await? {
+                return Ok(RepositoryReply {
+                    webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
+                    repository: repository.view(),
+                    webhook_secret: made,
+                });
+            }
+        }
+        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+    }
+
+    async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<Notified>> {
+        let mut notified = Vec::with_capacity(all.len());
+        for one in all {
+            let text = serde_json::to_vec(one)
+                .map_err(|error| Error::storage("keeping who is to be notified", error))?;
+            let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
+            notified.push(Notified { kind: one.kind, sealed });
+        }
+        Ok(notified)
+    }
+
+    async fn write(&self, repository: &Repository, if_version: Option<u64>) -> Result<bool> {
+        let value = serde_json::to_string(repository)
+            .map_err(|error| Error::storage("keeping a repository", error))?;
+        let new = NewDocument { key: key(&repository.name()), value, due_at: None, expires_at: None };
+        self.context.stores.documents.put(new, if_version).await
+    }
+
+    /// All repositories, by name.
+    pub async fn list(&self) -> Result<RepositoryList> {
+        let (mut repositories, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let documents = &self.context.stores.documents;
+            let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            for document in &page {
+                repositories.push(read(document)?.view());
+            }
+            if !more {
+                return Ok(RepositoryList { repositories });
+            }
+        }
+    }
+
+    /// Forgets a repository; its executions stay.
+    pub async fn remove(&self, repo: &str) -> Result<bool> {
+        self.context.stores.documents.delete(&key(&canonical(repo)), None).await
+    }
+
+    /// The repository of this name ([`canonical`]).
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Repository>> {
+        let found = self.context.stores.documents.get(&key(name)).await?;
+        found.as_ref().map(read).transpose()
+    }
+
+    /// The repository at this address, which must be known.
+    pub(crate) async fn must_find(&self, repo: &str) -> Result<Repository> {
+        let name = canonical(repo);
+        self.find(&name).await?.ok_or_else(|| {
+            Error::NotFound(format!("there is no repository {name}; make it known with: tidemill repo add"))
+        })
+    }
+
+    /// Remembers which branch is the default one, where nobody said and a webhook does.
+    pub(crate) async fn told_default_branch(&self, name: &str, branch: &str) -> Result<()> {
+        let Some(document) = self.context.stores.documents.get(&key(name)).await? else { return Ok(()) };
+        let repository = read(&document)?;
+        if repository.told_default_branch.as_deref() == Some(branch) {
+            return Ok(());
+        }
+        let told = Repository { told_default_branch: Some(branch.to_owned()), ..repository };
+        // Who is faster tells as much.
+        self.write(&told, Some(document.version)).await.map(drop)
+    }
+
+    /// What its webhooks are signed with.
+    pub(crate) async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
+        self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
+    }
+}
+
+fn read(document: &Document) -> Result<Repository> {
+    serde_json::from_str(&document.value)
+        .map_err(|error| Error::storage("reading a repository's record", error))
+}
+
+fn new_secret() -> Result<String> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(|error| Error::storage("making a webhook secret", error))?;
+    Ok(URL_SAFE_NO_PAD.encode(random))
+}
+
+fn check(request: &RepositoryRequest) -> Result<()> {
+    let wrong = |words: String| Err(Error::Invalid(words));
+    // What has no effect yet must not look as if it had.
+    if request.status_token.as_deref().is_some_and(|token| !token.is_empty()) {
+        return wrong("commit statuses are not written yet: leave `status_token` out".into());
+    }
+    if request.notify.as_ref().is_some_and(|all| !all.is_empty()) {
+        return wrong("nobody is notified of failures yet: leave `notify` out".into());
+    }
+    let url = request.url.as_str();
+    let is_text = |text: &str, most: usize| {
+        !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
+    };
+    // Git has ways to clone that run programs.
+    let known = ["https://", "http://", "ssh://", "git://", "file:///", "/"];
+    let scp = url.split_once(':').is_some_and(|(host, path)| {
+        !host.contains('/') && host.contains('@') && !host.starts_with('-') && !path.starts_with(':')
+    });
+    if !is_text(url, LONGEST_URL) || !(scp || known.iter().any(|known| url.starts_with(known))) {
+        return wrong(format!(
+            "a repository's address begins with https://, http://, ssh://, git://, user@host: or / and has at most \
+             {LONGEST_URL} bytes"
+        ));
+    }
+    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    if authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
+    {
+        return wrong(
+            "the address has a password in it, which everybody would see; give workers an SSH key or a \
+                      credential helper of git instead"
+                .into(),
+        );
+    }
+    if let Some(secret) = &request.webhook_secret
+        && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len())
+    {
+        return wrong(format!("a webhook's secret has {SHORTEST_SECRET} to {LONGEST_SECRET} bytes"));
+    }
+    let is_http = |url: &str| {
+        is_text(url, LONGEST_SECRET) && (url.starts_with("https://") || url.starts_with("http://"))
+    };
+    if request
+        .status_token
+        .as_deref()
+        .is_some_and(|token| !token.is_empty() && !is_text(token, LONGEST_SECRET))
+    {
+        return wrong("a status token is one word".into());
+    }
+    if request.api_url.as_deref().is_some_and(|url| !is_http(url)) {
+        return wrong("the provider's API begins with https:// or http://".into());
+    }
+    if request.default_branch.as_deref().is_some_and(|name| !is_text(name, 250) || name.starts_with('-')) {
+        return wrong("the default branch is not a name of a branch".into());
+    }
+    let notify = request.notify.as_deref().unwrap_or_default();
+    if notify.len() > MOST_NOTIFIED {
+        return wrong(format!("at most {MOST_NOTIFIED} are notified"));
+    }
+    for one in notify {
+        if !is_http(&one.url) {
+            return wrong("who is notified has an address that begins with https:// or http://".into());
+        }
+        let secret = one.secret.as_deref().unwrap_or_default().len();
+        if one.kind == NotifyKind::Webhook && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret) {
+            return wrong(format!(
+                "a notified webhook has a secret of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes that it is signed with"
+            ));
+        }
+    }
+    Ok(())
+}

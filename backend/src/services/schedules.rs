@@ -1,0 +1,211 @@
+//! ScheduleService: starts pipelines of default branches at their times.
+
+use super::{
+    context::Context,
+    discoveries::{self, Look},
+    pipeline::{PipelineExecutionService, hash},
+    repositories::RepositoryService,
+};
+use crate::{
+    error::{Error, Result},
+    ports::{Document, DocumentKey, NewDocument},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+use tidemill_core::{
+    api::Trigger, cron::next_after, discovery::Discovery, facts::Facts, ids::ExecutionId, pipeline::Schedule,
+    time::Timestamp,
+};
+
+const KIND: &str = "schedule";
+const PAGE: usize = 200;
+/// Schedules that one sweep starts at most; the next goes on.
+const MOST_AT_ONCE: usize = 100;
+
+/// Schedules.
+#[derive(Debug, Clone)]
+pub struct ScheduleService {
+    context: Arc<Context>,
+    pipelines: PipelineExecutionService,
+    repositories: RepositoryService,
+}
+
+/// A pipeline file of a default branch, and its schedules.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub path: String,
+    pub pipeline: String,
+    pub schedules: Vec<Schedule>,
+}
+
+/// A schedule as it is stored; when it is due next is its document's due time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    /// The repository's name.
+    repo: String,
+    path: String,
+    pipeline: String,
+    cron: String,
+    time_zone: String,
+    /// The execution that found it. Ids are in the order of their making, so that what is older does not replace it.
+    by: ExecutionId,
+}
+
+impl ScheduleService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pipelines: PipelineExecutionService,
+        repositories: RepositoryService,
+    ) -> Self {
+        Self { context, pipelines, repositories }
+    }
+
+    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. What has not changed keeps its
+    /// next time.
+    pub(super) async fn register(
+        &self,
+        repo: &str,
+        by: ExecutionId,
+        found: &[Found],
+        keep: bool,
+    ) -> Result<Vec<String>> {
+        let now = self.context.now();
+        let (mut wanted, mut lines) = (BTreeMap::new(), Vec::new());
+        for file in found {
+            for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
+                let stored = Stored {
+                    repo: repo.to_owned(),
+                    path: file.path.clone(),
+                    pipeline: file.pipeline.clone(),
+                    cron: cron.clone(),
+                    time_zone: time_zone.clone(),
+                    by,
+                };
+                wanted.insert(name(repo, &file.path, at), stored);
+            }
+        }
+        let documents = &self.context.stores.documents;
+        for known in self.of(repo).await? {
+            let stored = read(&known)?;
+            if stored.by > by {
+                // A later look at the branch knows better.
+                wanted.remove(&known.key.name);
+                continue;
+            }
+            let of_file = found.iter().any(|file| file.path == stored.path);
+            match wanted.remove(&known.key.name) {
+                Some(new) => {
+                    let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
+                    let due = if same { known.due_at } else { next(&new, now) };
+                    self.put(&known.key.name, &new, due, Some(known.version)).await?;
+                }
+                None if keep && !of_file => {}
+                None => drop(documents.delete(&known.key, Some(known.version)).await?),
+            }
+        }
+        for (name, new) in &wanted {
+            let due = next(new, now);
+            self.put(name, new, due, None).await?;
+            let when = due.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            lines.push(format!("{}: schedule `{}` ({}): next {when}", new.path, new.cron, new.time_zone));
+        }
+        Ok(lines)
+    }
+
+    /// Forgets all schedules of a repository.
+    pub async fn forget(&self, repo: &str) -> Result<()> {
+        for known in self.of(repo).await? {
+            self.context.stores.documents.delete(&known.key, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn of(&self, repo: &str) -> Result<Vec<Document>> {
+        let (prefix, mut all, mut after) = (format!("{repo}\n"), Vec::new(), None::<String>);
+        loop {
+            let documents = &self.context.stores.documents;
+            let (page, more) = documents.list(KIND, &prefix, after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        stored: &Stored,
+        due_at: Option<Timestamp>,
+        if_version: Option<u64>,
+    ) -> Result<bool> {
+        let value =
+            serde_json::to_string(stored).map_err(|error| Error::storage("keeping a schedule", error))?;
+        let new = NewDocument { key: DocumentKey::new(KIND, name), value, due_at, expires_at: None };
+        self.context.stores.documents.put(new, if_version).await
+    }
+
+    /// Starts what is due, and gives the number of executions that were made.
+    pub async fn run(&self) -> Result<usize> {
+        let now = self.context.now();
+        let mut made = 0;
+        for due in self.context.stores.documents.due(KIND, now, MOST_AT_ONCE).await? {
+            // One schedule's trouble is not the others'.
+            match self.start(&due.key, now).await {
+                Ok(true) => made += 1,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(schedule = due.key.name, %error, "the next sweep tries again"),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Starts a schedule, if it is due, and then sets its next time. Its time names the execution: who comes second, or again after a
+    /// crash between the two steps, finds what was made. What was missed runs once, as the next time is after now.
+    async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
+        // What is due may be told from an index that is late.
+        let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
+        let Some(at) = document.due_at.filter(|at| *at <= now) else { return Ok(false) };
+        let stored = read(&document)?;
+        let Some(repository) = self.repositories.find(&stored.repo).await? else {
+            self.context.stores.documents.delete(key, Some(document.version)).await?;
+            return Ok(false);
+        };
+        let branch = repository.default_branch().map(str::to_owned);
+        let fetch_ref =
+            branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
+        let look = Look {
+            facts: Facts {
+                trigger: Trigger::Schedule,
+                branch: branch.clone(),
+                default_branch: branch,
+                ..Facts::default()
+            },
+            discovery: Discovery {
+                fetch_ref: Some(fetch_ref),
+                only: vec![stored.path.clone()],
+                ..Discovery::default()
+            },
+            by: Some(format!("schedule {}", stored.cron)),
+        };
+        let once = format!("schedule:{}:{}", hash(&key.name), at.0);
+        let reply = discoveries::look(&self.pipelines, &self.context, &repository, look, once).await?;
+        let next = next(&stored, now);
+        self.put(&key.name, &stored, next, Some(document.version)).await?;
+        Ok(!reply.attached)
+    }
+}
+
+fn name(repo: &str, path: &str, at: usize) -> String {
+    format!("{repo}\n{path}\n{at}")
+}
+
+fn read(document: &Document) -> Result<Stored> {
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a schedule", error))
+}
+
+/// The checker has seen the expression; one that a newer version wrote, and that this cannot read, does not come.
+fn next(of: &Stored, now: Timestamp) -> Option<Timestamp> {
+    next_after(&of.cron, &of.time_zone, now).ok().flatten()
+}

@@ -1,0 +1,141 @@
+//! What providers publish as examples: each is taken, or refused with a reason.
+
+use super::server::{SECRET, Server};
+use axum::{body::Body, http::Request};
+use serde_json::Value;
+use std::{collections::BTreeMap, fs, path::Path};
+use tidemill_core::{
+    repo::canonical,
+    webhook::{Provider, sign},
+};
+
+/// Posts a body under its event, and gives the status and the lines of the reply.
+async fn post(server: &Server, provider: Provider, event: &str, id: &str, body: &Value) -> (u16, Value) {
+    let body = body.to_string();
+    let hmac = sign(SECRET.as_bytes(), body.as_bytes());
+    let (event_header, id_header, signature, value) = match provider {
+        Provider::Github => {
+            ("x-github-event", "x-github-delivery", "x-hub-signature-256", format!("sha256={hmac}"))
+        }
+        Provider::Gitlab => ("x-gitlab-event", "x-gitlab-event-uuid", "x-gitlab-token", SECRET.to_owned()),
+        Provider::Gitea => ("x-gitea-event", "x-gitea-delivery", "x-gitea-signature", hmac),
+        Provider::Bitbucket => ("x-event-key", "x-request-uuid", "x-hub-signature", format!("sha256={hmac}")),
+    };
+    let request = Request::post(format!("/api/webhook/{provider}"))
+        .header("content-type", "application/json")
+        .header(event_header, event)
+        .header(id_header, id)
+        .header(signature, value);
+    let (status, reply) = server.send(request.body(Body::from(body)).unwrap()).await;
+    (status.as_u16(), reply)
+}
+
+/// Makes the repository known that a body names, so that its signature is checked and its event read.
+async fn add(server: &Server, provider: Provider, body: &Value) {
+    for name in provider.repositories(body.to_string().as_bytes()) {
+        let url = format!("https://{name}.git");
+        assert_eq!(canonical(&url), name);
+        server.add(&url, provider.word(), serde_json::json!({})).await;
+    }
+}
+
+/// All bodies of GitHub's events: how often each status was answered, by event.
+async fn run_over(all: Vec<(String, Vec<Value>)>) -> BTreeMap<(u16, String), usize> {
+    let server = Server::memory();
+    let mut counts = BTreeMap::new();
+    for (event, bodies) in all {
+        for (at, body) in bodies.into_iter().enumerate() {
+            add(&server, Provider::Github, &body).await;
+            let (status, reply) =
+                post(&server, Provider::Github, &event, &format!("{event}-{at}"), &body).await;
+            let reason = if status < 300 { &reply["lines"][0] } else { &reply["detail"] };
+            assert!((200..500).contains(&status), "{event} {at}: {status} {reply}");
+            assert!(
+                reason.as_str().is_some_and(|reason| reason.len() > 10),
+                "{event} {at}: {status} {reply}"
+            );
+            *counts.entry((status, event.clone())).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn every_example_of_github_is_taken_or_refused_with_a_reason() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/webhooks/github");
+    let mut all = Vec::new();
+    for entry in fs::read_dir(place).unwrap() {
+        let path = entry.unwrap().path();
+        let bodies = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        all.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), bodies));
+    }
+    assert!(all.len() >= 58, "only {} events", all.len());
+    let counts = run_over(all).await;
+    let of = |status: u16, event: &str| counts.get(&(status, event.to_owned())).copied().unwrap_or(0);
+    assert_eq!((of(202, "push"), of(200, "push")), (3, 4), "{counts:#?}");
+    assert_eq!((of(202, "pull_request"), of(200, "pull_request")), (4, 2), "{counts:#?}");
+    assert!(of(200, "create") > 0 && of(200, "delete") > 0 && of(200, "release") > 0, "{counts:#?}");
+}
+
+/// Where `TIDEMILL_WEBHOOK_EXAMPLES` names `index.json` of the npm package `@octokit/webhooks-examples`, all of it is posted; it is too
+/// large to be kept here.
+#[tokio::test]
+async fn every_body_of_the_whole_package_is_taken_or_refused_with_a_reason() {
+    let Some(path) = std::env::var_os("TIDEMILL_WEBHOOK_EXAMPLES") else { return };
+    let package: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let all = package.into_iter().map(|mut event| {
+        let bodies = event["examples"].take().as_array().unwrap().clone();
+        (event["name"].as_str().unwrap().to_owned(), bodies)
+    });
+    let counts = run_over(all.collect()).await;
+    let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
+    for ((status, _), count) in &counts {
+        *by_status.entry(*status).or_default() += count;
+    }
+    println!("{by_status:?}\n{counts:#?}");
+    assert!(by_status.values().sum::<usize>() > 40);
+}
+
+#[tokio::test]
+async fn what_gitlab_gitea_and_bitbucket_document_is_understood() {
+    for (provider, file, status, executions, told) in [
+        (Provider::Gitlab, "push", 202, 1, "looked at"),
+        (Provider::Gitlab, "push-delete", 200, 0, "deleted"),
+        (Provider::Gitlab, "tag", 202, 1, "looked at"),
+        (Provider::Gitlab, "merge-request", 202, 1, "looked at"),
+        (Provider::Gitlab, "merge-request-fork", 202, 1, "looked at"),
+        (Provider::Gitlab, "merge-request-labels", 200, 0, "no new commits"),
+        (Provider::Gitlab, "note", 200, 0, "Note Hook"),
+        (Provider::Gitea, "push", 202, 1, "looked at"),
+        (Provider::Gitea, "tag", 202, 1, "looked at"),
+        (Provider::Gitea, "create", 200, 0, "starts nothing"),
+        (Provider::Gitea, "delete", 200, 0, "starts nothing"),
+        (Provider::Gitea, "pull-request", 202, 1, "looked at"),
+        (Provider::Gitea, "pull-request-fork", 202, 1, "looked at"),
+        (Provider::Gitea, "pull-request-closed", 200, 0, "no new commits"),
+        (Provider::Bitbucket, "push", 202, 2, "looked at"),
+        (Provider::Bitbucket, "pull-request", 202, 1, "looked at"),
+        (Provider::Bitbucket, "pull-request-fork", 200, 0, "in the fork only"),
+        (Provider::Bitbucket, "comment", 200, 0, "starts nothing"),
+    ] {
+        let place = format!("{}/tests/fixtures/webhooks/{provider}/{file}.json", env!("CARGO_MANIFEST_DIR"));
+        let of: Value = serde_json::from_str(&fs::read_to_string(place).unwrap()).unwrap();
+        let server = Server::memory();
+        add(&server, provider, &of["body"]).await;
+        let event = of["event"].as_str().unwrap();
+        let (code, reply) = post(&server, provider, event, "1", &of["body"]).await;
+        assert_eq!(code, status, "{provider} {file}: {reply}");
+        assert_eq!(reply["executions"].as_array().unwrap().len(), executions, "{provider} {file}: {reply}");
+        assert!(reply["lines"].to_string().contains(told), "{provider} {file}: {reply}");
+        let (code, reply) = post(&server, provider, event, "1", &of["body"]).await;
+        assert_eq!(
+            (code, reply["executions"].as_array().unwrap().len()),
+            (200, 0),
+            "{provider} {file} again"
+        );
+        if file.ends_with("-fork") && executions > 0 {
+            let branch = server.executions().await[0]["branch"].as_str().unwrap().to_owned();
+            assert!(branch.starts_with("eve:"), "{provider} {file}: {branch}");
+        }
+    }
+}

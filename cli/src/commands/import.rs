@@ -1,0 +1,37 @@
+//! `import`: a pipeline file from GitLab's.
+
+use crate::{
+    args::Import,
+    failure::{Failure, Outcome},
+    file::{self, Kind},
+};
+use std::{fs, io::Write};
+
+/// `tidemill import`.
+pub fn import(args: &Import) -> Outcome {
+    let text = file::read(&args.file)?;
+    let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
+    let made = file::assemble(&args.file, &text, Kind::GitLab { tags_are_labels: true })
+        .map_err(|mistakes| Failure::usage(mistakes.render(colour).trim_end().to_owned()))?;
+    if let Some(directory) = args.output.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let name = args.output.display();
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true);
+    if args.force {
+        options.truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    let mut output = options.open(&args.output).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
+            "{name} is there already and stays as it is; name another path with -o, or replace it with --force"
+        )),
+        _ => Failure::system(format!("{name} cannot be written: {error}")),
+    })?;
+    output.write_all(made.text.as_bytes())?;
+    anstream::eprint!("{}", made.render_warnings(colour));
+    anstream::println!("wrote {name} from {}; now: tidemill check", args.file.display());
+    Ok(())
+}

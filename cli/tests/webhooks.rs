@@ -1,0 +1,126 @@
+//! A push to a real git repository, told by its hook in a provider's words, through to a finished execution.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+use support::{Backend, Place, text, wait_until};
+use tidemill_core::webhook::sign;
+
+const PIPELINE: &str = r#"
+name: pushed
+on: { push: { branches: [main] } }
+stages: [a]
+jobs:
+  show:
+    stage: a
+    image: "IMAGE"
+    script: ['cat source.txt', 'echo "$TIDEMILL_BRANCH is at $TIDEMILL_COMMIT"']
+  docs: { stage: a, image: "IMAGE", if: 'changed("docs/**")', script: ["true"] }
+"#;
+
+/// The status and the JSON of a reply.
+fn call(server: &str, method: &str, path: &str, headers: &[(&str, String)], body: &[u8]) -> (u16, Value) {
+    let rest = server.strip_prefix("http://").unwrap();
+    let (host, prefix) =
+        rest.split_once('/').map_or((rest, String::new()), |(host, prefix)| (host, format!("/{prefix}")));
+    let mut stream = TcpStream::connect(host).unwrap();
+    let mut head = format!(
+        "{method} {}{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n",
+        prefix.trim_end_matches('/')
+    );
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let json = body
+        .find('{')
+        .zip(body.rfind('}'))
+        .map_or(Value::Null, |(from, to)| serde_json::from_str(&body[from..=to]).unwrap());
+    (status, json)
+}
+
+fn git(place: &Place, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
+    let done = Command::new("git").current_dir(place.repo()).args(identity).args(words).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    text(&done.stdout).trim().to_owned()
+}
+
+fn a_push_runs_the_pipelines_that_it_starts(on: &Backend) {
+    let place = on.place(PIPELINE);
+    let deployment = place.deployment.clone().unwrap();
+    let server = deployment.server.as_str();
+    let url = place.repo().to_str().unwrap().to_owned();
+    let bearer = [("authorization", format!("Bearer {}", deployment.token))];
+    let asked = json!({ "url": url, "provider": "github", "webhook_secret": "a secret of the hook" });
+    let (status, known) = call(server, "PUT", "/api/repository", &bearer, asked.to_string().as_bytes());
+    assert_eq!(status, 200, "{known:#}");
+
+    let before = git(&place, &["rev-parse", "HEAD"]);
+    std::fs::write(place.repo().join("source.txt"), "pushed just now\n").unwrap();
+    git(&place, &["commit", "-aqm", "second"]);
+    let after = git(&place, &["rev-parse", "HEAD"]);
+    // As GitHub writes it (docs.github.com, webhook events and payloads), with what nobody reads left out.
+    let push = json!({
+        "ref": "refs/heads/main", "before": before, "after": after, "created": false, "deleted": false, "forced": false,
+        "repository": {
+            "id": 1, "name": "repo", "full_name": "team/repo", "private": false, "default_branch": "main",
+            "html_url": url, "clone_url": url, "ssh_url": url
+        },
+        "pusher": { "name": "someone", "email": "someone@example.invalid" },
+        "head_commit": { "id": after, "message": "second" }
+    });
+    let body = push.to_string();
+    let signature = format!("sha256={}", sign(b"a secret of the hook", body.as_bytes()));
+    let delivery = format!("{after}-1");
+    let headers = |signature: &str| {
+        [
+            ("x-github-event", "push".to_owned()),
+            ("x-github-delivery", delivery.clone()),
+            ("x-hub-signature-256", signature.to_owned()),
+        ]
+    };
+    let post =
+        |signature: &str| call(server, "POST", "/api/webhook/github", &headers(signature), body.as_bytes());
+    let (status, refused) = post(&format!("sha256={}", "0".repeat(64)));
+    assert_eq!(status, 401, "{refused:#}");
+    let (status, taken) = post(&signature);
+    assert!((200..300).contains(&status), "{status} {taken:#}");
+    let (status, again) = post(&signature);
+    assert!((200..300).contains(&status), "a redelivery is no mistake: {again:#}");
+
+    let view = place.wait_for("the pushed commit's pipeline ends", support::is_over);
+    assert_eq!(
+        (&view["execution"]["status"], &view["execution"]["commit"]),
+        (&"SUCCESS".into(), &after.as_str().into()),
+        "{view:#}"
+    );
+    assert_eq!(view["execution"]["trigger"], "push");
+    assert_eq!(view["jobs"].as_array().unwrap().len(), 1, "nothing below docs/ changed: {view:#}");
+    let log = place.log("show");
+    assert!(log.contains("pushed just now\n") && log.contains(&format!("main is at {after}\n")), "{log}");
+    wait_until(|| place.executions().len() == 1).unwrap();
+}
+
+#[test]
+fn a_push_runs_on_a_server() {
+    a_push_runs_the_pipelines_that_it_starts(&Backend::Server);
+}
+
+#[test]
+fn a_push_runs_in_the_cloud() {
+    if let Some(cloud) = Backend::cloud() {
+        a_push_runs_the_pipelines_that_it_starts(&cloud);
+    }
+}
