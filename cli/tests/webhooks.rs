@@ -4,6 +4,7 @@
 mod support;
 use serde_json::{Value, json};
 use std::{
+    fmt::Write as _,
     io::{Read, Write},
     net::TcpStream,
     process::Command,
@@ -34,9 +35,9 @@ fn call(server: &str, method: &str, path: &str, headers: &[(&str, String)], body
         prefix.trim_end_matches('/')
     );
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
-    head += &format!("content-length: {}\r\n\r\n", body.len());
+    write!(head, "content-length: {}\r\n\r\n", body.len()).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     let mut reply = String::new();

@@ -92,6 +92,7 @@ fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{WhyNot, starts};
     use crate::{

@@ -155,14 +155,13 @@ async fn a_fork_is_held_as_the_repository_says_and_gets_no_branch_of_the_reposit
             );
             let job = server.take().await;
             assert_eq!(job.is_none(), held, "{is}");
-            let job = match job {
-                Some(job) => job,
-                None => {
-                    let id = execution["id"].as_str().unwrap();
-                    let approve = path::APPROVE_EXECUTION.replace("{executionId}", id);
-                    server.ok(Method::POST, &approve, Value::Null).await;
-                    server.take().await.expect("it runs once it is approved")
-                }
+            let job = if let Some(job) = job {
+                job
+            } else {
+                let id = execution["id"].as_str().unwrap();
+                let approve = path::APPROVE_EXECUTION.replace("{executionId}", id);
+                server.ok(Method::POST, &approve, Value::Null).await;
+                server.take().await.expect("it runs once it is approved")
             };
             // What a fork's commit leaves in a cache others would get.
             let keeps = &job.assignment["extras"]["may_keep_caches"];
