@@ -203,6 +203,10 @@ pub struct Run {
     /// Set a variable; wins over the file
     #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
+    /// Give jobs that name this secret its value in the environment of this command, or in a file (NAME=@FILE); on this machine
+    /// only, and kept nowhere
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<String>,
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,

@@ -54,6 +54,9 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         );
         return Err(Failure::usage(words));
     }
+    let lent = lent(settings, args)?;
+    // Nobody else's execution has them.
+    let is_new = args.force || !lent.is_empty();
     let (deployment, ready) = tokio::join!(Deployment::connect(settings), get_ready(settings, args, &plan));
     let (deployment, (origin, worker)) = match (deployment, ready) {
         (Ok(deployment), Ok(ready)) => (deployment, ready),
@@ -82,10 +85,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         default_branch: known.default_branch,
         changed: known.changed,
         files: known.files,
-        force: args.force,
+        force: is_new,
         ..ExecuteRequest::default()
     };
-    let made: ExecuteReply = match deployment.begin(path::EXECUTE, &request, args.force).await {
+    let begun = async {
+        for (name, value) in lent {
+            deployment.lend(name, value)?;
+        }
+        deployment.begin(path::EXECUTE, &request, is_new).await
+    };
+    let made: ExecuteReply = match begun.await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;
@@ -96,6 +105,34 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let outcome = follow(settings, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
+}
+
+/// The secrets that the arguments give to this run, with their values.
+fn lent(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
+    if let (Some(first), true) = (args.secrets.first(), settings.is_elsewhere()) {
+        let name = first.split('=').next().unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "--secret is for runs on this machine; keep it on the deployment with: tidemill secret set {name}"
+        )));
+    }
+    let value = |given: &String| match given.split_once('=') {
+        None => std::env::var(given).map(|value| (given.clone(), value)).map_err(|_| {
+            Failure::usage(format!("--secret {given}: the environment has no text under this name"))
+        }),
+        Some((name, from)) => {
+            // What stands here may be the value itself, and is not shown.
+            let path = from.strip_prefix('@').ok_or_else(|| {
+                Failure::usage(format!(
+                    "--secret {name}: say {name} for what the environment has, or {name}=@FILE; a value in an argument can be \
+                     seen by others"
+                ))
+            })?;
+            let value = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("--secret {name}: {path}: {error}")))?;
+            Ok((name.to_owned(), value))
+        }
+    };
+    args.secrets.iter().map(value).collect()
 }
 
 /// What conditions look at: what git knows here, or of a repository elsewhere what the arguments say.

@@ -1,7 +1,9 @@
 //! What holds wherever jobs run: each test is written once, for every backend.
 
 mod around;
+mod secrets;
 pub use around::*;
+pub use secrets::*;
 
 use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
 

@@ -40,7 +40,17 @@ pub struct Deployment {
 impl Backend {
     /// A repository with this pipeline, committed, whose commands are pointed at this backend.
     pub fn place(&self, pipeline: &str) -> Place {
+        self.equip(Place::new(pipeline))
+    }
+
+    /// The same, whose server and worker write all that they can say into [`Place::logs`].
+    pub fn talkative_place(&self, pipeline: &str) -> Place {
         let mut place = Place::new(pipeline);
+        place.logs = true;
+        self.equip(place)
+    }
+
+    fn equip(&self, mut place: Place) -> Place {
         match self {
             Self::Embedded => {}
             Self::Server => {
@@ -107,6 +117,9 @@ pub fn binary(place: &Place, data: &Path) -> Command {
     for pointer in POINTERS {
         command.env_remove(pointer);
     }
+    if place.logs {
+        command.env("TIDEMILL_LOG", "trace");
+    }
     command
         .env("TIDEMILL_DATA_DIR", data)
         .env("TIDEMILL_CONFIG", place.dir.path().join("config.toml"))
@@ -122,7 +135,7 @@ pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
         .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(place.log_of("server"))
         .spawn()
         .unwrap();
     let mut line = String::new();
@@ -155,7 +168,7 @@ impl Place {
             return;
         };
         let worker =
-            self.worker_of(deployment, &self.worker_data, deployment.queue_url.as_deref(), &["--name", name]);
+            self.worker_of(deployment, &self.worker_data, deployment.queue_url.as_deref(), name, &[]);
         self.worker = Some(worker);
     }
 
@@ -163,21 +176,29 @@ impl Place {
     pub fn start_labelled_worker(&mut self) {
         let deployment = self.deployment.as_ref().unwrap();
         let queue = deployment.labelled_queue_url.as_deref();
-        let words = ["--name", "labelled", "--label", "gpu=true"];
+        let data = self.dir.path().join("labelled");
         self.labelled_worker =
             Some(self.worker_of(deployment, &self.dir.path().join("labelled"), queue, &words));
     }
 
-    fn worker_of(&self, deployment: &Deployment, data: &Path, queue: Option<&str>, words: &[&str]) -> Child {
+    fn worker_of(&self, deployment: &Deployment, data: &Path, queue: Option<&str>, name: &str, words: &[&str]) -> Child {
         let mut command = binary(self, data);
-        command.arg("worker").args(words);
+        command.args(["worker", "--name", name]).args(words);
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
         command.envs(queue.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
         // It ends once its last request to the queue has been answered.
         command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
         command.spawn().unwrap()
+    }
+
+    /// Where a process of this place that stays writes its log.
+    fn log_of(&self, name: &str) -> Stdio {
+        if !self.logs {
+            return Stdio::null();
+        }
+        Stdio::from(fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap())
     }
 
     /// Kills whoever runs the jobs of `run`, so that it cannot say a word; `run` is still there if it is another one.

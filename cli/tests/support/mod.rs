@@ -56,6 +56,8 @@ pub struct Place {
     /// The pipeline's name, which no other place's has.
     pub pipeline: String,
     pub deployment: Option<Deployment>,
+    /// Whether its processes log all that they can, those that stay into files `*.log` of `dir`.
+    pub logs: bool,
     server: Option<Child>,
     worker: Option<Child>,
     labelled_worker: Option<Child>,
@@ -86,6 +88,7 @@ impl Place {
             lease_ttl_ms: 2_000,
             pipeline: own_name,
             deployment: None,
+            logs: false,
             server: None,
             worker: None,
             labelled_worker: None,
