@@ -126,7 +126,8 @@ fn a_push_runs_the_pipelines_that_it_starts(on: &Backend) {
     for (head, body) in &heard {
         assert!(head.starts_with("POST /repos/") && head.contains(&format!("/statuses/{after} ")), "{head}");
         assert!(head.contains("authorization: Bearer the-status-token"), "{head}");
-        assert_eq!(body["context"], "tidemill/pushed", "{body}");
+        // The test's pipelines have names of their own.
+        assert!(body["context"].as_str().unwrap().starts_with("tidemill/pushed"), "{body}");
     }
     let last = heard.len() - 1;
     assert!(heard[..last].iter().all(|(_, body)| body["state"] == "pending"), "{heard:#?}");
