@@ -22,9 +22,8 @@ pub fn change_of(image: &Value) -> Option<Change> {
     match keys::document_kind(pk) {
         Some(STATUS_KIND) => sk.parse().ok().map(Change::Execution),
         Some(NOTICE_KIND) => Some(Change::Notice(sk.to_owned())),
-        Some(_) => None,
         None if sk == keys::EXECUTION => text("id")?.parse().ok().map(Change::Execution),
-        None => None,
+        _ => None,
     }
 }
 

@@ -177,11 +177,18 @@ impl Place {
         let deployment = self.deployment.as_ref().unwrap();
         let queue = deployment.labelled_queue_url.as_deref();
         let data = self.dir.path().join("labelled");
-        self.labelled_worker =
-            Some(self.worker_of(deployment, &self.dir.path().join("labelled"), queue, &words));
+        let worker = self.worker_of(deployment, &data, queue, "labelled", &["--label", "gpu=true"]);
+        self.labelled_worker = Some(worker);
     }
 
-    fn worker_of(&self, deployment: &Deployment, data: &Path, queue: Option<&str>, name: &str, words: &[&str]) -> Child {
+    fn worker_of(
+        &self,
+        deployment: &Deployment,
+        data: &Path,
+        queue: Option<&str>,
+        name: &str,
+        words: &[&str],
+    ) -> Child {
         let mut command = binary(self, data);
         command.args(["worker", "--name", name]).args(words);
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
@@ -189,7 +196,7 @@ impl Place {
         // It ends once its last request to the queue has been answered.
         command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
         command.spawn().unwrap()
     }
 

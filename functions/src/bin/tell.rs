@@ -10,14 +10,15 @@ use tidemill_functions::{Wiring, telemetry};
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let wiring = Wiring::load().await?;
-    run(service_fn(|event: LambdaEvent<Value>| async {
+    let wiring = &wiring;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
         let records = event.payload["Records"].as_array().map_or(&[][..], Vec::as_slice);
         let changes: BTreeSet<Change> =
             records.iter().filter_map(|record| change_of(&record["dynamodb"]["NewImage"])).collect();
         let mut told = 0;
         for change in changes {
             // To fail would have the same records come again, and hold up those after them.
-            match wiring.meter.request(tell(&wiring, &change)).await {
+            match wiring.meter.request(tell(wiring, &change)).await {
                 Ok(number) => told += number,
                 Err(error) => tracing::warn!(?change, %error, "the sweep tells it"),
             }
