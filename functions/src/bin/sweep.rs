@@ -17,9 +17,10 @@ async fn main() -> Result<(), Error> {
         let scheduled = wiring.meter.request(wiring.services.schedules.run()).await?;
         // What is not told in this time is told by the next sweep.
         let telling = wiring.meter.request(wiring.services.outbox.run());
-        match tokio::time::timeout(TELLING, telling).await {
-            Ok(told) => drop(told?),
-            Err(_) => tracing::warn!("others are slow: the next sweep goes on"),
+        if let Ok(told) = tokio::time::timeout(TELLING, telling).await {
+            told?;
+        } else {
+            tracing::warn!("others are slow: the next sweep goes on");
         }
         if late > 0 {
             tracing::info!(late, "carried on what was late");
