@@ -477,18 +477,21 @@ pub struct AddRepo {
     /// The provider's API, where the repository's address does not say [example: https://git.example.org/api/v1]
     #[arg(long, value_name = "URL")]
     pub api_url: Option<String>,
-    /// Its default branch [default: as webhooks say]
+    /// Its default branch; empty: as webhooks say [default: as webhooks say]
     #[arg(long, value_name = "NAME")]
     pub default_branch: Option<String>,
-    /// Which pull requests wait for an approval
-    #[arg(long, value_enum, default_value = "forks")]
-    pub approval: ApprovalPolicy,
+    /// Which pull requests wait for an approval [default: those from forks]
+    #[arg(long, value_enum)]
+    pub approval: Option<ApprovalPolicy>,
     /// Send failures and recoveries to a chat's webhook, whose address is in this file
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,
     /// Send failures and recoveries to this address, signed with --notify-secret-file
     #[arg(long, value_name = "URL", requires = "notify_secret_file")]
     pub notify: Vec<String>,
+    /// Notify nobody any more
+    #[arg(long, conflicts_with_all = ["notify", "notify_chat_file"])]
+    pub no_notify: bool,
     /// What notices to --notify are signed with, from this file
     #[arg(long, value_name = "PATH", requires = "notify")]
     pub notify_secret_file: Option<PathBuf>,

@@ -220,7 +220,7 @@ impl Outbox {
             run_number: execution.run_number,
             target_url: target.as_deref(),
         };
-        let outcome = self.send(&status.post(&token), &of, &announced.trouble).await;
+        let outcome = self.send(&status.post(&token), &of, (&announced.repo, &announced.trouble)).await;
         let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
         match outcome {
             Ok(()) => {
@@ -344,7 +344,7 @@ impl Outbox {
                 noticed.notice.signed(&notify.url, secret, &of.name, &now.to_string())
             }
         };
-        match self.send(&post, &of, &noticed.trouble).await {
+        match self.send(&post, &of, (&noticed.repo, &noticed.trouble)).await {
             Err(Some((trouble, again))) => {
                 let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
                 let later = Noticed { trouble, ..noticed };
@@ -363,13 +363,19 @@ impl Outbox {
         &self,
         post: &Post,
         of: &DocumentKey,
-        before: &Trouble,
+        (repo, before): (&str, &Trouble),
     ) -> Result<(), Option<(Trouble, Timestamp)>> {
         let why = match self.outside.messenger.post(post).await {
-            Ok(status) if (200..300).contains(&status) => return Ok(()),
+            Ok(status) if (200..300).contains(&status) => {
+                if before.tries > 0 {
+                    self.note_trouble(repo, None).await;
+                }
+                return Ok(());
+            }
             Ok(status) => format!("it answered {status}"),
             Err(why) => why,
         };
+        self.note_trouble(repo, Some(&format!("a {} could not be sent: {why}", of.kind))).await;
         let now = self.context.now();
         let trouble = Trouble { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
         let (kind, name) = (&of.kind, &of.name);
@@ -387,6 +393,12 @@ impl Outbox {
         let pause = pause_ms(trouble.tries, self.context.stores.ids.execution().0.as_u64_pair().1);
         let pause = if trouble.tries > MANY_TRIES { pause * 10 } else { pause };
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
+    }
+
+    async fn note_trouble(&self, repo: &str, words: Option<&str>) {
+        if let Err(error) = self.repositories.note_trouble(repo, words).await {
+            tracing::warn!(repo, %error, "its trouble is not noted");
+        }
     }
 
     /// A document as it is now, if it is still due, at most `ahead_ms` from now.

@@ -8,7 +8,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::path,
     repo::canonical,
@@ -20,6 +20,8 @@ use tidemill_core::{
 };
 
 const KIND: &str = "repository";
+/// Kind of the documents that say what went wrong with a repository's statuses and notices.
+const TROUBLE: &str = "trouble";
 const PAGE: usize = 200;
 const MOST_TRIES: u32 = 20;
 const LONGEST_URL: usize = 400;
@@ -99,7 +101,7 @@ impl Repository {
         self.notify.len()
     }
 
-    fn view(&self) -> RepositoryView {
+    fn view(&self, trouble: Option<String>) -> RepositoryView {
         RepositoryView {
             name: self.name(),
             url: self.url.clone(),
@@ -109,6 +111,7 @@ impl Repository {
             default_branch: self.default_branch().map(str::to_owned),
             approval: self.approval,
             notify: self.notify.iter().map(|one| one.kind).collect(),
+            trouble,
             updated_at: self.updated_at,
         }
     }
@@ -157,19 +160,23 @@ impl RepositoryService {
             let repository = Repository {
                 url: request.url.clone(),
                 provider: request.provider,
-                approval: request.approval,
-                default_branch: request.default_branch.clone(),
+                approval: request.approval.or(old.as_ref().map(|old| old.approval)).unwrap_or_default(),
+                default_branch: given(
+                    request.default_branch.as_ref(),
+                    old.as_ref().map(|old| &old.default_branch),
+                ),
+                api_url: given(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
                 told_default_branch: old.and_then(|old| old.told_default_branch),
-                api_url: request.api_url.clone(),
                 updated_at: self.context.now(),
                 webhook_secret,
                 status_token,
                 notify,
             };
             if self.write(&repository, version).await? {
+                self.note_trouble(&name, None).await?;
                 return Ok(RepositoryReply {
                     webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
-                    repository: repository.view(),
+                    repository: repository.view(None),
                     webhook_secret: made,
                 });
             }
@@ -198,17 +205,43 @@ impl RepositoryService {
     /// All repositories, by name.
     pub async fn list(&self) -> Result<RepositoryList> {
         let (mut repositories, mut after) = (Vec::new(), None::<String>);
+        let mut troubles = self.troubles().await?;
         loop {
             let documents = &self.context.stores.documents;
             let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
             after = page.last().map(|last| last.key.name.clone());
             for document in &page {
-                repositories.push(read(document)?.view());
+                let trouble = troubles.remove(&document.key.name);
+                repositories.push(read(document)?.view(trouble));
             }
             if !more {
                 return Ok(RepositoryList { repositories });
             }
         }
+    }
+
+    async fn troubles(&self) -> Result<BTreeMap<String, String>> {
+        let (mut troubles, mut after) = (BTreeMap::new(), None::<String>);
+        loop {
+            let documents = &self.context.stores.documents;
+            let (page, more) = documents.list(TROUBLE, "", after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            troubles.extend(page.into_iter().map(|document| (document.key.name, document.value)));
+            if !more {
+                return Ok(troubles);
+            }
+        }
+    }
+
+    /// Notes what went wrong with a repository's statuses and notices, or that nothing does any more.
+    pub(crate) async fn note_trouble(&self, name: &str, words: Option<&str>) -> Result<()> {
+        let documents = &self.context.stores.documents;
+        let key = DocumentKey::new(TROUBLE, name);
+        let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
+        let version = documents.get(&key).await?.map(|known| known.version);
+        let value = format!("{}: {words}", self.context.now());
+        // Another trouble that comes first says as much.
+        documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
     }
 
     /// Forgets a repository; its executions stay.
@@ -264,6 +297,14 @@ impl RepositoryService {
     }
 }
 
+/// What was given now, unless that is nothing: an empty text takes away what was known.
+fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
+    match now {
+        Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
+        None => before.cloned().flatten(),
+    }
+}
+
 fn read(document: &Document) -> Result<Repository> {
     serde_json::from_str(&document.value)
         .map_err(|error| Error::storage("reading a repository's record", error))
@@ -316,10 +357,11 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     {
         return wrong("a status token is one word".into());
     }
-    if request.api_url.as_deref().is_some_and(|url| !is_http(url)) {
+    if request.api_url.as_deref().is_some_and(|url| !url.is_empty() && !is_http(url)) {
         return wrong("the provider's API begins with https:// or http://".into());
     }
-    if request.default_branch.as_deref().is_some_and(|name| !is_text(name, 250) || name.starts_with('-')) {
+    let is_branch = |name: &str| is_text(name, 250) && !name.starts_with('-');
+    if request.default_branch.as_deref().is_some_and(|name| !name.is_empty() && !is_branch(name)) {
         return wrong("the default branch is not a name of a branch".into());
     }
     let notify = request.notify.as_deref().unwrap_or_default();

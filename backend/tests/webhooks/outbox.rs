@@ -2,6 +2,7 @@
 
 use super::server::{COMMIT, Server, URL, push};
 use async_trait::async_trait;
+use axum::http::Method;
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, Mutex},
@@ -11,7 +12,7 @@ use tidemill_backend::{
     ports::Messenger,
     services::{Outside, Services},
 };
-use tidemill_core::{announcement::Post, webhook::sign};
+use tidemill_core::{announcement::Post, api::path, webhook::sign};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
 const CHAT: &str = "https://chat.example.org/hook";
@@ -147,6 +148,52 @@ async fn what_cannot_be_told_for_a_day_is_given_up() {
     assert!((100..200).contains(&tries), "{tries} tries");
     server.services.outbox.run().await.unwrap();
     assert_eq!(others.states().len(), tries);
+}
+
+#[tokio::test]
+async fn what_went_wrong_is_shown_until_it_is_mended() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        *others.answers.lock().unwrap() = vec![Ok(401), Ok(401)];
+        start(&server, "1").await;
+        let trouble = async || {
+            server.services.outbox.run().await.unwrap();
+            server.clock.turn(60_000);
+            server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
+                .to_string()
+        };
+        assert!(trouble().await.contains("a status could not be sent: it answered 401"));
+        server.add(URL, "github", json!({ "status_token": "N3W" })).await;
+        assert_eq!(
+            server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"],
+            Value::Null,
+            "what somebody changed may be right now"
+        );
+        assert!(trouble().await.contains("401"));
+        assert_eq!(trouble().await, "null");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_is_told_at_once_and_what_somebody_else_is_telling_is_not() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        start(&server, "1").await;
+        let id = server.executions().await[1]["id"].as_str().unwrap().parse().unwrap();
+        let changed = async || server.services.outbox.changed(id).await.unwrap();
+        assert_eq!(changed().await, 1);
+        assert_eq!(changed().await, 0, "nothing is new");
+        let job = server.take().await.unwrap();
+        assert_eq!(changed().await, 1);
+        server.end(&job, true).await;
+        let (one, other) = tokio::join!(changed(), changed());
+        assert_eq!(one + other, 1);
+        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+    }
 }
 
 #[tokio::test]

@@ -84,7 +84,14 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             Approval::Forks => "forks are held",
             Approval::All => "pull requests are held",
         };
-        writeln!(out, "{}  {}, {branch}, {statuses}, {held}", known.name, known.provider)?;
+        let notified = match known.notify.len() {
+            0 => String::new(),
+            number => format!(", {number} notified"),
+        };
+        writeln!(out, "{}  {}, {branch}, {statuses}, {held}{notified}", known.name, known.provider)?;
+        if let Some(trouble) = &known.trouble {
+            writeln!(out, "    {trouble}")?;
+        }
     }
     Ok(())
 }
@@ -106,12 +113,12 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
         status_token: add.status_token_file.as_deref().map(read).transpose()?,
         api_url: add.api_url.clone(),
         default_branch: add.default_branch.clone(),
-        approval: match add.approval {
+        approval: add.approval.map(|approval| match approval {
             ApprovalPolicy::None => Approval::None,
             ApprovalPolicy::Forks => Approval::Forks,
             ApprovalPolicy::All => Approval::All,
-        },
-        notify: (!notify.is_empty()).then_some(notify),
+        }),
+        notify: (add.no_notify || !notify.is_empty()).then_some(notify),
     })
 }
 
