@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::Command,
+    sync::{Arc, Mutex},
 };
 use support::{Backend, Place, text, wait_until};
 use tidemill_core::webhook::sign;
@@ -64,7 +65,13 @@ fn a_push_runs_the_pipelines_that_it_starts(on: &Backend) {
     let server = deployment.server.as_str();
     let url = place.repo().to_str().unwrap().to_owned();
     let bearer = [("authorization", format!("Bearer {}", deployment.token))];
-    let asked = json!({ "url": url, "provider": "github", "webhook_secret": "a secret of the hook" });
+    // A deployment in the cloud tells others once a minute, and from where it runs this machine may be out of reach.
+    let provider = matches!(on, Backend::Server).then(Provider::start);
+    let mut asked = json!({ "url": url, "provider": "github", "webhook_secret": "a secret of the hook" });
+    if let Some(provider) = &provider {
+        asked["status_token"] = json!("the-status-token");
+        asked["api_url"] = json!(provider.url);
+    }
     let (status, known) = call(server, "PUT", "/api/repository", &bearer, asked.to_string().as_bytes());
     assert_eq!(status, 200, "{known:#}");
 
@@ -112,6 +119,62 @@ fn a_push_runs_the_pipelines_that_it_starts(on: &Backend) {
     let log = place.log("show");
     assert!(log.contains("pushed just now\n") && log.contains(&format!("main is at {after}\n")), "{log}");
     wait_until(|| place.executions().len() == 1).unwrap();
+    let Some(provider) = provider else { return };
+    let has_ended = || provider.heard().last().is_some_and(|(_, body)| body["state"] == "success");
+    wait_until(has_ended).unwrap();
+    let heard = provider.heard();
+    for (head, body) in &heard {
+        assert!(head.starts_with("POST /repos/") && head.contains(&format!("/statuses/{after} ")), "{head}");
+        assert!(head.contains("authorization: Bearer the-status-token"), "{head}");
+        // The test's pipelines have names of their own.
+        assert!(body["context"].as_str().unwrap().starts_with("tidemill/pushed"), "{body}");
+    }
+    let last = heard.len() - 1;
+    assert!(heard[..last].iter().all(|(_, body)| body["state"] == "pending"), "{heard:#?}");
+}
+
+/// A git provider's API, which takes commit statuses.
+struct Provider {
+    url: String,
+    heard: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Provider {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heard: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let all = heard.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (mut text, mut part) = (String::new(), [0; 4096]);
+                let whole = |text: &str| {
+                    let (head, body) = text.split_once("\r\n\r\n")?;
+                    let length =
+                        head.to_lowercase().split_once("content-length: ")?.1.lines().next()?.parse().ok()?;
+                    (body.len() >= length).then(|| (head.to_owned(), serde_json::from_str(body).unwrap()))
+                };
+                let request = loop {
+                    if let Some(request) = whole(&text) {
+                        break Some(request);
+                    }
+                    match stream.read(&mut part) {
+                        Ok(0) | Err(_) => break None,
+                        Ok(read) => text.push_str(std::str::from_utf8(&part[..read]).unwrap()),
+                    }
+                };
+                all.lock().unwrap().extend(request);
+                let reply = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                drop(stream.write_all(reply));
+            }
+        });
+        Self { url, heard }
+    }
+
+    fn heard(&self) -> Vec<(String, Value)> {
+        self.heard.lock().unwrap().clone()
+    }
 }
 
 #[test]

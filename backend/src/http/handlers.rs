@@ -120,6 +120,9 @@ pub async fn retry(
     };
     let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
     if !reply.attached {
+        if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
+            tracing::warn!(execution = %reply.execution_id, %error, "nobody outside is told of it");
+        }
         let repo = api.services.pipelines.repo(id).await.ok();
         let outcome = format!("retried as {}", reply.execution_id);
         api.services.audit.note(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;

@@ -86,6 +86,21 @@ impl Repository {
         self.default_branch.as_deref().or(self.told_default_branch.as_deref())
     }
 
+    /// Whether anybody is to be told of its executions.
+    pub fn announces(&self) -> bool {
+        self.status_token.is_some() || !self.notify.is_empty()
+    }
+
+    /// Whether commit statuses are written.
+    pub fn has_statuses(&self) -> bool {
+        self.status_token.is_some()
+    }
+
+    /// How many are told of failures.
+    pub fn notified(&self) -> usize {
+        self.notify.len()
+    }
+
     fn view(&self) -> RepositoryView {
         RepositoryView {
             name: self.name(),
@@ -233,6 +248,22 @@ impl RepositoryService {
     pub(crate) async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
+
+    /// What its statuses are written with.
+    pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
+        let Some(sealed) = &of.status_token else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
+        let text = String::from_utf8(opened);
+        text.map(Some).map_err(|error| Error::storage("opening a status token", error.utf8_error()))
+    }
+
+    /// The one of this place among those who are told of failures.
+    pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
+        let Some(one) = of.notify.get(at) else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "notify"), &one.sealed).await?;
+        let read = serde_json::from_slice(&opened);
+        read.map(Some).map_err(|error| Error::storage("opening who is to be notified", error))
+    }
 }
 
 fn read(document: &Document) -> Result<Repository> {
@@ -248,13 +279,6 @@ fn new_secret() -> Result<String> {
 
 fn check(request: &RepositoryRequest) -> Result<()> {
     let wrong = |words: String| Err(Error::Invalid(words));
-    // What has no effect yet must not look as if it had.
-    if request.status_token.as_deref().is_some_and(|token| !token.is_empty()) {
-        return wrong("commit statuses are not written yet: leave `status_token` out".into());
-    }
-    if request.notify.as_ref().is_some_and(|all| !all.is_empty()) {
-        return wrong("nobody is notified of failures yet: leave `notify` out".into());
-    }
     let url = request.url.as_str();
     let is_text = |text: &str, most: usize| {
         !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')

@@ -18,6 +18,7 @@ use tidemill_core::{
     assignment::{Preparation, Source},
     facts::Facts,
     ids::{ExecutionId, JobId},
+    labels::{Labels, fits, queue_name},
     plan::Plan,
     report::is_named,
 };
@@ -150,8 +151,9 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
     if settings.is_elsewhere() {
         return Ok((origin(settings, args).await?, None));
     }
+    must_have_labels(plan, &workers::labels(&args.labels))?;
     let slots = workers::slots(args.parallel);
-    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots));
+    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots, &args.labels));
     let (origin, worker) = match (origin, worker) {
         (Ok(origin), Ok(worker)) => (origin, worker),
         (Err(failure), Ok(worker)) => {
@@ -167,6 +169,18 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
         first.map(|planned| Preparation::new(planned, &origin.source, execution, job)).collect();
     worker.prepare(&first);
     Ok((origin, Some(worker)))
+}
+
+/// No other worker will come to this process's aid: a job that demands labels that are not `here` would wait for ever.
+fn must_have_labels(plan: &Plan, here: &Labels) -> Outcome<()> {
+    let Some(job) = plan.jobs.iter().find(|job| !fits(&job.runs_on, here)) else { return Ok(()) };
+    let demands = queue_name(&job.runs_on);
+    Err(Failure::usage(format!(
+        "job `{}` demands a worker with {demands}, and this machine has {}; run it on a server that has such a worker \
+         (--server), or say that this machine is one: --label {demands}",
+        job.name,
+        queue_name(here)
+    )))
 }
 
 async fn follow(

@@ -97,3 +97,33 @@ jobs:
     );
     assert_eq!(place.of_latest(&["approve", "--job", "build"]).status.code(), Some(2));
 }
+
+pub fn a_job_that_demands_labels_waits_for_a_worker_that_has_them(on: &Backend) {
+    let mut place = on.place(
+        r#"
+name: labelled
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  anywhere: { stage: a, script: ["true"] }
+  here: { stage: a, runs_on: { gpu: "true" }, script: ["true"] }
+"#,
+    );
+    if matches!(on, Backend::Embedded) {
+        // No other worker can come to the aid of a run in one process, so that it says so at once.
+        let run = place.tidemill(&["run"]);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        assert!(text(&run.stderr).contains("gpu=true"), "{run:?}");
+        return;
+    }
+    let run = place.spawn(&["run"]);
+    let view =
+        place.wait_for("the job without labels is over", |view| job(view, "anywhere")["status"] == "SUCCESS");
+    assert_eq!(job(&view, "here")["status"], "QUEUED");
+    let shown = place.of_latest(&["status"]);
+    assert!(text(&shown.stdout).contains("waiting for a worker with gpu=true"), "{shown:?}");
+    place.start_labelled_worker();
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(job(&place.latest(), "here")["worker"].to_string().contains("labelled"), "{}", place.latest());
+}

@@ -28,6 +28,7 @@ macro_rules! suite {
             a_secret_that_a_job_prints_ten_ways_is_found_nowhere
             a_job_without_its_secret_says_how_to_set_it
             a_manual_job_runs_once_somebody_approves_it
+            a_job_that_demands_labels_waits_for_a_worker_that_has_them
         );
     };
     ($on:expr => $($name:ident)*) => {

@@ -60,6 +60,7 @@ pub struct Place {
     pub logs: bool,
     server: Option<Child>,
     worker: Option<Child>,
+    labelled_worker: Option<Child>,
 }
 
 pub fn image() -> String {
@@ -90,6 +91,7 @@ impl Place {
             logs: false,
             server: None,
             worker: None,
+            labelled_worker: None,
         };
         let identity =
             ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
@@ -187,7 +189,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for mut process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+        let processes = [self.labelled_worker.take(), self.worker.take(), self.server.take()];
+        for mut process in processes.into_iter().flatten() {
             // Gently first: what the queue was about to give a worker that is cut off, nobody sees for a while.
             let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
             let begun = Instant::now();
