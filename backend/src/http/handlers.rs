@@ -245,7 +245,13 @@ fn secret_target(environment: Option<&str>, name: &str) -> String {
 }
 
 pub async fn rekey_secrets(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
-    let reply = api.services.secrets.rekey().await?;
+    let mut reply = api.services.secrets.rekey().await?;
+    if !reply.more {
+        let of_repositories = api.services.repositories.rekey().await?;
+        reply.renewed += of_repositories.renewed;
+        reply.more = of_repositories.more;
+        reply.unreadable.extend(of_repositories.unreadable);
+    }
     if reply.renewed > 0 {
         let target = format!("{} secrets", reply.renewed);
         api.services.audit.note(&caller, "secret.rekey", target, None, "done").await;

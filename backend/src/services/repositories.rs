@@ -1,5 +1,7 @@
 //! RepositoryService: the repositories that a deployment knows.
 
+mod rekey;
+
 use super::context::Context;
 use crate::{
     error::{Error, Result},

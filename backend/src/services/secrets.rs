@@ -127,7 +127,7 @@ impl SecretService {
         Ok(RemoveSecretReply { removed })
     }
 
-    /// Seals secrets of all repositories under the newest key, as many as fit into one call: call again while there are more.
+    /// Seals secrets of all repositories' jobs under the newest key, as many as fit into one call: call again while there are more.
     pub async fn rekey(&self) -> Result<RekeyReply> {
         let documents = &self.context.stores.documents;
         let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
@@ -140,7 +140,10 @@ impl SecretService {
                     Ok(Some(sealed)) => sealed,
                     Ok(None) => continue,
                     Err(Error::Sealed(_)) => {
-                        unreadable.push(view(&stored));
+                        let of = canonical(&stored.repo);
+                        let environment = stored.environment.iter().map(|name| format!(" ({name})"));
+                        let environment = environment.collect::<String>();
+                        unreadable.push(format!("secret `{}` of {of}{environment}", stored.name));
                         continue;
                     }
                     Err(error) => return Err(error),
