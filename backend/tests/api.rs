@@ -8,6 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tidemill_backend::{
     conformance::ManualClock,
     embedded::open,
@@ -407,6 +408,44 @@ async fn an_artifact_reaches_the_job_that_needs_it() {
     assert_eq!((&needed["from_job"], &needed["sha256"]), (&json!("first"), &json!(sha)));
     let (_, bytes) = server.raw(Method::GET, needed["url"].as_str().unwrap(), None).await;
     assert_eq!(bytes, b"bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_gets_the_artifacts_of_the_jobs_that_it_names() {
+    let server = Server::start(30_000);
+    let leaves = "image: i, script: [a], artifacts: { paths: [out] }";
+    let takes = "stage: b, image: i, script: [a]";
+    server
+        .execute(&format!(
+            "name: named\nstages: [a, b]\njobs:\n  one: {{ stage: a, {leaves} }}\n  two: {{ stage: a, {leaves} }}\n  \
+             all: {{ {takes} }}\n  some: {{ {takes}, dependencies: [two] }}\n  \
+             needed: {{ {takes}, needs: [one, two], dependencies: one }}\n  none: {{ {takes}, dependencies: [] }}\n"
+        ))
+        .await;
+    for _ in 0..2 {
+        let job = server.take().await.unwrap();
+        let mut announced = json!({
+            "job_id": job["preparation"]["job_id"], "lease": job["lease"]["token"],
+            "file_path": "out", "files": [{ "path": "out", "size": 5 }],
+        });
+        let (_, place) = server.post("/api/artifact/upload", announced.clone()).await;
+        let put = server.raw(Method::PUT, place["url"].as_str().unwrap(), Some(b"bytes".to_vec())).await;
+        assert_eq!(put.0, StatusCode::NO_CONTENT);
+        let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+        announced["complete"] = json!({ "artifact_id": place["artifact_id"], "size": 5, "sha256": sha });
+        let (status, reply) = server.post("/api/artifact/upload", announced).await;
+        assert_eq!(status, StatusCode::OK, "{reply}");
+        server.end(&job, 0).await;
+    }
+    let mut got = BTreeMap::new();
+    for _ in 0..4 {
+        let job = server.take().await.unwrap();
+        let from = job["needs_artifacts"].as_array().unwrap().iter();
+        let from: Vec<String> = from.map(|one| one["from_job"].as_str().unwrap().to_owned()).collect();
+        got.insert(job["job_name"].as_str().unwrap().to_owned(), from.join(" "));
+    }
+    let expected = [("all", "one two"), ("needed", "one"), ("none", ""), ("some", "two")];
+    assert_eq!(got, expected.map(|(job, from)| (job.to_owned(), from.to_owned())).into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@
 mod check;
 mod cron;
 mod cycle;
+mod dependencies;
 mod field;
 mod field_shapes;
 pub(crate) mod finding;

@@ -88,6 +88,9 @@ pub struct PlannedJob {
     pub releases: Vec<NodeIx>,
     /// Jobs whose artifacts it gets when it named its `needs`; without `needs` it gets those of all earlier stages.
     pub needs_jobs: Vec<u32>,
+    /// Jobs whose artifacts it gets instead, where it names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<u32>>,
     /// Whether its failure counts as success for what waits for it.
     pub allow_failure: bool,
     /// Extra tries.
@@ -253,6 +256,7 @@ impl Plan {
                     waits_for: 0,
                     releases: Vec::new(),
                     needs_jobs: Vec::new(),
+                    dependencies: None,
                     allow_failure: job.allow_failure,
                     retry: job.retry,
                     retry_for: job.retry_for.clone(),
@@ -281,7 +285,23 @@ impl Plan {
         };
         plan.join_needs(pipeline, &variants_of);
         plan.join_stages(&stage_of);
+        plan.name_dependencies(pipeline, &variants_of);
         Ok(plan)
+    }
+
+    /// The jobs that others name for their artifacts, matrix variants put in.
+    fn name_dependencies(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
+        let by_name: HashMap<&str, usize> =
+            pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
+        for (file_ix, job) in pipeline.jobs.iter().enumerate() {
+            let Some(named) = &job.dependencies else { continue };
+            let places = named.iter().filter_map(|name| by_name.get(name.as_str()));
+            let mut from: Vec<u32> = places.flat_map(|ix| &variants_of[*ix]).copied().collect();
+            from.sort_unstable();
+            for variant in &variants_of[file_ix] {
+                self.jobs[*variant as usize].dependencies = Some(from.clone());
+            }
+        }
     }
 
     /// Edges of the jobs that name their needs; a need with several variants goes through one gate.
@@ -373,11 +393,12 @@ impl Plan {
         self.jobs.iter().enumerate().filter(|(_, job)| job.waits_for == 0).map(|(ix, _)| index(ix))
     }
 
-    /// Indices of the jobs whose artifacts `job` gets, in order: those it needs, or all of earlier stages.
+    /// Indices of the jobs whose artifacts `job` gets, in order: those it names, else those it needs, else all of earlier stages.
     #[must_use]
     pub fn artifact_sources(&self, job: u32) -> Vec<u32> {
         let job = &self.jobs[job as usize];
         match job.after_stages {
+            _ if job.dependencies.is_some() => job.dependencies.clone().unwrap_or_default(),
             None => job.needs_jobs.clone(),
             Some(stages) => {
                 let earlier = &self.stages[..(stages as usize).min(self.stages.len())];

@@ -252,7 +252,6 @@ const KEYS: &[(&str, &str)] = &[
     ("files_commits", "j: { cache: { paths: [a], key: { files_commits: [b] } } }"),
     ("coverage", "j: { coverage: /x/ }"),
     ("dast_configuration", "j: { dast_configuration: { site_profile: a } }"),
-    ("dependencies", "j: { dependencies: [] }"),
     ("on_stop", "j: { environment: { name: a, on_stop: b } }"),
     ("action", "j: { environment: { name: a, action: stop } }"),
     ("auto_stop_in", "j: { environment: { name: a, auto_stop_in: 1 day } }"),
@@ -266,7 +265,6 @@ const KEYS: &[(&str, &str)] = &[
     ("kubernetes", "j: { image: { name: a, kubernetes: { user: b } } }"),
     ("inputs", "j: { inputs: { a: b } }"),
     ("manual_confirmation", "j: { when: manual, manual_confirmation: sure? }"),
-    ("artifacts", "k: { script: x }\nj: { stage: deploy, needs: [{ job: k, artifacts: false }] }"),
     (
         "parallel",
         "k: { script: x }\nj: { stage: deploy, needs: [{ job: k, parallel: { matrix: [{ A: b }] } }] }",
@@ -428,6 +426,31 @@ fn what_is_written_is_not_lost_on_the_way() {
     );
     let values: Vec<&str> = job.variables.values().map(String::as_str).collect();
     assert_eq!(values, ["1.10", " x ", "a\nb", "$HOME", "no"]);
+}
+
+#[test]
+fn artifacts_come_from_the_jobs_that_gitlab_takes_them_from() {
+    let takes = |keys: &str| {
+        let text = format!(
+            "image: a\none: {{ stage: build, script: x }}\ntwo: {{ stage: build, script: x, parallel: {{ matrix: [{{ A: [b, c] }}, {{ A: d }}] }} }}\n\
+             j: {{ stage: deploy, script: x, {keys} }}\n"
+        );
+        let pipeline = pipeline(&text);
+        pipeline.jobs.last().unwrap().dependencies.clone().map(|names| names.join(", "))
+    };
+    let some = |names: &str| Some(names.to_owned());
+    assert_eq!(takes("needs: [one, two]"), None);
+    assert_eq!(takes("needs: [{ job: one, artifacts: false }, two]"), some("two 1, two 2"));
+    assert_eq!(takes("needs: [{ job: one, artifacts: false }]"), some(""));
+    assert_eq!(takes("needs: [{ job: one, artifacts: true }, two], dependencies: [one]"), some("one"));
+    assert_eq!(takes("dependencies: []"), some(""));
+    assert_eq!(takes("dependencies: [two]"), some("two 1, two 2"));
+    let wrong = "image: a\none: { script: x }\nj: { stage: deploy, script: x, needs: [], dependencies: [one, none] }\n";
+    let said = said(wrong).join("\n");
+    assert!(
+        said.contains("does not need `one`") && said.contains("no job `none` to depend on"),
+        "{said}"
+    );
 }
 
 #[test]

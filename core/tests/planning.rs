@@ -367,6 +367,26 @@ fn needs_and_stages_of_what_is_left_out_are_dropped() {
 }
 
 #[test]
+fn artifacts_come_from_all_that_is_awaited_unless_jobs_are_named() {
+    let named = |names: &[&str]| Job {
+        dependencies: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..job("taker", 1, None)
+    };
+    let givers = || [ruled("a", 0, None, vec![rule("branch == \"main\"")]), variants(job("b", 0, None), 2)];
+    let sources = |taker: Job, branch: &str| {
+        let jobs = givers().into_iter().chain([taker]).collect();
+        let plan = Plan::of(&pipeline(2, jobs), &on_branch(branch)).unwrap();
+        let last = u32::try_from(plan.jobs.len() - 1).unwrap();
+        plan.artifact_sources(last)
+    };
+    assert_eq!(sources(job("taker", 1, None), "main"), [0, 1, 2]);
+    assert_eq!(sources(named(&["b"]), "main"), [1, 2]);
+    assert_eq!(sources(named(&["a"]), "main"), [0]);
+    assert!(sources(named(&["a"]), "x").is_empty(), "it is left out");
+    assert!(sources(named(&[]), "main").is_empty());
+}
+
+#[test]
 fn conditions_see_variables_as_the_job_will() {
     let mut job = ruled(
         "a",

@@ -111,6 +111,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
         waits_for,
         releases: Vec::new(),
         needs_jobs: Vec::new(),
+        dependencies: None,
         allow_failure: false,
         retry: 0,
         retry_for: RetryFor::default(),

@@ -62,22 +62,27 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
     variables
 }
 
-/// The artifacts that a job gets: of its needs, or without `needs` of every job of earlier stages.
+/// The artifacts that a job gets: of the jobs it names for that, else of its needs, else of every job of earlier stages.
 pub async fn artifacts_for(
     context: &Context,
     execution: &ExecutionRecord,
     job: &PlannedJob,
 ) -> Result<Vec<ArtifactSource>> {
-    let wanted = match job.after_stages {
-        Some(0) => return Ok(Vec::new()),
-        None if job.needs_jobs.is_empty() => return Ok(Vec::new()),
-        None if job.needs_jobs.len() <= MANY_NEEDS => of_needs(context, execution, &job.needs_jobs).await?,
-        None => {
+    let named = match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => Some(named),
+        (None, None) => Some(&job.needs_jobs),
+        (None, Some(_)) => None,
+    };
+    let wanted = match (named, job.after_stages) {
+        (None, None | Some(0)) => return Ok(Vec::new()),
+        (Some(named), _) if named.is_empty() => return Ok(Vec::new()),
+        (Some(named), _) if named.len() <= MANY_NEEDS => of_needs(context, execution, named).await?,
+        (Some(named), _) => {
             let mut all = of_execution(context, execution).await?;
-            all.retain(|(ix, _)| job.needs_jobs.contains(ix));
+            all.retain(|(ix, _)| named.contains(ix));
             all
         }
-        Some(stages) => {
+        (None, Some(stages)) => {
             let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
             let mut all = of_execution(context, execution).await?;
             let ixs: Vec<u32> = all.iter().map(|(ix, _)| *ix).collect();

@@ -132,7 +132,10 @@ impl<'a> Job<'a> {
         set(key, taking_part);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
-        set("needs", self.needs());
+        let (needs, spared) = self.needs();
+        let dependencies = self.dependencies(needs.as_deref(), &spared);
+        set("needs", needs.map(parts::sequence));
+        set("dependencies", dependencies.map(parts::sequence));
         set("variables", self.variables(variants));
         if let Some((entry, path)) = self.entry("services") {
             let services = parts::services(entry, &path, &self.scope, self.log);
@@ -328,36 +331,65 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Native names of the needed jobs.
-    fn needs(&mut self) -> Option<Value> {
-        if let Some(entry) = self.node.get("dependencies").filter(|entry| !entry.value.is_null()) {
-            let why = "the job gets the artifacts of all jobs that it needs, or of all of earlier stages";
-            self.log.ignored(&self.path, entry, why);
-        }
-        let entry = self.node.get("needs").filter(|entry| !entry.value.is_null())?;
+    /// Native names of the needed jobs, and of those among them whose artifacts are not wanted.
+    fn needs(&mut self) -> (Option<Vec<String>>, Vec<String>) {
+        let mut spared = Vec::new();
+        let Some(entry) = self.node.get("needs").filter(|entry| !entry.value.is_null()) else {
+            return (None, spared);
+        };
         let path = self.path.key("needs");
         let mut all: Vec<String> = Vec::new();
         for item in reading::list(&entry.value) {
-            for native in self.need(item, &path) {
-                if !all.contains(&native) {
-                    all.push(native);
-                }
+            let (natives, with_artifacts) = self.need(item, &path);
+            if !with_artifacts {
+                spared.extend(natives.iter().cloned());
             }
+            all.extend(natives.into_iter().filter(|native| !all.contains(native)).collect::<Vec<_>>());
         }
-        Some(parts::sequence(all))
+        (Some(all), spared)
     }
 
-    fn need(&mut self, item: &Rc<Node>, path: &Path) -> Vec<String> {
+    /// Native names of the jobs whose artifacts are wanted; `None`: of all that are waited for.
+    fn dependencies(&mut self, needs: Option<&[String]>, spared: &[String]) -> Option<Vec<String>> {
+        let wanted = |name: &String| needs.is_none_or(|needs| needs.contains(name)) && !spared.contains(name);
+        let Some(entry) = self.node.get("dependencies").filter(|entry| !entry.value.is_null()) else {
+            let all = needs.filter(|_| !spared.is_empty())?;
+            return Some(all.iter().filter(|name| wanted(name)).cloned().collect());
+        };
+        let path = self.path.key("dependencies");
+        let mut named: Vec<String> = Vec::new();
+        for item in reading::list(&entry.value) {
+            let Some(name) = reading::text(item) else {
+                self.log.wrong_type(&path, item, "the names of jobs");
+                continue;
+            };
+            let Some(natives) = self.around.names.get(name) else {
+                self.log.wrong(
+                    &path,
+                    item.location,
+                    format!("there is no job {} to depend on", quoted(name)),
+                );
+                continue;
+            };
+            if needs.is_some_and(|needs| natives.iter().any(|native| !needs.contains(native))) {
+                let words = format!("the job does not need {}, whose artifacts it is to get", quoted(name));
+                self.log.wrong(&path, item.location, words);
+            }
+            named.extend(natives.iter().filter(|name| wanted(name)).cloned());
+        }
+        Some(named)
+    }
+
+    /// Native names of a needed job, and whether its artifacts are wanted.
+    fn need(&mut self, item: &Rc<Node>, path: &Path) -> (Vec<String>, bool) {
+        let mut artifacts = true;
         let mut wanted = reading::text(item).map(|text| (text, item));
         let mut optional = false;
         for part in reading::entries(item) {
             match part.key.as_str() {
                 "job" => wanted = reading::text(&part.value).map(|text| (text, &part.value)),
                 "optional" => optional = reading::flag_of(part, path, self.log).unwrap_or(false),
-                "artifacts" if reading::flag(&part.value) == Some(true) => {}
-                "artifacts" => {
-                    self.log.ignored(path, part, "a job gets the artifacts of all jobs that it needs");
-                }
+                "artifacts" => artifacts = reading::flag_of(part, path, self.log).unwrap_or(true),
                 "parallel" => self.log.ignored(path, part, "a job with a matrix is needed as a whole"),
                 "pipeline" | "project" | "ref" => {
                     if part.key != "ref" {
@@ -368,7 +400,7 @@ impl<'a> Job<'a> {
                             why,
                             "remove it, and fetch what the job takes from there",
                         );
-                        return Vec::new();
+                        return (Vec::new(), true);
                     }
                 }
                 _ => self.log.unknown(
@@ -380,16 +412,13 @@ impl<'a> Job<'a> {
         }
         let Some((name, node)) = wanted else {
             self.log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
-            return Vec::new();
+            return (Vec::new(), true);
         };
-        if let Some(native) = self.around.names.get(name) {
-            native.clone()
-        } else {
-            if !optional {
-                self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
-            }
-            Vec::new()
+        let known = self.around.names.get(name).cloned();
+        if known.is_none() && !optional {
+            self.log.wrong(path, node.location, format!("there is no job {} to need", quoted(name)));
         }
+        (known.unwrap_or_default(), artifacts)
     }
 
     /// Variables that differ from those at the top of the native file.

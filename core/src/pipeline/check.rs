@@ -12,7 +12,7 @@ use super::model::{Job, Pipeline};
 use super::raw::{RawDefaults, RawJob, RawPipeline};
 use super::suggest::Suggestions;
 use super::value::Text;
-use super::{syntax, top_check};
+use super::{dependencies, syntax, top_check};
 use crate::condition;
 use crate::facts::Facts;
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
@@ -64,10 +64,10 @@ impl Findings {
 }
 
 /// A job's place and name, known even where the rest of it could not be read.
-struct Known<'a> {
-    path: Path,
-    name: Option<&'a str>,
-    raw: Option<&'a RawJob>,
+pub(super) struct Known<'a> {
+    pub(super) path: Path,
+    pub(super) name: Option<&'a str>,
+    pub(super) raw: Option<&'a RawJob>,
 }
 
 /// Turns the raw form into the model, and finds everything that is wrong with it on the way. The model is
@@ -134,6 +134,7 @@ pub(super) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
         ));
     }
     needs(&known, &stage_of, &stage_names, &mut findings);
+    dependencies::check(&known, &stage_of, &mut findings);
     let used: HashSet<usize> = stage_of.iter().copied().flatten().collect();
     // A job that could not be read, or whose stage is unknown, may be the one a stage waits for.
     let all_placed = stage_of.iter().all(Option::is_some) && !known.is_empty();
@@ -315,7 +316,7 @@ fn job_stage<'a>(
     }
 }
 
-fn calls(job: &Known<'_>) -> String {
+pub(super) fn calls(job: &Known<'_>) -> String {
     job.name.map_or_else(|| "this job".to_owned(), |name| format!("the job {}", quoted(name)))
 }
 

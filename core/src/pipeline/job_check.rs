@@ -109,6 +109,10 @@ pub(super) fn job(
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
+        dependencies: raw
+            .dependencies
+            .get()
+            .map(|jobs| jobs.0.iter().map(|(_, job)| job.0.clone()).collect()),
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
         allow_failure,

@@ -76,6 +76,9 @@ pub struct Job {
     /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
     #[serde(default)]
     pub needs: Option<Vec<String>>,
+    /// The jobs whose artifacts it gets, by their names in the file. `None`: all that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<String>>,
     /// The job's own environment variables, those of `defaults` included.
     #[serde(default)]
     pub variables: IndexMap<String, String>,

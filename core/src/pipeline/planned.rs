@@ -7,7 +7,6 @@ use super::tree::{Kind, Node};
 
 /// Keys that do not work yet; an ignored `parallel` would be a job that does less than it seems to.
 const PLANNED: &[&str] = &[
-    "dependencies",
     "exclude",
     "expose_as",
     "hooks",
@@ -98,7 +97,6 @@ pub(super) fn unknown_key(
             "tags" => "remove it, and use `runs_on: { name: value }` to choose workers by their labels",
             "resource_group" => "remove it, and use `concurrency` for the whole pipeline",
             "parallel" => "remove it, and use `matrix` to run a job more than once",
-            "dependencies" => "remove it: a job gets the artifacts of the jobs it `needs`",
             _ => "remove it, as it would have no effect",
         };
         let message = format!("`{key}` is planned but does not work yet");

@@ -71,6 +71,8 @@ record! {
         runs_on: Entries<Text> = "runs_on",
         /// The jobs that must succeed first. Default: every job of every earlier stage.
         needs: Needs = "needs",
+        /// The jobs whose artifacts are laid into the workspace. Default: all that the job waits for.
+        dependencies: Several<Text> = "dependencies",
         /// Environment variables of this job.
         variables: Entries<Text> = "variables",
         /// The files the job leaves for later jobs and for people.

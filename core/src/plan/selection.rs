@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::pipeline::{Job, Pipeline, Rule, RuleThen};
 use crate::predefined;
 
-/// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs on those that were
+/// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs of those that were
 /// left out, and without stages that nobody is in.
 pub(super) fn select<'a>(
     pipeline: &'a Pipeline,
@@ -39,8 +39,8 @@ pub(super) fn select<'a>(
     let gone: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
     if !gone.is_empty() {
         for job in &mut jobs {
-            if let Some(needs) = &mut job.needs {
-                needs.retain(|need| !gone.contains(need.as_str()));
+            for names in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
+                names.retain(|name| !gone.contains(name.as_str()));
             }
         }
     }

@@ -72,6 +72,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
             sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),
+            sum(&mut job.dependencies.iter().flatten().filter_map(|name| named.get(name.as_str()).copied())),
         ];
         sum(&mut each.into_iter()).saturating_mul(count(&job.matrix) as u64)
     }))
