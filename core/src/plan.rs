@@ -125,6 +125,14 @@ pub struct PlannedJob {
     pub discovery: Option<Discovery>,
 }
 
+impl PlannedJob {
+    /// Whether nobody has to approve it: later stages do not wait for it.
+    #[must_use]
+    pub fn may_be_left_undone(&self) -> bool {
+        self.when == RunWhen::Manual && self.allow_failure
+    }
+}
+
 /// A node that runs nothing: it passes on once all that it waits for has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
@@ -350,9 +358,11 @@ impl Plan {
                     }
                 }
             }
-            if stage < last && !(members.is_empty() && before.is_none()) {
+            let awaited: Vec<u32> =
+                members.into_iter().filter(|ix| !self.jobs[*ix as usize].may_be_left_undone()).collect();
+            if stage < last && !(awaited.is_empty() && before.is_none()) {
                 let gate = self.add_gate();
-                for ix in members {
+                for ix in awaited {
                     self.connect(NodeIx::Job(ix), gate);
                 }
                 if let Some(earlier) = before {
@@ -402,9 +412,8 @@ impl Plan {
             None => job.needs_jobs.clone(),
             Some(stages) => {
                 let earlier = &self.stages[..(stages as usize).min(self.stages.len())];
-                (0..index(self.jobs.len()))
-                    .filter(|ix| earlier.contains(&self.jobs[*ix as usize].stage))
-                    .collect()
+                let awaited = |job: &PlannedJob| earlier.contains(&job.stage) && !job.may_be_left_undone();
+                (0..index(self.jobs.len())).filter(|ix| awaited(&self.jobs[*ix as usize])).collect()
             }
         }
     }

@@ -59,6 +59,7 @@ fn pipelines() -> impl Strategy<Value = Pipeline> {
         4 => Just(RunWhen::OnSuccess),
         1 => Just(RunWhen::OnFailure),
         1 => Just(RunWhen::Always),
+        1 => Just(RunWhen::Manual),
     ];
     let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>(), when);
     (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
@@ -90,7 +91,7 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
         let (job, other) = (&plan.jobs[job], &plan.jobs[other]);
         match &declared[job.base_name.as_str()].needs {
             Some(needs) => needs.contains(&other.base_name),
-            None => stage(&other.stage) < stage(&job.stage),
+            None => stage(&other.stage) < stage(&job.stage) && !other.may_be_left_undone(),
         }
     };
     let all = 0..plan.jobs.len();

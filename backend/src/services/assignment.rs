@@ -6,7 +6,7 @@ use crate::{
     ports::{ArtifactRecord, ExecutionRecord, JobSpec, Node},
 };
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tidemill_core::{
     api::path,
     assignment::{ArtifactSource, Extras, Preparation},
@@ -87,9 +87,10 @@ pub async fn artifacts_for(
             let mut all = of_execution(context, execution).await?;
             let ixs: Vec<u32> = all.iter().map(|(ix, _)| *ix).collect();
             let specs = context.stores.records.job_specs(execution.spec.id, &ixs).await?;
-            let stage_of: HashMap<u32, String> =
-                specs.into_iter().map(|(ix, spec)| (ix, spec.planned.stage)).collect();
-            all.retain(|(ix, _)| stage_of.get(ix).is_some_and(|stage| earlier.contains(stage)));
+            let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.may_be_left_undone();
+            let awaited: HashSet<u32> =
+                specs.into_iter().filter(|(_, spec)| of_earlier(&spec.planned)).map(|(ix, _)| ix).collect();
+            all.retain(|(ix, _)| awaited.contains(ix));
             all
         }
     };
