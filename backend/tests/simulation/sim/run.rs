@@ -1,11 +1,14 @@
 //! One run, from its seed to its verdict.
 
 use super::{
-    actors::{self, WORKERS, Worker, client, fate},
     auditor::Auditor,
+    clients::{LONGEST_WAIT_MS, approver, client},
     cluster::Cluster,
+    fate::{fate, sweeps},
     faults::{Chances, Tally},
+    forge::provider,
     stores::Truth,
+    worker::{WORKERS, Worker},
     world::{Owner, World},
 };
 use std::sync::{Arc, atomic::AtomicBool};
@@ -16,6 +19,8 @@ const TROUBLE_MS: i64 = 180_000;
 /// By when after that every execution is over: a lost message is sent again after at most a quarter of an hour, and a job may
 /// wait for others first.
 const PEACE_MS: i64 = 4 * 3_600_000;
+/// What waits for somebody who never comes is canceled after 30 days.
+const PATIENCE_MS: i64 = 30 * 86_400_000;
 
 /// What came of a run.
 pub struct Outcome {
@@ -38,7 +43,7 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
         Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
     let cluster = Cluster::new(truth.clone(), auditor.clone());
     let begin = world.now();
-    for number in 0..rng.usize(1..=3) {
+    for number in 0..rng.usize(1..=4) {
         // Some of the same pipeline, so that they supersede each other.
         let name = format!("p{}", rng.u32(..2));
         world.spawn(Owner::Nobody, client(cluster.clone(), number, rng.u32(..3) == 0, name));
@@ -49,11 +54,15 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
         world.spawn(Owner::Worker(number), worker.work());
     }
     for _ in 0..2 {
-        world.spawn(Owner::Nobody, actors::sweeps(cluster.clone()));
+        world.spawn(Owner::Nobody, sweeps(cluster.clone()));
+    }
+    world.spawn(Owner::Nobody, approver(cluster.clone()));
+    if rng.u32(..5) == 0 {
+        world.spawn(Owner::Nobody, provider(cluster.clone(), begin + TROUBLE_MS));
     }
     world.spawn(Owner::Nobody, fate(cluster.clone(), cuts, begin + TROUBLE_MS));
     world.spawn(Owner::Nobody, watch(cluster, begin + TROUBLE_MS));
-    world.run(begin + TROUBLE_MS + PEACE_MS);
+    world.run(begin + TROUBLE_MS + PATIENCE_MS + PEACE_MS);
     let executions = auditor.over();
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
@@ -73,12 +82,17 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
 /// Ends the run once it is quiet, every execution is over and the queue is empty.
 async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
+    let (mut waits, mut seen) = (2_000, 0);
     loop {
-        world.pause(2_000).await;
+        world.pause(waits).await;
+        let commits = cluster.auditor.commits();
+        let still = commits == seen && world.now() > quiet_at;
+        waits = if still { LONGEST_WAIT_MS.min(waits * 2) } else { 2_000 };
+        seen = commits;
         let live = cluster.truth.records.live(None, 1).await;
         let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
         // Nobody has anything more to ask for by then.
-        if idle && world.now() > quiet_at + 60_000 {
+        if idle && world.now() > quiet_at + 60_000 && !cluster.forge.is_busy() {
             return world.stop();
         }
     }
