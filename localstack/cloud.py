@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployment import CODE_BUCKET, STACK, Deployment, architecture
+from deployment import CODE_BUCKET, LABELLED, STACK, Deployment, architecture
 from emulators import KINDS, REGION, answers
 from engine import DEFAULT_HOST, remove_labelled
 from processes import Background, Failure, tail, wait_until
@@ -132,7 +132,8 @@ class Cloud:
             "AWS_ACCESS_KEY_ID": deployment.credentials["aws_access_key_id"],
             "AWS_SECRET_ACCESS_KEY": deployment.credentials["aws_secret_access_key"],
             # A worker gets these in place of the account's own above.
-            **deployment.worker_credentials(known, outputs["QueueUrl"]),
+            **deployment.worker_credentials(known, outputs),
+            **{f"TIDEMILL_LABELLED_QUEUE_URL_{name[-1]}": outputs[name] for name in LABELLED if name in outputs},
         }
         write_environment(self.env_file, environment)
         if not wait_until(lambda: answers(f"{server}/api/health"), 60):

@@ -19,7 +19,9 @@ from processes import Failure
 
 STACK = "tidemill"
 CODE_BUCKET = "tidemill-code"
-FUNCTIONS = ("api", "sweep", "dead_letter", "scale")
+FUNCTIONS = ("api", "sweep", "dead_letter", "scale", "tell")
+# The outputs that are queues of jobs with labels.
+LABELLED = ("LabelledQueueUrlA", "LabelledQueueUrlB", "LabelledQueueUrlC")
 TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
 
 
@@ -102,7 +104,7 @@ class Deployment:
         """Makes good where the emulator is stricter than AWS. The template stays as AWS wants it."""
         self._allow_plain_http(outputs)
         # AWS asks for the right to SendMessage, MiniStack for one of the batch's own name.
-        statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": self._arn(outputs["QueueUrl"])}
+        statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": self._job_queues(outputs)}
         for role in ("ApiRole", "SweepRole", "DeadLetterRole"):
             found = self.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=role)
             self.client("iam").put_role_policy(
@@ -120,18 +122,23 @@ class Deployment:
             request.headers["X-Forwarded-Proto"] = "https"
 
         sqs.meta.events.register("before-send.sqs", as_if_by_tls)  # else the policies refuse this too
-        for queue in (outputs["QueueUrl"], outputs["DeadLetterQueueUrl"]):
-            sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
+        for queue in ("QueueUrl", "DeadLetterQueueUrl", *LABELLED):
+            if queue not in outputs:
+                continue
+            sqs.set_queue_attributes(QueueUrl=outputs[queue], Attributes={"Policy": ""})
+
+    def _job_queues(self, outputs: dict) -> list[str]:
+        return [self._arn(outputs[name]) for name in ("QueueUrl", *LABELLED) if name in outputs]
 
     def _arn(self, queue_url: str) -> str:
         reply = self.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
         return reply["Attributes"]["QueueArn"]
 
-    def worker_credentials(self, known: dict, queue_url: str) -> dict:
+    def worker_credentials(self, known: dict, outputs: dict) -> dict:
         """Credentials that may do what the template's WorkerRole may, and no more; `known` ones if they are still good."""
         iam, user = self.client("iam"), "tidemill-local-worker"
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
-        statement = {"Effect": "Allow", "Action": actions, "Resource": self._arn(queue_url)}
+        statement = {"Effect": "Allow", "Action": actions, "Resource": self._job_queues(outputs)}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         try:
             iam.create_user(UserName=user)

@@ -1,5 +1,6 @@
 //! The ports on AWS: records and logs in DynamoDB, the queue in SQS, objects in S3.
 
+mod changes;
 mod connect;
 mod definition;
 mod documents;
@@ -16,6 +17,7 @@ mod queue;
 mod records;
 mod table;
 
+pub use changes::{Change, change_of};
 pub use connect::{Names, load_sdk_config, open, open_at};
 pub use documents::DynamoDocuments;
 pub use logs::CloudLogs;

@@ -16,6 +16,7 @@ pub mod http;
 mod ids;
 #[cfg(feature = "memory")]
 pub mod memory;
+mod messenger;
 #[cfg(all(feature = "fuzzing", not(feature = "aws")))]
 #[path = "aws/pack.rs"]
 #[allow(dead_code, reason = "only reading is fuzzed")]
@@ -28,4 +29,5 @@ mod stores;
 pub use clock::SystemClock;
 pub use error::{Error, Result};
 pub use ids::RandomIds;
+pub use messenger::NetworkMessenger;
 pub use stores::Stores;

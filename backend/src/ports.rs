@@ -2,11 +2,13 @@
 
 mod documents;
 mod keys;
+mod messenger;
 mod records;
 mod storage;
 
 pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
 pub use keys::{Key, KeyStore, Keys};
+pub use messenger::Messenger;
 pub use records::{
     ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,

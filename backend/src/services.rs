@@ -14,6 +14,7 @@ mod dead_letters;
 mod discoveries;
 pub mod ending;
 mod jobs;
+mod outbox;
 mod page;
 mod pipeline;
 mod repositories;
@@ -38,6 +39,9 @@ pub use discoveries::DiscoveryService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
+#[cfg(feature = "aws")]
+pub(crate) use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
+pub use outbox::{Outbox, Outside};
 #[cfg(feature = "conformance")]
 pub(crate) use pipeline::Start;
 pub use pipeline::{PipelineExecutionService, Seen};
@@ -77,6 +81,8 @@ pub struct Services {
     pub discoveries: DiscoveryService,
     /// Times at which pipelines start.
     pub schedules: ScheduleService,
+    /// What is to be told to others.
+    pub outbox: Outbox,
     /// What waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
@@ -98,6 +104,7 @@ impl Services {
         let secrets = SecretService::new(context.clone(), seal.clone());
         let pipelines = PipelineExecutionService::new(context.clone());
         let repositories = RepositoryService::new(context.clone(), seal);
+        let outbox = Outbox::new(context.clone(), repositories.clone(), Outside::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
@@ -108,7 +115,9 @@ impl Services {
                 pipelines.clone(),
                 repositories.clone(),
                 schedules.clone(),
+                outbox.clone(),
             ),
+            outbox,
             pipelines,
             repositories,
             schedules,
@@ -123,6 +132,12 @@ impl Services {
             caches,
             artifacts,
         }
+    }
+
+    /// The same, that reach others in this way.
+    #[must_use]
+    pub fn reaching(self, outside: Outside) -> Self {
+        Self { outbox: self.outbox.with(outside), ..self }
     }
 
     /// Forgets a repository and its schedules. False: it was not known.

@@ -89,6 +89,13 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidemill secret set TOKEN < token\n  \
         tidemill secret set KEY --file key.pem --environment production\n  tidemill secret list")]
     Secret(Secret),
+    /// Make repositories known, so that webhooks and schedules start their pipelines
+    #[command(
+        after_help = "Examples:\n  tidemill repo add https://github.com/team/app.git --provider github --secret-file hook\n  \
+        tidemill repo add git@gitlab.com:team/app.git --provider gitlab --status-token-file token --approval all\n  \
+        tidemill repo list\n  tidemill repo sync https://github.com/team/app.git"
+    )]
+    Repo(Repo),
     /// Run what did not succeed in an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
@@ -196,9 +203,16 @@ pub struct Run {
     /// Set a variable; wins over the file
     #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
+    /// Give jobs that name this secret its value in the environment of this command, or in a file (NAME=@FILE); on this machine
+    /// only, and kept nowhere
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<String>,
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,
+    /// A label of this machine, where it runs the jobs, beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
     /// Make another execution even if the same one is under way
     #[arg(long)]
     pub force: bool,
@@ -415,6 +429,85 @@ pub struct SecretPlace {
     pub environment: Option<String>,
 }
 
+/// `repo`.
+#[derive(Debug, Args)]
+pub struct Repo {
+    #[command(subcommand)]
+    /// What to do.
+    pub action: RepoAction,
+}
+
+/// What `repo` does.
+#[derive(Debug, Subcommand)]
+pub enum RepoAction {
+    /// Make one known, or change what is known of it
+    Add(Box<AddRepo>),
+    /// List those that are known
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget one; its executions stay
+    Remove {
+        /// Its address
+        url: String,
+    },
+    /// Read the schedules of its default branch anew
+    Sync {
+        /// Its address
+        url: String,
+    },
+}
+
+/// `repo add`.
+#[derive(Debug, Args)]
+pub struct AddRepo {
+    /// What workers clone
+    pub url: String,
+    /// Who posts its webhooks: github, gitlab, gitea (Forgejo, too) or bitbucket
+    #[arg(long, value_name = "NAME")]
+    pub provider: tidemill_core::webhook::Provider,
+    /// The webhooks' secret, from this file [default: the one it has, or a new one, which is printed]
+    #[arg(long, value_name = "PATH")]
+    pub secret_file: Option<PathBuf>,
+    /// Write commit statuses with the provider's token from this file; an empty file: write none any more
+    #[arg(long, value_name = "PATH")]
+    pub status_token_file: Option<PathBuf>,
+    /// The provider's API, where the repository's address does not say [example: https://git.example.org/api/v1]
+    #[arg(long, value_name = "URL")]
+    pub api_url: Option<String>,
+    /// Its default branch; empty: as webhooks say [default: as webhooks say]
+    #[arg(long, value_name = "NAME")]
+    pub default_branch: Option<String>,
+    /// Which pull requests wait for an approval [default: those from forks]
+    #[arg(long, value_enum)]
+    pub approval: Option<ApprovalPolicy>,
+    /// Send failures and recoveries to a chat's webhook, whose address is in this file
+    #[arg(long, value_name = "PATH")]
+    pub notify_chat_file: Vec<PathBuf>,
+    /// Send failures and recoveries to this address, signed with --notify-secret-file
+    #[arg(long, value_name = "URL", requires = "notify_secret_file")]
+    pub notify: Vec<String>,
+    /// Notify nobody any more
+    #[arg(long, conflicts_with_all = ["notify", "notify_chat_file"])]
+    pub no_notify: bool,
+    /// What notices to --notify are signed with, from this file
+    #[arg(long, value_name = "PATH", requires = "notify")]
+    pub notify_secret_file: Option<PathBuf>,
+}
+
+/// Which pull requests wait for an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ApprovalPolicy {
+    /// None
+    None,
+    /// Those from forks
+    Forks,
+    /// All
+    All,
+}
+
 /// `approve`.
 #[derive(Debug, Args)]
 pub struct Approve {
@@ -438,6 +531,9 @@ pub struct Retry {
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,
+    /// A label of this machine, where it runs the jobs, beside `arch` and `os`: jobs may demand it with `runs_on`
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
+    pub labels: Vec<Labels>,
     /// Print nothing but mistakes
     #[arg(short, long)]
     pub quiet: bool,
@@ -513,6 +609,9 @@ pub struct Server {
     /// Requests a second that one user's token may make; 0: no limit. Tokens of workers and admins: a hundred times as many
     #[arg(long, env = "TIDEMILL_RATE_LIMIT", hide_env_values = true, value_name = "N", default_value_t = tidemill_backend::http::USUAL_RATE)]
     pub rate_limit: u32,
+    /// The server's address as people have it, for links in commit statuses and notices
+    #[arg(long, env = "TIDEMILL_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
+    pub public_url: Option<String>,
 }
 
 /// `token`.

@@ -14,6 +14,7 @@ pub mod init;
 pub mod login;
 pub mod plan;
 pub mod records;
+pub mod repo;
 pub mod report;
 pub mod run;
 pub mod secret;

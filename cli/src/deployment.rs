@@ -8,7 +8,10 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Write as _;
 use std::time::Duration;
-use tidemill_backend::embedded::{Embedded, EmbeddedConfig};
+use tidemill_backend::{
+    embedded::{Embedded, EmbeddedConfig},
+    services::Services,
+};
 use tidemill_core::{
     api::{
         ExecutionList, ExecutionSummary, ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply,
@@ -44,7 +47,15 @@ pub struct Deployment {
     pub token: String,
     /// The flags that point a command at it.
     pointer: String,
-    own: Option<(CancellationToken, JoinHandle<tidemill_backend::Result<()>>)>,
+    own: Option<Own>,
+}
+
+/// A server of this process.
+#[derive(Debug)]
+struct Own {
+    services: Services,
+    shutdown: CancellationToken,
+    served: JoinHandle<tidemill_backend::Result<()>>,
 }
 
 /// Settings of an embedded server.
@@ -77,19 +88,29 @@ impl Deployment {
         let url = format!("http://{}", listener.local_addr()?);
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
+        let services = embedded.services().clone();
         let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
         Ok(Self {
             api: ApiClient::new(&url, &token),
             url,
             token,
             pointer: String::new(),
-            own: Some((shutdown, served)),
+            own: Some(Own { services, shutdown, served }),
         })
     }
 
     /// Whether the server runs in this process, so that this process must also run the jobs.
     pub const fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// Has the server of this process give a secret to jobs, in place of what is stored.
+    pub fn lend(&self, name: String, value: String) -> Outcome {
+        let Some(own) = &self.own else {
+            return Err(Failure::system(format!("there is no server of this process for secret {name}")));
+        };
+        let lent = own.services.secrets.lend(name, value);
+        lent.map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// How long it is waited for when it does not answer: a server of this process comes back soon, or never.
@@ -104,7 +125,7 @@ impl Deployment {
 
     /// Stops a server of this process.
     pub async fn close(self) {
-        let Some((shutdown, served)) = self.own else { return };
+        let Some(Own { shutdown, served, .. }) = self.own else { return };
         shutdown.cancel();
         if let Ok(Err(error)) = served.await {
             tracing::warn!(%error, "the embedded server");

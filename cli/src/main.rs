@@ -19,7 +19,7 @@ mod workers;
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
 use commands::{
-    artifacts, check, dead_letters, import, init, login, plan, records, report, run, secret, server,
+    artifacts, check, dead_letters, import, init, login, plan, records, repo, report, run, secret, server,
 };
 use failure::{Failure, Outcome};
 use settings::Settings;
@@ -75,6 +75,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => records::logs(settings, args).await,
             Command::Watch(args) => records::watch(settings, args).await,
             Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
             Command::Approve(args) => records::approve(settings, args).await,
             Command::Retry(args) => records::retry(settings, args).await,

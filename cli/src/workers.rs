@@ -25,33 +25,33 @@ pub fn machine() -> String {
 }
 
 /// What a worker of this process is, below the data directory of this machine.
-pub fn config(settings: &Settings, slots: usize, name: String) -> Outcome<WorkerConfig> {
+pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String) -> Outcome<WorkerConfig> {
     Ok(WorkerConfig {
         name,
         slots,
         data_dir: settings.data_dir()?.join("worker"),
         docker_host: docker_host(),
-        labels: implicit_labels(),
+        labels: labels(given),
         capacity: Resources::default(),
     })
 }
 
-/// The labels that every worker has.
-pub fn implicit_labels() -> Labels {
+/// The labels that every worker has, and those that it was given.
+pub fn labels(given: &[Labels]) -> Labels {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    [("arch", arch), ("os", std::env::consts::OS)]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    let implicit = [("arch", arch), ("os", std::env::consts::OS)];
+    let given = given.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
+    implicit.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Opens a worker for jobs of this process's own server; it has an engine once this returns.
-pub async fn open(settings: &Settings, slots: usize) -> Outcome<Worker> {
+pub async fn open(settings: &Settings, slots: usize, labels: &[Labels]) -> Outcome<Worker> {
     let name = format!("{}:{}", machine(), std::process::id());
-    Ok(Worker::open(config(settings, slots, name)?).await?)
+    Ok(Worker::open(config(settings, slots, labels, name)?).await?)
 }
 
 /// Closes a worker that was opened for nothing.

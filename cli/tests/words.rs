@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "run",
     "check",
     "plan",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 25] = [
     "cancel",
     "approve",
     "secret",
+    "repo",
     "retry",
     "dead-letters",
     "artifacts",

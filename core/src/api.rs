@@ -359,9 +359,9 @@ pub struct RekeyReply {
     pub renewed: usize,
     /// Whether there may be more: call again.
     pub more: bool,
-    /// Those that no key of the deployment opens; they must be set again. All that there are once `more` is false.
+    /// What no key of the deployment opens, in words; it must be set again. All that there is once `more` is false.
     #[serde(default)]
-    pub unreadable: Vec<SecretView>,
+    pub unreadable: Vec<String>,
 }
 
 /// The reply to an approval.

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 
 pub mod access;
+pub mod announcement;
 pub mod api;
 pub mod assignment;
 pub mod condition;

@@ -47,7 +47,7 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// Make a repository known, or change what is known of it. Secrets that are absent stay as they are.
+/// Make a repository known, or change what is known of it. What is absent stays as it is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRequest {
     /// What workers clone.
@@ -60,15 +60,15 @@ pub struct RepositoryRequest {
     /// The provider's token that commit statuses are written with; empty: write none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_token: Option<String>,
-    /// The provider's API, where it is not known by the repository's address: `https://git.example.org/api/v1`.
+    /// The provider's API, where it is not known by the repository's address: `https://git.example.org/api/v1`; empty: it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
-    /// Its default branch; absent: as webhooks say.
+    /// Its default branch; empty, or never given: as webhooks say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// Which pull requests wait for an approval.
-    #[serde(default)]
-    pub approval: Approval,
+    /// Which pull requests wait for an approval; never given: those from forks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Who is told of failures and recoveries; absent: as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<Notify>>,
@@ -102,6 +102,9 @@ pub struct RepositoryView {
     /// How many are told of failures, and how.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
+    /// What went wrong with the last status or notice that could not be sent, with the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// When it was changed last.
     pub updated_at: Timestamp,
 }

@@ -25,6 +25,8 @@ pub const ADMIN_TOKEN_SHA256: &str = "TIDEMILL_ADMIN_TOKEN_SHA256";
 pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
 /// Calls a second that a user's token may make, in each container; default 50, 0: as many as anyone likes.
 pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
+/// The deployment's address as people have it, for links in commit statuses and notices; absent or empty: no links.
+pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
 /// The Auto Scaling group of the workers.
 pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Jobs that one worker runs at the same time.

@@ -1,9 +1,9 @@
 //! The services over AWS, made once for a process.
 
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{PUBLIC_URL, Settings, SettingsError};
 use tidemill_backend::{
     aws::{self, Meter},
-    services::{Services, Settings as ServiceSettings},
+    services::{Outside, Services, Settings as ServiceSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ impl Wiring {
             gives_any_job: false,
             token_kept_ms: TOKEN_KEPT_MS,
         };
-        Ok(Self { services: Services::new(stores, of_services, CancellationToken::new()), meter })
+        let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
+        let outside = Outside { public_url, ..Outside::default() };
+        let services = Services::new(stores, of_services, CancellationToken::new()).reaching(outside);
+        Ok(Self { services, meter })
     }
 }

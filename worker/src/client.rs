@@ -290,6 +290,23 @@ impl ApiClient {
         self.within(path, LONGEST_REPLY, call).await
     }
 
+    /// The reply to a PUT of `request` to `path`.
+    pub async fn put_json<Q: Serialize, R: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> Result<R, ApiError> {
+        let bytes = serde_json::to_vec(request).map_err(|error| unreachable(path, error.to_string()))?;
+        let extra = Extra { content: Some("application/json"), ..Extra::default() };
+        let call = async {
+            let reply = self.send(Method::PUT, path, extra, transport::full(bytes.into())).await?;
+            let body = self.whole(path, reply).await?;
+            serde_json::from_slice(&body)
+                .map_err(|error| unreachable(&self.address(path), format!("unreadable reply: {error}")))
+        };
+        self.within(path, LONGEST_REPLY, call).await
+    }
+
     /// The reply to a POST of `request` to `path`, within `limit`.
     pub async fn post<Q: Serialize, R: DeserializeOwned>(
         &self,

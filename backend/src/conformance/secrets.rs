@@ -3,7 +3,7 @@
 use super::{Subject, samples};
 use crate::{
     Error, Stores,
-    ports::DocumentKey,
+    ports::{DocumentKey, Key, KeyStore, Keys},
     services::{Services, Settings},
 };
 use tidemill_core::{
@@ -216,25 +216,48 @@ pub async fn the_key_is_made_once(subject: &Subject) {
     assert!(keys.iter().all(|one| *one == keys[0]));
 }
 
-/// Secrets that are under another key come under the newest; what no key opens is named.
+/// Keys as somebody wrote them, each given by a byte.
+struct Written(&'static [u8]);
+
+#[async_trait::async_trait]
+impl KeyStore for Written {
+    async fn keys(&self) -> crate::Result<Keys> {
+        let text: String = self.0.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect();
+        Ok(Keys::read(&text).unwrap())
+    }
+}
+
+/// All that is sealed comes under a new key, and is read without the older one; what no key opens is named.
 pub async fn secrets_come_under_the_newest_key(subject: &Subject) {
     let stores = subject.open().await;
-    let services = services(stores.clone());
+    let under =
+        |keys: &'static [u8]| services(Stores { keys: std::sync::Arc::new(Written(keys)), ..stores.clone() });
     let repo = samples::repo();
+    let before = under(&[1]);
     for name in ["TOKEN", "KEY"] {
-        set(&services, &repo, None, name, "value").await;
+        set(&before, &repo, None, name, "value").await;
     }
-    while services.secrets.rekey().await.unwrap().more {}
-    assert_eq!(services.secrets.rekey().await.unwrap().renewed, 0, "they are already");
-    let name = format!("{}\n\nKEY", tidemill_core::repo::canonical(&repo));
-    let key = DocumentKey::new("secret", name);
-    let stored = stores.documents.get(&key).await.unwrap().unwrap();
-    let of_lost_key = stored.value.replace(&stores.keys.keys().await.unwrap().first().id(), "00000000");
-    assert_ne!(of_lost_key, stored.value);
-    let lost = crate::ports::NewDocument { key, value: of_lost_key, due_at: None, expires_at: None };
-    assert!(stores.documents.put(lost, Some(stored.version)).await.unwrap());
-    let reply = services.secrets.rekey().await.unwrap();
-    let unreadable = reply.unreadable.iter().filter(|one| one.repo == repo).map(|one| one.name.as_str());
-    assert_eq!(unreadable.collect::<Vec<_>>(), ["KEY"]);
-    assert!(!reply.more);
+    let signed_with = "what webhooks are signed with";
+    let known = serde_json::json!({ "url": repo, "provider": "gitea", "webhook_secret": signed_with });
+    before.repositories.put(serde_json::from_value(known).unwrap()).await.unwrap();
+
+    let lost = under(&[3]);
+    let words = [lost.secrets.rekey().await.unwrap(), lost.repositories.rekey().await.unwrap()];
+    let words = words.map(|reply| reply.unreadable.join("\n")).join("\n");
+    let name = tidemill_core::repo::canonical(&repo);
+    for unreadable in [format!("secret `KEY` of {name}"), format!("the secret of webhooks of {name}")] {
+        assert!(words.contains(&unreadable), "{words}");
+    }
+
+    let between = under(&[2, 1]);
+    assert_eq!(between.secrets.rekey().await.unwrap().renewed, 2);
+    assert_eq!(between.repositories.rekey().await.unwrap().renewed, 1);
+    let again = [between.secrets.rekey().await.unwrap(), between.repositories.rekey().await.unwrap()];
+    assert!(again.iter().all(|reply| reply.renewed == 0 && !reply.more), "{again:?}");
+
+    let after = under(&[2]);
+    let id = begin(&after, &repo).await;
+    assert_eq!(claim(&after, id, 1).await.unwrap().extras.secrets.len(), 2);
+    let known = after.repositories.must_find(&repo).await.unwrap();
+    assert_eq!(after.repositories.webhook_secret(&known).await.unwrap(), signed_with.as_bytes());
 }

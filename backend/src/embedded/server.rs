@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     http::{Access, ClientAddress, USUAL_RATE, router},
     ports::Clock,
-    services::{Services, Settings},
+    services::{Outside, Services, Settings},
 };
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -37,6 +37,8 @@ pub struct EmbeddedConfig {
     pub sweep_every: Duration,
     /// Calls a second that a user's token may make; 0: as many as anyone likes.
     pub rate_limit: u32,
+    /// The server's address as people have it, for links.
+    pub public_url: Option<String>,
 }
 
 impl EmbeddedConfig {
@@ -49,6 +51,7 @@ impl EmbeddedConfig {
             lease_ttl_ms: usual.lease_ttl_ms,
             sweep_every: Duration::from_secs(2),
             rate_limit: USUAL_RATE,
+            public_url: None,
         }
     }
 }
@@ -105,13 +108,14 @@ impl Embedded {
         let closing = CancellationToken::new();
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
         let rate_limit = config.rate_limit;
+        let outside = Outside { public_url: config.public_url.clone(), ..Outside::default() };
         let opened = tokio::task::spawn_blocking(move || {
             let stores = open(&config.data_dir)?;
             Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
         });
         let (stores, token, sweep_every) =
             opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
-        let services = Services::new(stores, settings, closing.clone());
+        let services = Services::new(stores, settings, closing.clone()).reaching(outside);
         Ok(Self { services, token, sweep_every, rate_limit, closing })
     }
 
@@ -146,6 +150,7 @@ impl Embedded {
         let access = Access::of_token(&token).at_most(rate_limit);
         let api = router(services.clone(), access).into_make_service_with_connect_info::<ClientAddress>();
         let stop = closing.clone();
+        let outbox = services.outbox.clone();
         let sweeper = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,6 +164,18 @@ impl Embedded {
                 }
                 if let Err(error) = services.schedules.run().await {
                     tracing::warn!(%error, "the next sweep starts what is scheduled");
+                }
+            }
+        });
+        // Others may be slow: the sweep does not wait for them.
+        let stop = closing.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(sweep_every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                let told = stop.run_until_cancelled(outbox.run()).await;
+                if let Some(Err(error)) = told {
+                    tracing::warn!(%error, "what others are to be told waits");
                 }
             }
         });

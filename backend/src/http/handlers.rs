@@ -120,6 +120,9 @@ pub async fn retry(
     };
     let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
     if !reply.attached {
+        if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
+            tracing::warn!(execution = %reply.execution_id, %error, "nobody outside is told of it");
+        }
         let repo = api.services.pipelines.repo(id).await.ok();
         let outcome = format!("retried as {}", reply.execution_id);
         api.services.audit.note(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
@@ -242,7 +245,13 @@ fn secret_target(environment: Option<&str>, name: &str) -> String {
 }
 
 pub async fn rekey_secrets(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
-    let reply = api.services.secrets.rekey().await?;
+    let mut reply = api.services.secrets.rekey().await?;
+    if !reply.more {
+        let of_repositories = api.services.repositories.rekey().await?;
+        reply.renewed += of_repositories.renewed;
+        reply.more = of_repositories.more;
+        reply.unreadable.extend(of_repositories.unreadable);
+    }
     if reply.renewed > 0 {
         let target = format!("{} secrets", reply.renewed);
         api.services.audit.note(&caller, "secret.rekey", target, None, "done").await;

@@ -2,6 +2,7 @@
 
 use super::{
     context::{Context, job_of},
+    outbox::Outbox,
     pipeline::{Key, PipelineExecutionService, Start, Under, hash},
     repositories::{Repository, RepositoryService},
     schedules::{Found, ScheduleService},
@@ -45,6 +46,7 @@ pub struct DiscoveryService {
     pipelines: PipelineExecutionService,
     repositories: RepositoryService,
     schedules: ScheduleService,
+    outbox: Outbox,
 }
 
 /// What to look at.
@@ -142,8 +144,9 @@ impl DiscoveryService {
         pipelines: PipelineExecutionService,
         repositories: RepositoryService,
         schedules: ScheduleService,
+        outbox: Outbox,
     ) -> Self {
-        Self { context, pipelines, repositories, schedules }
+        Self { context, pipelines, repositories, schedules, outbox }
     }
 
     /// Has the default branch of a repository looked at for its schedules.
@@ -220,6 +223,10 @@ impl DiscoveryService {
                 }
             }
         }
+        if reply.failed && facts.trigger != Trigger::Manual {
+            // Nothing else would tell of a file's mistakes at the commit.
+            self.outbox.announce(execution.spec.id, &repository).await?;
+        }
         if registers_schedules(&facts, discovery) {
             let name = repository.name();
             // A file with mistakes keeps the schedules that it had.
@@ -287,6 +294,8 @@ impl DiscoveryService {
         let start = Start { facts: facts.clone(), hold };
         match Box::pin(self.pipelines.start(request, start, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
+                // Should this fail, the worker tells again what it found, and this comes again, too.
+                self.outbox.announce(execution_id, repository).await?;
                 let held = if hold { "; it waits for an approval" } else { "" };
                 let how = if attached { "started before" } else { "started" };
                 let words = format!("{path}: {how}: {pipeline_name} {run_number} ({execution_id}){held}");

@@ -1,5 +1,7 @@
 //! RepositoryService: the repositories that a deployment knows.
 
+mod rekey;
+
 use super::context::Context;
 use crate::{
     error::{Error, Result},
@@ -8,7 +10,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::path,
     repo::canonical,
@@ -20,6 +22,8 @@ use tidemill_core::{
 };
 
 const KIND: &str = "repository";
+/// Kind of the documents that say what went wrong with a repository's statuses and notices.
+const TROUBLE: &str = "trouble";
 const PAGE: usize = 200;
 const MOST_TRIES: u32 = 20;
 const LONGEST_URL: usize = 400;
@@ -84,7 +88,22 @@ impl Repository {
         self.default_branch.as_deref().or(self.told_default_branch.as_deref())
     }
 
-    fn view(&self) -> RepositoryView {
+    /// Whether anybody is to be told of its executions.
+    pub fn announces(&self) -> bool {
+        self.status_token.is_some() || !self.notify.is_empty()
+    }
+
+    /// Whether commit statuses are written.
+    pub fn has_statuses(&self) -> bool {
+        self.status_token.is_some()
+    }
+
+    /// How many are told of failures.
+    pub fn notified(&self) -> usize {
+        self.notify.len()
+    }
+
+    fn view(&self, trouble: Option<String>) -> RepositoryView {
         RepositoryView {
             name: self.name(),
             url: self.url.clone(),
@@ -94,6 +113,7 @@ impl Repository {
             default_branch: self.default_branch().map(str::to_owned),
             approval: self.approval,
             notify: self.notify.iter().map(|one| one.kind).collect(),
+            trouble,
             updated_at: self.updated_at,
         }
     }
@@ -142,19 +162,23 @@ impl RepositoryService {
             let repository = Repository {
                 url: request.url.clone(),
                 provider: request.provider,
-                approval: request.approval,
-                default_branch: request.default_branch.clone(),
+                approval: request.approval.or(old.as_ref().map(|old| old.approval)).unwrap_or_default(),
+                default_branch: given(
+                    request.default_branch.as_ref(),
+                    old.as_ref().map(|old| &old.default_branch),
+                ),
+                api_url: given(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
                 told_default_branch: old.and_then(|old| old.told_default_branch),
-                api_url: request.api_url.clone(),
                 updated_at: self.context.now(),
                 webhook_secret,
                 status_token,
                 notify,
             };
             if self.write(&repository, version).await? {
+                self.note_trouble(&name, None).await?;
                 return Ok(RepositoryReply {
                     webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
-                    repository: repository.view(),
+                    repository: repository.view(None),
                     webhook_secret: made,
                 });
             }
@@ -183,17 +207,43 @@ impl RepositoryService {
     /// All repositories, by name.
     pub async fn list(&self) -> Result<RepositoryList> {
         let (mut repositories, mut after) = (Vec::new(), None::<String>);
+        let mut troubles = self.troubles().await?;
         loop {
             let documents = &self.context.stores.documents;
             let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
             after = page.last().map(|last| last.key.name.clone());
             for document in &page {
-                repositories.push(read(document)?.view());
+                let trouble = troubles.remove(&document.key.name);
+                repositories.push(read(document)?.view(trouble));
             }
             if !more {
                 return Ok(RepositoryList { repositories });
             }
         }
+    }
+
+    async fn troubles(&self) -> Result<BTreeMap<String, String>> {
+        let (mut troubles, mut after) = (BTreeMap::new(), None::<String>);
+        loop {
+            let documents = &self.context.stores.documents;
+            let (page, more) = documents.list(TROUBLE, "", after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            troubles.extend(page.into_iter().map(|document| (document.key.name, document.value)));
+            if !more {
+                return Ok(troubles);
+            }
+        }
+    }
+
+    /// Notes what went wrong with a repository's statuses and notices, or that nothing does any more.
+    pub(crate) async fn note_trouble(&self, name: &str, words: Option<&str>) -> Result<()> {
+        let documents = &self.context.stores.documents;
+        let key = DocumentKey::new(TROUBLE, name);
+        let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
+        let version = documents.get(&key).await?.map(|known| known.version);
+        let value = format!("{}: {words}", self.context.now());
+        // Another trouble that comes first says as much.
+        documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
     }
 
     /// Forgets a repository; its executions stay.
@@ -231,6 +281,30 @@ impl RepositoryService {
     pub(crate) async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
+
+    /// What its statuses are written with.
+    pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
+        let Some(sealed) = &of.status_token else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
+        let text = String::from_utf8(opened);
+        text.map(Some).map_err(|error| Error::storage("opening a status token", error.utf8_error()))
+    }
+
+    /// The one of this place among those who are told of failures.
+    pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
+        let Some(one) = of.notify.get(at) else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "notify"), &one.sealed).await?;
+        let read = serde_json::from_slice(&opened);
+        read.map(Some).map_err(|error| Error::storage("opening who is to be notified", error))
+    }
+}
+
+/// What was given now, unless that is nothing: an empty text takes away what was known.
+fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
+    match now {
+        Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
+        None => before.cloned().flatten(),
+    }
 }
 
 fn read(document: &Document) -> Result<Repository> {
@@ -246,13 +320,6 @@ fn new_secret() -> Result<String> {
 
 fn check(request: &RepositoryRequest) -> Result<()> {
     let wrong = |words: String| Err(Error::Invalid(words));
-    // What has no effect yet must not look as if it had.
-    if request.status_token.as_deref().is_some_and(|token| !token.is_empty()) {
-        return wrong("commit statuses are not written yet: leave `status_token` out".into());
-    }
-    if request.notify.as_ref().is_some_and(|all| !all.is_empty()) {
-        return wrong("nobody is notified of failures yet: leave `notify` out".into());
-    }
     let url = request.url.as_str();
     let is_text = |text: &str, most: usize| {
         !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
@@ -292,10 +359,11 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     {
         return wrong("a status token is one word".into());
     }
-    if request.api_url.as_deref().is_some_and(|url| !is_http(url)) {
+    if request.api_url.as_deref().is_some_and(|url| !url.is_empty() && !is_http(url)) {
         return wrong("the provider's API begins with https:// or http://".into());
     }
-    if request.default_branch.as_deref().is_some_and(|name| !is_text(name, 250) || name.starts_with('-')) {
+    let is_branch = |name: &str| is_text(name, 250) && !name.starts_with('-');
+    if request.default_branch.as_deref().is_some_and(|name| !name.is_empty() && !is_branch(name)) {
         return wrong("the default branch is not a name of a branch".into());
     }
     let notify = request.notify.as_deref().unwrap_or_default();

@@ -7,7 +7,11 @@ use crate::{
     seal::Seal,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
@@ -28,10 +32,18 @@ const PAGE: usize = 200;
 const MOST_TRIES: u32 = 20;
 
 /// Secrets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SecretService {
     context: Arc<Context>,
     seal: Seal,
+    /// Values that this process alone has, by name.
+    lent: Arc<RwLock<HashMap<String, String>>>,
+}
+
+impl fmt::Debug for SecretService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretService")
+    }
 }
 
 /// A secret as it is stored.
@@ -56,22 +68,23 @@ fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
 
 impl SecretService {
     pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
-        Self { context, seal }
+        Self { context, seal, lent: Arc::default() }
+    }
+
+    /// Has this process give a value to jobs that name it, before any that is stored. It is written nowhere, and gone with the
+    /// process.
+    pub fn lend(&self, name: String, value: String) -> Result<()> {
+        check_name(&name)?;
+        check_value(&value)?;
+        self.lent.write().unwrap_or_else(PoisonError::into_inner).insert(name, value);
+        Ok(())
     }
 
     /// Keeps a value that `by` sets, in place of the one that was there.
     pub async fn set(&self, request: SetSecretRequest, by: &str) -> Result<SecretView> {
         let SetSecretRequest { repo, environment, name, value } = request;
         check(&repo, environment.as_deref(), &name)?;
-        if value.is_empty() || value.len() > LONGEST_VALUE {
-            return Err(Error::Invalid(format!(
-                "a secret has 1 to {LONGEST_VALUE} bytes; this has {}",
-                value.len()
-            )));
-        }
-        if value.contains('\0') {
-            return Err(Error::Invalid("a secret holds no NUL character, which no shell can take".into()));
-        }
+        check_value(&value)?;
         let key = key(&repo, environment.as_deref(), &name);
         let sealed = self.seal.seal(&key.name, value.as_bytes()).await?;
         let (updated_at, updated_by) = (self.context.now(), by.to_owned());
@@ -114,7 +127,7 @@ impl SecretService {
         Ok(RemoveSecretReply { removed })
     }
 
-    /// Seals secrets of all repositories under the newest key, as many as fit into one call: call again while there are more.
+    /// Seals secrets of all repositories' jobs under the newest key, as many as fit into one call: call again while there are more.
     pub async fn rekey(&self) -> Result<RekeyReply> {
         let documents = &self.context.stores.documents;
         let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
@@ -127,7 +140,10 @@ impl SecretService {
                     Ok(Some(sealed)) => sealed,
                     Ok(None) => continue,
                     Err(Error::Sealed(_)) => {
-                        unreadable.push(view(&stored));
+                        let of = canonical(&stored.repo);
+                        let environment = stored.environment.iter().map(|name| format!(" ({name})"));
+                        let environment = environment.collect::<String>();
+                        unreadable.push(format!("secret `{}` of {of}{environment}", stored.name));
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -192,6 +208,9 @@ impl SecretService {
         job: &str,
         wanted: &SecretUse,
     ) -> Result<String> {
+        if let Some(value) = self.lent.read().unwrap_or_else(PoisonError::into_inner).get(&wanted.name) {
+            return Ok(value.clone());
+        }
         let own = environment.map(|environment| key(repo, Some(environment), &wanted.name));
         for key in own.into_iter().chain([key(repo, None, &wanted.name)]) {
             let Some(document) = self.context.stores.documents.get(&key).await? else { continue };
@@ -231,12 +250,28 @@ fn view(stored: &Stored) -> SecretView {
     }
 }
 
-fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
-    if !is_variable_name(name) {
-        return Err(Error::Invalid(format!(
-            "`{name}` is no name of a secret; use letters, digits and `_`, not starting with a digit"
-        )));
+fn check_name(name: &str) -> Result<()> {
+    if is_variable_name(name) {
+        return Ok(());
     }
+    Err(Error::Invalid(format!(
+        "`{name}` is no name of a secret; use letters, digits and `_`, not starting with a digit"
+    )))
+}
+
+fn check_value(value: &str) -> Result<()> {
+    if value.is_empty() || value.len() > LONGEST_VALUE {
+        let words = format!("a secret has 1 to {LONGEST_VALUE} bytes; this has {}", value.len());
+        return Err(Error::Invalid(words));
+    }
+    if value.contains('\0') {
+        return Err(Error::Invalid("a secret holds no NUL character, which no shell can take".into()));
+    }
+    Ok(())
+}
+
+fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
+    check_name(name)?;
     if repo.trim().is_empty() || repo.len() > 300 || repo.contains(char::is_control) {
         return Err(Error::Invalid("a repository has 1 to 300 bytes, without control characters".into()));
     }

@@ -250,6 +250,15 @@ async fn the_secrets_of_a_repository_are_never_shown_again() {
         for hidden in [secret.as_str(), "the-status-token", "the-chat-hook"] {
             assert!(!listed.contains(hidden) && !changed.contains(hidden), "{hidden}: {listed} {changed}");
         }
+        let more = json!({ "url": URL, "provider": "gitlab", "approval": "all", "api_url": "https://api.example.org",
+            "default_branch": "trunk" });
+        server.ok(Method::PUT, path::REPOSITORIES, more).await;
+        let same = json!({ "url": URL, "provider": "gitlab", "default_branch": "" });
+        let kept = server.ok(Method::PUT, path::REPOSITORIES, same).await["repository"].clone();
+        assert_eq!(
+            (&kept["approval"], &kept["api_url"], &kept["default_branch"], &kept["statuses"]),
+            (&json!("all"), &json!("https://api.example.org"), &Value::Null, &json!(true))
+        );
         assert!(listed.contains("\"statuses\":true") && listed.contains("\"notify\":[\"chat\"]"), "{listed}");
         // The secret that was made still opens.
         let body = json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT, "checkout_sha": COMMIT,

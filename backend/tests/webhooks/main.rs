@@ -4,5 +4,6 @@
 
 mod deliveries;
 mod examples;
+mod outbox;
 mod schedules;
 mod server;

@@ -70,6 +70,12 @@ impl Server {
         Self { api: http::router(services.clone(), access), services, clock, _dir: None }
     }
 
+    /// The same with other services over the same stores.
+    pub fn with(self, services: Services) -> Self {
+        let access = http::Access::of_token("secret").at_most(0);
+        Self { api: http::router(services.clone(), access), services, ..self }
+    }
+
     pub async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
         let reply = self.api.clone().oneshot(request).await.unwrap();
         let status = reply.status();

@@ -74,7 +74,7 @@ pub struct Deploy {
     /// Let only the newest tokens be valid
     #[arg(long)]
     pub drop_old_tokens: bool,
-    /// Directory of the functions: api, sweep, dead_letter and scale, or their zips
+    /// Directory of the functions: api, sweep, dead_letter, scale and tell, or their zips
     #[arg(long, value_name = "DIR")]
     pub functions: Option<PathBuf>,
     /// The tidemill binary that workers run [default: this one, if it can run there]

@@ -135,7 +135,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let old: ExecutionId = deployment.find(&args.which).await?;
     let worker = if deployment.is_own() {
-        Some(workers::open(settings, workers::slots(args.parallel)).await?)
+        Some(workers::open(settings, workers::slots(args.parallel), &args.labels).await?)
     } else {
         None
     };

@@ -18,6 +18,7 @@ use tidemill_core::{
     assignment::{Preparation, Source},
     facts::Facts,
     ids::{ExecutionId, JobId},
+    labels::{Labels, fits, queue_name},
     plan::Plan,
     report::is_named,
 };
@@ -53,6 +54,9 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         );
         return Err(Failure::usage(words));
     }
+    let lent = lent(settings, args)?;
+    // Nobody else's execution has them.
+    let is_new = args.force || !lent.is_empty();
     let (deployment, ready) = tokio::join!(Deployment::connect(settings), get_ready(settings, args, &plan));
     let (deployment, (origin, worker)) = match (deployment, ready) {
         (Ok(deployment), Ok(ready)) => (deployment, ready),
@@ -81,10 +85,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         default_branch: known.default_branch,
         changed: known.changed,
         files: known.files,
-        force: args.force,
+        force: is_new,
         ..ExecuteRequest::default()
     };
-    let made: ExecuteReply = match deployment.begin(path::EXECUTE, &request, args.force).await {
+    let begun = async {
+        for (name, value) in lent {
+            deployment.lend(name, value)?;
+        }
+        deployment.begin(path::EXECUTE, &request, is_new).await
+    };
+    let made: ExecuteReply = match begun.await {
         Ok(made) => made,
         Err(failure) => {
             workers::close(worker).await;
@@ -95,6 +105,34 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let outcome = follow(settings, &deployment, args, &made, worker).await;
     deployment.close().await;
     outcome
+}
+
+/// The secrets that the arguments give to this run, with their values.
+fn lent(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
+    if let (Some(first), true) = (args.secrets.first(), settings.is_elsewhere()) {
+        let name = first.split('=').next().unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "--secret is for runs on this machine; keep it on the deployment with: tidemill secret set {name}"
+        )));
+    }
+    let value = |given: &String| match given.split_once('=') {
+        None => std::env::var(given).map(|value| (given.clone(), value)).map_err(|_| {
+            Failure::usage(format!("--secret {given}: the environment has no text under this name"))
+        }),
+        Some((name, from)) => {
+            // What stands here may be the value itself, and is not shown.
+            let path = from.strip_prefix('@').ok_or_else(|| {
+                Failure::usage(format!(
+                    "--secret {name}: say {name} for what the environment has, or {name}=@FILE; a value in an argument can be \
+                     seen by others"
+                ))
+            })?;
+            let value = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("--secret {name}: {path}: {error}")))?;
+            Ok((name.to_owned(), value))
+        }
+    };
+    args.secrets.iter().map(value).collect()
 }
 
 /// What conditions look at: what git knows here, or of a repository elsewhere what the arguments say.
@@ -113,8 +151,9 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
     if settings.is_elsewhere() {
         return Ok((origin(settings, args).await?, None));
     }
+    must_have_labels(plan, &workers::labels(&args.labels))?;
     let slots = workers::slots(args.parallel);
-    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots));
+    let (origin, worker) = tokio::join!(origin(settings, args), workers::open(settings, slots, &args.labels));
     let (origin, worker) = match (origin, worker) {
         (Ok(origin), Ok(worker)) => (origin, worker),
         (Err(failure), Ok(worker)) => {
@@ -130,6 +169,18 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
         first.map(|planned| Preparation::new(planned, &origin.source, execution, job)).collect();
     worker.prepare(&first);
     Ok((origin, Some(worker)))
+}
+
+/// No other worker will come to this process's aid: a job that demands labels that are not `here` would wait for ever.
+fn must_have_labels(plan: &Plan, here: &Labels) -> Outcome<()> {
+    let Some(job) = plan.jobs.iter().find(|job| !fits(&job.runs_on, here)) else { return Ok(()) };
+    let demands = queue_name(&job.runs_on);
+    Err(Failure::usage(format!(
+        "job `{}` demands a worker with {demands}, and this machine has {}; run it on a server that has such a worker \
+         (--server), or say that this machine is one: --label {demands}",
+        job.name,
+        queue_name(here)
+    )))
 }
 
 async fn follow(

@@ -77,8 +77,8 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             };
             deployment.close().await;
             anstream::println!("{renewed} secrets were under an older key, and are under the newest now");
-            for secret in &unreadable {
-                anstream::eprintln!("no key opens `{}` of {}; set it again", secret.name, of(secret));
+            for what in &unreadable {
+                anstream::eprintln!("no key opens {what}; set it again");
             }
             if !unreadable.is_empty() {
                 return Err(Failure::usage("some secrets cannot be read"));

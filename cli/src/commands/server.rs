@@ -26,7 +26,11 @@ const HAND_BACK: Duration = Duration::from_secs(15);
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
     let tls = tls(args)?;
-    let config = EmbeddedConfig { rate_limit: args.rate_limit, ..embedded_config(settings)? };
+    let config = EmbeddedConfig {
+        rate_limit: args.rate_limit,
+        public_url: args.public_url.clone(),
+        ..embedded_config(settings)?
+    };
     let data_dir = config.data_dir.clone();
     let embedded = Embedded::open(config).await?;
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -50,8 +54,7 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     anstream::println!("serving on {scheme}://{public}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
-    let mut config = workers::config(settings, slots, workers::machine())?;
-    config.labels.extend(args.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    let config = workers::config(settings, slots, &args.labels, workers::machine())?;
     let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
@@ -110,8 +113,8 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.parallel);
-    let mut config = workers::config(settings, slots, args.name.clone().unwrap_or_else(workers::machine))?;
-    config.labels.extend(args.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    let name = args.name.clone().unwrap_or_else(workers::machine);
+    let mut config = workers::config(settings, slots, &args.labels, name)?;
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let wants_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let looking = async {

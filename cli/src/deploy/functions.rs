@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The functions, by the names of their programs and zips.
-pub const NAMES: [&str; 4] = ["api", "sweep", "dead_letter", "scale"];
+pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "tell"];
 
 /// What the functions must run on.
 #[derive(Debug, Clone, Copy)]
@@ -202,7 +202,7 @@ mod tests {
     fn what_cannot_run_is_refused_with_the_command_that_builds_it() {
         let dir = tempfile::tempdir().unwrap();
         let words = take(dir.path(), WANTED).unwrap_err().words;
-        assert!(words.contains("lacks api, sweep, dead_letter, scale"), "{words}");
+        assert!(words.contains("lacks api, sweep, dead_letter, scale, tell"), "{words}");
         for name in NAMES {
             fs::write(dir.path().join(name), program(0x3e, "2.39")).unwrap();
         }

@@ -1,21 +1,7 @@
-//! What a job has around its script, on every backend: caches, services, secrets, approvals.
+//! What a job has around its script, on every backend: caches, services, approvals.
 
-use crate::support::{Backend, Place, finish, job, kind, text};
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Output, Stdio},
-};
-
-/// Runs a command with this on its standard input.
-fn with_input(place: &Place, words: &[&str], input: &str) -> Output {
-    let mut command = place.command(words);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    finish(child)
-}
+use crate::support::{Backend, Place, finish, job, text};
+use std::fs;
 
 /// How long a job of the latest execution took, in milliseconds.
 fn took(place: &Place, name: &str) -> u64 {
@@ -85,114 +71,6 @@ jobs:
     place.wait_until_clean();
 }
 
-const SECRET: &str = "correct-horse/battery staple+";
-/// `SECRET` as base64 at each of three places, and otherwise, each without what depends on its neighbours.
-const FORMS: [&str; 7] = [
-    SECRET,
-    "Y29ycmVjdC1ob3JzZS9iYXR0ZXJ5IHN0YXBsZS",
-    "NvcnJlY3QtaG9yc2UvYmF0dGVyeSBzdGFwbGUr",
-    "jb3JyZWN0LWhvcnNlL2JhdHRlcnkgc3RhcGxlK",
-    "correct-horse%2Fbattery%20staple%2B",
-    "636f72726563742d686f7273652f",
-    "correct-horse\\/battery",
-];
-
-pub fn a_secret_that_a_job_prints_ten_ways_is_found_nowhere(on: &Backend) {
-    let mut place = on.place(
-        r#"
-name: leaky
-stages: [a]
-defaults: { image: "IMAGE" }
-jobs:
-  prints:
-    stage: a
-    secrets: [PASSWORD, { name: PASSWORD, variable: PASSWORD_FILE, file: true }]
-    services:
-      - { image: "IMAGE", alias: quiet, entrypoint: [sh, -c], command: ["sleep 60"] }
-    script:
-      - echo "$PASSWORD"
-      - printf '%s/' "${PASSWORD%%/*}"; sleep 1; printf '%s\n' "${PASSWORD#*/}"
-      - printf '%s' "$PASSWORD" | base64
-      - printf 'a%s' "$PASSWORD" | base64
-      - printf 'ab%s' "$PASSWORD" | base64
-      - printf 'https://x/?p=%s\n' "$(printf '%s' "$PASSWORD" | sed 's|/|%2F|; s| |%20|; s|+|%2B|')"
-      - printf '%s' "$PASSWORD" | od -An -v -tx1 | tr -d ' \n'; echo
-      - printf '{"p":"%s"}\n' "$(printf '%s' "$PASSWORD" | sed 's|/|\\/|')"
-      - cat "$PASSWORD_FILE" && env | grep PASSWORD && set -x && true "$PASSWORD"; set +x
-      - echo "$PASSWORD" >&2; "$PASSWORD"
-  gets-none:
-    stage: a
-    script: ['test -z "$PASSWORD"']
-"#,
-    );
-    let set = with_input(&place, &["secret", "set", "PASSWORD"], &format!("{SECRET}\n"));
-    assert_eq!(set.status.code(), Some(0), "{set:?}");
-    let listed = place.tidemill(&["secret", "list"]);
-    assert!(text(&listed.stdout).starts_with("PASSWORD "), "{listed:?}");
-    let run = place.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "the last command is none: {run:?}");
-    let view = place.latest();
-    assert_eq!(
-        (kind(&view, "prints").as_str(), job(&view, "gets-none")["status"].as_str()),
-        ("script_failed", Some("SUCCESS"))
-    );
-    let log = place.log("prints");
-    assert!(log.matches("[masked]").count() >= 10, "{log}");
-    let said = [
-        text(&set.stdout),
-        text(&listed.stdout),
-        text(&run.stdout),
-        text(&run.stderr),
-        log,
-        view.to_string(),
-    ];
-    let report = text(&place.of_latest(&["report", "--format", "json"]).stdout);
-    for (what, text) in said.iter().chain([&report]).enumerate() {
-        for form in FORMS {
-            assert!(!text.contains(form), "{form} in reply {what}: {text}");
-        }
-    }
-    let removed = place.tidemill(&["secret", "remove", "PASSWORD"]);
-    assert_eq!(removed.status.code(), Some(0), "{removed:?}");
-    place.wait_until_clean();
-    // Everything that is left of it on this machine: records, logs, objects, the worker's directories.
-    let mut files = Vec::new();
-    for root in [place.data.clone(), place.worker_data.clone()] {
-        collect(&root, &mut files);
-    }
-    assert!(!files.is_empty());
-    for file in files {
-        let Ok(bytes) = fs::read(&file) else { continue };
-        for form in FORMS {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
-            assert!(!found, "{form} in {}", file.display());
-        }
-    }
-}
-
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() && !path.is_symlink() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
-}
-
-pub fn a_job_without_its_secret_says_how_to_set_it(on: &Backend) {
-    let place = on.place(
-        "name: unset\nstages: [a]\njobs:\n  uses: { stage: a, image: \"IMAGE\", script: [\"true\"], secrets: [NOT_THERE] }\n",
-    );
-    let run = place.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let view = place.latest();
-    assert_eq!(kind(&view, "uses"), "secret_unavailable");
-    let words = job(&view, "uses")["failure_reason"]["message"].as_str().unwrap();
-    assert!(words.contains("tidemill secret set NOT_THERE"), "{words}");
-}
-
 pub fn a_manual_job_runs_once_somebody_approves_it(on: &Backend) {
     let place = on.place(
         r#"
@@ -218,4 +96,34 @@ jobs:
         (&"SUCCESS".into(), &"SKIPPED".into())
     );
     assert_eq!(place.of_latest(&["approve", "--job", "build"]).status.code(), Some(2));
+}
+
+pub fn a_job_that_demands_labels_waits_for_a_worker_that_has_them(on: &Backend) {
+    let mut place = on.place(
+        r#"
+name: labelled
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  anywhere: { stage: a, script: ["true"] }
+  here: { stage: a, runs_on: { gpu: "true" }, script: ["true"] }
+"#,
+    );
+    if matches!(on, Backend::Embedded) {
+        // No other worker can come to the aid of a run in one process, so that it says so at once.
+        let run = place.tidemill(&["run"]);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        assert!(text(&run.stderr).contains("gpu=true"), "{run:?}");
+        return;
+    }
+    let run = place.spawn(&["run"]);
+    let view =
+        place.wait_for("the job without labels is over", |view| job(view, "anywhere")["status"] == "SUCCESS");
+    assert_eq!(job(&view, "here")["status"], "QUEUED");
+    let shown = place.of_latest(&["status"]);
+    assert!(text(&shown.stdout).contains("waiting for a worker with gpu=true"), "{shown:?}");
+    place.start_labelled_worker();
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(job(&place.latest(), "here")["worker"].to_string().contains("labelled"), "{}", place.latest());
 }

@@ -1,7 +1,9 @@
 //! What holds wherever jobs run: each test is written once, for every backend.
 
 mod around;
+mod secrets;
 pub use around::*;
+pub use secrets::*;
 
 use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
 
@@ -26,6 +28,7 @@ macro_rules! suite {
             a_secret_that_a_job_prints_ten_ways_is_found_nowhere
             a_job_without_its_secret_says_how_to_set_it
             a_manual_job_runs_once_somebody_approves_it
+            a_job_that_demands_labels_waits_for_a_worker_that_has_them
         );
     };
     ($on:expr => $($name:ident)*) => {

@@ -31,6 +31,8 @@ pub struct Deployment {
     pub worker_token: String,
     /// The job queue, for workers that take their jobs from one.
     pub queue_url: Option<String>,
+    /// The queue of jobs that demand `gpu=true`.
+    pub labelled_queue_url: Option<String>,
     /// What the worker's AWS SDK reads.
     pub aws: Vec<(String, String)>,
 }
@@ -38,7 +40,17 @@ pub struct Deployment {
 impl Backend {
     /// A repository with this pipeline, committed, whose commands are pointed at this backend.
     pub fn place(&self, pipeline: &str) -> Place {
+        self.equip(Place::new(pipeline))
+    }
+
+    /// The same, whose server and worker write all that they can say into [`Place::logs`].
+    pub fn talkative_place(&self, pipeline: &str) -> Place {
         let mut place = Place::new(pipeline);
+        place.logs = true;
+        self.equip(place)
+    }
+
+    fn equip(&self, mut place: Place) -> Place {
         match self {
             Self::Embedded => {}
             Self::Server => {
@@ -51,6 +63,7 @@ impl Backend {
                     worker_token: String::from_utf8(made.stdout).unwrap().trim().to_owned(),
                     token,
                     queue_url: None,
+                    labelled_queue_url: None,
                     aws: Vec::new(),
                 };
                 place.server = Some(server);
@@ -91,6 +104,7 @@ impl Backend {
             token: need("TIDEMILL_TOKEN"),
             worker_token: get("TIDEMILL_WORKER_TOKEN").unwrap_or_else(|| need("TIDEMILL_TOKEN")),
             queue_url: get("TIDEMILL_QUEUE_URL"),
+            labelled_queue_url: get("TIDEMILL_LABELLED_QUEUE_URL_A"),
             aws,
         }))
     }
@@ -102,6 +116,9 @@ pub fn binary(place: &Place, data: &Path) -> Command {
     command.current_dir(place.repo());
     for pointer in POINTERS {
         command.env_remove(pointer);
+    }
+    if place.logs {
+        command.env("TIDEMILL_LOG", "trace");
     }
     command
         .env("TIDEMILL_DATA_DIR", data)
@@ -118,7 +135,7 @@ pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
         .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(place.log_of("server"))
         .spawn()
         .unwrap();
     let mut line = String::new();
@@ -150,15 +167,45 @@ impl Place {
             self.worker = Some(server);
             return;
         };
-        let mut command = binary(self, &self.worker_data);
-        command.args(["worker", "--name", name]);
+        let worker =
+            self.worker_of(deployment, &self.worker_data, deployment.queue_url.as_deref(), name, &[]);
+        self.worker = Some(worker);
+    }
+
+    /// Starts one more worker, with the label `gpu=true`, on a deployment.
+    pub fn start_labelled_worker(&mut self) {
+        let deployment = self.deployment.as_ref().unwrap();
+        let queue = deployment.labelled_queue_url.as_deref();
+        let data = self.dir.path().join("labelled");
+        let worker = self.worker_of(deployment, &data, queue, "labelled", &["--label", "gpu=true"]);
+        self.labelled_worker = Some(worker);
+    }
+
+    fn worker_of(
+        &self,
+        deployment: &Deployment,
+        data: &Path,
+        queue: Option<&str>,
+        name: &str,
+        words: &[&str],
+    ) -> Child {
+        let mut command = binary(self, data);
+        command.args(["worker", "--name", name]).args(words);
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
-        command.envs(deployment.queue_url.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
+        command.envs(queue.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
         // It ends once its last request to the queue has been answered.
         command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.worker = Some(command.spawn().unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
+        command.spawn().unwrap()
+    }
+
+    /// Where a process of this place that stays writes its log.
+    fn log_of(&self, name: &str) -> Stdio {
+        if !self.logs {
+            return Stdio::null();
+        }
+        Stdio::from(fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap())
     }
 
     /// Kills whoever runs the jobs of `run`, so that it cannot say a word; `run` is still there if it is another one.
@@ -176,7 +223,8 @@ impl Place {
     /// Stops what was started for this place.
     pub fn stop_all(&mut self) {
         // The worker first: what it gives back must still be taken.
-        for process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+        let processes = [self.labelled_worker.take(), self.worker.take(), self.server.take()];
+        for process in processes.into_iter().flatten() {
             stop(process);
         }
     }

@@ -56,8 +56,11 @@ pub struct Place {
     /// The pipeline's name, which no other place's has.
     pub pipeline: String,
     pub deployment: Option<Deployment>,
+    /// Whether its processes log all that they can, those that stay into files `*.log` of `dir`.
+    pub logs: bool,
     server: Option<Child>,
     worker: Option<Child>,
+    labelled_worker: Option<Child>,
 }
 
 pub fn image() -> String {
@@ -85,8 +88,10 @@ impl Place {
             lease_ttl_ms: 2_000,
             pipeline: own_name,
             deployment: None,
+            logs: false,
             server: None,
             worker: None,
+            labelled_worker: None,
         };
         let identity =
             ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
@@ -184,7 +189,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for mut process in [self.worker.take(), self.server.take()].into_iter().flatten() {
+        let processes = [self.labelled_worker.take(), self.worker.take(), self.server.take()];
+        for mut process in processes.into_iter().flatten() {
             // Gently first: what the queue was about to give a worker that is cut off, nobody sees for a while.
             let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
             let begun = Instant::now();

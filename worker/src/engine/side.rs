@@ -36,10 +36,16 @@ pub struct ServiceContainer {
 }
 
 impl ServiceContainer {
-    /// The last bytes of what it printed, at most `most`.
+    /// The last lines of what it printed, at most `most` bytes. A line is shown whole or not at all: a mask would not know half a
+    /// secret.
     pub fn log(&self, most: usize) -> Vec<u8> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().skip(log.len().saturating_sub(most)).copied().collect()
+        let over = log.len().saturating_sub(most);
+        let mut rest = log.iter().skip(over).copied();
+        if over > 0 {
+            rest.find(|byte| *byte == b'\n');
+        }
+        rest.collect()
     }
 }
 

@@ -1,0 +1,130 @@
+//! `repo`: repositories whose webhooks and schedules start pipelines.
+
+use crate::{
+    args::{AddRepo, ApprovalPolicy, Repo, RepoAction},
+    deployment::{Deployment, percent_encoded},
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
+use std::{fs, io::Write, path::Path, time::Duration};
+use tidemill_core::{
+    api::{ExecuteReply, path},
+    repository::{
+        Approval, Notify, NotifyKind, RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply,
+        RepositoryRequest,
+    },
+};
+
+/// `tidemill repo`.
+pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
+    let request = match &args.action {
+        RepoAction::Add(add) => Some(request(add)?),
+        _ => None,
+    };
+    let deployment = Deployment::connect(settings).await?;
+    match &args.action {
+        RepoAction::Add(_) => {
+            if let Some(request) = request {
+                add(&deployment, &request).await?;
+            }
+        }
+        RepoAction::List { json } => list(&deployment, *json).await?,
+        RepoAction::Remove { url } => {
+            let path = format!("{}?repo={}", path::REPOSITORIES, percent_encoded(url));
+            let reply: RepositoryRemoved = deployment.api.delete(&path).await?;
+            if !reply.removed {
+                return Err(Failure::usage(format!(
+                    "{url} is not known; `tidemill repo list` shows what is"
+                )));
+            }
+            anstream::println!("{url} is forgotten");
+        }
+        RepoAction::Sync { url } => {
+            let limit = Duration::from_secs(30);
+            let reply: ExecuteReply =
+                deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, limit).await?;
+            anstream::println!("execution {} reads the schedules of {url}", reply.execution_id);
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
+    let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
+    let known = &reply.repository;
+    let statuses = if known.statuses { "written" } else { "not written" };
+    anstream::println!("{} is known; commit statuses are {statuses}", known.name);
+    anstream::println!("the webhook's address: {}{}", deployment.url, reply.webhook_path);
+    if let Some(secret) = &reply.webhook_secret {
+        anstream::eprintln!("the webhook's secret; keep it now, it cannot be shown again:");
+        let mut out = anstream::stdout();
+        writeln!(out, "{secret}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+async fn list(deployment: &Deployment, json: bool) -> Outcome {
+    let list: RepositoryList = deployment.get(path::REPOSITORIES).await?;
+    let mut out = anstream::stdout();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &list.repositories).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    if list.repositories.is_empty() {
+        writeln!(out, "no repository is known; `tidemill repo add` makes one known")?;
+    }
+    for known in &list.repositories {
+        let branch = known.default_branch.as_deref().unwrap_or("default branch not told yet");
+        let statuses = if known.statuses { "statuses" } else { "no statuses" };
+        let held = match known.approval {
+            Approval::None => "no pull request is held",
+            Approval::Forks => "forks are held",
+            Approval::All => "pull requests are held",
+        };
+        let notified = match known.notify.len() {
+            0 => String::new(),
+            number => format!(", {number} notified"),
+        };
+        writeln!(out, "{}  {}, {branch}, {statuses}, {held}{notified}", known.name, known.provider)?;
+        if let Some(trouble) = &known.trouble {
+            writeln!(out, "    {trouble}")?;
+        }
+    }
+    Ok(())
+}
+
+fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
+    let secret = add.notify_secret_file.as_deref().map(read).transpose()?;
+    let chats = add.notify_chat_file.iter().map(|path| read(path));
+    let mut notify = Vec::new();
+    for url in chats {
+        notify.push(Notify { kind: NotifyKind::Chat, url: url?, secret: None });
+    }
+    for url in &add.notify {
+        notify.push(Notify { kind: NotifyKind::Webhook, url: url.clone(), secret: secret.clone() });
+    }
+    Ok(RepositoryRequest {
+        url: add.url.clone(),
+        provider: add.provider,
+        webhook_secret: add.secret_file.as_deref().map(read).transpose()?,
+        status_token: add.status_token_file.as_deref().map(read).transpose()?,
+        api_url: add.api_url.clone(),
+        default_branch: add.default_branch.clone(),
+        approval: add.approval.map(|approval| match approval {
+            ApprovalPolicy::None => Approval::None,
+            ApprovalPolicy::Forks => Approval::Forks,
+            ApprovalPolicy::All => Approval::All,
+        }),
+        notify: (add.no_notify || !notify.is_empty()).then_some(notify),
+    })
+}
+
+/// What a file holds, without what editors put at its end.
+fn read(path: &Path) -> Outcome<String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read as text: {error}", path.display())))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}

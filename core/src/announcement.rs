@@ -1,0 +1,323 @@
+//! What others are told of an execution: commit statuses, and notices of failures and recoveries.
+
+use crate::{repo::canonical, status::ExecutionStatus, webhook::Provider, webhook::sign};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Where an execution stands, for a git provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is recorded.
+    Pending,
+    /// A job has started.
+    Running,
+    /// It succeeded.
+    Success,
+    /// It failed.
+    Failure,
+    /// It was canceled.
+    Error,
+}
+
+impl State {
+    /// The state of an execution with this status.
+    #[must_use]
+    pub const fn of(status: ExecutionStatus) -> Self {
+        match status {
+            ExecutionStatus::Pending => Self::Pending,
+            ExecutionStatus::Running => Self::Running,
+            ExecutionStatus::Success => Self::Success,
+            ExecutionStatus::Failed => Self::Failure,
+            ExecutionStatus::Canceled => Self::Error,
+        }
+    }
+
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        matches!(self, Self::Success | Self::Failure | Self::Error)
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Pending => "waits to run",
+            Self::Running => "runs",
+            Self::Success => "succeeded",
+            Self::Failure => "failed",
+            Self::Error => "was canceled",
+        }
+    }
+}
+
+/// What is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
+/// passed through meanwhile is left out.
+#[must_use]
+pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State> {
+    let next = State::of(status);
+    match sent {
+        Some(sent) if sent.is_last() || sent == next => None,
+        // A late read shows what was before.
+        Some(State::Running) if next == State::Pending => None,
+        _ => Some(next),
+    }
+}
+
+/// A request that tells somebody something.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Post {
+    /// Where to.
+    pub url: String,
+    /// Headers beside the content's type; some are secrets.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
+}
+
+/// A commit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitStatus<'a> {
+    /// Whose.
+    pub provider: Provider,
+    /// The provider's API; `None`: where it is for the repository's host.
+    pub api_url: Option<&'a str>,
+    /// The repository's address.
+    pub repo: &'a str,
+    /// The commit's full hash.
+    pub commit: &'a str,
+    /// What.
+    pub state: State,
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The execution's number.
+    pub run_number: u64,
+    /// Where the execution can be seen.
+    pub target_url: Option<&'a str>,
+}
+
+impl CommitStatus<'_> {
+    /// The request that writes it.
+    #[must_use]
+    pub fn post(&self, token: &str) -> Post {
+        let name = canonical(self.repo);
+        let (host, path) = name.split_once('/').unwrap_or(("", &name));
+        let base = match (self.api_url, self.provider) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Provider::Github) if host == "github.com" => "https://api.github.com".to_owned(),
+            (None, Provider::Github) => format!("https://{host}/api/v3"),
+            (None, Provider::Gitlab) => format!("https://{host}/api/v4"),
+            (None, Provider::Gitea) => format!("https://{host}/api/v1"),
+            (None, Provider::Bitbucket) => "https://api.bitbucket.org/2.0".to_owned(),
+        };
+        let (commit, context) = (self.commit, format!("tidemill/{}", self.pipeline));
+        let description = format!("run {} {}", self.run_number, self.state.words());
+        let word = |words: [&'static str; 5]| words[self.state as usize];
+        let (url, authorization, mut body) = match self.provider {
+            Provider::Github => (
+                format!("{base}/repos/{path}/statuses/{commit}"),
+                ("authorization", format!("Bearer {token}")),
+                json!({ "state": word(["pending", "pending", "success", "failure", "error"]), "context": context }),
+            ),
+            Provider::Gitea => (
+                format!("{base}/repos/{path}/statuses/{commit}"),
+                ("authorization", format!("token {token}")),
+                json!({ "state": word(["pending", "pending", "success", "failure", "error"]), "context": context }),
+            ),
+            Provider::Gitlab => (
+                format!("{base}/projects/{}/statuses/{commit}", path.replace('/', "%2F")),
+                ("private-token", token.to_owned()),
+                json!({ "state": word(["pending", "running", "success", "failed", "canceled"]), "name": context }),
+            ),
+            Provider::Bitbucket => (
+                format!("{base}/repositories/{path}/commit/{commit}/statuses/build"),
+                ("authorization", format!("Bearer {token}")),
+                json!({ "state": word(["INPROGRESS", "INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"]),
+                        "key": context, "name": context, "url": self.target_url.unwrap_or(self.repo) }),
+            ),
+        };
+        body["description"] = json!(description);
+        if let (Some(target), true) = (self.target_url, self.provider != Provider::Bitbucket) {
+            body["target_url"] = json!(target);
+        }
+        Post { url, headers: vec![authorization], body: body.to_string() }
+    }
+}
+
+/// What an execution's end is among those of its pipeline and branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Turn {
+    /// It failed.
+    Failure,
+    /// It succeeded, and the one before had failed.
+    Recovery,
+}
+
+/// Which it is; `None`: it is nothing to be told. A canceled execution says nothing about the pipeline.
+#[must_use]
+pub fn turn(failed_before: bool, status: ExecutionStatus) -> Option<Turn> {
+    match status {
+        ExecutionStatus::Failed => Some(Turn::Failure),
+        ExecutionStatus::Success if failed_before => Some(Turn::Recovery),
+        _ => None,
+    }
+}
+
+/// What a notice says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Which.
+    pub event: Turn,
+    /// The repository's name.
+    pub repository: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The execution's number.
+    pub run_number: u64,
+    /// Its id.
+    pub execution_id: String,
+    /// Its branch or tag.
+    pub branch: Option<String>,
+    /// Its commit.
+    pub commit: Option<String>,
+    /// Where it can be seen.
+    pub url: Option<String>,
+}
+
+impl Notice {
+    /// As a webhook that is signed with `secret`: its `delivery` and the time are part of what is signed, so that a receiver can tell what
+    /// is sent again.
+    #[must_use]
+    pub fn signed(&self, to: &str, secret: &str, delivery: &str, now: &str) -> Post {
+        let mut body = serde_json::to_value(self).unwrap_or(Value::Null);
+        body["delivery"] = json!(delivery);
+        body["sent_at"] = json!(now);
+        let body = body.to_string();
+        let signature = format!("sha256={}", sign(secret.as_bytes(), body.as_bytes()));
+        let headers =
+            vec![("x-tidemill-signature-256", signature), ("x-tidemill-delivery", delivery.to_owned())];
+        Post { url: to.to_owned(), headers, body }
+    }
+
+    /// As a message in a chat.
+    #[must_use]
+    pub fn chat(&self, to: &str) -> Post {
+        let how = match self.event {
+            Turn::Failure => "failed",
+            Turn::Recovery => "succeeded again",
+        };
+        let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
+        let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
+        let text = format!("{} {} of {}{on} {how}{at}", self.pipeline, self.run_number, self.repository);
+        // Names are not to be read as links or mentions.
+        let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        Post { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CommitStatus, Notice, State, Turn, next_status, turn};
+    use crate::{
+        status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success},
+        webhook::{Provider, sign},
+    };
+
+    const ALL: [ExecutionStatus; 5] = [Pending, Running, Success, Failed, Canceled];
+
+    #[test]
+    fn statuses_go_forward_and_end_once() {
+        for sent in [State::Success, State::Failure, State::Error] {
+            assert!(ALL.iter().all(|status| next_status(Some(sent), *status).is_none()), "{sent:?}");
+        }
+        for status in ALL {
+            assert_eq!(next_status(None, status), Some(State::of(status)));
+        }
+        assert_eq!(next_status(Some(State::Pending), Pending), None);
+        assert_eq!(next_status(Some(State::Pending), Running), Some(State::Running));
+        assert_eq!(next_status(Some(State::Pending), Failed), Some(State::Failure));
+        assert_eq!(next_status(Some(State::Running), Pending), None);
+        assert_eq!(next_status(Some(State::Running), Canceled), Some(State::Error));
+    }
+
+    #[test]
+    fn each_provider_is_told_in_its_own_words() {
+        let status = |provider, repo, api_url, state| {
+            let commit = "c0ffee";
+            let target_url = Some("https://ci.example.org/x");
+            let run = 7;
+            let of = CommitStatus {
+                provider,
+                api_url,
+                repo,
+                commit,
+                state,
+                pipeline: "ci",
+                run_number: run,
+                target_url,
+            };
+            let post = of.post("T");
+            let body: serde_json::Value = serde_json::from_str(&post.body).unwrap_or_default();
+            (post.url, post.headers[0].1.clone(), body)
+        };
+        let (url, header, body) = status(Provider::Github, "git@github.com:o/r.git", None, State::Running);
+        assert_eq!(
+            (url.as_str(), header.as_str()),
+            ("https://api.github.com/repos/o/r/statuses/c0ffee", "Bearer T")
+        );
+        assert_eq!((&body["state"], &body["context"]), (&"pending".into(), &"tidemill/ci".into()));
+        assert_eq!(
+            (&body["description"], &body["target_url"]),
+            (&"run 7 runs".into(), &"https://ci.example.org/x".into())
+        );
+        let (url, ..) = status(Provider::Github, "https://ghe.example.org/o/r", None, State::Failure);
+        assert_eq!(url, "https://ghe.example.org/api/v3/repos/o/r/statuses/c0ffee");
+        let (url, header, body) =
+            status(Provider::Gitlab, "https://gl.example.org/a/b/r", None, State::Failure);
+        assert_eq!(
+            (url.as_str(), header.as_str()),
+            ("https://gl.example.org/api/v4/projects/a%2Fb%2Fr/statuses/c0ffee", "T")
+        );
+        assert_eq!((&body["state"], &body["name"]), (&"failed".into(), &"tidemill/ci".into()));
+        let (url, header, body) =
+            status(Provider::Gitea, "https://x/o/r", Some("http://127.0.0.1:3000/api/v1/"), State::Error);
+        assert_eq!(
+            (url.as_str(), header.as_str()),
+            ("http://127.0.0.1:3000/api/v1/repos/o/r/statuses/c0ffee", "token T")
+        );
+        assert_eq!(body["state"], "error");
+        let (url, _, body) = status(Provider::Bitbucket, "https://bitbucket.org/o/r", None, State::Success);
+        assert_eq!(url, "https://api.bitbucket.org/2.0/repositories/o/r/commit/c0ffee/statuses/build");
+        assert_eq!((&body["state"], &body["key"]), (&"SUCCESSFUL".into(), &"tidemill/ci".into()));
+    }
+
+    #[test]
+    fn failures_and_the_first_success_after_one_are_told() {
+        assert_eq!(turn(false, Failed), Some(Turn::Failure));
+        assert_eq!(turn(true, Failed), Some(Turn::Failure));
+        assert_eq!(turn(true, Success), Some(Turn::Recovery));
+        for (before, status) in [(false, Success), (true, Canceled), (false, Canceled), (true, Running)] {
+            assert_eq!(turn(before, status), None);
+        }
+    }
+
+    #[test]
+    fn a_notice_is_signed_with_its_time_or_is_plain_text() {
+        let notice = Notice {
+            event: Turn::Failure,
+            repository: "x/y".into(),
+            pipeline: "<!channel>".into(),
+            run_number: 3,
+            execution_id: "e".into(),
+            branch: Some("main".into()),
+            commit: None,
+            url: None,
+        };
+        let post = notice.signed("https://n", "secret", "d-1", "2026-01-01T00:00:00Z");
+        assert!(post.body.contains("\"event\":\"failure\"") && post.body.contains("2026-01-01T00:00:00Z"));
+        assert_eq!(post.headers[0].1, format!("sha256={}", sign(b"secret", post.body.as_bytes())));
+        let chat = notice.chat("https://c").body;
+        assert_eq!(chat, r#"{"text":"&lt;!channel&gt; 3 of x/y on main failed"}"#);
+    }
+}
