@@ -49,9 +49,7 @@ pub fn end_turn(
 /// What the end of an execution does to the next of its group.
 #[derive(Debug, Clone)]
 pub enum Next {
-    /// There is none.
-    None,
-    /// It is its turn.
+    /// If there is one, it is its turn.
     Begins,
     /// This one never had its turn: the next waits for the one before, and the group's newest is that, if it was this.
     WaitsOn {
@@ -88,7 +86,6 @@ pub fn finish(
     let put = Write::PutExecution { id: execution.spec.id, if_version: execution.version, state };
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];
     match next {
-        Next::None => {}
         Next::Begins => {
             if let Some((next, gate)) = execution.state.followed_by {
                 let key = NodeKey { execution: next, ix: gate };

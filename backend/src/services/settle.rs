@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write},
+    ports::{
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write,
+    },
 };
 use tidemill_core::{
     ids::{ExecutionId, JobId},
@@ -275,13 +277,18 @@ impl Context {
         if deadline.is_timeout || deadline.at > self.now() {
             return Ok(Some(deadline));
         }
-        let asked: Vec<u32> =
-            spec.approvals.iter().flat_map(|approval| [Some(approval.gate), approval.job]).flatten().collect();
+        let asked: Vec<u32> = spec
+            .approvals
+            .iter()
+            .flat_map(|approval| [Some(approval.gate), approval.job])
+            .flatten()
+            .collect();
         let nodes = self.stores.records.nodes(spec.id, &asked).await?;
         let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
         let waits = |approval: &ApprovalGate| {
             let over = approval.job.and_then(node).and_then(|job| job.state.status());
-            node(approval.gate).is_some_and(|gate| gate.waits_for > 0) && !over.is_some_and(JobStatus::is_terminal)
+            node(approval.gate).is_some_and(|gate| gate.waits_for > 0)
+                && !over.is_some_and(JobStatus::is_terminal)
         };
         Ok(Some(deadline).filter(|_| spec.approvals.iter().any(waits)))
     }

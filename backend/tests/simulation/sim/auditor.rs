@@ -255,7 +255,8 @@ impl Auditor {
             };
             if wanted != Some(is) {
                 let number = if timed_out { 14 } else { 6 };
-                let words = format!("{number}: execution {} ended {is}; it should be {wanted:?}", new.spec.id);
+                let words =
+                    format!("{number}: execution {} ended {is}; it should be {wanted:?}", new.spec.id);
                 wrong.get_or_insert(words);
             }
         }

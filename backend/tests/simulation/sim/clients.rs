@@ -126,7 +126,6 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
     }
 }
 
-
 /// Approves what waits for that, sooner or later, and now and then never.
 pub async fn approver(cluster: Arc<Cluster>) {
     let (world, quiet) = (cluster.world().clone(), &cluster.truth.quiet);

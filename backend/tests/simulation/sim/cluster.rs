@@ -45,8 +45,7 @@ impl Cluster {
         let most = i64::from(truth.chances.skew_ms);
         let skew = || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - most;
         let skews = [skew(), skew()];
-        let cluster =
-            Self { truth, auditor, forge: Forge::default(), servers: Mutex::default(), skews };
+        let cluster = Self { truth, auditor, forge: Forge::default(), servers: Mutex::default(), skews };
         let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
         *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
         Arc::new(cluster)

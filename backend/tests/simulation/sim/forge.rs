@@ -1,11 +1,6 @@
 //! A git server, and the provider that posts its webhooks.
 
-use super::{
-    clients::insist,
-    cluster::Cluster,
-    pipelines,
-    world::Owner,
-};
+use super::{clients::insist, cluster::Cluster, pipelines, world::Owner};
 use futures_util::FutureExt;
 use serde_json::json;
 use std::sync::{
@@ -14,7 +9,7 @@ use std::sync::{
 };
 use tidemill_core::{
     discovery::PipelineFile,
-    repository::RepositoryRequest,
+    repository::{Approval, RepositoryRequest},
     time::Timestamp,
     webhook::{Provider, sign},
 };
@@ -67,11 +62,7 @@ impl Forge {
             return Found { commit: commit.to_owned(), files: Vec::new(), cron: None };
         };
         let wanted = |file: &&PipelineFile| only.is_empty() || only.contains(&file.path);
-        Found {
-            commit: name(ix),
-            files: at.files.iter().filter(wanted).cloned().collect(),
-            cron: at.cron,
-        }
+        Found { commit: name(ix), files: at.files.iter().filter(wanted).cloned().collect(), cron: at.cron }
     }
 
     /// Whether something is still to be pushed.
@@ -92,7 +83,7 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
         status_token: None,
         api_url: None,
         default_branch: Some("main".into()),
-        approval: tidemill_core::repository::Approval::Forks,
+        approval: Some(Approval::Forks),
         notify: None,
     };
     let known = insist(&cluster, |server| {
@@ -132,8 +123,9 @@ async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'st
     let commit = cluster.forge.commit(Commit { is_of_branch: true, files, cron });
     cluster.world().event(format_args!("push of {commit}: {cron:?}"));
     if rng.bool() {
-        let looks =
-            |server: tidemill_backend::services::Services| async move { server.discoveries.sync(URL, None).await };
+        let looks = |server: tidemill_backend::services::Services| async move {
+            server.discoveries.sync(URL, None).await
+        };
         insist(cluster, |server| looks(server).boxed()).await;
     } else {
         let body = json!({ "ref": "refs/heads/main", "before": "b".repeat(40), "after": commit,

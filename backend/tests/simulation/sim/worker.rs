@@ -311,4 +311,3 @@ fn report(
     });
     JobReport { job_id, lease, log, phase: None, steps: Vec::new(), end }
 }
-

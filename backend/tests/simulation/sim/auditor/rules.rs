@@ -101,7 +101,8 @@ fn has_ended_well(node: &Node) -> bool {
         JobStatus::Success => true,
         JobStatus::Failed if node.spec.allow_failure => true,
         JobStatus::Failed => {
-            let by_itself = item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::ScriptFailed);
+            let by_itself =
+                item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::ScriptFailed);
             by_itself && item.job.exit_code.is_some_and(|code| node.spec.allow_exit_codes.contains(&code))
         }
         // Only a job for failures is skipped where nothing failed.

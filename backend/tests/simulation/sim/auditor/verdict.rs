@@ -82,7 +82,8 @@ impl Auditor {
         let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
         let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
         let asked = known.cancels_job_of(node.key);
-        let given_up = item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
+        let given_up =
+            item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
         if when == Some(RunWhen::Always) && !asked && item.job.attempt == 0 && !given_up {
             self.broken(format!("15: {} always runs, and ended {}", short(node.key), item.job.status));
         }
