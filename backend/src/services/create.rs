@@ -4,6 +4,7 @@ use super::turn::not_needed;
 use crate::ports::{ApprovalGate, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::BTreeMap;
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     pipeline::RunWhen,
     plan::{NodeIx, Plan},
@@ -95,14 +96,17 @@ pub fn nodes(
         let links = gate.releases.iter().map(place).collect();
         nodes.push(silent(links, NodeBody::Gate { open: false }, gate.waits_for));
     }
-    for links in opened.gates {
+    for (ix, links) in (gates_from + index(plan.gates.len())..).zip(opened.gates) {
         // What opens it comes from outside the plan.
-        nodes.push(silent(links, NodeBody::Gate { open: false }, 1));
+        let guard = if opened.turn_gate == Some(ix) { Guard::TurnWaits } else { Guard::ApprovalWaits };
+        let waits_for = u32::from(!holds(guard, false));
+        nodes.push(silent(links, NodeBody::Gate { open: false }, waits_for));
     }
     nodes.push(silent(Vec::new(), NodeBody::End, gates_from));
     settle(&mut nodes, now);
     queue(&mut nodes, now, resend_ms);
-    if let Some(end) = nodes.last_mut().filter(|end| end.waits_for == 0) {
+    let due = !holds(Guard::NothingToRunIsDue, false);
+    if let Some(end) = nodes.last_mut().filter(|end| due && end.waits_for == 0) {
         // Nothing is left to run, so that nobody comes by who would end it.
         end.due_at = Some(now);
     }
@@ -166,7 +170,7 @@ impl<'a> Begins<'a> {
         let mut waits: Vec<u32> = plan.jobs.iter().map(|job| job.waits_for).collect();
         let mut gates: Vec<u32> = plan.gates.iter().map(|gate| gate.waits_for).collect();
         // A job for failures that waits for nothing more is spared.
-        let spared = |ix: usize, waits: u32| waits == 0 && plan.jobs[ix].when == RunWhen::OnFailure;
+        let spared = |ix: usize, waits: u32| waits == 0 && is_spared(plan.jobs[ix].when);
         let mut over: Vec<bool> = (0..)
             .zip(&plan.jobs)
             .map(|(ix, job)| carried.contains_key(&job.name) || spared(ix, job.waits_for))
@@ -202,11 +206,17 @@ impl<'a> Begins<'a> {
     fn held(&self) -> Vec<u32> {
         let waits = |ix: &u32| {
             let at = *ix as usize;
-            let by_itself = matches!(self.plan.jobs[at].when, RunWhen::OnFailure | RunWhen::Always);
+            let by_itself = matches!(self.plan.jobs[at].when, RunWhen::OnFailure | RunWhen::Always)
+                && !holds(Guard::HeldWhole, false);
             !self.over[at] && (self.waits[at] == 0 || by_itself)
         };
         (0..index(self.plan.jobs.len())).filter(waits).collect()
     }
+}
+
+/// Whether a job that waits for nothing more, of which nothing failed, does not run.
+fn is_spared(when: RunWhen) -> bool {
+    when == RunWhen::OnFailure && !holds(Guard::SparedAtOnce, false)
 }
 
 fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
@@ -252,7 +262,7 @@ fn is_over(node: &mut NewNode, now: Timestamp) -> bool {
     let waits = node.waits_for > 0;
     match &mut node.state.body {
         NodeBody::Job(item) => {
-            if !waits && item.job.status == JobStatus::Pending && node.spec.when == RunWhen::OnFailure {
+            if !waits && item.job.status == JobStatus::Pending && is_spared(node.spec.when) {
                 item.job.status = JobStatus::Skipped;
                 item.job.failure = Some(not_needed());
                 item.job.ended_at = Some(now);

@@ -79,7 +79,9 @@ pub fn finish(
     let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();
     let status = match final_status(&standings, execution.state.cancel_requested) {
         // Somebody has to look at it, unlike at what was canceled on purpose.
-        ExecutionStatus::Canceled if execution.state.timed_out => ExecutionStatus::Failed,
+        ExecutionStatus::Canceled if execution.state.timed_out && !holds(Guard::TimedOutFails, false) => {
+            ExecutionStatus::Failed
+        }
         status => status,
     };
     let state = ExecutionState { status, end_time: Some(now), ..execution.state.clone() };
@@ -87,7 +89,9 @@ pub fn finish(
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];
     match next {
         Next::Begins => {
-            if let Some((next, gate)) = execution.state.followed_by {
+            if let Some((next, gate)) = execution.state.followed_by
+                && !holds(Guard::EndBeginsNext, false)
+            {
                 let key = NodeKey { execution: next, ix: gate };
                 let from = execution.spec.id.to_string();
                 writes.push(Write::Arrive { key, ok: true, from, now, then: None });

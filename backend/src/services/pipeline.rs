@@ -29,6 +29,7 @@ use tidemill_core::{
     assignment::Source,
     cost::Usage,
     facts::Facts,
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     labels::{Labels, queue_name},
     pipeline::{self, Pipeline},
@@ -479,7 +480,9 @@ fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
         spec.deadline = Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_WITHIN_MS), is_timeout: false });
     }
     spec.approvals = approvals;
-    if let (Some(end), Some(deadline)) = (nodes.last_mut(), spec.deadline) {
+    if let (Some(end), Some(deadline)) = (nodes.last_mut(), spec.deadline)
+        && !holds(Guard::DeadlineMakesDue, false)
+    {
         end.due_at = Some(end.due_at.map_or(deadline.at, |at| at.min(deadline.at)));
     }
     let state = ExecutionState {

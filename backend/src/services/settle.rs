@@ -12,6 +12,7 @@ use crate::{
     },
 };
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     status::JobStatus,
     transition::JobEvent,
@@ -274,7 +275,7 @@ impl Context {
     async fn deadline(&self, execution: &ExecutionRecord) -> Result<Option<Deadline>> {
         let spec = &execution.spec;
         let Some(deadline) = spec.deadline else { return Ok(None) };
-        if deadline.is_timeout || deadline.at > self.now() {
+        if deadline.is_timeout || deadline.at > self.now() || holds(Guard::ApprovedStays, false) {
             return Ok(Some(deadline));
         }
         let asked: Vec<u32> = spec
@@ -300,7 +301,7 @@ impl Context {
         let id = execution.spec.id;
         for _ in 0..MOST_CONFLICTS {
             let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
-            if gate.waits_for == 0 {
+            if holds(Guard::PlaceHandedOn, gate.waits_for == 0) {
                 return Ok(Next::Begins);
             }
             // If there is none, its end opened the gate in the same write: then it is to be read again.
