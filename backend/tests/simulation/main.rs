@@ -48,7 +48,8 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The promises that break without the guards of scheduling, by their numbers.
-const PROMISES: [(u32, &str); 7] = [
+const PROMISES: [(u32, &str); 8] = [
+    (3, "an attempt starts only when its needs hold"),
     (4, "every execution ends"),
     (11, "nothing that waits for an approval runs before it, and only what lacks one is canceled for that"),
     (12, "executions of a group run one after the other, in the order in which they were made"),

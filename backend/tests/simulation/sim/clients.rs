@@ -21,31 +21,43 @@ const HESITATES_MS: u64 = 90_000;
 pub const LONGEST_WAIT_MS: u64 = 3_600_000;
 
 /// A client that starts an execution, asks again when it gets no reply, and may cancel or retry it.
-pub async fn client(cluster: Arc<Cluster>, number: usize, rivals: bool, name: String) {
-    let world = cluster.world().clone();
-    let begin = world.below(5_000);
-    world.pause(begin).await;
-    let mut rng = fastrand::Rng::with_seed(world.below(u64::MAX));
-    let request = ExecuteRequest {
-        pipeline: pipelines::made(&mut rng, &name, ""),
-        repo: "simulated".into(),
-        commit: Some(format!("c{number}")),
-        ..ExecuteRequest::default()
-    };
-    let key = format!("key-{number}");
-    if rivals {
-        // The same request, at about the same time, from another client.
-        let (other, request, key) = (cluster.clone(), request.clone(), key.clone());
-        world.spawn(Owner::Nobody, async move {
-            execute(&other, &request, &key).await;
-        });
-    }
-    let id = execute(&cluster, &request, &key).await;
-    match world.below(10) {
-        0 => cancel_execution(&cluster, id).await,
-        1 => cancel_job(&cluster, id).await,
-        2 => retry(&cluster, id).await,
-        _ => {}
+pub struct Client {
+    pub number: usize,
+    /// Whether another client sends the same request at about the same time.
+    pub rivals: bool,
+    /// The name of its pipeline.
+    pub name: String,
+    /// Whether all clients want the same group.
+    pub crowd: bool,
+}
+
+impl Client {
+    pub async fn act(self, cluster: Arc<Cluster>) {
+        let world = cluster.world().clone();
+        let begin = world.below(5_000);
+        world.pause(begin).await;
+        let mut rng = fastrand::Rng::with_seed(world.below(u64::MAX));
+        let group = if self.crowd { Some(pipelines::LINE) } else { pipelines::group(&mut rng) };
+        let request = ExecuteRequest {
+            pipeline: pipelines::made(&mut rng, &self.name, group.unwrap_or_default()),
+            repo: "simulated".into(),
+            commit: Some(format!("c{}", self.number)),
+            ..ExecuteRequest::default()
+        };
+        let key = format!("key-{}", self.number);
+        if self.rivals {
+            let (other, request, key) = (cluster.clone(), request.clone(), key.clone());
+            world.spawn(Owner::Nobody, async move {
+                execute(&other, &request, &key).await;
+            });
+        }
+        let id = execute(&cluster, &request, &key).await;
+        match world.below(if self.crowd { 4 } else { 10 }) {
+            0 => cancel_execution(&cluster, id).await,
+            1 => cancel_job(&cluster, id).await,
+            2 => retry(&cluster, id).await,
+            _ => {}
+        }
     }
 }
 

@@ -71,6 +71,12 @@ impl Forge {
     }
 }
 
+/// A pipeline file that something outside starts, of some group or none.
+fn made(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
+    let group = pipelines::group(rng).unwrap_or_default();
+    pipelines::made(rng, name, &format!("{on}{group}"))
+}
+
 /// Makes a repository known, pushes to it, and asks for pulls from forks.
 pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
@@ -92,7 +98,7 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
     });
     known.await;
     for number in 0..rng.u32(0..3) {
-        let file = pipelines::made(&mut rng, "pull", "on: { pull_request: }\n");
+        let file = made(&mut rng, "pull", "on: { pull_request: }\n");
         let (cluster, waits) = (cluster.clone(), rng.u64(..100_000));
         world.spawn(Owner::Nobody, async move {
             cluster.world().pause(waits).await;
@@ -118,7 +124,7 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
 /// Pushes to the default branch a pipeline with this schedule, and has the branch looked at.
 async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'static str>) {
     let on = cron.map(|cron| format!("on: {{ schedule: '{cron}' }}\n")).unwrap_or_default();
-    let text = pipelines::made(rng, "nightly", &on);
+    let text = made(rng, "nightly", &on);
     let files = vec![PipelineFile { path: "p/n.yml".into(), text }];
     let commit = cluster.forge.commit(Commit { is_of_branch: true, files, cron });
     cluster.world().event(format_args!("push of {commit}: {cron:?}"));

@@ -26,16 +26,23 @@ struct Kind {
     manual: bool,
 }
 
-/// A pipeline file of this name. `on` is what starts it besides clients.
-pub fn made(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
-    let mut file = format!("name: {name}\n{on}");
+/// The key of a group whose executions run one after the other.
+pub const LINE: &str = "concurrency: { group: line, cancel_superseded: false }\n";
+
+/// The key of some group, or of none.
+pub fn group(rng: &mut fastrand::Rng) -> Option<&'static str> {
     match rng.u32(..16) {
-        0..3 => file += "concurrency: { group: '${pipeline}', cancel_superseded: true }\n",
-        3..8 => file += "concurrency: { group: line, cancel_superseded: false }\n",
+        0..3 => Some("concurrency: { group: '${pipeline}', cancel_superseded: true }\n"),
+        3..8 => Some(LINE),
         // Of a group in which others wait: they should all say the same, and need not.
-        8 => file += "concurrency: { group: line, cancel_superseded: true }\n",
-        _ => {}
+        8 => Some("concurrency: { group: line, cancel_superseded: true }\n"),
+        _ => None,
     }
+}
+
+/// A pipeline file of this name, with these keys, and others by chance.
+pub fn made(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
+    let mut file = format!("name: {name}\n{keys}");
     if rng.u32(..6) == 0 {
         let _ = writeln!(file, "timeout: {}s", rng.u32(20..240));
     }
@@ -50,7 +57,7 @@ pub fn made(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
         for _ in 0..jobs {
             let job = format!("j{}", before.len() + 1);
             let _ = write!(file, "  {job}: {{ stage: s{stage}, image: i, script: x");
-            keys(&mut file, rng, &kind, stage, &before);
+            job_keys(&mut file, rng, &kind, stage, &before);
             file += " }\n";
             before.push((job, stage));
         }
@@ -58,7 +65,13 @@ pub fn made(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
     file
 }
 
-fn keys(file: &mut String, rng: &mut fastrand::Rng, kind: &Kind, stage: usize, before: &[(String, usize)]) {
+fn job_keys(
+    file: &mut String,
+    rng: &mut fastrand::Rng,
+    kind: &Kind,
+    stage: usize,
+    before: &[(String, usize)],
+) {
     if !before.is_empty() && rng.bool() && !kind.wide {
         let needs: Vec<&str> = before
             .iter()

@@ -2,7 +2,7 @@
 
 use super::{
     auditor::Auditor,
-    clients::{LONGEST_WAIT_MS, approver, client},
+    clients::{Client, LONGEST_WAIT_MS, approver},
     cluster::Cluster,
     fate::{fate, sweeps},
     faults::{Chances, Tally},
@@ -43,10 +43,13 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
         Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
     let cluster = Cluster::new(truth.clone(), auditor.clone());
     let begin = world.now();
-    for number in 0..rng.usize(1..=4) {
+    // Now and then all are of one group, and somebody often cancels: then it matters who waits for whom.
+    let crowd = rng.u32(..6) == 0;
+    for number in 0..if crowd { 5 } else { rng.usize(1..=4) } {
         // Some of the same pipeline, so that they supersede each other.
         let name = format!("p{}", rng.u32(..2));
-        world.spawn(Owner::Nobody, client(cluster.clone(), number, rng.u32(..3) == 0, name));
+        let client = Client { number, rivals: rng.u32(..3) == 0, name, crowd };
+        world.spawn(Owner::Nobody, client.act(cluster.clone()));
     }
     let cuts: Vec<Arc<AtomicBool>> = (0..WORKERS).map(|_| Arc::default()).collect();
     for (number, cut) in cuts.iter().enumerate() {

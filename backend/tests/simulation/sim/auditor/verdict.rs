@@ -32,7 +32,10 @@ impl Auditor {
         for (key, id) in &known.executed {
             match truth.records.execution(*id).await {
                 Ok(Some(execution)) if execution.state.status.is_terminal() => {}
-                other => self.broken(format!("4, 7: execution {id} of {key} is not over: {other:?}")),
+                other => {
+                    let status = other.ok().flatten().map(|execution| execution.state.status);
+                    self.broken(format!("4, 7: execution {id} of {key} is not over: {status:?}"));
+                }
             }
         }
         let mut dead = BTreeSet::new();
