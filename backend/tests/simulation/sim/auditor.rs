@@ -7,7 +7,7 @@ mod rules;
 mod triggers;
 mod verdict;
 
-use super::{pipelines::labels_of, stores::short, world::World};
+use super::{faults::Tally, pipelines::labels_of, stores::short, world::World};
 use known::{Known, Span, Why};
 use std::{
     fmt::Write as _,
@@ -21,6 +21,7 @@ use tidemill_core::{
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     labels::fits,
+    pipeline::RunWhen,
     status::{ExecutionStatus, JobStatus},
 };
 
@@ -30,6 +31,7 @@ pub const SKEW_MS: i64 = 10_000;
 /// The auditor of one run.
 pub struct Auditor {
     world: Arc<World>,
+    tally: Arc<Tally>,
     known: Mutex<Known>,
 }
 
@@ -58,8 +60,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Auditor {
-    pub fn new(world: Arc<World>) -> Arc<Self> {
-        Arc::new(Self { world, known: Mutex::default() })
+    pub fn new(world: Arc<World>, tally: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self { world, tally, known: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -106,6 +108,7 @@ impl Auditor {
 
     /// That was acknowledged.
     pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
+        self.tally.count("approval given");
         self.lock().approved.insert((id, job));
     }
 
@@ -158,6 +161,26 @@ impl Auditor {
         }
     }
 
+    fn made(&self, record: &ExecutionRecord, nodes: &[Node]) {
+        let spec = &record.spec;
+        let (id, name) = (spec.id, &spec.pipeline_name);
+        self.world.event(format_args!("execution {id} #{} of {name}", record.run_number));
+        if spec.turn.as_ref().is_some_and(|turn| turn.after.is_some()) {
+            self.tally.count("execution waits in its group");
+        }
+        let mut known = self.lock();
+        let mut wrong = known.made(record, self.world.now());
+        for node in nodes.iter().filter(|node| node.state.status() == Some(JobStatus::Skipped)) {
+            self.tally.count("job spared at once");
+            let why = known.wrongly_skipped(node.key, nodes);
+            wrong = wrong.or(why.map(|why| format!("{why}: {} was skipped", short(node.key))));
+        }
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken(words);
+        }
+    }
+
     fn job_changed(&self, old: &Node, new: &Node, nodes: &dyn Fn(ExecutionId) -> Vec<Node>) {
         let (NodeBody::Job(was), NodeBody::Job(is)) = (&old.state.body, &new.state.body) else { return };
         let (was, is) = (&was.job, &is.job);
@@ -194,6 +217,15 @@ impl Auditor {
             let early = known.too_early(new.key, &nodes(new.key.execution));
             let labels = known.demands(new.key);
             drop(known);
+            match new.spec.when {
+                RunWhen::OnFailure => self.tally.count("job for failures ran"),
+                RunWhen::Always => self.tally.count("job that always runs ran"),
+                RunWhen::Manual => self.tally.count("manual job ran"),
+                RunWhen::OnSuccess => {}
+            }
+            if labels.as_ref().is_some_and(|labels| !labels.is_empty()) {
+                self.tally.count("job with labels ran");
+            }
             if canceled {
                 self.broken(format!("8: attempt {} of {at} began after an acknowledged cancel", is.attempt));
             }
@@ -242,7 +274,10 @@ impl Auditor {
         let mut wrong = None;
         if new.state.cancel_requested && !old.state.cancel_requested {
             match known.why_canceled(new, now) {
-                Ok(why) => known.cancel(new.spec.id, why),
+                Ok(why) => {
+                    self.tally.count(why.words());
+                    known.cancel(new.spec.id, why);
+                }
                 Err(words) => wrong = Some(words),
             }
         }
@@ -272,17 +307,7 @@ impl Observer for Auditor {
         self.lock().commits += 1;
         for change in changes {
             match change {
-                Change::Made(record) => {
-                    let spec = &record.spec;
-                    self.world.event(format_args!(
-                        "execution {} #{} of {}",
-                        spec.id, record.run_number, spec.pipeline_name
-                    ));
-                    let wrong = self.lock().made(record, self.world.now());
-                    if let Some(words) = wrong {
-                        self.broken(words);
-                    }
-                }
+                Change::Made(record) => self.made(record, &nodes(record.spec.id)),
                 Change::Execution { old, new } => self.execution_changed(old, new, &nodes(new.spec.id)),
                 Change::Node { old, new } => self.job_changed(old, new, nodes),
             }

@@ -138,7 +138,7 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
     }
 }
 
-/// Approves what waits for that, sooner or later, and now and then never.
+/// Approves what waits for that, sooner or later; now and then never, or cancels it instead.
 pub async fn approver(cluster: Arc<Cluster>) {
     let (world, quiet) = (cluster.world().clone(), &cluster.truth.quiet);
     let mut waits = 2_000;
@@ -147,9 +147,11 @@ pub async fn approver(cluster: Arc<Cluster>) {
         let idle = waiting.is_empty() && quiet.load(std::sync::atomic::Ordering::Relaxed);
         waits = if idle { LONGEST_WAIT_MS.min(waits * 2) } else { 2_000 };
         for (id, job) in waiting {
-            if world.below(12) > 0 {
-                let cluster = cluster.clone();
-                world.spawn(Owner::Nobody, async move { approve(&cluster, id, job).await });
+            let cluster = cluster.clone();
+            match world.below(16) {
+                0 => {}
+                1 => world.spawn(Owner::Nobody, async move { cancel_execution(&cluster, id).await }),
+                _ => world.spawn(Owner::Nobody, async move { approve(&cluster, id, job).await }),
             }
         }
         world.pause(waits).await;

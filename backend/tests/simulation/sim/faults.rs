@@ -83,7 +83,7 @@ impl Chances {
     }
 }
 
-/// How often each fault happened.
+/// How often each fault happened, and what else is worth counting.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
 

@@ -19,8 +19,8 @@ const TROUBLE_MS: i64 = 180_000;
 /// By when after that every execution is over: a lost message is sent again after at most a quarter of an hour, and a job may
 /// wait for others first.
 const PEACE_MS: i64 = 4 * 3_600_000;
-/// What waits for somebody who never comes is canceled after 30 days.
-const PATIENCE_MS: i64 = 30 * 86_400_000;
+/// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
+const PATIENCE_MS: i64 = 60 * 86_400_000;
 
 /// What came of a run.
 pub struct Outcome {
@@ -38,7 +38,7 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let chances = Chances::drawn(&mut rng);
     let world = World::new(rng.u64(..), loud);
-    let auditor = Auditor::new(world.clone());
+    let auditor = Auditor::new(world.clone(), tally.clone());
     let truth =
         Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
     let cluster = Cluster::new(truth.clone(), auditor.clone());

@@ -33,6 +33,17 @@ pub enum Why {
     NotApproved,
 }
 
+impl Why {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Asked => "execution canceled",
+            Self::Superseded => "execution superseded",
+            Self::TimedOut => "execution timed out",
+            Self::NotApproved => "execution never approved",
+        }
+    }
+}
+
 /// A group of executions: its repository, whether they are of forks, and its name.
 pub type Group = (String, bool, String);
 

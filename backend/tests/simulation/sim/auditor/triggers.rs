@@ -94,12 +94,14 @@ impl Auditor {
             triggered.newest = triggered.newest.max(Some(execution));
         }
         if triggered.is_look_of_schedule.contains(&execution) && found.cron.is_some() {
+            self.tally.count("schedule came");
             triggered.told.insert(execution);
         }
     }
 
     /// A pull request's webhook was acknowledged.
     pub fn delivered(&self, commit: &str) {
+        self.tally.count("pull request from a fork");
         self.lock().triggered.delivered.push(commit.to_owned());
     }
 
