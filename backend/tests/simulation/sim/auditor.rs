@@ -117,6 +117,11 @@ impl Auditor {
         std::mem::take(&mut self.lock().waiting)
     }
 
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        self.lock().last_turn()
+    }
+
     /// Nothing goes wrong from now on.
     pub fn quiet(&self) {
         self.lock().quiet_at = self.world.now();

@@ -149,8 +149,8 @@ pub async fn approver(cluster: Arc<Cluster>) {
         for (id, job) in waiting {
             let cluster = cluster.clone();
             match world.below(16) {
-                0 => {}
-                1 => world.spawn(Owner::Nobody, async move { cancel_execution(&cluster, id).await }),
+                0..2 => {}
+                2 => world.spawn(Owner::Nobody, async move { cancel_execution(&cluster, id).await }),
                 _ => world.spawn(Owner::Nobody, async move { approve(&cluster, id, job).await }),
             }
         }

@@ -24,6 +24,8 @@ struct Kind {
     wide: bool,
     /// Whether jobs may wait for a person.
     manual: bool,
+    /// Whether all jobs are for failures, so that there is nothing to run.
+    idle: bool,
 }
 
 /// The key of a group whose executions run one after the other.
@@ -46,7 +48,7 @@ pub fn made(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
     if rng.u32(..6) == 0 {
         let _ = writeln!(file, "timeout: {}s", rng.u32(20..240));
     }
-    let kind = Kind { wide: rng.u32(..200) == 0, manual: rng.u32(..4) == 0 };
+    let kind = Kind { wide: rng.u32(..200) == 0, manual: rng.u32(..4) == 0, idle: rng.u32(..40) == 0 };
     let stages = rng.usize(1..=3);
     let _ =
         writeln!(file, "stages: [{}]", (0..stages).map(|s| format!("s{s}")).collect::<Vec<_>>().join(", "));
@@ -93,6 +95,7 @@ fn job_keys(
         _ => {}
     }
     match rng.u32(..12) {
+        _ if kind.idle => *file += ", when: on_failure",
         0 => *file += ", when: on_failure",
         1 => *file += ", when: always",
         2..6 if kind.manual && !kind.wide => *file += ", when: manual",

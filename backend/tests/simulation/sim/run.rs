@@ -16,8 +16,8 @@ use tidemill_backend::memory::MemoryRecords;
 
 /// How long things go wrong, in milliseconds of the run.
 const TROUBLE_MS: i64 = 180_000;
-/// By when after that every execution is over: a lost message is sent again after at most a quarter of an hour, and a job may
-/// wait for others first.
+/// By when after that, and after the one that it waits for, every execution is over: a lost message is sent again after at most a
+/// quarter of an hour, and a job may wait for others first.
 const PEACE_MS: i64 = 4 * 3_600_000;
 /// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
 const PATIENCE_MS: i64 = 60 * 86_400_000;
@@ -96,6 +96,10 @@ async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
         let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
         // Nobody has anything more to ask for by then.
         if idle && world.now() > quiet_at + 60_000 && !cluster.forge.is_busy() {
+            return world.stop();
+        }
+        // Something is not over, and never will be.
+        if world.now() > quiet_at.max(cluster.auditor.last_turn()) + PEACE_MS {
             return world.stop();
         }
     }

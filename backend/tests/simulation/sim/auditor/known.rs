@@ -160,6 +160,16 @@ impl Known {
         wanted.iter().any(|job| !self.approved.contains(&(id, *job)))
     }
 
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        let turn = |(id, made): (&ExecutionId, &Made)| {
+            let waits =
+                !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
+            made.over_at.max(made.created_at + if waits { APPROVAL_MS } else { 0 })
+        };
+        self.made.iter().map(turn).max().unwrap_or(0)
+    }
+
     pub fn cancel(&mut self, id: ExecutionId, why: Why) {
         if let Some(made) = self.made.get_mut(&id) {
             made.canceled = Some(why);
