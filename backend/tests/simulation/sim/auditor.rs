@@ -246,11 +246,12 @@ impl Auditor {
             }
             return;
         }
-        if was.status == JobStatus::Pending && is.status == JobStatus::Skipped {
-            if let Some(why) = known.wrongly_skipped(new.key, &nodes(new.key.execution)) {
-                drop(known);
-                return self.broken(format!("{why}: {at} was skipped"));
-            }
+        if was.status == JobStatus::Pending
+            && is.status == JobStatus::Skipped
+            && let Some(why) = known.wrongly_skipped(new.key, &nodes(new.key.execution))
+        {
+            drop(known);
+            return self.broken(format!("{why}: {at} was skipped"));
         }
         let asked = known.cancels_job_of(new.key);
         if is.status == JobStatus::Canceled && !asked {
