@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         progress.events.load(Ordering::Relaxed),
         executions * 1_000 / u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     );
-    println!("faults: {}", tally.to_string().trim_end_matches(", "));
+    println!("it happened that: {}", tally.to_string().trim_end_matches(", "));
     if progress.broken.load(Ordering::Relaxed) {
         return ExitCode::FAILURE;
     }

@@ -223,6 +223,12 @@ macro_rules! conformance_suite {
                 an_execution_whose_time_is_over_fails
                 executions_of_a_group_run_in_turn
                 racing_executions_of_a_group_run_in_turn
+                what_comes_after_one_that_supersedes_waits_for_it
+                canceled_neighbours_in_a_group_let_nobody_past
+                a_job_for_failures_that_waits_for_nothing_is_spared
+                an_execution_with_nothing_to_run_ends
+                nothing_of_an_execution_that_waits_runs
+                an_approval_in_time_leaves_all_the_time
                 a_job_is_given_only_to_a_worker_with_its_labels
             }
             caches {

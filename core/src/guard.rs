@@ -62,11 +62,37 @@ pub enum Guard {
     KeyCondition,
     /// A node becomes due with its last arrival.
     ArrivalMakesDue,
+    /// A job is given only to a worker that has the labels that it demands.
+    LabelsFit,
+    /// What waits for an approval waits until it is given.
+    ApprovalWaits,
+    /// What waits for its turn in a group waits until the one before is over.
+    TurnWaits,
+    /// Jobs that run whatever becomes of others wait, too, for what their execution waits for.
+    HeldWhole,
+    /// What ends without having had its turn hands its place on, and lets nobody past.
+    PlaceHandedOn,
+    /// The end of an execution begins the next of its group, in the same write.
+    EndBeginsNext,
+    /// A job for failures that waits for nothing is spared when its execution is made.
+    SparedAtOnce,
+    /// An execution of which nothing is to run is due at once.
+    NothingToRunIsDue,
+    /// The end of an execution that must be over by some time is due then.
+    DeadlineMakesDue,
+    /// An execution whose time was over has failed.
+    TimedOutFails,
+    /// What was approved in time is not canceled for lack of an approval.
+    ApprovedStays,
+    /// A schedule's time names the execution that it makes.
+    ScheduleOnce,
+    /// A schedule starts nothing before its time.
+    ScheduleOnlyDue,
 }
 
 impl Guard {
-    /// All of them.
-    pub const ALL: [Self; 28] = [
+    /// Those that every execution rests on: the model shows what breaks without each.
+    pub const PROTOCOL: [Self; 28] = [
         Self::ReleaseOnlyPending,
         Self::ClaimOnlyQueued,
         Self::ReportNeedsLease,
@@ -95,6 +121,24 @@ impl Guard {
         Self::ExecutionVersion,
         Self::KeyCondition,
         Self::ArrivalMakesDue,
+    ];
+
+    /// Those of what comes before an execution and its jobs: labels, approvals, groups, deadlines, schedules. The simulation shows
+    /// what breaks without each.
+    pub const SCHEDULING: [Self; 13] = [
+        Self::LabelsFit,
+        Self::ApprovalWaits,
+        Self::TurnWaits,
+        Self::HeldWhole,
+        Self::PlaceHandedOn,
+        Self::EndBeginsNext,
+        Self::SparedAtOnce,
+        Self::NothingToRunIsDue,
+        Self::DeadlineMakesDue,
+        Self::TimedOutFails,
+        Self::ApprovedStays,
+        Self::ScheduleOnce,
+        Self::ScheduleOnlyDue,
     ];
 }
 

@@ -3,7 +3,7 @@
 use super::{Subject, samples};
 use crate::{
     Error, Stores,
-    services::{Services, Settings},
+    services::{Services, Settings, Start},
 };
 use futures_util::future::join_all;
 use tidemill_core::{
@@ -290,6 +290,121 @@ pub async fn racing_executions_of_a_group_run_in_turn(subject: &Subject) {
         }
         left -= 1;
     }
+}
+
+/// One that supersedes others waits for nobody, and whoever comes after it waits for it.
+pub async fn what_comes_after_one_that_supersedes_waits_for_it(subject: &Subject) {
+    let services = services(subject.open().await);
+    let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
+    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
+    let supersedes = request(&repo, "concurrency: { group: deploy, cancel_superseded: true }", jobs);
+    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
+    let third = begin(&services, &supersedes).await;
+    assert_eq!(statuses(&services, second).await, [Canceled; 3]);
+    assert_eq!(statuses(&services, third).await[0], Queued, "it waits for nobody");
+    let last = begin(&services, &waits).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    run(&services, first, "a", 1).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3], "the newest before it lives");
+    run(&services, third, "a", 1).await;
+    assert_eq!(statuses(&services, last).await[0], Queued);
+}
+
+/// However many of those that wait are canceled, in whatever order, the next waits for what runs.
+pub async fn canceled_neighbours_in_a_group_let_nobody_past(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n";
+    for order in [[1, 2], [2, 1]] {
+        let request = request(&samples::repo(), "concurrency: { group: deploy }", jobs);
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(begin(&services, &request).await);
+        }
+        for ix in order {
+            services.pipelines.cancel(ids[ix]).await.unwrap();
+            assert_eq!(view(&services, ids[ix]).await.execution.status, ExecutionStatus::Canceled);
+        }
+        assert_eq!(statuses(&services, ids[3]).await, [Pending; 3]);
+        run(&services, ids[0], "a", 1).await;
+        assert_eq!(statuses(&services, ids[3]).await[0], Queued);
+    }
+}
+
+/// A job for failures that waits for nothing, or only for what a retry keeps, is spared at once; so is all that follows.
+pub async fn a_job_for_failures_that_waits_for_nothing_is_spared(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "mend: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
+        look: { stage: two, when: on_failure }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let first = begin(&services, &request).await;
+    assert_eq!(statuses(&services, first).await, [Skipped, Queued, Pending, Pending, Pending]);
+    let spared = job(&services, first, "mend").await;
+    assert!(spared.excused && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    run(&services, first, "a", 0).await;
+    run(&services, first, "b", 1).await;
+    assert_eq!(view(&services, first).await.execution.status, ExecutionStatus::Failed);
+    let again = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(statuses(&services, again).await, [Skipped, Success, Queued, Skipped, Pending]);
+    run(&services, again, "b", 0).await;
+    run(&services, again, "c", 0).await;
+    assert_eq!(view(&services, again).await.execution.status, ExecutionStatus::Success);
+}
+
+/// An execution of which nothing is to run is over at once.
+pub async fn an_execution_with_nothing_to_run_ends(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one, when: on_failure }\n b: { stage: two, when: on_failure }\n c: { stage: three, when: on_failure }\n";
+    for top in ["", "concurrency: { group: deploy }"] {
+        let request = request(&samples::repo(), top, jobs);
+        for _ in 0..2 {
+            let id = begin(&services, &request).await;
+            assert_eq!(statuses(&services, id).await, [Skipped; 3]);
+            assert_eq!(view(&services, id).await.execution.status, ExecutionStatus::Success);
+        }
+    }
+}
+
+/// A job that runs whatever becomes of others does not run before the execution may, though these were canceled.
+pub async fn nothing_of_an_execution_that_waits_runs(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n tidy: { stage: two, when: always }\n c: { stage: three }\n";
+    let repo = samples::repo();
+    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
+    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
+    let start = Start { hold: true, ..Start::default() };
+    let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
+    let held = held.execution_id;
+    for id in [second, held] {
+        services.jobs.cancel(job(&services, id, "a").await.id).await.unwrap();
+        assert_eq!(statuses(&services, id).await, [Canceled, Pending, Pending]);
+    }
+    services.approvals.approve_execution(held).await.unwrap();
+    services.pipelines.cancel(first).await.unwrap();
+    for id in [second, held] {
+        assert_eq!(statuses(&services, id).await, [Canceled, Queued, Pending]);
+    }
+}
+
+/// What was approved in time may last longer than an approval is waited for.
+pub async fn an_approval_in_time_leaves_all_the_time(subject: &Subject) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let (all, some) = (begin(&services, &request).await, begin(&services, &request).await);
+    for (id, name) in [(all, "a"), (all, "b"), (some, "a")] {
+        services.approvals.approve_job(job(&services, id, name).await.id).await.unwrap();
+    }
+    for _ in 0..3 {
+        subject.clock.turn(15 * 86_400_000 + 60_000);
+        services.sweep.run().await.unwrap();
+        services.sweep.run().await.unwrap();
+    }
+    assert_eq!(view(&services, some).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(statuses(&services, all).await, [Queued, Pending, Pending]);
+    for name in ["a", "b", "c"] {
+        run(&services, all, name, 0).await;
+    }
+    assert_eq!(view(&services, all).await.execution.status, ExecutionStatus::Success);
 }
 
 /// Who names a job gets it only with the labels that the job demands.

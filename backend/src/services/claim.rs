@@ -3,6 +3,7 @@
 use super::turn::{Move, happen};
 use crate::ports::{ExecutionState, JobItem, Node, NodeBody, Write};
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::LeaseToken,
     labels::{Labels, fits, queue_name},
     status::ExecutionStatus,
@@ -59,7 +60,7 @@ pub fn claim(
     if item.job.holds(held) {
         return Claim::Held(held);
     }
-    if let Some(demands) = demands.filter(|demands| !fits(demands, asked.labels)) {
+    if let Some(demands) = demands.filter(|demands| !holds(Guard::LabelsFit, fits(demands, asked.labels))) {
         return Claim::Nothing(format!("it is for workers with {}", queue_name(demands)));
     }
     // A new attempt has a log of its own.

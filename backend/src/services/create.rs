@@ -1,8 +1,10 @@
 //! The nodes of a new execution.
 
+use super::turn::not_needed;
 use crate::ports::{ApprovalGate, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::BTreeMap;
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     pipeline::RunWhen,
     plan::{NodeIx, Plan},
@@ -94,13 +96,20 @@ pub fn nodes(
         let links = gate.releases.iter().map(place).collect();
         nodes.push(silent(links, NodeBody::Gate { open: false }, gate.waits_for));
     }
-    for links in opened.gates {
+    for (ix, links) in (gates_from + index(plan.gates.len())..).zip(opened.gates) {
         // What opens it comes from outside the plan.
-        nodes.push(silent(links, NodeBody::Gate { open: false }, 1));
+        let guard = if opened.turn_gate == Some(ix) { Guard::TurnWaits } else { Guard::ApprovalWaits };
+        let waits_for = u32::from(!holds(guard, false));
+        nodes.push(silent(links, NodeBody::Gate { open: false }, waits_for));
     }
     nodes.push(silent(Vec::new(), NodeBody::End, gates_from));
-    settle(&mut nodes);
+    settle(&mut nodes, now);
     queue(&mut nodes, now, resend_ms);
+    let due = !holds(Guard::NothingToRunIsDue, false);
+    if let Some(end) = nodes.last_mut().filter(|end| due && end.waits_for == 0) {
+        // Nothing is left to run, so that nobody comes by who would end it.
+        end.due_at = Some(now);
+    }
     Made { nodes, approvals: opened.approvals, turn_gate: opened.turn_gate }
 }
 
@@ -118,20 +127,19 @@ impl Opened {
         let first = index(plan.jobs.len() + plan.gates.len());
         let mut opened =
             Self { gates: Vec::new(), approvals: Vec::new(), turn_gate: None, waits: BTreeMap::new() };
-        let over = |ix: u32| plan.jobs.get(ix as usize).is_some_and(|job| carried.contains_key(&job.name));
+        let begins = Begins::of(plan, carried);
         for (ix, job) in (0..).zip(&plan.jobs) {
-            if job.when == RunWhen::Manual && !over(ix) {
+            if job.when == RunWhen::Manual && !begins.over[ix as usize] {
                 let gate = opened.add(first, vec![ix]);
                 opened.approvals.push(ApprovalGate { gate, job: Some(ix) });
             }
         }
-        let roots = || plan.roots().filter(|ix| !over(*ix)).collect::<Vec<_>>();
         if entry.hold {
-            let gate = opened.add(first, roots());
+            let gate = opened.add(first, begins.held());
             opened.approvals.push(ApprovalGate { gate, job: None });
         }
         if entry.in_turn {
-            opened.turn_gate = Some(opened.add(first, roots()));
+            opened.turn_gate = Some(opened.add(first, begins.held()));
         }
         opened
     }
@@ -148,6 +156,67 @@ impl Opened {
     fn waits_for(&self, job: u32) -> u32 {
         self.waits.get(&job).copied().unwrap_or(0)
     }
+}
+
+/// Which jobs are over before anything runs, and which wait for nothing then.
+struct Begins<'a> {
+    plan: &'a Plan,
+    over: Vec<bool>,
+    waits: Vec<u32>,
+}
+
+impl<'a> Begins<'a> {
+    fn of(plan: &'a Plan, carried: &BTreeMap<String, Carried>) -> Self {
+        let mut waits: Vec<u32> = plan.jobs.iter().map(|job| job.waits_for).collect();
+        let mut gates: Vec<u32> = plan.gates.iter().map(|gate| gate.waits_for).collect();
+        // A job for failures that waits for nothing more is spared.
+        let spared = |ix: usize, waits: u32| waits == 0 && is_spared(plan.jobs[ix].when);
+        let mut over: Vec<bool> = (0..)
+            .zip(&plan.jobs)
+            .map(|(ix, job)| carried.contains_key(&job.name) || spared(ix, job.waits_for))
+            .collect();
+        let jobs = (0..).zip(&over).filter(|(_, over)| **over).map(|(ix, _)| NodeIx::Job(ix));
+        let mut told: Vec<NodeIx> = jobs.collect();
+        while let Some(node) = told.pop() {
+            for next in plan.releases(node) {
+                match *next {
+                    NodeIx::Job(ix) => {
+                        let at = ix as usize;
+                        waits[at] = waits[at].saturating_sub(1);
+                        if !over[at] && spared(at, waits[at]) {
+                            over[at] = true;
+                            told.push(*next);
+                        }
+                    }
+                    NodeIx::Gate(ix) => {
+                        let waits = &mut gates[ix as usize];
+                        *waits = waits.saturating_sub(1);
+                        if *waits == 0 {
+                            told.push(*next);
+                        }
+                    }
+                }
+            }
+        }
+        Self { plan, over, waits }
+    }
+
+    /// The jobs that must wait so that nothing runs: those that wait for nothing else, and those that run also when these do not
+    /// succeed, as they may be canceled.
+    fn held(&self) -> Vec<u32> {
+        let waits = |ix: &u32| {
+            let at = *ix as usize;
+            let by_itself = matches!(self.plan.jobs[at].when, RunWhen::OnFailure | RunWhen::Always)
+                && !holds(Guard::HeldWhole, false);
+            !self.over[at] && (self.waits[at] == 0 || by_itself)
+        };
+        (0..index(self.plan.jobs.len())).filter(waits).collect()
+    }
+}
+
+/// Whether a job that waits for nothing more, of which nothing failed, does not run.
+fn is_spared(when: RunWhen) -> bool {
+    when == RunWhen::OnFailure && !holds(Guard::SparedAtOnce, false)
 }
 
 fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
@@ -170,21 +239,41 @@ fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
     }
 }
 
-/// Lets every job that is over already, and every gate that this opens, tell its links.
-fn settle(nodes: &mut [NewNode]) {
-    let mut over: Vec<usize> =
-        (0..nodes.len()).filter(|ix| nodes[*ix].state.status().is_some_and(JobStatus::is_terminal)).collect();
+/// Lets every job that is over already, those for failures that will not come, and every gate that this opens, tell its links.
+fn settle(nodes: &mut [NewNode], now: Timestamp) {
+    let mut over: Vec<usize> = (0..nodes.len()).filter(|ix| is_over(&mut nodes[*ix], now)).collect();
     while let Some(ix) = over.pop() {
         let links = nodes[ix].spec.links.clone();
         nodes[ix].state.told = index(links.len());
         for link in links {
             let node = &mut nodes[link as usize];
+            let carried = node.state.status().is_some_and(JobStatus::is_terminal);
             node.waits_for = node.waits_for.saturating_sub(1);
-            if let (0, NodeBody::Gate { open }) = (node.waits_for, &mut node.state.body) {
-                *open = true;
+            if !carried && node.waits_for == 0 && is_over(node, now) {
                 over.push(link as usize);
             }
         }
+    }
+}
+
+/// Whether a node is over before anything ran; a gate that waits for nothing opens, and a job for failures is spared: what is over so
+/// has ended well.
+fn is_over(node: &mut NewNode, now: Timestamp) -> bool {
+    let waits = node.waits_for > 0;
+    match &mut node.state.body {
+        NodeBody::Job(item) => {
+            if !waits && item.job.status == JobStatus::Pending && is_spared(node.spec.when) {
+                item.job.status = JobStatus::Skipped;
+                item.job.failure = Some(not_needed());
+                item.job.ended_at = Some(now);
+            }
+            item.job.status.is_terminal()
+        }
+        NodeBody::Gate { open } => {
+            *open = !waits;
+            *open
+        }
+        NodeBody::End => false,
     }
 }
 

@@ -49,9 +49,7 @@ pub fn end_turn(
 /// What the end of an execution does to the next of its group.
 #[derive(Debug, Clone)]
 pub enum Next {
-    /// There is none.
-    None,
-    /// It is its turn.
+    /// If there is one, it is its turn.
     Begins,
     /// This one never had its turn: the next waits for the one before, and the group's newest is that, if it was this.
     WaitsOn {
@@ -81,16 +79,19 @@ pub fn finish(
     let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();
     let status = match final_status(&standings, execution.state.cancel_requested) {
         // Somebody has to look at it, unlike at what was canceled on purpose.
-        ExecutionStatus::Canceled if execution.state.timed_out => ExecutionStatus::Failed,
+        ExecutionStatus::Canceled if execution.state.timed_out && !holds(Guard::TimedOutFails, false) => {
+            ExecutionStatus::Failed
+        }
         status => status,
     };
     let state = ExecutionState { status, end_time: Some(now), ..execution.state.clone() };
     let put = Write::PutExecution { id: execution.spec.id, if_version: execution.version, state };
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];
     match next {
-        Next::None => {}
         Next::Begins => {
-            if let Some((next, gate)) = execution.state.followed_by {
+            if let Some((next, gate)) = execution.state.followed_by
+                && !holds(Guard::EndBeginsNext, false)
+            {
                 let key = NodeKey { execution: next, ix: gate };
                 let from = execution.spec.id.to_string();
                 writes.push(Write::Arrive { key, ok: true, from, now, then: None });

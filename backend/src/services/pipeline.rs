@@ -29,6 +29,7 @@ use tidemill_core::{
     assignment::Source,
     cost::Usage,
     facts::Facts,
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     labels::{Labels, queue_name},
     pipeline::{self, Pipeline},
@@ -286,12 +287,16 @@ impl PipelineExecutionService {
                 let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
                 writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
             }
+            let over = made.nodes.last().is_some_and(|end| end.waits_for == 0);
             let (create, ready) = recording(&mut spec, made);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 // Recorded is promised; should this fail, the sweep sends what is queued.
                 if let Err(error) = self.context.send(id, &ready).await {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
+                }
+                if over && let Err(error) = self.context.settle(id, vec![spec.end_node]).await {
+                    tracing::warn!(execution = %id, %error, "the sweep ends it");
                 }
                 if let Some(older) = superseded
                     && let Err(error) = Box::pin(self.carry_out_cancel(&older)).await
@@ -475,8 +480,10 @@ fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
         spec.deadline = Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_WITHIN_MS), is_timeout: false });
     }
     spec.approvals = approvals;
-    if let (Some(end), Some(deadline)) = (nodes.last_mut(), spec.deadline) {
-        end.due_at = Some(deadline.at);
+    if let (Some(end), Some(deadline)) = (nodes.last_mut(), spec.deadline)
+        && !holds(Guard::DeadlineMakesDue, false)
+    {
+        end.due_at = Some(end.due_at.map_or(deadline.at, |at| at.min(deadline.at)));
     }
     let state = ExecutionState {
         status: ExecutionStatus::Pending,

@@ -13,7 +13,13 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
-    api::Trigger, cron::next_after, discovery::Discovery, facts::Facts, ids::ExecutionId, pipeline::Schedule,
+    api::Trigger,
+    cron::next_after,
+    discovery::Discovery,
+    facts::Facts,
+    guard::{Guard, holds},
+    ids::ExecutionId,
+    pipeline::Schedule,
     time::Timestamp,
 };
 
@@ -166,7 +172,9 @@ impl ScheduleService {
     async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
         // What is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
-        let Some(at) = document.due_at.filter(|at| *at <= now) else { return Ok(false) };
+        let Some(at) = document.due_at.filter(|at| holds(Guard::ScheduleOnlyDue, *at <= now)) else {
+            return Ok(false);
+        };
         let stored = read(&document)?;
         let Some(repository) = self.repositories.find(&stored.repo).await? else {
             self.context.stores.documents.delete(key, Some(document.version)).await?;
@@ -189,7 +197,8 @@ impl ScheduleService {
             },
             by: Some(format!("schedule {}", stored.cron)),
         };
-        let once = format!("schedule:{}:{}", hash(&key.name), at.0);
+        let of = if holds(Guard::ScheduleOnce, false) { now } else { at };
+        let once = format!("schedule:{}:{}", hash(&key.name), of.0);
         let reply = discoveries::look(&self.pipelines, &self.context, &repository, look, once).await?;
         let next = next(&stored, now);
         self.put(&key.name, &stored, next, Some(document.version)).await?;

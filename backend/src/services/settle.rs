@@ -7,9 +7,12 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Commit, DeadLetter, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write},
+    ports::{
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write,
+    },
 };
 use tidemill_core::{
+    guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     status::JobStatus,
     transition::JobEvent,
@@ -221,7 +224,8 @@ impl Context {
         for _ in 0..MOST_CONFLICTS {
             let execution = self.execution(id).await?;
             let node = self.node(end.key).await?;
-            match end_turn(&execution.state, execution.spec.deadline, &node, self.now()) {
+            let deadline = self.deadline(&execution).await?;
+            match end_turn(&execution.state, deadline, &node, self.now()) {
                 EndTurn::Wait { cancel } => {
                     if cancel {
                         Box::pin(self.cancel_jobs(id)).await?;
@@ -229,7 +233,7 @@ impl Context {
                     if node.due_at.is_some() {
                         // Later, not never: the last arrival may have made it due since it was read.
                         let soon = self.now().plus_ms(RESEND_FIRST_MS);
-                        let deadline = execution.spec.deadline.filter(|_| !execution.state.cancel_requested);
+                        let deadline = deadline.filter(|_| !execution.state.cancel_requested);
                         let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.min(soon)));
                         let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
                         self.stores.records.commit(vec![later]).await?;
@@ -267,24 +271,68 @@ impl Context {
         Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
     }
 
+    /// When an execution is canceled. `None`: never, also where all that had to be approved was, before it was too late.
+    async fn deadline(&self, execution: &ExecutionRecord) -> Result<Option<Deadline>> {
+        let spec = &execution.spec;
+        let Some(deadline) = spec.deadline else { return Ok(None) };
+        if deadline.is_timeout || deadline.at > self.now() || holds(Guard::ApprovedStays, false) {
+            return Ok(Some(deadline));
+        }
+        let asked: Vec<u32> = spec
+            .approvals
+            .iter()
+            .flat_map(|approval| [Some(approval.gate), approval.job])
+            .flatten()
+            .collect();
+        let nodes = self.stores.records.nodes(spec.id, &asked).await?;
+        let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
+        let waits = |approval: &ApprovalGate| {
+            let over = approval.job.and_then(node).and_then(|job| job.state.status());
+            node(approval.gate).is_some_and(|gate| gate.waits_for > 0)
+                && !over.is_some_and(JobStatus::is_terminal)
+        };
+        Ok(Some(deadline).filter(|_| spec.approvals.iter().any(waits)))
+    }
+
     /// What the end of an execution does to the next of its group.
     async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<Next> {
-        let Some(turn) = &execution.spec.turn else { return Ok(Next::None) };
-        let Some((older, gate)) = turn.after else { return Ok(Next::Begins) };
+        // One that supersedes others waits for nobody, and the next may wait for it.
+        let Some((before, gate)) = waits_on(execution) else { return Ok(Next::Begins) };
         let id = execution.spec.id;
-        loop {
+        for _ in 0..MOST_CONFLICTS {
             let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
-            if gate.waits_for == 0 {
+            if holds(Guard::PlaceHandedOn, gate.waits_for == 0) {
                 return Ok(Next::Begins);
             }
-            let older = self.execution(older).await?;
-            // Its end opens the gate in the same write: then it is to be read again.
-            if !older.state.status.is_terminal() {
-                let newest = self.stores.records.key(&turn.group).await?.map(|record| record.execution);
+            // If there is none, its end opened the gate in the same write: then it is to be read again.
+            if let Some(older) = self.live_before(before).await? {
+                let group = execution.spec.turn.as_ref().map_or("", |turn| turn.group.as_str());
+                let newest = self.stores.records.key(group).await?.map(|record| record.execution);
                 return Ok(Next::WaitsOn { older: Box::new(older), is_newest: newest == Some(id) });
             }
         }
+        Err(Error::Conflict(format!("execution {id} is after one that is over, and never had its turn")))
     }
+
+    /// `id`, or the one that it waited for when it ended without having had its turn, and so on. `None`: what had the turn is over.
+    async fn live_before(&self, mut id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        loop {
+            let older = self.execution(id).await?;
+            if !older.state.status.is_terminal() {
+                return Ok(Some(older));
+            }
+            let Some((before, gate)) = waits_on(&older) else { return Ok(None) };
+            if self.node(NodeKey { execution: id, ix: gate }).await?.waits_for == 0 {
+                return Ok(None);
+            }
+            id = before;
+        }
+    }
+}
+
+/// The execution that this one was made to wait for, and the gate here that its end opens.
+fn waits_on(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
+    execution.spec.turn.as_ref()?.after
 }
 
 /// The log of a running attempt whose turn ends it: its lease ran out.

@@ -148,8 +148,7 @@ fn blocked(node: &Node) -> Option<FailureReason> {
     match node.spec.when {
         RunWhen::Always => return None,
         RunWhen::OnFailure => {
-            let words = "skipped: it runs when something that it waits for fails, and nothing did";
-            return (node.failed == 0).then(|| FailureReason::new(FailureKind::NotNeeded, words));
+            return (node.failed == 0).then(not_needed);
         }
         RunWhen::OnSuccess | RunWhen::Manual => {}
     }
@@ -160,6 +159,12 @@ fn blocked(node: &Node) -> Option<FailureReason> {
             format!("skipped: `{by}`, which must succeed first, did not"),
         )
     })
+}
+
+/// Why a job for failures does not run where there are none.
+pub(super) fn not_needed() -> FailureReason {
+    let words = "skipped: it runs when something that it waits for fails, and nothing did";
+    FailureReason::new(FailureKind::NotNeeded, words)
 }
 
 /// Foresees what the arrivals among `writes` lead to, as far as `nodes` are known: a job that waits for just one of them,

@@ -234,7 +234,7 @@ impl Protocol {
                 }
                 EndTurn::Finish => {
                     let nodes = read.nodes(&self.shape);
-                    let writes = finish(&read.execution(&self.shape), &node, &nodes, Next::None, NOW);
+                    let writes = finish(&read.execution(&self.shape), &node, &nodes, Next::Begins, NOW);
                     if self.commit(state, &mut op, writes).is_some() {
                         op.due &= !bit;
                     }

@@ -2,12 +2,14 @@
 //!
 //! It decides nothing with the functions that it watches, but for the plan of a pipeline, from which it takes who needs whom.
 
-use super::{
-    stores::{Truth, short},
-    world::World,
-};
+mod known;
+mod rules;
+mod triggers;
+mod verdict;
+
+use super::{faults::Tally, pipelines::labels_of, stores::short, world::World};
+use known::{Known, Span, Why};
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -18,35 +20,18 @@ use tidemill_backend::{
 use tidemill_core::{
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    plan::Plan,
+    labels::fits,
+    pipeline::RunWhen,
     status::{ExecutionStatus, JobStatus},
-    transition::JobState,
 };
 
-/// A lease: which commit gave it, and which ended it.
-struct Span {
-    token: LeaseToken,
-    ended: Option<u64>,
-}
-
-#[derive(Default)]
-struct Known {
-    commits: u64,
-    plans: BTreeMap<ExecutionId, Plan>,
-    executed: BTreeMap<String, ExecutionId>,
-    run_numbers: BTreeMap<String, BTreeSet<u64>>,
-    canceled: BTreeSet<ExecutionId>,
-    jobs_canceled: BTreeSet<JobId>,
-    leases: BTreeMap<JobId, Vec<Span>>,
-    logged: BTreeMap<(JobId, u32), u64>,
-    ended: BTreeMap<(JobId, u32), Option<FailureKind>>,
-    left: BTreeMap<ArtifactId, (JobId, String)>,
-    over: u64,
-}
+/// By so much a server's clock may be off, in milliseconds.
+pub const SKEW_MS: i64 = 10_000;
 
 /// The auditor of one run.
 pub struct Auditor {
     world: Arc<World>,
+    tally: Arc<Tally>,
     known: Mutex<Known>,
 }
 
@@ -75,8 +60,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Auditor {
-    pub fn new(world: Arc<World>) -> Arc<Self> {
-        Arc::new(Self { world, known: Mutex::default() })
+    pub fn new(world: Arc<World>, tally: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self { world, tally, known: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -103,6 +88,43 @@ impl Auditor {
         if known != id {
             self.broken(format!("5: key {key} made {known} and {id}"));
         }
+    }
+
+    /// Somebody asks for a cancel.
+    pub fn cancels(&self, id: ExecutionId) {
+        self.lock().cancels.insert(id);
+    }
+
+    /// Somebody asks for a job's cancel.
+    pub fn cancels_job(&self, id: JobId) {
+        self.lock().job_cancels.insert(id);
+    }
+
+    /// Somebody approves an execution, or a job of it.
+    pub fn approves(&self, id: ExecutionId, job: Option<u32>) {
+        self.world.event(format_args!("somebody approves {id} {job:?}"));
+        self.lock().approves.insert((id, job));
+    }
+
+    /// That was acknowledged.
+    pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
+        self.tally.count("approval given");
+        self.lock().approved.insert((id, job));
+    }
+
+    /// What waits for an approval since this was asked last.
+    pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        self.lock().last_turn()
+    }
+
+    /// Nothing goes wrong from now on.
+    pub fn quiet(&self) {
+        self.lock().quiet_at = self.world.now();
     }
 
     pub fn canceled(&self, id: ExecutionId) {
@@ -144,6 +166,26 @@ impl Auditor {
         }
     }
 
+    fn made(&self, record: &ExecutionRecord, nodes: &[Node]) {
+        let spec = &record.spec;
+        let (id, name) = (spec.id, &spec.pipeline_name);
+        self.world.event(format_args!("execution {id} #{} of {name}", record.run_number));
+        if spec.turn.as_ref().is_some_and(|turn| turn.after.is_some()) {
+            self.tally.count("execution waits in its group");
+        }
+        let mut known = self.lock();
+        let mut wrong = known.made(record, self.world.now());
+        for node in nodes.iter().filter(|node| node.state.status() == Some(JobStatus::Skipped)) {
+            self.tally.count("job spared at once");
+            let why = known.wrongly_skipped(node.key, nodes);
+            wrong = wrong.or(why.map(|why| format!("{why}: {} was skipped", short(node.key))));
+        }
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken(words);
+        }
+    }
+
     fn job_changed(&self, old: &Node, new: &Node, nodes: &dyn Fn(ExecutionId) -> Vec<Node>) {
         let (NodeBody::Job(was), NodeBody::Job(is)) = (&old.state.body, &new.state.body) else { return };
         let (was, is) = (&was.job, &is.job);
@@ -176,26 +218,45 @@ impl Auditor {
         }
         if is.attempt > was.attempt {
             let canceled = known.canceled.contains(&new.key.execution) || known.jobs_canceled.contains(&job);
-            let plan = known.plans.get(&new.key.execution).cloned();
+            let worker = is.lease.as_ref().map(|lease| lease.worker.clone()).unwrap_or_default();
+            let early = known.too_early(new.key, &nodes(new.key.execution));
+            let labels = known.demands(new.key);
             drop(known);
+            match new.spec.when {
+                RunWhen::OnFailure => self.tally.count("job for failures ran"),
+                RunWhen::Always => self.tally.count("job that always runs ran"),
+                RunWhen::Manual => self.tally.count("manual job ran"),
+                RunWhen::OnSuccess => {}
+            }
+            if labels.as_ref().is_some_and(|labels| !labels.is_empty()) {
+                self.tally.count("job with labels ran");
+            }
             if canceled {
                 self.broken(format!("8: attempt {} of {at} began after an acknowledged cancel", is.attempt));
             }
             if is.attempt != was.attempt + 1 || was.status != JobStatus::Queued {
                 self.broken(format!("3: {at} began attempt {} from {}", is.attempt, was.status));
             }
-            if let Some(plan) = plan {
-                let all = nodes(new.key.execution);
-                for need in plan.artifact_sources(new.key.ix) {
-                    let held = all.get(need as usize).is_some_and(|node| has_succeeded(node, &plan));
-                    if !held {
-                        self.broken(format!(
-                            "3: {at} began before job {need}, which it needs, had succeeded"
-                        ));
-                    }
-                }
+            if let Some(why) = early {
+                self.broken(format!("{why}: attempt {} of {at} began", is.attempt));
+            }
+            let number = worker.trim_start_matches('w').parse().unwrap_or(usize::MAX);
+            if labels.is_some_and(|labels| !fits(&labels, &labels_of(number))) {
+                self.broken(format!("13: {at} was given to {worker}, which has not its labels"));
             }
             return;
+        }
+        if was.status == JobStatus::Pending
+            && is.status == JobStatus::Skipped
+            && let Some(why) = known.wrongly_skipped(new.key, &nodes(new.key.execution))
+        {
+            drop(known);
+            return self.broken(format!("{why}: {at} was skipped"));
+        }
+        let asked = known.cancels_job_of(new.key);
+        if is.status == JobStatus::Canceled && !asked {
+            drop(known);
+            return self.broken(format!("8: {at} was canceled, and nobody asked for it"));
         }
         drop(known);
         let ended = was.lease.is_some() && is.lease.is_none();
@@ -214,124 +275,37 @@ impl Auditor {
         if was != is {
             self.world.event(format_args!("execution {} {was} -> {is}", old.spec.id));
         }
+        let mut known = self.lock();
+        let now = self.world.now();
+        let mut wrong = None;
+        if new.state.cancel_requested && !old.state.cancel_requested {
+            match known.why_canceled(new, now) {
+                Ok(why) => {
+                    self.tally.count(why.words());
+                    known.cancel(new.spec.id, why);
+                }
+                Err(words) => wrong = Some(words),
+            }
+        }
         if is.is_terminal() {
-            self.lock().over += 1;
-            let wanted = final_status(nodes, new.state.cancel_requested);
-            if wanted != Some(is) {
-                self.broken(format!("6: execution {} ended {is}; its jobs say {wanted:?}", new.spec.id));
-            }
-        }
-    }
-
-    /// What must hold at the end of a run.
-    pub async fn judge(&self, truth: &Truth) {
-        let known = std::mem::take(&mut *self.lock());
-        for (pipeline, numbers) in &known.run_numbers {
-            let last = numbers.last().copied().unwrap_or(0);
-            if last != numbers.len() as u64 {
-                self.broken(format!("5: run numbers of {pipeline} are {numbers:?}"));
-            }
-        }
-        for (key, id) in &known.executed {
-            match truth.records.execution(*id).await {
-                Ok(Some(execution)) if execution.state.status.is_terminal() => {}
-                other => self.broken(format!("4, 7: execution {id} of {key} is not over: {other:?}")),
-            }
-        }
-        let mut dead = BTreeSet::new();
-        let (letters, _) = truth.records.dead_letters(None, usize::MAX - 1).await.unwrap_or_default();
-        dead.extend(letters.iter().map(|letter| (letter.execution, letter.ix)));
-        for id in known.plans.keys() {
-            for node in truth.records.all_nodes(*id).await.unwrap_or_default() {
-                self.judge_job(&node, &known, &dead);
-            }
-        }
-        for ((job, attempt), bytes) in &known.logged {
-            let read = truth.logs.read(*job, *attempt, 0, usize::MAX).await;
-            let (stored, _) = read.unwrap_or_default();
-            let wanted = log(*job, *attempt, 0, stored.len() as u64);
-            if (stored.len() as u64) < *bytes || stored != wanted {
-                let length = stored.len();
-                self.broken(format!(
-                    "7: of {bytes} log bytes of {job} attempt {attempt}, {length} are right"
-                ));
-            }
-        }
-        for (id, (job, sha256)) in &known.left {
-            let record = truth.records.artifact(*id).await.unwrap_or_default();
-            let info = truth.objects.info(&format!("artifacts/{job}/{id}")).await.unwrap_or_default();
-            let stored = info.and_then(|info| info.sha256);
-            if record.is_none_or(|record| record.sha256 != *sha256) || stored.as_ref() != Some(sha256) {
-                self.broken(format!("7: artifact {id} of {job} is not there as it was acknowledged"));
-            }
-        }
-    }
-
-    fn judge_job(&self, node: &Node, known: &Known, dead: &BTreeSet<(ExecutionId, u32)>) {
-        let NodeBody::Job(item) = &node.state.body else { return };
-        let state: &JobState = &item.job;
-        let at = short(node.key);
-        if !state.status.is_terminal() {
-            self.broken(format!("4: {at} is {} at the end", state.status));
-        }
-        if node.due_at.is_some() {
-            self.broken(format!("4: {at} is over and still due"));
-        }
-        let job = JobId::of(node.key.execution, node.key.ix);
-        for ((_, attempt), failure) in known.ended.range((job, 0)..=(job, u32::MAX)) {
-            let as_said = if *attempt == state.attempt {
-                match failure {
-                    None => state.status == JobStatus::Success,
-                    Some(_) => state.status != JobStatus::Success,
-                }
-            } else {
-                let kept = state.attempts.iter().find(|one| one.attempt == *attempt);
-                let kind = kept.and_then(|one| one.failure.as_ref()).map(|reason| reason.kind);
-                failure.is_some() && (kind == *failure || kind.is_none())
+            known.over += 1;
+            let timed_out = known.end(new.spec.id, is, now) == Some(Why::TimedOut);
+            let wanted = match rules::final_status(nodes, new.state.cancel_requested) {
+                Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),
+                other => other,
             };
-            if !as_said {
-                self.broken(format!(
-                    "7: {at} attempt {attempt} was acknowledged as {failure:?}; it is {}",
-                    state.status
-                ));
+            if wanted != Some(is) {
+                let number = if timed_out { 14 } else { 6 };
+                let words =
+                    format!("{number}: execution {} ended {is}; it should be {wanted:?}", new.spec.id);
+                wrong.get_or_insert(words);
             }
         }
-        let by_nobodys_fault = state.failure.as_ref().is_some_and(|reason| reason.kind.is_dead_letter());
-        let is_dead = state.status == JobStatus::Failed && by_nobodys_fault && item.carried_from.is_none();
-        let retried = known.executed.contains_key(&format!("retry-{}", node.key.execution));
-        if is_dead != dead.contains(&(node.key.execution, node.key.ix)) && !retried {
-            self.broken(format!("{at} ended {}, and is a dead letter: {}", state.status, !is_dead));
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken(words);
         }
     }
-}
-
-fn has_succeeded(node: &Node, plan: &Plan) -> bool {
-    let allowed = plan.jobs[node.key.ix as usize].allow_failure;
-    match node.state.status() {
-        Some(JobStatus::Success) => true,
-        Some(JobStatus::Failed) => allowed,
-        _ => false,
-    }
-}
-
-/// Said in other words than by the function that decides it; `None`: not all are over.
-fn final_status(nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
-    let mut worst = ExecutionStatus::Success;
-    for node in nodes {
-        let Some(status) = node.state.status() else { continue };
-        match status {
-            JobStatus::Success => {}
-            JobStatus::Failed if node.spec.allow_failure => {}
-            JobStatus::Failed if !canceled => worst = ExecutionStatus::Failed,
-            JobStatus::Failed | JobStatus::Canceled | JobStatus::Skipped => {
-                if worst == ExecutionStatus::Success {
-                    worst = ExecutionStatus::Canceled;
-                }
-            }
-            _ => return None,
-        }
-    }
-    Some(worst)
 }
 
 impl Observer for Auditor {
@@ -339,24 +313,7 @@ impl Observer for Auditor {
         self.lock().commits += 1;
         for change in changes {
             match change {
-                Change::Made(record) => {
-                    let spec = &record.spec;
-                    self.world.event(format_args!("execution {} #{}", spec.id, record.run_number));
-                    let plan = tidemill_core::pipeline::parse(&spec.pipeline)
-                        .ok()
-                        .and_then(|pipeline| Plan::new(&pipeline, &spec.variables).ok());
-                    let mut known = self.lock();
-                    known.plans.extend(plan.map(|plan| (spec.id, plan)));
-                    let fresh = known
-                        .run_numbers
-                        .entry(spec.pipeline_name.clone())
-                        .or_default()
-                        .insert(record.run_number);
-                    drop(known);
-                    if !fresh {
-                        self.broken(format!("5: run number {} was given twice", record.run_number));
-                    }
-                }
+                Change::Made(record) => self.made(record, &nodes(record.spec.id)),
                 Change::Execution { old, new } => self.execution_changed(old, new, &nodes(new.spec.id)),
                 Change::Node { old, new } => self.job_changed(old, new, nodes),
             }

@@ -2,6 +2,7 @@
 
 use super::{
     auditor::Auditor,
+    forge::Forge,
     stores::Truth,
     world::{Owner, World},
 };
@@ -34,6 +35,7 @@ pub enum Failure {
 pub struct Cluster {
     pub truth: Arc<Truth>,
     pub auditor: Arc<Auditor>,
+    pub forge: Forge,
     servers: Mutex<Vec<Option<Services>>>,
     skews: [i64; SERVERS],
 }
@@ -43,7 +45,7 @@ impl Cluster {
         let most = i64::from(truth.chances.skew_ms);
         let skew = || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - most;
         let skews = [skew(), skew()];
-        let cluster = Self { truth, auditor, servers: Mutex::default(), skews };
+        let cluster = Self { truth, auditor, forge: Forge::default(), servers: Mutex::default(), skews };
         let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
         *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
         Arc::new(cluster)

@@ -43,6 +43,8 @@ pub struct Chances {
     pub engine_fails: u32,
     /// A worker gives a job back.
     pub give_back: u32,
+    /// A worker asks a queue for other workers, for each time that it asks.
+    pub misled: u32,
     /// Servers' clocks differ by up to so many milliseconds.
     pub skew_ms: u32,
 }
@@ -75,12 +77,13 @@ impl Chances {
             script_fails: draw(150),
             engine_fails: draw(100),
             give_back: draw(60),
+            misled: draw(30),
             skew_ms: draw(10_000),
         }
     }
 }
 
-/// How often each fault happened.
+/// How often each fault happened, and what else is worth counting.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
 

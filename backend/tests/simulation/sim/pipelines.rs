@@ -1,47 +1,107 @@
 //! Pipelines by chance.
 
 use std::fmt::Write as _;
+use tidemill_core::labels::Labels;
 
-/// A pipeline file of this name.
-pub fn made(rng: &mut fastrand::Rng, name: &str) -> String {
-    let mut file = format!("name: {name}\n");
-    if rng.u32(..4) == 0 {
-        file += "concurrency: { group: '${pipeline}', cancel_superseded: true }\n";
+/// The exit code that some jobs may end with, and one that none may.
+pub const EXIT_CODES: [i32; 2] = [75, 1];
+/// What some jobs demand of their workers; at least one worker has it.
+const DEMANDS: [&str; 3] = ["gpu: true", "arch: arm64", "arch: arm64, gpu: true"];
+
+/// The labels of a worker.
+pub fn labels_of(worker: usize) -> Labels {
+    let has: &[(&str, &str)] = match worker {
+        0 => &[("gpu", "false")],
+        1 => &[("gpu", "true")],
+        _ => &[("arch", "arm64"), ("gpu", "true")],
+    };
+    has.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// What holds for all jobs of a pipeline.
+struct Kind {
+    /// Now and then so many jobs that one end is told in several batches.
+    wide: bool,
+    /// Whether jobs may wait for a person.
+    manual: bool,
+    /// Whether all jobs are for failures, so that there is nothing to run.
+    idle: bool,
+}
+
+/// The key of a group whose executions run one after the other.
+pub const LINE: &str = "concurrency: { group: line, cancel_superseded: false }\n";
+
+/// The key of some group, or of none.
+pub fn group(rng: &mut fastrand::Rng) -> Option<&'static str> {
+    match rng.u32(..16) {
+        0..3 => Some("concurrency: { group: '${pipeline}', cancel_superseded: true }\n"),
+        3..8 => Some(LINE),
+        // Of a group in which others wait: they should all say the same, and need not.
+        8 => Some("concurrency: { group: line, cancel_superseded: true }\n"),
+        _ => None,
     }
-    // Now and then so many jobs that one end is told in several batches.
-    let wide = rng.u32(..200) == 0;
+}
+
+/// A pipeline file of this name, with these keys, and others by chance.
+pub fn made(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
+    let mut file = format!("name: {name}\n{keys}");
+    if rng.u32(..6) == 0 {
+        let _ = writeln!(file, "timeout: {}s", rng.u32(20..240));
+    }
+    let kind = Kind { wide: rng.u32(..200) == 0, manual: rng.u32(..4) == 0, idle: rng.u32(..40) == 0 };
     let stages = rng.usize(1..=3);
     let _ =
         writeln!(file, "stages: [{}]", (0..stages).map(|s| format!("s{s}")).collect::<Vec<_>>().join(", "));
     file += "jobs:\n";
     let mut before: Vec<(String, usize)> = Vec::new();
-    let mut number = 0;
     for stage in 0..stages {
-        let jobs = if wide { 60 } else { rng.usize(1..=3) };
+        let jobs = if kind.wide { 60 } else { rng.usize(1..=3) };
         for _ in 0..jobs {
-            number += 1;
-            let job = format!("j{number}");
+            let job = format!("j{}", before.len() + 1);
             let _ = write!(file, "  {job}: {{ stage: s{stage}, image: i, script: x");
-            if !before.is_empty() && rng.bool() && !wide {
-                let needs: Vec<&str> = before
-                    .iter()
-                    .filter(|(_, of)| *of <= stage)
-                    .filter(|_| rng.u32(..3) == 0)
-                    .map(|(name, _)| name.as_str())
-                    .collect();
-                let _ = write!(file, ", needs: [{}]", needs.join(", "));
-            }
-            match rng.u32(..6) {
-                0 => file += ", retry: 1",
-                1 => file += ", retry: { max: 2, when: [worker_lost, script_failed] }",
-                2 => file += ", allow_failure: true",
-                3 if !wide => file += ", matrix: { m: [a, b] }",
-                4 => file += ", artifacts: { paths: [out] }",
-                _ => {}
-            }
+            job_keys(&mut file, rng, &kind, stage, &before);
             file += " }\n";
             before.push((job, stage));
         }
     }
     file
+}
+
+fn job_keys(
+    file: &mut String,
+    rng: &mut fastrand::Rng,
+    kind: &Kind,
+    stage: usize,
+    before: &[(String, usize)],
+) {
+    if !before.is_empty() && rng.bool() && !kind.wide {
+        let needs: Vec<&str> = before
+            .iter()
+            .filter(|(_, of)| *of <= stage)
+            .filter(|_| rng.u32(..3) == 0)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let _ = write!(file, ", needs: [{}]", needs.join(", "));
+    }
+    match rng.u32(..7) {
+        0 => *file += ", retry: 1",
+        1 => *file += ", retry: { max: 2, when: [worker_lost, script_failed] }",
+        2 => *file += ", allow_failure: true",
+        3 => {
+            let _ = write!(file, ", allow_failure: {{ exit_codes: [{}] }}", EXIT_CODES[0]);
+        }
+        4 if !kind.wide => *file += ", matrix: { m: [a, b] }",
+        5 => *file += ", artifacts: { paths: [out] }",
+        _ => {}
+    }
+    match rng.u32(..12) {
+        _ if kind.idle => *file += ", when: on_failure",
+        0 => *file += ", when: on_failure",
+        1 => *file += ", when: always",
+        2..6 if kind.manual && !kind.wide => *file += ", when: manual",
+        _ => {}
+    }
+    if rng.u32(..8) == 0 {
+        let _ = write!(file, ", runs_on: {{ {} }}", DEMANDS[rng.usize(..DEMANDS.len())]);
+    }
 }

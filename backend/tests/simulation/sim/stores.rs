@@ -18,9 +18,9 @@ use tidemill_backend::{
     Error, Result, Stores,
     memory::{MemoryDocuments, MemoryKeys, MemoryLogs, MemoryObjects, MemoryQueue},
     ports::{
-        ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Documents, ExecutionRecord, ExecutionState,
-        Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message, Node, NodeKey, ObjectInfo,
-        Objects, Outgoing, Records, Whole, Write,
+        ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents,
+        ExecutionRecord, ExecutionState, Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message,
+        NewDocument, Node, NodeKey, ObjectInfo, Objects, Outgoing, Records, Whole, Write,
     },
 };
 use tidemill_core::labels::Labels;
@@ -109,7 +109,7 @@ impl Truth {
         let way = Arc::new(Way(self.clone()));
         Stores {
             records: way.clone(),
-            documents: self.documents.clone(),
+            documents: way.clone(),
             keys: Arc::new(MemoryKeys),
             queue: way.clone(),
             objects: way.clone(),
@@ -260,6 +260,39 @@ impl Records for Way {
 
     async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.read(self.0.records.usage(id)).await
+    }
+}
+
+#[async_trait]
+impl Documents for Way {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        Way::read(self, self.0.documents.get(key)).await
+    }
+
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        self.write(self.0.documents.put(document, if_version)).await
+    }
+
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.write(self.0.documents.delete(key, if_version)).await
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        Way::read(self, self.0.documents.list(kind, prefix, after, limit)).await
+    }
+
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        let truth = &self.0;
+        // An index that is behind still shows what is not due any more.
+        let behind = truth.strikes(truth.chances.late_listing, "late listing");
+        let until = if behind { now.plus_ms(60_000) } else { now };
+        Way::read(self, truth.documents.due(kind, until, limit)).await
     }
 }
 

@@ -1,10 +1,10 @@
-//! Who acts: clients, workers, sweeps, and fate.
+//! Workers.
 
 use super::{
     auditor,
-    cluster::{Cluster, Failure, LEASE_MS, SERVERS},
-    pipelines,
-    world::Owner,
+    clients::LONGEST_WAIT_MS,
+    cluster::{Cluster, Failure, LEASE_MS},
+    pipelines::{EXIT_CODES, labels_of},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -21,133 +21,22 @@ use tidemill_backend::{
     ports::{JobQueue, Message},
     services::Services,
 };
-use tidemill_core::labels::Labels;
 use tidemill_core::{
     api::{
-        ArtifactComplete, ArtifactUploadRequest, AttemptEnd, ExecuteRequest, JobExecuteReply,
-        JobExecuteRequest, JobReport, LogBytes, RetryRequest, Trigger, WorkerInfo,
+        ArtifactComplete, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
+        LogBytes, WorkerInfo,
     },
     assignment::{Assignment, Source},
+    discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, JobId, LeaseToken, WorkerId},
-    status::ExecutionStatus,
+    ids::{JobId, LeaseToken, WorkerId},
 };
 use uuid::Uuid;
 
+/// The last of them has all labels that a job may demand.
 pub const WORKERS: usize = 3;
 /// For how long a message is hidden from others once it was received, in milliseconds.
-const HIDE_MS: u64 = 60_000;
-/// Times between sweeps, in milliseconds.
-const SWEEP_MS: u64 = 20_000;
-
-/// A client that starts an execution, asks again when it gets no reply, and may cancel or retry it.
-pub async fn client(cluster: Arc<Cluster>, number: usize, rivals: bool, name: String) {
-    let world = cluster.world().clone();
-    let begin = world.below(5_000);
-    world.pause(begin).await;
-    let mut rng = fastrand::Rng::with_seed(world.below(u64::MAX));
-    let request = ExecuteRequest {
-        pipeline: pipelines::made(&mut rng, &name),
-        file: None,
-        repo: "simulated".into(),
-        branch: None,
-        commit: Some(format!("c{number}")),
-        source: Source::None,
-        variables: indexmap::IndexMap::new(),
-        trigger: Trigger::Manual,
-        requested_by: None,
-        force: false,
-        ..ExecuteRequest::default()
-    };
-    let key = format!("key-{number}");
-    if rivals {
-        // The same request, at about the same time, from another client.
-        let (other, request, key) = (cluster.clone(), request.clone(), key.clone());
-        world.spawn(Owner::Nobody, async move {
-            execute(&other, &request, &key).await;
-        });
-    }
-    let id = execute(&cluster, &request, &key).await;
-    match world.below(10) {
-        0 => cancel_execution(&cluster, id).await,
-        1 => cancel_job(&cluster, id).await,
-        2 => retry(&cluster, id).await,
-        _ => {}
-    }
-}
-
-/// Asks for something until it is done. `None`: it was refused for good, which nothing that is asked for here may be.
-async fn insist<T: Send + 'static>(
-    cluster: &Arc<Cluster>,
-    what: impl Fn(Services) -> BoxFuture<'static, tidemill_backend::Result<T>> + Send + Sync,
-) -> Option<T> {
-    loop {
-        match cluster.call(&what).await {
-            Ok(reply) => return Some(reply),
-            Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
-            Err(Failure::Refused(error)) => {
-                cluster.world().violation(format!("what a client may ask for was refused: {error}"));
-                return None;
-            }
-        }
-        cluster.world().pause(300).await;
-    }
-}
-
-async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
-    let made = insist(cluster, |server| {
-        let (request, key) = (request.clone(), key.to_owned());
-        async move { server.pipelines.execute(request, Some(key), None).await }.boxed()
-    });
-    let Some(reply) = made.await else { return ExecutionId(Uuid::nil()) };
-    cluster.auditor.executed(key, reply.execution_id);
-    reply.execution_id
-}
-
-async fn cancel_execution(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let after = cluster.world().below(60_000);
-    cluster.world().pause(after).await;
-    let canceled = insist(cluster, |server| async move { server.pipelines.cancel(id).await }.boxed());
-    if canceled.await.is_some() {
-        cluster.auditor.canceled(id);
-    }
-}
-
-async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let after = cluster.world().below(60_000);
-    cluster.world().pause(after).await;
-    let job = JobId::of(id, 0);
-    let canceled = insist(cluster, |server| async move { server.jobs.cancel(job).await }.boxed());
-    if canceled.await.is_some() {
-        cluster.auditor.job_canceled(job);
-    }
-}
-
-/// Waits for the end, and retries what did not succeed.
-async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let world = cluster.world().clone();
-    loop {
-        let seen = cluster.call(|server| async move { server.pipelines.view(id, None, 0).await }.boxed());
-        if let Ok(seen) = seen.await
-            && let Some(status) = seen.view.map(|view| view.execution.status)
-            && status.is_terminal()
-        {
-            if status == ExecutionStatus::Success {
-                return;
-            }
-            break;
-        }
-        world.pause(5_000).await;
-    }
-    let key = format!("retry-{id}");
-    let made = insist(cluster, |server| {
-        let key = key.clone();
-        async move { server.pipelines.retry(id, RetryRequest::default(), Some(key)).await }.boxed()
-    });
-    if let Some(reply) = made.await {
-        cluster.auditor.executed(&key, reply.execution_id);
-    }
-}
+pub const HIDE_MS: u64 = 60_000;
 
 /// One worker with one slot: it takes jobs until it dies.
 pub struct Worker {
@@ -168,13 +57,22 @@ impl Worker {
     pub async fn work(self) {
         let world = self.cluster.world().clone();
         let queue = self.cluster.truth.stores(0).queue;
+        let truth = &self.cluster.truth;
+        let mut idle = 1;
         loop {
-            let waits = 200 + world.below(800);
+            let waits = (200 + world.below(800)) * idle;
             world.pause(waits).await;
-            let Ok(Some(message)) = queue.receive(None, &Labels::new(), HIDE_MS, Duration::ZERO).await else {
-                continue;
-            };
-            self.take(&*queue, message).await;
+            // A message may come to a worker that it is not for: somebody named it another queue.
+            let misled = truth.strikes(truth.chances.misled, "worker asks another queue");
+            let labels = labels_of(if misled { WORKERS - 1 } else { self.number });
+            match queue.receive(None, &labels, HIDE_MS, Duration::ZERO).await {
+                Ok(Some(message)) => {
+                    idle = 1;
+                    self.take(&*queue, message).await;
+                }
+                _ if truth.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(LONGEST_WAIT_MS / 1_000),
+                _ => {}
+            }
         }
     }
 
@@ -183,7 +81,7 @@ impl Worker {
         let job = JobId::of(message.node.execution, message.node.ix);
         let token = LeaseToken(Uuid::from_u128(world.random()));
         let request = JobExecuteRequest {
-            labels: Labels::new(),
+            labels: labels_of(self.number),
             worker: WorkerInfo { id: WorkerId(Uuid::from_u128(1)), name: format!("w{}", self.number) },
             job_id: Some(job),
             execution_id: None,
@@ -231,6 +129,9 @@ impl Worker {
         let attempt = assignment.attempt;
         world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
         let mut lease = Held { token: assignment.lease.token, until: asked_at + auditor::ms(LEASE_MS) };
+        if let Some(discovery) = &assignment.extras.discovery {
+            return self.look(&mut lease, &assignment, discovery).await;
+        }
         let mut sent = 0_u64;
         let reports = 1 + world.below(3);
         for _ in 0..reports {
@@ -269,10 +170,54 @@ impl Worker {
         self.end(&mut lease, job, attempt, failure).await;
     }
 
+    /// Looks at a commit, and tells what is there.
+    async fn look(&self, lease: &mut Held, assignment: &Assignment, discovery: &Discovery) {
+        let world = self.cluster.world();
+        let (job, attempt) = (assignment.preparation.job_id, assignment.attempt);
+        let looks = world.below(4_000);
+        world.pause(looks).await;
+        let commit = match &assignment.preparation.source {
+            Source::Git { commit, .. } => commit.as_str(),
+            _ => "",
+        };
+        let found = self.cluster.forge.at(commit, &discovery.only);
+        let report = DiscoveryReport {
+            job_id: job,
+            lease: lease.token,
+            commit: found.commit.clone(),
+            files: found.files.clone(),
+            changed: None,
+            paths: None,
+        };
+        self.cluster.auditor.tells(job, &found);
+        loop {
+            let told = self.call(|server| {
+                let report = report.clone();
+                async move { server.discoveries.discovered(report).await }.boxed()
+            });
+            match told.await {
+                Ok(reply) => {
+                    self.cluster.auditor.told(job, &found);
+                    let failure = reply.failed.then_some(FailureKind::ScriptFailed);
+                    return self.end(lease, job, attempt, failure).await;
+                }
+                Err(Failure::Refused(Error::Conflict(_)) | Failure::Lost) if world.now() < lease.until => {
+                    world.pause(400).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
     async fn end(&self, lease: &mut Held, job: JobId, attempt: u32, failure: Option<FailureKind>) {
+        let code = usize::try_from(self.cluster.world().below(2)).unwrap_or(0);
         let ended = AttemptEnd {
             failure: failure.map(|kind| FailureReason::new(kind, "simulated")),
-            exit_code: None,
+            exit_code: match failure {
+                None => Some(0),
+                Some(FailureKind::ScriptFailed) => Some(EXIT_CODES[code]),
+                Some(_) => None,
+            },
         };
         if let Next::GoOn | Next::Cancel = self.tell(lease, report(job, lease.token, None, Some(ended))).await
         {
@@ -365,69 +310,4 @@ fn report(
         zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
     });
     JobReport { job_id, lease, log, phase: None, steps: Vec::new(), end }
-}
-
-/// Sweeps now and then, on any server, also at the same time.
-pub async fn sweeps(cluster: Arc<Cluster>) {
-    loop {
-        let waits = SWEEP_MS / 2 + cluster.world().below(SWEEP_MS);
-        cluster.world().pause(waits).await;
-        drop(cluster.call(|server| async move { server.sweep.run().await }.boxed()).await);
-    }
-}
-
-/// What happens to servers, workers and the queue, second by second, until it is quiet.
-pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
-    let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
-    let chances = truth.chances;
-    while world.now() < until {
-        world.pause(1_000).await;
-        for ix in 0..SERVERS {
-            if cluster.server(ix).is_some() && truth.strikes(chances.server_dies, "server died") {
-                cluster.crash(ix);
-            }
-        }
-        for (number, cut) in cuts.iter().enumerate() {
-            if truth.strikes(chances.worker_dies, "worker died") {
-                world.kill(Owner::Worker(number));
-                let (cluster, cut) = (cluster.clone(), cut.clone());
-                let waits = world.below(5_000);
-                world.spawn(Owner::Nobody, async move {
-                    cluster.world().pause(waits).await;
-                    let worker = Worker { cluster: cluster.clone(), number, cut };
-                    cluster.world().spawn(Owner::Worker(number), worker.work());
-                });
-            }
-            if truth.strikes(chances.cut, "worker cut off") {
-                cut.store(true, Ordering::Relaxed);
-                let (world, cut, waits) = (world.clone(), cut.clone(), world.below(3 * LEASE_MS));
-                let later = world.clone();
-                world.spawn(Owner::Nobody, async move {
-                    later.pause(waits).await;
-                    cut.store(false, Ordering::Relaxed);
-                });
-            }
-        }
-        if truth.strikes(chances.redelivery, "messages show again") {
-            truth.queue.show_all();
-        }
-        if truth.strikes(chances.give_up, "message given up")
-            && let Ok(Some(message)) =
-                truth.queue.receive(None, &Labels::new(), HIDE_MS, Duration::ZERO).await
-        {
-            let job = JobId::of(message.node.execution, message.node.ix);
-            let giver = cluster.clone();
-            world.spawn(Owner::Nobody, async move {
-                drop(giver.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
-            });
-        }
-        if truth.strikes(chances.queue_loss, "queue lost all") {
-            truth.queue.lose_all();
-        }
-    }
-    world.event(format_args!("it is quiet now"));
-    truth.quiet.store(true, Ordering::Relaxed);
-    for cut in cuts {
-        cut.store(false, Ordering::Relaxed);
-    }
 }
