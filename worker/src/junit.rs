@@ -6,6 +6,8 @@ use quick_xml::{
     events::{BytesRef, BytesStart, Event},
 };
 
+/// From so many bytes on a name is cut: each case of a suite has the suite's.
+pub const LONGEST_NAME: usize = 4 << 10;
 /// Bytes of a failure's text that are read.
 const MOST_TEXT: usize = 64 << 10;
 
@@ -27,7 +29,7 @@ pub enum Outcome {
 /// One test case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// Its class, or else the suite that it is in.
+    /// Its class, or else the suite that it is in. Of this and of other names, those of [`LONGEST_NAME`] bytes and more may be cut.
     pub suite: String,
     /// Its name.
     pub name: String,
@@ -149,7 +151,7 @@ impl<F: FnMut(Case)> Open<F> {
             }
             b"testsuite" => {
                 self.is_junit = true;
-                let [name, file] = attributes(tag, ["name", "file"])?;
+                let [name, file] = attributes(tag, ["name", "file"])?.map(short);
                 self.suites.push((name.unwrap_or_default(), file));
                 return Ok(());
             }
@@ -188,9 +190,9 @@ impl<F: FnMut(Case)> Open<F> {
             ["notrun", "disabled", "skipped", "suppressed"].contains(&word.to_lowercase().as_str())
         });
         Ok(Case {
-            suite: class.or_else(|| suite.map(|(name, _)| name.clone())).unwrap_or_default(),
-            name: name.unwrap_or_default(),
-            file: file.or_else(|| suite.and_then(|(_, file)| file.clone())),
+            suite: short(class).or_else(|| suite.map(|(name, _)| name.clone())).unwrap_or_default(),
+            name: short(name).unwrap_or_default(),
+            file: short(file).or_else(|| suite.and_then(|(_, file)| file.clone())),
             outcome: if is_left_out { Outcome::Skipped } else { Outcome::Passed },
             duration_ms: time.map_or(0, |time| milliseconds(&time)),
             message: String::new(),
@@ -244,6 +246,10 @@ fn attributes<const N: usize>(tag: &BytesStart<'_>, names: [&str; N]) -> Result<
         found[at] = Some(unescape(&value).map_err(|error| error.to_string())?.into_owned());
     }
     Ok(found)
+}
+
+fn short(name: Option<String>) -> Option<String> {
+    name.map(|name| name[..name.ceil_char_boundary(LONGEST_NAME)].to_owned())
 }
 
 /// Seconds as runners write them: `1.5`, `1,234.5`, and `0,25` where the comma is the decimal point.

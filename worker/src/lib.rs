@@ -15,7 +15,7 @@ mod executor;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod job_source;
-pub mod junit;
+mod junit;
 pub mod markers;
 pub mod mask;
 pub mod metadata_guard;

@@ -114,7 +114,10 @@ impl Reading {
         if case.outcome == Outcome::Skipped {
             return;
         }
-        let name = |text: &str| cut(&clean(&self.reporter.masked(text, true)), LONGEST_NAME);
+        let name = |text: &str| {
+            let is_whole = text.len() < junit::LONGEST_NAME;
+            cut(&clean(&self.reporter.masked(text, is_whole)), LONGEST_NAME)
+        };
         let mut told = TestCase {
             suite: name(&case.suite),
             name: name(&case.name),
