@@ -205,7 +205,7 @@ impl<F: FnMut(Case)> Open<F> {
             return;
         }
         let room = MOST_TEXT.saturating_sub(self.text.len());
-        let part = &more[..more.floor_char_boundary(room)];
+        let part = beginning(more, room);
         self.text += part;
         if part.len() < more.len()
             && let Some(case) = &mut self.case
@@ -248,8 +248,15 @@ fn attributes<const N: usize>(tag: &BytesStart<'_>, names: [&str; N]) -> Result<
     Ok(found)
 }
 
+/// The whole characters of the first `most` bytes of `text`.
+pub fn beginning(text: &str, most: usize) -> &str {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    &text[..(0..=most.min(text.len())).rev().find(is_boundary).unwrap_or(0)]
+}
+
 fn short(name: Option<String>) -> Option<String> {
-    name.map(|name| name[..name.ceil_char_boundary(LONGEST_NAME)].to_owned())
+    // A character has at most four bytes, so that what is cut has `LONGEST_NAME` at least.
+    name.map(|name| beginning(&name, LONGEST_NAME + 3).to_owned())
 }
 
 /// Seconds as runners write them: `1.5`, `1,234.5`, and `0,25` where the comma is the decimal point.

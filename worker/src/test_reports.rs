@@ -83,7 +83,7 @@ impl Reading {
         let name = cut(&clean(&String::from_utf8_lossy(&found.path_bytes())), LONGEST_NAME);
         let size = found.size();
         if !kind.is_file() {
-            self.mistake(format!("{name}: left out, as it is a link"));
+            self.mistake(format!("{name}: left out, as it is no file but a link"));
         } else if size > LARGEST {
             self.mistake(format!("{name}: left out, as it has more than {} MiB", LARGEST >> 20));
         } else if self.bytes + size > MOST_BYTES {
@@ -93,14 +93,14 @@ impl Reading {
             found.read_to_end(&mut bytes)?;
             self.bytes += size;
             self.files += 1;
-            for mistake in junit::read(&bytes, |case| self.add(case)) {
+            for mistake in junit::read(&bytes, |case| self.add(&case)) {
                 self.mistake(format!("{name}:{}:{}: {}", mistake.line, mistake.column, mistake.words));
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, case: Case) {
+    fn add(&mut self, case: &Case) {
         let counts = &mut self.report.counts;
         counts.tests += 1;
         counts.duration_ms += case.duration_ms;
@@ -171,5 +171,5 @@ fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(most)])
+    format!("{}…", junit::beginning(text, most))
 }

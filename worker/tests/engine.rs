@@ -540,7 +540,7 @@ async fn test_reports_are_read_whatever_became_of_the_script_and_say_no_secret()
     for line in [
         "warning: artifacts: no file matches `none.xml`\n",
         "warning: tests: out/deep/bad.xml:2:1: it ends in the middle\n",
-        "warning: tests: out/deep/link.xml: left out, as it is a link\n",
+        "warning: tests: out/deep/link.xml: left out, as it is no file but a link\n",
         "warning: tests: out/deep/huge.xml: left out, as it has more than 32 MiB\n",
         "\ntests 3: 1 failed\n",
     ] {
