@@ -4,6 +4,7 @@ mod access;
 mod handlers;
 mod limits;
 mod openapi;
+mod page;
 mod problem;
 mod repository_handlers;
 mod routes;

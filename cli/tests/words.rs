@@ -52,13 +52,15 @@ fn tidemill(words: &[&str]) -> String {
     fs::create_dir(dir.path().join(".pipelines")).unwrap();
     fs::write(dir.path().join(".pipelines/mill.yml"), PIPELINE).unwrap();
     fs::write(dir.path().join("bad.yml"), PIPELINE.replace("needs: [compile]", "needs: [compil]")).unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    // Help shows what a variable is set to.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMILL_")) {
+        command.env_remove(name);
+    }
+    let done = command
         .current_dir(dir.path())
         .env("TIDEMILL_DATA_DIR", dir.path().join("data"))
         .env("TIDEMILL_CONFIG", dir.path().join("config.toml"))
-        .env_remove("TIDEMILL_PROFILE")
-        .env_remove("TIDEMILL_SERVER")
-        .env_remove("TIDEMILL_TOKEN")
         .args(words)
         .output()
         .unwrap();

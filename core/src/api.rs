@@ -96,6 +96,10 @@ pub mod path {
     pub const TOKEN: &str = "/api/token/{tokenId}";
     /// GET: who did what, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
     pub const AUDIT: &str = "/api/audit";
+    /// GET: a page for people, which shows an execution live and asks for a token by itself; without a token.
+    pub const VIEW: &str = "/api/view/{executionId}";
+    /// GET: the same page, of the newest executions.
+    pub const VIEWS: &str = "/api/view";
     /// GET: [`super::Health`], without a token.
     pub const HEALTH: &str = "/api/health";
     /// GET: the OpenAPI document, without a token.

@@ -43,7 +43,7 @@ pub use model::{
 };
 pub use parts_check::is_label;
 pub use rules::{Rule, RuleThen, RunWhen};
-pub use syntax::is_variable_name;
+pub use syntax::{is_secret_name, is_variable_name};
 
 use crate::diagnostics::{Diagnostic, Location, Related, Severity, render_files};
 use field::{Read, Reader};

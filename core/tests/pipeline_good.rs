@@ -1,6 +1,8 @@
 //! Files that are right: fixtures, the examples, and every example of the reference.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod reference;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -33,52 +35,6 @@ fn good(name: &str, source: &str) -> Pipeline {
     parsed.pipeline
 }
 
-/// The `yaml` blocks of the reference. Those marked `yaml job` hold the keys of one job, those marked `yaml
-/// top` hold top-level keys beside a job; the others are whole files.
-fn reference_examples() -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
-    let mut examples = Vec::new();
-    let mut open: Option<(String, usize, String)> = None;
-    for (at, line) in text.lines().enumerate() {
-        match &mut open {
-            None => {
-                if let Some(kind) = line.strip_prefix("```yaml") {
-                    open = Some((kind.trim().to_owned(), at + 1, String::new()));
-                }
-            }
-            Some((kind, start, body)) if line == "```" => {
-                let source = match kind.as_str() {
-                    "job" => {
-                        let mut lines =
-                            body.lines().map(|line| ["    ", line, "\n"].concat()).collect::<String>();
-                        for (key, value) in [("image", "busybox"), ("script", "[echo]")] {
-                            if !body.lines().any(|line| line.starts_with(&format!("{key}:"))) {
-                                lines.push_str(&["    ", key, ": ", value, "\n"].concat());
-                            }
-                        }
-                        format!(
-                            "name: reference\njobs:\n  compile: {{ stage: build, image: busybox, script: echo }}\n  example:\n{lines}"
-                        )
-                    }
-                    "top" => {
-                        let name = if body.contains("name:") { "" } else { "name: reference\n" };
-                        let stage = if body.contains("stages:") { "stage: compile, " } else { "" };
-                        format!("{name}{body}jobs:\n  example: {{ {stage}image: busybox, script: echo }}\n")
-                    }
-                    _ => body.clone(),
-                };
-                examples.push((format!("docs/pipeline-reference.md:{start}"), source));
-                open = None;
-            }
-            Some((_, _, body)) => {
-                body.push_str(line);
-                body.push('\n');
-            }
-        }
-    }
-    examples
-}
-
 #[test]
 fn fixtures_read_as_they_should() {
     for (name, source) in yaml_files(root().join("core/tests/fixtures/good")) {
@@ -90,7 +46,7 @@ fn fixtures_read_as_they_should() {
 fn examples_and_the_reference_are_right() {
     let examples = yaml_files(root().join("examples"));
     assert!(examples.len() >= 4);
-    let reference = reference_examples();
+    let reference = reference::examples();
     assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
     for (name, source) in examples.iter().chain(&reference) {
         let pipeline = good(name, &without_include(source));
@@ -139,7 +95,7 @@ fn the_reference_has_an_entry_and_an_example_of_each_key_of_the_schema() {
     let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
     let schema = json_schema();
     let mut used = BTreeSet::new();
-    for (_, source) in reference_examples() {
+    for (_, source) in reference::examples() {
         let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
         yaml.apply_merge().unwrap();
         mark(&serde_json::to_value(&yaml).unwrap(), &schema, &schema, &mut used);
@@ -172,7 +128,7 @@ fn the_reference_has_an_entry_and_an_example_of_each_key_of_the_schema() {
 #[test]
 fn the_schema_takes_what_the_reader_takes_and_knows_unknown_keys() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
-    let files = yaml_files(root().join("examples")).into_iter().chain(reference_examples());
+    let files = yaml_files(root().join("examples")).into_iter().chain(reference::examples());
     for (name, source) in files.chain(yaml_files(root().join("core/tests/fixtures/good"))) {
         let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
         yaml.apply_merge().unwrap();

@@ -163,7 +163,7 @@ pub async fn a_secret_has_a_name_and_some_bytes(subject: &Subject) {
     let too_large = format!("{large}x");
     for (repo, environment, name, value) in [
         (repo.as_str(), None, "1A", "v"),
-        (&repo, None, "A-B", "v"),
+        (&repo, None, "-A", "v"),
         (&repo, None, "", "v"),
         (&repo, None, "A", ""),
         (&repo, None, "A", "a\0b"),

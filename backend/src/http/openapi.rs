@@ -125,6 +125,7 @@ impl Document {
             (path::SECRETS, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::TOKEN, _) => format!("{id}-revoke"),
+            (path::VIEWS, _) => format!("{id}-newest"),
             _ => id,
         };
         let mut operation = json!({
@@ -144,7 +145,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::WEBHOOK].contains(&path) {
+        if [path::HEALTH, path::OPENAPI, path::VIEW, path::VIEWS, path::WEBHOOK].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -273,6 +274,9 @@ pub fn document() -> Value {
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
     of.add(path::AUDIT, "get", "Who did what, newest first", AUDIT, None, reply);
+    let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
+    of.add(path::VIEW, "get", "A page for people that shows an execution", &[], None, page());
+    of.add(path::VIEWS, "get", "A page for people that shows the newest executions", &[], None, page());
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Whether the server is well", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

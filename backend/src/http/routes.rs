@@ -1,7 +1,7 @@
 //! Every operation of the API: its path, who may call it, what of a repository it touches, and what carries it out. The router is made of
 //! this table; docs/security.md shows it, and a test compares the two and tries each line with tokens that do not fit.
 
-use super::{Api, access, handlers, repository_handlers, token_handlers};
+use super::{Api, access, handlers, page, repository_handlers, token_handlers};
 use axum::{
     Router, middleware,
     routing::{delete, get, post, put},
@@ -123,6 +123,8 @@ routes! {
     GET path::TOKENS => token_handlers::list, MANAGE, Refused;
     DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;
     GET path::AUDIT => token_handlers::audit, MANAGE, Refused;
+    GET path::VIEW => page::view, NOBODY, None;
+    GET path::VIEWS => page::view, NOBODY, None;
     GET path::HEALTH => handlers::health, NOBODY, None;
     GET path::OPENAPI => handlers::openapi, NOBODY, None;
 }

@@ -431,7 +431,7 @@ impl Outbox {
 
     fn url(&self, execution: ExecutionId) -> Option<String> {
         let base = self.outside.public_url.as_deref()?.trim_end_matches('/');
-        Some(format!("{base}{}", path::STATUS.replace("{executionId}", &execution.to_string())))
+        Some(format!("{base}{}", path::VIEW.replace("{executionId}", &execution.to_string())))
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
-    pipeline::{MOST_SECRETS, SecretUse, Surroundings, is_variable_name},
+    pipeline::{MOST_SECRETS, SecretUse, Surroundings, is_secret_name},
     repo::canonical,
     time::Timestamp,
 };
@@ -251,11 +251,11 @@ fn view(stored: &Stored) -> SecretView {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    if is_variable_name(name) {
+    if is_secret_name(name) {
         return Ok(());
     }
     Err(Error::Invalid(format!(
-        "`{name}` is no name of a secret; use letters, digits and `_`, not starting with a digit"
+        "`{name}` is no name of a secret; use 1 to 100 letters, digits and `_ - .`, and start with a letter, a digit or `_`"
     )))
 }
 

@@ -91,7 +91,7 @@ async fn a_commit_is_told_where_its_execution_stands() {
         let body: Value = serde_json::from_str(&first.body).unwrap();
         let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
         assert_eq!(body["context"], "tidemill/ci");
-        assert_eq!(body["target_url"], format!("https://ci.example.org/api/pipeline/status/{id}"));
+        assert_eq!(body["target_url"], format!("https://ci.example.org/api/view/{id}"));
         run(&server).await;
         assert_eq!(others.heard.lock().unwrap().len(), 3, "the end is told once");
     }

@@ -154,13 +154,17 @@ pub(super) fn check_host(name: &str) -> Result<(), Fault> {
         .help("use 1 to 63 letters, digits and `- _ .`, with a letter or a digit at both ends"))
 }
 
-/// Checks the name of a secret.
-pub(super) fn check_secret_name(name: &str) -> Result<(), Fault> {
-    let start = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    if start
+/// Whether `name` can be that of a secret: 1 to 100 letters, digits and `_ - .`, not starting with `-` or `.`.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
-    {
+}
+
+/// Checks the name of a secret.
+pub(super) fn check_secret_name(name: &str) -> Result<(), Fault> {
+    if is_secret_name(name) {
         return Ok(());
     }
     Err(Fault::new("bad-name", format!("is not the name of a secret: {}", quoted(name)))
