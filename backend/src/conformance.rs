@@ -18,6 +18,7 @@ pub mod samples;
 pub mod scheduling;
 pub mod secrets;
 pub mod services;
+pub mod tests;
 
 use crate::{Stores, ports::Clock};
 use futures_util::future::BoxFuture;
@@ -235,6 +236,9 @@ macro_rules! conformance_suite {
                 a_cache_is_found_by_the_jobs_of_its_repository
                 a_fork_may_not_keep_a_cache
                 a_cache_that_nobody_uses_is_removed
+            }
+            tests {
+                tests_are_kept_under_a_lease_and_compared_with_those_of_the_retried_execution
             }
             secrets {
                 a_job_gets_the_secrets_that_it_names_and_no_others

@@ -23,6 +23,7 @@ mod secrets;
 mod settle;
 mod sources;
 mod sweep;
+mod tests;
 mod tokens;
 pub mod turn;
 mod view;
@@ -50,6 +51,7 @@ pub use schedules::ScheduleService;
 pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
+pub use tests::TestService;
 pub use tokens::TokenService;
 pub use webhooks::WebhookService;
 
@@ -89,6 +91,8 @@ pub struct Services {
     pub dead_letters: DeadLetterService,
     /// Tokens that people make.
     pub tokens: TokenService,
+    /// Tests of jobs.
+    pub tests: TestService,
     /// Who did what.
     pub audit: AuditService,
     /// What is late.
@@ -127,6 +131,7 @@ impl Services {
             approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
+            tests: TestService::new(context.clone()),
             audit: AuditService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
             caches,

@@ -195,6 +195,11 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
         path::SYNC => json!({ "repo": repo }),
         path::DISCOVERED => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
+        path::JOB_TESTS => {
+            let counts =
+                json!({ "tests": 1, "failures": 0, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
+            json!({ "job_id": ids.job, "lease": ids.lease, "report": { "counts": counts } })
+        }
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(32), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),

@@ -19,6 +19,7 @@ use tidemill_core::{
     },
     ids::ExecutionId,
     report::is_named,
+    test_report::ExecutionTests,
 };
 use tidemill_worker::{
     client::{ApiClient, ApiError, BackOff},
@@ -158,7 +159,11 @@ impl Deployment {
     /// What a GET answers.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         let body = self.fetch(path).await?;
-        serde_json::from_slice(&body)
+        self.read(path, &body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
+        serde_json::from_slice(body)
             .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
     }
 
@@ -214,6 +219,16 @@ impl Deployment {
     /// An execution with its jobs.
     pub async fn view(&self, id: ExecutionId) -> Outcome<ExecutionView> {
         self.get(&path::STATUS.replace("{executionId}", &id.to_string())).await
+    }
+
+    /// What the tests of an execution came to; none on a deployment of a version that does not read any.
+    pub async fn tests(&self, id: ExecutionId) -> Outcome<ExecutionTests> {
+        let path = path::TESTS.replace("{executionId}", &id.to_string());
+        match self.patiently(async || self.api.fetch(&path, None).await).await {
+            Err(ApiError::Refused { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
+            Ok(Some(fetched)) => self.read(&path, &fetched.body),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// An execution once it is another than `tag` says; its new tag with it. `None`: nothing changed for a while.

@@ -12,6 +12,7 @@ mod interrupts;
 mod pace;
 mod profiles;
 mod settings;
+mod test_results;
 mod view;
 mod watch;
 mod workers;

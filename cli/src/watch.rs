@@ -5,6 +5,7 @@ use crate::{
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
     pace::{Next, Outage, Pace, Said},
+    test_results,
     view::View,
 };
 use std::{
@@ -25,6 +26,8 @@ const MOST_LOG: usize = 4 << 20;
 
 /// Lines of a failed job's log that are shown at the end.
 const TAIL_LINES: usize = 20;
+/// Tests of a failed job that are shown at the end.
+const MOST_TESTS: usize = 10;
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// How long a cancel may take when nobody wants to wait for it any more.
@@ -224,11 +227,16 @@ pub async fn print_log(
     }
 }
 
-/// The last lines of the logs of jobs that failed.
+/// The last lines of the logs of jobs that failed, and their tests that did.
 pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
-    for job in
-        view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.excused)
-    {
+    let failed =
+        view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.excused);
+    let failed: Vec<&JobView> = failed.collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let tests = deployment.tests(view.execution.id).await?;
+    for job in failed {
         let tail = tail(deployment, job).await?;
         if !tail.is_empty() {
             let mut err = anstream::stderr();
@@ -236,6 +244,11 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
             for line in tail {
                 writeln!(err, "  {line}")?;
             }
+        }
+        for tests in tests.jobs.iter().filter(|tests| tests.job_id == job.id) {
+            let mut err = anstream::stderr();
+            writeln!(err)?;
+            test_results::print(&mut err, tests, MOST_TESTS)?;
         }
     }
     Ok(())

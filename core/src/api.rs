@@ -83,6 +83,10 @@ pub mod path {
     pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
     /// GET: the `tidemill` program of this SHA-256 (hex), for workers that are just being set up; may redirect.
     pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
+    /// POST [`crate::test_report::TestsRequest`]: [`crate::test_report::TestsReply`]. 409 with a lost lease.
+    pub const JOB_TESTS: &str = "/api/job/tests";
+    /// GET: what the tests of an execution came to, [`crate::test_report::ExecutionTests`].
+    pub const TESTS: &str = "/api/pipeline/tests/{executionId}";
     /// GET: what an execution used, [`crate::cost::Usage`].
     pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
     /// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], which has the token this once. GET:

@@ -29,6 +29,7 @@ pub mod repository;
 pub mod retry;
 pub mod schedule;
 pub mod status;
+pub mod test_report;
 pub mod time;
 pub mod transition;
 pub mod trigger;

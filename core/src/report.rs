@@ -5,6 +5,7 @@ use crate::{
     failure::{FailureReason, is_dead_letter},
     ids::JobId,
     status::JobStatus,
+    test_report::ExecutionTests,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -22,6 +23,9 @@ pub struct Report {
     pub critical_path: Vec<String>,
     /// Milliseconds that these ran, without their waits.
     pub critical_path_ms: u64,
+    /// What the tests of its jobs came to, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tests: Option<ExecutionTests>,
 }
 
 /// One job of a report.
@@ -85,6 +89,7 @@ pub fn report(view: &ExecutionView, selection: &Selection, now: Timestamp) -> Re
             .map(|job| line(view, job, now))
             .collect(),
         execution: view.execution.clone(),
+        tests: None,
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod cache;
 pub(crate) mod pack;
+mod reading;
 
 pub use cache::ArtifactCache;
+pub(crate) use reading::Found;
 
 use crate::{
     client::{ApiClient, ApiError, BackOff},
@@ -252,42 +254,6 @@ impl ArtifactMover {
         let drain = async { while chunks.recv().await.is_some() {} };
         let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender), drain);
         Ok(packed?.0.map(|packed| packed.sha256))
-    }
-
-    /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
-    pub async fn hash_of_files(
-        &self,
-        workspace: &Workspace,
-        paths: &[String],
-    ) -> Result<String, FailureReason> {
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
-        let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
-        let hashing = blocking(move || {
-            let mut files: Vec<(Vec<u8>, [u8; 32])> = Vec::new();
-            let mut archive = tar::Archive::new(tar);
-            for entry in archive.entries()? {
-                let mut entry = entry?;
-                if entry.header().entry_type().is_file() {
-                    let name = entry.path_bytes().into_owned();
-                    let mut reader = HashingReader { bytes: &mut entry, hash: Sha256::new() };
-                    io::copy(&mut reader, &mut io::sink())?;
-                    files.push((name, reader.hash.finalize().into()));
-                }
-            }
-            files.sort();
-            let mut hash = Sha256::new();
-            for (name, content) in files {
-                hash.update((name.len() as u64).to_be_bytes());
-                hash.update(name);
-                hash.update(content);
-            }
-            Ok(hex(&hash.finalize()))
-        });
-        let (packed, hash) = tokio::join!(self.pack(workspace, paths, sender), hashing);
-        let what = "the files of the cache's key could not be read";
-        packed.map_err(|error| error.reason(what))?;
-        hash.map_err(|error| error.reason(what))
     }
 
     async fn pack(

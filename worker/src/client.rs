@@ -30,6 +30,7 @@ use tidemill_core::api::{
     JobExecuteRequest, JobReport, JobReportReply, path,
 };
 use tidemill_core::discovery::{DiscoveryReply, DiscoveryReport};
+use tidemill_core::test_report::{TestsReply, TestsRequest};
 use tokio::io::AsyncWriteExt;
 use transport::{Body, Transport};
 
@@ -191,6 +192,17 @@ impl ApiClient {
     /// The cache that is kept under one of some keys.
     pub async fn look_up_cache(&self, request: &CacheLookupRequest) -> Result<CacheLookupReply, ApiError> {
         self.post(path::CACHE_LOOKUP, request, Duration::from_secs(30)).await
+    }
+
+    /// Tells what an attempt's tests came to.
+    pub async fn keep_tests(&self, request: &TestsRequest) -> Result<TestsReply, ApiError> {
+        let mut tries = Tries::new();
+        loop {
+            match self.post(path::JOB_TESTS, request, Duration::from_secs(60)).await {
+                Err(error) if tries.again(&error).await => {}
+                done => return done,
+            }
+        }
     }
 
     /// Where to put an artifact, or that it is recorded.

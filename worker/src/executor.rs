@@ -13,6 +13,7 @@ use crate::{
     parking::{ParkingLot, Place},
     report::{Ending, Reporter},
     services::Services,
+    test_reports,
 };
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
@@ -357,8 +358,12 @@ impl JobExecutor {
             if is_script_over(&end) {
                 let succeeded = end.failure.is_none();
                 let (workspace, kept) = (&container.workspace, &around.caches);
+                let keep = async {
+                    caches::keep(&self.artifacts, workspace, assignment, kept, succeeded, reporter).await;
+                    test_reports::keep(&self.artifacts, workspace, assignment, reporter).await;
+                };
                 tokio::select! {
-                    () = caches::keep(&self.artifacts, workspace, assignment, kept, succeeded, reporter) => {}
+                    () = keep => {}
                     () = lease_lost(&mut events) => return (container, sound),
                 }
             }
@@ -551,6 +556,9 @@ fn is_script_over(end: &AttemptEnd) -> bool {
 fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
     let reached = is_script_over(end);
     let succeeded = end.failure.is_none();
+    if declared.paths.is_empty() {
+        return false;
+    }
     match declared.when {
         ArtifactsWhen::OnSuccess => succeeded,
         ArtifactsWhen::OnFailure => reached && !succeeded,

@@ -1,4 +1,5 @@
-//! What must hold of any bytes that are unpacked as an artifact; the fuzzer looks for some of which it does not.
+//! What must hold of any bytes that are unpacked as an artifact or read as a test report; the fuzzers look for some of which it
+//! does not.
 
 #![allow(
     clippy::expect_used,
@@ -8,6 +9,7 @@
 
 use crate::{
     artifact::pack::{Packer, globs},
+    junit,
     workspace::{HostWorkspace, Keep},
 };
 use std::{
@@ -43,6 +45,23 @@ pub fn artifact(bytes: &[u8]) {
     let mut written = 0;
     look(&place, keep, &mut written);
     assert!(written <= tar.len() as u64, "{written} bytes were written for a tar of {}: {laid:?}", tar.len());
+}
+
+/// Reads `bytes` as a test report, and panics when a case has more than was there, or a mistake is elsewhere.
+pub fn junit(bytes: &[u8]) {
+    let mut cases = Vec::new();
+    let mistakes = junit::read(bytes, |case| cases.push(case));
+    // Each byte that is not UTF-8 becomes three.
+    let most = bytes.len() * 3;
+    for case in &cases {
+        let names = [Some(&case.suite), Some(&case.name), case.file.as_ref(), Some(&case.message)];
+        assert!(names.into_iter().flatten().all(|text| text.len() <= most), "{case:?}");
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    assert!(
+        mistakes.iter().all(|mistake| mistake.line <= lines && mistake.column <= most + 1),
+        "{mistakes:?}"
+    );
 }
 
 /// A place to unpack in, with ways out of it, and a place that nothing must reach.

@@ -15,6 +15,7 @@ mod executor;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod job_source;
+mod junit;
 pub mod markers;
 pub mod mask;
 pub mod metadata_guard;
@@ -26,6 +27,7 @@ mod services;
 mod slot;
 pub mod source;
 pub mod store;
+mod test_reports;
 mod worker;
 pub mod workspace;
 

@@ -152,6 +152,15 @@ impl Reporter {
         }
     }
 
+    /// `text` with its secrets masked; of a text that `is_whole` not, its end is left out where it may be a secret's beginning.
+    pub fn masked(&self, text: &str, is_whole: bool) -> String {
+        let mask = &self.shared.mask;
+        if is_whole {
+            return mask.text(text);
+        }
+        String::from_utf8_lossy(&mask.push(&mut Stream::default(), text.as_bytes())).into_owned()
+    }
+
     /// Says what the worker is doing.
     pub fn phase(&self, phase: &str) {
         let mut waiting = self.shared.lock();

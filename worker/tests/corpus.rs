@@ -10,3 +10,8 @@ use replay::replay;
 fn the_kept_inputs_of_artifact_hold() {
     replay("artifact", tidemill_worker::fuzzing::artifact);
 }
+
+#[test]
+fn the_kept_inputs_of_junit_hold() {
+    replay("junit", tidemill_worker::fuzzing::junit);
+}

@@ -28,7 +28,8 @@ use tidemill_core::{
     },
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    pipeline::Health,
+    pipeline::{Health, Reports},
+    test_report::{TestReport, TestsReply, TestsRequest},
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
 
@@ -38,6 +39,7 @@ struct Server {
     upcoming: Mutex<Vec<Preparation>>,
     log: Mutex<Vec<u8>>,
     artifact: Mutex<Vec<u8>>,
+    tests: Mutex<Option<TestReport>>,
     /// So many requests for the artifact's bytes, either way, still go wrong.
     trouble: AtomicUsize,
     cancel: Mutex<bool>,
@@ -67,6 +69,11 @@ async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>
     }
     let cancel = *server.cancel.lock().unwrap();
     Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000 })
+}
+
+async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {
+    *server.tests.lock().unwrap() = Some(request.report);
+    Json(TestsReply { attempt: 1 })
 }
 
 async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadReply> {
@@ -121,6 +128,7 @@ impl Bench {
         let router = Router::new()
             .route(path::JOB_EXECUTE, post(execute))
             .route(path::JOB_STATUS, post(report))
+            .route(path::JOB_TESTS, post(tests))
             .route(path::ARTIFACT_UPLOAD, post(upload))
             .route("/bytes", axum::routing::put(put).get(get))
             .with_state(server.clone());
@@ -310,7 +318,7 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
         paths,
         when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
         expire_in_s: None,
-        reports: tidemill_core::pipeline::Reports::default(),
+        reports: Reports::default(),
     });
     let (end, log) = bench.run(leaves).await;
     assert_eq!(kind(&end), None, "{end:?}");
@@ -501,6 +509,48 @@ async fn secrets_come_as_variables_or_files_and_are_masked_in_all_that_is_printe
     for leaked in ["s3cr3t-value", "line-one", "line-two", "czNjcjN0LXZhbHVl"] {
         assert!(!log.contains(leaked), "{leaked} in {log}");
     }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn test_reports_are_read_whatever_became_of_the_script_and_say_no_secret() {
+    let mut bench = Bench::start().await;
+    let mut tested = job(&[
+        "mkdir -p out/deep && cd out",
+        "printf '<testsuite><testcase name=\"a [%s]\"><failure>a\\033[1m%s' $TOKEN $TOKEN >one.xml",
+        "echo '</failure></testcase><testcase name=\"b\"/></testsuite>' >>one.xml",
+        "echo '<testsuite><testcase name=\"c\"/></testsuite>' >deep/two.xml",
+        "echo '<testsuite>' >deep/bad.xml; ln -s two.xml deep/link.xml; truncate -s 40M deep/huge.xml",
+        "false",
+    ]);
+    tested.extras.secrets = vec![secret("TOKEN", "s3cr3t-value", false)];
+    let junit = vec!["out/**/*.xml".to_owned(), "none.xml".to_owned()];
+    tested.artifacts = Some(Artifacts {
+        paths: Vec::new(),
+        when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
+        expire_in_s: None,
+        reports: Reports { junit },
+    });
+    let (end, log) = bench.run(tested.clone()).await;
+    assert_eq!(kind(&end), Some(FailureKind::ScriptFailed), "{log}");
+    let report = bench.server.tests.lock().unwrap().take().expect(&log);
+    assert_eq!((report.counts.tests, report.counts.failures, report.passed.len()), (3, 1, 16), "{log}");
+    let failed = &report.failed[0];
+    assert_eq!((failed.name.as_str(), failed.message.as_str()), ("a [[masked]]", "a[1m[masked]"));
+    for line in [
+        "warning: artifacts: no file matches `none.xml`\n",
+        "warning: tests: out/deep/bad.xml:2:1: it ends in the middle\n",
+        "warning: tests: out/deep/link.xml: left out, as it is no file but a link\n",
+        "warning: tests: out/deep/huge.xml: left out, as it has more than 32 MiB\n",
+        "\ntests 3: 1 failed\n",
+    ] {
+        assert!(log.contains(line), "{line} in {log}");
+    }
+    // Where nothing is read there is nothing to tell.
+    tested.script = vec!["true".to_owned()];
+    let (end, log) = bench.run(tested).await;
+    assert!(end.failure.is_none() && log.contains("no file matches `out/**/*.xml`"), "{log}");
+    assert_eq!(*bench.server.tests.lock().unwrap(), None);
     bench.stop().await;
 }
 

@@ -28,6 +28,7 @@ use tidemill_core::{
     },
     assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    test_report::TestsRequest,
 };
 
 pub type Reply = Result<Response, Refused>;
@@ -189,6 +190,14 @@ pub async fn job_execute(State(api): State<Api>, Wanted(request): Wanted<JobExec
 
 pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport>) -> Reply {
     Ok(json(api.services.jobs.report(report).await?))
+}
+
+pub async fn job_tests(State(api): State<Api>, Wanted(request): Wanted<TestsRequest>) -> Reply {
+    Ok(json(api.services.tests.keep(request).await?))
+}
+
+pub async fn tests(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.tests.of_execution(id).await?))
 }
 
 pub async fn cancel_job(

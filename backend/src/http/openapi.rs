@@ -15,6 +15,7 @@ use tidemill_core::{
     access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest},
     cost::Usage,
     status::ExecutionStatus,
+    test_report::{ExecutionTests, TestsReply, TestsRequest},
 };
 use tidemill_core::{
     discovery::{DiscoveryReply, DiscoveryReport},
@@ -201,6 +202,8 @@ pub fn document() -> Value {
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
     let reply = of.reference::<Usage>();
     of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
+    let reply = of.reference::<ExecutionTests>();
+    of.add(path::TESTS, "get", "What the tests of an execution came to", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", &[], None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
@@ -210,6 +213,8 @@ pub fn document() -> Value {
     of.add(path::JOB_EXECUTE, "post", "Take an attempt at a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobReport>(), of.reference::<JobReportReply>());
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
+    of.add(path::JOB_TESTS, "post", "Tell what an attempt's tests came to", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());

@@ -87,12 +87,14 @@ routes! {
     GET path::STATUS => handlers::status, LOOK, Path;
     GET path::EXECUTIONS => handlers::executions, LOOK, Itself;
     GET path::USAGE => handlers::usage, LOOK, Path;
+    GET path::TESTS => handlers::tests, LOOK, Path;
     POST path::CANCEL_EXECUTION => handlers::cancel_execution, CHANGE, Path;
     POST path::RETRY => handlers::retry, CHANGE, Path;
     POST path::APPROVE_EXECUTION => handlers::approve_execution, CHANGE, Path;
     POST path::APPROVE_JOB => handlers::approve_job, CHANGE, Path;
     POST path::JOB_EXECUTE => handlers::job_execute, WORK, Refused;
     POST path::JOB_STATUS => handlers::job_status, WORK, Refused;
+    POST path::JOB_TESTS => handlers::job_tests, WORK, Refused;
     POST path::CANCEL_JOB => handlers::cancel_job, CHANGE, Path;
     GET path::JOB_LOGS => handlers::job_logs, LOOK, Path;
     GET path::DEAD_LETTERS => handlers::dead_letters, LOOK, Itself;

@@ -213,7 +213,8 @@ pub(crate) async fn carried_artifact_is_there(
     planned: &PlannedJob,
     job: JobId,
 ) -> Result<bool> {
-    Ok(planned.artifacts.is_none() || !context.stores.records.artifacts_of(job).await?.is_empty())
+    let leaves_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
+    Ok(leaves_none || !context.stores.records.artifacts_of(job).await?.is_empty())
 }
 
 fn gone(id: ArtifactId) -> Error {

@@ -6,6 +6,7 @@ use crate::{
     deployment::Deployment,
     failure::{Failure, Outcome},
     settings::Settings,
+    test_results,
     view::words::{self, duration},
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
@@ -18,20 +19,24 @@ use tidemill_core::{
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let view = deployment.view(deployment.find(&args.which).await?).await?;
+    let id = deployment.find(&args.which).await?;
+    let view = deployment.view(id).await?;
     if args.cost {
         cost::print(&deployment, &view, args.format).await?;
         deployment.close().await;
         return Ok(());
     }
+    let mut tests = deployment.tests(id).await?;
     deployment.close().await;
     let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
-    let report = core::report(&view, &selection, words::now());
+    let mut report = core::report(&view, &selection, words::now());
     if report.jobs.is_empty() {
         return Err(Failure::usage(
             "no job of that execution is selected; leave out --stage and --job to see all",
         ));
     }
+    tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
+    report.tests = Some(tests);
     let mut out = anstream::stdout();
     match args.format {
         ReportFormat::Table => table(&mut out, &report)?,
@@ -105,6 +110,10 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         }
     }
     attempts(out, report)?;
+    for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
+        writeln!(out)?;
+        test_results::print(out, job, usize::MAX)?;
+    }
     if !report.critical_path.is_empty() {
         writeln!(out)?;
         writeln!(

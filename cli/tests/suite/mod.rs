@@ -1,8 +1,10 @@
 //! What holds wherever jobs run: each test is written once, for every backend.
 
 mod around;
+mod reported;
 mod secrets;
 pub use around::*;
+pub use reported::*;
 pub use secrets::*;
 
 use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
@@ -26,6 +28,7 @@ macro_rules! suite {
             a_second_run_is_faster_by_what_the_cache_holds
             a_job_reaches_its_services_by_name
             a_secret_that_a_job_prints_ten_ways_is_found_nowhere
+            the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky
             a_job_without_its_secret_says_how_to_set_it
             a_manual_job_runs_once_somebody_approves_it
             a_job_that_demands_labels_waits_for_a_worker_that_has_them

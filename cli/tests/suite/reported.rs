@@ -1,0 +1,66 @@
+//! Test reports of jobs, on every backend.
+
+use crate::support::{Backend, json, text};
+
+/// Leaves a report in which `unsure` fails when the job is tried for the first time, and `broken` each time.
+const TESTED: &str = r#"
+name: tested
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  good:
+    stage: a
+    script:
+      - 'echo "<testsuite name=\"good\"><testcase name=\"fine\" time=\"0.5\"/></testsuite>" >good.xml'
+    artifacts: { reports: { junit: good.xml } }
+  unit:
+    stage: a
+    retry: { max: 1, when: script_failed }
+    script:
+      - mkdir -p reports && cp report.xml reports/one.xml
+      - if [ "$TIDEMILL_ATTEMPT" = 1 ]; then sed -i 's/UNSURE/<failure message="it was the first time"\/>/' reports/one.xml; fi
+      - echo '<testsuite><testcase' >reports/two.xml
+      - '! grep BROKEN reports/one.xml'
+    artifacts: { reports: { junit: ["reports/*.xml", "none/*.xml"] } }
+"#;
+
+const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites>
+  <testsuite name="pytest" tests="4">
+    <testcase classname="tests.test_a" name="steady" time="0.25"/>
+    <testcase classname="tests.test_a" name="unsure" time="0.25">UNSURE</testcase>
+    <testcase classname="tests.test_a" name="broken"><failure>BROKEN</failure></testcase>
+    <testcase classname="tests.test_a" name="later"><skipped message="not yet"/></testcase>
+  </testsuite>
+</testsuites>
+"#;
+
+pub fn the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky(on: &Backend) {
+    let mut place = on.place(TESTED);
+    std::fs::write(place.repo().join("report.xml"), REPORT).unwrap();
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let said = text(&run.stderr);
+    assert!(said.contains("unit: tests 4: 1 failed, 1 flaky, 1 skipped\n"), "{said}");
+    assert!(said.contains("  failed: tests.test_a broken\n    BROKEN\n"), "{said}");
+    let log = place.log("unit");
+    assert!(log.contains("warning: artifacts: no file matches `none/*.xml`\n"), "{log}");
+    assert!(log.contains("warning: tests: reports/two.xml:"), "{log}");
+    assert!(log.contains("\ntests 4: 1 failed, 1 skipped\n"), "the worker knows of one attempt: {log}");
+
+    let shown = text(&place.of_latest(&["report"]).stdout);
+    assert!(shown.contains("good: tests 1: all passed\n"), "{shown}");
+    assert!(shown.contains("  flaky: tests.test_a unsure\n    it was the first time\n"), "{shown}");
+    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    let tests = &report["tests"];
+    assert_eq!((&tests["counts"]["tests"], &tests["counts"]["duration_ms"]), (&5.into(), &1000.into()));
+    let of = tests["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == "unit").unwrap();
+    assert_eq!(of["report"]["failed"][0]["name"], "broken", "{report:#}");
+
+    let retry = place.of_latest(&["retry"]);
+    assert_eq!(retry.status.code(), Some(1), "{retry:?}");
+    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    assert!(report["jobs"][0]["carried"].as_bool().unwrap(), "{report:#}");
+    assert_eq!(report["tests"]["counts"]["tests"], 5, "a job that is carried has its tests: {report:#}");
+    place.wait_until_clean();
+}

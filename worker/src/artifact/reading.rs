@@ -1,0 +1,66 @@
+//! Files of a workspace, read here instead of sent.
+
+use super::{ArtifactMover, CHUNKS_AHEAD, HashingReader, MoveError, blocking};
+use crate::{engine::Workspace, store::hex};
+use futures_util::stream;
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+use tidemill_core::failure::FailureReason;
+use tokio::sync::mpsc;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// What is read: a file, a directory or a link.
+pub type Found<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
+
+impl ArtifactMover {
+    /// Gives what `paths` name to `read`, one after the other, in a thread that may block. What `read` made of `state` comes
+    /// back, and what a person should know.
+    pub async fn read_files<T: Send + 'static>(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+        mut state: T,
+        read: fn(&mut T, &mut Found<'_>) -> io::Result<()>,
+    ) -> Result<(T, String), FailureReason> {
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
+        let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
+        let reading = blocking(move || {
+            let mut archive = tar::Archive::new(Box::new(tar) as Box<dyn Read + Send>);
+            for entry in archive.entries()? {
+                read(&mut state, &mut entry?)?;
+            }
+            Ok(state)
+        });
+        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender), reading);
+        let reason = |error: MoveError| error.reason("the files could not be read");
+        Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
+    }
+
+    /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
+    pub async fn hash_of_files(
+        &self,
+        workspace: &Workspace,
+        paths: &[String],
+    ) -> Result<String, FailureReason> {
+        let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_one).await?;
+        files.sort();
+        let mut hash = Sha256::new();
+        for (name, content) in files {
+            hash.update((name.len() as u64).to_be_bytes());
+            hash.update(name);
+            hash.update(content);
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+fn hash_one(files: &mut Vec<(Vec<u8>, [u8; 32])>, found: &mut Found<'_>) -> io::Result<()> {
+    if found.header().entry_type().is_file() {
+        let name = found.path_bytes().into_owned();
+        let mut reader = HashingReader { bytes: found, hash: Sha256::new() };
+        io::copy(&mut reader, &mut io::sink())?;
+        files.push((name, reader.hash.finalize().into()));
+    }
+    Ok(())
+}

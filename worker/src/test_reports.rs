@@ -1,0 +1,175 @@
+//! Test reports that a job left: read once its script is over, and told to the server. Whatever goes wrong with them is said
+//! in the log, and changes nothing about the job.
+
+use crate::{
+    artifact::{ArtifactMover, Found},
+    engine::Workspace,
+    junit::{self, Case, Outcome},
+    report::Reporter,
+};
+use std::{
+    fmt::Write as _,
+    io::{self, Read},
+};
+use tidemill_core::{
+    assignment::Assignment,
+    test_report::{TestCase, TestReport, TestsRequest},
+};
+
+/// The largest file that is read.
+const LARGEST: u64 = 32 << 20;
+/// Bytes that are read of all files.
+const MOST_BYTES: u64 = 256 << 20;
+/// Lines in the log about files with mistakes.
+const MOST_LINES: usize = 50;
+/// Bytes of a name.
+const LONGEST_NAME: usize = 400;
+/// Bytes of a message.
+const LONGEST_MESSAGE: usize = 2_000;
+
+/// Reads the reports that `assignment` names, and tells the server.
+pub async fn keep(
+    mover: &ArtifactMover,
+    workspace: &Workspace,
+    assignment: &Assignment,
+    reporter: &Reporter,
+) {
+    let Some(artifacts) = assignment.artifacts.as_ref().filter(|one| !one.reports.is_empty()) else { return };
+    reporter.phase("reading test reports");
+    let reading = Reading::new(reporter.clone());
+    let lines = match mover.read_files(workspace, &artifacts.reports.junit, reading, Reading::file).await {
+        Ok((reading, warnings)) if reading.files == 0 => warnings + &reading.lines(),
+        Ok((reading, warnings)) => {
+            let lines = reading.lines();
+            let counts = reading.report.counts;
+            let request = TestsRequest {
+                job_id: assignment.preparation.job_id,
+                lease: assignment.lease.token,
+                report: reading.report,
+            };
+            let kept = mover.api.keep_tests(&request).await;
+            let kept =
+                kept.err().map(|error| format!("warning: tests: the server did not keep them: {error}\n"));
+            format!("{warnings}{lines}{counts}\n{}", kept.unwrap_or_default())
+        }
+        Err(reason) => format!("warning: tests: {}\n", reason.message),
+    };
+    reporter.log(lines.as_bytes()).await;
+}
+
+/// What was read so far.
+struct Reading {
+    reporter: Reporter,
+    report: TestReport,
+    /// Files that were read.
+    files: usize,
+    bytes: u64,
+    mistakes: Vec<String>,
+    /// Mistakes for which there is no line.
+    more: usize,
+}
+
+impl Reading {
+    fn new(reporter: Reporter) -> Self {
+        let report = TestReport::default();
+        Self { reporter, report, files: 0, bytes: 0, mistakes: Vec::new(), more: 0 }
+    }
+
+    fn file(&mut self, found: &mut Found<'_>) -> io::Result<()> {
+        let kind = found.header().entry_type();
+        if kind.is_dir() {
+            return Ok(());
+        }
+        let name = cut(&clean(&String::from_utf8_lossy(&found.path_bytes())), LONGEST_NAME);
+        let size = found.size();
+        if !kind.is_file() {
+            self.mistake(format!("{name}: left out, as it is no file but a link"));
+        } else if size > LARGEST {
+            self.mistake(format!("{name}: left out, as it has more than {} MiB", LARGEST >> 20));
+        } else if self.bytes + size > MOST_BYTES {
+            self.mistake(format!("{name}: left out, as all reports have more than {} MiB", MOST_BYTES >> 20));
+        } else {
+            let mut bytes = Vec::new();
+            found.read_to_end(&mut bytes)?;
+            self.bytes += size;
+            self.files += 1;
+            for mistake in junit::read(&bytes, |case| self.add(&case)) {
+                self.mistake(format!("{name}:{}:{}: {}", mistake.line, mistake.column, mistake.words));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, case: &Case) {
+        let counts = &mut self.report.counts;
+        counts.tests += 1;
+        counts.duration_ms += case.duration_ms;
+        match case.outcome {
+            Outcome::Passed => {}
+            Outcome::Flaky => counts.flaky += 1,
+            Outcome::Skipped => counts.skipped += 1,
+            Outcome::Failed => counts.failures += 1,
+            Outcome::Error => counts.errors += 1,
+        }
+        if case.outcome == Outcome::Skipped {
+            return;
+        }
+        let name = |text: &str| {
+            let is_whole = text.len() < junit::LONGEST_NAME;
+            cut(&clean(&self.reporter.masked(text, is_whole)), LONGEST_NAME)
+        };
+        let mut told = TestCase {
+            suite: name(&case.suite),
+            name: name(&case.name),
+            file: case.file.as_deref().map(name),
+            error: case.outcome == Outcome::Error,
+            message: String::new(),
+        };
+        if matches!(case.outcome, Outcome::Passed | Outcome::Flaky) {
+            self.report.add_passed(&told.suite, &told.name);
+        }
+        if case.outcome == Outcome::Passed {
+            return;
+        }
+        // Masked before it is cut: what begins a secret is secret, too.
+        let message = clean(&self.reporter.masked(&case.message, !case.is_cut));
+        told.message = cut(&message, LONGEST_MESSAGE);
+        if case.outcome == Outcome::Flaky {
+            self.report.add_flaky(told);
+        } else {
+            self.report.add_failed(told);
+        }
+    }
+
+    fn mistake(&mut self, words: String) {
+        if self.mistakes.len() < MOST_LINES {
+            self.mistakes.push(words);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn lines(&self) -> String {
+        let mut lines = String::new();
+        for words in &self.mistakes {
+            let _ = writeln!(lines, "warning: tests: {words}");
+        }
+        if self.more > 0 {
+            let _ = writeln!(lines, "warning: tests: and {} more", self.more);
+        }
+        lines
+    }
+}
+
+/// `text` without what would move a terminal's cursor or change its colours.
+fn clean(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
+}
+
+/// At most so many bytes of `text`.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}…", junit::beginning(text, most))
+}
