@@ -10,7 +10,7 @@ pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDo
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
 pub use records::{
-    ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
+    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
     NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write,
 };

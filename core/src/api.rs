@@ -480,6 +480,9 @@ pub struct RetryRequest {
     /// Run every job again.
     #[serde(default)]
     pub all: bool,
+    /// Names of manual jobs that are approved with this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approve: Vec<String>,
 }
 
 /// A cancel was recorded, or came too late.

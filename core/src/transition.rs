@@ -203,7 +203,8 @@ impl JobState {
         u32::try_from(last.count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether this end counts as well, though the job did not succeed: its failure is allowed, or it was not needed.
+    /// Whether this end counts as well, though the job did not succeed: its failure is allowed, it was not needed, or nobody approved
+    /// it who did not have to.
     #[must_use]
     pub fn is_excused(&self, allowed: Allowed<'_>) -> bool {
         let kind = self.failure.as_ref().map(|reason| reason.kind);
@@ -212,7 +213,7 @@ impl JobState {
                 let code = self.exit_code.is_some_and(|code| allowed.exit_codes.contains(&code));
                 allowed.any || (code && kind == Some(FailureKind::ScriptFailed))
             }
-            JobStatus::Skipped => kind == Some(FailureKind::NotNeeded),
+            JobStatus::Skipped => matches!(kind, Some(FailureKind::NotNeeded | FailureKind::NotApproved)),
             _ => false,
         }
     }
@@ -220,7 +221,8 @@ impl JobState {
     /// Whether what waits for this job may run.
     #[must_use]
     pub fn counts_as_ok(&self, allowed: Allowed<'_>) -> bool {
-        self.status == JobStatus::Success || self.is_excused(allowed)
+        let undone = self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
+        self.status == JobStatus::Success || (self.is_excused(allowed) && !undone)
     }
 }
 

@@ -447,10 +447,7 @@ fn artifacts_come_from_the_jobs_that_gitlab_takes_them_from() {
     assert_eq!(takes("dependencies: [two]"), some("two 1, two 2"));
     let wrong = "image: a\none: { script: x }\nj: { stage: deploy, script: x, needs: [], dependencies: [one, none] }\n";
     let said = said(wrong).join("\n");
-    assert!(
-        said.contains("does not need `one`") && said.contains("no job `none` to depend on"),
-        "{said}"
-    );
+    assert!(said.contains("does not need `one`") && said.contains("no job `none` to depend on"), "{said}");
 }
 
 #[test]

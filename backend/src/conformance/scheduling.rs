@@ -168,16 +168,78 @@ pub async fn a_manual_job_waits_for_a_person_and_for_its_needs(subject: &Subject
     assert!(matches!(one.approvals.approve_job(plain).await, Err(Error::Conflict(_))));
     assert!(matches!(one.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
     run(one, id, "a", 1).await;
-    assert_eq!(
-        statuses(one, id).await,
-        [Failed, Pending, Pending],
-        "what is not approved is not skipped yet"
-    );
-    one.approvals.approve_job(job(one, id, "b").await.id).await.unwrap();
-    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped]);
+    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped], "nobody has to approve what cannot run");
+    let skipped = job(one, id, "b").await;
+    assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
+    assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
     // What succeeded is kept by a retry; the rest waits for a person again.
     let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
     assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
+}
+
+/// A manual job that is allowed to fail holds nobody up, and can be approved until all the others are over; after that by a retry.
+pub async fn a_manual_job_that_may_be_left_undone_holds_nobody_up(subject: &Subject) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let one = &servers[0];
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
+                d: { stage: three, needs: [b] }\n e: { stage: three, when: manual, allow_failure: true, needs: [b] }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let id = begin(one, &request).await;
+    run(one, id, "a", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Pending, Queued, Pending, Pending], "stage three goes on");
+    run(one, id, "c", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Skipped, Success, Skipped, Skipped]);
+    let end = view(one, id).await;
+    assert_eq!(end.execution.status, ExecutionStatus::Success);
+    assert!(end.jobs.iter().all(|job| job.excused == (job.status == Skipped)), "{:?}", end.jobs);
+    let undone = job(one, id, "b").await;
+    assert_eq!((undone.approval, undone.failure_reason.unwrap().kind), (None, FailureKind::NotApproved));
+    assert_eq!(job(one, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
+    assert!(matches!(one.approvals.approve_job(undone.id).await, Err(Error::Conflict(_))), "too late");
+    let nothing = one.pipelines.retry(id, RetryRequest::default(), None).await;
+    assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
+    let asks = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
+    assert!(matches!(one.pipelines.retry(id, asks("c"), None).await, Err(Error::Invalid(_))));
+    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    assert_eq!(statuses(one, late).await, [Success, Queued, Success, Pending, Pending]);
+    run(one, late, "b", 0).await;
+    assert_eq!(statuses(one, late).await, [Success, Success, Success, Queued, Pending]);
+    run(one, late, "d", 0).await;
+    assert_eq!(statuses(one, late).await, [Success, Success, Success, Success, Skipped]);
+    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
+
+    // Approved in time, by one of several, it runs, and the end waits for it and for what needs it.
+    let id = begin(one, &request).await;
+    let manual = job(one, id, "b").await.id;
+    let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
+    assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+    run(one, id, "a", 0).await;
+    run(one, id, "c", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Queued, Success, Pending, Pending]);
+    assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
+    run(one, id, "b", 1).await;
+    // Its failure is allowed, as far as others go; nobody approved the other one meanwhile.
+    assert_eq!(statuses(one, id).await, [Success, Failed, Success, Queued, Skipped]);
+    run(one, id, "d", 0).await;
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+
+    // A failure ends it, whatever nobody did.
+    let id = begin(one, &request).await;
+    run(one, id, "a", 1).await;
+    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
+
+    // With nothing else in it, it is over at once.
+    let only = "b: { stage: one, when: manual, allow_failure: true }\n d: { stage: two, needs: [b] }\n e: { stage: three, needs: [d] }\n";
+    let id = begin(one, &super::scheduling::request(&samples::repo(), "", only)).await;
+    assert_eq!(statuses(one, id).await, [Skipped; 3]);
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    run(one, late, "b", 0).await;
+    run(one, late, "d", 0).await;
+    run(one, late, "e", 0).await;
+    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
 }
 
 /// Nobody waits for ever: 30 days without an approval cancel an execution.

@@ -162,7 +162,7 @@ pub async fn a_secret_has_a_name_and_some_bytes(subject: &Subject) {
     set(&services, &repo, Some("production"), "_a1", &large).await;
     let too_large = format!("{large}x");
     for (repo, environment, name, value) in [
-        (repo.as_str(), None, "1A", "v"),
+        (repo.as_str(), None, ".A", "v"),
         (&repo, None, "-A", "v"),
         (&repo, None, "", "v"),
         (&repo, None, "A", ""),

@@ -202,6 +202,21 @@ pub struct NodeSpec {
     /// Exit codes of a job's script that count as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
+    /// Whether nobody waits for the job: that it is skipped counts as well. It is manual and allowed to fail, or waits for such a job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_undone: bool,
+    /// The approvals that the opening of this gate makes needless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
+}
+
+/// What a gate does to approvals that nobody has given when it opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The gates of these approvals.
+    pub gates: Vec<u32>,
+    /// Only if something that this gate waited for failed, so that what is to be approved cannot run.
+    pub after_failure: bool,
 }
 
 impl NodeSpec {

@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::{
     error::{Error, Result},
-    ports::{ApprovalGate, Commit, ExecutionRecord, KeyRecord, NodeKey, Write},
+    ports::{ApprovalGate, ExecutionRecord, NodeKey},
 };
 use std::sync::Arc;
 use tidemill_core::{
@@ -11,8 +11,6 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     status::JobStatus,
 };
-
-const MOST_TRIES: u32 = 100;
 
 /// Approvals.
 #[derive(Debug, Clone)]
@@ -55,25 +53,12 @@ impl ApprovalService {
                 "execution {id} is over or canceled: it is too late to approve it"
             )));
         }
-        let key = format!("approve:{id}:{}", gate.gate);
-        for _ in 0..MOST_TRIES {
-            if self.context.stores.records.key(&key).await?.is_some() {
-                return Ok(ApproveReply { approved: false });
-            }
-            // The key is taken in the same write as the gate is told, so that it is told once.
-            let node = NodeKey { execution: id, ix: gate.gate };
-            let record = KeyRecord { execution: id, request: String::new() };
-            let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
-            let now = self.context.now();
-            let told = Write::Arrive { key: node, ok: true, from: "approval".into(), now, then: None };
-            if let Commit::Done(_) = self.context.stores.records.commit(vec![taken, told]).await? {
-                if let Err(error) = self.context.settle(id, vec![gate.gate]).await {
-                    tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
-                }
-                return Ok(ApproveReply { approved: true });
-            }
+        let node = NodeKey { execution: id, ix: gate.gate };
+        let approved = self.context.open_gate(node, true, "approval").await?;
+        if approved && let Err(error) = self.context.settle(id, vec![gate.gate]).await {
+            tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
         }
-        Err(Error::Conflict(format!("execution {id} changes too fast to be approved; try again")))
+        Ok(ApproveReply { approved })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The nodes of a new execution.
 
 use super::turn::not_needed;
-use crate::ports::{ApprovalGate, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
+use crate::ports::{ApprovalGate, Closing, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::BTreeMap;
 use tidemill_core::{
     guard::{Guard, holds},
@@ -29,11 +29,13 @@ pub struct Carried {
 
 /// What must come before anything of an execution runs, besides its jobs' needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// Somebody must approve it.
     pub hold: bool,
     /// Another execution of its group must end.
     pub in_turn: bool,
+    /// Names of manual jobs that are approved already.
+    pub approved: &'a [String],
 }
 
 /// The nodes of a new execution.
@@ -52,20 +54,27 @@ pub fn nodes(
     plan: &Plan,
     execution: ExecutionId,
     carried: &BTreeMap<String, Carried>,
-    entry: Entry,
+    entry: Entry<'_>,
     (now, resend_ms): (Timestamp, i64),
 ) -> Made {
     let gates_from = index(plan.jobs.len());
     let opened = Opened::new(plan, carried, entry);
-    let end = index(plan.jobs.len() + plan.gates.len() + opened.gates.len());
+    let undone = opened.may_be_undone(plan);
+    let closings = Closings::new(plan, &opened);
+    let rest = closings.first + index(closings.of_needs.len());
+    let end = rest + u32::from(!closings.late.is_empty());
     let place = |node: &NodeIx| match node {
-        NodeIx::Job(ix) => *ix,
+        NodeIx::Job(ix) => closings.in_front_of(*ix).unwrap_or(*ix),
         NodeIx::Gate(ix) => gates_from + *ix,
     };
     let mut nodes: Vec<NewNode> = Vec::with_capacity(end as usize + 1);
     for (ix, job) in (0..).zip(&plan.jobs) {
         let id = JobId::of(execution, ix);
         let mut links: Vec<u32> = job.releases.iter().map(place).collect();
+        let may_be_undone = undone[ix as usize];
+        if rest < end && !may_be_undone {
+            links.push(rest);
+        }
         links.push(end);
         let kept = carried.get(&job.name);
         let item = JobItem {
@@ -84,10 +93,12 @@ pub fn nodes(
                 links,
                 when: job.when,
                 allow_exit_codes: job.allow_exit_codes.clone(),
+                may_be_undone,
+                closing: None,
             },
             job: Some(JobSpec { id, planned: job.clone() }),
             state: NodeState { told: 0, body: NodeBody::Job(Box::new(item)) },
-            waits_for: job.waits_for + opened.waits_for(ix),
+            waits_for: opened.waits_for(ix) + closings.in_front_of(ix).map_or(job.waits_for, |_| 1),
             failed: 0,
             due_at: None,
         });
@@ -102,13 +113,26 @@ pub fn nodes(
         let waits_for = u32::from(!holds(guard, false));
         nodes.push(silent(links, NodeBody::Gate { open: false }, waits_for));
     }
+    for of in &closings.of_needs {
+        let mut gate =
+            silent(vec![of.job], NodeBody::Gate { open: false }, plan.jobs[of.job as usize].waits_for);
+        gate.spec.closing = Some(Closing { gates: vec![of.approval], after_failure: true });
+        nodes.push(gate);
+    }
+    if rest < end {
+        let awaited = undone.iter().filter(|undone| !**undone).count();
+        let mut gate = silent(Vec::new(), NodeBody::Gate { open: false }, index(awaited));
+        gate.spec.closing = Some(Closing { gates: closings.late, after_failure: false });
+        nodes.push(gate);
+    }
     nodes.push(silent(Vec::new(), NodeBody::End, gates_from));
     settle(&mut nodes, now);
     queue(&mut nodes, now, resend_ms);
-    let due = !holds(Guard::NothingToRunIsDue, false);
-    if let Some(end) = nodes.last_mut().filter(|end| due && end.waits_for == 0) {
-        // Nothing is left to run, so that nobody comes by who would end it.
-        end.due_at = Some(now);
+    if !holds(Guard::NothingToRunIsDue, false) {
+        for node in nodes.iter_mut().filter(|node| node.waits_for == 0 && !acts_only_on_jobs(node)) {
+            // Nothing is left to run, so that nobody comes by who would have it take its turn.
+            node.due_at = Some(now);
+        }
     }
     Made { nodes, approvals: opened.approvals, turn_gate: opened.turn_gate }
 }
@@ -123,13 +147,14 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(plan: &Plan, carried: &BTreeMap<String, Carried>, entry: Entry) -> Self {
+    fn new(plan: &Plan, carried: &BTreeMap<String, Carried>, entry: Entry<'_>) -> Self {
         let first = index(plan.jobs.len() + plan.gates.len());
         let mut opened =
             Self { gates: Vec::new(), approvals: Vec::new(), turn_gate: None, waits: BTreeMap::new() };
         let begins = Begins::of(plan, carried);
         for (ix, job) in (0..).zip(&plan.jobs) {
-            if job.when == RunWhen::Manual && !begins.over[ix as usize] {
+            let approved = || entry.approved.iter().any(|name| *name == job.name || *name == job.base_name);
+            if job.when == RunWhen::Manual && !begins.over[ix as usize] && !approved() {
                 let gate = opened.add(first, vec![ix]);
                 opened.approvals.push(ApprovalGate { gate, job: Some(ix) });
             }
@@ -153,8 +178,69 @@ impl Opened {
         first + index(self.gates.len() - 1)
     }
 
+    /// For each job whether nobody waits for it: it is manual, still to be approved, and allowed to fail, or it waits for such a job.
+    fn may_be_undone(&self, plan: &Plan) -> Vec<bool> {
+        let mut undone = vec![false; plan.jobs.len()];
+        let mut passed = vec![false; plan.gates.len()];
+        let manual = self.approvals.iter().filter_map(|approval| approval.job);
+        let mut reached: Vec<NodeIx> =
+            manual.filter(|ix| plan.jobs[*ix as usize].may_be_left_undone()).map(NodeIx::Job).collect();
+        while let Some(node) = reached.pop() {
+            let seen = match node {
+                NodeIx::Job(ix) => &mut undone[ix as usize],
+                NodeIx::Gate(ix) => &mut passed[ix as usize],
+            };
+            if !std::mem::replace(seen, true) {
+                reached.extend(plan.releases(node));
+            }
+        }
+        undone
+    }
+
     fn waits_for(&self, job: u32) -> u32 {
         self.waits.get(&job).copied().unwrap_or(0)
+    }
+}
+
+/// What makes approvals needless: that a need failed, or that all which is waited for is over.
+struct Closings {
+    first: u32,
+    /// Of each manual job that waits for others, the gate between these and it: from `first` on.
+    of_needs: Vec<OfNeeds>,
+    /// The gates of the approvals that nobody has to give.
+    late: Vec<u32>,
+}
+
+struct OfNeeds {
+    job: u32,
+    approval: u32,
+}
+
+impl Closings {
+    fn new(plan: &Plan, opened: &Opened) -> Self {
+        let mut closings = Self {
+            first: index(plan.jobs.len() + plan.gates.len() + opened.gates.len()),
+            of_needs: Vec::new(),
+            late: Vec::new(),
+        };
+        for approval in &opened.approvals {
+            let Some(ix) = approval.job else { continue };
+            let job = &plan.jobs[ix as usize];
+            if job.waits_for > 0 {
+                closings.of_needs.push(OfNeeds { job: ix, approval: approval.gate });
+            }
+            if job.may_be_left_undone() {
+                closings.late.push(approval.gate);
+            }
+        }
+        closings
+    }
+
+    /// The gate at which arrives what the job waits for.
+    fn in_front_of(&self, job: u32) -> Option<u32> {
+        // They were made in the jobs' order.
+        let at = self.of_needs.binary_search_by_key(&job, |of| of.job).ok()?;
+        Some(self.first + index(at))
     }
 }
 
@@ -230,6 +316,8 @@ fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
             links,
             when: RunWhen::default(),
             allow_exit_codes: Vec::new(),
+            may_be_undone: false,
+            closing: None,
         },
         job: None,
         state: NodeState { told: 0, body },
@@ -269,10 +357,23 @@ fn is_over(node: &mut NewNode, now: Timestamp) -> bool {
             }
             item.job.status.is_terminal()
         }
+        // It makes approvals needless in a turn of its own.
+        NodeBody::Gate { .. } if node.spec.closing.as_ref().is_some_and(|closing| !closing.after_failure) => {
+            false
+        }
         NodeBody::Gate { open } => {
             *open = !waits;
             *open
         }
+        NodeBody::End => false,
+    }
+}
+
+/// Whether all that a node does is queued, or done, when an execution is made.
+fn acts_only_on_jobs(node: &NewNode) -> bool {
+    match node.state.body {
+        NodeBody::Job(_) => true,
+        NodeBody::Gate { open } => open || node.spec.closing.is_none(),
         NodeBody::End => false,
     }
 }

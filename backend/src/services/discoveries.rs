@@ -128,7 +128,13 @@ pub(super) async fn look(
         trace: None,
     };
     // The key alone says what it is: whatever is found by it answers.
-    let under = Under { request: hash(&key), key: Some(Key::Given(key)), group: None, hold: false };
+    let under = Under {
+        request: hash(&key),
+        key: Some(Key::Given(key)),
+        group: None,
+        hold: false,
+        approved: Vec::new(),
+    };
     Box::pin(pipelines.create(&plan, spec, BTreeMap::new(), under)).await
 }
 

@@ -5,7 +5,7 @@ use tidemill_core::{
     guard::{Guard, holds},
     ids::ExecutionId,
     schedule::{JobStanding, final_status},
-    status::ExecutionStatus,
+    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
 
@@ -71,7 +71,8 @@ pub fn finish(
 ) -> Vec<Write> {
     let standing = |node: &Node| match &node.state.body {
         NodeBody::Job(item) => {
-            let excused = item.job.is_excused(node.spec.allowed());
+            let undone = node.spec.may_be_undone && item.job.status == JobStatus::Skipped;
+            let excused = undone || item.job.is_excused(node.spec.allowed());
             Some(JobStanding { status: item.job.status, excused })
         }
         NodeBody::Gate { .. } | NodeBody::End => None,

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, KeyRecord, NodeKey,
-        Outgoing, Whole, Write,
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, KeyRecord, Node,
+        NodeKey, Outgoing, Whole, Write,
     },
 };
 use indexmap::IndexMap;
@@ -32,7 +32,7 @@ use tidemill_core::{
     guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     labels::{Labels, queue_name},
-    pipeline::{self, Pipeline},
+    pipeline::{self, Pipeline, RunWhen},
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
@@ -152,7 +152,7 @@ impl PipelineExecutionService {
             trace,
         };
         let group = Group::of(&file, &spec);
-        let under = Under { key, request: identity, group, hold };
+        let under = Under { key, request: identity, group, hold, approved: Vec::new() };
         Box::pin(self.create(&plan, spec, BTreeMap::new(), under)).await
     }
 
@@ -180,13 +180,35 @@ impl PipelineExecutionService {
             let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
             (Some(file), plan)
         };
-        let carried = if request.all { BTreeMap::new() } else { self.carried(id).await? };
+        let is_manual = |name: &String| {
+            plan.jobs
+                .iter()
+                .any(|job| job.when == RunWhen::Manual && (*name == job.name || *name == job.base_name))
+        };
+        if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
+            return Err(Error::Invalid(format!(
+                "execution {id} has no job `{name}` that waits for an approval"
+            )));
+        }
+        let nodes = self.context.stores.records.all_nodes(id).await?;
+        let carried = if request.all { BTreeMap::new() } else { self.carried(id, &nodes).await? };
         if carried.len() == plan.jobs.len() {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
             )));
         }
-        let identity = hash(&(id, request.all));
+        let undone = |node: &Node| node.spec.may_be_undone && node.state.status() == Some(JobStatus::Skipped);
+        let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
+        if request.approve.is_empty() && !request.all && nodes.iter().filter(left).all(undone) {
+            return Err(Error::Invalid(format!(
+                "what is left of execution {id} is what nobody approved; name a job under `approve` to run it"
+            )));
+        }
+        let identity = if request.approve.is_empty() {
+            hash(&(id, request.all))
+        } else {
+            hash(&(id, request.all, &request.approve))
+        };
         let key = given(key)?.map(Key::Given);
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
@@ -201,7 +223,7 @@ impl PipelineExecutionService {
         };
         let group = file.as_ref().and_then(|file| Group::of(file, &spec));
         // Who may retry it has seen it, so that it is not held again.
-        let under = Under { key, request: identity, group, hold: false };
+        let under = Under { key, request: identity, group, hold: false, approved: request.approve };
         let made = Box::pin(self.create(&plan, spec, carried, under)).await?;
         // Its jobs run again: nobody has to look at how they ended before.
         if let Err(error) = self.context.forget_dead_letters(id).await {
@@ -211,11 +233,11 @@ impl PipelineExecutionService {
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.
-    async fn carried(&self, id: ExecutionId) -> Result<BTreeMap<String, Carried>> {
+    async fn carried(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, Carried>> {
         let specs = self.context.specs(id).await?;
         let mut carried = BTreeMap::new();
-        for node in self.context.stores.records.all_nodes(id).await? {
-            let Ok(item) = job_of(&node) else { continue };
+        for node in nodes {
+            let Ok(item) = job_of(node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             if item.job.status != JobStatus::Success
@@ -237,7 +259,7 @@ impl PipelineExecutionService {
         carried: BTreeMap<String, Carried>,
         under: Under,
     ) -> Result<ExecuteReply> {
-        let Under { key, request, group, hold } = under;
+        let Under { key, request, group, hold, approved } = under;
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
         spec.carried = (0..spec.jobs)
             .zip(&plan.jobs)
@@ -277,7 +299,7 @@ impl PipelineExecutionService {
                     older = newest;
                 }
             }
-            let entry = Entry { hold, in_turn: older.is_some() };
+            let entry = Entry { hold, in_turn: older.is_some(), approved: &approved };
             let made = create::nodes(plan, id, &carried, entry, (spec.created_at, RESEND_FIRST_MS));
             if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {
                 let after = older.as_ref().map(|older| older.spec.id).zip(made.turn_gate);
@@ -287,7 +309,11 @@ impl PipelineExecutionService {
                 let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
                 writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
             }
-            let over = made.nodes.last().is_some_and(|end| end.waits_for == 0);
+            let over: Vec<u32> = (spec.jobs..)
+                .zip(made.nodes.iter().skip(plan.jobs.len()))
+                .filter(|(_, node)| node.due_at.is_some())
+                .map(|(ix, _)| ix)
+                .collect();
             let (create, ready) = recording(&mut spec, made);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
@@ -295,7 +321,9 @@ impl PipelineExecutionService {
                 if let Err(error) = self.context.send(id, &ready).await {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
                 }
-                if over && let Err(error) = self.context.settle(id, vec![spec.end_node]).await {
+                if !over.is_empty()
+                    && let Err(error) = self.context.settle(id, over).await
+                {
                     tracing::warn!(execution = %id, %error, "the sweep ends it");
                 }
                 if let Some(older) = superseded
@@ -449,6 +477,8 @@ pub(super) struct Under {
     pub request: String,
     pub group: Option<Group>,
     pub hold: bool,
+    /// Names of manual jobs that are approved already.
+    pub approved: Vec<String>,
 }
 
 /// A concurrency group of one repository.

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, Node, NodeBody, NodeKey, Outgoing, Write,
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, KeyRecord, Node, NodeBody, NodeKey,
+        Outgoing, Write,
     },
 };
 use tidemill_core::{
@@ -24,6 +25,9 @@ const MOST_WRITES: usize = 90;
 const MOST_IN_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MOST_CONFLICTS: u32 = 1_000;
+
+/// Somebody else opens the same gate at most so often.
+const MOST_TRIES: u32 = 100;
 
 /// Nodes to look at next, and what goes to the queue.
 #[derive(Debug, Default)]
@@ -70,6 +74,12 @@ impl Context {
                     self.end(&node).await?;
                     continue;
                 }
+                Turn::Close { gates, from, then } => {
+                    // Until this node is written it stays due, so that a crash between the two loses nothing.
+                    self.close(execution, &gates, &from).await?;
+                    wave.nodes.extend(gates);
+                    then
+                }
                 rest @ (Turn::Rest | Turn::Later(_)) => {
                     let due_at = if let Turn::Later(at) = rest { Some(at) } else { None };
                     if node.due_at == due_at {
@@ -91,6 +101,33 @@ impl Context {
             self.finish_log(job, attempt).await;
         }
         Ok(wave)
+    }
+
+    /// Opens the gates of approvals that nobody gave, as what failed would.
+    async fn close(&self, execution: ExecutionId, gates: &[u32], from: &str) -> Result<()> {
+        for ix in gates {
+            self.open_gate(NodeKey { execution, ix: *ix }, false, from).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the gate of an approval, for the one who approves, or since it is too late; gives whether nobody did so before.
+    pub async fn open_gate(&self, gate: NodeKey, ok: bool, from: &str) -> Result<bool> {
+        let NodeKey { execution, ix } = gate;
+        let key = format!("approve:{execution}:{ix}");
+        for _ in 0..MOST_TRIES {
+            if self.stores.records.key(&key).await?.is_some() {
+                return Ok(false);
+            }
+            // The key is taken in the same write as the gate is told, so that it is told once.
+            let record = KeyRecord { execution, request: String::new() };
+            let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
+            let told = Write::Arrive { key: gate, ok, from: from.into(), now: self.now(), then: None };
+            if let Commit::Done(_) = self.stores.records.commit(vec![taken, told]).await? {
+                return Ok(true);
+            }
+        }
+        Err(Error::Conflict(format!("execution {execution} changes too fast to be approved; try again")))
     }
 
     /// Has the log of an attempt that is over moved to where it is kept cheapest.

@@ -4,7 +4,8 @@
 //! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
 
 use crate::ports::{
-    Arrival, Committed, DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Outgoing, Then, Write,
+    Arrival, Closing, Committed, DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Outgoing, Then,
+    Write,
 };
 use std::collections::BTreeMap;
 use tidemill_core::{
@@ -23,6 +24,9 @@ pub const MOST_ARRIVALS: usize = 80;
 pub const RESEND_FIRST_MS: i64 = 30_000;
 const RESEND_MOST_MS: i64 = 15 * 60_000;
 
+/// What a gate's opening without an approval comes from. No job has such a name.
+pub const TOO_LATE: &str = "(nobody)";
+
 /// What a node that is due does.
 #[derive(Debug, Clone)]
 pub enum Turn {
@@ -34,6 +38,15 @@ pub enum Turn {
     Move(Move),
     /// All jobs told the end, or a cancel is not through: look at the execution.
     End,
+    /// These writes, once approvals that nobody gave are needless: their gates are opened first, as if this had failed.
+    Close {
+        /// The gates.
+        gates: Vec<u32>,
+        /// What failed; [`TOO_LATE`]: nothing.
+        from: String,
+        /// The writes.
+        then: Move,
+    },
 }
 
 /// Writes that move one node.
@@ -57,7 +70,15 @@ pub fn turn(node: &Node, now: Timestamp) -> Turn {
                 return Turn::Rest;
             }
             let state = NodeState { told: node.state.told, body: NodeBody::Gate { open: true } };
-            Turn::Move(tell(node, state, now))
+            let then = tell(node, state, now);
+            match &node.spec.closing {
+                Some(Closing { gates, after_failure }) if !*open && (!after_failure || node.failed > 0) => {
+                    let failed = node.blocker.clone().filter(|_| *after_failure);
+                    let from = failed.unwrap_or_else(|| TOO_LATE.to_owned());
+                    Turn::Close { gates: gates.clone(), from, then }
+                }
+                _ => Turn::Move(then),
+            }
         }
         NodeBody::Job(item) => match item.job.status {
             JobStatus::Pending if !holds(Guard::WaitsForAll, node.waits_for == 0) => Turn::Rest,
@@ -153,6 +174,12 @@ fn blocked(node: &Node) -> Option<FailureReason> {
         RunWhen::OnSuccess | RunWhen::Manual => {}
     }
     (!holds(Guard::FailedNeedSkips, node.failed == 0)).then(|| {
+        if node.spec.when == RunWhen::Manual && node.blocker.as_deref() == Some(TOO_LATE) {
+            let name = &node.spec.name;
+            let words =
+                format!("skipped: nobody approved it; `tidemill approve --job '{name}'` still runs it");
+            return FailureReason::new(FailureKind::NotApproved, words);
+        }
         let by = node.blocker.as_deref().unwrap_or("a need");
         FailureReason::new(
             FailureKind::NeedsFailed,

@@ -6,6 +6,7 @@ use tidemill_core::{
     ids::ExecutionId,
     pipeline::RunWhen,
     plan::PlannedJob,
+    status::JobStatus,
     transition::Allowed,
 };
 
@@ -13,11 +14,15 @@ use tidemill_core::{
 pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
     let approval = |wanted: Option<u32>| {
         let of = record.spec.approvals.iter().find(|approval| approval.job == wanted)?;
-        Some(if is_open(nodes.get(of.gate as usize)) { Approval::Given } else { Approval::Awaited })
+        let gate = nodes.get(of.gate as usize);
+        // It may have been too late for one.
+        gate.is_none_or(|gate| gate.failed == 0)
+            .then(|| if is_open(gate) { Approval::Given } else { Approval::Awaited })
     };
     let jobs = nodes.iter().zip(specs).filter_map(|(node, spec)| match &node.state.body {
         NodeBody::Job(item) => {
             let mut job = job(record.spec.id, item, spec);
+            job.excused |= node.spec.may_be_undone && job.status == JobStatus::Skipped;
             if spec.planned.when == RunWhen::Manual {
                 job.approval = approval(Some(node.key.ix));
             }

@@ -214,6 +214,8 @@ impl Protocol {
                     op.due &= !bit;
                 }
             }
+            // No job of the model is manual.
+            Turn::Close { .. } => unreachable!(),
             Turn::End => match end_turn(&read.state(), None, &node, NOW) {
                 EndTurn::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (Stage::CancelJobs, 0);

@@ -140,13 +140,14 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
-    let made: ExecuteReply = match deployment.begin(&path, &RetryRequest { all: args.all }, true).await {
-        Ok(made) => made,
-        Err(failure) => {
-            workers::close(worker).await;
-            return Err(failure);
-        }
-    };
+    let made: ExecuteReply =
+        match deployment.begin(&path, &RetryRequest { all: args.all, approve: Vec::new() }, true).await {
+            Ok(made) => made,
+            Err(failure) => {
+                workers::close(worker).await;
+                return Err(failure);
+            }
+        };
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
     let watched = watch::watch(&deployment, made.execution_id, &mut *view, OnInterrupt::Cancel).await;
