@@ -24,6 +24,10 @@ use tidemill_core::{
 };
 
 const KIND: &str = "schedule";
+/// Of each repository, the newest execution that told of its schedules.
+const LOOK: &str = "schedule-look";
+/// How often schedules that change meanwhile are registered again.
+const MOST_TRIES: u32 = 50;
 const PAGE: usize = 200;
 /// Schedules that one sweep starts at most; the next goes on.
 const MOST_AT_ONCE: usize = 100;
@@ -67,7 +71,7 @@ impl ScheduleService {
     }
 
     /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. What has not changed keeps its
-    /// next time.
+    /// next time. Of two looks that are told at once, or in the wrong order, the later one counts.
     pub(super) async fn register(
         &self,
         repo: &str,
@@ -75,47 +79,89 @@ impl ScheduleService {
         found: &[Found],
         keep: bool,
     ) -> Result<Vec<String>> {
-        let now = self.context.now();
-        let (mut wanted, mut lines) = (BTreeMap::new(), Vec::new());
-        for file in found {
-            for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
-                let stored = Stored {
-                    repo: repo.to_owned(),
-                    path: file.path.clone(),
-                    pipeline: file.pipeline.clone(),
-                    cron: cron.clone(),
-                    time_zone: time_zone.clone(),
-                    by,
-                };
-                wanted.insert(name(repo, &file.path, at), stored);
+        let mut lines = Vec::new();
+        for _ in 0..MOST_TRIES {
+            if self.is_newest(repo, by).await? {
+                let whole = self.try_register(repo, by, found, keep, &mut lines).await?;
+                if whole && self.is_newest(repo, by).await? {
+                    return Ok(lines);
+                }
+            } else if self.take_back(repo, by).await? {
+                return Ok(vec!["a later look at the branch tells its schedules".into()]);
             }
         }
-        let documents = &self.context.stores.documents;
+        Err(Error::Conflict(format!("the schedules of {repo} change too fast to be registered; try again")))
+    }
+
+    /// Whether no later look at the branch was told than `by`, which this makes known.
+    async fn is_newest(&self, repo: &str, by: ExecutionId) -> Result<bool> {
+        let (documents, key) = (&self.context.stores.documents, DocumentKey::new(LOOK, repo));
+        for _ in 0..MOST_TRIES {
+            let known = documents.get(&key).await?;
+            let newest = known.as_ref().and_then(|known| known.value.parse::<ExecutionId>().ok());
+            if newest.is_some_and(|newest| newest >= by) {
+                return Ok(newest == Some(by));
+            }
+            let new = NewDocument { key: key.clone(), value: by.to_string(), due_at: None, expires_at: None };
+            if documents.put(new, known.map(|known| known.version)).await? {
+                return Ok(true);
+            }
+        }
+        Err(Error::Conflict(format!("{repo} is looked at too often at once; try again")))
+    }
+
+    /// Writes what `found` says of the schedules of a repository. False: something changed meanwhile, such as by a sweep that started
+    /// a schedule.
+    async fn try_register(
+        &self,
+        repo: &str,
+        by: ExecutionId,
+        found: &[Found],
+        keep: bool,
+        lines: &mut Vec<String>,
+    ) -> Result<bool> {
+        let now = self.context.now();
+        let mut wanted = wanted(repo, by, found);
+        let mut whole = true;
         for known in self.of(repo).await? {
             let stored = read(&known)?;
-            if stored.by > by {
-                // A later look at the branch knows better.
-                wanted.remove(&known.key.name);
-                continue;
-            }
             let of_file = found.iter().any(|file| file.path == stored.path);
-            match wanted.remove(&known.key.name) {
+            whole &= match wanted.remove(&known.key.name) {
+                // A later look at the branch knows better.
+                _ if stored.by > by => true,
                 Some(new) => {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
                     let due = if same { known.due_at } else { next(&new, now) };
-                    self.put(&known.key.name, &new, due, Some(known.version)).await?;
+                    self.put(&known.key.name, &new, due, Some(known.version)).await?
                 }
-                None if keep && !of_file => {}
-                None => drop(documents.delete(&known.key, Some(known.version)).await?),
-            }
+                None if keep && !of_file => {
+                    let kept = Stored { by, ..stored };
+                    self.put(&known.key.name, &kept, known.due_at, Some(known.version)).await?
+                }
+                None => self.context.stores.documents.delete(&known.key, Some(known.version)).await?,
+            };
         }
         for (name, new) in &wanted {
             let due = next(new, now);
-            self.put(name, new, due, None).await?;
+            if !self.put(name, new, due, None).await? {
+                whole = false;
+                continue;
+            }
             let when = due.map_or_else(|| "never".to_owned(), |at| at.to_string());
             lines.push(format!("{}: schedule `{}` ({}): next {when}", new.path, new.cron, new.time_zone));
         }
-        Ok(lines)
+        Ok(whole)
+    }
+
+    /// Removes what `by` registered while a later look was told. False: some of it changed meanwhile.
+    async fn take_back(&self, repo: &str, by: ExecutionId) -> Result<bool> {
+        let mut whole = true;
+        for known in self.of(repo).await? {
+            if read(&known)?.by == by {
+                whole &= self.context.stores.documents.delete(&known.key, Some(known.version)).await?;
+            }
+        }
+        Ok(whole)
     }
 
     /// Forgets all schedules of a repository.
@@ -123,6 +169,7 @@ impl ScheduleService {
         for known in self.of(repo).await? {
             self.context.stores.documents.delete(&known.key, None).await?;
         }
+        self.context.stores.documents.delete(&DocumentKey::new(LOOK, repo), None).await?;
         Ok(())
     }
 
@@ -204,6 +251,25 @@ impl ScheduleService {
         self.put(&key.name, &stored, next, Some(document.version)).await?;
         Ok(!reply.attached)
     }
+}
+
+/// What is to be stored of these schedules, by name.
+fn wanted(repo: &str, by: ExecutionId, found: &[Found]) -> BTreeMap<String, Stored> {
+    let mut wanted = BTreeMap::new();
+    for file in found {
+        for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
+            let stored = Stored {
+                repo: repo.to_owned(),
+                path: file.path.clone(),
+                pipeline: file.pipeline.clone(),
+                cron: cron.clone(),
+                time_zone: time_zone.clone(),
+                by,
+            };
+            wanted.insert(name(repo, &file.path, at), stored);
+        }
+    }
+    wanted
 }
 
 fn name(repo: &str, path: &str, at: usize) -> String {

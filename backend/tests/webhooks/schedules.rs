@@ -175,3 +175,88 @@ async fn a_sync_registers_schedules_and_starts_nothing_and_an_older_look_does_no
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
     }
 }
+
+#[tokio::test]
+async fn an_older_look_does_not_bring_back_what_a_later_one_took_away() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.github("push", "old", &push("main")).await;
+        let old = server.take().await.unwrap();
+        server.ok(Method::POST, path::SYNC, json!({ "repo": URL })).await;
+        let new = server.take().await.unwrap();
+        server.found(&new, &[]).await;
+        server.end(&new, true).await;
+        // The push came first, and its worker was slow.
+        let reply = server.found(&old, &[("p/n.yml", NIGHTLY)]).await;
+        assert!(reply["lines"].to_string().contains("a later look at the branch"), "{reply}");
+        server.end(&old, true).await;
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+    }
+}
+
+/// Documents of which schedules change just before so many writes of them: a sweep starts them meanwhile.
+struct Racing(Crashing);
+
+impl Racing {
+    async fn race(&self, key: &DocumentKey) {
+        let is_left = || {
+            let left = &self.0.left;
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if key.kind == "schedule"
+            && let Some(Document { key, value, due_at, version }) = self.0.of.get(key).await.unwrap()
+            && is_left()
+        {
+            let same = NewDocument { key, value, due_at, expires_at: None };
+            assert!(self.0.of.put(same, Some(version)).await.unwrap());
+        }
+    }
+}
+
+#[async_trait]
+impl Documents for Racing {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.0.of.get(key).await
+    }
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        self.race(&document.key).await;
+        self.0.of.put(document, if_version).await
+    }
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.race(key).await;
+        self.0.of.delete(key, if_version).await
+    }
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        self.0.of.list(kind, prefix, after, limit).await
+    }
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        self.0.of.due(kind, now, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_that_starts_while_it_is_registered_anew_is_not_kept_as_it_was() {
+    let clock: Arc<ManualClock> = Arc::default();
+    let mut stores = open(clock.clone());
+    let (of, left) = (stores.documents.clone(), AtomicUsize::new(0));
+    let racing = Arc::new(Racing(Crashing { of, left }));
+    stores.documents = racing.clone();
+    let server = Server::over(stores, clock);
+    server.add(URL, "github", json!({})).await;
+    register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
+    racing.0.left.store(2, Ordering::SeqCst);
+    register(&server, "2", &[("p/n.yml", &NIGHTLY.replace("@hourly", "@daily"))]).await;
+    let (all, _) = racing.list("schedule", "", None, 10).await.unwrap();
+    assert!(all.len() == 1 && all[0].value.contains("@daily"), "{all:?}");
+    racing.0.left.store(2, Ordering::SeqCst);
+    register(&server, "3", &[("p/o.yml", OTHER)]).await;
+    assert_eq!(racing.list("schedule", "", None, 10).await.unwrap().0, []);
+    assert_eq!(racing.0.left.load(Ordering::SeqCst), 0);
+}

@@ -29,6 +29,8 @@ pub struct Triggered {
     /// Schedules that were told, by the execution that looked; and the newest of those of which that was acknowledged.
     registered: BTreeMap<ExecutionId, Vec<Option<&'static str>>>,
     newest: Option<ExecutionId>,
+    /// Since when the newest says that there is none.
+    none_since: Option<i64>,
 }
 
 impl Triggered {
@@ -42,6 +44,9 @@ impl Triggered {
             Trigger::Schedule if looks => {
                 self.is_look_of_schedule.insert(spec.id);
                 self.looks += 1;
+                if self.none_since.is_some_and(|since| now > since + MINUTE_MS) {
+                    return Some("16: a schedule came that was taken away".into());
+                }
                 let came = self.first_told.map_or(0, |first| {
                     (now + SKEW_MS).div_euclid(MINUTE_MS) - (first - SKEW_MS).div_euclid(MINUTE_MS)
                 });
@@ -87,11 +92,15 @@ impl Auditor {
 
     /// That was acknowledged.
     pub fn told(&self, job: JobId, found: &Found) {
+        let now = self.world.now();
         let execution = self.execution_of(job);
         let mut known = self.lock();
         let triggered = &mut known.triggered;
         if triggered.is_look_at_branch.contains(&execution) {
-            triggered.newest = triggered.newest.max(Some(execution));
+            if triggered.newest <= Some(execution) {
+                triggered.newest = Some(execution);
+                triggered.none_since = found.cron.is_none().then_some(now);
+            }
         }
         if triggered.is_look_of_schedule.contains(&execution) && found.cron.is_some() {
             self.tally.count("schedule came");
@@ -105,7 +114,7 @@ impl Auditor {
         self.lock().triggered.delivered.push(commit.to_owned());
     }
 
-    /// These are stored when it is quiet.
+    /// These are stored when it is quiet, or at the end.
     pub fn schedules(&self, stored: &[&str]) {
         let known = self.lock();
         let triggered = &known.triggered;

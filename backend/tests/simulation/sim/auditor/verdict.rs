@@ -22,6 +22,8 @@ const LATE_MS: i64 = 10 * 60_000;
 impl Auditor {
     /// What must hold at the end of a run.
     pub async fn judge(&self, truth: &Truth) {
+        let (schedules, _) = truth.documents.list("schedule", "", None, 10).await.unwrap_or_default();
+        self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
         let known = std::mem::take(&mut *self.lock());
         for ((_, pipeline), numbers) in &known.run_numbers {
             let last = numbers.last().copied().unwrap_or(0);
