@@ -528,6 +528,9 @@ pub struct Retry {
     /// Run the jobs that succeeded again, too
     #[arg(long)]
     pub all: bool,
+    /// Run this job too, which was left undone as nobody had approved it
+    #[arg(long, value_name = "JOB")]
+    pub approve: Vec<String>,
     /// Jobs at the same time [default: number of processors, at least 2]
     #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,

@@ -291,7 +291,7 @@ const KEYS: &[(&str, &str)] = &[
     ("delayed", "j: { when: delayed, start_in: 1 day }"),
     ("start_in", "j: { when: delayed, start_in: 1 day }"),
     ("trigger", "j: { trigger: a/b }"),
-    ("manual", "j: { when: manual }"),
+    ("manual", "j: { when: manual, allow_failure: false }"),
     ("GIT_STRATEGY", "variables: { GIT_STRATEGY: none }"),
     ("FF_USE_FASTZIP", "j: { variables: { FF_USE_FASTZIP: 1 } }"),
     ("CI_COMMIT_MESSAGE", "j: { rules: [{ if: $CI_COMMIT_MESSAGE =~ /x/ }] }"),

@@ -55,6 +55,12 @@ impl ApprovalService {
         }
         let node = NodeKey { execution: id, ix: gate.gate };
         let approved = self.context.open_gate(node, true, "approval").await?;
+        if !approved && self.context.node(node).await?.failed > 0 {
+            return Err(Error::Conflict(format!(
+                "it is too late to approve this: all else of execution {id} is over, or what it needs failed; a retry with \
+                 `approve` runs it"
+            )));
+        }
         if approved && let Err(error) = self.context.settle(id, vec![gate.gate]).await {
             tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
         }

@@ -1,7 +1,7 @@
 //! `status`, `logs`, `cancel` and `retry`: what is recorded, and what is under way.
 
 use crate::{
-    args::{Approve, Cancel, Logs, Retry, StatusArgs, WatchArgs},
+    args::{Approve, Cancel, Logs, Retry, StatusArgs, WatchArgs, Which},
     deployment::{Deployment, one_job},
     failure::{Failure, Outcome},
     settings::Settings,
@@ -12,6 +12,7 @@ use crate::{
 use std::io::Write;
 use tidemill_core::{
     api::{Approval, ApproveReply, CancelReply, ExecuteReply, JobView, RetryRequest, path},
+    failure::FailureKind,
     ids::{ExecutionId, JobId},
 };
 
@@ -110,8 +111,32 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     let id = deployment.find(&args.which).await?;
     let view = deployment.view(id).await?;
     let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
+    let undone = |job: &JobView| {
+        job.failure_reason.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved)
+    };
     let waiting: Vec<&JobView> =
-        view.jobs.iter().filter(|job| job.approval == Some(Approval::Awaited)).collect();
+        view.jobs.iter().filter(|job| job.approval == Some(Approval::Awaited) || undone(job)).collect();
+    let late = match (&args.job, view.approval, waiting.as_slice()) {
+        (Some(name), _, _) => Some(one_job(&view, Some(name))?),
+        (None, None, [only]) => Some(*only),
+        _ => None,
+    };
+    if let Some(job) = late.filter(|job| undone(job) && view.execution.end_time.is_some()) {
+        let approve = vec![job.job_name.clone()];
+        if deployment.is_own() {
+            // Nobody but this process would run it.
+            deployment.close().await;
+            let which = Which { execution: Some(id), ..Which::default() };
+            let args = Retry { which, all: false, approve, parallel: None, labels: Vec::new(), quiet: false };
+            return retry(settings, &args).await;
+        }
+        let path = path::RETRY.replace("{executionId}", &id.to_string());
+        let request = RetryRequest { all: false, approve };
+        let made: ExecuteReply = deployment.post(&path, &request).await?;
+        anstream::println!("approved: it runs as #{} ({})", made.run_number, made.execution_id);
+        deployment.close().await;
+        return Ok(());
+    }
     let path = match (&args.job, view.approval, waiting.as_slice()) {
         (Some(name), _, _) => of_job(one_job(&view, Some(name))?.id),
         (None, None, [only]) => of_job(only.id),
@@ -140,14 +165,16 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         None
     };
     let path = path::RETRY.replace("{executionId}", &old.to_string());
-    let made: ExecuteReply =
-        match deployment.begin(&path, &RetryRequest { all: args.all, approve: Vec::new() }, true).await {
-            Ok(made) => made,
-            Err(failure) => {
-                workers::close(worker).await;
-                return Err(failure);
-            }
-        };
+    let made: ExecuteReply = match deployment
+        .begin(&path, &RetryRequest { all: args.all, approve: args.approve.clone() }, true)
+        .await
+    {
+        Ok(made) => made,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, made.execution_id));
     let watched = watch::watch(&deployment, made.execution_id, &mut *view, OnInterrupt::Cancel).await;

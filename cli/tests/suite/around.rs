@@ -1,6 +1,6 @@
 //! What a job has around its script, on every backend: caches, services, approvals.
 
-use crate::support::{Backend, Place, finish, job, text};
+use crate::support::{Backend, Place, finish, is_over, job, kind, text};
 use std::fs;
 
 /// How long a job of the latest execution took, in milliseconds.
@@ -96,6 +96,36 @@ jobs:
         (&"SUCCESS".into(), &"SKIPPED".into())
     );
     assert_eq!(place.of_latest(&["approve", "--job", "build"]).status.code(), Some(2));
+}
+
+pub fn a_manual_job_that_was_left_undone_is_run_later(on: &Backend) {
+    let place = on.place(
+        r#"
+name: undone
+stages: [a, b, c]
+defaults: { image: "IMAGE" }
+jobs:
+  build: { stage: a, script: ["true"] }
+  deploy: { stage: b, when: manual, allow_failure: true, script: ["true"] }
+  tell: { stage: c, script: ["true"] }
+"#,
+    );
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = place.latest();
+    assert_eq!(
+        (&job(&view, "deploy")["status"], kind(&view, "deploy").as_str()),
+        (&"SKIPPED".into(), "not_approved")
+    );
+    assert_eq!(job(&view, "tell")["status"], "SUCCESS");
+    let approved = place.of_latest(&["approve", "--job", "deploy"]);
+    assert_eq!(approved.status.code(), Some(0), "{approved:?}");
+    let view =
+        place.wait_for("the retry is over", |view| view["execution"]["run_number"] == 2 && is_over(view));
+    assert_eq!(job(&view, "deploy")["status"], "SUCCESS");
+    assert!(job(&view, "build")["carried_from"].is_string(), "{view:#}");
+    // Nothing is left.
+    assert_eq!(place.of_latest(&["retry"]).status.code(), Some(2));
 }
 
 pub fn a_job_that_demands_labels_waits_for_a_worker_that_has_them(on: &Backend) {

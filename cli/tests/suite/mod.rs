@@ -31,6 +31,7 @@ macro_rules! suite {
             the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky
             a_job_without_its_secret_says_how_to_set_it
             a_manual_job_runs_once_somebody_approves_it
+            a_manual_job_that_was_left_undone_is_run_later
             a_job_that_demands_labels_waits_for_a_worker_that_has_them
         );
     };

@@ -313,19 +313,26 @@ impl<'a> Job<'a> {
         }
         let ruled = self.node.get("rules").is_some();
         let optional = when == Some("manual") && !ruled && self.entry("allow_failure").is_none();
-        if when == Some("manual") && reading::text(&entry.value) == Some("manual") {
+        if when != Some("manual") || reading::text(&entry.value) != Some("manual") {
+            self.say_that_it_waits();
+        } else if !optional && !self.may_fail() {
             let path = self.path.key("when");
             self.log.changed(&path, entry.value.location, WAITS);
-        } else {
-            self.say_that_it_waits();
         }
         (when.filter(|when| *when != "on_success"), optional)
+    }
+
+    fn may_fail(&self) -> bool {
+        self.entry("allow_failure").is_some_and(|(entry, _)| reading::flag(&entry.value) == Some(true))
     }
 
     fn say_that_it_waits(&mut self) {
         let Some(rules) = self.node.get("rules") else { return };
         for rule in reading::list(&rules.value) {
-            if let Some(when) = rule.get("when").filter(|when| reading::text(&when.value) == Some("manual")) {
+            let own = rule.get("allow_failure").and_then(|entry| reading::flag(&entry.value));
+            let waits = !own.unwrap_or_else(|| self.may_fail());
+            let when = rule.get("when").filter(|when| reading::text(&when.value) == Some("manual"));
+            if let Some(when) = when.filter(|_| waits) {
                 self.log.changed(&self.path.key("rules"), when.value.location, WAITS);
             }
         }

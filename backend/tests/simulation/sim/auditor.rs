@@ -290,10 +290,11 @@ impl Auditor {
         if is.is_terminal() {
             known.over += 1;
             let timed_out = known.end(new.spec.id, is, now) == Some(Why::TimedOut);
-            let wanted = match rules::final_status(nodes, new.state.cancel_requested) {
-                Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),
-                other => other,
-            };
+            let wanted =
+                match rules::final_status(known.made.get(&new.spec.id), nodes, new.state.cancel_requested) {
+                    Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),
+                    other => other,
+                };
             if wanted != Some(is) {
                 let number = if timed_out { 14 } else { 6 };
                 let words =

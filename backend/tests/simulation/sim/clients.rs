@@ -188,6 +188,11 @@ async fn is_too_late(cluster: &Cluster, id: ExecutionId, job: Option<u32>) -> bo
         return true;
     }
     let Some(ix) = job else { return false };
-    let node = records.nodes(id, &[ix]).await.unwrap_or_default().pop();
-    node.and_then(|node| node.state.status()).is_none_or(JobStatus::is_terminal)
+    let of = records.execution(id).await.ok().flatten();
+    let gate = of.and_then(|of| of.spec.approvals.iter().find(|of| of.job == job).map(|of| of.gate));
+    let nodes = records.nodes(id, &[ix, gate.unwrap_or(ix)]).await.unwrap_or_default();
+    // Its need failed, or nobody had to approve it and all the others are over.
+    let closed = nodes.iter().any(|node| Some(node.key.ix) == gate && node.failed > 0);
+    let job = nodes.iter().find(|node| node.key.ix == ix).and_then(|node| node.state.status());
+    closed || job.is_none_or(JobStatus::is_terminal)
 }

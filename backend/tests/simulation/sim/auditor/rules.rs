@@ -1,6 +1,7 @@
 //! What may happen when, in other words than those of the functions that decide it.
 
 use super::known::{Known, Made};
+use std::collections::BTreeSet;
 use tidemill_backend::ports::{Node, NodeBody, NodeKey};
 use tidemill_core::{
     failure::FailureKind,
@@ -57,11 +58,21 @@ impl Known {
 
     /// Why a job may not be skipped.
     pub fn wrongly_skipped(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
-        let plan = self.made.get(&key.execution)?.plan.as_ref()?;
-        let when = plan.jobs.get(key.ix as usize)?.when;
+        let made = self.made.get(&key.execution)?;
+        let plan = made.plan.as_ref()?;
+        let job = plan.jobs.get(key.ix as usize)?;
+        let when = job.when;
         let needs = needs(plan, key.ix, nodes);
+        let late = || {
+            let undone = undone(plan, &made.carried);
+            let jobs = nodes.iter().zip(&undone).filter(|(_, undone)| !**undone);
+            job.may_be_left_undone()
+                && !self.approved.contains(&(key.execution, Some(key.ix)))
+                && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
+        };
         let fits = match when {
-            RunWhen::OnSuccess | RunWhen::Manual => needs == Needs::Badly,
+            RunWhen::Manual => needs == Needs::Badly || late(),
+            RunWhen::OnSuccess => needs == Needs::Badly,
             RunWhen::OnFailure => needs == Needs::Well,
             RunWhen::Always => false,
         };
@@ -111,15 +122,31 @@ fn has_ended_well(node: &Node) -> bool {
     }
 }
 
+/// Which jobs nobody has to wait for: those that somebody may approve and nobody has to, and those that need such a job.
+fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
+    let mut undone: Vec<bool> = Vec::with_capacity(plan.jobs.len());
+    // A job comes after those that it waits for.
+    for (ix, job) in (0..).zip(&plan.jobs) {
+        let own = job.may_be_left_undone() && !carried.contains(&ix);
+        let needs =
+            plan.artifact_sources(ix).into_iter().any(|need| undone.get(need as usize) == Some(&true));
+        undone.push(own || needs);
+    }
+    undone
+}
+
 /// Said in other words than by the function that decides it; `None`: not all are over.
-pub fn final_status(nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
+pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
-    for node in nodes {
+    let plan = made.and_then(|made| Some((made.plan.as_ref()?, &made.carried)));
+    let undone = plan.map(|(plan, carried)| undone(plan, carried)).unwrap_or_default();
+    for (ix, node) in nodes.iter().enumerate() {
         let Some(status) = node.state.status() else { continue };
         if !status.is_terminal() {
             return None;
         }
-        if has_ended_well(node) {
+        let left_undone = status == JobStatus::Skipped && undone.get(ix) == Some(&true);
+        if has_ended_well(node) || left_undone {
             continue;
         }
         if status == JobStatus::Failed && !canceled {
