@@ -253,6 +253,9 @@ impl Auditor {
             drop(known);
             return self.broken(format!("{why}: {at} was skipped"));
         }
+        if is.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved) {
+            self.tally.count("manual job left undone");
+        }
         let asked = known.cancels_job_of(new.key);
         if is.status == JobStatus::Canceled && !asked {
             drop(known);
