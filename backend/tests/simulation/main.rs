@@ -59,11 +59,17 @@ const PROMISES: [(u32, &str); 8] = [
     (16, "each time of a schedule makes one execution"),
 ];
 
-/// The number and the words of what is noticed first without a guard, in order of seeds.
+/// Seeds that showed what is missing when this was written; they are tried first, as to find others takes a while.
+const SHOWN: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272, 296];
+
+/// What is noticed first without a guard.
 fn noticed(guard: Guard, tally: &Arc<Tally>) -> Option<String> {
     let begun = std::time::Instant::now();
     take_out(Some(guard));
-    let found = (1..=MOST_SEEDS).find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
+    let found = SHOWN
+        .into_iter()
+        .chain(1..=MOST_SEEDS)
+        .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
     take_out(None);
     let (seed, words) = found?;
     println!("{guard:?}: seed {seed}: {words} ({:.1?})", begun.elapsed());

@@ -96,11 +96,9 @@ impl Auditor {
         let execution = self.execution_of(job);
         let mut known = self.lock();
         let triggered = &mut known.triggered;
-        if triggered.is_look_at_branch.contains(&execution) {
-            if triggered.newest <= Some(execution) {
-                triggered.newest = Some(execution);
-                triggered.none_since = found.cron.is_none().then_some(now);
-            }
+        if triggered.is_look_at_branch.contains(&execution) && triggered.newest <= Some(execution) {
+            triggered.newest = Some(execution);
+            triggered.none_since = found.cron.is_none().then_some(now);
         }
         if triggered.is_look_of_schedule.contains(&execution) && found.cron.is_some() {
             self.tally.count("schedule came");
