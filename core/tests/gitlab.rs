@@ -509,12 +509,12 @@ fn what_could_grow_without_end_is_refused_in_time() {
         let start = std::time::Instant::now();
         let mistakes = from(".gitlab-ci.yml", &text).map(|made| made.text.len()).expect_err(name);
         assert!(!mistakes.found.is_empty(), "{name}");
-        assert!(start.elapsed().as_secs() < 10, "{name} took {:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 60, "{name} took {:?}", start.elapsed());
     }
     for (name, text) in [("variables", variables), ("rings", rings)] {
         let start = std::time::Instant::now();
         let _ = from(".gitlab-ci.yml", &text);
-        assert!(start.elapsed().as_secs() < 10, "{name} took {:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 60, "{name} took {:?}", start.elapsed());
     }
 }
 
