@@ -250,7 +250,15 @@ const KEYS: &[(&str, &str)] = &[
     ("untracked", "j: { cache: { paths: [a], untracked: true } }"),
     ("unprotect", "j: { cache: { paths: [a], unprotect: true } }"),
     ("files_commits", "j: { cache: { paths: [a], key: { files_commits: [b] } } }"),
-    ("coverage", "j: { coverage: /x/ }"),
+    ("coverage", "j: { coverage: x }"),
+    ("coverage", "j: { coverage: // }"),
+    ("coverage", "j: { coverage: /x/o }"),
+    ("coverage", "j: { coverage: [/x/] }"),
+    ("coverage", "j: { coverage: '/(x/' }"),
+    ("coverage", "j: { coverage: '/\\d+(?=%)/' }"),
+    ("coverage", "j: { coverage: '/(?<!a)x/' }"),
+    ("coverage", "j: { coverage: '/(a)\\1/' }"),
+    ("coverage", "j: { coverage: '/(\\w{1000}){1000}/' }"),
     ("dast_configuration", "j: { dast_configuration: { site_profile: a } }"),
     ("on_stop", "j: { environment: { name: a, on_stop: b } }"),
     ("action", "j: { environment: { name: a, action: stop } }"),
@@ -326,6 +334,10 @@ const HONOURED: &[(&str, &str)] = &[
         "j: { cache: { key: { files: [a], prefix: b }, paths: [c], policy: pull, when: always, fallback_keys: [d] } }",
         "policy: pull",
     ),
+    ("j: { coverage: '/TOTAL.*? (\\d+%)$/' }", "coverage: TOTAL.*? (\\d+%)$"),
+    ("j: { coverage: '/of a\\/b or a/b: \\d+\\%/' }", "coverage: 'of a\\/b or a/b: \\d+\\%'"),
+    ("j: { coverage: /cover/i }", "coverage: (?i)cover"),
+    ("k: { script: x }\nj: { coverage: }", "- x"),
     ("j: { environment: { name: a, url: https://b } }", "url: https://b"),
     ("j: { except: [main] }", "CI_COMMIT_REF_NAME"),
     ("j: { only: { refs: [main], changes: [a], variables: [$B] } }", "changed(\"a\")"),
@@ -447,10 +459,7 @@ fn artifacts_come_from_the_jobs_that_gitlab_takes_them_from() {
     assert_eq!(takes("dependencies: [two]"), some("two 1, two 2"));
     let wrong = "image: a\none: { script: x }\nj: { stage: deploy, script: x, needs: [], dependencies: [one, none] }\n";
     let said = said(wrong).join("\n");
-    assert!(
-        said.contains("does not need `one`") && said.contains("no job `none` to depend on"),
-        "{said}"
-    );
+    assert!(said.contains("does not need `one`") && said.contains("no job `none` to depend on"), "{said}");
 }
 
 #[test]
