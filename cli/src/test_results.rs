@@ -6,10 +6,10 @@ use tidemill_core::test_report::{JobTests, TestCase};
 /// Lines of a message that are shown.
 const LINES: usize = 3;
 
-/// A job's tests: a line, and the cases that failed or are flaky, at most so many.
+/// A job's tests and coverage: a line, and the cases that failed or are flaky, at most so many.
 pub fn print(out: &mut impl Write, job: &JobTests, most: usize) -> io::Result<()> {
     let report = &job.report;
-    writeln!(out, "{}: {}", job.job_name, report.counts)?;
+    writeln!(out, "{}: {}", job.job_name, report)?;
     cases(out, "failed", &report.failed, report.failed_left_out, most)?;
     cases(out, "flaky", &report.flaky, report.flaky_left_out, most)
 }

@@ -32,7 +32,9 @@ use:
   script:
     - test "$(cat out/file)" = made
     - echo "size is $SIZE of $CI_NODE_TOTAL"
-  coverage: /\d+%/
+    - printf 'a 10%%\nall 87.50%%\n'
+  coverage: /all (\d+.\d+)%/
+  resource_group: one
 branch:
   stage: check
   script: [echo "on $CI_COMMIT_BRANCH of $CI_DEFAULT_BRANCH by $CI_PIPELINE_SOURCE"]
@@ -87,7 +89,7 @@ fn a_gitlab_file_runs_as_it_stands() {
     let short = &commit[..8];
     let (code, shown, said) = tidemill(&repo, &["run"]);
     assert_eq!(code, 0, "{shown}{said}");
-    assert!(said.contains("`coverage` is not honoured") && said.contains(".gitlab-ci.yml:"), "{said}");
+    assert!(said.contains("`resource_group` is not honoured") && said.contains(".gitlab-ci.yml:"), "{said}");
     assert!(said.contains("`tags` is not honoured: all jobs run on this machine"), "{said}");
     let log = |job: &str| tidemill(&repo, &["logs", "--job", job]).1;
     let made = log("make");
@@ -104,6 +106,9 @@ fn a_gitlab_file_runs_as_it_stands() {
     let (_, json, _) = tidemill(&repo, &["report", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["jobs"].as_array().unwrap().len(), 4, "{report:#}");
+    let tests = report["tests"]["jobs"].as_array().unwrap();
+    assert_eq!(tests.len(), 2, "of each variant: {report:#}");
+    assert_eq!(tests[0]["report"]["coverage"], 87.5, "{report:#}");
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn a_gitlab_file_is_checked_and_planned() {
     let (_dir, repo) = repository(FILE);
     let (code, shown, _) = tidemill(&repo, &["check"]);
     assert_eq!(code, 0, "{shown}");
-    assert!(shown.contains("--> .gitlab-ci.yml:27:3"), "{shown}");
+    assert!(shown.contains("--> .gitlab-ci.yml:29:3"), "{shown}");
     let (code, shown, _) = tidemill(&repo, &["plan", "--tag", "v1"]);
     assert!(code == 0 && shown.contains("  tagged ") && shown.contains("left out: 1 job(s)"), "{shown}");
     fs::write(repo.join("other.yml"), "j: { image: a, script: x, trigger: a/b }\n").unwrap();
@@ -131,7 +136,7 @@ fn an_imported_file_is_written_once_and_plans_the_same() {
     assert_eq!(code, 0, "{shown}{said}");
     assert!(shown.contains("wrote .pipelines/ci.yml"), "{shown}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
-    assert!(text.contains("# line 27: `coverage` is not honoured"), "{text}");
+    assert!(text.contains("# line 29: `resource_group` is not honoured"), "{text}");
     assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no mistakes\n");
     let after: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
     assert_eq!(before, after);

@@ -159,6 +159,9 @@ pub struct Extras {
     /// The secrets that it named. Nothing else of the API shows these, and a worker writes them nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretValue>,
+    /// The pattern that finds the share of covered lines in what its script prints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
     /// Instead of a script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

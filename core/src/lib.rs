@@ -8,6 +8,7 @@ pub mod api;
 pub mod assignment;
 pub mod condition;
 pub mod cost;
+pub mod coverage;
 pub mod cron;
 pub mod diagnostics;
 pub mod discovery;

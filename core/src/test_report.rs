@@ -105,7 +105,7 @@ impl fmt::Display for TestCase {
 }
 
 /// What the tests of one attempt came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
     /// How many, and how they ended.
     pub counts: TestCounts,
@@ -124,6 +124,9 @@ pub struct TestReport {
     /// Those that passed, as digests in hex, one after the other: by them a later attempt shows what is flaky.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub passed: String,
+    /// The share of covered lines, in percent, as the job's script printed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
 }
 
 impl TestReport {
@@ -162,6 +165,17 @@ impl TestReport {
     }
 }
 
+/// `coverage 87.5 %` and what the tests came to, as far as the job has them.
+impl fmt::Display for TestReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.coverage {
+            None => self.counts.fmt(f),
+            Some(share) if self.counts == TestCounts::default() => write!(f, "coverage {share} %"),
+            Some(share) => write!(f, "{}; coverage {share} %", self.counts),
+        }
+    }
+}
+
 fn digest(suite: &str, name: &str) -> String {
     let digest = Sha256::new().chain_update(suite).chain_update([0]).chain_update(name).finalize();
     digest.iter().take(DIGITS / 2).fold(String::new(), |mut hex, byte| {
@@ -194,7 +208,7 @@ pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
 }
 
 /// A worker tells of an attempt's tests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestsRequest {
     /// The job.
     pub job_id: JobId,
@@ -212,7 +226,7 @@ pub struct TestsReply {
 }
 
 /// The tests of an execution.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionTests {
     /// Of all its jobs.
     pub counts: TestCounts,
@@ -221,7 +235,7 @@ pub struct ExecutionTests {
 }
 
 /// The tests of a job: of the attempt that counts, compared with those before it and with the executions that were retried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobTests {
     /// The job.
     pub job_id: JobId,
@@ -294,6 +308,17 @@ mod tests {
     }
 
     #[test]
+    fn the_coverage_is_that_of_the_last_attempt() {
+        let of = |coverage| TestReport { coverage, ..report(&[], &["a"]) };
+        assert_eq!(across(&[of(Some(50.0)), of(Some(60.0))]).unwrap().coverage, Some(60.0));
+        assert_eq!(across(&[of(Some(50.0)), of(None)]).unwrap().coverage, None);
+        let before: TestReport =
+            serde_json::from_value(serde_json::json!({ "counts": of(None).counts })).unwrap();
+        assert_eq!(before.coverage, None);
+        assert!(!serde_json::to_string(&of(None)).unwrap().contains("coverage"));
+    }
+
+    #[test]
     fn what_a_file_says_is_flaky_is_counted_once() {
         let mut last = report(&[], &["a"]);
         last.counts.flaky = 1;
@@ -338,5 +363,11 @@ mod tests {
         assert_eq!(counts.to_string(), "tests 120: 2 failed, 1 flaky, 3 skipped");
         let counts = TestCounts { tests: 120, ..TestCounts::default() };
         assert_eq!(counts.to_string(), "tests 120: all passed");
+        let mut report = TestReport { coverage: Some(87.5), ..TestReport::default() };
+        assert_eq!(report.to_string(), "coverage 87.5 %");
+        report.counts = counts;
+        assert_eq!(report.to_string(), "tests 120: all passed; coverage 87.5 %");
+        let report = TestReport { coverage: None, ..report };
+        assert_eq!(report.to_string(), "tests 120: all passed");
     }
 }

@@ -6,19 +6,18 @@ use crate::{
     caches::{self, Fetched},
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
-    engine::{Container, DockerManager, Output, WORKSPACE, Workspace},
-    markers::{Item, MarkerParser},
+    engine::{Container, DockerManager, WORKSPACE, Workspace},
     mask::Mask,
     orders::Orders,
     parking::{ParkingLot, Place},
+    pump::{Pump, died},
     report::{Ending, Reporter},
     services::Services,
     test_reports,
 };
-use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tidemill_core::{
-    api::{AttemptEnd, StepView},
+    api::AttemptEnd,
     assignment::{Artifacts, ArtifactsWhen, Assignment, Preparation},
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
@@ -326,9 +325,10 @@ impl JobExecutor {
         if let Err(error) = written.await {
             let _ = sender.send(died(error.to_string()));
         }
-        if let Some(output) = container.output.take() {
-            tokio::spawn(pump(output, nonce, reporter.clone(), sender).in_current_span());
-        }
+        let pumping = container.output.take().map(|output| {
+            let pump = Pump::new(&nonce, reporter.clone(), sender, assignment);
+            tokio::spawn(pump.run(output).in_current_span())
+        });
         let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         let mut stopping = false;
@@ -359,8 +359,13 @@ impl JobExecutor {
                 let succeeded = end.failure.is_none();
                 let (workspace, kept) = (&container.workspace, &around.caches);
                 let keep = async {
+                    // It has said that the script is over, and that was its last word.
+                    let coverage = match pumping {
+                        Some(pumping) => pumping.await.ok().flatten(),
+                        None => None,
+                    };
                     caches::keep(&self.artifacts, workspace, assignment, kept, succeeded, reporter).await;
-                    test_reports::keep(&self.artifacts, workspace, assignment, reporter).await;
+                    test_reports::keep(&self.artifacts, workspace, assignment, reporter, coverage).await;
                 };
                 tokio::select! {
                     () = keep => {}
@@ -563,49 +568,5 @@ fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
         ArtifactsWhen::OnSuccess => succeeded,
         ArtifactsWhen::OnFailure => reached && !succeeded,
         ArtifactsWhen::Always => reached,
-    }
-}
-
-/// Moves output to the reporter until the stream ends, and says when the script is over.
-async fn pump(mut output: Output, nonce: String, reporter: Reporter, events: mpsc::UnboundedSender<Event>) {
-    let mut parser = MarkerParser::new(&nonce);
-    let mut step: Option<(u32, Instant)> = None;
-    let mut words = "its output ended".to_owned();
-    while let Some(chunk) = output.next().await {
-        let bytes = match chunk {
-            Ok(chunk) => chunk.into_bytes(),
-            Err(error) => {
-                words = error.to_string();
-                break;
-            }
-        };
-        for item in parser.push(&bytes) {
-            match item {
-                Item::Output(bytes) => reporter.log(&bytes).await,
-                Item::StepBegan(index) => {
-                    end_step(&reporter, step.take(), 0);
-                    reporter.step(StepView { index, exit_code: None, duration_ms: None });
-                    step = Some((index, Instant::now()));
-                }
-                Item::ScriptEnded { exit_code, out_of_memory } => {
-                    end_step(&reporter, step.take(), exit_code);
-                    let _ = events.send(Event::ScriptEnded { exit_code, out_of_memory });
-                    return;
-                }
-            }
-        }
-    }
-    reporter.log(&parser.finish()).await;
-    let _ = events.send(died(words));
-}
-
-fn died(words: String) -> Event {
-    Event::ContainerDied { words, out_of_memory: false }
-}
-
-fn end_step(reporter: &Reporter, step: Option<(u32, Instant)>, exit_code: i32) {
-    if let Some((index, begun)) = step {
-        let duration_ms = u64::try_from(begun.elapsed().as_millis()).ok();
-        reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
     }
 }

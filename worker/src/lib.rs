@@ -22,6 +22,7 @@ pub mod metadata_guard;
 pub mod notices;
 pub mod orders;
 mod parking;
+mod pump;
 pub mod report;
 mod services;
 mod slot;

@@ -7,6 +7,8 @@ pub enum Item {
     Output(Vec<u8>),
     /// A command of the script begins.
     StepBegan(u32),
+    /// What runs after the script begins.
+    AfterBegan,
     /// The script is over.
     ScriptEnded {
         /// Exit code of its shell.
@@ -112,6 +114,7 @@ fn parse(body: &[u8]) -> Option<Item> {
     let mut words = text.split(':');
     match words.next()? {
         "step" => words.next()?.parse().ok().map(Item::StepBegan),
+        "after" => Some(Item::AfterBegan),
         "end" => Some(Item::ScriptEnded {
             exit_code: words.next()?.parse().ok()?,
             out_of_memory: words.next() == Some("oom"),
@@ -141,6 +144,7 @@ mod tests {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..40),
             Just(b"\x1etm:n0nce:step:3\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:after\x1e".to_vec()),
             Just(b"\x1etm:n0nce:end:137:oom\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
             Just(b"\x1etm:other:end:0:\x1e".to_vec()),

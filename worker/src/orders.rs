@@ -46,6 +46,7 @@ impl Orders<'_> {
         let _ = writeln!(text, "{nonce}");
         if !self.after_script.is_empty() {
             self.begin(&mut text);
+            let _ = writeln!(text, "printf '\\036tm:{nonce}:after\\036'");
             for command in self.after_script {
                 run(&mut text, command);
             }
@@ -81,9 +82,14 @@ impl Orders<'_> {
     }
 }
 
+/// What the log shows of a command before it runs.
+pub fn shown(command: &str) -> String {
+    format!("$ {}\n", command.trim_end().replace('\0', ""))
+}
+
 /// Shows a command, and runs it.
 fn run(text: &mut String, command: &str) {
-    let _ = writeln!(text, "printf '%s\\n' {}", quoted(&format!("$ {}", command.trim_end())));
+    let _ = writeln!(text, "printf '%s' {}", quoted(&shown(command)));
     let _ = writeln!(text, "eval {}", quoted(command));
 }
 

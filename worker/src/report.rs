@@ -161,6 +161,11 @@ impl Reporter {
         String::from_utf8_lossy(&mask.push(&mut Stream::default(), text.as_bytes())).into_owned()
     }
 
+    /// What hides secrets.
+    pub fn mask(&self) -> &Mask {
+        &self.shared.mask
+    }
+
     /// Says what the worker is doing.
     pub fn phase(&self, phase: &str) {
         let mut waiting = self.shared.lock();

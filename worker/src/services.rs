@@ -68,6 +68,7 @@ impl Services {
     /// Puts the end of each service's log into the job's.
     pub async fn show(&self, reporter: &Reporter) {
         for (service, container) in &self.running {
+            self.engine.hear_out(container).await;
             let log = container.log(MOST_SHOWN);
             if log.is_empty() {
                 continue;

@@ -1,4 +1,4 @@
-//! Test reports that a job left: read once its script is over, and told to the server. Whatever goes wrong with them is said
+//! Test reports that a job left: read once its script is over, and told to the server with the share of covered lines. Whatever goes wrong with them is said
 //! in the log, and changes nothing about the job.
 
 use crate::{
@@ -27,34 +27,49 @@ const LONGEST_NAME: usize = 400;
 /// Bytes of a message.
 const LONGEST_MESSAGE: usize = 2_000;
 
-/// Reads the reports that `assignment` names, and tells the server.
+/// Reads the reports that `assignment` names, and tells the server of them and of the share of covered lines that was found.
 pub async fn keep(
     mover: &ArtifactMover,
     workspace: &Workspace,
     assignment: &Assignment,
     reporter: &Reporter,
+    coverage: Option<f64>,
 ) {
-    let Some(artifacts) = assignment.artifacts.as_ref().filter(|one| !one.reports.is_empty()) else { return };
-    reporter.phase("reading test reports");
-    let reading = Reading::new(reporter.clone());
-    let lines = match mover.read_files(workspace, &artifacts.reports.junit, reading, Reading::file).await {
-        Ok((reading, warnings)) if reading.files == 0 => warnings + &reading.lines(),
-        Ok((reading, warnings)) => {
-            let lines = reading.lines();
-            let counts = reading.report.counts;
-            let request = TestsRequest {
-                job_id: assignment.preparation.job_id,
-                lease: assignment.lease.token,
-                report: reading.report,
-            };
-            let kept = mover.api.keep_tests(&request).await;
-            let kept =
-                kept.err().map(|error| format!("warning: tests: the server did not keep them: {error}\n"));
-            format!("{warnings}{lines}{counts}\n{}", kept.unwrap_or_default())
+    let globs = assignment.artifacts.as_ref().map_or(&[][..], |one| one.reports.junit.as_slice());
+    let mut report = TestReport::default();
+    let (mut lines, mut is_told) = (String::new(), false);
+    if !globs.is_empty() {
+        reporter.phase("reading test reports");
+        match mover.read_files(workspace, globs, Reading::new(reporter.clone()), Reading::file).await {
+            Ok((reading, warnings)) => {
+                lines = warnings + &reading.lines();
+                if reading.files > 0 {
+                    (report, is_told) = (reading.report, true);
+                    let _ = writeln!(lines, "{}", report.counts);
+                }
+            }
+            Err(reason) => lines = format!("warning: tests: {}\n", reason.message),
         }
-        Err(reason) => format!("warning: tests: {}\n", reason.message),
-    };
-    reporter.log(lines.as_bytes()).await;
+    }
+    if let Some(pattern) = &assignment.extras.coverage {
+        if let Some(share) = coverage {
+            (report.coverage, is_told) = (coverage, true);
+            let _ = writeln!(lines, "coverage {share} %");
+        } else {
+            let words = "in no line of what the script printed a number from 0 to 100 was found by";
+            let _ = writeln!(lines, "warning: coverage: {words} `{pattern}`");
+        }
+    }
+    if is_told {
+        let preparation = &assignment.preparation;
+        let request = TestsRequest { job_id: preparation.job_id, lease: assignment.lease.token, report };
+        if let Err(error) = mover.api.keep_tests(&request).await {
+            let _ = writeln!(lines, "warning: tests: the server did not keep them: {error}");
+        }
+    }
+    if !lines.is_empty() {
+        reporter.log(lines.as_bytes()).await;
+    }
 }
 
 /// What was read so far.

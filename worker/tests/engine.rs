@@ -611,7 +611,7 @@ async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_wit
 async fn a_service_that_is_never_ready_or_ends_fails_the_job_with_its_last_words() {
     let mut bench = Bench::start().await;
     for (command, health, says) in [
-        ("echo oh no; exit 4", None, "ended with exit code 4"),
+        ("seq 9000; echo oh no; exit 4", None, "ended with exit code 4"),
         ("echo oh no; sleep 60", Some(Health::Port(5432)), "was not ready within 2 s"),
     ] {
         let mut fails = job(&["echo never"]);

@@ -32,6 +32,7 @@ pub fn extras(spec: &JobSpec) -> Extras {
         caches: around.caches.clone(),
         may_keep_caches: true,
         secrets: Vec::new(),
+        coverage: around.coverage.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }

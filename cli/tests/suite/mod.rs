@@ -29,6 +29,7 @@ macro_rules! suite {
             a_job_reaches_its_services_by_name
             a_secret_that_a_job_prints_ten_ways_is_found_nowhere
             the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky
+            the_coverage_that_a_script_prints_is_in_its_report_and_is_carried_by_a_retry
             a_job_without_its_secret_says_how_to_set_it
             a_manual_job_runs_once_somebody_approves_it
             a_manual_job_that_was_left_undone_is_run_later

@@ -64,3 +64,60 @@ pub fn the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky(on
     assert_eq!(report["tests"]["counts"]["tests"], 5, "a job that is carried has its tests: {report:#}");
     place.wait_until_clean();
 }
+
+/// `both` also has a test; what is no output of its script is to be left aside. `secret` prints what nobody may see.
+const COVERED: &str = r#"
+name: covered
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  both:
+    stage: a
+    script:
+      - 'echo "<testsuite><testcase name=\"fine\"/></testsuite>" >fine.xml'
+      - printf 'lib 12.5%%\n\033[1mTO'; sleep 1; printf 'TAL\033[0m  \033[32m87.5%%\033[0m\r\n'
+      - 'true # TOTAL 13%'
+    after_script: [echo TOTAL 14%]
+    coverage: 'TOTAL\s+(\d+(?:\.\d+)?)%'
+    artifacts: { reports: { junit: fine.xml } }
+  secret:
+    stage: a
+    secrets: [SHARE]
+    script: ['echo "share 7%"', 'echo "share $SHARE%"']
+    coverage: 'share (\d+)%'
+  none:
+    stage: a
+    script: [echo no share, exit 3]
+    coverage: '(\d+)%'
+"#;
+
+pub fn the_coverage_that_a_script_prints_is_in_its_report_and_is_carried_by_a_retry(on: &Backend) {
+    let mut place = on.place(COVERED);
+    let value = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(value.path(), "0056").unwrap();
+    let set = place.tidemill(&["secret", "set", "SHARE", "--file", value.path().to_str().unwrap()]);
+    assert_eq!(set.status.code(), Some(0), "{set:?}");
+    let run = place.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "`none` fails: {run:?}");
+    let is_reported = || {
+        let shown = text(&place.of_latest(&["report"]).stdout);
+        assert!(shown.contains("\nboth: tests 1: all passed; coverage 87.5 %\n"), "{shown}");
+        assert!(shown.contains("\nsecret: coverage 7 %\n"), "{shown}");
+        assert!(!shown.contains("\nnone: coverage"), "{shown}");
+        let report = json(&place.of_latest(&["report", "--format", "json"]));
+        let shares: Vec<_> = report["tests"]["jobs"].as_array().unwrap().iter().collect();
+        let shares: Vec<_> = shares.iter().map(|job| job["report"]["coverage"].as_f64()).collect();
+        assert_eq!(shares, [Some(87.5), Some(7.0)], "{report:#}");
+        assert_eq!(report["tests"]["counts"]["tests"], 1, "{report:#}");
+    };
+    is_reported();
+    let log = place.log("both");
+    assert!(log.ends_with("TOTAL 14%\ntests 1: all passed\ncoverage 87.5 %\n"), "{log}");
+    let log = place.log("none");
+    assert!(log.contains("\nwarning: coverage: in no line of what the script printed"), "{log}");
+
+    let retry = place.of_latest(&["retry"]);
+    assert_eq!(retry.status.code(), Some(1), "{retry:?}");
+    is_reported();
+    place.wait_until_clean();
+}

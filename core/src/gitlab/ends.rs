@@ -7,6 +7,7 @@ use super::log::Log;
 use super::parts::{paths, sequence};
 use super::reading;
 use super::variables::Scope;
+use crate::coverage;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::tree::Entry;
 
@@ -120,6 +121,35 @@ fn reports(entry: &Entry, path: &Path, scope: &Scope, log: &mut Log) -> Option<V
     let mut all = Mapping::new();
     all.insert("junit".into(), sequence(junit));
     Some(Value::Mapping(all))
+}
+
+/// `coverage`: a pattern between slashes. One that cannot be read changes nothing of what runs, and is left out.
+pub(super) fn coverage(entry: &Entry, path: &Path, log: &mut Log) -> Option<Value> {
+    if entry.value.is_null() {
+        return None;
+    }
+    let path = path.key("coverage");
+    let delimited = reading::text(&entry.value).and_then(|text| text.strip_prefix('/')?.rsplit_once('/'));
+    // A slash within it needs no backslash: it ends with the last one.
+    let Some((body, flags)) =
+        delimited.filter(|(body, flags)| !body.is_empty() && flags.chars().all(|flag| "imsU".contains(flag)))
+    else {
+        log.wrong_type(&path, &entry.value, "a regular expression between slashes");
+        return None;
+    };
+    let pattern = if flags.is_empty() { body.to_owned() } else { format!("(?{flags}){body}") };
+    match coverage::Pattern::new(&pattern) {
+        Ok(_) => Some(pattern.into()),
+        Err(why) => {
+            log.ignored_at(
+                &path,
+                entry.value.location,
+                "`coverage`",
+                &format!("its pattern cannot be read: {why}"),
+            );
+            None
+        }
+    }
 }
 
 fn codes(entry: &Entry, path: &Path, log: &mut Log) -> Value {

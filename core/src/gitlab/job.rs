@@ -168,6 +168,9 @@ impl<'a> Job<'a> {
         if let Some((entry, path)) = self.entry("artifacts") {
             set("artifacts", ends::artifacts(entry, &path, &self.scope, self.log));
         }
+        if let Some(entry) = self.node.get("coverage") {
+            set("coverage", ends::coverage(entry, &self.path, self.log));
+        }
         let allowed = self.entry("allow_failure");
         let allowed = allowed.and_then(|(entry, path)| ends::allow_failure(entry, &path, self.log));
         set("allow_failure", allowed.or(optional.then(|| true.into())));

@@ -44,12 +44,13 @@ pub(super) const DEFAULT: [&str; 13] = [
 ];
 
 /// Keys of a job that are honoured.
-pub(super) const HONOURED: [&str; 24] = [
+pub(super) const HONOURED: [&str; 25] = [
     "after_script",
     "allow_failure",
     "artifacts",
     "before_script",
     "cache",
+    "coverage",
     "dependencies",
     "environment",
     "except",
@@ -72,8 +73,7 @@ pub(super) const HONOURED: [&str; 24] = [
 ];
 
 /// Keys of a job that have no effect, and what that means.
-pub(super) const IGNORED: [(&str, &str); 8] = [
-    ("coverage", "no share of covered lines is taken from logs"),
+pub(super) const IGNORED: [(&str, &str); 7] = [
     (
         "resource_group",
         "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",

@@ -24,6 +24,9 @@ pub struct Surroundings {
     /// Where it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
+    /// The pattern that finds the share of covered lines in what its script prints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
 }
 
 impl Surroundings {
@@ -49,6 +52,7 @@ impl Surroundings {
             caches: self.caches.iter().map(cache).collect(),
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
+            coverage: self.coverage.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::raw::{RawDefaults, RawJob};
 use super::raw_parts::{RawCache, RawEnvironment, RawHealth, RawSecret, RawService};
 use super::syntax;
 use super::value::Text;
-use crate::predefined;
+use crate::{coverage, predefined};
 
 /// What texts may refer to besides variables.
 const WORDS: [&str; 4] = ["branch", "tag", "job", "pipeline"];
@@ -56,6 +56,9 @@ pub(super) fn surroundings(
     };
     let environment =
         raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
+    if let Some(text) = raw.coverage.get() {
+        findings.check(check_pattern(&text.0), || path.key("coverage"));
+    }
     for (secret, at) in secrets.iter().zip(0..) {
         if names.contains(secret.variable.as_str()) {
             let base = if raw.secrets.is_absent() { inherited.key("secrets") } else { path.key("secrets") };
@@ -91,7 +94,15 @@ pub(super) fn surroundings(
         caches,
         secrets,
         environment,
+        coverage: raw.coverage.get().map(|text| text.0.clone()),
     }
+}
+
+fn check_pattern(text: &str) -> Result<(), Fault> {
+    coverage::Pattern::new(text).map(drop).map_err(|why| {
+        Fault::new("bad-pattern", format!("is no pattern: {why}"))
+            .help(r"write a regular expression in RE2's syntax in quotes, such as 'TOTAL.* (\d+)%'")
+    })
 }
 
 fn references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut Findings) {

@@ -67,6 +67,8 @@ record! {
         secrets: Several<Either<Text, RawSecret>> = "secrets",
         /// Where the job deploys to.
         environment: Either<Text, RawEnvironment> = "environment",
+        /// A regular expression that finds the share of covered lines, in percent, in what the script prints.
+        coverage: Text = "coverage",
         /// Labels that a worker must have.
         runs_on: Entries<Text> = "runs_on",
         /// The jobs that must succeed first. Default: every job of every earlier stage.

@@ -59,7 +59,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         let each = [
             JOB,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
-            sum(&mut around.after_script.iter().chain(reports).map(text)),
+            sum(&mut around.after_script.iter().chain(reports).chain(&around.coverage).map(text)),
             sum(&mut around.services.iter().map(service)),
             sum(&mut around.caches.iter().map(cache)),
             sum(&mut environment.map(|text| put_in(text))),

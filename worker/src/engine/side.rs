@@ -1,6 +1,6 @@
 //! Containers beside a job's own, through the engine's API.
 
-use super::{CAPABILITIES, DockerManager, failure, failures::start_failure};
+use super::{CAPABILITIES, DockerManager, END_NOTED, failure, failures::start_failure};
 use bollard::{
     exec::StartExecResults,
     models::ExecConfig,
@@ -20,6 +20,7 @@ use tidemill_core::{
     assignment::Service,
     failure::{FailureKind, FailureReason},
 };
+use tokio_util::sync::CancellationToken;
 
 /// What is kept of a service's log, in bytes from its end.
 const MOST_KEPT: usize = 64 << 10;
@@ -32,6 +33,8 @@ pub struct ServiceContainer {
     /// Its address in the engine's network.
     pub address: String,
     log: Arc<Mutex<VecDeque<u8>>>,
+    /// Whether all that it printed is in `log`: its output ended.
+    over: CancellationToken,
     _made: Made,
 }
 
@@ -102,7 +105,10 @@ impl DockerManager {
         started.map_err(|error| start_failure(&service.image, &error))?;
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let kept = log.clone();
+        let over = CancellationToken::new();
+        let ended = over.clone().drop_guard();
         tokio::spawn(async move {
+            let _ended = ended;
             while let Some(Ok(chunk)) = output.next().await {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(chunk.into_bytes());
@@ -114,7 +120,7 @@ impl DockerManager {
         let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
         let networks = seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
-        Ok(ServiceContainer { id, address, log, _made: made })
+        Ok(ServiceContainer { id, address, log, over, _made: made })
     }
 
     /// Where a service stands.
@@ -130,6 +136,17 @@ impl DockerManager {
             Some(HealthStatusEnum::STARTING | HealthStatusEnum::UNHEALTHY) => ServiceState::Unhealthy,
             _ => ServiceState::Runs,
         })
+    }
+
+    /// Waits until all that a service printed which ended can be seen: its last words may be under way still. An engine that
+    /// does not answer does not hold the job.
+    pub async fn hear_out(&self, service: &ServiceContainer) {
+        let heard = async {
+            if matches!(self.service_state(service).await, Ok(ServiceState::Ended(_))) {
+                service.over.cancelled().await;
+            }
+        };
+        drop(tokio::time::timeout(END_NOTED, heard).await);
     }
 
     /// Whether a shell command in a container ends with 0.

@@ -1,0 +1,242 @@
+//! The share of covered lines that a job's script printed: found by the job's pattern in what it prints, as it prints it.
+//!
+//! As GitLab has it: of the lines, the last one that the pattern finds a number in; of that line, the last match; of the
+//! match, or of its first group where the pattern has groups, the first number.
+
+use crate::condition;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// The most bytes of a pattern.
+pub const LONGEST_PATTERN: usize = 1_000;
+/// Bytes of a line that are looked at.
+const LONGEST_LINE: usize = 16 << 10;
+/// No more than all can be covered.
+const MOST: f64 = 100.0;
+
+static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[0-9]+(\.[0-9]+)?").ok());
+
+/// A job's pattern.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// The pattern that `text` is, or why it is none.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        if text.len() > LONGEST_PATTERN {
+            return Err(format!("it has more than {LONGEST_PATTERN} bytes"));
+        }
+        condition::pattern(text).map(Self)
+    }
+
+    /// The share in percent that a line tells, if it does.
+    #[must_use]
+    pub fn in_line(&self, line: &str) -> Option<f64> {
+        let last = self.0.captures_iter(line).last()?;
+        let group = last.iter().skip(1).flatten().next();
+        let found = group.or_else(|| last.get(0))?;
+        let number = NUMBER.as_ref()?.find(found.as_str())?.as_str();
+        number.parse().ok().filter(|share| *share <= MOST)
+    }
+}
+
+/// Finds the share in a stream of output, however it is cut into chunks, in memory that does not grow with it.
+#[derive(Debug)]
+pub struct Finder {
+    pattern: Pattern,
+    line: Vec<u8>,
+    within: Within,
+    found: Option<f64>,
+}
+
+/// What the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Text,
+    /// After an escape.
+    Escape,
+    /// In a control sequence: `ESC [` .. up to a byte from `@` to `~`.
+    Sequence,
+    /// In a string for the terminal: `ESC ]` .. up to a bell or `ESC \`.
+    Words,
+    /// After an escape in one.
+    WordsEscape,
+}
+
+impl Finder {
+    /// A finder of what `pattern` matches.
+    #[must_use]
+    pub const fn new(pattern: Pattern) -> Self {
+        Self { pattern, line: Vec::new(), within: Within::Text, found: None }
+    }
+
+    /// Goes on with the output.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            // Whatever was begun, a line ends with its line break. A carriage return writes a line anew.
+            if matches!(byte, b'\n' | b'\r') {
+                self.within = Within::Text;
+                self.end_line();
+                continue;
+            }
+            self.within = match (self.within, byte) {
+                (Within::WordsEscape, b'\\') | (Within::Words, 0x07) => Within::Text,
+                (Within::Words, 0x1b) => Within::WordsEscape,
+                (Within::Words | Within::WordsEscape, _) => Within::Words,
+                (_, 0x1b) | (Within::Escape, 0x20..=0x2f) => Within::Escape,
+                (Within::Escape, b'[') => Within::Sequence,
+                (Within::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Within::Words,
+                (Within::Escape, _) | (Within::Sequence, 0x40..=0x7e) => Within::Text,
+                (Within::Sequence, _) => Within::Sequence,
+                (Within::Text, byte) => {
+                    if self.line.len() < LONGEST_LINE {
+                        self.line.push(*byte);
+                    }
+                    Within::Text
+                }
+            };
+        }
+    }
+
+    fn end_line(&mut self) {
+        if !self.line.is_empty() {
+            if let Some(share) = self.pattern.in_line(&String::from_utf8_lossy(&self.line)) {
+                self.found = Some(share);
+            }
+            self.line.clear();
+        }
+    }
+
+    /// The share, as the output is over.
+    #[must_use]
+    pub fn finish(mut self) -> Option<f64> {
+        self.end_line();
+        self.found
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Finder, LONGEST_LINE, Pattern};
+    use proptest::prelude::*;
+
+    fn found(pattern: &str, chunks: &[&[u8]]) -> Option<f64> {
+        let mut finder = Finder::new(Pattern::new(pattern).unwrap());
+        for chunk in chunks {
+            finder.push(chunk);
+        }
+        finder.finish()
+    }
+
+    #[test]
+    fn the_last_line_with_a_number_counts_and_in_it_the_last_match_and_of_that_the_first_number() {
+        for (pattern, output, share) in [
+            // Patterns of GitLab's documentation, on what the tools print.
+            (
+                r"TOTAL.*? (100(?:\.0+)?\%|[1-9]?\d(?:\.\d+)?\%)$",
+                "a.py 9 0 50%\nTOTAL   120   15    87.5%\n",
+                Some(87.5),
+            ),
+            (r"\(\d+.\d+\%\) covered", "Coverage: 13.1 of 15 LOC (93.75%) covered.\n", Some(93.75)),
+            (
+                r"Total.*?([0-9]{1,3})%",
+                "<td>Total</td><td class=\"ctr2\">2 of 3</td><td>66%</td>",
+                Some(66.0),
+            ),
+            (r"Statements\s*:\s*([^%]+)", "Statements   : 98.2% ( 55/56 )\n", Some(98.2)),
+            (r"^\s*Lines:\s*\d+.\d+\%", "  Lines:   75.00% (3/4)\n", Some(75.0)),
+            (
+                r"^\d+.\d+% coverage, \d+/\d+ lines covered",
+                "62.50% coverage, 5/8 lines covered\n",
+                Some(62.5),
+            ),
+            (r"Covered (\d{1,3}(\.|,)?\d{0,2}%)", "Covered 85.71% / 75%. 7 analyzed\n", Some(85.71)),
+            (r"coverage: \d+.\d+% of statements", "ok  a 0.1s coverage: 41.5% of statements\n", Some(41.5)),
+            // The last line, the last match, the first number.
+            (r"\d+%", "1%\n2% 3%\n4\n", Some(3.0)),
+            (r"of \d+ lines \d+", "of 10 lines 9\n", Some(10.0)),
+            (r"(?:a|b(\d+))", "b7\na\n", Some(7.0)),
+            (r"lines (\w+)", "lines 50\nlines none\n", Some(50.0)),
+            (r"(?i)COVER: (\d+)", "cover: 007\r\nnothing", Some(7.0)),
+            (r"^(\d+)$", "12\r34\r", Some(34.0)),
+            (r"x (\d+)", "x 100.0\nx 101\n", Some(100.0)),
+            (r"(\d+)", "99999999999999999999999999999999999999999999\n", None),
+            (r"(.*)", "100.5\n100.0", Some(100.0)),
+            (r"at (.+)$", "at \u{663}\u{664}\n", None),
+            (r"\d+%", "none\n", None),
+            (r"\d+%", "", None),
+            // Colours, and other words to a terminal.
+            (
+                r"^total: (\d+)%$",
+                "\u{1b}[1m\u{1b}[38;5;2mtotal: \u{1b}[0m\u{1b}]0;9%\u{7}8\u{1b}(B7%\u{1b}[K\n",
+                Some(87.0),
+            ),
+            (r"^total: (\d+)%$", "\u{1b}]8;;x\u{1b}\\total: 6%\u{1b}]8;;\u{1b}\\", Some(6.0)),
+            (r"^(\d+)%$", "\u{1b}[3\n5%\n", Some(5.0)),
+        ] {
+            assert_eq!(found(pattern, &[output.as_bytes()]), share, "{pattern} in {output}");
+        }
+    }
+
+    #[test]
+    fn the_memory_for_a_line_is_bounded() {
+        let mut finder = Finder::new(Pattern::new("(\\d+)%").unwrap());
+        finder.push(b"5%");
+        for _ in 0..1_000 {
+            finder.push(&[b'x'; 1_000]);
+            assert!(finder.line.capacity() <= 2 * LONGEST_LINE);
+        }
+        finder.push(b"6%");
+        assert_eq!(finder.finish(), Some(5.0), "the beginning of a line counts");
+    }
+
+    #[test]
+    fn what_is_no_pattern_says_why() {
+        for (text, why) in [
+            ("", "empty"),
+            ("(", "unclosed group"),
+            (r"\d+(?=%)", "look-around"),
+            (r"(?<!x)\d", "look-around"),
+            (r"(a)\1", "backreferences"),
+            ("[z-a]", "invalid character class range"),
+            (r"(\w{1000}){1000}", "too large"),
+            (&"x".repeat(1_001), "1000 bytes"),
+        ] {
+            let said = Pattern::new(text).unwrap_err();
+            assert!(said.contains(why) && !said.contains('\n'), "{text}: {said}");
+        }
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..20),
+            "(cover(ed)? )?[0-9]{1,3}(\\.[0-9])?%?".prop_map(String::into_bytes),
+            "\u{1b}(\\[[0-9;]{0,5}m?|\\][a-z]{0,4}(\u{7}|\u{1b}\\\\)?|\\(B)".prop_map(String::into_bytes),
+            Just(b"\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"x".repeat(LONGEST_LINE - 3)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_output_is_cut_does_not_matter(
+            pieces in proptest::collection::vec(piece(), 0..16),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
+            pattern in prop_oneof![Just("(\\d+(\\.\\d+)?)%"), Just("^covered .*$"), Just(".")],
+        ) {
+            let bytes = pieces.concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let whole = found(pattern, &[&bytes]);
+            prop_assert_eq!(found(pattern, &chunks), whole);
+            prop_assert!(whole.is_none_or(|share| (0.0..=100.0).contains(&share)));
+        }
+    }
+}
