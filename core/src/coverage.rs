@@ -85,10 +85,10 @@ impl Finder {
             self.within = match (self.within, byte) {
                 (Within::WordsEscape, b'\\') | (Within::Words, 0x07) => Within::Text,
                 (Within::Words, 0x1b) => Within::WordsEscape,
-                (Within::Words | Within::WordsEscape, _) => Within::Words,
+                (Within::Words | Within::WordsEscape, _)
+                | (Within::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Within::Words,
                 (_, 0x1b) | (Within::Escape, 0x20..=0x2f) => Within::Escape,
                 (Within::Escape, b'[') => Within::Sequence,
-                (Within::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Within::Words,
                 (Within::Escape, _) | (Within::Sequence, 0x40..=0x7e) => Within::Text,
                 (Within::Sequence, _) => Within::Sequence,
                 (Within::Text, byte) => {
