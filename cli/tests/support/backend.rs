@@ -47,6 +47,8 @@ impl Backend {
     pub fn talkative_place(&self, pipeline: &str) -> Place {
         let mut place = Place::new(pipeline);
         place.logs = true;
+        // Saying so much takes time, and here no lease is to run out.
+        place.lease_ttl_ms = 30_000;
         self.equip(place)
     }
 
