@@ -553,7 +553,7 @@ async fn no_token_and_no_lease_is_in_the_servers_log() {
 async fn the_page_for_people_runs_its_own_script_only_and_knows_nothing() {
     let server = Server::start();
     let mut pages = BTreeSet::new();
-    for place in ["/api/view", "/api/view/01a21318-5bcd-75cc-a6fa-8311bb8facd8", "/api/view/%3Cscript%3E"] {
+    for place in ["/api/view", "/api/view/01a21318-5bcd-75cc-a6fa-8311bb8facd8"] {
         let request = Request::builder().uri(place).body(Body::empty()).unwrap();
         let reply = server.api.clone().oneshot(request).await.unwrap();
         assert_eq!(reply.status(), StatusCode::OK, "{place}");
@@ -562,6 +562,10 @@ async fn the_page_for_people_runs_its_own_script_only_and_knows_nothing() {
         pages.insert((policy, String::from_utf8(page.to_vec()).unwrap()));
     }
     assert_eq!(pages.len(), 1, "it is the same for everyone");
+    assert_eq!(
+        server.call(None, "GET", "/api/view/%3Cscript%3E", Value::Null).await.status,
+        StatusCode::BAD_REQUEST
+    );
     let (policy, page) = pages.pop_first().unwrap();
     for element in ["script", "style"] {
         assert_eq!(page.matches(&format!("<{element}>")).count(), 1);

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -49,6 +50,24 @@ impl Account {
             .unwrap();
         eprintln!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         output
+    }
+
+    /// What the Parameter Store answers; the emulator knows the account by the credential and checks no signature.
+    fn parameters(&self, action: &str, body: &str) -> String {
+        let address = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSSM.{action}\r\n\
+             content-type: application/x-amz-json-1.1\r\nauthorization: AWS4-HMAC-SHA256 \
+             Credential={}/20260101/us-east-1/ssm/aws4_request, SignedHeaders=host, Signature=0\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.id,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
     }
 
     fn deploy(&self, more: &[&str]) -> Output {
@@ -107,9 +126,14 @@ fn a_deployment_is_made_kept_changed_and_removed() {
 fn all_of_it_goes_when_that_is_asked_for() {
     let Some(account) = Account::new() else { return };
     assert_eq!(account.deploy(&["--yes", "--name", "other"]).status.code(), Some(0));
+    let key = r#"{ "Name": "/tidemill/other/secret-key", "Value": "k", "Type": "SecureString" }"#;
+    let made = account.parameters("PutParameter", key);
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
     let gone = account.run(&["destroy", "--name", "other", "--all-data", "--yes"]);
     assert_eq!(gone.status.code(), Some(0), "{}", words(&gone));
     assert!(text(&gone).contains("with its data"), "{}", text(&gone));
+    let key = account.parameters("GetParameter", r#"{ "Name": "/tidemill/other/secret-key" }"#);
+    assert!(key.contains("ParameterNotFound"), "{key}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The page for people: one document, the same for everyone, whose script asks the API as any other client does. It holds nothing
 //! secret, so that it needs no token.
 
+use super::handlers::Id;
 use axum::{
     http::{
         HeaderName,
@@ -13,6 +14,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
+use tidemill_core::ids::ExecutionId;
 
 const PAGE: &str = include_str!("view.html");
 
@@ -32,8 +34,13 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The page of one execution, or of the newest ones: the script goes by the address.
-pub async fn view() -> impl IntoResponse {
+/// The page of one execution: the script goes by the address. Whether there is such an execution it does not say.
+pub async fn one(Id(_): Id<ExecutionId>) -> impl IntoResponse {
+    newest().await
+}
+
+/// The page of the newest executions.
+pub async fn newest() -> impl IntoResponse {
     let headers: [(HeaderName, &str); 5] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY.as_str()),

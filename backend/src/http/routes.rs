@@ -123,8 +123,8 @@ routes! {
     GET path::TOKENS => token_handlers::list, MANAGE, Refused;
     DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;
     GET path::AUDIT => token_handlers::audit, MANAGE, Refused;
-    GET path::VIEW => page::view, NOBODY, None;
-    GET path::VIEWS => page::view, NOBODY, None;
+    GET path::VIEW => page::one, NOBODY, None;
+    GET path::VIEWS => page::newest, NOBODY, None;
     GET path::HEALTH => handlers::health, NOBODY, None;
     GET path::OPENAPI => handlers::openapi, NOBODY, None;
 }

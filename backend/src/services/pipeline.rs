@@ -197,11 +197,16 @@ impl PipelineExecutionService {
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
             )));
         }
-        let undone = |node: &Node| node.spec.may_be_undone && node.state.status() == Some(JobStatus::Skipped);
+        // What was skipped although all went well has nothing to do now either.
+        let undone = |node: &Node| {
+            let excused = job_of(node).is_ok_and(|item| item.job.is_excused(node.spec.allowed()));
+            node.state.status() == Some(JobStatus::Skipped) && (node.spec.may_be_undone || excused)
+        };
         let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
         if request.approve.is_empty() && !request.all && nodes.iter().filter(left).all(undone) {
             return Err(Error::Invalid(format!(
-                "what is left of execution {id} is what nobody approved; name a job under `approve` to run it"
+                "what is left of execution {id} is what was not needed, or what nobody approved: name such a job under \
+                 `approve` to run it, or ask for `all`"
             )));
         }
         let identity = if request.approve.is_empty() {

@@ -1,4 +1,4 @@
-//! `destroy`: removes a deployment from AWS. Its table and bucket stay, unless all data is to go.
+//! `destroy`: removes a deployment from AWS. Its table, its bucket and the key of its secrets stay, unless all data is to go.
 
 use crate::{
     args::Destroy,
@@ -32,8 +32,11 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         let fate = if args.all_data { "deleted, with all that is in it" } else { "kept" };
         anstream::println!("  {}  {}  ({fate})", part.kind, part.physical);
     }
+    let key = data::key_parameter(name);
+    let fate = if args.all_data { "deleted" } else { "kept" };
+    anstream::println!("  AWS::SSM::Parameter  {key}  ({fate}, where there are secrets)");
     if args.all_data {
-        anstream::println!("Records, logs and artifacts cannot be brought back.");
+        anstream::println!("Records, logs, artifacts and secrets cannot be brought back.");
     }
     if !args.place.yes {
         confirm_by(name, "")?;
@@ -46,6 +49,8 @@ pub async fn destroy(args: &Destroy) -> Outcome {
                 _ => data::delete_table(&account, &part.physical).await?,
             }
         }
+        // Last: without it what is in the table cannot be read.
+        data::delete_key(&account, &key).await?;
         anstream::println!("{name} is gone, with its data");
     } else {
         let names: Vec<&str> = kept.iter().map(|part| part.physical.as_str()).collect();

@@ -33,6 +33,8 @@ pub struct Account {
     pub s3: s3::Client,
     /// DynamoDB there.
     pub dynamodb: dynamodb::Client,
+    /// The Parameter Store there.
+    pub ssm: aws_sdk_ssm::Client,
 }
 
 impl Account {
@@ -71,6 +73,7 @@ impl Account {
             cloudformation: cloudformation::Client::new(&sdk),
             s3: s3::Client::from_conf(s3.build()),
             dynamodb: dynamodb::Client::new(&sdk),
+            ssm: aws_sdk_ssm::Client::new(&sdk),
             region,
             endpoint,
         })
@@ -122,8 +125,15 @@ pub fn is_absent<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
 {
-    const CODES: [&str; 6] =
-        ["404", "NoSuchBucket", "NoSuchKey", "NoSuchTagSet", "NotFound", "ResourceNotFoundException"];
+    const CODES: [&str; 7] = [
+        "404",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NoSuchTagSet",
+        "NotFound",
+        "ParameterNotFound",
+        "ResourceNotFoundException",
+    ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     // The reply to a HEAD has no body, and so no code.
     code.is_some_and(|code| CODES.contains(&code))

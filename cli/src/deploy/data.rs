@@ -1,4 +1,4 @@
-//! What a deployment keeps when its stack goes: the table and the bucket, and how to be rid of them.
+//! What a deployment keeps when its stack goes: the table, the bucket and the key of secrets, and how to be rid of them.
 
 use super::account::{Account, is_absent, refused};
 use crate::failure::Outcome;
@@ -38,6 +38,19 @@ pub async fn delete_bucket(account: &Account, bucket: &str) -> Outcome {
 pub async fn delete_table(account: &Account, table: &str) -> Outcome {
     match account.dynamodb.delete_table().table_name(table).send().await {
         Err(error) if !is_absent(&error) => Err(refused(&format!("deleting table {table}"), &error)),
+        _ => Ok(()),
+    }
+}
+
+/// The parameter with the key of a deployment's secrets, which its functions make with the first of them.
+pub fn key_parameter(name: &str) -> String {
+    format!("/tidemill/{name}/secret-key")
+}
+
+/// Deletes the key of a deployment's secrets. One that is not there is no error.
+pub async fn delete_key(account: &Account, parameter: &str) -> Outcome {
+    match account.ssm.delete_parameter().name(parameter).send().await {
+        Err(error) if !is_absent(&error) => Err(refused(&format!("deleting parameter {parameter}"), &error)),
         _ => Ok(()),
     }
 }
