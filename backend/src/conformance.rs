@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod caches;
+mod claims;
 pub mod documents;
 pub mod exact_queue;
 pub mod listing;

@@ -126,6 +126,12 @@ pub struct PlannedJob {
 }
 
 impl PlannedJob {
+    /// Whether `name` is its own, or that in the file, which its variants share.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.base_name == name
+    }
+
     /// Whether nobody has to approve it: later stages do not wait for it.
     #[must_use]
     pub fn may_be_left_undone(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Checks of caches, over the adapters: who finds what, and who may leave it.
 
-use super::{Subject, samples};
+use super::{Subject, claims::claim_at, samples};
 use crate::{
     Error, Stores,
     services::{Services, Settings},
@@ -9,14 +9,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
 use tidemill_core::{
-    api::{
-        ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest, JobExecuteReply,
-        JobExecuteRequest, WorkerInfo,
-    },
+    api::{ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
     assignment::Assignment,
     facts::{Facts, PullRequest},
-    ids::{LeaseToken, WorkerId},
-    labels::Labels,
+    ids::LeaseToken,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -32,20 +28,7 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     let pull_request = from_fork.then(|| PullRequest { from_fork, ..PullRequest::default() });
     let start = crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, hold: false };
     let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
-    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    let request = JobExecuteRequest {
-        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
-        job_id: Some(view.jobs[0].id),
-        execution_id: None,
-        labels: Labels::new(),
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    match services.jobs.execute(request).await.unwrap() {
-        JobExecuteReply::Assigned { assignment, .. } => *assignment,
-        JobExecuteReply::Nothing { reason } => panic!("{reason}"),
-    }
+    claim_at(services, id, 0).await.unwrap()
 }
 
 async fn keep(

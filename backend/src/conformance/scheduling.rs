@@ -1,24 +1,20 @@
 //! Checks of what decides when a job runs, over the adapters: approvals, failures, groups that run in turn, time-outs.
 
-use super::{Subject, samples};
+use super::{Subject, claims, samples};
 use crate::{
     Error, Stores,
     services::{Services, Settings, Start},
 };
 use futures_util::future::join_all;
 use tidemill_core::{
-    api::{
-        Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobExecuteReply, JobExecuteRequest, JobReport,
-        JobView, RetryRequest, WorkerInfo,
-    },
+    api::{Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobReport, JobView, RetryRequest},
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, JobId, WorkerId},
+    ids::{ExecutionId, JobId},
     labels::Labels,
     status::{ExecutionStatus, JobStatus},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 fn services(stores: Stores) -> Services {
     Services::new(stores, Settings::default(), CancellationToken::new())
@@ -55,19 +51,7 @@ async fn job(services: &Services, id: ExecutionId, name: &str) -> JobView {
 }
 
 async fn claim_with(services: &Services, job: JobId, labels: &str) -> Option<Assignment> {
-    let request = JobExecuteRequest {
-        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
-        job_id: Some(job),
-        execution_id: None,
-        labels: tidemill_core::labels::parse(labels).unwrap(),
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    match services.jobs.execute(request).await.unwrap() {
-        JobExecuteReply::Assigned { assignment, .. } => Some(*assignment),
-        JobExecuteReply::Nothing { .. } => None,
-    }
+    claims::claim(services, job, tidemill_core::labels::parse(labels).unwrap()).await.ok()
 }
 
 async fn claim(services: &Services, job: JobId) -> Option<Assignment> {

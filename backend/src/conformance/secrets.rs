@@ -1,24 +1,20 @@
 //! Checks of secrets, over the adapters: who gets which, and that nobody else sees them.
 
-use super::{Subject, samples};
+use super::{Subject, claims::claim_at, samples};
 use crate::{
     Error, Stores,
     ports::{DocumentKey, Key, KeyStore, Keys},
     services::{Services, Settings},
 };
 use tidemill_core::{
-    api::{
-        ExecuteRequest, JobExecuteReply, JobExecuteRequest, RemoveSecretRequest, SetSecretRequest, WorkerInfo,
-    },
+    api::{ExecuteRequest, RemoveSecretRequest, SetSecretRequest},
     assignment::Assignment,
     facts::{Facts, PullRequest},
     failure::FailureKind,
-    ids::{ExecutionId, WorkerId},
-    labels::Labels,
+    ids::ExecutionId,
     status::JobStatus,
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 const PIPELINE: &str = "
 name: check
@@ -45,23 +41,6 @@ async fn begin(services: &Services, repo: &str) -> ExecutionId {
     services.pipelines.execute(request, None, None).await.unwrap().execution_id
 }
 
-async fn claim(services: &Services, id: ExecutionId, job: usize) -> Result<Assignment, String> {
-    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    let request = JobExecuteRequest {
-        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
-        job_id: Some(view.jobs[job].id),
-        execution_id: None,
-        labels: Labels::new(),
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    match services.jobs.execute(request).await.unwrap() {
-        JobExecuteReply::Assigned { assignment, .. } => Ok(*assignment),
-        JobExecuteReply::Nothing { reason } => Err(reason),
-    }
-}
-
 fn given(assignment: &Assignment) -> Vec<(&str, &str, bool)> {
     let secrets = assignment.extras.secrets.iter();
     secrets.map(|secret| (secret.variable.as_str(), secret.value.as_str(), secret.file)).collect()
@@ -78,11 +57,11 @@ pub async fn a_job_gets_the_secrets_that_it_names_and_no_others(subject: &Subjec
     set(&services, &repo, Some("production"), "TOKEN", "production's").await;
     set(&services, &elsewhere, None, "TOKEN", "another repository's").await;
     let id = begin(&services, &repo).await;
-    assert_eq!(given(&claim(&services, id, 0).await.unwrap()), []);
-    let uses = claim(&services, id, 1).await.unwrap();
+    assert_eq!(given(&claim_at(&services, id, 0).await.unwrap()), []);
+    let uses = claim_at(&services, id, 1).await.unwrap();
     assert_eq!(given(&uses), [("TOKEN", "the repository's", false), ("KEY_FILE", "line 1\nline 2\n", true)]);
     assert!(!format!("{uses:?}").contains("the repository's"), "no log shows it");
-    assert_eq!(given(&claim(&services, id, 2).await.unwrap()), [("TOKEN", "production's", false)]);
+    assert_eq!(given(&claim_at(&services, id, 2).await.unwrap()), [("TOKEN", "production's", false)]);
 
     let listed = services.secrets.list(&repo).await.unwrap().secrets;
     let names: Vec<_> = listed.iter().map(|one| (one.environment.as_deref(), one.name.as_str())).collect();
@@ -99,7 +78,7 @@ pub async fn a_secret_that_is_not_there_fails_the_job_once(subject: &Subject) {
     assert!(services.secrets.remove(request.clone()).await.unwrap().removed);
     assert!(!services.secrets.remove(request).await.unwrap().removed);
     let id = begin(&services, &repo).await;
-    let refused = claim(&services, id, 1).await.unwrap_err();
+    let refused = claim_at(&services, id, 1).await.unwrap_err();
     assert!(refused.contains("tidemill secret set KEY"), "{refused}");
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
     let failed = &view.jobs[1];
@@ -131,7 +110,7 @@ pub async fn a_value_is_stored_so_that_only_its_place_opens_it(subject: &Subject
     };
     assert!(stores.documents.put(moved, Some(mine.version)).await.unwrap());
     let id = begin(&services, &repo).await;
-    let refused = claim(&services, id, 1).await.unwrap_err();
+    let refused = claim_at(&services, id, 1).await.unwrap_err();
     assert!(refused.contains("`TOKEN`") && refused.contains("set it again"), "{refused}");
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
     assert_eq!(view.jobs[1].status, JobStatus::Failed, "another try would be no better");
@@ -147,9 +126,9 @@ pub async fn a_fork_gets_no_secrets(subject: &Subject) {
     let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
     let start = crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, hold: false };
     let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
-    assert_eq!(given(&claim(&services, id, 0).await.unwrap()), []);
+    assert_eq!(given(&claim_at(&services, id, 0).await.unwrap()), []);
     for job in [1, 2] {
-        let refused = claim(&services, id, job).await.unwrap_err();
+        let refused = claim_at(&services, id, job).await.unwrap_err();
         assert!(refused.contains("comes from a fork"), "{refused}");
     }
 }
@@ -201,8 +180,8 @@ pub async fn the_secrets_of_a_job_are_bounded(subject: &Subject) {
     );
     let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
     let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
-    assert_eq!(claim(&services, id, 0).await.unwrap().extras.secrets.len(), 4);
-    let refused = claim(&services, id, 1).await.unwrap_err();
+    assert_eq!(claim_at(&services, id, 0).await.unwrap().extras.secrets.len(), 4);
+    let refused = claim_at(&services, id, 1).await.unwrap_err();
     assert!(refused.contains("more than 262144 bytes"), "{refused}");
 }
 
@@ -257,7 +236,7 @@ pub async fn secrets_come_under_the_newest_key(subject: &Subject) {
 
     let after = under(&[2]);
     let id = begin(&after, &repo).await;
-    assert_eq!(claim(&after, id, 1).await.unwrap().extras.secrets.len(), 2);
+    assert_eq!(claim_at(&after, id, 1).await.unwrap().extras.secrets.len(), 2);
     let known = after.repositories.must_find(&repo).await.unwrap();
     assert_eq!(after.repositories.webhook_secret(&known).await.unwrap(), signed_with.as_bytes());
 }

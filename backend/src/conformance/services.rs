@@ -1,6 +1,6 @@
 //! Checks of the services over the adapters: what several processes on the same stores must agree on.
 
-use super::Subject;
+use super::{Subject, claims};
 use crate::{
     Error, Stores,
     services::{Services, Settings},
@@ -10,17 +10,16 @@ use indexmap::IndexMap;
 use std::collections::BTreeSet;
 use tidemill_core::{
     api::{
-        AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobExecuteReply,
-        JobExecuteRequest, JobReport, RetryRequest, Trigger, WorkerInfo,
+        AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobReport, RetryRequest,
+        Trigger,
     },
     assignment::{Assignment, Source},
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, JobId, WorkerId},
+    ids::{ExecutionId, JobId},
     status::{ExecutionStatus, JobStatus},
     transition::CANCEL_GRACE_MS,
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 const LEASE_TTL_MS: u64 = 60_000;
 /// `a`, and `b` after it; a newer execution of the same branch cancels the older one.
@@ -63,20 +62,7 @@ async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
 }
 
 async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
-    let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() };
-    let request = JobExecuteRequest {
-        labels: tidemill_core::labels::Labels::new(),
-        worker,
-        job_id: Some(job),
-        execution_id: None,
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    match services.jobs.execute(request).await.unwrap() {
-        JobExecuteReply::Assigned { assignment, .. } => Some(*assignment),
-        JobExecuteReply::Nothing { .. } => None,
-    }
+    claims::claim(services, job, tidemill_core::labels::Labels::new()).await.ok()
 }
 
 /// A sign of life.

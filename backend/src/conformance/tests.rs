@@ -1,41 +1,21 @@
 //! Checks of tests of jobs, over the adapters: what is kept, and what comes of it.
 
-use super::{Subject, samples};
+use super::{Subject, claims::claim_at, samples};
 use crate::{
     Error,
     services::{Services, Settings},
 };
 use tidemill_core::{
-    api::{
-        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, RetryRequest, WorkerInfo,
-    },
+    api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest},
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, LeaseToken, WorkerId},
-    labels::Labels,
+    ids::{ExecutionId, LeaseToken},
     test_report::{TestCase, TestReport, TestsRequest},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const PIPELINE: &str = "name: check\njobs: { a: { image: i, script: x }, b: { image: i, script: x } }\n";
-
-async fn claim(services: &Services, id: ExecutionId, job: usize) -> Assignment {
-    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    let request = JobExecuteRequest {
-        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
-        job_id: Some(view.jobs[job].id),
-        execution_id: None,
-        labels: Labels::new(),
-        lease: None,
-        wait_ms: 0,
-        lookahead: 0,
-    };
-    match services.jobs.execute(request).await.unwrap() {
-        JobExecuteReply::Assigned { assignment, .. } => *assignment,
-        JobExecuteReply::Nothing { reason } => panic!("{reason}"),
-    }
-}
 
 async fn end(services: &Services, of: &Assignment, failure: Option<FailureReason>) {
     let report = JobReport {
@@ -71,7 +51,8 @@ pub async fn tests_are_kept_under_a_lease_and_compared_with_those_of_the_retried
     let request_of =
         ExecuteRequest { pipeline: PIPELINE.into(), repo: samples::repo(), ..ExecuteRequest::default() };
     let first = services.pipelines.execute(request_of, None, None).await.unwrap().execution_id;
-    let (good, bad) = (claim(&services, first, 0).await, claim(&services, first, 1).await);
+    let (good, bad) =
+        (claim_at(&services, first, 0).await.unwrap(), claim_at(&services, first, 1).await.unwrap());
     assert_eq!(services.tests.of_execution(first).await.unwrap().jobs, []);
     let mut lost = request(&bad, &["x"], &[]);
     lost.lease = LeaseToken(Uuid::now_v7());
@@ -90,7 +71,7 @@ pub async fn tests_are_kept_under_a_lease_and_compared_with_those_of_the_retried
     let retry = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
     let tests = services.tests.of_execution(retry).await.unwrap();
     assert_eq!((tests.jobs.len(), tests.counts.tests), (1, 2), "only what was carried over has any yet");
-    let again = claim(&services, retry, 1).await;
+    let again = claim_at(&services, retry, 1).await.unwrap();
     services.tests.keep(request(&again, &["broken"], &["unsure", "c"])).await.unwrap();
     end(&services, &again, None).await;
     let tests = services.tests.of_execution(retry).await.unwrap();

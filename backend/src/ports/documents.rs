@@ -49,6 +49,9 @@ pub struct Document {
     pub version: u64,
 }
 
+/// How many documents [`Documents::all`] reads at once.
+const PAGE: usize = 200;
+
 /// Documents, each written on its own, conditionally. A write is visible to every read that starts after it was
 /// acknowledged, save that [`Self::due`] may show it only later.
 #[async_trait]
@@ -69,6 +72,18 @@ pub trait Documents: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)>;
+    /// All documents of a kind whose names begin with `prefix`, in the order of their names. For kinds of which there are few.
+    async fn all(&self, kind: &str, prefix: &str) -> Result<Vec<Document>> {
+        let (mut all, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let (page, more) = self.list(kind, prefix, after.as_deref(), PAGE).await?;
+            after = page.last().map(|last| last.key.name.clone());
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
     /// Documents of a kind that are due at `now`, those that have been for the longest time first.
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>>;
 }

@@ -304,6 +304,24 @@ pub struct Node {
     pub due_at: Option<Timestamp>,
 }
 
+impl Node {
+    /// Whether it is a job that nobody had to wait for, and that did not run.
+    #[must_use]
+    pub fn is_left_undone(&self) -> bool {
+        self.spec.may_be_undone && self.state.status() == Some(JobStatus::Skipped)
+    }
+
+    /// Whether it is a job whose end counts as well, though it did not succeed.
+    #[must_use]
+    pub fn is_excused(&self) -> bool {
+        let by_itself = match &self.state.body {
+            NodeBody::Job(item) => item.job.is_excused(self.spec.allowed()),
+            NodeBody::Gate { .. } | NodeBody::End => false,
+        };
+        by_itself || self.is_left_undone()
+    }
+}
+
 /// A node to record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewNode {

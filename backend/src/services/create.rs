@@ -153,7 +153,7 @@ impl Opened {
             Self { gates: Vec::new(), approvals: Vec::new(), turn_gate: None, waits: BTreeMap::new() };
         let begins = Begins::of(plan, carried);
         for (ix, job) in (0..).zip(&plan.jobs) {
-            let approved = || entry.approved.iter().any(|name| *name == job.name || *name == job.base_name);
+            let approved = || entry.approved.iter().any(|name| job.is_called(name));
             if job.when == RunWhen::Manual && !begins.over[ix as usize] && !approved() {
                 let gate = opened.add(first, vec![ix]);
                 opened.approvals.push(ApprovalGate { gate, job: Some(ix) });

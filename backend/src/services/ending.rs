@@ -5,7 +5,7 @@ use tidemill_core::{
     guard::{Guard, holds},
     ids::ExecutionId,
     schedule::{JobStanding, final_status},
-    status::{ExecutionStatus, JobStatus},
+    status::ExecutionStatus,
     time::Timestamp,
 };
 
@@ -70,11 +70,7 @@ pub fn finish(
     now: Timestamp,
 ) -> Vec<Write> {
     let standing = |node: &Node| match &node.state.body {
-        NodeBody::Job(item) => {
-            let undone = node.spec.may_be_undone && item.job.status == JobStatus::Skipped;
-            let excused = undone || item.job.is_excused(node.spec.allowed());
-            Some(JobStanding { status: item.job.status, excused })
-        }
+        NodeBody::Job(item) => Some(JobStanding { status: item.job.status, excused: node.is_excused() }),
         NodeBody::Gate { .. } | NodeBody::End => None,
     };
     let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();

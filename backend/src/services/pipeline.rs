@@ -180,35 +180,19 @@ impl PipelineExecutionService {
             let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
             (Some(file), plan)
         };
-        let is_manual = |name: &String| {
-            plan.jobs
-                .iter()
-                .any(|job| job.when == RunWhen::Manual && (*name == job.name || *name == job.base_name))
-        };
+        let is_manual =
+            |name: &String| plan.jobs.iter().any(|job| job.when == RunWhen::Manual && job.is_called(name));
         if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
             return Err(Error::Invalid(format!(
                 "execution {id} has no job `{name}` that waits for an approval"
             )));
         }
-        let nodes = self.context.stores.records.all_nodes(id).await?;
-        let carried = if request.all { BTreeMap::new() } else { self.carried(id, &nodes).await? };
-        if carried.len() == plan.jobs.len() {
-            return Err(Error::Invalid(format!(
-                "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
-            )));
-        }
-        // What was skipped although all went well has nothing to do now either.
-        let undone = |node: &Node| {
-            let excused = job_of(node).is_ok_and(|item| item.job.is_excused(node.spec.allowed()));
-            node.state.status() == Some(JobStatus::Skipped) && (node.spec.may_be_undone || excused)
+        let carried = if request.all {
+            BTreeMap::new()
+        } else {
+            self.kept(id, plan.jobs.len(), !request.approve.is_empty()).await?
         };
-        let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
-        if request.approve.is_empty() && !request.all && nodes.iter().filter(left).all(undone) {
-            return Err(Error::Invalid(format!(
-                "what is left of execution {id} is what was not needed, or what nobody approved: name such a job under \
-                 `approve` to run it, or ask for `all`"
-            )));
-        }
+        // Without approvals it is what it was before there were any, so that older keys go on to fit.
         let identity = if request.approve.is_empty() {
             hash(&(id, request.all))
         } else {
@@ -235,6 +219,27 @@ impl PipelineExecutionService {
             tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
         }
         Ok(made)
+    }
+
+    /// The jobs that a retry of an execution with so many jobs keeps. An error: it has nothing to run, unless it approves something.
+    async fn kept(&self, id: ExecutionId, jobs: usize, approves: bool) -> Result<BTreeMap<String, Carried>> {
+        let nodes = self.context.stores.records.all_nodes(id).await?;
+        let carried = self.carried(id, &nodes).await?;
+        if carried.len() == jobs {
+            return Err(Error::Invalid(format!(
+                "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
+            )));
+        }
+        // What was skipped although all went well has nothing to do now either.
+        let excused = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_excused();
+        let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
+        if !approves && nodes.iter().filter(left).all(excused) {
+            return Err(Error::Invalid(format!(
+                "what is left of execution {id} is what was not needed, or what nobody approved: name such a job under \
+                 `approve` to run it, or ask for `all`"
+            )));
+        }
+        Ok(carried)
     }
 
     /// The jobs of an execution that succeeded and still have what they left, by name.

@@ -206,33 +206,13 @@ impl RepositoryService {
 
     /// All repositories, by name.
     pub async fn list(&self) -> Result<RepositoryList> {
-        let (mut repositories, mut after) = (Vec::new(), None::<String>);
-        let mut troubles = self.troubles().await?;
-        loop {
-            let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
-            after = page.last().map(|last| last.key.name.clone());
-            for document in &page {
-                let trouble = troubles.remove(&document.key.name);
-                repositories.push(read(document)?.view(trouble));
-            }
-            if !more {
-                return Ok(RepositoryList { repositories });
-            }
-        }
-    }
-
-    async fn troubles(&self) -> Result<BTreeMap<String, String>> {
-        let (mut troubles, mut after) = (BTreeMap::new(), None::<String>);
-        loop {
-            let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(TROUBLE, "", after.as_deref(), PAGE).await?;
-            after = page.last().map(|last| last.key.name.clone());
-            troubles.extend(page.into_iter().map(|document| (document.key.name, document.value)));
-            if !more {
-                return Ok(troubles);
-            }
-        }
+        let documents = &self.context.stores.documents;
+        let troubles = documents.all(TROUBLE, "").await?.into_iter();
+        let mut troubles: BTreeMap<String, String> =
+            troubles.map(|document| (document.key.name, document.value)).collect();
+        let view = |document: &Document| Ok(read(document)?.view(troubles.remove(&document.key.name)));
+        let repositories = documents.all(KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
+        Ok(RepositoryList { repositories })
     }
 
     /// Notes what went wrong with a repository's statuses and notices, or that nothing does any more.

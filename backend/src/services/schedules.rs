@@ -28,7 +28,6 @@ const KIND: &str = "schedule";
 const LOOK: &str = "schedule-look";
 /// How often schedules that change meanwhile are registered again.
 const MOST_TRIES: u32 = 50;
-const PAGE: usize = 200;
 /// Schedules that one sweep starts at most; the next goes on.
 const MOST_AT_ONCE: usize = 100;
 
@@ -174,16 +173,7 @@ impl ScheduleService {
     }
 
     async fn of(&self, repo: &str) -> Result<Vec<Document>> {
-        let (prefix, mut all, mut after) = (format!("{repo}\n"), Vec::new(), None::<String>);
-        loop {
-            let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(KIND, &prefix, after.as_deref(), PAGE).await?;
-            after = page.last().map(|last| last.key.name.clone());
-            all.extend(page);
-            if !more {
-                return Ok(all);
-            }
-        }
+        self.context.stores.documents.all(KIND, &format!("{repo}\n")).await
     }
 
     async fn put(

@@ -104,19 +104,9 @@ impl SecretService {
     /// The names of a repository's secrets; never a value.
     pub async fn list(&self, repo: &str) -> Result<SecretList> {
         let prefix = format!("{}\n", canonical(repo));
-        let mut secrets = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let (page, more) =
-                self.context.stores.documents.list(KIND, &prefix, after.as_deref(), PAGE).await?;
-            after = page.last().map(|last| last.key.name.clone());
-            for document in &page {
-                secrets.push(view(&read(document)?));
-            }
-            if !more {
-                return Ok(SecretList { secrets });
-            }
-        }
+        let all = self.context.stores.documents.all(KIND, &prefix).await?;
+        let secrets = all.iter().map(|document| Ok(view(&read(document)?))).collect::<Result<_>>()?;
+        Ok(SecretList { secrets })
     }
 
     /// Forgets a secret.

@@ -39,7 +39,6 @@ const MOST_KEPT: usize = 1_000;
 const LONGEST_S: u64 = 3_153_600_000;
 const LONGEST_NAME: usize = 100;
 const LONGEST_REPO: usize = 1_000;
-const AT_ONCE: usize = 200;
 
 type Hash = [u8; 32];
 
@@ -111,19 +110,8 @@ impl TokenService {
     }
 
     async fn all(&self) -> Result<Vec<(DocumentKey, TokenView)>> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(KIND, "", after.as_deref(), AT_ONCE).await?;
-            after = page.last().map(|document| document.key.name.clone());
-            for document in page {
-                let view = read(&document)?;
-                found.push((document.key, view));
-            }
-            if !more {
-                return Ok(found);
-            }
-        }
+        let all = self.context.stores.documents.all(KIND, "").await?;
+        all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?))).collect()
     }
 
     /// All tokens, in the order of their making.

@@ -6,7 +6,6 @@ use tidemill_core::{
     ids::ExecutionId,
     pipeline::RunWhen,
     plan::PlannedJob,
-    status::JobStatus,
     transition::Allowed,
 };
 
@@ -22,7 +21,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
     let jobs = nodes.iter().zip(specs).filter_map(|(node, spec)| match &node.state.body {
         NodeBody::Job(item) => {
             let mut job = job(record.spec.id, item, spec);
-            job.excused |= node.spec.may_be_undone && job.status == JobStatus::Skipped;
+            job.excused |= node.is_left_undone();
             if spec.planned.when == RunWhen::Manual {
                 job.approval = approval(Some(node.key.ix));
             }

@@ -45,7 +45,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let known = known(args, &file, &variables);
     let plan = Plan::of(&file.pipeline, &known).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(job) = &args.follow
-        && !plan.jobs.iter().any(|planned| planned.name == *job || planned.base_name == *job)
+        && !plan.jobs.iter().any(|planned| planned.is_called(job))
     {
         let left_out = plan.left_out.iter().find(|left| left.job == *job);
         let words = left_out.map_or_else(
