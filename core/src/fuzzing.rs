@@ -1,10 +1,14 @@
-//! What must hold of any text that is given as a pipeline file; the fuzzer looks for one of which it does not.
+//! Properties of whatever reads bytes from outside; the fuzzers look for inputs that violate one.
 
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
     reason = "a panic is how a fuzzer learns of a failure"
 )]
+
+mod webhook;
+
+pub use webhook::webhook;
 
 use crate::{
     diagnostics::{Diagnostic, Location, Severity, render_human},

@@ -19,6 +19,8 @@ pub const MOST_BYTES: usize = 25 << 20;
 const LONGEST_NAME: usize = 250;
 /// The longest title that is kept, in characters.
 const LONGEST_TITLE: usize = 250;
+/// Changes that one delivery may tell of. Bitbucket, the only provider that tells of several, sends at most five.
+pub const MAX_EVENTS: usize = 50;
 
 /// Who posts webhooks, and takes commit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -196,9 +198,17 @@ impl Provider {
             Self::Bitbucket => bitbucket::read(headers, body),
         };
         let malformed = |why| Refusal::Malformed { provider: self, why };
-        let delivered = delivered.map_err(malformed)?;
-        for event in &delivered.events {
+        let mut delivered = delivered.map_err(malformed)?;
+        if delivered.events.len() > MAX_EVENTS {
+            let told = delivered.events.len();
+            return Err(malformed(format!("it has {told} changes; at most {MAX_EVENTS} are taken at once")));
+        }
+        for event in &mut delivered.events {
             check(event).map_err(malformed)?;
+            bound(event);
+        }
+        if let Some(branch) = &delivered.default_branch {
+            name(branch).map_err(malformed)?;
         }
         Ok(delivered)
     }
@@ -275,6 +285,17 @@ fn check(event: &Event) -> Result<(), String> {
             commit(&request.commit)
         }
         Event::Deleted(_) | Event::Ping | Event::Ignored(_) => Ok(()),
+    }
+}
+
+/// Cuts the texts that are only shown, and takes control characters out of them.
+fn bound(event: &mut Event) {
+    let shorten = |by: &mut Option<String>| *by = by.take().map(|by| title(&by));
+    match event {
+        Event::Push(change) | Event::Tag(change) => shorten(&mut change.by),
+        Event::PullRequest(request) => shorten(&mut request.by),
+        Event::Deleted(text) | Event::Ignored(text) => *text = title(text),
+        Event::Ping => {}
     }
 }
 

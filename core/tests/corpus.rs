@@ -10,3 +10,8 @@ use replay::replay;
 fn the_kept_inputs_of_pipeline_hold() {
     replay("pipeline", tidemill_core::fuzzing::pipeline);
 }
+
+#[test]
+fn kept_inputs_of_webhook_hold() {
+    replay("webhook", tidemill_core::fuzzing::webhook);
+}
