@@ -89,7 +89,9 @@ pub enum AddressError {
     #[error("the repository's address begins with `-`")]
     Dash,
     /// It has characters that no address needs.
-    #[error("the repository's address has characters that none needs, such as spaces, control characters, quotes or `\\`")]
+    #[error(
+        "the repository's address has characters that none needs, such as spaces, control characters, quotes or `\\`"
+    )]
     Characters,
     /// It names a program of git.
     #[error("the repository's address names a transport program of git (`name::address`)")]
@@ -101,16 +103,22 @@ pub enum AddressError {
     #[error("the repository's address is a path of one machine (or file://), and not of a network")]
     LocalPath,
     /// It is neither.
-    #[error("the repository's address has no scheme; write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH")]
+    #[error(
+        "the repository's address has no scheme; write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH"
+    )]
     NoScheme,
     /// It may be a host with a port, or a path.
-    #[error("the repository's address can be read in two ways; write ssh://HOST/PATH, or https://HOST:PORT/PATH")]
+    #[error(
+        "the repository's address can be read in two ways; write ssh://HOST/PATH, or https://HOST:PORT/PATH"
+    )]
     Ambiguous,
     /// It has a query or a fragment.
     #[error("the repository's address has a `?` or `#`")]
     Query,
     /// It has a user where that is, or may be, a secret.
-    #[error("the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH key")]
+    #[error(
+        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH key"
+    )]
     Credentials,
     /// What stands before the `@` is no user.
     #[error("what stands before the `@` of the repository's address is no user name")]
@@ -125,7 +133,9 @@ pub enum AddressError {
     #[error("the path of the repository's address has an empty part, `.` or `..`")]
     DotSegment,
     /// The path has an encoded character that hides what it is.
-    #[error("the path of the repository's address has a percent sign that encodes a separator, a dot, a control character, or nothing")]
+    #[error(
+        "the path of the repository's address has a percent sign that encodes a separator, a dot, a control character, or nothing"
+    )]
     Encoding,
     /// `file://host/path`.
     #[error("a file's address names a host; write file:///PATH")]

@@ -177,14 +177,31 @@ mod tests {
 
     #[test]
     fn unusual_hosts_return_typed_errors() {
-        for text in
-            ["0x7f.0.0.1", "2130706433", "127.1", "0177.0.0.1", "127.0.0.01", "[0:0::1]", "[::ffff:127.0.0.1]"]
-        {
+        for text in [
+            "0x7f.0.0.1",
+            "2130706433",
+            "127.1",
+            "0177.0.0.1",
+            "127.0.0.01",
+            "[0:0::1]",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert_eq!(HostName::parse(text), Err(HostError::NotCanonical), "{text}");
         }
-        for text in
-            ["host.", "a..b", "-x", "h%6fst", "h\u{f6}st", "[fe80::1%25eth0]", "[::1", "::1", "a b", "1.2.3.999", "a@b", "xn--a"]
-        {
+        for text in [
+            "host.",
+            "a..b",
+            "-x",
+            "h%6fst",
+            "h\u{f6}st",
+            "[fe80::1%25eth0]",
+            "[::1",
+            "::1",
+            "a b",
+            "1.2.3.999",
+            "a@b",
+            "xn--a",
+        ] {
             assert!(HostName::parse(text).is_err(), "{text}");
         }
         assert_eq!(HostName::parse(""), Err(HostError::Empty));
@@ -202,7 +219,9 @@ mod tests {
         let one: HostPort = "10.0.0.5:3000".parse().unwrap();
         assert!(one.covers(&host("10.0.0.5"), 3000) && !one.covers(&host("10.0.0.5"), 22));
         let usual: HostPort = "Git.Corp.example".parse().unwrap();
-        assert!(usual.covers(&host("git.corp.example"), 443) && !usual.covers(&host("git.corp.example"), 8443));
+        assert!(
+            usual.covers(&host("git.corp.example"), 443) && !usual.covers(&host("git.corp.example"), 8443)
+        );
         assert!(!usual.covers(&host("other.corp.example"), 443));
         assert_eq!(one.to_string(), "10.0.0.5:3000");
     }

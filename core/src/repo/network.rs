@@ -138,21 +138,82 @@ mod tests {
     #[test]
     fn special_addresses_are_not_public() {
         for text in [
-            "0.0.0.0", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.0.1",
-            "168.63.129.16", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.168.1.1",
-            "198.18.0.1", "198.19.255.255", "203.0.113.9", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
-            "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:0:127.0.0.1",
-            "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b:1::8.8.8.8", "100::1", "2001::1", "2001:10::1",
-            "2001:20::1", "2001:db8::1", "2002:7f00:1::1", "2002:a9fe:a9fe::1", "3fff::1", "fc00::1", "fd00:ec2::254",
-            "fe80::1", "febf::1", "fec0::1", "ff02::1", "4000::1", "5f00::1", "2620:4f:8000::1",
+            "0.0.0.0",
+            "10.0.0.1",
+            "10.255.255.255",
+            "100.64.0.1",
+            "100.100.100.200",
+            "127.0.0.1",
+            "127.255.0.1",
+            "168.63.129.16",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::8.8.8.8",
+            "100::1",
+            "2001::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "2002:a9fe:a9fe::1",
+            "3fff::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "ff02::1",
+            "4000::1",
+            "5f00::1",
+            "2620:4f:8000::1",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
         for text in [
-            "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0",
-            "140.82.121.4", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255",
-            "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:50c0:8000::154", "2a00:1450::1", "2001:4860::8888",
-            "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "140.82.121.4",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2606:50c0:8000::154",
+            "2a00:1450::1",
+            "2001:4860::8888",
+            "::ffff:8.8.8.8",
+            "64:ff9b::8.8.8.8",
         ] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
@@ -163,7 +224,8 @@ mod tests {
     fn special_ranges_end_where_their_prefix_says() {
         for (base, len) in SPECIAL_V4 {
             let size = 1_u64 << (32 - len);
-            let (first, last) = (base.to_bits(), u32::try_from(u64::from(base.to_bits()) + size - 1).unwrap());
+            let (first, last) =
+                (base.to_bits(), u32::try_from(u64::from(base.to_bits()) + size - 1).unwrap());
             for bits in [first, last] {
                 let v4 = Ipv4Addr::from_bits(bits);
                 let nat64 = Ipv6Addr::from_bits((0x0064_ff9b_u128 << 96) | u128::from(bits));
@@ -181,7 +243,8 @@ mod tests {
     #[test]
     fn private_hosts_need_permission_or_registration_with_their_port() {
         let strict = AddressPolicy::default();
-        let allowing = AddressPolicy { hosts: vec!["10.0.0.5:3000".parse().unwrap()], ..AddressPolicy::default() };
+        let allowing =
+            AddressPolicy { hosts: vec!["10.0.0.5:3000".parse().unwrap()], ..AddressPolicy::default() };
         let (private, other_port) = (address("https://10.0.0.5:3000/a/b"), address("https://10.0.0.5/a/b"));
         assert_eq!(strict.decide(&private, None), Err(AddressRefusal::Private));
         assert_eq!(strict.decide(&private, Some(&private)), Ok(true));
@@ -191,7 +254,10 @@ mod tests {
         assert_eq!(strict.decide(&address("git@git.example.org:a/b"), None), Ok(false));
         let plain = address("http://git.example.org/a/b");
         assert_eq!(strict.decide(&plain, None), Err(AddressRefusal::Http));
-        assert_eq!(strict.decide(&plain, Some(&address("https://git.example.org/a/b"))), Err(AddressRefusal::Http));
+        assert_eq!(
+            strict.decide(&plain, Some(&address("https://git.example.org/a/b"))),
+            Err(AddressRefusal::Http)
+        );
         assert_eq!(strict.decide(&plain, Some(&plain)), Ok(true));
         assert_eq!(AddressPolicy { allow_http: true, ..strict }.decide(&plain, None), Ok(false));
         assert_eq!(AddressPolicy::unrestricted().decide(&address("http://127.0.0.1:1/a"), None), Ok(true));
