@@ -10,3 +10,8 @@ use replay::replay;
 fn the_kept_inputs_of_pipeline_hold() {
     replay("pipeline", tidemill_core::fuzzing::pipeline);
 }
+
+#[test]
+fn the_kept_inputs_of_repository_address_hold() {
+    replay("repository_address", tidemill_core::fuzzing::repository_address);
+}

@@ -73,8 +73,7 @@ impl Caller {
     /// Refuses an upload that is for another repository than the caller's.
     pub fn must_be_of_upload(&self, upload: &str) -> Result<()> {
         let Some(only) = self.repo.as_deref() else { return Ok(()) };
-        let upload: UploadId = upload.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
-        if upload.is_of(only) {
+        if upload.parse::<UploadId>().is_ok_and(|upload| upload.is_of(only)) {
             return Ok(());
         }
         Err(Error::Forbidden(format!(
