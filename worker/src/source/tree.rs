@@ -68,6 +68,9 @@ pub fn materialise(
             let (objects, url) = match source {
                 Source::None => return Ok(None),
                 Source::Uploaded { upload, url, private_host, base, .. } => {
+                    if base.as_ref().is_some_and(|base| !git::is_full_hash(base)) {
+                        return Err(SourceError::new("the uploaded sources build on no full commit hash"));
+                    }
                     let remote = url.as_deref().map(|url| reach.remote(url, *private_host)).transpose()?;
                     let from = remote.as_ref().zip(base.as_deref());
                     let wanted = [Some(commit), tree.as_ref()].into_iter().flatten();
