@@ -1,6 +1,7 @@
 //! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
 //! write in one conditional batch, and read again when somebody else was faster.
 
+mod admission;
 mod approvals;
 mod artifacts;
 mod assignment;
@@ -29,6 +30,7 @@ pub mod turn;
 mod view;
 mod webhooks;
 
+pub use admission::SourcePolicy;
 pub use approvals::ApprovalService;
 pub use artifacts::{ArtifactService, Download};
 pub use audit::AuditService;
@@ -143,6 +145,12 @@ impl Services {
     #[must_use]
     pub fn reaching(self, outside: Outside) -> Self {
         Self { outbox: self.outbox.with(outside), ..self }
+    }
+
+    /// The same, that take sources as `policy` says.
+    #[must_use]
+    pub fn taking(self, policy: SourcePolicy) -> Self {
+        Self { pipelines: self.pipelines.taking(policy), ..self }
     }
 
     /// Forgets a repository and its schedules. False: it was not known.

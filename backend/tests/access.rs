@@ -191,7 +191,9 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
             json!({ "job_id": ids.job, "lease": ids.lease, "file_path": "x", "files": [] })
         }
         path::SECRETS => json!({ "repo": repo, "name": "NAME", "value": "value" }),
-        path::REPOSITORIES => json!({ "url": format!("/{repo}"), "provider": "github" }),
+        path::REPOSITORIES => {
+            json!({ "url": format!("https://git.example.org/{repo}"), "provider": "github" })
+        }
         path::SYNC => json!({ "repo": repo }),
         path::DISCOVERED => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
@@ -201,7 +203,7 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
             json!({ "job_id": ids.job, "lease": ids.lease, "report": { "counts": counts } })
         }
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
-        path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(32), "size": 3 }),
+        path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(48), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),
         _ => json!({}),
     }

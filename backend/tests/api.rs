@@ -472,7 +472,7 @@ async fn bad_requests_are_answered_with_problems() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_uploaded_once_and_stay_as_they_are() {
     let server = Server::start(30_000);
-    let name = "ab".repeat(32);
+    let name = "ab".repeat(48);
     let ask = async |size: Value| {
         server.post("/api/source/upload", json!({ "upload": name, "size": size })).await.1["url"].clone()
     };
@@ -491,7 +491,7 @@ async fn sources_are_uploaded_once_and_stay_as_they_are() {
         let request = json!({ "upload": name, "size": size });
         assert_eq!(server.post("/api/source/upload", request).await.0, StatusCode::BAD_REQUEST, "{name}");
     }
-    let name = "ab".repeat(32);
+    let name = "ab".repeat(48);
     let nothing = server.raw(Method::PUT, &format!("/api/source/content/{name}"), Some(Vec::new())).await.0;
     assert_eq!(nothing, StatusCode::BAD_REQUEST, "nothing stands for no sources");
     let put = server.raw(Method::PUT, "/api/source/content/token", Some(Vec::new())).await.0;

@@ -11,7 +11,7 @@ from .audit import Audit, Finding
 from .cable import Cable
 from .ledger import Ledger
 from .leftovers import leftovers
-from .load import Load, repository
+from .load import Load, Repository
 from .records import embedded, waiting_messages
 from .witness import Engine, Witness
 from .work import Maker
@@ -70,7 +70,7 @@ class Campaign:
         self.keeper = threading.Thread(target=self._keep, daemon=True)
         self.keeper.start()
         self.load = Load(self.api, self.ledger, self.maker, self.seed, self.executions, self.most_live,
-                         repository(self.case / "repository"), cancels=self.cancels)
+                         Repository(self.case / "repository"), cancels=self.cancels)
         if self.executions:
             self.load.start()
 

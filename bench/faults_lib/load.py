@@ -3,8 +3,10 @@
 import hashlib
 import pathlib
 import random
+import socket
 import subprocess
 import threading
+import time
 import uuid
 
 from .api import Api, Refused, Unreachable
@@ -16,22 +18,52 @@ TERMINAL = ("SUCCESS", "FAILED", "CANCELED", "SKIPPED")
 PAUSE = 0.3
 
 
-def repository(directory: pathlib.Path) -> tuple[str, str]:
-    """A git repository with one file; its path and its commit."""
-    directory.mkdir(parents=True)
-    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
-    (directory / "source.txt").write_text("from the repository\n")
-    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *words], cwd=directory, check=True)
-    said = subprocess.run([*git, "rev-parse", "HEAD"], cwd=directory, check=True, capture_output=True, text=True)
-    return str(directory), said.stdout.strip()
+class Repository:
+    """A git repository with one file, behind a git server on the loopback: a request names no path."""
+
+    def __init__(self, directory: pathlib.Path):
+        directory.mkdir(parents=True)
+        git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+        (directory / "source.txt").write_text("from the repository\n")
+        for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+            subprocess.run([*git, *words], cwd=directory, check=True)
+        said = subprocess.run([*git, "rev-parse", "HEAD"], cwd=directory, check=True, capture_output=True, text=True)
+        self.commit = said.stdout.strip()
+        place = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
+        for _ in range(20):
+            # Somebody may take the port in between: then it is another one's turn.
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            self.server = subprocess.Popen(
+                [f"{place}/git-daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", "--reuseaddr",
+                 f"--base-path={directory.parent}"], stderr=subprocess.DEVNULL)
+            self.url = f"git://127.0.0.1:{port}/{directory.name}"
+            if self._answers(port):
+                return
+            self.stop()
+        raise RuntimeError("no git server could be started")
+
+    def _answers(self, port: int) -> bool:
+        while self.server.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return True
+            except OSError:
+                time.sleep(0.02)
+        return False
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self.server.kill()
+        self.server.wait()
 
 
 class Load:
     """Clients of one server that start `wanted` executions, at most `most_live` of which are live at a time."""
 
     def __init__(self, api: Api, ledger: Ledger, maker: Maker, seed: int, wanted: int, most_live: int,
-                 repository: tuple[str, str], cancels: float = 0.08, doubles: float = 0.2, watch_logs: bool = True):
+                 repository: Repository, cancels: float = 0.08, doubles: float = 0.2, watch_logs: bool = True):
         self.api, self.ledger, self.maker = api, ledger, maker
         self.random = random.Random(seed ^ 0x10AD)
         self.wanted, self.most_live, self.repository = wanted, most_live, repository
@@ -48,6 +80,9 @@ class Load:
         """Begins, or goes on when more is wanted."""
         if self.submitting is not None:
             self.submitting.join()
+        else:
+            # Its host is this machine, which the server lets nobody contact for a repository that it does not know.
+            self.api.json("PUT", "/api/repository", {"url": self.repository.url, "provider": "gitea"})
         self.submitting = self._begin(self._submit)
         if self.watching is None:
             self.watching = self._begin(self._watch)
@@ -73,14 +108,15 @@ class Load:
         self.stopping.set()
         for thread in list(self.threads):
             thread.join(30)
+        self.repository.stop()
 
     def request(self, plan: Plan) -> dict:
         """The request that starts `plan`."""
-        path, commit = self.repository
+        url, commit = self.repository.url, self.repository.commit
         source = {"kind": "none"}
         if plan.sources:
-            source = {"kind": "git", "url": path, "branch": "main", "commit": commit, "tree": None}
-        return {"pipeline": plan.text(), "file": "ci.yml", "repo": path, "branch": "main", "commit": commit,
+            source = {"kind": "git", "url": url, "branch": "main", "commit": commit}
+        return {"pipeline": plan.text(), "file": "ci.yml", "repo": url, "branch": "main", "commit": commit,
                 "source": source, "requested_by": "load", "force": True}
 
     def _submit(self) -> None:

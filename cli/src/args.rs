@@ -15,6 +15,7 @@ use tidemill_core::{
     access::Scope,
     ids::{ExecutionId, WorkerId},
     labels::{Labels, parse as labels},
+    repo::HostPort,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 bad usage or a bad file, 3 the system failed \
@@ -615,6 +616,18 @@ pub struct Server {
     /// The server's address as people have it, for links in commit statuses and notices
     #[arg(long, env = "TIDEMILL_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
     pub public_url: Option<String>,
+    /// Let jobs fetch repositories over http://, which neither hides nor proves what is fetched
+    #[arg(long, env = "TIDEMILL_ALLOW_HTTP", hide_env_values = true)]
+    pub allow_http: bool,
+    /// Let jobs fetch repositories from this host, though its address is private; without a port: those of git's protocols
+    #[arg(
+        long = "allow-host",
+        env = "TIDEMILL_ALLOW_HOSTS",
+        hide_env_values = true,
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
+    pub allow_hosts: Vec<HostPort>,
 }
 
 /// `token`.
@@ -725,6 +738,15 @@ pub struct WorkerArgs {
     /// Memory that jobs may ask for together [default: the machine's, less what it needs itself]
     #[arg(long, env = "TIDEMILL_MEMORY", value_name = "SIZE", value_parser = tidemill_core::pipeline::bytes)]
     pub memory: Option<u64>,
+    /// Let jobs fetch repositories from this host, though its address is private and the server does not say that it may be
+    #[arg(
+        long = "allow-host",
+        env = "TIDEMILL_ALLOW_HOSTS",
+        hide_env_values = true,
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
+    pub allow_hosts: Vec<HostPort>,
     /// How the worker's own log is written; TIDEMILL_LOG says how much of it
     #[arg(long, env = "TIDEMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,

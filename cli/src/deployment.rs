@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use tidemill_backend::{
     embedded::{Embedded, EmbeddedConfig},
-    services::Services,
+    services::{Services, SourcePolicy},
 };
 use tidemill_core::{
     api::{
@@ -64,7 +64,9 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let lease_ttl_ms = settings.lease_ttl_ms;
     let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
     let data_dir = settings.data_dir()?.to_owned();
-    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir) })
+    // It serves the person who starts it. `tidemill server` says otherwise.
+    let sources = SourcePolicy::unrestricted();
+    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, sources, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {

@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 use tidemill_core::{
-    api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, status::ExecutionStatus,
+    api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, repo::AddressPolicy,
+    status::ExecutionStatus,
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 
@@ -33,6 +34,8 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         docker_host: docker_host(),
         labels: labels(given),
         capacity: Resources::default(),
+        // What this person could fetch without Tidemill. Workers of servers say otherwise.
+        addresses: AddressPolicy::unrestricted(),
     })
 }
 

@@ -27,6 +27,14 @@ fn place() -> Place {
     place
 }
 
+/// A git server that is the repository's `origin`. It is registered, as its host is this machine.
+fn served(place: &Place) -> GitServer {
+    let server = GitServer::of(&place.repo());
+    let added = place.tidemill(&["repo", "add", &server.url, "--provider", "gitea"]);
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    server
+}
+
 /// The sizes of the uploads that the server keeps.
 fn uploads(place: &Place) -> Vec<u64> {
     let kept = fs::read_dir(place.dir.path().join("server/artifacts/sources"));
@@ -50,7 +58,7 @@ fn what_is_on_the_disk_is_uploaded_once() {
 #[test]
 fn what_the_origin_has_is_fetched_there() {
     let place = place();
-    let server = GitServer::of(&place.repo());
+    let server = served(&place);
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(uploads(&place), [] as [u64; 0]);
@@ -67,7 +75,7 @@ fn what_the_origin_has_is_fetched_there() {
 #[test]
 fn an_origin_that_workers_cannot_reach_is_said_and_uploading_all_helps() {
     let place = place();
-    drop(GitServer::of(&place.repo()));
+    drop(served(&place));
     fs::write(place.repo().join("source.txt"), "mine alone\n").unwrap();
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");

@@ -761,7 +761,7 @@ pub struct ArtifactList {
 /// Announce sources that workers cannot fetch by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceUploadRequest {
-    /// Names the upload: 64 hex digits, the same for the same content.
+    /// Names the upload ([`crate::upload::UploadId`]): the same for the same content of one repository.
     pub upload: String,
     /// Its bytes' number; absent when it is only asked whether it is there.
     #[serde(default)]

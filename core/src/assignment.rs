@@ -18,22 +18,42 @@ pub enum Source {
     None,
     /// A git repository at a commit.
     Git {
-        /// Any URL or path that `git fetch` takes.
+        /// Its address ([`crate::repo::RepositoryAddress`]); never a path.
         url: String,
         /// Branch or tag the commit was found on, for shallow fetches and for the job's variables.
+        #[serde(default)]
         branch: Option<String>,
         /// Full commit hash.
         commit: String,
-        /// A tree hash that stands in for the commit's own: the working tree as it was on disk, uncommitted
-        /// changes included. It is found in the repository at `url` too.
+        /// Whether its host may have a private address. The server decides it, whatever a request says: the repository is registered
+        /// with this host and port, or the operator allows them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private_host: bool,
+    },
+    /// A working tree on the disk of the machine that runs the jobs, handed to workers of the same data directory.
+    Snapshot {
+        /// Its id, which only processes of that data directory can make: 64 hex digits.
+        snapshot: String,
+        /// The name of the repository that it is a snapshot of.
+        repository: String,
+        /// Branch, for the job's variables.
+        #[serde(default)]
+        branch: Option<String>,
+        /// Full hash of the commit that was checked out, or one made up from the tree.
+        commit: String,
+        /// Hash of the tree as it was on disk, uncommitted changes included, if it differs from the commit's.
+        #[serde(default)]
         tree: Option<String>,
     },
     /// A working tree as it was on somebody's disk, uploaded to the server.
     Uploaded {
-        /// Names the upload: 64 hex digits, the same for the same content.
+        /// Names the upload ([`crate::upload::UploadId`]): the same for the same content of one repository.
         upload: String,
-        /// A git repository that workers can reach and that has `base`; absent: all is in the upload.
+        /// The address of a git repository that workers can reach and that has `base`; absent: all is in the upload.
         url: Option<String>,
+        /// Whether the host of `url` may have a private address; as of `Git`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private_host: bool,
         /// The commit that the upload builds on.
         base: Option<String>,
         /// Branch, for the job's variables.

@@ -14,6 +14,7 @@ use crate::{
     diagnostics::{Diagnostic, Location, Severity, render_human},
     pipeline::parse_with_warnings,
     plan::{Plan, PlanError},
+    repo::{HostName, RepositoryAddress, RepositoryName, Scheme, canonical},
 };
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -82,5 +83,61 @@ fn planned(plan: &Result<Plan, PlanError>) {
             "`{}` comes before its needs",
             job.name
         );
+    }
+}
+
+/// Reads `bytes` as the address of a repository, and panics when what must hold does not: what is accepted has one form, in which git
+/// sees the host and the port that limits go by; a name is its own name; what is refused has the name of no other.
+pub fn repository_address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let name = canonical(text);
+    assert_eq!(canonical(&name), name, "a name is its own name");
+    let (address, credentials) = match RepositoryAddress::parse_with_credentials(text) {
+        Ok(read) => read,
+        Err(error) => {
+            assert!(RepositoryAddress::parse(text).is_err());
+            assert!(text.len() < 8 || !error.to_string().contains(text), "an error shows the text");
+            return;
+        }
+    };
+    let url = address.to_git_url();
+    assert_eq!(RepositoryAddress::parse(&url).as_ref(), Ok(&address), "it is read again as it is written");
+    if credentials.is_none() {
+        assert_eq!(RepositoryAddress::parse(text).as_ref(), Ok(&address));
+        assert_eq!(RepositoryName::parse(text), Ok(RepositoryName::Network(address.canonical())));
+    }
+    let (host, port) = as_git_reads(&url);
+    assert_eq!(host, address.host().as_str(), "git contacts another host: {url}");
+    assert_eq!(port.unwrap_or(address.scheme().port()), address.port(), "git contacts another port: {url}");
+    assert_eq!(HostName::parse(&host).as_ref(), Ok(address.host()));
+    if matches!(address.scheme(), Scheme::Http | Scheme::Https) {
+        // Curl reads these, which follows the URL standard here.
+        let read = url::Url::parse(&url).expect("it is a URL");
+        assert_eq!(read.host_str(), Some(host.as_str()));
+        assert_eq!(read.port_or_known_default(), Some(address.port()));
+        assert!(read.username().is_empty() && read.password().is_none() && read.query().is_none());
+        assert_eq!(read.path(), format!("/{}", address.path()), "nothing of the path is rewritten");
+    }
+}
+
+/// Host and port as git's own reader finds them (`parse_connect_url` and `get_host_and_port` of its connect.c), written after that and
+/// not after our parser.
+fn as_git_reads(url: &str) -> (String, Option<u16>) {
+    let (rest, separator) = match url.split_once("://") {
+        Some((_, rest)) => (rest, '/'),
+        None => (url, ':'),
+    };
+    // What stands before the last `@` of the authority is the user.
+    let bracket = rest.find('[').map_or(0, |at| rest[at..].find(']').map_or(0, |end| at + end));
+    let end = rest[bracket..].find(separator).map_or(rest.len(), |at| bracket + at);
+    let place = &rest[..end];
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let after = place.rfind(']').map_or(0, |at| at + 1);
+    match place[after..].find(':') {
+        Some(at) if separator == '/' => {
+            let (host, port) = place.split_at(after + at);
+            (host.to_owned(), port[1..].parse().ok())
+        }
+        _ => (place.to_owned(), None),
     }
 }

@@ -34,4 +34,5 @@ pub mod test_report;
 pub mod time;
 pub mod transition;
 pub mod trigger;
+pub mod upload;
 pub mod webhook;

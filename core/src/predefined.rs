@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::api::Trigger;
 use crate::facts::Facts;
+use crate::repo::RepositoryName;
 
 /// Where a job's sources are, in its container.
 pub const WORKSPACE: &str = "/workspace";
@@ -170,10 +171,10 @@ pub fn of_job(job: &Running<'_>) -> IndexMap<String, String> {
     set("CI_NODE_TOTAL", "1");
     set("CI_PROJECT_DIR", WORKSPACE);
     let (namespace, name) = project(job.repo);
-    let path = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-    set("CI_PROJECT_NAME", name);
-    set("CI_PROJECT_TITLE", name);
-    set("CI_PROJECT_NAMESPACE", namespace);
+    let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    set("CI_PROJECT_NAME", &name);
+    set("CI_PROJECT_TITLE", &name);
+    set("CI_PROJECT_NAMESPACE", &namespace);
     set("CI_PROJECT_PATH", &path);
     set("CI_PROJECT_PATH_SLUG", &slug(&path));
     set("CI_REPOSITORY_URL", job.repo);
@@ -189,18 +190,18 @@ pub fn of_job(job: &Running<'_>) -> IndexMap<String, String> {
 
 /// The group that a repository is in, and its name there: those of `https://host/group/name.git` and of `host:group/name`. A
 /// directory is in no group.
-fn project(repo: &str) -> (&str, &str) {
-    let trimmed = repo.trim_end_matches('/');
-    let trimmed = trimmed.strip_suffix(".git").unwrap_or(trimmed);
-    let path = match trimmed.split_once("://") {
-        Some(("file", path)) => return ("", path.rsplit('/').next().unwrap_or(path)),
-        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
-        None => match trimmed.split_once(':') {
-            Some((_, path)) if !trimmed.starts_with(['/', '.']) => path,
-            _ => return ("", trimmed.rsplit('/').next().unwrap_or(trimmed)),
-        },
-    };
-    path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", path))
+fn project(repo: &str) -> (String, String) {
+    let last = |path: &str| (String::new(), path.rsplit('/').next().unwrap_or(path).to_owned());
+    match RepositoryName::parse(repo) {
+        Ok(RepositoryName::Network(name)) => {
+            let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
+            let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
+            (group.to_owned(), name.to_owned())
+        }
+        Ok(RepositoryName::Directory(path)) => last(&path),
+        Ok(RepositoryName::Label(label)) => last(&label),
+        Err(_) => last(repo),
+    }
 }
 
 /// A name as it may stand in a host's: small letters, digits and hyphens, at most 63.
@@ -284,7 +285,7 @@ mod tests {
             ("./app", "", "app"),
             ("", "", ""),
         ] {
-            assert_eq!(project(repo), (namespace, name), "{repo}");
+            assert_eq!(project(repo), (namespace.to_owned(), name.to_owned()), "{repo}");
         }
         assert_eq!(slug(&format!("-{}", "Ä".repeat(100))), "");
         assert_eq!(slug(&"a".repeat(100)).len(), 63);

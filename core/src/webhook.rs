@@ -8,7 +8,7 @@ mod signature;
 
 pub use signature::sign;
 
-use crate::repo::canonical;
+use crate::repo::{RepositoryAddress, RepositoryName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, str::FromStr};
@@ -183,8 +183,12 @@ impl Provider {
             Self::Gitlab => gitlab::addresses(body),
             Self::Bitbucket => bitbucket::addresses(body),
         };
-        let mut names: Vec<String> = addresses.iter().map(|address| canonical(address)).collect();
-        names.retain(|name| !name.is_empty());
+        // Some providers put the user's name into addresses.
+        let name = |address: &str| match RepositoryAddress::parse_with_credentials(address) {
+            Ok((address, _)) => Some(address.canonical()),
+            Err(_) => RepositoryName::parse(address).ok().map(|name| name.to_string()),
+        };
+        let mut names: Vec<String> = addresses.iter().filter_map(|address| name(address)).collect();
         names.dedup();
         names
     }

@@ -15,3 +15,8 @@ fn the_kept_inputs_of_pipeline_hold() {
 fn kept_inputs_of_webhook_hold() {
     replay("webhook", tidemill_core::fuzzing::webhook);
 }
+
+#[test]
+fn the_kept_inputs_of_repository_address_hold() {
+    replay("repository_address", tidemill_core::fuzzing::repository_address);
+}

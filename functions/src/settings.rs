@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_backend::aws::Names;
-use tidemill_core::labels;
+use tidemill_core::{labels, repo::AddressPolicy};
 
 /// The table's name.
 pub const TABLE: &str = "TIDEMILL_TABLE";
@@ -27,6 +27,10 @@ pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
 pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
 /// The deployment's address as people have it, for links in commit statuses and notices; absent or empty: no links.
 pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
+/// `true`: repositories over http may be fetched; default no.
+pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
+/// Hosts of repositories that may have private addresses, `HOST` or `HOST:PORT`, separated by commas.
+pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
 /// The Auto Scaling group of the workers.
 pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Jobs that one worker runs at the same time.
@@ -53,6 +57,8 @@ pub struct Settings {
     pub names: Names,
     /// Milliseconds that a lease lasts.
     pub lease_ttl_ms: u64,
+    /// Repositories that may be fetched beside public ones.
+    pub addresses: AddressPolicy,
 }
 
 impl Settings {
@@ -69,8 +75,20 @@ impl Settings {
                 keep_days: (keep_days > 0).then_some(keep_days),
             },
             lease_ttl_ms: number_or(LEASE_TTL_MS, 60_000)?,
+            addresses: addresses()?,
         })
     }
+}
+
+fn addresses() -> Result<AddressPolicy, SettingsError> {
+    let host = |text: String| {
+        text.parse().map_err(|error| SettingsError { name: ALLOW_HOSTS, what: format!("`{text}`: {error}") })
+    };
+    Ok(AddressPolicy {
+        allow_http: number_or(ALLOW_HTTP, false)?,
+        hosts: list(ALLOW_HOSTS).into_iter().map(host).collect::<Result<_, _>>()?,
+        any_host: false,
+    })
 }
 
 fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError> {

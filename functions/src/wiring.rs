@@ -3,7 +3,7 @@
 use crate::settings::{PUBLIC_URL, Settings, SettingsError};
 use tidemill_backend::{
     aws::{self, Meter},
-    services::{Outside, Services, Settings as ServiceSettings},
+    services::{Outside, Services, Settings as ServiceSettings, SourcePolicy},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,9 @@ impl Wiring {
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
         let outside = Outside { public_url, ..Outside::default() };
-        let services = Services::new(stores, of_services, CancellationToken::new()).reaching(outside);
+        let services = Services::new(stores, of_services, CancellationToken::new())
+            .reaching(outside)
+            .taking(SourcePolicy { addresses: settings.addresses, snapshots: false });
         Ok(Self { services, meter })
     }
 }

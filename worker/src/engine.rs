@@ -16,7 +16,7 @@ use crate::{
     error::WorkerError,
     executor::Parking,
     orders::BOOT,
-    source::{Sources, Tree},
+    source::{Reach, Sources, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,
 };
@@ -149,7 +149,7 @@ impl DockerManager {
                     let local = host.starts_with("unix://");
                     return Ok(Self {
                         docker,
-                        sources: Sources::new(store.cache()),
+                        sources: Sources::new(store.cache(), Reach::default()),
                         store,
                         worker,
                         local,

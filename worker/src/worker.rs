@@ -9,7 +9,7 @@ use crate::{
     metadata_guard::{self, METADATA},
     parking::ParkingLot,
     slot::{Slots, Stop},
-    source,
+    source::{self, Reach, Sources},
     store::{FileLock, Store},
 };
 use std::{
@@ -24,6 +24,7 @@ use tidemill_core::{
     assignment::{Preparation, Resources},
     ids::{ExecutionId, WorkerId},
     labels::Labels,
+    repo::{AddressPolicy, Credentials, RepositoryAddress},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,8 @@ pub struct WorkerConfig {
     pub labels: Labels,
     /// What jobs may ask for together; what is absent is the engine's machine's.
     pub capacity: Resources,
+    /// Hosts of repositories that its operator allows, beside public ones and those that the server says are registered.
+    pub addresses: AddressPolicy,
 }
 
 /// Whom a worker works for.
@@ -81,8 +84,9 @@ impl Worker {
     pub async fn open(config: WorkerConfig) -> Result<Self, WorkerError> {
         let id = WorkerId(uuid::Uuid::now_v7());
         let (store, lock) = Store::open(&config.data_dir, &id.to_string())?;
-        let engine =
+        let mut engine =
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
+        engine.sources = Sources::new(store.cache(), Reach::new(config.addresses.clone()));
         let engine = Arc::new(engine);
         let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
         let capacity = capacity(&config.capacity, &engine).await;
@@ -92,6 +96,11 @@ impl Worker {
     /// Keeps job containers from instance metadata; or says why that cannot be had.
     pub async fn block_metadata(&self) -> Result<(), String> {
         metadata_guard::block(&self.engine.bridge().await?, &METADATA).await
+    }
+
+    /// Signs in at the host of `address` with `credentials`, which are kept in this process's memory only.
+    pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
+        self.engine.sources.reach().sign_in(address, credentials);
     }
 
     /// Makes containers for jobs that will come soon.
@@ -250,6 +259,7 @@ pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
             store.remove_dead();
         }
         source::prune(&store.cache());
+        source::prune_handed(&store.cache());
     });
     let _ = cleaned.await;
 }

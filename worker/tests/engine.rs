@@ -137,6 +137,7 @@ impl Bench {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
+            addresses: tidemill_core::repo::AddressPolicy::unrestricted(),
             labels: tidemill_core::labels::Labels::new(),
             name: "test".into(),
             slots: 1,

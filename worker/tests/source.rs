@@ -8,8 +8,8 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use tidemill_core::assignment::Source;
-use tidemill_worker::source::{SourceError, materialise, resolve, snapshot, upload};
+use tidemill_core::{assignment::Source, repo::AddressPolicy};
+use tidemill_worker::source::{Reach, SourceError, materialise, snapshot, upload};
 
 struct GitServer {
     dir: tempfile::TempDir,
@@ -74,6 +74,17 @@ fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
 }
 
+/// Everything may be contacted, as by a local run.
+fn reach() -> Reach {
+    Reach::new(AddressPolicy::unrestricted())
+}
+
+fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Source, SourceError> {
+    let cache = tempfile::tempdir().unwrap();
+    let found = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &reach()));
+    found.map(|found| found.source)
+}
+
 fn git(dir: &Path, words: &[&str]) {
     output(dir, words);
 }
@@ -86,7 +97,7 @@ fn output(dir: &Path, words: &[&str]) -> String {
 }
 
 fn text(source: &Source, cache: &Path) -> String {
-    let tree = materialise(source, cache, &no_upload).unwrap().unwrap();
+    let tree = materialise(source, cache, &reach(), &no_upload).unwrap().unwrap();
     fs::read_to_string(tree.path.join("mill.txt")).unwrap()
 }
 
@@ -131,7 +142,7 @@ fn what_is_not_there_is_said() {
     let refused = resolve(&server.url, None, Some("abc123")).unwrap_err().to_string();
     assert!(refused.contains("not a full commit hash"), "{refused}");
     let missing = resolve(&server.url, None, Some(&"12".repeat(20)));
-    let refused = materialise(&missing.unwrap(), cache.path(), &no_upload).unwrap_err().to_string();
+    let refused = materialise(&missing.unwrap(), cache.path(), &reach(), &no_upload).unwrap_err().to_string();
     assert!(refused.contains("no commit"), "{refused}");
     let away = resolve("git://127.0.0.1:1/mill.git", None, None).unwrap_err().to_string();
     assert!(away.contains("git:"), "{away}");
@@ -143,7 +154,8 @@ fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBu
     let pack = sent.pack.as_ref().map(|pack| pack.write().unwrap());
     let size = pack.as_ref().map_or(0, |pack| pack.metadata().unwrap().len());
     let tree =
-        materialise(&sent.source, worker, &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap())).unwrap();
+        materialise(&sent.source, worker, &reach(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap()))
+            .unwrap();
     (sent.source, tree.unwrap().path.clone(), size)
 }
 
@@ -189,7 +201,7 @@ fn only_what_the_origin_lacks_is_uploaded() {
     let again = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
     assert_eq!(again.source, source);
     fs::remove_dir_all(&tree).unwrap();
-    materialise(&source, worker.path(), &no_upload).unwrap().unwrap();
+    materialise(&source, worker.path(), &reach(), &no_upload).unwrap().unwrap();
 }
 
 #[test]
@@ -234,7 +246,8 @@ fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
     server.stop();
     let difference = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
-    let refused = materialise(&difference.source, worker.path(), &no_upload).unwrap_err().to_string();
+    let refused =
+        materialise(&difference.source, worker.path(), &reach(), &no_upload).unwrap_err().to_string();
     assert!(refused.contains("--upload-all") && refused.contains(&server.url), "{refused}");
     let (source, tree, _) = sent(&clone, true, sender.path(), worker.path());
     assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
@@ -245,12 +258,21 @@ fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
 fn an_upload_that_is_none_is_said() {
     let worker = tempfile::tempdir().unwrap();
     let commit = "12".repeat(20);
-    let source =
-        Source::Uploaded { upload: "a".repeat(64), url: None, base: None, branch: None, commit, tree: None };
+    let source = Source::Uploaded {
+        upload: "a".repeat(96),
+        url: None,
+        private_host: false,
+        base: None,
+        branch: None,
+        commit,
+        tree: None,
+    };
     let refused = |bytes: &[u8]| {
         let file = worker.path().join("upload");
         fs::write(&file, bytes).unwrap();
-        materialise(&source, worker.path(), &|_| Ok(File::open(&file).unwrap())).unwrap_err().to_string()
+        materialise(&source, worker.path(), &reach(), &|_| Ok(File::open(&file).unwrap()))
+            .unwrap_err()
+            .to_string()
     };
     let words = refused(b"tidemill source 9\n\nPACK");
     assert!(words.contains("`tidemill source 9`; update this worker"), "{words}");

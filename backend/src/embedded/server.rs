@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     http::{Access, ClientAddress, USUAL_RATE, router},
     ports::Clock,
-    services::{Outside, Services, Settings},
+    services::{Outside, Services, Settings, SourcePolicy},
 };
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -39,6 +39,8 @@ pub struct EmbeddedConfig {
     pub rate_limit: u32,
     /// The server's address as people have it, for links.
     pub public_url: Option<String>,
+    /// What is taken as sources.
+    pub sources: SourcePolicy,
 }
 
 impl EmbeddedConfig {
@@ -52,6 +54,7 @@ impl EmbeddedConfig {
             sweep_every: Duration::from_secs(2),
             rate_limit: USUAL_RATE,
             public_url: None,
+            sources: SourcePolicy::default(),
         }
     }
 }
@@ -109,13 +112,14 @@ impl Embedded {
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
         let rate_limit = config.rate_limit;
         let outside = Outside { public_url: config.public_url.clone(), ..Outside::default() };
+        let sources = config.sources.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let stores = open(&config.data_dir)?;
             Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
         });
         let (stores, token, sweep_every) =
             opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
-        let services = Services::new(stores, settings, closing.clone()).reaching(outside);
+        let services = Services::new(stores, settings, closing.clone()).reaching(outside).taking(sources);
         Ok(Self { services, token, sweep_every, rate_limit, closing })
     }
 

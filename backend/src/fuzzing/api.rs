@@ -182,12 +182,12 @@ impl Server {
     }
 
     fn filled(&self, path: &str) -> String {
-        let upload = "0".repeat(64);
+        let (upload, program) = ("0".repeat(96), "0".repeat(64));
         path.replace("{executionId}", &self.execution)
             .replace("{jobId}", &self.job)
             .replace("{artifactId}", &self.artifact)
             .replace("{uploadId}", &upload)
-            .replace("{sha256}", &upload)
+            .replace("{sha256}", &program)
     }
 
     /// `text` with the ids that it asks for.

@@ -421,11 +421,22 @@ pub async fn artifact_download(
     Ok(reply)
 }
 
-pub async fn source_upload(State(api): State<Api>, Wanted(request): Wanted<SourceUploadRequest>) -> Reply {
+pub async fn source_upload(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(request): Wanted<SourceUploadRequest>,
+) -> Reply {
+    caller.must_be_of_upload(&request.upload)?;
     Ok(json(api.services.sources.upload(request).await?))
 }
 
-pub async fn source_content(State(api): State<Api>, Path(upload): Path<String>, body: Body) -> Reply {
+pub async fn source_content(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(upload): Path<String>,
+    body: Body,
+) -> Reply {
+    caller.must_be_of_upload(&upload)?;
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
     api.services.sources.put(&upload, bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

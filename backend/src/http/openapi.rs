@@ -101,7 +101,8 @@ impl Document {
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
             let schema = match name {
                 "provider" => json!({ "type": "string", "enum": ["github", "gitlab", "gitea", "bitbucket"] }),
-                "uploadId" | "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+                "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{96}$" }),
+                "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
                 _ => json!({ "type": "string", "format": "uuid" }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })

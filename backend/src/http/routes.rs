@@ -105,8 +105,8 @@ routes! {
     PUT path::ARTIFACT_CONTENT => handlers::artifact_content, WORK, Refused;
     GET path::ARTIFACTS => handlers::artifacts, LOOK, Path;
     GET path::ARTIFACT_DOWNLOAD => handlers::artifact_download, FETCH, Path;
-    POST path::SOURCE_UPLOAD => handlers::source_upload, CHANGE, None;
-    PUT path::SOURCE_CONTENT => handlers::source_content, CHANGE, None;
+    POST path::SOURCE_UPLOAD => handlers::source_upload, CHANGE, Itself;
+    PUT path::SOURCE_CONTENT => handlers::source_content, CHANGE, Itself;
     GET path::SOURCE_DOWNLOAD => handlers::source_download, WORK, Refused;
     GET path::WORKER_PROGRAM => handlers::worker_program, WORK, Refused;
     GET path::SECRETS => handlers::secrets, MANAGE, Itself;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tidemill_core::access::Scope;
-use tidemill_core::repo::canonical;
+use tidemill_core::{repo::is_same, upload::UploadId};
 
 /// Who calls; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,15 @@ impl Caller {
             _ => Ok(()),
         }
     }
-}
 
-/// Whether two addresses are of one repository.
-fn is_same(one: &str, other: &str) -> bool {
-    one == other || canonical(one) == canonical(other)
+    /// Refuses an upload that is for another repository than the caller's.
+    pub fn must_be_of_upload(&self, upload: &str) -> Result<()> {
+        let Some(only) = self.repo.as_deref() else { return Ok(()) };
+        if upload.parse::<UploadId>().is_ok_and(|upload| upload.is_of(only)) {
+            return Ok(());
+        }
+        Err(Error::Forbidden(format!(
+            "this token is for {only} only, and the upload is for another repository"
+        )))
+    }
 }

@@ -108,7 +108,8 @@ pub(super) async fn look(
             // A ref that is to be fetched says where the commit is; a pull request's branch may be of another repository.
             branch: facts.branch.clone().filter(|_| facts.pull_request.is_none()),
             commit: facts.commit.clone().unwrap_or_default(),
-            tree: None,
+            // It is registered.
+            private_host: true,
         },
         stages: plan.stages.clone(),
         pipeline: String::new(),
@@ -288,7 +289,7 @@ impl DiscoveryService {
                 url: repository.url.clone(),
                 branch: on_branch,
                 commit: facts.commit.clone().unwrap_or_default(),
-                tree: None,
+                private_host: true,
             },
             trigger: facts.trigger,
             requested_by: discovering.spec.requested_by.clone(),

@@ -1,6 +1,7 @@
 //! PipelineExecutionService: makes executions, shows, cancels and retries them.
 
 use super::{
+    admission::SourcePolicy,
     artifacts::carried_artifact_is_there,
     context::{Context, job_of},
     create::{self, Carried, Entry, Made},
@@ -57,6 +58,7 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub struct PipelineExecutionService {
     context: Arc<Context>,
+    sources: Arc<SourcePolicy>,
 }
 
 /// What identifies a run of the same thing: the request without who asked, and when.
@@ -79,16 +81,22 @@ pub(super) enum Key {
 
 impl PipelineExecutionService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+        Self { context, sources: Arc::default() }
+    }
+
+    /// The same, that takes sources as `policy` says.
+    pub(super) fn taking(self, policy: SourcePolicy) -> Self {
+        Self { sources: Arc::new(policy), ..self }
     }
 
     /// Records an execution and queues what can start; or finds the one that this request made, or is live already.
     pub async fn execute(
         &self,
-        request: ExecuteRequest,
+        mut request: ExecuteRequest,
         key: Option<String>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
+        self.sources.admit(&self.context, &mut request).await?;
         let facts = Facts {
             trigger: request.trigger,
             branch: request.branch.clone(),
@@ -163,12 +171,13 @@ impl PipelineExecutionService {
         request: RetryRequest,
         key: Option<String>,
     ) -> Result<ExecuteReply> {
-        let old = self.context.execution(id).await?;
+        let mut old = self.context.execution(id).await?;
         if !old.state.status.is_terminal() {
             return Err(Error::Conflict(format!(
                 "execution {id} is not over; wait for its end, or cancel it first"
             )));
         }
+        self.sources.admit_again(&self.context, &mut old.spec.source).await?;
         let (file, plan) = if old.spec.pipeline.is_empty() {
             // It looks at a commit, and was made from no file.
             let (name, stages) = (old.spec.pipeline_name.clone(), old.spec.stages.clone());

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::path,
-    repo::canonical,
+    repo::{RepositoryAddress, canonical},
     repository::{
         Approval, Notify, NotifyKind, RepositoryList, RepositoryReply, RepositoryRequest, RepositoryView,
     },
@@ -136,7 +136,9 @@ impl RepositoryService {
     /// Makes a repository known, or changes what is known of it.
     pub async fn put(&self, request: RepositoryRequest) -> Result<RepositoryReply> {
         check(&request)?;
-        let name = canonical(&request.url);
+        let address =
+            RepositoryAddress::parse(&request.url).map_err(|error| Error::Invalid(error.to_string()))?;
+        let name = address.canonical();
         for _ in 0..MOST_TRIES {
             let known = self.context.stores.documents.get(&key(&name)).await?;
             let version = known.as_ref().map(|known| known.version);
@@ -160,7 +162,7 @@ impl RepositoryService {
                 Some(all) => self.sealed(&name, all).await?,
             };
             let repository = Repository {
-                url: request.url.clone(),
+                url: address.to_git_url(),
                 provider: request.provider,
                 approval: request.approval.or(old.as_ref().map(|old| old.approval)).unwrap_or_default(),
                 default_branch: given(
@@ -233,8 +235,7 @@ impl RepositoryService {
 
     /// The repository of this name ([`canonical`]).
     pub(crate) async fn find(&self, name: &str) -> Result<Option<Repository>> {
-        let found = self.context.stores.documents.get(&key(name)).await?;
-        found.as_ref().map(read).transpose()
+        find(&self.context, name).await
     }
 
     /// The repository at this address, which must be known.
@@ -279,6 +280,12 @@ impl RepositoryService {
     }
 }
 
+/// The repository of this name, if it is registered.
+pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
+    let found = context.stores.documents.get(&key(name)).await?;
+    found.as_ref().map(read).transpose()
+}
+
 /// What was given now, unless that is nothing: an empty text takes away what was known.
 fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
     match now {
@@ -304,25 +311,8 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     let is_text = |text: &str, most: usize| {
         !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
     };
-    // Git has ways to clone that run programs.
-    let known = ["https://", "http://", "ssh://", "git://", "file:///", "/"];
-    let scp = url.split_once(':').is_some_and(|(host, path)| {
-        !host.contains('/') && host.contains('@') && !host.starts_with('-') && !path.starts_with(':')
-    });
-    if !is_text(url, LONGEST_URL) || !(scp || known.iter().any(|known| url.starts_with(known))) {
-        return wrong(format!(
-            "a repository's address begins with https://, http://, ssh://, git://, user@host: or / and has at most \
-             {LONGEST_URL} bytes"
-        ));
-    }
-    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    if authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
-    {
-        return wrong(
-            "the address has a password in it, which everybody would see; give workers an SSH key or a \
-                      credential helper of git instead"
-                .into(),
-        );
+    if url.len() > LONGEST_URL {
+        return wrong(format!("a repository's address has at most {LONGEST_URL} bytes"));
     }
     if let Some(secret) = &request.webhook_secret
         && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len())

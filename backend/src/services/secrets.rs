@@ -16,7 +16,7 @@ use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
     pipeline::{MOST_SECRETS, SecretUse, Surroundings, is_secret_name},
-    repo::canonical,
+    repo::{RepositoryName, canonical},
     time::Timestamp,
 };
 
@@ -265,6 +265,7 @@ fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
     if repo.trim().is_empty() || repo.len() > 300 || repo.contains(char::is_control) {
         return Err(Error::Invalid("a repository has 1 to 300 bytes, without control characters".into()));
     }
+    RepositoryName::parse(repo).map_err(|error| Error::Invalid(error.to_string()))?;
     let bad =
         |name: &str| name.is_empty() || name.len() > LONGEST_ENVIRONMENT || name.contains(char::is_control);
     if environment.is_some_and(bad) {

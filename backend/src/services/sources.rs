@@ -13,7 +13,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tidemill_core::api::{SourceUploadReply, SourceUploadRequest, path};
+use tidemill_core::{
+    api::{SourceUploadReply, SourceUploadRequest, path},
+    upload::UploadId,
+};
 
 /// The largest upload: what an object store takes in one PUT.
 const LARGEST: u64 = 5 << 30;
@@ -89,7 +92,10 @@ impl SourceService {
     /// Where the `tidemill` program of this SHA-256 is, which a deployment keeps for its workers.
     pub async fn program(&self, sha256: &str) -> Result<Download<ObjectInfo>> {
         let gone = || Error::NotFound(format!("there is no program {sha256} here; deploy again"));
-        self.find(&key(sha256)?.replacen("sources/", "programs/", 1), gone).await
+        if sha256.len() != 64 || !sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(gone());
+        }
+        self.find(&format!("programs/{sha256}"), gone).await
     }
 
     async fn find(&self, key: &str, gone: impl Fn() -> Error) -> Result<Download<ObjectInfo>> {
@@ -106,10 +112,8 @@ impl SourceService {
 }
 
 fn key(upload: &str) -> Result<String> {
-    if upload.len() == 64 && upload.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(format!("sources/{upload}"));
-    }
-    Err(Error::Invalid(format!("`{upload}` names no upload: 64 hex digits in lower case do")))
+    let upload: UploadId = upload.parse().map_err(|error| Error::Invalid(format!("`{upload}`: {error}")))?;
+    Ok(format!("sources/{upload}"))
 }
 
 fn too_large(size: Option<u64>) -> Error {

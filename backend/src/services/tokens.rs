@@ -20,6 +20,7 @@ use std::{
 use subtle::ConstantTimeEq;
 use tidemill_core::{
     access::{Scope, TokenList, TokenReply, TokenRequest, TokenView},
+    repo::RepositoryName,
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -213,6 +214,9 @@ fn check(request: &TokenRequest) -> Result<()> {
     }
     if request.repo.as_ref().is_some_and(|repo| repo.is_empty() || repo.chars().count() > LONGEST_REPO) {
         return wrong(format!("a repository has 1 to {LONGEST_REPO} characters"));
+    }
+    if let Some(Err(error)) = request.repo.as_deref().map(RepositoryName::parse) {
+        return wrong(error.to_string());
     }
     if request.repo.is_some() && request.scopes.contains(&Scope::Worker) {
         return wrong("a worker takes jobs of every repository: its token cannot be for one only".into());

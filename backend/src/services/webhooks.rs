@@ -89,8 +89,7 @@ impl WebhookService {
 
     async fn named(&self, provider: Provider, hint: Option<&str>, json: &[u8]) -> Result<Repository> {
         let names = match hint {
-            // A name with a port looks like another address.
-            Some(hint) => vec![canonical(hint), hint.to_owned()],
+            Some(hint) => vec![canonical(hint)],
             None => provider.repositories(json),
         };
         if names.is_empty() {

@@ -111,7 +111,7 @@ async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
 #[tokio::test]
 async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
     let server = Server::memory();
-    server.add("/srv/git/app.git", "gitea", json!({})).await;
+    server.add("ssh://git@git.internal:2222/app.git", "gitea", json!({})).await;
     let mut body = push("main");
     body["repository"]["clone_url"] = json!("https://elsewhere.example.org/x.git");
     let body = body.to_string();
@@ -122,9 +122,11 @@ async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
         server.send(request.body(Body::from(body.clone())).unwrap()).await.0
     };
     assert_eq!(post("/api/webhook/gitea").await, StatusCode::NOT_FOUND);
-    assert_eq!(post("/api/webhook/gitea?repo=%2Fsrv%2Fgit%2Fapp").await, StatusCode::ACCEPTED);
+    assert_eq!(post("/api/webhook/gitea?repo=git.internal%3A2222%2Fapp").await, StatusCode::ACCEPTED);
     let taken = server.take().await.unwrap();
-    assert_eq!(taken.assignment["preparation"]["source"]["url"], "/srv/git/app.git");
+    let source = &taken.assignment["preparation"]["source"];
+    assert_eq!(source["url"], "ssh://git@git.internal:2222/app.git");
+    assert_eq!(source["private_host"], true, "it is registered");
 }
 
 #[tokio::test]
@@ -273,6 +275,9 @@ async fn the_secrets_of_a_repository_are_never_shown_again() {
             json!({ "url": "--upload-pack=x", "provider": "github" }),
             json!({ "url": "https://jo:token@git.example.org/x", "provider": "github" }),
             json!({ "url": "relative/path", "provider": "github" }),
+            json!({ "url": "/srv/git/app.git", "provider": "github" }),
+            json!({ "url": "file:///srv/git/app.git", "provider": "github" }),
+            json!({ "url": "http://127.0.0.1?@git.example.org/x", "provider": "github" }),
             json!({ "url": URL, "provider": "github", "webhook_secret": "short" }),
             json!({ "url": URL, "provider": "github", "notify": [{ "kind": "chat", "url": "file:///etc/passwd" }] }),
             json!({ "url": URL, "provider": "github", "notify": [{ "kind": "webhook", "url": "https://x" }] }),

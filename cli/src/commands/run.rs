@@ -20,11 +20,12 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     labels::{Labels, fits, queue_name},
     plan::Plan,
+    repo::{AddressError, AddressPolicy, Credentials, RepositoryAddress},
     report::is_named,
 };
 use tidemill_worker::{
     Worker, WorkerHandle,
-    source::{self, SourcePack},
+    source::{self, Reach, Resolved, SourcePack},
 };
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ struct Origin {
     source: Source,
     /// What the server must have before workers elsewhere can use `source`.
     pack: Option<SourcePack>,
+    /// Where the worker of this process signs in, and with what.
+    sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
 /// `tidemill run`.
@@ -167,6 +170,9 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
     let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
     let first: Vec<_> =
         first.map(|planned| Preparation::new(planned, &origin.source, execution, job)).collect();
+    if let Some((address, credentials)) = &origin.sign_in {
+        worker.sign_in(address, credentials.clone());
+    }
     worker.prepare(&first);
     Ok((origin, Some(worker)))
 }
@@ -238,6 +244,9 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
     let cache = settings.data_dir()?.join("worker").join("cache");
     let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
     let (is_elsewhere, all) = (settings.is_elsewhere(), args.upload_all);
+    if is_elsewhere && let Some(url) = &repo {
+        must_be_for_servers(url)?;
+    }
     let found = tokio::task::spawn_blocking(move || {
         let Some(url) = repo else {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;
@@ -249,17 +258,38 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
                 (found.source, None)
             };
             let commit = Some(found.commit);
-            return Ok(Origin { repo: found.repo, branch: found.branch, commit, source, pack });
+            return Ok(Origin {
+                repo: found.repo,
+                branch: found.branch,
+                commit,
+                source,
+                pack,
+                sign_in: None,
+            });
         };
-        let source = source::resolve(&url, branch.as_deref(), commit.as_deref())?;
-        let (branch, commit) = match &source {
-            Source::Git { branch, commit, .. } => (branch.clone(), Some(commit.clone())),
-            Source::None | Source::Uploaded { .. } => (None, None),
-        };
-        Ok(Origin { repo: url, branch, commit, source, pack: None })
+        // This machine's user contacts what he likes.
+        let reach = Reach::new(AddressPolicy::unrestricted());
+        let found = source::resolve(&url, branch.as_deref(), commit.as_deref(), (&cache, &reach))?;
+        let Resolved { repo, branch, commit, source, sign_in } = found;
+        Ok(Origin { repo, branch, commit: Some(commit), source, pack: None, sign_in })
     });
     let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
     found.map_err(|stopped| Failure::usage(stopped.0))
+}
+
+/// Refuses for a server what only this machine has: directories, and credentials.
+fn must_be_for_servers(url: &str) -> Outcome {
+    match RepositoryAddress::parse_with_credentials(url) {
+        Ok((_, None)) => Ok(()),
+        Ok((address, Some(_))) => Err(Failure::usage(format!(
+            "--repo has credentials in it, which a server would have to store for all to see: say --repo {address}, and give its \
+             workers an SSH key or a credential helper of git for this host"
+        ))),
+        Err(AddressError::LocalPath) => Err(Failure::usage(
+            "--repo names a directory, which the server's workers do not see: run there without --repo, which uploads what is there",
+        )),
+        Err(error) => Err(Failure::usage(format!("--repo: {error}"))),
+    }
 }
 
 /// Why there are no sources.

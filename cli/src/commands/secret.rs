@@ -13,6 +13,7 @@ use tidemill_core::{
     },
     repo::canonical,
 };
+use tidemill_worker::source;
 
 /// `tidemill secret`.
 pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
@@ -98,7 +99,7 @@ fn of(secret: &SecretView) -> String {
 /// The repository that is named, or the one that `tidemill run` would record from here.
 fn repository(place: &SecretPlace) -> Outcome<String> {
     match &place.repo {
-        Some(repo) => Ok(repo.clone()),
+        Some(repo) => source::repository_named(repo).map_err(|error| Failure::usage(error.to_string())),
         None => super::run::repository_here(),
     }
 }

@@ -9,8 +9,11 @@ use crate::{
     workers,
 };
 use std::{sync::Arc, time::Duration};
-use tidemill_backend::embedded::{Embedded, EmbeddedConfig, Secure, Tls};
-use tidemill_core::assignment::Resources;
+use tidemill_backend::{
+    embedded::{Embedded, EmbeddedConfig, Secure, Tls},
+    services::SourcePolicy,
+};
+use tidemill_core::{assignment::Resources, repo::AddressPolicy};
 use tidemill_worker::{
     Client, Worker, WorkerError,
     job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
@@ -26,7 +29,10 @@ const HAND_BACK: Duration = Duration::from_secs(15);
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
     let tls = tls(args)?;
+    let addresses =
+        AddressPolicy { allow_http: args.allow_http, hosts: args.allow_hosts.clone(), any_host: false };
     let config = EmbeddedConfig {
+        sources: SourcePolicy { addresses: addresses.clone(), snapshots: false },
         rate_limit: args.rate_limit,
         public_url: args.public_url.clone(),
         ..embedded_config(settings)?
@@ -54,7 +60,8 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     anstream::println!("serving on {scheme}://{public}, {slots} job(s) at the same time");
     anstream::println!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
-    let config = workers::config(settings, slots, &args.labels, workers::machine())?;
+    let mut config = workers::config(settings, slots, &args.labels, workers::machine())?;
+    config.addresses = addresses;
     let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
@@ -115,6 +122,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     let slots = workers::slots(args.parallel);
     let name = args.name.clone().unwrap_or_else(workers::machine);
     let mut config = workers::config(settings, slots, &args.labels, name)?;
+    config.addresses = AddressPolicy { hosts: args.allow_hosts.clone(), ..AddressPolicy::default() };
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let wants_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let looking = async {

@@ -2,6 +2,7 @@
 
 use super::{
     git::{self, SourceError},
+    reach::Remote,
     tree::objects_of,
 };
 use std::path::Path;
@@ -31,17 +32,18 @@ pub struct Found {
     pub mistakes: Vec<String>,
 }
 
-/// Looks at `commit` of the repository at `url`; what is fetched stays below `cache`.
+/// Looks at `commit` of `remote`; what is fetched stays below `cache`.
 pub fn discover(
-    url: &str,
+    remote: &Remote,
     branch: Option<&str>,
     commit: &str,
     wanted: &Discovery,
     cache: &Path,
 ) -> Result<Found, SourceError> {
-    let reference = wanted.fetch_ref.as_deref();
-    let shown = if git::is_full_hash(commit) { commit.to_owned() } else { shown_by(url, reference, commit)? };
-    let repo = objects_of(url, branch, reference, &shown, cache)?;
+    let (url, reference) = (remote.url(), wanted.fetch_ref.as_deref());
+    let shown =
+        if git::is_full_hash(commit) { commit.to_owned() } else { shown_by(remote, reference, commit)? };
+    let repo = objects_of(remote, branch, reference, &shown, cache)?;
     // Of an annotated tag, what is known may be the tag's own object.
     let commit = &git::run(git::at(&repo).args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]))?;
     let commit = commit.trim();
@@ -68,7 +70,7 @@ pub fn discover(
             Err(found) => mistakes.push(found.render(false)),
         }
     }
-    let changed = changed(&repo, url, commit, wanted);
+    let changed = changed(&repo, remote, commit, wanted);
     let paths = (all.len() <= MOST_CHANGED).then_some(all);
     Ok(Found { commit: commit.to_owned(), files, changed, paths, mistakes })
 }
@@ -79,12 +81,16 @@ fn name_of(url: &str) -> &str {
     path.rsplit(['/', ':']).next().unwrap_or(path)
 }
 
-/// The commit that a ref of the repository at `url` shows now; its hash begins with `short`.
-fn shown_by(url: &str, reference: Option<&str>, short: &str) -> Result<String, SourceError> {
+/// The commit that a ref of `remote` shows now; its hash begins with `short`.
+fn shown_by(remote: &Remote, reference: Option<&str>, short: &str) -> Result<String, SourceError> {
     let reference = reference.filter(|name| !name.starts_with('-'));
     let reference =
         reference.ok_or_else(|| SourceError::new(format!("`{short}` is not a full commit hash")))?;
-    let shown = git::text(&["ls-remote", "--", url, reference])?;
+    let url = remote.url();
+    let mut command = git::command();
+    let connection = remote.connect(&mut command)?;
+    let shown = git::run(command.args(["ls-remote", "--", &connection.url, reference]))
+        .map_err(|error| connection.explain(error))?;
     let is_it = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| name == reference);
     let line = shown.lines().find(is_it);
     let hash = line.and_then(|line| line.split_once('\t')).map(|(hash, _)| hash);
@@ -118,19 +124,24 @@ fn show(repo: &Path, commit: &str, path: &str) -> Result<String, String> {
 
 /// What changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
 /// known, and then every condition on changes holds.
-fn changed(repo: &Path, url: &str, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
+fn changed(repo: &Path, remote: &Remote, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
+    let fetch = |what: &str| {
+        let mut command = git::at(repo);
+        let connection = remote.connect(&mut command)?;
+        git::run(command.args(["fetch", "--quiet", "--", &connection.url, what]))
+    };
     let from = match (&wanted.before, &wanted.target_branch) {
         (_, Some(branch)) => {
             let name = format!("refs/heads/{branch}");
-            // The mirror may have an older one; a repository on this machine is its own.
+            // The mirror may have an older one.
             let kept = format!("+{name}:{name}");
-            drop(git::run(git::at(repo).args(["fetch", "--quiet", "--", url, &kept])));
+            drop(fetch(&kept));
             git::run(git::at(repo).args(["merge-base", &name, commit])).ok()?.trim().to_owned()
         }
         (Some(before), None) if git::is_full_hash(before) && before.bytes().any(|digit| digit != b'0') => {
             let there = git::run(git::at(repo).args(["cat-file", "-e", &format!("{before}^{{commit}}")]));
             if there.is_err() {
-                git::run(git::at(repo).args(["fetch", "--quiet", "--", url, before])).ok()?;
+                fetch(before).ok()?;
             }
             before.clone()
         }
@@ -146,7 +157,7 @@ fn changed(repo: &Path, url: &str, commit: &str, wanted: &Discovery) -> Option<V
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Found, discover};
-    use crate::source::git;
+    use crate::source::{Remote, git};
     use std::{fs, path::Path};
     use tidemill_core::discovery::Discovery;
 
@@ -168,7 +179,7 @@ mod tests {
     }
 
     fn find(dir: &Path, cache: &Path, commit: &str, wanted: &Discovery) -> Found {
-        discover(dir.to_str().unwrap(), Some("main"), commit, wanted, cache).unwrap()
+        discover(&Remote::on_disk(dir), Some("main"), commit, wanted, cache).unwrap()
     }
 
     #[test]
@@ -206,7 +217,7 @@ mod tests {
         let topic =
             commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
         let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
-        let found = discover(dir.to_str().unwrap(), Some("topic"), &topic, &onto, cache.path()).unwrap();
+        let found = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
         assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
         // What a ref shows, where the commit is not known or shortened.
@@ -216,7 +227,7 @@ mod tests {
                 only: vec![".pipelines/one.yml".into()],
                 ..Discovery::default()
             };
-            discover(dir.to_str().unwrap(), None, commit, &wanted, cache.path())
+            discover(&Remote::on_disk(dir), None, commit, &wanted, cache.path())
         };
         git_in(dir, &["branch", "main", &second, "--force"]);
         let found = shown("", "refs/heads/main").unwrap();

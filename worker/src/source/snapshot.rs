@@ -1,12 +1,19 @@
 //! The working tree as it is on disk, uncommitted changes included, as git objects beside the repository.
 
-use super::git::{self, SourceError};
+use super::{
+    git::{self, SourceError},
+    handed::{Handed, hand},
+    here,
+};
 use crate::store::{FileLock, short_hash};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tidemill_core::assignment::Source;
+use tidemill_core::{
+    assignment::Source,
+    repo::{RepositoryAddress, canonical},
+};
 
 /// A directory's state, ready to be handed to workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,26 +56,8 @@ pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
 /// index go below `cache`.
 pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     let repository = look(dir)?;
-    let failed =
-        |error: std::io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
     let top_name = repository.top.to_string_lossy().into_owned();
-    let own = cache.join("snapshots").join(format!("{}.git", short_hash(&[&top_name])));
-    let _lock = FileLock::wait(&own.with_extension("lock")).map_err(failed)?;
-    if !own.join("HEAD").exists() {
-        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&own))?;
-    }
-    if let Some(common) = &repository.common {
-        let alternates = format!("{}\n", common.join("objects").display());
-        fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
-        fs::create_dir_all(own.join("info")).map_err(failed)?;
-        // What is ignored, and where the history of a shallow clone ends.
-        for name in ["info/exclude", "shallow"] {
-            match fs::read(common.join(name)) {
-                Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
-                Err(_) => drop(fs::remove_file(own.join(name))),
-            }
-        }
-    }
+    let (own, _lock) = beside(&top_name, repository.common.as_deref(), cache)?;
     let on_top = || {
         let mut command = git::at(&own);
         command.arg("--work-tree").arg(&repository.top).current_dir(&repository.top);
@@ -77,10 +66,9 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     };
     git::run(on_top().args(["add", "--all", "--", "."]))?;
     let tree = git::run(on_top().arg("write-tree"))?.trim_end().to_owned();
-    let own_url = own.to_string_lossy().into_owned();
-    let (commit, dirty, source_url) = match &repository.head {
-        Some((commit, head_tree)) if *head_tree == tree => (commit.clone(), false, top_name.clone()),
-        Some((commit, _)) => (commit.clone(), true, own_url),
+    let (commit, dirty) = match &repository.head {
+        Some((commit, head_tree)) if *head_tree == tree => (commit.clone(), false),
+        Some((commit, _)) => (commit.clone(), true),
         None => {
             let stamp = "1970-01-01T00:00:00Z";
             let mut command = git::at(&own);
@@ -91,17 +79,22 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
                     .env(format!("GIT_{who}_EMAIL"), "tidemill@localhost");
                 command.env(format!("GIT_{who}_DATE"), stamp);
             }
-            (git::run(&mut command)?.trim_end().to_owned(), false, own_url)
+            (git::run(&mut command)?.trim_end().to_owned(), false)
         }
     };
-    let source = Source::Git {
-        url: source_url,
-        branch: repository.branch.clone(),
-        commit: commit.clone(),
-        tree: dirty.then(|| tree.clone()),
-    };
+    let repo = repository.origin.clone().unwrap_or(top_name);
+    let source = hand(
+        cache,
+        Handed {
+            repository: &canonical(&repo),
+            objects: &own,
+            branch: repository.branch.as_deref(),
+            commit: &commit,
+            tree: dirty.then_some(tree.as_str()),
+        },
+    )?;
     Ok(Snapshot {
-        repo: repository.origin.clone().unwrap_or(top_name),
+        repo,
         top: repository.top,
         branch: repository.branch,
         commit,
@@ -113,20 +106,52 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     })
 }
 
+/// A bare repository of Tidemill's own that has the objects of the repository whose git directory is `common`, so that nothing has
+/// to be run in that one; and its lock.
+pub(super) fn beside(
+    top: &str,
+    common: Option<&Path>,
+    cache: &Path,
+) -> Result<(PathBuf, FileLock), SourceError> {
+    let failed =
+        |error: std::io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
+    let own = cache.join("snapshots").join(format!("{}.git", short_hash(&[top])));
+    let lock = FileLock::wait(&own.with_extension("lock")).map_err(failed)?;
+    if !own.join("HEAD").exists() {
+        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&own))?;
+    }
+    if let Some(common) = common {
+        let alternates = format!("{}\n", common.join("objects").display());
+        fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
+        fs::create_dir_all(own.join("info")).map_err(failed)?;
+        // What is ignored, and where the history of a shallow clone ends.
+        for name in ["info/exclude", "shallow"] {
+            match fs::read(common.join(name)) {
+                Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
+                Err(_) => drop(fs::remove_file(own.join(name))),
+            }
+        }
+    }
+    Ok((own, lock))
+}
+
 /// What git knows about `dir`, in one process when it has a commit.
 fn look(dir: &Path) -> Result<Repository, SourceError> {
     let dir = dir
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
-    let ask = |what: &[&str]| git::run(git::command().arg("-C").arg(&dir).arg("rev-parse").args(what));
+    let ask = |what: &[&str]| here::ask(&dir, &[&["rev-parse"], what].concat());
     let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir"];
     let full = [&common[..], &["HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD"]].concat();
     let (text, has_head) = match ask(&full) {
         Ok(text) => (text, true),
         Err(_) => match ask(&common) {
             Ok(text) => (text, false),
-            Err(_) => {
-                return Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None });
+            Err(error) => {
+                return match here::refused(&dir, error) {
+                    Some(refused) => Err(refused),
+                    None => Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None }),
+                };
             }
         },
     };
@@ -144,7 +169,7 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
     })
 }
 
-/// The URL of `origin`, without credentials; read from the file, as a git process costs more.
+/// The address of `origin`, without credentials, if it is one of a network; read from the file, as a git process costs more.
 fn origin(common: &Path) -> Option<String> {
     let config = fs::read_to_string(common.join("config")).ok()?;
     let mut inside = false;
@@ -153,26 +178,22 @@ fn origin(common: &Path) -> Option<String> {
             inside = line == "[remote \"origin\"]";
         } else if inside && let Some(url) = line.strip_prefix("url") {
             let url = url.trim_start().strip_prefix('=')?.trim().trim_matches('"');
-            return Some(without_credentials(url));
+            return network_address(url);
         }
     }
     None
 }
 
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_end].rfind('@') {
-        Some(at) if scheme.starts_with("http") => format!("{scheme}://{}", &rest[at + 1..]),
-        _ => url.to_owned(),
-    }
+fn network_address(url: &str) -> Option<String> {
+    let (address, _) = RepositoryAddress::parse_with_credentials(url).ok()?;
+    Some(address.to_git_url())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Snapshot, git, snapshot, without_credentials};
-    use crate::source::materialise;
+    use super::{Snapshot, git, network_address, snapshot};
+    use crate::source::{Reach, materialise};
     use std::{fs, path::Path};
     use tidemill_core::assignment::Source;
 
@@ -195,7 +216,9 @@ mod tests {
     }
 
     fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
-        materialise(&snapshot.source, cache, &|_| panic!("nothing is uploaded")).unwrap().unwrap().path
+        let reach = Reach::default();
+        let tree = materialise(&snapshot.source, cache, &reach, &|_| panic!("nothing is uploaded"));
+        tree.unwrap().unwrap().path.clone()
     }
 
     #[test]
@@ -234,14 +257,17 @@ mod tests {
             }
             let first = snapshot(dir.path(), cache.path()).unwrap();
             assert_eq!(first, snapshot(dir.path(), cache.path()).unwrap());
-            assert!(matches!(&first.source, Source::Git { tree: None, .. }));
+            assert!(matches!(&first.source, Source::Snapshot { tree: None, .. }));
             assert_eq!(fs::read_to_string(laid_out(&first, cache.path()).join("a.txt")).unwrap(), "one\n");
         }
     }
 
     #[test]
     fn an_origin_is_shown_without_its_password() {
-        assert_eq!(without_credentials("https://u:p@host/x.git"), "https://host/x.git");
-        assert_eq!(without_credentials("ssh://git@host/x.git"), "ssh://git@host/x.git");
+        assert_eq!(network_address("https://u:p@host/x.git").as_deref(), Some("https://host/x.git"));
+        assert_eq!(network_address("ssh://git@host/x.git").as_deref(), Some("ssh://git@host/x.git"));
+        for path in ["/srv/x.git", "../x", "file:///srv/x.git", "ext::sh -c id"] {
+            assert_eq!(network_address(path), None, "{path}");
+        }
     }
 }

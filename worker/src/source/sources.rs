@@ -3,6 +3,7 @@
 use super::{
     discovery::{Found, discover},
     git::SourceError,
+    reach::Reach,
     tree::{Tree, materialise},
 };
 use crate::client::{ApiClient, ApiError, BackOff, causes};
@@ -25,13 +26,20 @@ const MOST_TRIES: u32 = 5;
 pub struct Sources {
     cache: PathBuf,
     server: Arc<OnceLock<ApiClient>>,
+    reach: Reach,
 }
 
 impl Sources {
-    /// Sources that are kept below `cache`.
+    /// Sources that are kept below `cache`, from hosts within `reach`.
     #[must_use]
-    pub fn new(cache: PathBuf) -> Self {
-        Self { cache, server: Arc::default() }
+    pub fn new(cache: PathBuf, reach: Reach) -> Self {
+        Self { cache, server: Arc::default(), reach }
+    }
+
+    /// Which hosts are contacted.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Names the server that has what was uploaded. The first one stays.
@@ -43,19 +51,21 @@ impl Sources {
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
         let (of, source, here) = (self.clone(), source.clone(), Handle::current());
         let laid_out = tokio::task::spawn_blocking(move || {
-            materialise(&source, &of.cache, &|upload| here.block_on(of.download(upload)))
+            materialise(&source, &of.cache, &of.reach, &|upload| here.block_on(of.download(upload)))
         });
         laid_out.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
     /// What a commit holds for the server.
     pub async fn discover(&self, source: &Source, wanted: &Discovery) -> Result<Found, SourceError> {
-        let Source::Git { url, branch, commit, .. } = source.clone() else {
+        let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("what a commit holds is only looked for in a git repository"));
         };
+        let remote = self.reach.remote(&url, private_host)?;
         let (cache, wanted) = (self.cache.clone(), wanted.clone());
-        let found =
-            tokio::task::spawn_blocking(move || discover(&url, branch.as_deref(), &commit, &wanted, &cache));
+        let found = tokio::task::spawn_blocking(move || {
+            discover(&remote, branch.as_deref(), &commit, &wanted, &cache)
+        });
         found.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 

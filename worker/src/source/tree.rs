@@ -2,6 +2,8 @@
 
 use super::{
     git::{self, SourceError},
+    handed,
+    reach::{Reach, Remote},
     upload,
 };
 use crate::store::{FileLock, short_hash, unused_for};
@@ -37,18 +39,25 @@ pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 pub fn materialise(
     source: &Source,
     cache: &Path,
+    reach: &Reach,
     download: Download<'_>,
 ) -> Result<Option<Tree>, SourceError> {
+    let no_tree = None;
     let (from, branch, commit, tree) = match source {
         Source::None => return Ok(None),
-        Source::Git { url, branch, commit, tree } => (url, branch, commit, tree),
-        Source::Uploaded { upload, branch, commit, tree, .. } => (upload, branch, commit, tree),
+        Source::Git { url, branch, commit, .. } => (url.clone(), branch, commit, &no_tree),
+        Source::Snapshot { snapshot, repository, branch, commit, tree } => {
+            (format!("snapshot {snapshot} of {repository}"), branch, commit, tree)
+        }
+        Source::Uploaded { upload, branch, commit, tree, .. } => {
+            (format!("upload {upload}"), branch, commit, tree)
+        }
     };
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
     let failed = |error: io::Error| SourceError::new(format!("the source cache cannot be written: {error}"));
-    let key = short_hash(&[from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
+    let key = short_hash(&[&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
     let home = cache.join("trees");
     let done = home.join(&key);
     let in_use = FileLock::share(&home.join(format!("{key}.used"))).map_err(failed)?;
@@ -57,48 +66,56 @@ pub fn materialise(
         let _lock = FileLock::wait(&home.join(format!("{key}.lock"))).map_err(failed)?;
         if !done.join(".git").exists() {
             let (objects, url) = match source {
-                Source::Uploaded { upload, url, base, .. } => {
-                    let from = url.as_deref().zip(base.as_deref());
+                Source::None => return Ok(None),
+                Source::Uploaded { upload, url, private_host, base, .. } => {
+                    if base.as_ref().is_some_and(|base| !git::is_full_hash(base)) {
+                        return Err(SourceError::new("the uploaded sources build on no full commit hash"));
+                    }
+                    let remote = url.as_deref().map(|url| reach.remote(url, *private_host)).transpose()?;
+                    let from = remote.as_ref().zip(base.as_deref());
                     let wanted = [Some(commit), tree.as_ref()].into_iter().flatten();
                     let wanted: Vec<&str> = wanted.map(String::as_str).collect();
-                    (objects_of_upload(upload, from, &wanted, cache, download)?, url.as_deref())
+                    let objects = objects_of_upload(upload, from, &wanted, cache, download)?;
+                    (objects, remote.map(|remote| remote.url().to_owned()))
                 }
-                _ => (objects_of(from, branch.as_deref(), None, commit, cache)?, Some(from.as_str())),
+                Source::Snapshot { snapshot, repository, .. } => {
+                    (handed::find(cache, snapshot, repository)?, None)
+                }
+                Source::Git { url, private_host, .. } => {
+                    let remote = reach.remote(url, *private_host)?;
+                    let objects = objects_of(&remote, branch.as_deref(), None, commit, cache)?;
+                    (objects, Some(remote.url().to_owned()))
+                }
             };
             let building = home.join(format!("{key}.new"));
             let _ = fs::remove_dir_all(&building);
             fs::create_dir_all(&building).map_err(failed)?;
-            lay_out(&objects, url, branch.as_deref(), commit, tree.as_deref(), &building)?;
+            lay_out(&objects, url.as_deref(), branch.as_deref(), commit, tree.as_deref(), &building)?;
             fs::rename(&building, &done).map_err(failed)?;
         }
     }
     Ok(Some(Tree { path: done, _in_use: in_use }))
 }
 
-/// A repository on this machine that has `commit`: the one at `url` itself, or a mirror of it.
+/// A mirror of `remote` on this machine that has `commit`.
 /// `reference` is fetched where the commit may be reachable from nothing else.
 pub(super) fn objects_of(
-    url: &str,
+    remote: &Remote,
     branch: Option<&str>,
     reference: Option<&str>,
     commit: &str,
     cache: &Path,
 ) -> Result<PathBuf, SourceError> {
-    let local = Path::new(url.strip_prefix("file://").unwrap_or(url));
-    if local.is_dir() {
-        let found = git::run(git::command().arg("-C").arg(local).args(["rev-parse", "--absolute-git-dir"]))?;
-        let path = PathBuf::from(found.trim_end());
-        if has(&path, commit) {
-            return Ok(path);
-        }
-        return Err(SourceError::new(format!("{url} has no commit {commit}")));
-    }
+    let url = remote.url();
     let (mirror, _lock) = repository(url, cache)?;
     if has(&mirror, commit) {
         return Ok(mirror);
     }
     let fetch = |what: &[&str]| {
-        git::run(git::at(&mirror).args(["fetch", "--quiet", "--force", "--", url]).args(what))
+        let mut command = git::at(&mirror);
+        let connection = remote.connect(&mut command)?;
+        let fetched = command.args(["fetch", "--quiet", "--force", "--", &connection.url]).args(what);
+        git::run(fetched).map_err(|error| connection.explain(error))
     };
     if let Some(reference) = reference
         && fetch(&[reference]).is_ok()
@@ -119,27 +136,32 @@ pub(super) fn objects_of(
     Ok(mirror)
 }
 
-/// A repository on this machine that has all that was uploaded: a mirror of the one that the upload builds on, with the
-/// upload in it, or one of the upload's own.
+/// A repository on this machine that has all that was uploaded. It is the upload's own: what it builds on is found beside it, and
+/// nothing of an upload is written where other sources come from.
 fn objects_of_upload(
     upload: &str,
-    from: Option<(&str, &str)>,
+    from: Option<(&Remote, &str)>,
     wanted: &[&str],
     cache: &Path,
     download: Download<'_>,
 ) -> Result<PathBuf, SourceError> {
-    let (repo, _lock) = match from {
-        Some((url, base)) => {
-            let mirror = objects_of(url, None, None, base, cache).map_err(|error| {
-                SourceError::new(format!(
-                    "the uploaded sources build on commit {base} of {url}, which could not be fetched: {error}; push it \
-                     where workers can fetch it, or run with --upload-all"
-                ))
-            })?;
-            (mirror, None)
-        }
-        None => repository(upload, cache).map(|(repo, lock)| (repo, Some(lock)))?,
+    let mirror = match from {
+        Some((remote, base)) => Some(objects_of(remote, None, None, base, cache).map_err(|error| {
+            let url = remote.url();
+            SourceError::new(format!(
+                "the uploaded sources build on commit {base} of {url}, which could not be fetched: {error}; push it \
+                 where workers can fetch it, or run with --upload-all"
+            ))
+        })?),
+        None => None,
     };
+    let place = from.map_or("", |(remote, _)| remote.url());
+    let (repo, _lock) = repository(&format!("upload {upload} on {place}"), cache)?;
+    if let Some(mirror) = &mirror {
+        let alternates = format!("{}\n", mirror.join("objects").display());
+        fs::write(repo.join("objects/info/alternates"), alternates)
+            .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
+    }
     let lacking = |object: &&&str| git::run(git::at(&repo).args(["cat-file", "-e", object])).is_err();
     if wanted.iter().any(|object| lacking(&object)) {
         upload::unpack(download(upload)?, &repo, from.is_none())?;

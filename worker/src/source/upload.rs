@@ -5,6 +5,7 @@
 
 use super::{
     git::{self, SourceError},
+    here,
     snapshot::Snapshot,
     tree::DEPTH,
 };
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
 };
-use tidemill_core::assignment::Source;
+use tidemill_core::{assignment::Source, upload::UploadId};
 
 const FORMAT: &str = "tidemill source 1";
 const SHALLOW: &str = "shallow ";
@@ -35,7 +36,7 @@ pub struct Upload {
 /// A pack that can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePack {
-    /// Its name: 64 hex digits, the same for the same content.
+    /// Its name ([`UploadId`]).
     pub name: String,
     objects: PathBuf,
     base: Option<String>,
@@ -44,9 +45,9 @@ pub struct SourcePack {
 }
 
 /// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
-/// no `origin` that could be reached from elsewhere.
+/// no `origin` on a network.
 pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
-    let url = snapshot.origin.clone().filter(|url| !all && is_reachable(url));
+    let url = snapshot.origin.clone().filter(|_| !all);
     let base = if url.is_some() { base(snapshot)? } else { None };
     let url = url.filter(|_| base.is_some());
     if let Some(url) = url.clone()
@@ -54,13 +55,18 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         && !snapshot.dirty
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        return Ok(Upload { source: Source::Git { url, branch, commit, tree: None }, pack: None });
+        let source = Source::Git { url, branch, commit, private_host: false };
+        return Ok(Upload { source, pack: None });
     }
     let parts = [FORMAT, base.as_deref().unwrap_or("-"), &snapshot.commit, &snapshot.tree];
-    let name = hex(&Sha256::digest(parts.join("\n")));
+    let content = hex(&Sha256::digest(parts.join("\n")));
+    let name =
+        UploadId::new(&snapshot.repo, &content).map_err(|error| SourceError::new(error.to_string()))?;
+    let name = name.to_string();
     let source = Source::Uploaded {
         upload: name.clone(),
         url,
+        private_host: false,
         base: base.clone(),
         branch: snapshot.branch.clone(),
         commit: snapshot.commit.clone(),
@@ -76,21 +82,9 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
     Ok(Upload { source, pack: Some(pack) })
 }
 
-/// Whether a machine elsewhere could fetch from `url`: it is no path of this one.
-fn is_reachable(url: &str) -> bool {
-    let is_named = |scheme: &&str| url.starts_with(*scheme);
-    // git@host:path
-    let is_scp = || {
-        let host = url.split_once(':').map_or("", |(host, _)| host);
-        host.contains('@') && !host.contains('/')
-    };
-    ["https://", "http://", "ssh://", "git://"].iter().any(is_named) || is_scp()
-}
-
 /// The newest commit of HEAD's history that a remote-tracking branch of `origin` has.
 fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
-    let top = snapshot.top.to_string_lossy().into_owned();
-    let list = |words: &[&str]| git::text(&[&["-C", &top, "rev-list"], words].concat());
+    let list = |words: &[&str]| here::ask(&snapshot.top, &[&["rev-list"], words].concat());
     let ours = list(&["--boundary", &snapshot.commit, "--not", "--remotes=origin"])?;
     if ours.is_empty() {
         return Ok(Some(snapshot.commit.clone()));
@@ -183,19 +177,4 @@ fn header(upload: &mut File) -> io::Result<String> {
         shallow.push('\n');
     }
     Ok(shallow)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_reachable;
-
-    #[test]
-    fn paths_of_this_machine_are_told_from_addresses() {
-        for url in ["https://host/x.git", "http://host/x", "ssh://git@host/x", "git@host:x.git"] {
-            assert!(is_reachable(url), "{url}");
-        }
-        for url in ["/srv/x.git", "file:///srv/x.git", "../x", "C:/x", "./a@b:c", "ext::sh -c x"] {
-            assert!(!is_reachable(url), "{url}");
-        }
-    }
 }

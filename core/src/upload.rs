@@ -1,0 +1,86 @@
+//! Names of uploaded sources.
+
+use crate::repo::canonical;
+use sha2::{Digest, Sha256};
+use std::{fmt, fmt::Write as _, str::FromStr};
+
+/// Digits that stand for the repository.
+const REPOSITORY_DIGITS: usize = 32;
+/// Digits that stand for the content.
+const CONTENT_DIGITS: usize = 64;
+
+/// The name of an upload: 32 hex digits that stand for its repository, and 64 for its content. So an upload serves executions of the
+/// repository that it was made for, and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UploadId(String);
+
+/// A text names no upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an upload's name has {} hex digits in lower case", REPOSITORY_DIGITS + CONTENT_DIGITS)]
+pub struct InvalidUploadId;
+
+impl UploadId {
+    /// The name of an upload for the repository `repo` (an address or a name), whose content has this SHA-256 in hex digits.
+    pub fn new(repo: &str, content: &str) -> Result<Self, InvalidUploadId> {
+        format!("{}{content}", digits_of(repo)).parse()
+    }
+
+    /// Whether it was made for this repository.
+    #[must_use]
+    pub fn is_of(&self, repo: &str) -> bool {
+        self.0[..REPOSITORY_DIGITS] == digits_of(repo)
+    }
+
+    /// The digits that stand for the content.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.0[REPOSITORY_DIGITS..]
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = InvalidUploadId;
+    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == REPOSITORY_DIGITS + CONTENT_DIGITS && text.bytes().all(is_digit) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidUploadId)
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn digits_of(repo: &str) -> String {
+    let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
+    hash[..REPOSITORY_DIGITS / 2].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::UploadId;
+
+    #[test]
+    fn upload_belongs_to_one_repository() {
+        let id = UploadId::new("https://git.example.org/team/app.git", &"a".repeat(64)).unwrap();
+        assert!(id.is_of("git@git.example.org:team/app") && !id.is_of("https://git.example.org/team/other"));
+        assert_eq!((id.content(), id.as_str().parse()), ("a".repeat(64).as_str(), Ok(id.clone())));
+        for wrong in ["", &"a".repeat(64), &"A".repeat(96), &"a".repeat(97), "../x"] {
+            assert!(wrong.parse::<UploadId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! How git reaches a repository on a network: only hosts that may be contacted, whatever their names resolve to.
+//!
+//! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
+//! the address that is connected to: HTTP goes through a proxy of this process ([`super::gate`]), so that each redirect is checked
+//! as well; SSH and git's own protocol, which know no redirects, get the IP address that was checked.
+
+use super::{
+    gate::{Gate, Pass},
+    git::SourceError,
+};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    process::Command,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+use tidemill_core::repo::{
+    AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme, is_public,
+};
+
+/// Environment variables by which an operator names an HTTP proxy of his own, which then decides what is contacted.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Finds the addresses of hosts.
+pub trait Resolver: fmt::Debug + Send + Sync {
+    /// The addresses of the host of this name.
+    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The system's resolver.
+#[derive(Debug)]
+struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((name, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// Why a host is not connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreachable {
+    /// It may not be.
+    #[error(transparent)]
+    Refused(#[from] AddressRefusal),
+    /// Its name is none, or nobody knows it now.
+    #[error("the name of the repository's host cannot be resolved")]
+    Unknown,
+}
+
+/// Which hosts git may contact, and as whom; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    policy: AddressPolicy,
+    resolver: Arc<dyn Resolver>,
+    gate: OnceLock<Gate>,
+    /// By origin: `https://host:port`.
+    credentials: Mutex<HashMap<String, Credentials>>,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self::new(AddressPolicy::default())
+    }
+}
+
+impl Reach {
+    /// Hosts as `policy` says.
+    #[must_use]
+    pub fn new(policy: AddressPolicy) -> Self {
+        Self::with_resolver(policy, Arc::new(SystemResolver))
+    }
+
+    /// The same, with names resolved by `resolver`.
+    #[must_use]
+    pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
+        let (gate, credentials) = (OnceLock::new(), Mutex::default());
+        Self { shared: Arc::new(Shared { policy, resolver, gate, credentials }) }
+    }
+
+    /// Signs in at the host of `address` with `credentials`. They are kept in memory only.
+    pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
+        let mut kept = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(address.origin(), credentials);
+    }
+
+    /// The repository at `url`, whose host may have a private address where `private` says so.
+    pub fn remote(&self, url: &str, private: bool) -> Result<Remote, SourceError> {
+        let address = RepositoryAddress::parse(url).map_err(|error| SourceError::new(error.to_string()))?;
+        let allowed = private || self.shared.policy.allows(address.host(), address.port());
+        if !allowed && address.host().is_private_ip() {
+            return Err(SourceError::new(AddressRefusal::Private.to_string()));
+        }
+        Ok(Remote { url: address.to_git_url(), way: Some(Way { address, allowed, reach: self.clone() }) })
+    }
+
+    fn gate(&self) -> Result<&Gate, SourceError> {
+        if let Some(gate) = self.shared.gate.get() {
+            return Ok(gate);
+        }
+        let gate = Gate::start(self.shared.policy.clone(), self.shared.resolver.clone())
+            .map_err(|error| SourceError::new(format!("git cannot be kept from private hosts: {error}")))?;
+        Ok(self.shared.gate.get_or_init(|| gate))
+    }
+
+    /// The command's environment, so that git signs in with what is kept for this host.
+    fn give_credentials(&self, address: &RepositoryAddress, command: &mut Command) {
+        let kept = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Credentials { user, password }) = kept.get(&address.origin()) else { return };
+        let helper = format!("credential.{}.helper", address.origin());
+        // The first, empty one takes away those that would store what they are told. The values are in the environment, which only
+        // this user's processes can read.
+        configure(command, &helper, "");
+        configure(
+            command,
+            &helper,
+            "!f() { test \"$1\" != get || printf 'username=%s\\npassword=%s\\n' \"$TIDEMILL_GIT_USER\" \"$TIDEMILL_GIT_PASSWORD\"; }; f",
+        );
+        command.env("TIDEMILL_GIT_USER", user).env("TIDEMILL_GIT_PASSWORD", password);
+    }
+}
+
+/// The addresses of a host that may be connected to; all of them where it may be private.
+pub(super) fn addresses(
+    resolver: &dyn Resolver,
+    host: &HostName,
+    port: u16,
+    private: bool,
+) -> Result<Vec<SocketAddr>, Unreachable> {
+    let found = match host.ip() {
+        Some(ip) => vec![SocketAddr::new(ip, port)],
+        None => resolver.resolve(host.as_str(), port).map_err(|_| Unreachable::Unknown)?,
+    };
+    if found.is_empty() {
+        return Err(Unreachable::Unknown);
+    }
+    let may_be = |found: &SocketAddr| private || is_public(found.ip());
+    let found: Vec<SocketAddr> = found.into_iter().filter(may_be).collect();
+    if found.is_empty() { Err(AddressRefusal::Private.into()) } else { Ok(found) }
+}
+
+/// A repository that git fetches from.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    url: String,
+    /// How it is reached; `None`: git may find it alone.
+    way: Option<Way>,
+}
+
+#[derive(Debug, Clone)]
+struct Way {
+    address: RepositoryAddress,
+    /// Whether its host may have a private address.
+    allowed: bool,
+    reach: Reach,
+}
+
+impl Remote {
+    /// Its address, as it is written down; it holds no password.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Lets `command`, whose environment is changed, contact this repository and no host that it may not.
+    pub fn connect(&self, command: &mut Command) -> Result<Connection, SourceError> {
+        let mut connection = Connection { url: self.url.clone(), pass: None };
+        let Some(Way { address, allowed, reach }) = &self.way else { return Ok(connection) };
+        let is_http = matches!(address.scheme(), Scheme::Https | Scheme::Http);
+        if is_http {
+            reach.give_credentials(address, command);
+        }
+        if reach.shared.policy.any_host {
+            return Ok(connection);
+        }
+        if is_http {
+            if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+                return Ok(connection);
+            }
+            let private = allowed.then(|| (address.host().clone(), address.port()));
+            let pass = reach.gate()?.admit(private);
+            let proxy = pass.proxy();
+            for name in PROXIES {
+                command.env(name, &proxy);
+            }
+            command.env("no_proxy", "").env("NO_PROXY", "").env("GIT_HTTP_PROXY_AUTHMETHOD", "basic");
+            connection.pass = Some(pass);
+        } else if !allowed {
+            let checked = addresses(&*reach.shared.resolver, address.host(), address.port(), false)
+                .map_err(|error| SourceError::new(error.to_string()))?;
+            let ip = checked.first().map(SocketAddr::ip);
+            match (address.scheme(), ip) {
+                (Scheme::Git, Some(ip)) => {
+                    connection.url = address.git_url_at_host(&HostName::of_ip(ip));
+                }
+                (_, Some(ip)) => pin_ssh(command, address, ip),
+                (_, None) => return Err(SourceError::new(Unreachable::Unknown.to_string())),
+            }
+        }
+        Ok(connection)
+    }
+
+    #[cfg(test)]
+    pub(super) fn on_disk(path: &std::path::Path) -> Self {
+        Self { url: format!("file://{}", path.display()), way: None }
+    }
+}
+
+/// What a git command contacts; held while it runs.
+#[derive(Debug)]
+pub struct Connection {
+    /// The address that git is given.
+    pub url: String,
+    pass: Option<Pass>,
+}
+
+impl Connection {
+    /// `error`, unless git failed because a host was refused: what git says then would tell of the host.
+    #[must_use]
+    pub fn explain(&self, error: SourceError) -> SourceError {
+        match self.pass.as_ref().and_then(Pass::refusal) {
+            Some(refusal) => SourceError::new(refusal.to_string()),
+            None => error,
+        }
+    }
+}
+
+/// Adds a setting to those that `command` has in its environment.
+fn configure(command: &mut Command, key: &str, value: &str) {
+    let count = variable(command, "GIT_CONFIG_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0_usize);
+    command
+        .env(format!("GIT_CONFIG_KEY_{count}"), key)
+        .env(format!("GIT_CONFIG_VALUE_{count}"), value)
+        .env("GIT_CONFIG_COUNT", (count + 1).to_string());
+}
+
+fn variable(command: &Command, name: &str) -> Option<String> {
+    let set = command.get_envs().find(|(known, _)| *known == name)?;
+    Some(set.1?.to_string_lossy().into_owned())
+}
+
+/// Has SSH connect to `ip`, and check the key of the host that is meant.
+fn pin_ssh(command: &mut Command, address: &RepositoryAddress, ip: IpAddr) {
+    let ssh = variable(command, "GIT_SSH_COMMAND")
+        .or_else(|| std::env::var("GIT_SSH_COMMAND").ok().filter(|ssh| !ssh.is_empty()))
+        .unwrap_or_else(|| "ssh -oBatchMode=yes".to_owned());
+    // As the file of known hosts names it.
+    let host = match address.port() {
+        22 => address.host().to_string(),
+        port => format!("[{}]:{port}", address.host()),
+    };
+    command.env("GIT_SSH_COMMAND", format!("{ssh} -oHostName={ip} '-oHostKeyAlias={host}' -oCheckHostIP=no"));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Reach, Resolver, variable};
+    use std::{
+        io,
+        net::SocketAddr,
+        process::Command,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+    use tidemill_core::repo::{AddressPolicy, Credentials, RepositoryAddress};
+
+    /// Gives another address each time that it is asked.
+    #[derive(Debug)]
+    struct Turns(AtomicUsize, Vec<&'static str>);
+
+    impl Resolver for Turns {
+        fn resolve(&self, _name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            let turn = self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![SocketAddr::new(self.1[turn % self.1.len()].parse().unwrap(), port)])
+        }
+    }
+
+    fn reach(answers: Vec<&'static str>) -> Reach {
+        Reach::with_resolver(AddressPolicy::default(), Arc::new(Turns(AtomicUsize::new(0), answers)))
+    }
+
+    #[test]
+    fn ssh_and_git_connect_to_the_checked_address() {
+        // A name that is public when it is checked and private later changes nothing.
+        let reach = reach(vec!["140.82.121.4", "127.0.0.1"]);
+        let mut command = Command::new("git");
+        let ssh = reach.remote("ssh://git@git.example.org:2222/a.git", false).unwrap();
+        let connection = ssh.connect(&mut command).unwrap();
+        assert_eq!(connection.url, "ssh://git@git.example.org:2222/a.git");
+        let words = variable(&command, "GIT_SSH_COMMAND").unwrap();
+        assert!(
+            words.contains("-oHostName=140.82.121.4") && words.contains("[git.example.org]:2222"),
+            "{words}"
+        );
+        let refused = ssh.connect(&mut Command::new("git")).unwrap_err().to_string();
+        assert!(refused.contains("--allow-host"), "{refused}");
+        let git = reach.remote("git://git.example.org/a.git", false).unwrap();
+        assert_eq!(git.connect(&mut Command::new("git")).unwrap().url, "git://140.82.121.4/a.git");
+        assert!(git.connect(&mut Command::new("git")).is_err(), "it is private now");
+    }
+
+    #[test]
+    fn local_paths_and_private_addresses_are_no_remotes() {
+        let reach = reach(vec!["127.0.0.1"]);
+        for url in [
+            "/srv/a.git",
+            "file:///srv/a.git",
+            "ext::sh -c id",
+            "fd::1",
+            "git://127.0.0.1/a",
+            "https://[::1]/a",
+            "../a",
+        ] {
+            assert!(reach.remote(url, false).is_err(), "{url}");
+        }
+        assert!(reach.remote("git://127.0.0.1/a", true).is_ok());
+        assert!(reach.remote("/srv/a.git", true).is_err());
+    }
+
+    #[test]
+    fn credentials_are_in_the_environment_only() {
+        let reach = Reach::new(AddressPolicy::unrestricted());
+        let url = "https://git.example.org/a.git";
+        let credentials = Credentials { user: "jo".into(), password: "it's secret".into() };
+        reach.sign_in(&RepositoryAddress::parse(url).unwrap(), credentials);
+        let mut command = Command::new("git");
+        command.arg("credential").arg("fill");
+        let connection = reach.remote(url, false).unwrap().connect(&mut command).unwrap();
+        assert!(!connection.url.contains("secret"));
+        assert!(!command.get_args().any(|arg| arg.to_string_lossy().contains("secret")));
+        let mut other = Command::new("git");
+        reach.remote("https://other.example.org/a.git", false).unwrap().connect(&mut other).unwrap();
+        assert_eq!(other.get_envs().count(), 0, "another host gets none");
+        // Git itself asks the helper, and gets them.
+        let dir = tempfile::tempdir().unwrap();
+        let request = dir.path().join("request");
+        std::fs::write(&request, "protocol=https\nhost=git.example.org\n\n").unwrap();
+        command.stdin(std::fs::File::open(&request).unwrap()).env("GIT_TERMINAL_PROMPT", "0");
+        let filled = command.output().unwrap();
+        let text = String::from_utf8_lossy(&filled.stdout).into_owned();
+        assert!(text.contains("username=jo\n") && text.contains("password=it's secret\n"), "{filled:?}");
+    }
+}

@@ -1,0 +1,316 @@
+//! What git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "support/http_git.rs"]
+mod http_git;
+
+use http_git::{HttpGit, Manners};
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
+use tidemill_core::{
+    assignment::Source,
+    repo::{AddressPolicy, RepositoryAddress},
+    upload::UploadId,
+};
+use tidemill_worker::source::{Reach, Resolver, SourceError, materialise, resolve, snapshot, upload};
+
+fn git(dir: &Path, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
+    let done = Command::new("git").current_dir(dir).args(identity).args(words).output().unwrap();
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+/// A directory with `mill.git`, ready to be served as files; its commit.
+fn repository() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    git(dir.path(), &["init", "-q", "-b", "main", "work"]);
+    fs::write(dir.path().join("work/mill.txt"), "from afar").unwrap();
+    git(&dir.path().join("work"), &["add", "-A"]);
+    git(&dir.path().join("work"), &["commit", "-q", "-m", "one"]);
+    git(dir.path(), &["clone", "-q", "--bare", "work", "mill.git"]);
+    git(&dir.path().join("mill.git"), &["update-server-info"]);
+    let commit = git(&dir.path().join("work"), &["rev-parse", "HEAD"]);
+    (dir, commit)
+}
+
+fn of(url: &str, commit: &str, private_host: bool) -> Source {
+    Source::Git { url: url.into(), branch: Some("main".into()), commit: commit.into(), private_host }
+}
+
+/// The text of the sources' file, or why there is none.
+fn fetched(source: &Source, cache: &Path, reach: &Reach) -> Result<String, String> {
+    let none = |upload: &str| Err(SourceError::new(format!("no {upload}")));
+    let tree = materialise(source, cache, reach, &none).map_err(|error| error.to_string())?;
+    Ok(fs::read_to_string(tree.unwrap().path.join("mill.txt")).unwrap())
+}
+
+/// A resolver that knows every name by the same address.
+#[derive(Debug)]
+struct Always(Ipv4Addr);
+
+impl Resolver for Always {
+    fn resolve(&self, _name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec![SocketAddr::new(self.0.into(), port)])
+    }
+}
+
+#[test]
+fn registered_host_is_fetched_from_through_the_gate_and_its_redirects_are_followed() {
+    let (dir, commit) = repository();
+    let server = HttpGit::start(dir.path(), |port| Manners {
+        moved: vec![("/old.git".into(), format!("http://127.0.0.1:{port}/mill.git"))],
+        ..Manners::default()
+    });
+    for path in ["mill.git", "old.git"] {
+        let cache = tempfile::tempdir().unwrap();
+        let text = fetched(&of(&server.url(path), &commit, true), cache.path(), &Reach::default());
+        assert_eq!(text.as_deref(), Ok("from afar"), "{path}");
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let before = server.heard();
+    let refused =
+        fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &Reach::default()).unwrap_err();
+    assert!(refused.contains("--allow-host"), "{refused}");
+    assert_eq!(server.heard(), before, "nothing was asked");
+    // The operator's own list lets it through as well.
+    let hosts = vec![format!("127.0.0.1:{}", server.port).parse().unwrap()];
+    let reach = Reach::new(AddressPolicy { hosts, ..AddressPolicy::default() });
+    let text = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &reach);
+    assert_eq!(text.as_deref(), Ok("from afar"));
+}
+
+#[test]
+fn redirect_to_a_private_host_is_refused_and_open_and_closed_ports_look_alike() {
+    let (dir, commit) = repository();
+    let inner = HttpGit::start(dir.path(), |_| Manners::default());
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let mut refusals = Vec::new();
+    for port in [inner.port, closed] {
+        for host in ["127.0.0.1", "localhost"] {
+            let outer = HttpGit::start(dir.path(), |_| Manners {
+                moved: vec![("/moved.git".into(), format!("http://{host}:{port}/mill.git"))],
+                ..Manners::default()
+            });
+            let cache = tempfile::tempdir().unwrap();
+            let refused =
+                fetched(&of(&outer.url("moved.git"), &commit, true), cache.path(), &Reach::default());
+            refusals.push(refused.unwrap_err());
+            assert!(outer.heard() > 0);
+        }
+    }
+    refusals.dedup();
+    assert!(refusals.len() == 1 && refusals[0].contains("private"), "{refusals:?}");
+    assert_eq!(inner.heard(), 0, "nobody asked there");
+}
+
+#[test]
+fn name_that_resolves_to_a_private_address_is_refused_when_it_is_connected_to() {
+    let (dir, commit) = repository();
+    let server = HttpGit::start(dir.path(), |_| Manners::default());
+    let reach = Reach::with_resolver(AddressPolicy::default(), Arc::new(Always(Ipv4Addr::LOCALHOST)));
+    for url in [
+        format!("http://rebound.example.org:{}/mill.git", server.port),
+        format!("https://rebound.example.org:{}/mill.git", server.port),
+        format!("git://rebound.example.org:{}/mill.git", server.port),
+        format!("ssh://git@rebound.example.org:{}/mill.git", server.port),
+    ] {
+        let cache = tempfile::tempdir().unwrap();
+        let refused = fetched(&of(&url, &commit, false), cache.path(), &reach).unwrap_err();
+        assert!(refused.contains("private"), "{url}: {refused}");
+    }
+    assert_eq!(server.heard(), 0);
+    // The same name of a registered repository is the operator's own.
+    let cache = tempfile::tempdir().unwrap();
+    let url = format!("http://rebound.example.org:{}/mill.git", server.port);
+    assert_eq!(fetched(&of(&url, &commit, true), cache.path(), &reach).as_deref(), Ok("from afar"));
+}
+
+/// A bare repository whose configuration would run `touch`, were git to read it.
+fn hostile(dir: &Path, marker: &Path) {
+    git(dir, &["init", "-q", "--bare", "hostile.git"]);
+    let run = format!("touch {}", marker.display());
+    for (key, value) in [
+        ("core.fsmonitor", run.as_str()),
+        ("core.sshCommand", &run),
+        ("uploadpack.packObjectsHook", &run),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", dir.to_str().unwrap()),
+        ("remote.origin.uploadpack", &run),
+    ] {
+        git(&dir.join("hostile.git"), &["config", key, value]);
+    }
+}
+
+#[test]
+fn a_path_is_no_source_and_nothing_of_its_configuration_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let marker = dir.path().join("ran");
+    hostile(dir.path(), &marker);
+    let place = dir.path().join("hostile.git");
+    fs::create_dir_all(dir.path().join("x:/git.example.org/team")).unwrap();
+    fs::rename(&place, dir.path().join("x:/git.example.org/team/app")).unwrap();
+    let place = dir.path().display().to_string();
+    for url in [
+        format!("{place}/x://git.example.org/team/app"),
+        format!("file://{place}/x:/git.example.org/team/app"),
+        format!("{place}/x:/git.example.org/team/app"),
+        "ext::touch ran".to_owned(),
+        "fd::1".to_owned(),
+        format!("--upload-pack=touch {}", marker.display()),
+    ] {
+        for private in [false, true] {
+            let cache = tempfile::tempdir().unwrap();
+            let refused = fetched(
+                &of(&url, &"12".repeat(20), private),
+                cache.path(),
+                &Reach::new(AddressPolicy::unrestricted()),
+            );
+            assert!(refused.unwrap_err().contains("address"), "{url}");
+        }
+    }
+    let unknown = Source::Snapshot {
+        snapshot: "a".repeat(64),
+        repository: place,
+        branch: None,
+        commit: "12".repeat(20),
+        tree: None,
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let refused = fetched(&unknown, cache.path(), &Reach::default()).unwrap_err();
+    assert!(refused.contains("no such snapshot"), "{refused}");
+    assert!(!marker.exists());
+}
+
+#[test]
+fn what_a_person_names_on_the_disk_is_handed_to_workers_of_the_same_data_directory() {
+    let (dir, commit) = repository();
+    let (cache, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let reach = Reach::default();
+    let bare = dir.path().join("mill.git");
+    for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
+        let found = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
+        assert_eq!((found.commit.as_str(), found.branch.as_deref()), (commit.as_str(), Some("main")));
+        assert!(matches!(&found.source, Source::Snapshot { .. }), "{:?}", found.source);
+        assert!(!format!("{:?}", found.source).contains("/cache"), "no path is told");
+        assert_eq!(fetched(&found.source, cache.path(), &reach).as_deref(), Ok("from afar"));
+        assert!(fetched(&found.source, other.path(), &reach).is_err(), "another data directory");
+        let short = resolve(&text, None, Some(&commit[..9]), (cache.path(), &reach)).unwrap();
+        assert_eq!(short.commit, commit);
+    }
+    assert!(resolve("/nowhere/at/all", None, None, (cache.path(), &reach)).is_err());
+}
+
+#[test]
+fn an_upload_writes_into_no_repository_but_its_own() {
+    let (dir, commit) = repository();
+    let server = HttpGit::start(dir.path(), |_| Manners::default());
+    let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let work = dir.path().join("work");
+    git(&work, &["remote", "add", "origin", &server.url("mill.git")]);
+    git(&work, &["update-ref", "refs/remotes/origin/main", &commit]);
+    fs::write(work.join("mill.txt"), "mine").unwrap();
+    let sent = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap();
+    let Source::Uploaded { upload: name, url: Some(url), branch, base, commit, tree, .. } = sent.source
+    else {
+        panic!("{:?}", sent.source)
+    };
+    assert!(name.parse::<UploadId>().unwrap().is_of(&url));
+    assert!(RepositoryAddress::parse(&url).is_ok());
+    let source =
+        Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
+    let pack = sent.pack.unwrap();
+    let laid_out =
+        materialise(&source, worker.path(), &Reach::default(), &|_| pack.write() as Result<File, _>)
+            .unwrap()
+            .unwrap();
+    assert_eq!(fs::read_to_string(laid_out.path.join("mill.txt")).unwrap(), "mine");
+    // The mirror holds what the server has: the uploaded tree is not there.
+    let repos = fs::read_dir(worker.path().join("repos")).unwrap().map(|entry| entry.unwrap().path());
+    let repos: Vec<_> = repos.filter(|path| path.extension().is_some_and(|suffix| suffix == "git")).collect();
+    let is_mirror = |repo: &&std::path::PathBuf| !repo.join("objects/info/alternates").exists();
+    let mirrors: Vec<_> = repos.iter().filter(is_mirror).collect();
+    assert_eq!((repos.len(), mirrors.len()), (2, 1));
+    let Source::Uploaded { tree: Some(tree), .. } = source else { panic!() };
+    let has = Command::new("git")
+        .arg("--git-dir")
+        .arg(mirrors[0])
+        .args(["cat-file", "-e", &tree])
+        .output()
+        .unwrap();
+    assert!(!has.status.success(), "the mirror has what was uploaded");
+}
+
+/// For each kept input of the fuzzer that is taken: what git really contacts is what the address says.
+#[test]
+fn git_contacts_the_host_and_port_that_the_address_says() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/repository_address");
+    let dir = tempfile::tempdir().unwrap();
+    let said = dir.path().join("said");
+    // Git starts these in place of a connection, with what it would connect to.
+    let program = dir.path().join("say");
+    fs::write(&program, format!("#!/bin/sh\necho \"$@\" > {}\nexit 1\n", said.display())).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, mode).unwrap();
+    let mut tried = 0;
+    for input in fs::read_dir(corpus).unwrap() {
+        let text = fs::read_to_string(input.unwrap().path()).unwrap_or_default();
+        let Ok(address) = RepositoryAddress::parse(&text) else { continue };
+        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let _ = fs::remove_file(&said);
+        let proxied = format!("http://{}", proxy.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let (client, _) = proxy.accept().unwrap();
+            let mut line = String::new();
+            io::BufRead::read_line(&mut io::BufReader::new(client), &mut line).unwrap();
+            line
+        });
+        let url = address.to_git_url();
+        let is_http = url.starts_with("http");
+        let mut command = Command::new("git");
+        command
+            .args(["-c", &format!("core.gitProxy={}", program.display()), "ls-remote", "--", &url])
+            .current_dir(dir.path())
+            .env("GIT_SSH", &program)
+            .env("GIT_SSH_VARIANT", "ssh")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env_remove("GIT_SSH_COMMAND")
+            .envs([("http_proxy", &proxied), ("https_proxy", &proxied)])
+            .env("no_proxy", "");
+        assert!(!command.output().unwrap().status.success(), "{url}");
+        let (host, port) = (address.host().as_str(), address.port());
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if is_http {
+            let line = heard.join().unwrap();
+            let contacted = if url.starts_with("https") {
+                format!("CONNECT {host}:{port} ")
+            } else if port == 80 {
+                format!("GET http://{host}/")
+            } else {
+                format!("GET http://{host}:{port}/")
+            };
+            assert!(line.starts_with(&contacted), "{url}: {line}");
+        } else {
+            let said = fs::read_to_string(&said).unwrap_or_default();
+            let words: Vec<&str> = said.split_whitespace().collect();
+            match address.scheme() {
+                tidemill_core::repo::Scheme::Git => assert_eq!(words, [bare, &port.to_string()], "{url}"),
+                _ => {
+                    let contacted = words.iter().find(|word| word.rsplit('@').next() == Some(bare));
+                    assert!(contacted.is_some(), "{url}: {said}");
+                    assert_eq!(words.contains(&format!("{port}").as_str()), port != 22, "{url}: {said}");
+                }
+            }
+        }
+        tried += 1;
+    }
+    assert!(tried >= 14, "{tried}");
+}
