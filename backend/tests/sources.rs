@@ -10,8 +10,9 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidemill_backend::{
+    conformance::ManualClock,
     http,
-    memory::{ManualClock, open},
+    memory::open,
     services::{Services, Settings, SourcePolicy},
 };
 use tidemill_core::{api::path, repo::AddressPolicy, upload::UploadId};

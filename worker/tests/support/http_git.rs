@@ -1,5 +1,6 @@
 //! A web server on the loopback that has git repositories as files, and may ask for a password or send its callers elsewhere.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
