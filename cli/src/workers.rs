@@ -1,6 +1,11 @@
 //! Workers in this process.
 
-use crate::{args::CleanUp, deployment::Deployment, failure::Outcome, settings::Settings};
+use crate::{
+    args::CleanUp,
+    deployment::Deployment,
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
@@ -8,7 +13,7 @@ use std::{
 use tidemill_core::{
     api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, status::ExecutionStatus,
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
+use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle, source::SourceSettings};
 
 /// How many jobs run at the same time unless told.
 pub fn slots(told: Option<u16>) -> usize {
@@ -33,6 +38,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         docker_host: docker_host(),
         labels: labels(given),
         capacity: Resources::default(),
+        sources: SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)?,
     })
 }
 

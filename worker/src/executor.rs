@@ -27,7 +27,37 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// A container that is being made, or is parked already.
-pub type Parking = JoinHandle<Result<Container, FailureReason>>;
+#[derive(Debug)]
+pub struct Parking {
+    making: JoinHandle<Result<Container, FailureReason>>,
+    canceled: CancellationToken,
+}
+
+impl Parking {
+    /// Has `make` run by a task of its own, so that its container is not lost when nobody waits for it any more. It is
+    /// told by the token when its container is not needed.
+    pub fn start<F>(make: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<Container, FailureReason>> + Send + 'static,
+    {
+        let canceled = CancellationToken::new();
+        Self { making: tokio::spawn(make(canceled.clone())), canceled }
+    }
+
+    /// Says that the container is not needed; it still has to be waited for, as it may be there.
+    pub fn cancel(&self) {
+        self.canceled.cancel();
+    }
+
+    /// The container, once it is made.
+    pub async fn made(&mut self) -> Result<Container, FailureReason> {
+        let made = (&mut self.making).await;
+        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
+    }
+}
+
+/// How much of the time that preparation takes does not count for the job's `timeout`.
+const FREE_PREPARATION: Duration = Duration::from_secs(60);
 
 /// Runs attempts for one worker.
 #[derive(Debug, Clone)]
@@ -78,6 +108,7 @@ impl JobExecutor {
             tokio::select! {
                 end = looking => reporter.end(end).await,
                 stopped = stopped_early(&mut events, &shutdown) => end_early(&reporter, stopped).await,
+                reason = prepared_too_long(&assignment) => end_early(&reporter, Some(reason)).await,
             }
             return reporting.await.unwrap_or(Ending::LeaseLost);
         }
@@ -91,16 +122,21 @@ impl JobExecutor {
                 self.engine.dispose_once_made(parking);
             }
         }
+        let begun = Instant::now();
         let prepared = tokio::select! {
             prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
+            reason = prepared_too_long(&assignment) => Err(Some(reason)),
         };
+        // What preparation took beyond what is free for it counts for the job's time.
+        let begun = Instant::now() - begun.elapsed().saturating_sub(FREE_PREPARATION);
         match prepared {
             Ok((container, around)) => {
                 self.lot.enter(&place, &container);
                 started();
-                let (container, sound) =
-                    self.run_in((container, &around), &assignment, &reporter, sender, events, shutdown).await;
+                let (container, sound) = self
+                    .run_in((container, &around, begun), &assignment, &reporter, sender, events, shutdown)
+                    .await;
                 self.give_back(&place, container, sound && around.services.is_none()).await;
             }
             Err(stopped) => {
@@ -131,7 +167,7 @@ impl JobExecutor {
             Err(error) => {
                 let words = format!("the commit could not be looked at: {error}");
                 reporter.log(format!("{words}\n").as_bytes()).await;
-                return failed(FailureKind::SourceUnavailable, words);
+                return failed(error.failure_kind(), words);
             }
         };
         let mistaken = !found.mistakes.is_empty();
@@ -254,10 +290,10 @@ impl JobExecutor {
         reporter: &Reporter,
     ) -> Result<Container, FailureReason> {
         if let Some(parking) = parked {
-            let made = parking.await;
+            let made = parking.made().await;
             *parked = None;
             // One that could not be parked is made anew, so that its failure is told in this job's own words.
-            if let Ok(Ok(container)) = made {
+            if let Ok(container) = made {
                 return Ok(container);
             }
         }
@@ -289,7 +325,7 @@ impl JobExecutor {
         self.make(preparation, None, parked).await
     }
 
-    /// A new container. It is made by a task of its own, so that it is not lost when nobody waits for it any more.
+    /// A new container.
     async fn make(
         &self,
         preparation: &Preparation,
@@ -297,17 +333,18 @@ impl JobExecutor {
         parked: &mut Option<Parking>,
     ) -> Result<Container, FailureReason> {
         let (engine, preparation, network) = (self.engine.clone(), preparation.clone(), network.cloned());
-        let making =
-            parked.insert(tokio::spawn(async move { engine.park(&preparation, network.as_deref()).await }));
-        let made = making.await;
+        let making = parked.insert(Parking::start(move |canceled| async move {
+            engine.park(&preparation, network.as_deref(), &canceled).await
+        }));
+        let made = making.made().await;
         *parked = None;
-        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
+        made
     }
 
     /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
     async fn run_in(
         &self,
-        (mut container, around): (Container, &Around),
+        (mut container, around, begun): (Container, &Around, Instant),
         assignment: &Assignment,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
@@ -317,7 +354,6 @@ impl JobExecutor {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
         let text = write_orders(assignment, &nonce);
-        let begun = Instant::now();
         let written = async {
             container.input.write_all(text.as_bytes()).await?;
             container.input.flush().await
@@ -479,6 +515,19 @@ async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
         reporter.end(AttemptEnd { failure: Some(reason), exit_code: None }).await;
     }
+}
+
+/// Resolves once the job took too long before its script could begin.
+async fn prepared_too_long(assignment: &Assignment) -> FailureReason {
+    let limit = Duration::from_secs(assignment.timeout_s).saturating_add(FREE_PREPARATION);
+    tokio::time::sleep(limit).await;
+    let words = format!(
+        "the job was still being prepared after {} s, its timeout of {} s and a minute: its sources, its image or what it \
+         needs did not come; see that their servers answer, or raise `timeout`",
+        limit.as_secs(),
+        assignment.timeout_s
+    );
+    FailureReason::new(FailureKind::PreparationTimedOut, words)
 }
 
 /// Resolves once the lease is lost.

@@ -18,6 +18,7 @@ use tidemill_core::{
     failure::{FailureKind, FailureReason},
     ids::ExecutionId,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Containers are not made ahead while a job waits for its own, which would then take longer; a job that waits for
 /// more than this waits for a pull, which nothing else slows.
@@ -123,7 +124,9 @@ impl ParkingLot {
             let network = known.map(|network| network.id.clone());
             let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
-            let parking = tokio::spawn(async move { park(&engine, &preparation, network.as_deref()).await });
+            let parking = Parking::start(move |canceled| async move {
+                park(&engine, &preparation, network.as_deref(), &canceled).await
+            });
             seat.parked = Some(Parked { shape, joins, parking });
         }
     }
@@ -281,6 +284,7 @@ async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
     network: Option<&str>,
+    canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // A pull is shown in the log of the job that needs it, so it is not made ahead.
     if preparation.pull_policy == PullPolicy::Always || !engine.has_image(&preparation.image).await? {
@@ -289,5 +293,5 @@ async fn park(
             "not parked ahead: the image must be pulled",
         ));
     }
-    engine.park(preparation, network).await
+    engine.park(preparation, network, canceled).await
 }

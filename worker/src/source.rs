@@ -1,17 +1,29 @@
 //! Sources: found, snapshotted from disk, cached, and laid out as trees.
 
+mod bounds;
 mod discovery;
+mod error;
 mod git;
+pub(crate) mod listing;
+mod mirror;
+mod objects;
+mod process;
+mod prune;
+mod settings;
 mod snapshot;
 mod sources;
 mod tree;
 mod upload;
 
+pub use bounds::{Bounds, Limits};
 pub use discovery::{Found, discover};
-pub use git::SourceError;
+pub use error::{SourceError, SourceErrorKind};
+pub use git::variable;
+pub use prune::{Retention, prune};
+pub use settings::SourceSettings;
 pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;
-pub use tree::{Tree, materialise, prune};
+pub use tree::{Tree, materialise};
 pub use upload::{SourcePack, Upload, upload};
 
 use std::path::Path;
@@ -38,7 +50,7 @@ pub fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<
             "`{short}` is not a full commit hash; a remote is asked by full hashes"
         )));
     }
-    let refs = git::text(&["ls-remote", "--symref", "--", &url])?;
+    let refs = git::list_remote(&url, &["--symref"], &[])?;
     let mut head = None;
     let mut found = None;
     let mut peeled = None;

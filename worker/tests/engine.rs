@@ -31,7 +31,10 @@ use tidemill_core::{
     pipeline::{Health, Reports},
     test_report::{TestReport, TestsReply, TestsRequest},
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
+use tidemill_worker::{
+    Client, Worker, WorkerConfig,
+    source::{SourceSettings, snapshot},
+};
 
 #[derive(Default)]
 struct Server {
@@ -143,6 +146,7 @@ impl Bench {
             data_dir: data.path().to_owned(),
             docker_host: None,
             capacity: Resources::default(),
+            sources: SourceSettings::default(),
         };
         let client =
             Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
