@@ -108,7 +108,7 @@ impl JobExecutor {
             tokio::select! {
                 end = looking => reporter.end(end).await,
                 stopped = stopped_early(&mut events, &shutdown) => end_early(&reporter, stopped).await,
-                reason = prepared_too_long(&assignment) => end_early(&reporter, Some(reason)).await,
+                reason = prepared_too_long(assignment.timeout_s) => end_early(&reporter, Some(reason)).await,
             }
             return reporting.await.unwrap_or(Ending::LeaseLost);
         }
@@ -126,7 +126,7 @@ impl JobExecutor {
         let prepared = tokio::select! {
             prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
-            reason = prepared_too_long(&assignment) => Err(Some(reason)),
+            reason = prepared_too_long(assignment.timeout_s) => Err(Some(reason)),
         };
         // What preparation took beyond what is free for it counts for the job's time.
         let begun = Instant::now() - begun.elapsed().saturating_sub(FREE_PREPARATION);
@@ -518,14 +518,14 @@ async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
 }
 
 /// Resolves once the job took too long before its script could begin.
-async fn prepared_too_long(assignment: &Assignment) -> FailureReason {
-    let limit = Duration::from_secs(assignment.timeout_s).saturating_add(FREE_PREPARATION);
+async fn prepared_too_long(timeout_s: u64) -> FailureReason {
+    let limit = Duration::from_secs(timeout_s).saturating_add(FREE_PREPARATION);
     tokio::time::sleep(limit).await;
     let words = format!(
         "the job was still being prepared after {} s, its timeout of {} s and a minute: its sources, its image or what it \
          needs did not come; see that their servers answer, or raise `timeout`",
         limit.as_secs(),
-        assignment.timeout_s
+        timeout_s
     );
     FailureReason::new(FailureKind::PreparationTimedOut, words)
 }
@@ -617,5 +617,24 @@ fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
         ArtifactsWhen::OnSuccess => succeeded,
         ArtifactsWhen::OnFailure => reached && !succeeded,
         ArtifactsWhen::Always => reached,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FREE_PREPARATION, prepared_too_long};
+    use std::time::Duration;
+    use tidemill_core::failure::FailureKind;
+
+    #[tokio::test(start_paused = true)]
+    async fn preparation_ends_with_the_jobs_timeout_and_a_minute() {
+        let begun = tokio::time::Instant::now();
+        let reason = prepared_too_long(30).await;
+        assert_eq!(reason.kind, FailureKind::PreparationTimedOut);
+        let took = begun.elapsed();
+        assert!(
+            (Duration::from_secs(30) + FREE_PREPARATION..Duration::from_secs(100)).contains(&took),
+            "{took:?}"
+        );
     }
 }

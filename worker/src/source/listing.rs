@@ -18,6 +18,9 @@ impl Records {
     pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(0, rest) {
+            if self.part.len() + end > MAX_PATH + MAX_HEAD {
+                return ControlFlow::Break(());
+            }
             if self.part.is_empty() {
                 take(&rest[..end])?;
             } else {
