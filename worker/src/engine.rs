@@ -14,8 +14,8 @@ use failures::{disk, pull_failure, start_failure};
 use crate::{
     client::causes,
     error::WorkerError,
-    executor::Parking,
     orders::BOOT,
+    parking::Parking,
     source::{SourceSettings, Sources, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,
@@ -530,10 +530,12 @@ impl DockerManager {
         !self.removing.is_empty()
     }
 
-    /// Waits until all that is being removed is gone.
+    /// Waits until all that is being removed is gone, and the work for what is not needed is over.
     pub async fn settle(&self) {
         self.removing.close();
         self.removing.wait().await;
+        // A process that ends must not leave git processes behind.
+        self.sources.settle().await;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     engine::{Container, DockerManager, WORKSPACE, Workspace},
     mask::Mask,
     orders::Orders,
-    parking::{ParkingLot, Place},
+    parking::{Parking, ParkingLot, Place},
     pump::{Pump, died},
     report::{Ending, Reporter},
     services::Services,
@@ -22,39 +22,9 @@ use tidemill_core::{
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{io::AsyncWriteExt, sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-
-/// A container that is being made, or is parked already.
-#[derive(Debug)]
-pub struct Parking {
-    making: JoinHandle<Result<Container, FailureReason>>,
-    canceled: CancellationToken,
-}
-
-impl Parking {
-    /// Has `make` run by a task of its own, so that its container is not lost when nobody waits for it any more. It is
-    /// told by the token when its container is not needed.
-    pub fn start<F>(make: impl FnOnce(CancellationToken) -> F) -> Self
-    where
-        F: Future<Output = Result<Container, FailureReason>> + Send + 'static,
-    {
-        let canceled = CancellationToken::new();
-        Self { making: tokio::spawn(make(canceled.clone())), canceled }
-    }
-
-    /// Says that the container is not needed; it still has to be waited for, as it may be there.
-    pub fn cancel(&self) {
-        self.canceled.cancel();
-    }
-
-    /// The container, once it is made.
-    pub async fn made(&mut self) -> Result<Container, FailureReason> {
-        let made = (&mut self.making).await;
-        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
-    }
-}
 
 /// How much of the time that preparation takes does not count for the job's `timeout`.
 const FREE_PREPARATION: Duration = Duration::from_secs(60);

@@ -220,6 +220,8 @@ impl Working {
         let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
         self.lot.clear();
+        // What was being prepared is canceled by now; its git processes must not outlive this one.
+        let _ = tokio::time::timeout(MAX_SETTLE, self.engine.sources.settle()).await;
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.
             std::mem::forget(lock);

@@ -50,6 +50,9 @@ pub struct Bounds {
     pub limits: Limits,
     /// Cancels the work: its git processes are killed, and its locks come free.
     pub cancel: CancellationToken,
+    /// Whether nobody set these: the work is a command's own, and an interrupt at the terminal is to end its git processes,
+    /// too.
+    is_default: bool,
 }
 
 thread_local! {
@@ -57,6 +60,17 @@ thread_local! {
 }
 
 impl Bounds {
+    /// Bounds of work that `cancel` cancels.
+    #[must_use]
+    pub const fn new(limits: Limits, cancel: CancellationToken) -> Self {
+        Self { limits, cancel, is_default: false }
+    }
+
+    /// Whether git processes are to be in the process group of this process.
+    pub(super) const fn share_group(&self) -> bool {
+        self.is_default
+    }
+
     /// Does `work`, on this thread, within these bounds. Git is run in many places that need not know who waits for them:
     /// each asks for [`Bounds::current`].
     pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
@@ -74,7 +88,9 @@ impl Bounds {
 
     /// The bounds of what this thread does; the default limits where nobody set any.
     pub fn current() -> Self {
-        CURRENT.with(|current| current.borrow().clone()).unwrap_or_default()
+        CURRENT
+            .with(|current| current.borrow().clone())
+            .unwrap_or_else(|| Self { is_default: true, ..Self::default() })
     }
 
     /// An error once the work was canceled.

@@ -12,7 +12,6 @@ use super::{
 use std::{
     ffi::OsString,
     ops::ControlFlow,
-    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -111,9 +110,7 @@ pub fn command() -> Command {
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Whatever it starts ends with it.
-        .process_group(0);
+        .stderr(Stdio::piped());
     command
 }
 

@@ -7,12 +7,18 @@ use super::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid},
+    process::{
+        Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, prlimit,
+        waitid,
+    },
 };
 use std::{
     io::{self, Read, Write},
     ops::ControlFlow,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -172,15 +178,21 @@ impl Conversation {
 #[derive(Debug)]
 struct Group {
     child: Child,
+    /// Whether it is a process group of its own.
+    is_own: bool,
     reaped: bool,
 }
 
 impl Group {
     fn spawn(command: &mut Command, watch: Watch<'_>) -> Result<Self, SourceError> {
+        let is_own = !Bounds::current().share_group();
+        if is_own {
+            command.process_group(0);
+        }
         let child = command.spawn().map_err(|error| {
             SourceError::new(format!("git could not be started: {error}; install git and put it on the PATH"))
         })?;
-        let group = Self { child, reaped: false };
+        let group = Self { child, is_own, reaped: false };
         let limit = |resource, bytes: u64| {
             let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
             if let Some(pid) = group.pid() {
@@ -221,7 +233,8 @@ impl Group {
 
     fn kill(&self) {
         if let Some(pid) = self.pid() {
-            let _ = kill_process_group(pid, Signal::KILL);
+            let kill = if self.is_own { kill_process_group } else { kill_process };
+            let _ = kill(pid, Signal::KILL);
         }
     }
 }

@@ -23,7 +23,7 @@ use std::{
 };
 use tidemill_core::{api::path, assignment::Source, discovery::Discovery};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Tries of one download.
 const MOST_TRIES: u32 = 5;
@@ -35,13 +35,21 @@ pub struct Sources {
     settings: Arc<SourceSettings>,
     server: Arc<OnceLock<ApiClient>>,
     pruning: Arc<AtomicBool>,
+    /// Work that is under way, canceled or not.
+    working: TaskTracker,
 }
 
 impl Sources {
     /// Sources that are kept below `cache`.
     #[must_use]
     pub fn new(cache: PathBuf, settings: SourceSettings) -> Self {
-        Self { cache, settings: Arc::new(settings), server: Arc::default(), pruning: Arc::default() }
+        Self {
+            cache,
+            settings: Arc::new(settings),
+            server: Arc::default(),
+            pruning: Arc::default(),
+            working: TaskTracker::new(),
+        }
     }
 
     /// Names the server that has what was uploaded. The first one stays.
@@ -82,10 +90,16 @@ impl Sources {
         self.work(move |_| discover(&url, branch.as_deref(), &commit, &wanted, &cache)).await
     }
 
+    /// Waits until the work that was canceled is over, and so its git processes. Nothing new is to be begun.
+    pub async fn settle(&self) {
+        self.working.close();
+        self.working.wait().await;
+    }
+
     /// Removes what is not to be kept.
     pub fn prune(&self) {
         if !self.pruning.swap(true, Ordering::AcqRel) {
-            let bounds = Bounds { limits: self.settings.limits.clone(), cancel: CancellationToken::new() };
+            let bounds = Bounds::new(self.settings.limits.clone(), CancellationToken::new());
             bounds.hold(|| prune(&self.cache, &self.settings.retention));
             self.pruning.store(false, Ordering::Release);
         }
@@ -102,9 +116,9 @@ impl Sources {
         work: impl FnOnce(CancellationToken) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let canceled = CancellationToken::new();
-        let bounds = Bounds { limits: self.settings.limits.clone(), cancel: canceled.clone() };
+        let bounds = Bounds::new(self.settings.limits.clone(), canceled.clone());
         let _cancels = canceled.clone().drop_guard();
-        let done = tokio::task::spawn_blocking(move || bounds.hold(|| work(canceled)));
+        let done = self.working.spawn_blocking(move || bounds.hold(|| work(canceled)));
         done.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
