@@ -1,6 +1,11 @@
 //! Workers in this process.
 
-use crate::{args::CleanUp, deployment::Deployment, failure::Outcome, settings::Settings};
+use crate::{
+    args::CleanUp,
+    deployment::Deployment,
+    failure::{Failure, Outcome},
+    settings::Settings,
+};
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
@@ -9,7 +14,7 @@ use tidemill_core::{
     api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, repo::AddressPolicy,
     status::ExecutionStatus,
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
+use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle, source::SourceSettings};
 
 /// How many jobs run at the same time unless told.
 pub fn slots(told: Option<u16>) -> usize {
@@ -36,6 +41,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         capacity: Resources::default(),
         // What this person could fetch without Tidemill. Workers of servers say otherwise.
         addresses: AddressPolicy::unrestricted(),
+        sources: SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)?,
     })
 }
 

@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
 pub const MOST_CHANGED: usize = 10_000;
+/// The most bytes that the paths of a commit, or those that it changed, may have together; of more, nothing is said.
+pub const MAX_PATH_BYTES: usize = 1 << 20;
+/// The most entries that the folder of pipeline files may have.
+pub const MAX_FOLDER_ENTRIES: usize = 10_000;
+/// The most bytes that are read of all pipeline files of a commit and what they include, and the most that they come to
+/// when they are put together.
+pub const MAX_READ_BYTES: usize = 4 << 20;
+/// The most bytes of the mistakes of one file that are shown.
+pub const MAX_MISTAKE_BYTES: usize = 16 << 10;
 
 /// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
 /// it is shortened, it must be what `fetch_ref` shows.

@@ -12,6 +12,8 @@ pub enum FailureKind {
     ScriptFailed,
     /// The job ran longer than its `timeout`.
     TimedOut,
+    /// What the job needs before its script begins (sources, image, artifacts) did not come in its time.
+    PreparationTimedOut,
     /// The kernel killed the job for using more memory than it may.
     OutOfMemory,
     /// The image does not exist, or may not be pulled.

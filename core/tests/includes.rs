@@ -112,6 +112,25 @@ fn rings_are_shown_whole_and_depth_and_number_are_bounded() {
 }
 
 #[test]
+fn files_that_cannot_be_read_count_for_the_limit_of_includes() {
+    for names in [(0..5000).map(|n| format!("f{n}.yml")).collect::<Vec<_>>(), vec!["{}".to_owned(); 5000]] {
+        let top = format!("name: top\ninclude: [{}]\n", names.join(", "));
+        let reads = std::cell::Cell::new(0);
+        let read = |_: &str| {
+            reads.set(reads.get() + 1);
+            Err("there is no such file".to_owned())
+        };
+        let mistakes = assemble("top.yml", &top, &read).unwrap_err();
+        assert!(
+            reads.get() < MOST_FILES && mistakes.found.len() <= MOST_FILES + 5,
+            "{}",
+            mistakes.found.len()
+        );
+        assert!(mistakes.found.iter().any(|one| one.code == "too-many-files"));
+    }
+}
+
+#[test]
 fn what_is_too_large_together_is_refused() {
     let value = "x".repeat(30_000);
     let read = |path: &str| Ok((0..15).map(|n| format!("x{path}{n}: {value}\n")).collect::<String>());

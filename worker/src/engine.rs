@@ -14,9 +14,9 @@ use failures::{disk, pull_failure, start_failure};
 use crate::{
     client::causes,
     error::WorkerError,
-    executor::Parking,
     orders::BOOT,
-    source::{Reach, Sources, Tree},
+    parking::Parking,
+    source::{Reach, SourceSettings, Sources, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,
 };
@@ -52,7 +52,7 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::OnceCell,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where a job's sources are in its container.
 pub use tidemill_core::predefined::WORKSPACE;
@@ -149,7 +149,7 @@ impl DockerManager {
                     let local = host.starts_with("unix://");
                     return Ok(Self {
                         docker,
-                        sources: Sources::new(store.cache(), Reach::default()),
+                        sources: Sources::new(store.cache(), Reach::default(), SourceSettings::default()),
                         store,
                         worker,
                         local,
@@ -252,19 +252,21 @@ impl DockerManager {
     }
 
     /// A container for `preparation`, started and waiting for its orders, in the network of the container `network`
-    /// or in one of its own; its image must be there.
+    /// or in one of its own; its image must be there. Once `canceled`, its sources are not waited for.
     pub async fn park(
         self: &Arc<Self>,
         preparation: &Preparation,
         network: Option<&str>,
+        canceled: &CancellationToken,
     ) -> Result<Container, FailureReason> {
-        let tree = self.sources.tree(&preparation.source).await.map_err(|error| {
-            let kind = if error.to_string().contains("No space left") {
-                FailureKind::DiskFull
-            } else {
-                FailureKind::SourceUnavailable
-            };
-            FailureReason::new(kind, format!("the sources could not be had: {error}"))
+        let tree = tokio::select! {
+            tree = self.sources.tree(&preparation.source) => tree,
+            () = canceled.cancelled() => {
+                return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
+            }
+        };
+        let tree = tree.map_err(|error| {
+            FailureReason::new(error.failure_kind(), format!("the sources could not be had: {error}"))
         })?;
         let tree = tree.map(Arc::new);
         if self.overlay.load(Ordering::Relaxed) {
@@ -511,11 +513,13 @@ impl DockerManager {
         self.removing.spawn(async move { engine.dispose(container).await });
     }
 
-    /// Removes a container that is still being made, once it is.
+    /// Removes a container that is still being made, once it is; nothing that it would wait for is waited for.
     pub fn dispose_once_made(self: &Arc<Self>, parking: Parking) {
         let engine = self.clone();
+        let mut parking = parking;
+        parking.cancel();
         self.removing.spawn(async move {
-            if let Ok(Ok(container)) = parking.await {
+            if let Ok(container) = parking.made().await {
                 engine.dispose(container).await;
             }
         });
@@ -526,10 +530,12 @@ impl DockerManager {
         !self.removing.is_empty()
     }
 
-    /// Waits until all that is being removed is gone.
+    /// Waits until all that is being removed is gone, and the work for what is not needed is over.
     pub async fn settle(&self) {
         self.removing.close();
         self.removing.wait().await;
+        // A process that ends must not leave git processes behind.
+        self.sources.settle().await;
     }
 }
 

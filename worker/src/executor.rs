@@ -9,7 +9,7 @@ use crate::{
     engine::{Container, DockerManager, WORKSPACE, Workspace},
     mask::Mask,
     orders::Orders,
-    parking::{ParkingLot, Place},
+    parking::{Parking, ParkingLot, Place},
     pump::{Pump, died},
     report::{Ending, Reporter},
     services::Services,
@@ -22,12 +22,12 @@ use tidemill_core::{
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{io::AsyncWriteExt, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{io::AsyncWriteExt, sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// A container that is being made, or is parked already.
-pub type Parking = JoinHandle<Result<Container, FailureReason>>;
+/// How much of the time that preparation takes does not count for the job's `timeout`.
+const FREE_PREPARATION: Duration = Duration::from_secs(60);
 
 /// Runs attempts for one worker.
 #[derive(Debug, Clone)]
@@ -78,6 +78,7 @@ impl JobExecutor {
             tokio::select! {
                 end = looking => reporter.end(end).await,
                 stopped = stopped_early(&mut events, &shutdown) => end_early(&reporter, stopped).await,
+                reason = prepared_too_long(assignment.timeout_s) => end_early(&reporter, Some(reason)).await,
             }
             return reporting.await.unwrap_or(Ending::LeaseLost);
         }
@@ -91,16 +92,21 @@ impl JobExecutor {
                 self.engine.dispose_once_made(parking);
             }
         }
+        let begun = Instant::now();
         let prepared = tokio::select! {
             prepared = self.prepare(&assignment, &place, &mut parked, &reporter) => prepared.map_err(Some),
             stopped = stopped_early(&mut events, &shutdown) => Err(stopped),
+            reason = prepared_too_long(assignment.timeout_s) => Err(Some(reason)),
         };
+        // What preparation took beyond what is free for it counts for the job's time.
+        let begun = Instant::now() - begun.elapsed().saturating_sub(FREE_PREPARATION);
         match prepared {
             Ok((container, around)) => {
                 self.lot.enter(&place, &container);
                 started();
-                let (container, sound) =
-                    self.run_in((container, &around), &assignment, &reporter, sender, events, shutdown).await;
+                let (container, sound) = self
+                    .run_in((container, &around, begun), &assignment, &reporter, sender, events, shutdown)
+                    .await;
                 self.give_back(&place, container, sound && around.services.is_none()).await;
             }
             Err(stopped) => {
@@ -131,7 +137,7 @@ impl JobExecutor {
             Err(error) => {
                 let words = format!("the commit could not be looked at: {error}");
                 reporter.log(format!("{words}\n").as_bytes()).await;
-                return failed(FailureKind::SourceUnavailable, words);
+                return failed(error.failure_kind(), words);
             }
         };
         let mistaken = !found.mistakes.is_empty();
@@ -254,10 +260,10 @@ impl JobExecutor {
         reporter: &Reporter,
     ) -> Result<Container, FailureReason> {
         if let Some(parking) = parked {
-            let made = parking.await;
+            let made = parking.made().await;
             *parked = None;
             // One that could not be parked is made anew, so that its failure is told in this job's own words.
-            if let Ok(Ok(container)) = made {
+            if let Ok(container) = made {
                 return Ok(container);
             }
         }
@@ -289,7 +295,7 @@ impl JobExecutor {
         self.make(preparation, None, parked).await
     }
 
-    /// A new container. It is made by a task of its own, so that it is not lost when nobody waits for it any more.
+    /// A new container.
     async fn make(
         &self,
         preparation: &Preparation,
@@ -297,17 +303,18 @@ impl JobExecutor {
         parked: &mut Option<Parking>,
     ) -> Result<Container, FailureReason> {
         let (engine, preparation, network) = (self.engine.clone(), preparation.clone(), network.cloned());
-        let making =
-            parked.insert(tokio::spawn(async move { engine.park(&preparation, network.as_deref()).await }));
-        let made = making.await;
+        let making = parked.insert(Parking::start(move |canceled| async move {
+            engine.park(&preparation, network.as_deref(), &canceled).await
+        }));
+        let made = making.made().await;
         *parked = None;
-        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
+        made
     }
 
     /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
     async fn run_in(
         &self,
-        (mut container, around): (Container, &Around),
+        (mut container, around, begun): (Container, &Around, Instant),
         assignment: &Assignment,
         reporter: &Reporter,
         sender: mpsc::UnboundedSender<Event>,
@@ -317,7 +324,6 @@ impl JobExecutor {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
         let text = write_orders(assignment, &nonce);
-        let begun = Instant::now();
         let written = async {
             container.input.write_all(text.as_bytes()).await?;
             container.input.flush().await
@@ -481,6 +487,19 @@ async fn end_early(reporter: &Reporter, stopped: Option<FailureReason>) {
     }
 }
 
+/// Resolves once the job took too long before its script could begin.
+async fn prepared_too_long(timeout_s: u64) -> FailureReason {
+    let limit = Duration::from_secs(timeout_s).saturating_add(FREE_PREPARATION);
+    tokio::time::sleep(limit).await;
+    let words = format!(
+        "the job was still being prepared after {} s, its timeout of {} s and a minute: its sources, its image or what it \
+         needs did not come; see that their servers answer, or raise `timeout`",
+        limit.as_secs(),
+        timeout_s
+    );
+    FailureReason::new(FailureKind::PreparationTimedOut, words)
+}
+
 /// Resolves once the lease is lost.
 async fn lease_lost(events: &mut mpsc::UnboundedReceiver<Event>) {
     loop {
@@ -568,5 +587,24 @@ fn is_wanted(declared: &Artifacts, end: &AttemptEnd) -> bool {
         ArtifactsWhen::OnSuccess => succeeded,
         ArtifactsWhen::OnFailure => reached && !succeeded,
         ArtifactsWhen::Always => reached,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FREE_PREPARATION, prepared_too_long};
+    use std::time::Duration;
+    use tidemill_core::failure::FailureKind;
+
+    #[tokio::test(start_paused = true)]
+    async fn preparation_ends_with_the_jobs_timeout_and_a_minute() {
+        let begun = tokio::time::Instant::now();
+        let reason = prepared_too_long(30).await;
+        assert_eq!(reason.kind, FailureKind::PreparationTimedOut);
+        let took = begun.elapsed();
+        assert!(
+            (Duration::from_secs(30) + FREE_PREPARATION..Duration::from_secs(100)).contains(&took),
+            "{took:?}"
+        );
     }
 }

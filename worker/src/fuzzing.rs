@@ -1,5 +1,5 @@
-//! What must hold of any bytes that are unpacked as an artifact or read as a test report; the fuzzers look for some of which it
-//! does not.
+//! What must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
+//! some of which it does not.
 
 #![allow(
     clippy::expect_used,
@@ -10,12 +10,19 @@
 use crate::{
     artifact::pack::{Packer, globs},
     junit,
+    source::listing::{self, Paths, Records},
     workspace::{HostWorkspace, Keep},
 };
 use std::{
+    cell::Cell,
     fs,
+    ops::ControlFlow,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
+};
+use tidemill_core::{
+    gitlab,
+    pipeline::{MOST_FILES, assemble},
 };
 use tokio::sync::mpsc;
 
@@ -62,6 +69,64 @@ pub fn junit(bytes: &[u8]) {
         mistakes.iter().all(|mistake| mistake.line <= lines && mistake.column <= most + 1),
         "{mistakes:?}"
     );
+}
+
+/// Reads `bytes` (after the first, which says in what pieces) as what git prints of a commit's trees and objects, and as its
+/// pipeline files, cut at NULs: each includes the others by their numbers. Panics when pieces make a difference, when more is
+/// kept than the limits allow, or when more files are read than may be.
+pub fn discovery(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else { return };
+    let size = usize::from(*size).max(1);
+    let whole = records(bytes, bytes.len().max(1));
+    assert_eq!(records(bytes, size), whole, "pieces of {size} bytes make a difference");
+    let (max_count, max_bytes) = (size, size * 8);
+    let mut paths = Paths::new(max_count, max_bytes);
+    for piece in bytes.chunks(size) {
+        if paths.push(piece).is_break() {
+            break;
+        }
+    }
+    if let Some(paths) = paths.all() {
+        assert!(paths.len() <= max_count && paths.iter().map(String::len).sum::<usize>() <= max_bytes);
+    }
+    for record in &whole {
+        if let Some(entry) = listing::entry(record) {
+            assert!(!entry.path.is_empty() && record.ends_with(entry.path));
+        }
+        if let Some(object) = std::str::from_utf8(record).ok().and_then(listing::object) {
+            assert!(object.hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+    }
+    let files: Vec<&str> =
+        bytes.split(|byte| *byte == 0).filter_map(|file| std::str::from_utf8(file).ok()).collect();
+    let Some(first) = files.first() else { return };
+    let reads = Cell::new(0_usize);
+    let read = |path: &str| {
+        reads.set(reads.get() + 1);
+        let number = path.trim_end_matches(".yml").parse::<usize>().ok();
+        let file = number.and_then(|number| files.get(number));
+        file.map(|file| (*file).to_owned()).ok_or_else(|| format!("there is no file {path}"))
+    };
+    let _ = assemble("0.yml", first, &read);
+    assert!(reads.get() < MOST_FILES, "{} files were read", reads.get());
+    reads.set(0);
+    let _ = gitlab::translate(".gitlab-ci.yml", first, &read, &gitlab::Settings::of("name"));
+    assert!(reads.get() < MOST_FILES, "{} files were read", reads.get());
+}
+
+/// The records of `bytes` that come in pieces of `size`.
+fn records(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let (mut records, mut found) = (Records::default(), Vec::new());
+    for piece in bytes.chunks(size) {
+        let flow = records.push(piece, &mut |record| {
+            found.push(record.to_vec());
+            ControlFlow::Continue(())
+        });
+        if flow.is_break() {
+            break;
+        }
+    }
+    found
 }
 
 /// A place to unpack in, with ways out of it, and a place that nothing must reach.

@@ -5,10 +5,7 @@
 //! containers of that execution join its network. A seat runs one job at a time, so that jobs never share a network
 //! while they run, and executions never share one at all.
 
-use crate::{
-    engine::{Container, DockerManager, shape},
-    executor::Parking,
-};
+use crate::engine::{Container, DockerManager, shape};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,10 +15,42 @@ use tidemill_core::{
     failure::{FailureKind, FailureReason},
     ids::ExecutionId,
 };
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Containers are not made ahead while a job waits for its own, which would then take longer; a job that waits for
 /// more than this waits for a pull, which nothing else slows.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A container that is being made, or is parked already.
+#[derive(Debug)]
+pub struct Parking {
+    making: JoinHandle<Result<Container, FailureReason>>,
+    canceled: CancellationToken,
+}
+
+impl Parking {
+    /// Has `make` run by a task of its own, so that its container is not lost when nobody waits for it any more. It is
+    /// told by the token when its container is not needed.
+    pub fn start<F>(make: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<Container, FailureReason>> + Send + 'static,
+    {
+        let canceled = CancellationToken::new();
+        Self { making: tokio::spawn(make(canceled.clone())), canceled }
+    }
+
+    /// Says that the container is not needed; it still has to be waited for, as it may be there.
+    pub fn cancel(&self) {
+        self.canceled.cancel();
+    }
+
+    /// The container, once it is made.
+    pub async fn made(&mut self) -> Result<Container, FailureReason> {
+        let made = (&mut self.making).await;
+        made.unwrap_or_else(|error| Err(FailureReason::new(FailureKind::Internal, error.to_string())))
+    }
+}
 
 /// The seats of one worker, with what is parked in them.
 #[derive(Debug)]
@@ -123,7 +152,9 @@ impl ParkingLot {
             let network = known.map(|network| network.id.clone());
             let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
-            let parking = tokio::spawn(async move { park(&engine, &preparation, network.as_deref()).await });
+            let parking = Parking::start(move |canceled| async move {
+                park(&engine, &preparation, network.as_deref(), &canceled).await
+            });
             seat.parked = Some(Parked { shape, joins, parking });
         }
     }
@@ -281,6 +312,7 @@ async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
     network: Option<&str>,
+    canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // A pull is shown in the log of the job that needs it, so it is not made ahead.
     if preparation.pull_policy == PullPolicy::Always || !engine.has_image(&preparation.image).await? {
@@ -289,5 +321,5 @@ async fn park(
             "not parked ahead: the image must be pulled",
         ));
     }
-    engine.park(preparation, network).await
+    engine.park(preparation, network, canceled).await
 }

@@ -1,23 +1,34 @@
 //! Sources: found, snapshotted from disk, cached, and laid out as trees.
 
+mod bounds;
 mod discovery;
+mod error;
 mod gate;
 mod git;
 mod handed;
 mod here;
+pub(crate) mod listing;
+mod mirror;
+mod objects;
+mod process;
+mod prune;
 mod reach;
 mod resolve;
+mod settings;
 mod snapshot;
 mod sources;
 mod tree;
 mod upload;
 
+pub use bounds::{Bounds, Limits};
 pub use discovery::{Found, discover};
-pub use git::SourceError;
-pub use handed::prune as prune_handed;
+pub use error::{SourceError, SourceErrorKind};
+pub use git::variable;
+pub use prune::{Retention, prune};
 pub use reach::{Reach, Remote, Resolver};
 pub use resolve::{Resolved, repository_named, resolve};
+pub use settings::SourceSettings;
 pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;
-pub use tree::{Tree, materialise, prune};
+pub use tree::{Tree, materialise};
 pub use upload::{SourcePack, Upload, upload};

@@ -26,16 +26,15 @@ impl FileLock {
         Self::with(path, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// A lock on `path` that others may share, waited for; whoever wants it alone must wait, too.
-    pub fn share(path: &Path) -> io::Result<Self> {
-        loop {
-            let lock = Self::with(path, FlockOperation::LockShared)?;
-            // Whoever had it alone may have removed the file.
-            let locked = lock.0.metadata()?.ino();
-            if fs::metadata(path).is_ok_and(|there| there.ino() == locked) {
-                return Ok(lock);
-            }
+    /// A lock on `path` that others may share, or an error when somebody has it alone; whoever wants it alone must wait.
+    pub fn try_share(path: &Path) -> io::Result<Self> {
+        let lock = Self::with(path, FlockOperation::NonBlockingLockShared)?;
+        // Whoever had it alone may have removed the file.
+        let locked = lock.0.metadata()?.ino();
+        if fs::metadata(path).is_ok_and(|there| there.ino() == locked) {
+            return Ok(lock);
         }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Notes that what the lock is for was used just now; see [`unused_for`].

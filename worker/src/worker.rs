@@ -9,7 +9,7 @@ use crate::{
     metadata_guard::{self, METADATA},
     parking::ParkingLot,
     slot::{Slots, Stop},
-    source::{self, Reach, Sources},
+    source::{Reach, SourceSettings, Sources},
     store::{FileLock, Store},
 };
 use std::{
@@ -28,6 +28,11 @@ use tidemill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How often what is left is looked for.
+const CLEAN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How long a worker that stops waits until what its jobs left is removed.
+const MAX_SETTLE: Duration = Duration::from_secs(8);
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -45,6 +50,8 @@ pub struct WorkerConfig {
     pub capacity: Resources,
     /// Hosts of repositories that its operator allows, beside public ones and those that the server says are registered.
     pub addresses: AddressPolicy,
+    /// How sources are fetched, and what is kept of them.
+    pub sources: SourceSettings,
 }
 
 /// Whom a worker works for.
@@ -86,7 +93,8 @@ impl Worker {
         let (store, lock) = Store::open(&config.data_dir, &id.to_string())?;
         let mut engine =
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
-        engine.sources = Sources::new(store.cache(), Reach::new(config.addresses.clone()));
+        let reach = Reach::new(config.addresses.clone());
+        engine.sources = Sources::new(store.cache(), reach, config.sources.clone());
         let engine = Arc::new(engine);
         let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
         let capacity = capacity(&config.capacity, &engine).await;
@@ -218,17 +226,24 @@ struct Working {
 impl Working {
     /// Whether something is still being removed when this returns.
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
-        let cleaning = tokio::spawn(clean(self.engine.clone(), self.store.clone()));
+        let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
         self.lot.clear();
+        // What was being prepared is canceled by now; its git processes must not outlive this one.
+        let _ = tokio::time::timeout(MAX_SETTLE, self.engine.sources.settle()).await;
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.
             std::mem::forget(lock);
             return Ok(true);
         }
-        self.engine.settle().await;
         cleaning.abort();
-        self.engine.remove_unused_volumes().await;
+        let removed = async {
+            self.engine.settle().await;
+            self.engine.remove_unused_volumes().await;
+        };
+        if tokio::time::timeout(MAX_SETTLE, removed).await.is_err() {
+            tracing::warn!("what jobs left is not removed yet; the next worker does it");
+        }
         self.store.remove_own();
         drop(lock);
         result.map(|()| false)
@@ -249,7 +264,15 @@ async fn capacity(told: &Resources, engine: &DockerManager) -> Amount {
     }
 }
 
-/// Removes what dead workers of the same data directory left.
+/// Removes what is left, and what is not to be kept, again and again.
+async fn keep_clean(engine: Arc<DockerManager>, store: Store) {
+    loop {
+        clean(engine.clone(), store.clone()).await;
+        tokio::time::sleep(CLEAN_EVERY).await;
+    }
+}
+
+/// Removes what dead workers of the same data directory left, and of sources what is not to be kept.
 pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
@@ -258,8 +281,7 @@ pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
         if gone {
             store.remove_dead();
         }
-        source::prune(&store.cache());
-        source::prune_handed(&store.cache());
+        engine.sources.prune();
     });
     let _ = cleaned.await;
 }

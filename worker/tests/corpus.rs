@@ -15,3 +15,8 @@ fn the_kept_inputs_of_artifact_hold() {
 fn the_kept_inputs_of_junit_hold() {
     replay("junit", tidemill_worker::fuzzing::junit);
 }
+
+#[test]
+fn kept_inputs_of_discovery_hold() {
+    replay("discovery", tidemill_worker::fuzzing::discovery);
+}

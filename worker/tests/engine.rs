@@ -1,6 +1,8 @@
 //! Jobs in real containers, against a server double that hands out one assignment at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -31,7 +33,10 @@ use tidemill_core::{
     pipeline::{Health, Reports},
     test_report::{TestReport, TestsReply, TestsRequest},
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, source::snapshot};
+use tidemill_worker::{
+    Client, Worker, WorkerConfig,
+    source::{SourceSettings, snapshot},
+};
 
 #[derive(Default)]
 struct Server {
@@ -144,6 +149,7 @@ impl Bench {
             data_dir: data.path().to_owned(),
             docker_host: None,
             capacity: Resources::default(),
+            sources: SourceSettings::default(),
         };
         let client =
             Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
@@ -374,6 +380,66 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
     assert!(begun.elapsed() < Duration::from_secs(10));
     bench.stop().await;
+}
+
+/// A job whose sources are on a git server that takes connections and says nothing.
+fn job_of_silent_server() -> (Assignment, String) {
+    let url = support::git_server::silent();
+    let mut waiting = job(&["true"]);
+    waiting.preparation.source =
+        Source::Git { url: url.clone(), branch: None, commit: "12".repeat(20), private_host: true };
+    (waiting, url)
+}
+
+/// Waits until git processes of `url` are there, or are gone.
+async fn until_fetching(url: &str, wanted: bool) {
+    let fetches = || {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(url))
+    };
+    let begun = std::time::Instant::now();
+    while fetches() != wanted {
+        assert!(begun.elapsed() < Duration::from_secs(60), "fetching: {}", !wanted);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_whose_git_server_is_silent_is_canceled_and_its_slot_is_free() {
+    let mut bench = Bench::start().await;
+    let (waiting, url) = job_of_silent_server();
+    bench.give(waiting);
+    until_fetching(&url, true).await;
+    // It is reported on meanwhile, so that its lease holds.
+    let before = bench.server.reports.load(Ordering::SeqCst);
+    let begun = std::time::Instant::now();
+    while bench.server.reports.load(Ordering::SeqCst) < before + 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no heartbeat");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    *bench.server.cancel.lock().unwrap() = true;
+    let begun = std::time::Instant::now();
+    assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
+    until_fetching(&url, false).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    *bench.server.cancel.lock().unwrap() = false;
+    assert_eq!(kind(&bench.run(job(&["true"])).await.0), None, "the one slot takes the next job");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_whose_git_hangs_stops_within_ten_seconds() {
+    let mut bench = Bench::start().await;
+    let (waiting, url) = job_of_silent_server();
+    bench.give(waiting);
+    until_fetching(&url, true).await;
+    let begun = std::time::Instant::now();
+    bench.worker.stop();
+    assert_eq!(kind(&bench.end().await), Some(FailureKind::GivenBack));
+    bench.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    until_fetching(&url, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,74 +1,15 @@
 //! Sources from a git server on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
+use support::git_server::{GitServer, git, output};
 use tidemill_core::{assignment::Source, repo::AddressPolicy};
 use tidemill_worker::source::{Reach, SourceError, materialise, snapshot, upload};
-
-struct GitServer {
-    dir: tempfile::TempDir,
-    process: Child,
-    url: String,
-}
-
-impl GitServer {
-    /// A server of `mill.git`, with one commit.
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        git(dir.path(), &["init", "-q", "-b", "main", "work"]);
-        git(dir.path(), &["init", "-q", "--bare", "-b", "main", "mill.git"]);
-        let program = output(dir.path(), &["--exec-path"]) + "/git-daemon";
-        for _ in 0..20 {
-            // Somebody may take the port in between: then it is another one's turn.
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            let mut process = Command::new(&program)
-                .args(["--listen=127.0.0.1", &format!("--port={free}"), "--export-all", "--reuseaddr"])
-                .arg(format!("--base-path={}", dir.path().display()))
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let begun = Instant::now();
-            while process.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
-                if TcpStream::connect((Ipv4Addr::LOCALHOST, free)).is_ok() {
-                    let server = Self { dir, process, url: format!("git://127.0.0.1:{free}/mill.git") };
-                    server.commit("one");
-                    return server;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        panic!("no git server could be started");
-    }
-
-    /// Pushes a commit in which `mill.txt` says `words`; its hash.
-    fn commit(&self, words: &str) -> String {
-        let work = self.dir.path().join("work");
-        fs::write(work.join("mill.txt"), words).unwrap();
-        git(&work, &["add", "-A"]);
-        git(&work, &["commit", "-q", "-m", words]);
-        git(&work, &["push", "-q", "../mill.git", "main"]);
-        output(&work, &["rev-parse", "HEAD"])
-    }
-
-    fn stop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for GitServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
@@ -83,17 +24,6 @@ fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Sour
     let cache = tempfile::tempdir().unwrap();
     let found = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &reach()));
     found.map(|found| found.source)
-}
-
-fn git(dir: &Path, words: &[&str]) {
-    output(dir, words);
-}
-
-fn output(dir: &Path, words: &[&str]) -> String {
-    let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-    let done = Command::new("git").current_dir(dir).args(identity).args(words).output().unwrap();
-    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
 fn text(source: &Source, cache: &Path) -> String {

@@ -29,6 +29,7 @@ pub(super) fn read(
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         done: HashMap::new(),
         chain: vec![include_path(name).unwrap_or_else(|_| name.to_owned())],
+        attempts: 0,
         read,
         log,
     };
@@ -47,6 +48,8 @@ struct Loader<'a> {
     done: HashMap<String, Option<Rc<Node>>>,
     /// The files that are being read, each included by the one before.
     chain: Vec<String>,
+    /// How many files were to be read, those included that could not be.
+    attempts: usize,
     read: &'a ReadFile<'a>,
     log: &'a mut Log,
 }
@@ -75,7 +78,13 @@ impl Loader<'_> {
         let Some(include) = root.get("include") else { return Some(root) };
         let mut base: Option<Rc<Node>> = None;
         let path = Path::default().key("include");
-        for item in reading::list(&include.value) {
+        for (at, item) in reading::list(&include.value).into_iter().enumerate() {
+            if at == MOST_FILES {
+                // The rest is not refused one by one.
+                let message = format!("a file includes at most {MOST_FILES} files");
+                self.log.wrong(&path, item.location, message);
+                break;
+            }
             if let Some(document) = self.item(item, &path) {
                 base = Some(base.map_or_else(|| Rc::clone(&document), |base| merged(&base, &document)));
             }
@@ -145,7 +154,8 @@ impl Loader<'_> {
         if let Some(done) = self.done.get(&file) {
             return done.clone();
         }
-        if self.files.len() >= MOST_FILES || self.chain.len() > DEEPEST_INCLUDE {
+        self.attempts += 1;
+        if self.attempts >= MOST_FILES || self.chain.len() > DEEPEST_INCLUDE {
             let message = format!(
                 "a pipeline is made from at most {MOST_FILES} files, which include each other at most {DEEPEST_INCLUDE} deep"
             );

@@ -187,7 +187,7 @@ fn kinds(word: &str) -> Option<&'static [&'static str]> {
     Some(match word {
         "always" => &["script_failed", "timed_out", "out_of_memory", "image_unavailable"],
         "script_failure" => &["script_failed", "out_of_memory"],
-        "stuck_or_timeout_failure" | "job_execution_timeout" => &["timed_out"],
+        "stuck_or_timeout_failure" | "job_execution_timeout" => &["timed_out", "preparation_timed_out"],
         "runner_system_failure" => {
             &["engine_failed", "disk_full", "worker_lost", "image_pull_failed", "service_failed"]
         }

@@ -43,6 +43,7 @@ pub(super) fn gather(name: &str, text: &str, read: &ReadFile<'_>) -> Option<Gath
         findings: Vec::new(),
         done: HashMap::new(),
         chain: vec![name.to_owned()],
+        attempts: 0,
         read,
     };
     let root = loader.document(tree);
@@ -55,6 +56,8 @@ struct Loader<'a> {
     done: HashMap<String, Option<Rc<Node>>>,
     /// The files that are being read, each included by the one before.
     chain: Vec<String>,
+    /// How many files were to be read, those included that could not be.
+    attempts: usize,
     read: &'a ReadFile<'a>,
 }
 
@@ -83,7 +86,15 @@ impl Loader<'_> {
             }
             _ => vec![(path, Rc::clone(&include.value))],
         };
-        for (path, item) in items {
+        for (at, (path, item)) in items.into_iter().enumerate() {
+            if at == MOST_FILES {
+                // The rest is not refused one by one.
+                let message = format!("a file includes at most {MOST_FILES} files");
+                let spot = Spot::Text(path, item.location);
+                self.findings
+                    .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
+                break;
+            }
             if let Some(document) = self.item(&path, &item) {
                 base = Some(self.laid_over(base.as_ref(), &document));
             }
@@ -163,7 +174,8 @@ impl Loader<'_> {
         if let Some(done) = self.done.get(file) {
             return done.clone();
         }
-        let refused = if self.files.len() >= MOST_FILES {
+        self.attempts += 1;
+        let refused = if self.attempts >= MOST_FILES {
             Some(format!("a pipeline is made from at most {MOST_FILES} files"))
         } else if self.chain.len() > DEEPEST {
             Some(format!("files include each other more than {DEEPEST} deep here"))

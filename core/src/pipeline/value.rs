@@ -97,9 +97,10 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
-const RETRY_KINDS: [(&str, FailureKind); 12] = [
+const RETRY_KINDS: [(&str, FailureKind); 13] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
+    ("preparation_timed_out", FailureKind::PreparationTimedOut),
     ("out_of_memory", FailureKind::OutOfMemory),
     ("image_unavailable", FailureKind::ImageUnavailable),
     ("image_pull_failed", FailureKind::ImagePullFailed),

@@ -1,21 +1,31 @@
-//! What a commit holds for the server: its pipeline files, and what it changed.
+//! What a commit holds for the server: its pipeline files, and what it changed. Whoever made the commit is not trusted: what
+//! is read of it has limits in number, size and time.
 
 use super::{
     git::{self, SourceError},
+    listing::{Paths, Records, entry},
+    mirror::{Objects, objects_of},
+    objects::FileReader,
+    process::Watch,
     reach::Remote,
-    tree::objects_of,
 };
-use std::path::Path;
+use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::{
-    discovery::{Discovery, MOST_CHANGED, MOST_FILES, PipelineFile},
+    discovery::{
+        Discovery, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATH_BYTES, MAX_READ_BYTES, MOST_CHANGED,
+        MOST_FILES, PipelineFile,
+    },
     gitlab,
-    pipeline::{MAX_FILE_BYTES, assemble},
+    pipeline::assemble,
 };
 
 /// Where pipeline files are.
 const FOLDER: &str = ".pipelines";
 /// The file of another system that is read where there is no such folder.
 const GITLAB: &str = ".gitlab-ci.yml";
+/// What one look at a commit that is here already may take of time and memory.
+const LOOK: Watch<'static> =
+    Watch { network: false, time: Some(Duration::from_secs(60)), memory: Some(512 << 20), growth: None };
 
 /// What a commit holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,36 +53,131 @@ pub fn discover(
     let (url, reference) = (remote.url(), wanted.fetch_ref.as_deref());
     let shown =
         if git::is_full_hash(commit) { commit.to_owned() } else { shown_by(remote, reference, commit)? };
-    let repo = objects_of(remote, branch, reference, &shown, cache)?;
+    let objects = objects_of(remote, branch, reference, &shown, cache)?;
+    let repo = &objects.path;
     // Of an annotated tag, what is known may be the tag's own object.
-    let commit = &git::run(git::at(&repo).args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]))?;
+    let mut parse = git::at(repo);
+    let commit = &git::watched(parse.args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]), LOOK)?;
     let commit = commit.trim();
-    let list = git::run(git::at(&repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
-    let all: Vec<String> = list.split_terminator('\0').map(str::to_owned).collect();
-    let mut mistakes = Vec::new();
-    let mut files = Vec::new();
-    let read = |path: &str| show(&repo, commit, path);
-    let is_wanted = |path: &&String| {
-        if wanted.only.is_empty() { is_pipeline(path) } else { wanted.only.contains(path) && *path != GITLAB }
+    let folder = folder(repo, commit)?;
+    let mut gathered = Gathered::default();
+    if folder.is_too_large {
+        gathered.mistaken(format!("{FOLDER} has more than {MAX_FOLDER_ENTRIES} entries: none is read\n"));
+    }
+    let reader = RefCell::new(FileReader::new(repo, commit, LOOK));
+    let read = |path: &str| reader.borrow_mut().read(path);
+    let files = if wanted.only.is_empty() {
+        folder.files
+    } else {
+        // Sorted as a tree is, and each once.
+        let asked: std::collections::BTreeSet<&String> =
+            wanted.only.iter().filter(|path| *path != GITLAB).collect();
+        asked.into_iter().cloned().collect()
     };
-    for path in all.iter().filter(is_wanted).take(MOST_FILES) {
-        let text = read(path).map_err(SourceError::new)?;
-        match assemble(path, &text, &read) {
-            Ok(assembled) => files.push(PipelineFile { path: path.clone(), text: assembled.text }),
-            Err(found) => mistakes.push(found.render(false)),
+    for path in files.iter().take(MOST_FILES) {
+        match read(path) {
+            Ok(text) => match assemble(path, &text, &read) {
+                Ok(assembled) => gathered.add(path, assembled.text),
+                Err(found) => gathered.mistaken(found.render(false)),
+            },
+            // Of files that are asked for by name, one may be gone.
+            Err(_) if !wanted.only.is_empty() => {}
+            Err(why) => gathered.mistaken(format!("{path} cannot be read: {why}\n")),
         }
     }
     let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
-    if files.is_empty() && mistakes.is_empty() && may_be_gitlab && all.iter().any(|path| path == GITLAB) {
-        let text = read(GITLAB).map_err(SourceError::new)?;
-        match gitlab::translate(GITLAB, &text, &read, &gitlab::Settings::of(name_of(url))) {
-            Ok(assembled) => files.push(PipelineFile { path: GITLAB.to_owned(), text: assembled.text }),
-            Err(found) => mistakes.push(found.render(false)),
+    if gathered.is_empty() && may_be_gitlab && folder.has_gitlab {
+        match read(GITLAB) {
+            Ok(text) => match gitlab::translate(GITLAB, &text, &read, &gitlab::Settings::of(name_of(url))) {
+                Ok(assembled) => gathered.add(GITLAB, assembled.text),
+                Err(found) => gathered.mistaken(found.render(false)),
+            },
+            Err(why) => gathered.mistaken(format!("{GITLAB} cannot be read: {why}\n")),
         }
     }
-    let changed = changed(&repo, remote, commit, wanted);
-    let paths = (all.len() <= MOST_CHANGED).then_some(all);
+    let changed = changed(&objects, remote, commit, wanted);
+    let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
+    let Gathered { files, mistakes, .. } = gathered;
     Ok(Found { commit: commit.to_owned(), files, changed, paths, mistakes })
+}
+
+/// Files and mistakes, both within limits.
+#[derive(Debug, Default)]
+struct Gathered {
+    files: Vec<PipelineFile>,
+    mistakes: Vec<String>,
+    bytes: usize,
+}
+
+impl Gathered {
+    const fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.mistakes.is_empty()
+    }
+
+    fn add(&mut self, path: &str, text: String) {
+        // What is included many times is there many times.
+        self.bytes = self.bytes.saturating_add(text.len());
+        if self.bytes > MAX_READ_BYTES {
+            self.mistaken(format!(
+                "{path}: the files of this commit have more than {MAX_READ_BYTES} bytes together\n"
+            ));
+        } else {
+            self.files.push(PipelineFile { path: path.to_owned(), text });
+        }
+    }
+
+    fn mistaken(&mut self, mut words: String) {
+        if words.len() > MAX_MISTAKE_BYTES {
+            let end = (0..=MAX_MISTAKE_BYTES).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
+            words.truncate(end);
+            words.push_str("\n...\n");
+        }
+        self.mistakes.push(words);
+    }
+}
+
+/// What there is at the places where pipeline files are.
+#[derive(Debug, Default)]
+struct Folder {
+    files: Vec<String>,
+    has_gitlab: bool,
+    is_too_large: bool,
+}
+
+/// Looks into the folder of pipeline files, and into no other.
+fn folder(repo: &Path, commit: &str) -> Result<Folder, SourceError> {
+    let (mut records, mut found, mut count) = (Records::default(), Folder::default(), 0);
+    let mut list = git::at(repo);
+    list.args(["ls-tree", "-z", "--full-tree", commit, "--", &format!("{FOLDER}/"), GITLAB]);
+    let whole = git::stream(&mut list, LOOK, &mut |piece| {
+        records.push(piece, &mut |record| {
+            count += 1;
+            if count > MAX_FOLDER_ENTRIES {
+                return ControlFlow::Break(());
+            }
+            if let Some(entry) = entry(record)
+                && entry.is_file
+                && let Ok(path) = std::str::from_utf8(entry.path)
+            {
+                found.has_gitlab |= path == GITLAB;
+                if is_pipeline(path) {
+                    found.files.push(path.to_owned());
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    })?;
+    if !whole {
+        return Ok(Folder { is_too_large: true, ..Folder::default() });
+    }
+    Ok(found)
+}
+
+/// The paths that `list` prints, each ended by a NUL; `None` when they are too many to be told.
+fn paths(list: &mut std::process::Command) -> Result<Option<Vec<String>>, SourceError> {
+    let mut paths = Paths::new(MOST_CHANGED, MAX_PATH_BYTES);
+    git::stream(list, LOOK, &mut |piece| paths.push(piece))?;
+    Ok(paths.all())
 }
 
 /// The last part of a repository's address.
@@ -83,14 +188,11 @@ fn name_of(url: &str) -> &str {
 
 /// The commit that a ref of `remote` shows now; its hash begins with `short`.
 fn shown_by(remote: &Remote, reference: Option<&str>, short: &str) -> Result<String, SourceError> {
-    let reference = reference.filter(|name| !name.starts_with('-'));
+    let url = remote.url();
+    let reference = reference.filter(|name| git::is_ref_name(name));
     let reference =
         reference.ok_or_else(|| SourceError::new(format!("`{short}` is not a full commit hash")))?;
-    let url = remote.url();
-    let mut command = git::command();
-    let connection = remote.connect(&mut command)?;
-    let shown = git::run(command.args(["ls-remote", "--", &connection.url, reference]))
-        .map_err(|error| connection.explain(error))?;
+    let shown = git::list_remote(remote, &[], &[reference])?;
     let is_it = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| name == reference);
     let line = shown.lines().find(is_it);
     let hash = line.and_then(|line| line.split_once('\t')).map(|(hash, _)| hash);
@@ -111,32 +213,17 @@ fn is_pipeline(path: &str) -> bool {
     })
 }
 
-/// The text of a file at a commit.
-fn show(repo: &Path, commit: &str, path: &str) -> Result<String, String> {
-    let object = format!("{commit}:{path}");
-    let size = git::run(git::at(repo).args(["cat-file", "-s", &object]))
-        .map_err(|_| format!("there is no file {path}"))?;
-    if size.trim().parse::<usize>().is_ok_and(|size| size > MAX_FILE_BYTES) {
-        return Err(format!("{path} has {} bytes, and {MAX_FILE_BYTES} is the limit", size.trim()));
-    }
-    git::run(git::at(repo).args(["cat-file", "blob", &object])).map_err(|error| error.to_string())
-}
-
 /// What changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
 /// known, and then every condition on changes holds.
-fn changed(repo: &Path, remote: &Remote, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
-    let fetch = |what: &str| {
-        let mut command = git::at(repo);
-        let connection = remote.connect(&mut command)?;
-        git::run(command.args(["fetch", "--quiet", "--", &connection.url, what]))
-    };
+fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
+    let repo = &objects.path;
+    // The mirror may have an older branch, or not have the commit.
+    let fetch = |what: &str| objects.fetch(remote, &[what]);
     let from = match (&wanted.before, &wanted.target_branch) {
-        (_, Some(branch)) => {
+        (_, Some(branch)) if git::is_ref_name(branch) => {
             let name = format!("refs/heads/{branch}");
-            // The mirror may have an older one.
-            let kept = format!("+{name}:{name}");
-            drop(fetch(&kept));
-            git::run(git::at(repo).args(["merge-base", &name, commit])).ok()?.trim().to_owned()
+            drop(fetch(&format!("+{name}:{name}")));
+            git::watched(git::at(repo).args(["merge-base", &name, commit]), LOOK).ok()?.trim().to_owned()
         }
         (Some(before), None) if git::is_full_hash(before) && before.bytes().any(|digit| digit != b'0') => {
             let there = git::run(git::at(repo).args(["cat-file", "-e", &format!("{before}^{{commit}}")]));
@@ -147,10 +234,18 @@ fn changed(repo: &Path, remote: &Remote, commit: &str, wanted: &Discovery) -> Op
         }
         _ => return None,
     };
-    let diff = ["diff", "--name-only", "-z", "--no-renames", &from, commit];
-    let names = git::run(git::at(repo).args(diff)).ok()?;
-    let changed: Vec<String> = names.split_terminator('\0').map(str::to_owned).collect();
-    (changed.len() <= MOST_CHANGED).then_some(changed)
+    let diff = [
+        "diff-tree",
+        "-r",
+        "--name-only",
+        "-z",
+        "--no-renames",
+        "--no-ext-diff",
+        "--no-textconv",
+        &from,
+        commit,
+    ];
+    paths(git::at(repo).args(diff)).ok()?
 }
 
 #[cfg(test)]

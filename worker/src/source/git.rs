@@ -1,55 +1,239 @@
-//! Runs git.
+//! Runs git, in an environment of its own: what it may contact, and what it may run, is said here and nowhere else.
+//!
+//! No repository that others write to is trusted. Commands get a list of settings above that of every repository: no
+//! hooks, no file system monitor, no attributes of this machine, no credential helpers, and no protocol at all but the
+//! one that a command is for. The configuration of the system and of the user is not read; the operator may name a file
+//! with settings for network operations (see [`variable`]).
 
+use super::{
+    bounds::Bounds,
+    process::{Watch, supervise},
+    reach::Remote,
+};
 use std::{
+    ffi::OsString,
+    ops::ControlFlow,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-/// Why sources could not be had, in words for a person.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SourceError {
-    message: String,
+pub use super::error::SourceError;
+
+/// Environment variables by which the operator of a worker says what git may use to reach git servers.
+pub mod variable {
+    /// A git configuration file for operations that contact a git server: credential helpers, proxies, certificates.
+    pub const CONFIG: &str = "TIDEMILL_GIT_CONFIG";
+    /// Names of further environment variables that credential helpers need, separated by commas.
+    pub const PASSED: &str = "TIDEMILL_GIT_ENV";
 }
 
-impl SourceError {
-    /// An error with these words.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
+/// What git has of this process's environment.
+const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME"];
+/// What it has of it in addition to contact a server.
+const PASSED_TO_CONTACT: [&str; 21] = [
+    "SSH_AUTH_SOCK",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_ASKPASS",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+    "GIT_PROXY_SSL_CAINFO",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "KRB5CCNAME",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "GIT_EXEC_PATH",
+];
+/// A server that accepts a connection and says nothing is not waited for; nor is one that vanished.
+const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4";
+/// Settings of every command, above those of any repository.
+const SETTINGS: [(&str, &str); 15] = [
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.askPass", ""),
+    ("core.pager", "cat"),
+    ("protocol.allow", "never"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("fetch.unpackLimit", "1"),
+    ("transfer.unpackLimit", "1"),
+    ("promisor.acceptFromServer", "none"),
+    ("uploadpack.allowAnySHA1InWant", "true"),
+    ("advice.detachedHead", "false"),
+];
+/// What else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
+/// harm, are let through.
+const SETTINGS_TO_CONTACT: [(&str, &str); 10] = [
+    ("fetch.fsckObjects", "true"),
+    ("fetch.fsck.badDate", "ignore"),
+    ("fetch.fsck.badEmail", "ignore"),
+    ("fetch.fsck.badTimezone", "ignore"),
+    ("fetch.fsck.missingEmail", "ignore"),
+    ("fetch.fsck.missingNameBeforeEmail", "ignore"),
+    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
+    ("fetch.fsck.missingSpaceBeforeEmail", "ignore"),
+    ("fetch.fsck.zeroPaddedDate", "ignore"),
+    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+];
+/// The most bytes of output that are kept.
+const MAX_OUTPUT: usize = 64 << 20;
+/// The longest name of a branch.
+const MAX_REF_NAME: usize = 1024;
 
-/// A git command that asks nobody anything and runs no hooks.
+/// A git command that contacts nobody, asks nobody anything, and runs nothing that a repository names.
 pub fn command() -> Command {
     let mut command = Command::new("git");
+    command.env_clear();
+    pass(&mut command, &PASSED);
+    configure(&mut command, &[]);
     command
-        .args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.file.allow=always", "-c", "gc.auto=0"])
-        .args(["-c", "advice.detachedHead=false", "-c", "uploadpack.allowAnySHA1InWant=true"])
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_ATTR_NOSYSTEM", "1")
+        .env("GIT_ALLOW_PROTOCOL", "")
+        .env("GIT_PROTOCOL_FROM_USER", "0")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env(
-            "GIT_SSH_COMMAND",
-            std::env::var("GIT_SSH_COMMAND").unwrap_or_else(|_| "ssh -oBatchMode=yes".into()),
-        )
+        .env("GIT_SSH_COMMAND", "false")
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"] {
-        command.env_remove(inherited);
-    }
     command
+}
+
+/// A git command on the repository whose git directory is `git_dir`; it contacts nobody.
+pub fn at(git_dir: &Path) -> Command {
+    let mut command = command();
+    command.arg("--git-dir").arg(git_dir);
+    command
+}
+
+/// A git command on `git_dir` that may fetch from repositories on this machine's disk, which Tidemill made itself.
+pub fn from_disk(git_dir: &Path) -> Command {
+    let mut command = at(git_dir);
+    command.env("GIT_ALLOW_PROTOCOL", "file");
+    command
+}
+
+/// A git command that may contact the repository at `url`, over the protocol that the address names and no other, with the
+/// operator's means of proving who asks.
+pub fn contacting(url: &str) -> Result<Command, SourceError> {
+    let protocols = protocols(url).ok_or_else(|| {
+        SourceError::new(format!(
+            "`{url}` is no address of a repository: https://, ssh:// and git:// are, and git@host:path"
+        ))
+    })?;
+    let mut command = command();
+    command.env("GIT_ALLOW_PROTOCOL", protocols);
+    if protocols == "file" {
+        return Ok(command);
+    }
+    command.env("GIT_SSH_COMMAND", SSH);
+    pass(&mut command, &PASSED_TO_CONTACT);
+    if let Some(file) = own(variable::CONFIG) {
+        command.env("GIT_CONFIG_GLOBAL", file);
+    }
+    let more = own(variable::PASSED).and_then(|names| names.into_string().ok()).unwrap_or_default();
+    let more: Vec<&str> = more.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    pass(&mut command, &more);
+    let silence = Bounds::current().limits.silence.as_secs().max(1).to_string();
+    let pace = [("http.lowSpeedLimit", "16"), ("http.lowSpeedTime", silence.as_str())];
+    configure(&mut command, &[&SETTINGS_TO_CONTACT[..], &pace].concat());
+    Ok(command)
+}
+
+/// The protocols that git needs for `url`, as `GIT_ALLOW_PROTOCOL` names them.
+fn protocols(url: &str) -> Option<&'static str> {
+    if url.starts_with('/') {
+        return Some("file");
+    }
+    if let Some((scheme, _)) = url.split_once("://") {
+        return Some(match scheme {
+            "https" => "https",
+            // A server that moved to https says so by a redirect.
+            "http" => "http:https",
+            "ssh" => "ssh",
+            "git" => "git",
+            "file" => "file",
+            _ => return None,
+        });
+    }
+    // `git@host:path`; `ext::` and its like name a program of git's.
+    let (host, path) = url.split_once(':')?;
+    (!host.is_empty() && !host.starts_with('-') && !host.contains('/') && !path.starts_with(':'))
+        .then_some("ssh")
+}
+
+fn own(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn pass(command: &mut Command, names: &[&str]) {
+    for name in names {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+}
+
+/// Gives the settings of every command, and `more`, in the environment, where all that git starts finds them, too.
+fn configure(command: &mut Command, more: &[(&str, &str)]) {
+    let settings = SETTINGS.iter().chain(more);
+    let mut count = 0_usize;
+    for (key, value) in settings {
+        command.env(format!("GIT_CONFIG_KEY_{count}"), key);
+        command.env(format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
+    }
+    command.env("GIT_CONFIG_COUNT", count.to_string());
 }
 
 /// Runs `command`; what it printed.
 pub fn run(command: &mut Command) -> Result<String, SourceError> {
-    let done = command.spawn().and_then(Child::wait_with_output).map_err(|error| {
-        SourceError::new(format!("git could not be started: {error}; install git and put it on the PATH"))
+    watched(command, Watch::default())
+}
+
+/// Runs `command` within `watch`; what it printed.
+pub fn watched(command: &mut Command, watch: Watch<'_>) -> Result<String, SourceError> {
+    let mut output = Vec::new();
+    let whole = stream(command, watch, &mut |bytes| {
+        output.extend_from_slice(bytes);
+        if output.len() > MAX_OUTPUT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    if !whole {
+        return Err(SourceError::new(format!("git printed more than {MAX_OUTPUT} bytes")));
     }
-    let words = String::from_utf8_lossy(&done.stderr);
-    Err(SourceError::new(format!("git: {}", words.trim())))
+    Ok(String::from_utf8(output)
+        .unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned()))
+}
+
+/// Runs `command`, whose output goes to `sink`; false when that broke off before the end.
+pub fn stream(
+    command: &mut Command,
+    watch: Watch<'_>,
+    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<bool, SourceError> {
+    let ended = supervise(command, watch, sink)?;
+    match ended.status {
+        None => Ok(false),
+        Some(status) if status.success() => Ok(true),
+        Some(status) if ended.errors.is_empty() => Err(SourceError::new(format!("git: {status}"))),
+        Some(_) => Err(SourceError::new(format!("git: {}", ended.errors))),
+    }
 }
 
 /// What git printed.
@@ -58,14 +242,78 @@ pub fn text(args: &[&str]) -> Result<String, SourceError> {
     run(command().args(args))
 }
 
-/// A git command on the repository whose git directory is `git_dir`.
-pub fn at(git_dir: &Path) -> Command {
-    let mut command = command();
-    command.arg("--git-dir").arg(git_dir);
-    command
+/// The lines of `git ls-remote` about `remote`: of the refs that `patterns` match, or all.
+pub fn list_remote(remote: &Remote, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
+    let mut command = contacting(remote.url())?;
+    let connection = remote.connect(&mut command)?;
+    command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
+    watched(&mut command, Watch { network: true, ..Watch::default() })
+        .map_err(|error| connection.explain(error))
 }
 
 /// Whether `text` is a commit hash written out.
 pub fn is_full_hash(text: &str) -> bool {
     (text.len() == 40 || text.len() == 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether `text` can be a branch, a tag or a ref, and no option, range or pattern.
+pub fn is_ref_name(text: &str) -> bool {
+    let is_odd =
+        |part: &str| part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some();
+    text.len() <= MAX_REF_NAME
+        && !text.starts_with('-')
+        && !text.ends_with('.')
+        && !text.contains("..")
+        && !text.contains("@{")
+        && text != "@"
+        && !text.split('/').any(is_odd)
+        && !text.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{contacting, is_ref_name, protocols};
+
+    #[test]
+    fn protocol_is_the_one_that_the_address_names_and_no_other() {
+        for (url, protocol) in [
+            ("https://git.example.org/a.git", "https"),
+            ("http://git.example.org/a.git", "http:https"),
+            ("ssh://git@git.example.org/a.git", "ssh"),
+            ("git@git.example.org:a.git", "ssh"),
+            ("git://git.example.org/a.git", "git"),
+            ("/srv/a.git", "file"),
+            ("file:///srv/a.git", "file"),
+        ] {
+            assert_eq!(protocols(url), Some(protocol), "{url}");
+        }
+        for url in [
+            "ext::sh -c id",
+            "fd::1",
+            "ext://x",
+            "a.git",
+            "../a.git",
+            "-oProxyCommand=id:x",
+            "",
+            "testgit::x",
+            "sub/dir://git.example.org/a",
+        ] {
+            assert_eq!(protocols(url), None, "{url}");
+            assert!(contacting(url).is_err());
+        }
+    }
+
+    #[test]
+    fn ref_names_are_told_from_options_ranges_and_patterns() {
+        for name in ["main", "feature/x", "refs/heads/main", "refs/pull/1/head", "v1.0", "@x", "ä"] {
+            assert!(is_ref_name(name), "{name}");
+        }
+        for name in [
+            "", "-x", "a..b", "a:b", "a b", "a*", "a~1", "a^", "@", "@{-1}", "/a", "a/", "a//b", ".a",
+            "a/.b", "a.lock", "a\n", "a\\b", "a.",
+        ] {
+            assert!(!is_ref_name(name), "{name}");
+        }
+    }
 }

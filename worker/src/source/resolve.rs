@@ -103,10 +103,7 @@ fn on_network(
         return Ok((branch.map(str::to_owned), commit.to_lowercase()));
     }
     let remote = reach.remote(&address.to_git_url(), false)?;
-    let mut command = git::command();
-    let connection = remote.connect(&mut command)?;
-    let refs = git::run(command.args(["ls-remote", "--symref", "--", &connection.url]))
-        .map_err(|error| connection.explain(error))?;
+    let refs = git::list_remote(&remote, &["--symref"], &[])?;
     let (mut head, mut found, mut peeled) = (None, None, None);
     for line in refs.lines() {
         let Some((value, name)) = line.split_once('\t') else { continue };

@@ -1,9 +1,13 @@
 //! A worker's way to sources: what it has, what it fetches, and what was uploaded to its server.
 
 use super::{
+    bounds::Bounds,
     discovery::{Found, discover},
+    error::SourceErrorKind,
     git::SourceError,
+    prune::prune,
     reach::Reach,
+    settings::SourceSettings,
     tree::{Tree, materialise},
 };
 use crate::client::{ApiClient, ApiError, BackOff, causes};
@@ -12,11 +16,15 @@ use std::{
     fs::File,
     io::Seek,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tidemill_core::{api::path, assignment::Source, discovery::Discovery};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Tries of one download.
 const MOST_TRIES: u32 = 5;
@@ -25,15 +33,25 @@ const MOST_TRIES: u32 = 5;
 #[derive(Debug, Clone)]
 pub struct Sources {
     cache: PathBuf,
+    settings: Arc<SourceSettings>,
     server: Arc<OnceLock<ApiClient>>,
     reach: Reach,
+    pruning: Arc<AtomicBool>,
+    working: TaskTracker,
 }
 
 impl Sources {
     /// Sources that are kept below `cache`, from hosts within `reach`.
     #[must_use]
-    pub fn new(cache: PathBuf, reach: Reach) -> Self {
-        Self { cache, server: Arc::default(), reach }
+    pub fn new(cache: PathBuf, reach: Reach, settings: SourceSettings) -> Self {
+        Self {
+            cache,
+            settings: Arc::new(settings),
+            server: Arc::default(),
+            reach,
+            pruning: Arc::default(),
+            working: TaskTracker::new(),
+        }
     }
 
     /// Which hosts are contacted.
@@ -47,26 +65,70 @@ impl Sources {
         let _ = self.server.set(server);
     }
 
-    /// The tree of `source`; `None` when there are no sources.
+    /// The tree of `source`; `None` when there are no sources. Once nobody waits for it any more, all that is done for it
+    /// ends: git and what it started are killed, and locks come free.
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
         let (of, source, here) = (self.clone(), source.clone(), Handle::current());
-        let laid_out = tokio::task::spawn_blocking(move || {
-            materialise(&source, &of.cache, &of.reach, &|upload| here.block_on(of.download(upload)))
+        let tree = self.work(move |canceled| {
+            let download = |upload: &str| {
+                here.block_on(async {
+                    tokio::select! {
+                        file = of.download(upload) => file,
+                        () = canceled.cancelled() => {
+                            Err(SourceError::of(SourceErrorKind::Canceled, "the upload is not needed any more"))
+                        }
+                    }
+                })
+            };
+            materialise(&source, &of.cache, &of.reach, &download)
         });
-        laid_out.await.map_err(|error| SourceError::new(error.to_string()))?
+        let tree = tree.await?;
+        if tree.as_ref().is_some_and(|tree| tree.is_new) {
+            self.prune_later();
+        }
+        Ok(tree)
     }
 
-    /// What a commit holds for the server.
+    /// What a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
     pub async fn discover(&self, source: &Source, wanted: &Discovery) -> Result<Found, SourceError> {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("what a commit holds is only looked for in a git repository"));
         };
         let remote = self.reach.remote(&url, private_host)?;
         let (cache, wanted) = (self.cache.clone(), wanted.clone());
-        let found = tokio::task::spawn_blocking(move || {
-            discover(&remote, branch.as_deref(), &commit, &wanted, &cache)
-        });
-        found.await.map_err(|error| SourceError::new(error.to_string()))?
+        self.work(move |_| discover(&remote, branch.as_deref(), &commit, &wanted, &cache)).await
+    }
+
+    /// Waits until the work that was canceled is over, and so its git processes. Nothing new is to be begun.
+    pub async fn settle(&self) {
+        self.working.close();
+        self.working.wait().await;
+    }
+
+    /// Removes what is not to be kept.
+    pub fn prune(&self) {
+        if !self.pruning.swap(true, Ordering::AcqRel) {
+            let bounds = Bounds::new(self.settings.limits.clone(), CancellationToken::new());
+            bounds.hold(|| prune(&self.cache, &self.settings.retention));
+            self.pruning.store(false, Ordering::Release);
+        }
+    }
+
+    fn prune_later(&self) {
+        let of = self.clone();
+        tokio::task::spawn_blocking(move || of.prune());
+    }
+
+    /// Does `work`, which blocks, on a thread of its own and within bounds; it is canceled when nobody waits for it.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(CancellationToken) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let canceled = CancellationToken::new();
+        let bounds = Bounds::new(self.settings.limits.clone(), canceled.clone());
+        let _cancels = canceled.clone().drop_guard();
+        let done = self.working.spawn_blocking(move || bounds.hold(|| work(canceled)));
+        done.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
     /// What was uploaded under this name, in a file without a name.
@@ -81,7 +143,17 @@ impl Sources {
                 // The client tried it often enough.
                 Err(Broken::Api(error)) => return Err(SourceError::new(error.to_string())),
                 Err(Broken::Stream(error)) if tried >= MOST_TRIES => {
-                    return Err(SourceError::new(format!("upload {upload} broke off: {}", causes(&error))));
+                    let what = format!("upload {upload} broke off: {}", causes(&error));
+                    return Err(
+                        SourceError::io("the sources cannot be downloaded", &error).with_message(what)
+                    );
+                }
+                Err(Broken::TooLarge) => {
+                    let words = format!(
+                        "upload {upload} has more than {} bytes, this worker's limit; raise TIDEMILL_GIT_MAX_SIZE there",
+                        self.settings.limits.repository_bytes
+                    );
+                    return Err(SourceError::of(SourceErrorKind::TooLarge, words));
                 }
                 Err(Broken::Stream(_)) => tokio::time::sleep(pauses.pause()).await,
             }
@@ -95,7 +167,9 @@ impl Sources {
         let bytes =
             server.get(&path::SOURCE_DOWNLOAD.replace("{uploadId}", upload)).await.map_err(Broken::Api)?;
         let mut bytes = std::pin::pin!(bytes);
+        let mut left = self.settings.limits.repository_bytes;
         while let Some(chunk) = bytes.try_next().await.map_err(Broken::Stream)? {
+            left = left.checked_sub(chunk.len() as u64).ok_or(Broken::TooLarge)?;
             file.write_all(&chunk).await.map_err(Broken::Stream)?;
         }
         file.flush().await.map_err(Broken::Stream)?;
@@ -108,4 +182,5 @@ impl Sources {
 enum Broken {
     Api(ApiError),
     Stream(std::io::Error),
+    TooLarge,
 }

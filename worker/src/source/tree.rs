@@ -1,27 +1,31 @@
 //! Read-only trees of sources, laid out once and shared by all jobs that need them.
 
 use super::{
+    bounds::{Bounds, lock_alone, lock_shared},
+    error::SourceErrorKind,
     git::{self, SourceError},
     handed,
-    reach::{Reach, Remote},
-    upload,
+    listing::{Records, entry},
+    mirror::{Objects, explained, objects_of, objects_of_upload},
+    process::Watch,
+    reach::Reach,
 };
-use crate::store::{FileLock, short_hash, unused_for};
+use crate::store::{FileLock, short_hash};
 use std::{
     fs::{self, File},
-    io,
+    io::Write,
+    ops::ControlFlow,
     path::{Path, PathBuf},
-    time::Duration,
+    process::Command,
 };
 use tidemill_core::assignment::Source;
 
 /// How many commits of history a workspace's repository has.
 pub const DEPTH: &str = "--depth=20";
-/// Trees that are kept at most, and for how long without use.
-const MOST_TREES: usize = 20;
-const LONGEST_UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
-/// How long a mirror is kept without use.
-const MIRROR_UNUSED: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Where trees are kept, below the cache.
+pub const TREES: &str = "trees";
+/// A file takes at least so much of a disk.
+const BLOCK: u64 = 4096;
 
 /// A tree of sources, which is not removed while this lives.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Tree {
     /// The directory that holds it, with a usable `.git`. It must not be written to: every job of the same sources
     /// shares it.
     pub path: PathBuf,
+    /// Whether it was laid out just now.
+    pub(super) is_new: bool,
     _in_use: FileLock,
 }
 
@@ -56,14 +62,14 @@ pub fn materialise(
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
-    let failed = |error: io::Error| SourceError::new(format!("the source cache cannot be written: {error}"));
     let key = short_hash(&[&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
-    let home = cache.join("trees");
+    let home = cache.join(TREES);
     let done = home.join(&key);
-    let in_use = FileLock::share(&home.join(format!("{key}.used"))).map_err(failed)?;
+    let in_use = lock_shared(&home.join(format!("{key}.used")))?;
     in_use.touch();
+    let mut is_new = false;
     if !done.join(".git").exists() {
-        let _lock = FileLock::wait(&home.join(format!("{key}.lock"))).map_err(failed)?;
+        let _lock = lock_alone(&home.join(format!("{key}.lock")))?;
         if !done.join(".git").exists() {
             let (objects, url) = match source {
                 Source::None => return Ok(None),
@@ -79,7 +85,7 @@ pub fn materialise(
                     (objects, remote.map(|remote| remote.url().to_owned()))
                 }
                 Source::Snapshot { snapshot, repository, .. } => {
-                    (handed::find(cache, snapshot, repository)?, None)
+                    (Objects::of_snapshot(handed::find(cache, snapshot, repository)?), None)
                 }
                 Source::Git { url, private_host, .. } => {
                     let remote = reach.remote(url, *private_host)?;
@@ -87,219 +93,144 @@ pub fn materialise(
                     (objects, Some(remote.url().to_owned()))
                 }
             };
-            let building = home.join(format!("{key}.new"));
-            let _ = fs::remove_dir_all(&building);
-            fs::create_dir_all(&building).map_err(failed)?;
-            lay_out(&objects, url.as_deref(), branch.as_deref(), commit, tree.as_deref(), &building)?;
-            fs::rename(&building, &done).map_err(failed)?;
+            let checkout = Checkout {
+                objects: &objects.path,
+                url: url.as_deref(),
+                branch: branch.as_deref(),
+                commit,
+                tree: tree.as_deref(),
+            };
+            let size = checkout.build(&home.join(format!("{key}.new")), &done)?;
+            // For who prunes: to find it out again would be a walk over all files.
+            let _ = fs::write(home.join(format!("{key}.size")), size.to_string());
+            is_new = true;
         }
     }
-    Ok(Some(Tree { path: done, _in_use: in_use }))
+    Ok(Some(Tree { path: done, is_new, _in_use: in_use }))
 }
 
-/// A mirror of `remote` on this machine that has `commit`.
-/// `reference` is fetched where the commit may be reachable from nothing else.
-pub(super) fn objects_of(
-    remote: &Remote,
-    branch: Option<&str>,
-    reference: Option<&str>,
-    commit: &str,
-    cache: &Path,
-) -> Result<PathBuf, SourceError> {
-    let url = remote.url();
-    let (mirror, _lock) = repository(url, cache)?;
-    if has(&mirror, commit) {
-        return Ok(mirror);
-    }
-    let fetch = |what: &[&str]| {
-        let mut command = git::at(&mirror);
-        let connection = remote.connect(&mut command)?;
-        let fetched = command.args(["fetch", "--quiet", "--force", "--", &connection.url]).args(what);
-        git::run(fetched).map_err(|error| connection.explain(error))
-    };
-    if let Some(reference) = reference
-        && fetch(&[reference]).is_ok()
-        && has(&mirror, commit)
-    {
-        return Ok(mirror);
-    }
-    let named = branch.map(|branch| format!("refs/heads/{branch}:refs/heads/{branch}"));
-    let tried = named.map_or_else(|| fetch(&[commit]), |name| fetch(&[&name]));
-    if tried.is_ok() && has(&mirror, commit) {
-        return Ok(mirror);
-    }
-    fetch(&["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])?;
-    if !has(&mirror, commit) {
-        fetch(&[commit])
-            .map_err(|error| SourceError::new(format!("{url} has no commit {commit} ({error})")))?;
-    }
-    Ok(mirror)
+/// What a tree is made from.
+struct Checkout<'a> {
+    objects: &'a Path,
+    url: Option<&'a str>,
+    branch: Option<&'a str>,
+    commit: &'a str,
+    tree: Option<&'a str>,
 }
 
-/// A repository on this machine that has all that was uploaded. It is the upload's own: what it builds on is found beside it, and
-/// nothing of an upload is written where other sources come from.
-fn objects_of_upload(
-    upload: &str,
-    from: Option<(&Remote, &str)>,
-    wanted: &[&str],
-    cache: &Path,
-    download: Download<'_>,
-) -> Result<PathBuf, SourceError> {
-    let mirror = match from {
-        Some((remote, base)) => Some(objects_of(remote, None, None, base, cache).map_err(|error| {
-            let url = remote.url();
-            SourceError::new(format!(
-                "the uploaded sources build on commit {base} of {url}, which could not be fetched: {error}; push it \
-                 where workers can fetch it, or run with --upload-all"
-            ))
-        })?),
-        None => None,
-    };
-    let place = from.map_or("", |(remote, _)| remote.url());
-    let (repo, _lock) = repository(&format!("upload {upload} on {place}"), cache)?;
-    if let Some(mirror) = &mirror {
-        let alternates = format!("{}\n", mirror.join("objects").display());
-        fs::write(repo.join("objects/info/alternates"), alternates)
-            .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
-    }
-    let lacking = |object: &&&str| git::run(git::at(&repo).args(["cat-file", "-e", object])).is_err();
-    if wanted.iter().any(|object| lacking(&object)) {
-        upload::unpack(download(upload)?, &repo, from.is_none())?;
-        if let Some(object) = wanted.iter().find(lacking) {
-            return Err(SourceError::new(format!(
-                "upload {upload} does not hold {object}; start the run again"
-            )));
+impl Checkout<'_> {
+    /// Makes the tree at `building` and then moves it to `done`; about how many bytes it has. Of one that fails nothing is
+    /// left.
+    fn build(&self, building: &Path, done: &Path) -> Result<u64, SourceError> {
+        struct Unfinished<'a>(&'a Path);
+        impl Drop for Unfinished<'_> {
+            fn drop(&mut self) {
+                let _ = fs::remove_dir_all(self.0);
+            }
         }
+        let failed = |error| SourceError::io("the source cache cannot be written", &error);
+        let _ = fs::remove_dir_all(building);
+        let _unfinished = Unfinished(building);
+        fs::create_dir_all(building).map_err(failed)?;
+        let size = self.lay_out(building).map_err(|error| explained(error, building))?;
+        fs::rename(building, done).map_err(failed)?;
+        Ok(size)
     }
-    Ok(repo)
-}
 
-/// The bare repository that is kept for `name`, made if it is not there, and its lock.
-fn repository(name: &str, cache: &Path) -> Result<(PathBuf, FileLock), SourceError> {
-    let repo = cache.join("repos").join(format!("{}.git", short_hash(&[name])));
-    let lock = FileLock::wait(&repo.with_extension("lock"))
-        .map_err(|error| SourceError::new(format!("the source cache cannot be written: {error}")))?;
-    lock.touch();
-    if !repo.join("HEAD").exists() {
-        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
-    }
-    Ok((repo, lock))
-}
-
-fn has(git_dir: &Path, commit: &str) -> bool {
-    git::run(git::at(git_dir).args(["cat-file", "-e", &format!("{commit}^{{commit}}")])).is_ok()
-}
-
-fn lay_out(
-    objects: &Path,
-    url: Option<&str>,
-    branch: Option<&str>,
-    commit: &str,
-    tree: Option<&str>,
-    into: &Path,
-) -> Result<(), SourceError> {
-    let inside = || {
-        let mut command = git::command();
-        command.arg("-C").arg(into);
-        command
-    };
-    git::run(inside().args(["init", "--quiet"]))?;
-    let from = format!("file://{}", objects.display());
-    git::run(inside().args(["fetch", "--quiet", "--no-tags", DEPTH, &from, commit]))?;
-    match branch {
-        Some(branch) => git::run(inside().args(["checkout", "--quiet", "-B", branch, commit]))?,
-        None => git::run(inside().args(["checkout", "--quiet", "--detach", commit]))?,
-    };
-    if let Some(tree) = tree {
-        // The snapshot's files lie on top of HEAD as uncommitted changes, as they do on disk.
-        git::run(inside().args(["fetch", "--quiet", "--no-tags", &from, tree]))?;
-        git::run(inside().args(["read-tree", "--reset", "-u", tree]))?;
-        git::run(inside().args(["reset", "--quiet", "--mixed", commit]))?;
-    }
-    match url {
-        Some(url) => git::run(inside().args(["config", "remote.origin.url", url])).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Removes what nobody used for long: trees, the least used beyond the number that is kept, and mirrors.
-pub fn prune(cache: &Path) {
-    let home = cache.join("trees");
-    let mut trees = unused(&home, ".used");
-    trees.sort_by(|a, b| b.cmp(a));
-    let over = trees.len().saturating_sub(MOST_TREES);
-    for (at, (unused, key)) in trees.into_iter().enumerate() {
-        let mark = home.join(format!("{key}.used"));
-        if (unused > LONGEST_UNUSED || at < over)
-            // Who uses it shares the lock.
-            && let Ok(_alone) = FileLock::try_now(&mark)
+    fn lay_out(&self, into: &Path) -> Result<u64, SourceError> {
+        if let Some(branch) = self.branch
+            && !git::is_ref_name(branch)
         {
-            let _ = fs::remove_dir_all(home.join(&key));
-            let _ = fs::remove_file(home.join(format!("{key}.lock")));
-            let _ = fs::remove_file(mark);
+            return Err(SourceError::new(format!("`{branch}` is no name of a branch")));
         }
+        let git_dir = into.join(".git");
+        let inside = || {
+            let mut command = git::at(&git_dir);
+            command.arg("--work-tree").arg(into).current_dir(into);
+            command
+        };
+        // What is laid out in the end: the snapshot, or the commit.
+        let size = self.measure(self.tree.unwrap_or(self.commit))?;
+        let mut init = inside();
+        init.args(["init", "--quiet", "--template="]);
+        if let Some(branch) = self.branch {
+            init.arg(format!("--initial-branch={branch}"));
+        }
+        git::run(&mut init)?;
+        let from = format!("file://{}", self.objects.display());
+        let fetch = |words: &[&str]| {
+            let mut command = git::from_disk(&git_dir);
+            command.args(["fetch", "--quiet", "--no-tags", "--update-head-ok"]).args(words);
+            git::run(&mut command)
+        };
+        let commit = self.commit;
+        match self.branch {
+            // HEAD names this branch already.
+            Some(branch) => fetch(&[DEPTH, &from, &format!("+{commit}:refs/heads/{branch}")])?,
+            None => fetch(&[DEPTH, &from, commit])?,
+        };
+        let branch_tip;
+        let head = if let Some(branch) = self.branch {
+            branch_tip = format!("refs/heads/{branch}");
+            branch_tip.as_str()
+        } else {
+            git::run(inside().args(["update-ref", "--no-deref", "HEAD", commit]))?;
+            commit
+        };
+        if let Some(tree) = self.tree {
+            // The snapshot's files lie on top of HEAD as uncommitted changes, as they do on disk.
+            fetch(&[&from, tree])?;
+            git::run(inside().args(["read-tree", "--reset", "-u", tree]))?;
+            git::run(inside().args(["reset", "--quiet", "--mixed", commit]))?;
+        } else {
+            git::run(inside().args(["read-tree", "--reset", "-u", head]))?;
+        }
+        if let Some(url) = self.url {
+            set_origin(&git_dir, url)
+                .map_err(|error| SourceError::io("the sources' origin cannot be noted", &error))?;
+        }
+        let packs = fs::read_dir(git_dir.join("objects/pack")).into_iter().flatten().flatten();
+        Ok(size + packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum::<u64>())
     }
-    let home = cache.join("repos");
-    for (unused, key) in unused(&home, ".lock") {
-        if unused > MIRROR_UNUSED
-            && let Ok(_alone) = FileLock::try_now(&home.join(format!("{key}.lock")))
-        {
-            let _ = fs::remove_dir_all(home.join(format!("{key}.git")));
+
+    /// About how many bytes the files of `tree` take; an error where they are more, or larger, than this worker lays out.
+    fn measure(&self, tree: &str) -> Result<u64, SourceError> {
+        let limits = Bounds::current().limits;
+        let (mut records, mut files, mut bytes) = (Records::default(), 0_u64, 0_u64);
+        let mut list: Command = git::at(self.objects);
+        list.args(["ls-tree", "-r", "-z", "-l", "--full-tree", tree]);
+        let is_whole = git::stream(&mut list, Watch::default(), &mut |piece| {
+            records.push(piece, &mut |record| {
+                let Some(entry) = entry(record) else { return ControlFlow::Break(()) };
+                files += 1;
+                bytes = bytes.saturating_add(entry.size.unwrap_or(0).next_multiple_of(BLOCK).max(BLOCK));
+                if files > limits.checkout_files || bytes > limits.checkout_bytes {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })
+        })?;
+        if is_whole {
+            return Ok(bytes);
         }
+        let words = format!(
+            "the files at this commit are more than {} or larger than {} bytes together, this worker's limits; raise \
+             TIDEMILL_CHECKOUT_MAX_FILES or TIDEMILL_CHECKOUT_MAX_SIZE there",
+            limits.checkout_files, limits.checkout_bytes
+        );
+        Err(SourceError::of(SourceErrorKind::TooLarge, words))
     }
 }
 
-/// For each file in `home` with this suffix, how long nobody used what it stands for, and its name without the suffix.
-fn unused(home: &Path, suffix: &str) -> Vec<(Duration, String)> {
-    let Ok(entries) = fs::read_dir(home) else { return Vec::new() };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let found = names
-        .filter_map(|name| Some((unused_for(&home.join(&name))?, name.strip_suffix(suffix)?.to_owned())));
-    found.collect()
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{LONGEST_UNUSED, MIRROR_UNUSED, MOST_TREES, prune};
-    use crate::store::FileLock;
-    use std::{
-        fs::{self, File},
-        path::Path,
-        time::{Duration, SystemTime},
-    };
-
-    fn aged(path: &Path, age: Duration) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        File::create(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
-    }
-
-    #[test]
-    fn what_is_in_use_stays_and_what_was_used_longest_ago_goes() {
-        let cache = tempfile::tempdir().unwrap();
-        let trees = cache.path().join("trees");
-        for number in 0..MOST_TREES as u64 + 3 {
-            fs::create_dir_all(trees.join(format!("t{number}"))).unwrap();
-            aged(&trees.join(format!("t{number}.used")), Duration::from_secs(1000 - number));
+/// Notes where the sources are from, as `git config remote.origin.url` does.
+fn set_origin(git_dir: &Path, url: &str) -> std::io::Result<()> {
+    let quoted: String = url.chars().filter(|c| !c.is_control()).fold(String::new(), |mut text, c| {
+        if matches!(c, '"' | '\\') {
+            text.push('\\');
         }
-        let _in_use = FileLock::share(&trees.join("t0.used")).unwrap();
-        prune(cache.path());
-        let kept = |number: u64| trees.join(format!("t{number}")).exists();
-        assert_eq!((kept(0), kept(1), kept(2), kept(3)), (true, false, false, true));
-        aged(&trees.join("t9.used"), LONGEST_UNUSED + Duration::from_secs(1));
-        prune(cache.path());
-        assert!(!kept(9) && kept(10));
-    }
-
-    #[test]
-    fn a_mirror_goes_when_it_was_not_used_for_long() {
-        let cache = tempfile::tempdir().unwrap();
-        let repos = cache.path().join("repos");
-        for (name, age) in [("old", MIRROR_UNUSED + Duration::from_secs(1)), ("new", Duration::ZERO)] {
-            fs::create_dir_all(repos.join(format!("{name}.git"))).unwrap();
-            aged(&repos.join(format!("{name}.lock")), age);
-        }
-        prune(cache.path());
-        assert!(!repos.join("old.git").exists() && repos.join("new.git").exists());
-    }
+        text.push(c);
+        text
+    });
+    let mut config = File::options().append(true).open(git_dir.join("config"))?;
+    write!(config, "[remote \"origin\"]\n\turl = \"{quoted}\"\n")
 }

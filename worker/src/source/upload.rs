@@ -114,8 +114,9 @@ impl SourcePack {
             let repo = cut.path().join("cut.git");
             git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
             let from = format!("file://{}", self.objects.display());
-            let fetch =
-                |words: &[&str]| git::run(git::at(&repo).args(["fetch", "--quiet", "--no-tags"]).args(words));
+            let fetch = |words: &[&str]| {
+                git::run(git::from_disk(&repo).args(["fetch", "--quiet", "--no-tags"]).args(words))
+            };
             fetch(&[DEPTH, &from, &self.commit])?;
             fetch(&[&from, &self.tree])?;
             let shallow = fs::read_to_string(repo.join("shallow")).unwrap_or_default();

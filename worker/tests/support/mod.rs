@@ -1,6 +1,7 @@
 //! What several tests of the worker share.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub mod git_server;
 pub mod metadata;
 #[cfg(feature = "sqs")]
 pub mod ministack;

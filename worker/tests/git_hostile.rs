@@ -1,0 +1,189 @@
+//! Nothing that a repository names is run on the worker, whether it is read in place or fetched.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+use support::git_server::{GitServer, output};
+use tidemill_core::{assignment::Source, discovery::Discovery};
+use tidemill_worker::source::{SourceSettings, Sources, resolve};
+
+/// Has every setting of the repository at `git_dir` that git would run a program for run one that makes a file; returns
+/// that file's place.
+fn arm(git_dir: &Path, place: &Path) -> PathBuf {
+    let mark = place.join("something-ran");
+    let program = place.join("program");
+    let exec = output(git_dir, &["--exec-path"]);
+    // What it stands in for still works, so that nothing ends before its turn.
+    let script = format!(
+        "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
+        mark.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = program.display();
+    let hooks = place.join("hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    for directory in [hooks.clone(), git_dir.join("hooks")] {
+        fs::create_dir_all(&directory).unwrap();
+        for hook in [
+            "post-checkout",
+            "post-index-change",
+            "reference-transaction",
+            "pre-auto-gc",
+            "fsmonitor-watchman",
+            "post-merge",
+            "pre-receive",
+            "post-update",
+            "proc-receive",
+            "query-watchman",
+        ] {
+            let hook = directory.join(hook);
+            fs::write(&hook, format!("#!/bin/sh\necho hook {} >> {}\n", hook.display(), mark.display()))
+                .unwrap();
+            fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    let config = format!(
+        r#"
+[core]
+    fsmonitor = {program}
+    hooksPath = {hooks}
+    sshCommand = {program}
+    askPass = {program}
+    pager = {program}
+    editor = {program}
+    gitProxy = {program}
+    alternateRefsCommand = {program}
+    attributesFile = {git_dir}/info/attributes
+[extensions]
+    partialClone = evil
+[remote "evil"]
+    url = file://{git_dir}
+    promisor = true
+    uploadpack = {program} upload-pack
+    receivepack = {program}
+    vcs = evil
+[remote "origin"]
+    url = ext::{program}
+    uploadpack = {program} upload-pack
+[uploadpack]
+    packObjectsHook = {program}
+    allowAnySHA1InWant = true
+[protocol]
+    allow = always
+[credential]
+    helper = {program}
+[filter "evil"]
+    clean = {program}
+    smudge = {program}
+    process = {program}
+    required = true
+[diff "evil"]
+    command = {program}
+    textconv = {program}
+[merge "evil"]
+    driver = {program}
+[diff]
+    external = {program}
+[gpg]
+    program = {program}
+[alias]
+    fetch = !{program}
+    ls-tree = !{program}
+[trace2]
+    eventTarget = {mark}
+"#,
+        hooks = hooks.display(),
+        git_dir = git_dir.display(),
+        mark = mark.display(),
+    );
+    let file = git_dir.join("config");
+    let before = fs::read_to_string(&file)
+        .unwrap()
+        .replace("repositoryformatversion = 0", "repositoryformatversion = 1");
+    fs::write(&file, before + &config).unwrap();
+    fs::create_dir_all(git_dir.join("info")).unwrap();
+    fs::write(git_dir.join("info/attributes"), "* filter=evil diff=evil merge=evil\n").unwrap();
+    mark
+}
+
+fn source(url: &str, commit: &str) -> Source {
+    Source::Git { url: url.to_owned(), branch: Some("main".into()), commit: commit.to_owned(), tree: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_repository_runs_nothing() {
+    let server = GitServer::start();
+    let place = tempfile::tempdir().unwrap();
+    let work = server.dir.path().join("work");
+    let before = output(&work, &["rev-parse", "HEAD"]);
+    fs::write(work.join(".gitattributes"), "* filter=evil diff=evil merge=evil\n").unwrap();
+    fs::write(work.join(".gitmodules"), "[submodule \"x\"]\n\tpath = x\n\turl = ../x\n\tupdate = none\n")
+        .unwrap();
+    fs::create_dir_all(work.join(".pipelines")).unwrap();
+    fs::write(work.join(".pipelines/one.yml"), "name: one\njobs: { j: { image: i, script: x } }\n").unwrap();
+    let commit = server.commit("armed");
+    let bare = server.dir.path().join("mill.git");
+    let mark = arm(&bare, place.path());
+    let missing = "12".repeat(20);
+    let local = [bare.to_str().unwrap().to_owned(), format!("file://{}", bare.display())];
+    for url in local.iter().chain([&server.url]) {
+        let cache = tempfile::tempdir().unwrap();
+        let sources = Sources::new(cache.path().to_owned(), SourceSettings::default());
+        let wanted = Discovery {
+            before: Some(before.clone()),
+            fetch_ref: Some("refs/heads/main".into()),
+            ..Discovery::default()
+        };
+        let found = sources.discover(&source(url, &commit), &wanted).await.unwrap();
+        assert_eq!((found.files.len(), found.changed.unwrap().len()), (1, 4), "{url}");
+        let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
+        assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
+        // What is missing is not fetched from where the repository says.
+        assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
+        assert!(sources.discover(&source(url, &missing), &wanted).await.is_err(), "{url}");
+        let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
+        assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed, None, "{url}");
+        resolve(url, Some("main"), None).unwrap();
+        assert!(!mark.exists(), "{url}: {}", fs::read_to_string(&mark).unwrap_or_default());
+    }
+    // The trap is one: git as it comes runs what the repository says.
+    let mut plain = Command::new("git");
+    plain.arg("--git-dir").arg(&bare).args(["-c", "protocol.allow=always", "cat-file", "-e", &missing]);
+    let _ = plain.env("GIT_CONFIG_NOSYSTEM", "1").stderr(Stdio::null()).status().unwrap();
+    assert!(mark.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_other_protocols_are_refused_before_anything_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let mark = place.path().join("ran");
+    let cache = tempfile::tempdir().unwrap();
+    let sources = Sources::new(cache.path().to_owned(), SourceSettings::default());
+    let ext = format!("ext::touch {}", mark.display());
+    for url in
+        [ext.as_str(), "fd::1", "fd::0/x", "testgit::x", "../elsewhere", "--upload-pack=touch x:y", "x"]
+    {
+        let begun = std::time::Instant::now();
+        let error = sources.tree(&source(url, &"12".repeat(20))).await.unwrap_err();
+        assert!(error.to_string().contains("no address of a repository"), "{url}: {error}");
+        assert!(begun.elapsed().as_secs() < 30 && !mark.exists(), "{url}");
+        assert!(resolve(url, None, None).is_err(), "{url}");
+    }
+    for branch in ["--upload-pack=touch x", "a:refs/heads/b", "*"] {
+        let from = Source::Git {
+            url: "git://127.0.0.1:1/x".into(),
+            branch: Some(branch.into()),
+            commit: "12".repeat(20),
+            tree: None,
+        };
+        let error = sources.tree(&from).await.unwrap_err();
+        assert!(error.to_string().contains("no name of a branch"), "{branch}: {error}");
+    }
+}
