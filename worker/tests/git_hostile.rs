@@ -21,7 +21,7 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     let exec = output(git_dir, &["--exec-path"]);
     // What it stands in for still works, so that nothing ends before its turn.
     let script = format!(
-        "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
+        "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) shift; exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
         mark.display()
     );
     fs::write(&program, script).unwrap();
@@ -68,7 +68,6 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     promisor = true
     uploadpack = {program} upload-pack
     receivepack = {program}
-    vcs = evil
 [remote "origin"]
     url = ext::{program}
     uploadpack = {program} upload-pack
@@ -156,7 +155,8 @@ async fn hostile_repository_runs_nothing() {
     // The trap is one: git as it comes runs what the repository says.
     let mut plain = Command::new("git");
     plain.arg("--git-dir").arg(&bare).args(["-c", "protocol.allow=always", "cat-file", "-e", &missing]);
-    let _ = plain.env("GIT_CONFIG_NOSYSTEM", "1").stderr(Stdio::null()).status().unwrap();
+    let _ =
+        plain.env("GIT_CONFIG_NOSYSTEM", "1").stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(mark.exists());
 }
 
