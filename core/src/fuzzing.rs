@@ -94,9 +94,8 @@ pub fn repository_address(bytes: &[u8]) {
     assert_eq!(canonical(&name), name, "a name is its own name");
     let (address, credentials) = match RepositoryAddress::parse_with_credentials(text) {
         Ok(read) => read,
-        Err(error) => {
+        Err(_) => {
             assert!(RepositoryAddress::parse(text).is_err());
-            assert!(text.len() < 8 || !error.to_string().contains(text), "an error shows the text");
             return;
         }
     };

@@ -94,7 +94,13 @@ const MAX_PATH_LEN: usize = 4096;
 fn without_suffix(path: &str) -> &str {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let path = if path.is_empty() { "/" } else { path };
-    path.strip_suffix(".git").filter(|path| !path.is_empty() && !path.ends_with('/')).unwrap_or(path)
+    let mut path = path;
+    while let Some(shorter) =
+        path.strip_suffix(".git").filter(|path| !path.is_empty() && !path.ends_with('/'))
+    {
+        path = shorter;
+    }
+    path
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Addresses of repositories on a network, read once and by one parser.
 
 use super::{HostError, HostName, without_suffix};
-use std::{fmt, str::FromStr};
+use std::{fmt, fmt::Write as _, str::FromStr};
 
 /// The longest address.
 pub const MAX_ADDRESS_LEN: usize = 1000;
@@ -129,8 +129,8 @@ pub enum AddressError {
     /// There is no path.
     #[error("the repository's address has no path")]
     EmptyPath,
-    /// The path has an empty part, `.` or `..`.
-    #[error("the path of the repository's address has an empty part, `.` or `..`")]
+    /// The path has an empty part, `.` or `..`, or ends with `.git` twice.
+    #[error("the path of the repository's address has an empty part, `.` or `..`, or ends with `.git` twice")]
     DotSegment,
     /// The path has an encoded character that hides what it is.
     #[error(
@@ -300,6 +300,8 @@ fn of_scp(text: &str) -> Result<RepositoryAddress, AddressError> {
         Some((user, host)) => (Some(user_of(user)?), host),
         None => (None, place),
     };
+    let from_home = !path.starts_with('/');
+    let path = path_of(path.strip_prefix('/').unwrap_or(path))?;
     if user.is_none() && (host.len() == 1 || path.split('/').next().is_some_and(is_number)) {
         return Err(AddressError::Ambiguous);
     }
@@ -307,8 +309,6 @@ fn of_scp(text: &str) -> Result<RepositoryAddress, AddressError> {
     if path.starts_with('-') {
         return Err(AddressError::Dash);
     }
-    let from_home = !path.starts_with('/');
-    let path = path_of(path.strip_prefix('/').unwrap_or(path))?;
     Ok(RepositoryAddress { scheme: Scheme::Ssh, user, host, port: None, path, from_home })
 }
 
@@ -389,9 +389,15 @@ fn path_of(text: &str) -> Result<String, AddressError> {
             match hex.ok_or(AddressError::Encoding)? {
                 b'/' | b'\\' | b'.' | b'%' | 0..=0x1f | 0x7f => return Err(AddressError::Encoding),
                 byte if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) => path.push(char::from(byte)),
-                byte => path.push_str(&format!("%{byte:02X}")),
+                byte => {
+                    let _ = write!(path, "%{byte:02X}");
+                }
             }
         }
+    }
+    // What names leave out stands there once.
+    if path.ends_with(".git.git") {
+        return Err(AddressError::DotSegment);
     }
     Ok(path)
 }

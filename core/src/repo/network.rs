@@ -79,7 +79,7 @@ pub fn is_public(ip: IpAddr) -> bool {
 
 /// Ranges of IPv4 that are not public (IANA special-purpose registry, multicast, reserved), as address and prefix length.
 const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),

@@ -64,13 +64,12 @@ pub fn hand(cache: &Path, snapshot: Handed<'_>) -> Result<Source, SourceError> {
     }
     let id = hex(&mac.finalize().into_bytes());
     let path = home.join(format!("{id}.json"));
-    match File::options().write(true).open(&path) {
-        Ok(known) => known.set_modified(SystemTime::now()).map_err(failed)?,
-        Err(_) => {
-            let record = Record { repository: repository.to_owned(), objects: name };
-            let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
-            write(&home, &path, &text).map_err(failed)?;
-        }
+    if let Ok(known) = File::options().write(true).open(&path) {
+        known.set_modified(SystemTime::now()).map_err(failed)?;
+    } else {
+        let record = Record { repository: repository.to_owned(), objects: name };
+        let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
+        write(&home, &path, &text).map_err(failed)?;
     }
     Ok(Source::Snapshot {
         snapshot: id,

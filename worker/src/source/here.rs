@@ -44,7 +44,7 @@ pub fn ask(dir: &Path, words: &[&str]) -> Result<String, SourceError> {
 
 /// The error of git in `dir`, unless there is no repository: then `None`. To take one that git refuses for a plain directory would
 /// hide why.
-pub fn refused(dir: &Path, error: SourceError) -> Option<SourceError> {
+pub fn refused(dir: &Path, error: &SourceError) -> Option<SourceError> {
     let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok() || is_bare(dir))?;
     Some(SourceError::new(format!(
         "git does not read the repository {0} ({error}); where it belongs to another user whom you trust, say so with: git config \
@@ -61,7 +61,7 @@ fn is_bare(dir: &Path) -> bool {
 pub fn common_directory(dir: &Path) -> Result<PathBuf, SourceError> {
     match ask(dir, &["rev-parse", "--path-format=absolute", "--git-common-dir"]) {
         Ok(text) => Ok(PathBuf::from(text.trim_end_matches('\n'))),
-        Err(error) => Err(refused(dir, error)
+        Err(error) => Err(refused(dir, &error)
             .unwrap_or_else(|| SourceError::new(format!("{} is no git repository", dir.display())))),
     }
 }

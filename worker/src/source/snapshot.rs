@@ -148,7 +148,7 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
         Err(_) => match ask(&common) {
             Ok(text) => (text, false),
             Err(error) => {
-                return match here::refused(&dir, error) {
+                return match here::refused(&dir, &error) {
                     Some(refused) => Err(refused),
                     None => Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None }),
                 };
