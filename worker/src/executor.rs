@@ -516,7 +516,7 @@ async fn stopped_early(
 
 /// What of a job's output nobody may see.
 fn mask(assignment: &Assignment) -> Mask {
-    Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()))
+    Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str())).unwrap_or_default()
 }
 
 fn write_orders(assignment: &Assignment, nonce: &str) -> String {

@@ -375,7 +375,7 @@ mod tests {
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
         let begun = Instant::now();
-        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, Mask::new([]), sender);
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, Mask::new([]).unwrap(), sender);
         reporter.log(b"something to say\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
         assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);

@@ -1,0 +1,70 @@
+//! What is looked for: the parts of each secret, and the digits that encodings of them have in common.
+
+use super::finder::Edges;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use std::collections::BTreeMap;
+
+/// Shorter values, and shorter lines of values, are not masked: a log in which every `1` is masked says nothing.
+pub const MIN_LEN: usize = 4;
+/// Fewer digits of base64 are too likely to stand for something else.
+const MIN_BASE64: usize = 4;
+
+/// The patterns for some values.
+#[derive(Debug, Default)]
+pub(super) struct Forms {
+    /// The values and their lines.
+    pub plain: BTreeMap<Vec<u8>, Edges>,
+    /// In digits of base64, those of the standard alphabet.
+    pub base64: BTreeMap<Vec<u8>, Edges>,
+    /// In hex digits, lower case.
+    pub hex: BTreeMap<Vec<u8>, Edges>,
+    /// Whether one of them has a space in it.
+    pub has_space: bool,
+}
+
+impl Forms {
+    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = Self::default();
+        for value in values {
+            forms.add(value);
+            forms.add(value.trim_end_matches(['\r', '\n']));
+            for line in value.lines() {
+                // Programs that show a file indent its lines anew.
+                forms.add(line);
+                forms.add(line.trim_end());
+                forms.add(line.trim());
+            }
+        }
+        forms
+    }
+
+    fn add(&mut self, part: &str) {
+        if part.len() < MIN_LEN || part.trim().is_empty() || self.plain.contains_key(part.as_bytes()) {
+            return;
+        }
+        self.plain.insert(part.as_bytes().to_vec(), Edges::default());
+        self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), Edges::default());
+        self.has_space |= part.contains(' ');
+        for (digits, edges) in base64_forms(part.as_bytes()) {
+            let known = self.base64.entry(digits).or_default();
+            known.before |= edges.before;
+            known.after |= edges.after;
+        }
+    }
+}
+
+/// What every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
+/// that depend on nothing else. The digits at the edges depend on what is around it, too.
+fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, Edges)> {
+    let mut forms = Vec::new();
+    for before in 0..3_usize {
+        let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(value.iter().copied()).collect();
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        if end.saturating_sub(first) >= MIN_BASE64 {
+            let digits = STANDARD_NO_PAD.encode(&bytes).into_bytes();
+            let edges = Edges { before: before > 0, after: bytes.len() * 8 % 6 != 0 };
+            forms.push((digits[first..end].to_vec(), edges));
+        }
+    }
+    forms
+}
