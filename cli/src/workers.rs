@@ -33,6 +33,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         docker_host: docker_host(),
         labels: labels(given),
         capacity: Resources::default(),
+        limits: settings.worker_file()?.limits,
     })
 }
 

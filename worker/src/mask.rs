@@ -41,6 +41,7 @@ pub struct Mask {
 struct Finders {
     plain: Finder,
     base64: Option<Finder>,
+    base64_leads: Box<[bool; 256]>,
     hex: Option<Finder>,
     encodings: Vec<Encoding>,
     /// For each byte, the encodings for which it may begin something, one bit for each.
@@ -69,7 +70,10 @@ impl Mask {
         }
         let (base64, hex) = (Finder::new(forms.base64)?, Finder::new(forms.hex)?);
         let plain = Finder::new(forms.plain)?;
-        Ok(Self { finders: plain.map(|plain| Finders { plain, base64, hex, encodings, leads }) })
+        let base64_leads = forms.leads;
+        Ok(Self {
+            finders: plain.map(|plain| Finders { plain, base64, base64_leads, hex, encodings, leads }),
+        })
     }
 
     /// `text` with its secrets masked.
@@ -93,13 +97,16 @@ impl Mask {
     /// What of `stream` and the `bytes` that follow can be shown now.
     pub fn push(&self, stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
         let Some(finders) = &self.finders else { return bytes.to_vec() };
+        if bytes.is_empty() {
+            return Vec::new();
+        }
         let begin = stream.end();
         stream.hold(bytes);
         let mut lanes = stream.lanes.take().unwrap_or_else(|| finders.lanes());
         for (at, byte) in (begin..).zip(bytes) {
             finders.step(&mut lanes, stream, *byte, at);
         }
-        let until = finders.open(&lanes, stream.end());
+        let until = finders.open(&lanes, stream.end(), bytes.last().copied());
         stream.lanes = Some(lanes);
         stream.release(until)
     }
@@ -173,10 +180,12 @@ impl Finders {
     }
 
     /// Where what may be a secret begins of a stream that ends at `at` so far; `at`: nothing is.
-    fn open(&self, lanes: &Lanes, at: usize) -> usize {
+    fn open(&self, lanes: &Lanes, at: usize, last: Option<u8>) -> usize {
         let awake = lanes.decoded.iter().enumerate().filter(|(bit, _)| lanes.awake >> bit & 1 == 1);
         let decoded = awake.filter_map(|(_, lane)| lane.open(&self.plain)).min();
-        let base64 = self.base64.as_ref().and_then(|finder| lanes.base64.open(finder));
+        let base64 = self.base64.as_ref().zip(last);
+        let base64 =
+            base64.and_then(|(finder, last)| lanes.base64.open(finder, &self.base64_leads, (last, at)));
         let hex = self.hex.as_ref().and_then(|finder| lanes.hex.open(finder));
         let plain = at - self.plain.depth(lanes.plain);
         [decoded, base64, hex].into_iter().flatten().fold(plain, usize::min)

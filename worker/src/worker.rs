@@ -6,6 +6,7 @@ use crate::{
     engine::DockerManager,
     error::WorkerError,
     job_source::{JobSource, LongPoll},
+    limits::Limits,
     metadata_guard::{self, METADATA},
     parking::ParkingLot,
     slot::{Slots, Stop},
@@ -27,6 +28,9 @@ use tidemill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Less memory engines give to no container.
+const MIN_MEMORY: u64 = 6 << 20;
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -42,6 +46,8 @@ pub struct WorkerConfig {
     pub labels: Labels,
     /// What jobs may ask for together; what is absent is the engine's machine's.
     pub capacity: Resources,
+    /// What one job may use at most.
+    pub limits: Limits,
 }
 
 /// Whom a worker works for.
@@ -61,6 +67,7 @@ pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) id: WorkerId,
     pub(crate) capacity: Amount,
+    pub(crate) most_per_job: Amount,
     pub(crate) engine: Arc<DockerManager>,
     pub(crate) lot: Arc<ParkingLot>,
     pub(crate) store: Store,
@@ -83,10 +90,20 @@ impl Worker {
         let (store, lock) = Store::open(&config.data_dir, &id.to_string())?;
         let engine =
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
-        let engine = Arc::new(engine);
-        let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
         let capacity = capacity(&config.capacity, &engine).await;
-        Ok(Self { config, id, capacity, engine, lot, store, lock })
+        let mut limits = config.limits.clone();
+        let or_most = |told: Option<u64>| told.unwrap_or(u64::MAX);
+        let asked = Amount::asked(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
+        let most_per_job = Amount {
+            millicpus: or_most(limits.cpus.map(|_| asked.millicpus)),
+            bytes: or_most(limits.memory_bytes),
+        };
+        // A job that says nothing of its memory must not take the machine's own.
+        let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
+        limits.memory_bytes = limits.memory_bytes.or(of_machine);
+        let engine = Arc::new(engine.with_limits(limits));
+        let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
+        Ok(Self { config, id, capacity, most_per_job, engine, lot, store, lock })
     }
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.

@@ -5,7 +5,7 @@
 
 mod entry;
 
-pub use entry::Keep;
+pub use entry::{Keep, PERMISSIONS};
 
 use entry::{Extensions, allow_refusal, inside, invalid};
 use rustix::{

@@ -97,7 +97,7 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
-const RETRY_KINDS: [(&str, FailureKind); 12] = [
+const RETRY_KINDS: [(&str, FailureKind); 16] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
     ("out_of_memory", FailureKind::OutOfMemory),
@@ -108,6 +108,10 @@ const RETRY_KINDS: [(&str, FailureKind); 12] = [
     ("service_failed", FailureKind::ServiceFailed),
     ("engine_failed", FailureKind::EngineFailed),
     ("disk_full", FailureKind::DiskFull),
+    ("worker_failed", FailureKind::WorkerFailed),
+    ("log_limit", FailureKind::LogLimit),
+    ("artifact_limit", FailureKind::ArtifactLimit),
+    ("workspace_limit", FailureKind::WorkspaceLimit),
     ("worker_lost", FailureKind::WorkerLost),
     ("internal", FailureKind::Internal),
 ];

@@ -185,8 +185,7 @@ fn spliced(bytes: &[u8]) -> Decoded {
 }
 
 fn entity(bytes: &[u8]) -> Decoded {
-    for (name, byte) in
-        [("&amp;", b'&'), ("&lt;", b'<'), ("&gt;", b'>'), ("&quot;", b'"'), ("&apos;", b'\'')]
+    for (name, byte) in [("&amp;", b'&'), ("&lt;", b'<'), ("&gt;", b'>'), ("&quot;", b'"'), ("&apos;", b'\'')]
     {
         if bytes.starts_with(name.as_bytes()) {
             return Decoded::Byte(name.len(), byte);

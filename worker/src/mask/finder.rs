@@ -87,8 +87,7 @@ impl Finder {
         if !self.automaton.is_special(state) || !self.automaton.is_match(state) {
             return None;
         }
-        let patterns =
-            (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
+        let patterns = (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
         let mut longest = Match { length: 0, edges: Edges::default() };
         for pattern in patterns {
             let edges = self.edges.get(pattern.as_usize()).copied().unwrap_or_default();

@@ -8,14 +8,18 @@ use std::collections::BTreeMap;
 pub const MIN_LEN: usize = 4;
 /// Fewer digits of base64 are too likely to stand for something else.
 const MIN_BASE64: usize = 4;
+/// The digits of base64 in the order of their values.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The patterns for some values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Forms {
     /// The values and their lines.
     pub plain: BTreeMap<Vec<u8>, Edges>,
     /// In digits of base64, those of the standard alphabet.
     pub base64: BTreeMap<Vec<u8>, Edges>,
+    /// The digits of base64 that may stand before those, and hold some bits of them.
+    pub leads: Box<[bool; 256]>,
     /// In hex digits, lower case.
     pub hex: BTreeMap<Vec<u8>, Edges>,
     /// Whether one of them has a space in it.
@@ -24,7 +28,13 @@ pub(super) struct Forms {
 
 impl Forms {
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms = Self::default();
+        let mut forms = Self {
+            plain: BTreeMap::new(),
+            base64: BTreeMap::new(),
+            leads: Box::new([false; 256]),
+            hex: BTreeMap::new(),
+            has_space: false,
+        };
         for value in values {
             forms.add(value);
             forms.add(value.trim_end_matches(['\r', '\n']));
@@ -45,6 +55,15 @@ impl Forms {
         self.plain.insert(part.as_bytes().to_vec(), Edges::default());
         self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), Edges::default());
         self.has_space |= part.contains(' ');
+        for (value, digit) in (0_u8..).zip(DIGITS) {
+            let first = part.as_bytes()[0];
+            if value & 0b1111 == first >> 4 || value & 0b11 == first >> 6 {
+                self.leads[usize::from(*digit)] = true;
+            }
+        }
+        // Those of the other alphabet.
+        (self.leads[usize::from(b'-')], self.leads[usize::from(b'_')]) =
+            (self.leads[usize::from(b'+')], self.leads[usize::from(b'/')]);
         for (digits, edges) in base64_forms(part.as_bytes()) {
             let known = self.base64.entry(digits).or_default();
             known.before |= edges.before;

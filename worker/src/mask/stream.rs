@@ -321,8 +321,8 @@ impl Base64Lane {
             }
         }
         let Some(matched) = finder.matched(self.state) else { return };
-        let has_one_before = self.places.count() - self.first > matched.length;
-        let length = matched.length + usize::from(matched.edges.before && has_one_before);
+        let with_one_before = matched.edges.before && self.has_one_before(matched.length);
+        let length = matched.length + usize::from(with_one_before);
         if let Some(begin) = self.places.begin_of(length) {
             note(Finding::Secret(begin, end));
             self.rest = Some(Rest { end, digits: u8::from(matched.edges.after), padding: 2 });
@@ -341,11 +341,24 @@ impl Base64Lane {
         }
     }
 
-    /// Where what may be a secret begins, the digit before it included.
-    pub fn open(&self, finder: &Finder) -> Option<usize> {
+    /// Whether a digit stands right before the last `length` ones. One that a line break parts from them is left alone: the end
+    /// of every line would else have to wait for the next one.
+    fn has_one_before(&self, length: usize) -> bool {
+        if self.places.count() - self.first <= length {
+            return false;
+        }
+        let at = |length| self.places.begin_of(length);
+        at(length).zip(at(length + 1)).is_some_and(|(begin, before)| begin == before + 1)
+    }
+
+    /// Where what may be a secret begins, of a stream that ends at `end` so far with `last`; the digit before it is one of `leads`.
+    pub fn open(&self, finder: &Finder, leads: &[bool; 256], (last, end): (u8, usize)) -> Option<usize> {
         let depth = finder.depth(self.state);
-        let most = self.places.count() - self.first;
-        let begun = (depth > 0).then(|| self.places.begin_of((depth + 1).min(most))).flatten();
+        let begun = if depth > 0 {
+            self.places.begin_of(depth + usize::from(self.has_one_before(depth)))
+        } else {
+            leads[usize::from(last)].then(|| end - 1)
+        };
         begun.into_iter().chain(self.decoder.open()).min()
     }
 }
