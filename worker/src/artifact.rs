@@ -1,17 +1,17 @@
 //! Artifacts: laid into a workspace, and collected from one.
 
 mod cache;
+mod failure;
 pub(crate) mod pack;
 mod reading;
 
 pub use cache::ArtifactCache;
 pub(crate) use reading::Found;
 
+use self::failure::{MoveError, until_it_passes};
 use crate::{
-    client::{ApiClient, ApiError, BackOff},
+    client::ApiClient,
     engine::{DockerManager, Workspace, failure, is_bad_request, is_no_such_thing},
-    error::no_space,
-    limits::TooLarge,
     mask::Mask,
     store::hex,
     workspace::{HostWorkspace, Keep},
@@ -31,7 +31,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
@@ -47,14 +47,6 @@ const MOST_LISTED: usize = 10_000;
 const BUFFER: usize = 256 * 1024;
 /// Chunks of a tar that wait to be sent, at most.
 const CHUNKS_AHEAD: usize = 16;
-/// The status with which a server says that its disk is full.
-const INSUFFICIENT_STORAGE: u16 = 507;
-/// And that it takes no object of this size.
-const CONTENT_TOO_LARGE: u16 = 413;
-/// Tries of a move while the server is away or busy: about half a minute, should it refuse at once each time.
-const MOST_TRIES: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
@@ -444,100 +436,10 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// What `once` gives at last; it is called again while the server is away for a moment, or busy. What it does may happen
-/// twice.
-async fn until_it_passes<T, F>(once: impl Fn() -> F) -> Result<T, MoveError>
-where
-    F: Future<Output = Result<T, MoveError>>,
-{
-    let mut pauses = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    for _ in 1..MOST_TRIES {
-        match once().await {
-            Err(MoveError::Passing(words)) => {
-                tracing::info!(reason = %words, "the artifact is moved again");
-                tokio::time::sleep(pauses.pause()).await;
-            }
-            done => return done,
-        }
-    }
-    once().await
-}
-
-/// Why an artifact could not be moved.
-enum MoveError {
-    Io(io::Error),
-    /// The server was away, or busy, or the connection broke.
-    Passing(String),
-    /// The server has no space left.
-    ServerFull(String),
-    /// Somebody else says why: the engine that lost the container, or the server that takes no more.
-    Because(FailureReason),
-    /// There is more than there may be.
-    TooLarge(TooLarge),
-    Other(String),
-}
-
-impl MoveError {
-    fn reason(self, what: &str) -> FailureReason {
-        match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
-            Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
-            Self::ServerFull(words) => FailureReason::new(FailureKind::DiskFull, format!("{what}: {words}")),
-            Self::Because(reason) => FailureReason::new(reason.kind, format!("{what}: {}", reason.message)),
-            Self::TooLarge(error) => {
-                let advice = "leave less, or use a worker that takes more";
-                FailureReason::new(FailureKind::ArtifactLimit, format!("{what}: {error}; {advice}"))
-            }
-            Self::Passing(words) | Self::Other(words) => {
-                FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}"))
-            }
-        }
-    }
-}
-
-impl From<io::Error> for MoveError {
-    fn from(error: io::Error) -> Self {
-        let too_large = error.get_ref().and_then(|cause| cause.downcast_ref::<TooLarge>()).copied();
-        too_large.map_or(Self::Io(error), Self::TooLarge)
-    }
-}
-
-impl From<ApiError> for MoveError {
-    fn from(error: ApiError) -> Self {
-        let words = error.to_string();
-        match error {
-            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(words),
-            ApiError::Refused { status: CONTENT_TOO_LARGE, .. } => {
-                Self::Because(FailureReason::new(FailureKind::ArtifactLimit, words))
-            }
-            error if error.is_passing() => Self::Passing(words),
-            _ => Self::Other(words),
-        }
-    }
-}
-
 /// What `work` gives, from a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, MoveError> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| MoveError::Other(error.to_string()))??)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ApiError, FailureKind, MoveError};
-
-    #[test]
-    fn a_server_without_space_is_told_from_one_that_is_busy_and_from_one_that_refuses() {
-        let refused = |status| {
-            let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
-            MoveError::from(error)
-        };
-        assert!(matches!(refused(503), MoveError::Passing(_)));
-        assert!(matches!(refused(409), MoveError::Other(_)));
-        let full = refused(507);
-        assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
-        assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
-    }
 }

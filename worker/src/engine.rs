@@ -292,7 +292,7 @@ impl DockerManager {
     ) -> Result<Container, FailureReason> {
         let tree = self.sources.tree(&preparation.source).await.map_err(|error| {
             // What git says is for people: the disk itself tells whether it is full, or its directory gone.
-            let kind = match rustix::fs::statvfs(&self.store.cache()) {
+            let kind = match rustix::fs::statvfs(self.store.cache()) {
                 Err(_) => FailureKind::WorkerFailed,
                 Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < FULL => FailureKind::DiskFull,
                 Ok(_) => FailureKind::SourceUnavailable,

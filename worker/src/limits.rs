@@ -25,6 +25,8 @@ const GIB: u64 = 1 << 30;
 const GLANCE: Duration = Duration::from_secs(2);
 /// The longest time between two measurements of what a job has on the disk.
 const MEASURE: Duration = Duration::from_secs(60);
+/// From here on a path is begun anew: the kernel takes 4096 bytes, of which a name has at most 255.
+const MAX_PATH_PART: usize = 2048;
 /// Measuring takes at most this part of the time.
 const SHARE: u32 = 20;
 
@@ -57,7 +59,7 @@ impl Default for Limits {
             memory_bytes: None,
             cpus: None,
             pids: 4096,
-            open_files: 65_536,
+            open_files: 0,
             shm_bytes: 64 * MIB,
             log_bytes: 512 * MIB,
             artifact_bytes: 5 * GIB,
@@ -204,16 +206,22 @@ fn used(disks: &[PathBuf]) -> Option<u64> {
 /// The bytes on the disk of all that is below `root`; as soon as they are more than `most`, what was counted until then. What is
 /// linked several times counts once; links are not followed.
 pub(crate) fn disk_usage(root: &Path, most: u64) -> io::Result<u64> {
-    let here = HostWorkspace::directory_at(root)?;
     let mut linked = HashSet::new();
     let mut sum = 0_u64;
-    let mut next = vec![PathBuf::new()];
-    while let Some(path) = next.pop() {
+    let mut next = vec![(Arc::new(HostWorkspace::directory_at(root)?), PathBuf::new())];
+    while let Some((here, path)) = next.pop() {
         // The job changes all of it meanwhile.
         let Ok(stat) = here.stat(&path) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
-            next.extend(here.list(&path).unwrap_or_default().into_iter().map(|name| path.join(name)));
+            let names = here.list(&path).unwrap_or_default();
+            // Longer paths than the kernel takes would hide what is there.
+            let (here, path) = if path.as_os_str().len() > MAX_PATH_PART {
+                (Arc::new(here.below(&path)?), PathBuf::new())
+            } else {
+                (here, path)
+            };
+            next.extend(names.into_iter().map(|name| (here.clone(), path.join(name))));
         } else if stat.st_nlink > 1 && !linked.insert((stat.st_dev, stat.st_ino)) {
             continue;
         }
@@ -256,5 +264,21 @@ mod tests {
         assert!((1 << 20..3 << 20).contains(&all), "{all}");
         assert!(disk_usage(place.path(), 10).unwrap() > 10);
         assert!(disk_usage(&place.path().join("none"), 10).is_err());
+    }
+
+    #[test]
+    fn disk_usage_counts_what_lies_deeper_than_a_path_can_name() {
+        let place = tempfile::tempdir().unwrap();
+        // Moved into each other from within: no path that is named is long.
+        let part = format!("{}/", "d".repeat(200)).repeat(15);
+        let (inner, outer) = (place.path().join("inner"), place.path().join("outer"));
+        fs::create_dir_all(inner.join(&part)).unwrap();
+        fs::write(inner.join(&part).join("a"), vec![1; 1 << 20]).unwrap();
+        fs::create_dir_all(outer.join(&part)).unwrap();
+        fs::rename(&inner, outer.join(&part).join("inner")).unwrap();
+        let all = disk_usage(place.path(), u64::MAX).unwrap();
+        assert!(all >= 1 << 20, "{all}");
+        let removed = std::process::Command::new("rm").arg("-rf").arg(&outer).status().unwrap();
+        assert!(removed.success());
     }
 }

@@ -62,6 +62,9 @@ impl Mask {
         if forms.has_space {
             encodings.push(Encoding::Form);
         }
+        if forms.has_latin {
+            encodings.push(Encoding::Latin);
+        }
         let mut leads = Box::new([0; 256]);
         for (byte, lead) in (0..=u8::MAX).zip(leads.iter_mut()) {
             for (bit, encoding) in encodings.iter().enumerate() {

@@ -85,6 +85,11 @@ impl HostWorkspace {
         Ok(names)
     }
 
+    /// The directory at `path` as one of its own.
+    pub fn below(&self, path: &Path) -> io::Result<Self> {
+        Ok(Self { root: self.find(path, OFlags::RDONLY | OFlags::DIRECTORY)? })
+    }
+
     fn find(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         self.open_beneath(path, flags | OFlags::NOFOLLOW, resolve).map_err(io::Error::from)

@@ -9,6 +9,8 @@ pub(super) enum Encoding {
     Form,
     /// `\n`, `\"`, `\u0026`, `\x2f`, `\057`, `\ `: JSON, most languages, and shells' `\` and `$'...'`.
     Backslash,
+    /// The same, where `\xe9` is a character and not a byte, as Python and JavaScript write it.
+    Latin,
     /// `'it'\''s'` and `'it'"'"'s'`: single quotes of shells.
     Spliced,
     /// `''`, `""`, `$$`, `%%`: SQL, YAML, CSV, Makefiles.
@@ -39,6 +41,7 @@ impl Encoding {
             Self::Percent => byte == b'%',
             Self::Form => matches!(byte, b'%' | b'+'),
             Self::Backslash => matches!(byte, b'\\' | b'$'),
+            Self::Latin => byte == b'\\',
             Self::Spliced => byte == b'\'',
             Self::Doubled => matches!(byte, b'\'' | b'"' | b'$' | b'%'),
             Self::Entity => byte == b'&',
@@ -53,6 +56,10 @@ impl Encoding {
             (Self::Form, Some(b'+')) => Decoded::Byte(1, b' '),
             (Self::Percent | Self::Form | Self::Digit, Some(b'%')) => percent(bytes),
             (Self::Backslash | Self::Digit, Some(b'\\')) => backslash(bytes, is_last),
+            (Self::Latin, Some(b'\\')) => match backslash(bytes, is_last) {
+                Decoded::Byte(4, value) if bytes[1] == b'x' => Decoded::Char(4, char::from(value)),
+                decoded => decoded,
+            },
             (Self::Backslash, Some(b'$')) => dollar(bytes),
             (Self::Spliced, Some(b'\'')) => spliced(bytes),
             (Self::Doubled, Some(first @ (b'\'' | b'"' | b'$' | b'%'))) => match bytes.get(1) {
@@ -248,6 +255,7 @@ mod tests {
             (Encoding::Backslash, r#"\"\/\\\n\u0026\u003C\x41\101\'\ \7"#, "\"/\\\n&<AA' \u{7}"),
             (Encoding::Backslash, r"\u00fc \ud83d\ude00 \u{e9} \U0001F600 \ud83dx", "ü 😀 é 😀 ud83dx"),
             (Encoding::Backslash, r"a$'\n'b $'c", "a\nb $'c"),
+            (Encoding::Latin, r"caf\xe9 \x41 \u00e9", "café A é"),
             (Encoding::Spliced, r#"it'\''s it'"'"'s it's"#, "it's it's it's"),
             (Encoding::Doubled, "it''s \"\"a\"\" $$5 5%%", "it's \"a\" $5 5%"),
             (Encoding::Entity, "&amp;&lt;&#39;&#x27;&#039;&#252;&nbsp;&am", "&<'''ü&nbsp;&am"),

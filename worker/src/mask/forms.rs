@@ -24,6 +24,8 @@ pub(super) struct Forms {
     pub hex: BTreeMap<Vec<u8>, Edges>,
     /// Whether one of them has a space in it.
     pub has_space: bool,
+    /// Whether one of them has a character of Latin 1 in it that is none of ASCII.
+    pub has_latin: bool,
 }
 
 impl Forms {
@@ -34,6 +36,7 @@ impl Forms {
             leads: Box::new([false; 256]),
             hex: BTreeMap::new(),
             has_space: false,
+            has_latin: false,
         };
         for value in values {
             forms.add(value);
@@ -55,6 +58,7 @@ impl Forms {
         self.plain.insert(part.as_bytes().to_vec(), Edges::default());
         self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), Edges::default());
         self.has_space |= part.contains(' ');
+        self.has_latin |= part.contains(|char| ('\u{80}'..='\u{ff}').contains(&char));
         for (value, digit) in (0_u8..).zip(DIGITS) {
             let first = part.as_bytes()[0];
             if value & 0b1111 == first >> 4 || value & 0b11 == first >> 6 {
@@ -81,7 +85,7 @@ fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, Edges)> {
         let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
         if end.saturating_sub(first) >= MIN_BASE64 {
             let digits = STANDARD_NO_PAD.encode(&bytes).into_bytes();
-            let edges = Edges { before: before > 0, after: bytes.len() * 8 % 6 != 0 };
+            let edges = Edges { before: before > 0, after: !(bytes.len() * 8).is_multiple_of(6) };
             forms.push((digits[first..end].to_vec(), edges));
         }
     }
