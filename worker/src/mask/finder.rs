@@ -2,8 +2,9 @@
 
 use super::MaskError;
 use aho_corasick::{
-    Anchored,
-    automaton::{Automaton, StateID},
+    Anchored, PatternID, StartKind,
+    automaton::{Automaton as _, StateID},
+    dfa::DFA,
     nfa::contiguous::NFA,
 };
 use std::{
@@ -13,6 +14,10 @@ use std::{
 
 /// Bytes that all patterns of one automaton have together at most: about three times what the largest secrets of a job come to.
 const MAX_PATTERN_BYTES: usize = 8 << 20;
+
+/// Up to so many an automaton is a table with all transitions, which takes about half a KiB for each byte, and is several
+/// times as fast.
+const MAX_TABLE_BYTES: usize = 16 << 10;
 
 /// Whether the characters around a match hold bits of the secret, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,9 +36,15 @@ pub(super) struct Match {
     pub edges: Edges,
 }
 
+/// An automaton, fast or small.
+enum Automaton {
+    Table(Box<DFA>),
+    Compact(Box<NFA>),
+}
+
 /// Finds patterns byte by byte.
 pub(super) struct Finder {
-    automaton: NFA,
+    automaton: Automaton,
     /// Where every stream begins.
     pub start: StateID,
     /// How many of the last bytes a state stands for (they are the beginning of a pattern), sorted by state.
@@ -41,6 +52,66 @@ pub(super) struct Finder {
     edges: Box<[Edges]>,
     /// The length of the longest pattern.
     pub longest: usize,
+}
+
+impl Automaton {
+    fn new(patterns: &BTreeMap<Vec<u8>, Edges>, bytes: usize) -> Result<Self, MaskError> {
+        let failed = |_| MaskError::Automaton;
+        // What follows is looked at byte by byte: a prefilter would never be used.
+        if bytes <= MAX_TABLE_BYTES {
+            let mut builder = DFA::builder();
+            let built = builder.start_kind(StartKind::Unanchored).prefilter(false).build(patterns.keys());
+            return Ok(Self::Table(Box::new(built.map_err(failed)?)));
+        }
+        let built = NFA::builder().prefilter(false).build(patterns.keys());
+        Ok(Self::Compact(Box::new(built.map_err(failed)?)))
+    }
+
+    fn start(&self) -> Result<StateID, MaskError> {
+        let start = match self {
+            Self::Table(automaton) => automaton.start_state(Anchored::No),
+            Self::Compact(automaton) => automaton.start_state(Anchored::No),
+        };
+        start.map_err(|_| MaskError::Automaton)
+    }
+
+    #[inline]
+    fn next(&self, state: StateID, byte: u8) -> StateID {
+        match self {
+            Self::Table(automaton) => automaton.next_state(Anchored::No, state, byte),
+            Self::Compact(automaton) => automaton.next_state(Anchored::No, state, byte),
+        }
+    }
+
+    #[inline]
+    fn is_match(&self, state: StateID) -> bool {
+        // The special states come first: this is one comparison.
+        match self {
+            Self::Table(automaton) => automaton.is_special(state) && automaton.is_match(state),
+            Self::Compact(automaton) => automaton.is_special(state) && automaton.is_match(state),
+        }
+    }
+
+    fn match_len(&self, state: StateID) -> usize {
+        match self {
+            Self::Table(automaton) => automaton.match_len(state),
+            Self::Compact(automaton) => automaton.match_len(state),
+        }
+    }
+
+    fn match_pattern(&self, state: StateID, at: usize) -> PatternID {
+        match self {
+            Self::Table(automaton) => automaton.match_pattern(state, at),
+            Self::Compact(automaton) => automaton.match_pattern(state, at),
+        }
+    }
+
+    fn pattern_len(&self, pattern: PatternID) -> usize {
+        match self {
+            Self::Table(automaton) => automaton.pattern_len(pattern),
+            Self::Compact(automaton) => automaton.pattern_len(pattern),
+        }
+    }
 }
 
 impl fmt::Debug for Finder {
@@ -58,13 +129,13 @@ impl Finder {
         if bytes > MAX_PATTERN_BYTES {
             return Err(MaskError::TooLarge);
         }
-        let automaton = NFA::new(patterns.keys()).map_err(|_| MaskError::Automaton)?;
-        let start = automaton.start_state(Anchored::No).map_err(|_| MaskError::Automaton)?;
+        let automaton = Automaton::new(&patterns, bytes)?;
+        let start = automaton.start()?;
         let mut depths = vec![(start, 0)];
         for pattern in patterns.keys() {
             let mut state = start;
             for (depth, byte) in (1..).zip(pattern) {
-                state = automaton.next_state(Anchored::No, state, *byte);
+                state = automaton.next(state, *byte);
                 depths.push((state, depth));
             }
         }
@@ -77,14 +148,13 @@ impl Finder {
     /// The state after one more byte.
     #[inline]
     pub fn next(&self, state: StateID, byte: u8) -> StateID {
-        self.automaton.next_state(Anchored::No, state, byte)
+        self.automaton.next(state, byte)
     }
 
     /// The longest pattern that ends in `state`.
     #[inline]
     pub fn matched(&self, state: StateID) -> Option<Match> {
-        // The special states come first: this is one comparison.
-        if !self.automaton.is_special(state) || !self.automaton.is_match(state) {
+        if !self.automaton.is_match(state) {
             return None;
         }
         let patterns = (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
