@@ -143,7 +143,8 @@ impl Finders {
     }
 
     /// Takes the byte at `at`.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it runs for each byte of output")]
+    #[inline(always)]
     fn step(&self, lanes: &mut Lanes, stream: &mut Stream, byte: u8, at: usize) {
         let before = lanes.plain;
         lanes.plain = self.plain.next(before, byte);

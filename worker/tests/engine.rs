@@ -98,10 +98,14 @@ async fn upload(
 impl Server {
     fn remove_containers(&self) {
         let Some(label) = self.removes.lock().unwrap().take() else { return };
+        let docker = |words: &[&str]| std::process::Command::new("docker").args(words).output().unwrap();
         for container in containers(&label) {
-            let removed =
-                std::process::Command::new("docker").args(["rm", "-f", &container]).output().unwrap();
+            let removed = docker(&["rm", "-f", "-v", &container]);
             assert!(removed.status.success(), "{removed:?}");
+        }
+        // The engine removes what removes itself a little later.
+        while !docker(&["volume", "ls", "-q", "--filter", &label]).stdout.is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

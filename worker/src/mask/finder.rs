@@ -1,5 +1,7 @@
 //! Finds patterns byte by byte, and knows where the bytes that it saw are in the stream.
 
+#![allow(clippy::inline_always, reason = "what runs for each byte of output")]
+
 use super::MaskError;
 use aho_corasick::{
     Anchored, PatternID, StartKind,
@@ -75,7 +77,7 @@ impl Automaton {
         start.map_err(|_| MaskError::Automaton)
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&self, state: StateID, byte: u8) -> StateID {
         match self {
             Self::Table(automaton) => automaton.next_state(Anchored::No, state, byte),
@@ -83,7 +85,7 @@ impl Automaton {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_match(&self, state: StateID) -> bool {
         // The special states come first: this is one comparison.
         match self {
@@ -146,20 +148,22 @@ impl Finder {
     }
 
     /// The state after one more byte.
-    #[inline]
+    #[inline(always)]
     pub fn next(&self, state: StateID, byte: u8) -> StateID {
         self.automaton.next(state, byte)
     }
 
     /// The longest pattern that ends in `state`.
-    #[inline]
+    #[inline(always)]
     pub fn matched(&self, state: StateID) -> Option<Match> {
-        if !self.automaton.is_match(state) {
-            return None;
-        }
-        let patterns = (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
+        if self.automaton.is_match(state) { Some(self.longest(state)) } else { None }
+    }
+
+    #[cold]
+    fn longest(&self, state: StateID) -> Match {
         let mut longest = Match { length: 0, edges: Edges::default() };
-        for pattern in patterns {
+        for at in 0..self.automaton.match_len(state) {
+            let pattern = self.automaton.match_pattern(state, at);
             let edges = self.edges.get(pattern.as_usize()).copied().unwrap_or_default();
             let length = self.automaton.pattern_len(pattern);
             longest.edges.after |= edges.after;
@@ -168,7 +172,7 @@ impl Finder {
                 longest.edges.before = edges.before;
             }
         }
-        Some(longest)
+        longest
     }
 
     /// How many of the last bytes may be the beginning of a pattern.
@@ -180,7 +184,7 @@ impl Finder {
 
 /// Where in the stream the last characters were that a finder saw: one character may stand for several bytes, and bytes between
 /// two characters may not count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Places {
     /// Characters so far.
     count: usize,
@@ -188,6 +192,13 @@ pub(super) struct Places {
     runs: VecDeque<(usize, usize)>,
     /// Where the last run ends.
     end: usize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        // No character is expected next: the first one begins a run.
+        Self { count: 0, runs: VecDeque::new(), end: usize::MAX }
+    }
 }
 
 impl Places {
@@ -200,17 +211,22 @@ impl Places {
     }
 
     /// Adds a character that is at `begin..end`; nobody asks for more than the last `longest` and one.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, begin: usize, end: usize, longest: usize) {
-        if self.end != begin || self.runs.is_empty() {
-            self.runs.push_back((self.count, begin));
-            while self.runs.get(1).is_some_and(|(first, _)| first + longest < self.count) {
-                self.runs.pop_front();
-            }
+        if self.end != begin {
+            self.begin_run(begin, longest);
         }
         self.count += 1;
         // A longer one ends its run, as what follows is elsewhere.
         self.end = if end == begin + 1 { end } else { usize::MAX };
+    }
+
+    #[cold]
+    fn begin_run(&mut self, begin: usize, longest: usize) {
+        self.runs.push_back((self.count, begin));
+        while self.runs.get(1).is_some_and(|(first, _)| first + longest < self.count) {
+            self.runs.pop_front();
+        }
     }
 
     /// Forgets the last character.

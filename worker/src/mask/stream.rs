@@ -1,8 +1,10 @@
 //! Where a stream stands: what is held back of it, and where its secrets are.
 
+#![allow(clippy::inline_always, reason = "what runs for each byte of output")]
+
 use super::{
     decode::{Decoded, Encoding},
-    finder::{Finder, Places},
+    finder::{Finder, Match, Places},
 };
 use aho_corasick::automaton::StateID;
 use std::collections::VecDeque;
@@ -263,6 +265,30 @@ pub(super) struct Base64Lane {
     rest: Option<Rest>,
 }
 
+/// Of a byte between the digits of base64.
+const SKIPPED: u8 = 1;
+/// Of a byte that ends base64.
+const OTHER: u8 = 0;
+/// What each byte is to base64: else the digit, of the standard alphabet.
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => byte,
+            b'-' => b'+',
+            b'_' => b'/',
+            b' ' | b'\t' | b'\r' | b'\n' => SKIPPED,
+            _ => OTHER,
+        };
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    classes
+};
+
 #[derive(Debug, Clone, Copy)]
 struct Rest {
     end: usize,
@@ -284,12 +310,17 @@ impl Base64Lane {
         Self { decoder, state: start, places: Places::default(), first: 0, rest: None }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Finding)) {
         if self.decoder.is_idle() && !Encoding::Digit.begins_with(byte) {
             self.step(finder, byte, at, at + 1, &mut note);
-            return;
+        } else {
+            self.push_escaped(finder, byte, at, note);
         }
+    }
+
+    #[cold]
+    fn push_escaped(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Finding)) {
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Encoding::Digit));
         decoder.push(byte, at, |byte, begin, end| self.step(finder, byte, begin, end, &mut note));
         self.decoder = decoder;
@@ -300,15 +331,12 @@ impl Base64Lane {
         decoder.decode(true, |byte, begin, end| self.step(finder, byte, begin, end, &mut note));
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, finder: &Finder, byte: u8, begin: usize, end: usize, note: &mut impl FnMut(Finding)) {
-        let digit = match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => byte,
-            // The other alphabet.
-            b'-' => b'+',
-            b'_' => b'/',
-            b' ' | b'\t' | b'\r' | b'\n' => return,
-            other => return self.stop(finder, other, begin, end, note),
+        let digit = match CLASSES[usize::from(byte)] {
+            SKIPPED => return,
+            OTHER => return self.stop(finder, byte, begin, end, note),
+            digit => digit,
         };
         self.state = finder.next(self.state, digit);
         self.places.push(begin, end, finder.longest + 1);
@@ -320,7 +348,13 @@ impl Base64Lane {
                 self.rest = None;
             }
         }
-        let Some(matched) = finder.matched(self.state) else { return };
+        if let Some(matched) = finder.matched(self.state) {
+            self.found(matched, end, note);
+        }
+    }
+
+    #[cold]
+    fn found(&mut self, matched: Match, end: usize, note: &mut impl FnMut(Finding)) {
         let with_one_before = matched.edges.before && self.has_one_before(matched.length);
         let length = matched.length + usize::from(with_one_before);
         if let Some(begin) = self.places.begin_of(length) {
@@ -330,6 +364,7 @@ impl Base64Lane {
     }
 
     /// Something that is no digit comes.
+    #[inline]
     fn stop(&mut self, finder: &Finder, byte: u8, begin: usize, end: usize, note: &mut impl FnMut(Finding)) {
         (self.state, self.first) = (finder.start, self.places.count());
         match &mut self.rest {
@@ -377,7 +412,7 @@ impl HexLane {
         Self { state: start, places: Places::default(), before_zero: None }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, finder: &Finder, byte: u8, at: usize, note: impl FnOnce(usize, usize)) {
         let before = self.before_zero.take();
         match byte {
