@@ -76,6 +76,10 @@ impl Stream {
     }
 
     fn insert(&mut self, mut new: Span) {
+        // What passed has passed.
+        if new.end <= self.base {
+            return;
+        }
         let mut at = self.found.len();
         while let Some(earlier) = at.checked_sub(1).and_then(|at| self.found.get(at)).copied() {
             if earlier.begin >= new.end {
