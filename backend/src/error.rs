@@ -23,6 +23,9 @@ pub enum Error {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// An object has more bytes than are kept.
+    #[error("{0}")]
+    TooLarge(String),
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),

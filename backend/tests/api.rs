@@ -36,12 +36,12 @@ jobs:
 
 impl Server {
     fn start(lease_ttl_ms: u64) -> Self {
+        Self::start_with(Settings { lease_ttl_ms, ..Settings::default() })
+    }
+
+    fn start_with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let services = Services::new(
-            open(dir.path()).unwrap(),
-            Settings { lease_ttl_ms, ..Settings::default() },
-            CancellationToken::new(),
-        );
+        let services = Services::new(open(dir.path()).unwrap(), settings, CancellationToken::new());
         Self { api: router(services.clone(), Access::of_token("secret")), services, dir }
     }
 
@@ -508,4 +508,48 @@ fn the_openapi_document_names_every_path_and_resolves_every_reference() {
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_over_the_limit_of_the_server_ends_the_attempt_whatever_its_worker_allows() {
+    let server = Server::start_with(Settings { max_log_bytes: 100, ..Settings::default() });
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let first = server.take().await.unwrap();
+    assert_eq!(
+        server.report(&first, log(0, &[b'x'; 100])).await.0,
+        StatusCode::OK,
+        "as much as there may be"
+    );
+    let (status, reply) = server.report(&first, log(100, b"y")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{reply}");
+    assert_eq!(server.report(&first, json!({})).await.0, StatusCode::CONFLICT, "its lease is over");
+    let view = server.view(&id).await;
+    let ended = &view["jobs"][0]["failure_reason"];
+    assert_eq!(ended["kind"], "log_limit", "{view}");
+    let job = first["preparation"]["job_id"].as_str().unwrap();
+    let (_, stored) = server.raw(Method::GET, &format!("/api/job/logs/{job}?limit=1000"), None).await;
+    assert_eq!(stored.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifact_over_the_limit_of_the_server_is_refused_and_not_kept() {
+    let server = Server::start_with(Settings { max_artifact_bytes: 100, ..Settings::default() });
+    server.execute(DIAMOND).await;
+    let first = server.take().await.unwrap();
+    let announce = json!({
+        "job_id": first["preparation"]["job_id"], "lease": first["lease"]["token"],
+        "file_path": "out", "files": [{ "path": "out", "size": 101 }],
+    });
+    let (_, place) = server.post("/api/artifact/upload", announce.clone()).await;
+    let url = place["url"].as_str().unwrap();
+    assert_eq!(server.raw(Method::PUT, url, Some(vec![0; 101])).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut complete = announce;
+    let sha = "00".repeat(32);
+    complete["complete"] = json!({ "artifact_id": place["artifact_id"], "size": 101, "sha256": sha });
+    assert_eq!(
+        server.post("/api/artifact/upload", complete).await.0,
+        StatusCode::CONFLICT,
+        "nothing is there"
+    );
+    assert_eq!(server.raw(Method::PUT, url, Some(vec![0; 100])).await.0, StatusCode::NO_CONTENT);
 }

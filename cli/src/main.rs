@@ -15,6 +15,7 @@ mod settings;
 mod test_results;
 mod view;
 mod watch;
+mod worker_file;
 mod workers;
 
 use args::{Cli, Command, LogFormat};

@@ -4,6 +4,7 @@ use crate::{
     args::{Cli, Command},
     failure::{Failure, Outcome},
     profiles::{LOCAL, Profiles},
+    worker_file::WorkerFile,
 };
 use std::{
     ffi::OsString,
@@ -20,6 +21,8 @@ mod variable {
     pub const PROFILE: &str = "TIDEMILL_PROFILE";
     /// Another config file.
     pub const CONFIG: &str = "TIDEMILL_CONFIG";
+    /// Another file of the limits of jobs.
+    pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
 }
 
 /// What a command works on.
@@ -45,6 +48,8 @@ pub struct Settings {
     data_dir: Option<PathBuf>,
     /// The config file, if any place is known.
     config_file: Option<PathBuf>,
+    /// The file that says what jobs may use, if any place is known.
+    worker_file: Option<PathBuf>,
     /// Milliseconds that a lease of an embedded server lasts.
     pub lease_ttl_ms: u64,
     /// A PEM file of certificate authorities that are trusted beside the system's.
@@ -81,6 +86,22 @@ impl Settings {
             Some(named) => Some(PathBuf::from(named)),
             None => xdg("XDG_CONFIG_HOME", ".config").map(|base| base.join("tidemill/config.toml")),
         };
+        let worker_file = match set(variable::WORKER_CONFIG) {
+            Some(named) => {
+                let named = PathBuf::from(named);
+                // One that is named has to be there: without it there would be other limits than the operator thinks.
+                if !named.exists() {
+                    let words = format!(
+                        "there is no file {}, which {} names",
+                        named.display(),
+                        variable::WORKER_CONFIG
+                    );
+                    return Err(Failure::usage(words));
+                }
+                Some(named)
+            }
+            None => xdg("XDG_CONFIG_HOME", ".config").map(|base| base.join("tidemill/worker.toml")),
+        };
         let load = || config_file.as_deref().map_or_else(|| Ok(Profiles::default()), Profiles::load);
         let target = match cli.command {
             // These are always about this machine.
@@ -99,6 +120,7 @@ impl Settings {
         Ok(Self {
             data_dir,
             config_file,
+            worker_file,
             lease_ttl_ms: cli.lease_ttl_ms,
             ca_cert: cli.ca_cert.clone(),
             target,
@@ -121,6 +143,11 @@ impl Settings {
             Failure::usage(format!("no config file is known: set {}, or HOME", variable::CONFIG))
         })?;
         Profiles::load(path)
+    }
+
+    /// What `worker.toml` says of the workers of this machine.
+    pub fn worker_file(&self) -> Outcome<WorkerFile> {
+        self.worker_file.as_deref().map_or_else(|| Ok(WorkerFile::default()), WorkerFile::load)
     }
 
     /// Whether jobs run elsewhere.

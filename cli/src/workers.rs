@@ -42,6 +42,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         // What this person could fetch without Tidemill. Workers of servers say otherwise.
         addresses: AddressPolicy::unrestricted(),
         sources: SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)?,
+        limits: settings.worker_file()?.limits,
     })
 }
 

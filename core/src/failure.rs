@@ -28,6 +28,16 @@ pub enum FailureKind {
     EngineFailed,
     /// No space is left on the worker or the server.
     DiskFull,
+    /// The worker lost what it had prepared for the job, such as its sources.
+    WorkerFailed,
+    /// The log is longer than the worker or the server takes.
+    LogLimit,
+    /// The artifacts have more bytes than the worker or the server takes.
+    ArtifactLimit,
+    /// The job has more on the worker's disk than one job may have there.
+    WorkspaceLimit,
+    /// The job's secrets could not be masked, so that it did not begin.
+    MaskingFailed,
     /// The worker stopped reporting: its lease ran out.
     WorkerLost,
     /// The worker is stopping and gave the job back.
@@ -61,6 +71,7 @@ impl FailureKind {
                 | Self::WorkerLost
                 | Self::GivenBack
                 | Self::DiskFull
+                | Self::WorkerFailed
                 | Self::ImagePullFailed
                 | Self::Internal
         )
@@ -83,6 +94,7 @@ impl FailureKind {
                 | Self::NotNeeded
                 | Self::NotApproved
                 | Self::SecretUnavailable
+                | Self::MaskingFailed
                 | Self::GivenBack
         )
     }

@@ -35,6 +35,7 @@ impl Wiring {
             most_log_reply: MOST_LOG_REPLY,
             gives_any_job: false,
             token_kept_ms: TOKEN_KEPT_MS,
+            ..ServiceSettings::default()
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
         let outside = Outside { public_url, ..Outside::default() };

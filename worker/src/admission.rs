@@ -12,6 +12,8 @@ use tokio::sync::{oneshot, watch};
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<State>,
+    /// What one job may have.
+    per_job: Amount,
     waiting: watch::Sender<usize>,
 }
 
@@ -48,16 +50,19 @@ pub struct Waiting {
 }
 
 impl Admission {
-    /// Nobody is in yet.
+    /// Nobody is in yet. One job may have `per_job`, all together `total`.
     #[must_use]
-    pub fn new(total: Amount) -> Arc<Self> {
+    pub fn new(total: Amount, per_job: Amount) -> Arc<Self> {
         let state = State { capacity: Capacity::new(total), doors: HashMap::new() };
-        Arc::new(Self { state: Mutex::new(state), waiting: watch::Sender::new(0) })
+        Arc::new(Self { state: Mutex::new(state), per_job, waiting: watch::Sender::new(0) })
     }
 
     /// Asks for a job's resources.
     pub fn ask(self: &Arc<Self>, resources: &Resources) -> Entry {
         let amount = Amount::asked(resources);
+        if !amount.is_within(self.per_job) {
+            return Entry::Never(format!("the job asks for {amount}, and one job may have {}", self.per_job));
+        }
         let mut state = self.lock();
         match state.capacity.ask(amount) {
             Answer::Granted => Entry::Granted(Reservation { admission: self.clone(), amount }),
@@ -148,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_comes_in_when_another_leaves_or_gives_up() {
-        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 });
+        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 }, Amount::MAX);
         let first = granted(ask(&admission, 2.0));
         let (second, third) = (waits(ask(&admission, 2.0)), waits(ask(&admission, 1.0)));
         let idle = tokio::time::timeout(Duration::from_millis(10), admission.nobody_waits());
@@ -167,5 +172,14 @@ mod tests {
             "{words}"
         );
         drop(all);
+    }
+
+    #[test]
+    fn job_over_the_limit_of_one_job_is_never_let_in() {
+        let one = Amount { millicpus: 500, bytes: u64::MAX };
+        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 }, one);
+        drop(granted(ask(&admission, 0.5)));
+        let Entry::Never(words) = ask(&admission, 0.6) else { panic!("never") };
+        assert!(words.contains("one job may have 0.5 processor(s)"), "{words}");
     }
 }

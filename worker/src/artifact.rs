@@ -1,19 +1,22 @@
 //! Artifacts: laid into a workspace, and collected from one.
 
 mod cache;
+mod failure;
 pub(crate) mod pack;
 mod reading;
 
 pub use cache::ArtifactCache;
 pub(crate) use reading::Found;
 
+use self::failure::{MoveError, until_it_passes};
 use crate::{
-    client::{ApiClient, ApiError, BackOff},
-    engine::{DockerManager, Workspace},
-    error::no_space,
+    client::ApiClient,
+    engine::{DockerManager, Workspace, failure, is_bad_request, is_no_such_thing},
+    mask::Mask,
     store::hex,
     workspace::{HostWorkspace, Keep},
 };
+use bollard::errors::Error as EngineError;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
@@ -28,7 +31,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest},
@@ -44,12 +47,6 @@ const MOST_LISTED: usize = 10_000;
 const BUFFER: usize = 256 * 1024;
 /// Chunks of a tar that wait to be sent, at most.
 const CHUNKS_AHEAD: usize = 16;
-/// The status with which a server says that its disk is full.
-const INSUFFICIENT_STORAGE: u16 = 507;
-/// Tries of a move while the server is away or busy: about half a minute, should it refuse at once each time.
-const MOST_TRIES: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
@@ -98,7 +95,12 @@ impl ArtifactMover {
         uploaded.map_err(|error| {
             // The engine only knows that the tar had no end.
             let passing = broke_off.load(Ordering::Relaxed);
-            if passing { MoveError::Passing(error.to_string()) } else { MoveError::Other(error.to_string()) }
+            match error {
+                error if passing => MoveError::Passing(error.to_string()),
+                // It can take the tar, and does not like it.
+                error if is_bad_request(&error) => MoveError::Other(error.to_string()),
+                error => MoveError::Because(failure("the container did not take it", &error)),
+            }
         })?;
         let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
         right_hash(&got, artifact)
@@ -133,7 +135,15 @@ impl ArtifactMover {
         let (known, sha256) = (cache.clone(), artifact.sha256.clone());
         let file = match blocking(move || Ok(known.get(&sha256))).await? {
             Some(file) => file,
-            None => self.fetch(cache.clone(), artifact).await?,
+            None => match self.fetch(cache.clone(), artifact).await {
+                Ok(file) => file,
+                // A cache that somebody removed, or broke, costs a copy and nothing else.
+                Err(MoveError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
+                    tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
+                    return Ok(self.api.get(&artifact.url).await?.boxed());
+                }
+                Err(error) => return Err(error),
+            },
         };
         Ok(ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER).boxed())
     }
@@ -154,17 +164,17 @@ impl ArtifactMover {
         blocking(move || cache.keep(spool, &got)).await
     }
 
-    /// Collects what `declared` names from the workspace and stores it. What a person should know comes back as log
-    /// lines.
+    /// Collects what `declared` names from the workspace and stores it, with what `mask` hides masked in its names. What a
+    /// person should know comes back as log lines.
     pub async fn collect(
         &self,
         workspace: &Workspace,
         declared: &Artifacts,
-        job_id: JobId,
-        lease: LeaseToken,
+        holder: (JobId, LeaseToken),
+        mask: &Mask,
     ) -> Result<String, FailureReason> {
         let begun = Instant::now();
-        let done = until_it_passes(|| self.collect_once(workspace, declared, job_id, lease)).await;
+        let done = until_it_passes(|| self.collect_once(workspace, declared, holder, mask)).await;
         tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
         done.map_err(|error| error.reason("artifacts could not be stored"))
     }
@@ -173,8 +183,8 @@ impl ArtifactMover {
         &self,
         workspace: &Workspace,
         declared: &Artifacts,
-        job_id: JobId,
-        lease: LeaseToken,
+        (job_id, lease): (JobId, LeaseToken),
+        mask: &Mask,
     ) -> Result<String, MoveError> {
         let request = ArtifactUploadRequest {
             job_id,
@@ -185,23 +195,31 @@ impl ArtifactMover {
             cache_key: None,
             complete: None,
         };
-        self.send(workspace, &declared.paths, request).await.map(|(_, warnings)| warnings)
+        let most = self.engine.limits().artifact_bytes;
+        self.send(workspace, &declared.paths, request, (mask, most)).await.map(|(_, warnings)| warnings)
     }
 
-    /// Packs what `paths` name and stores it as `request` says; how many bytes there were (`None`: none), and what a person
-    /// should know.
+    /// Packs what `paths` name, at most so many bytes, and stores it as `request` says, with masked names; how many bytes there
+    /// were (`None`: none), and what a person should know.
     async fn send(
         &self,
         workspace: &Workspace,
         paths: &[String],
-        request: ArtifactUploadRequest,
+        mut request: ArtifactUploadRequest,
+        (mask, most): (&Mask, u64),
     ) -> Result<(Option<u64>, String), MoveError> {
+        request.file_path = mask.text(&request.file_path);
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         // Stored while it is still being packed.
-        let (packed, stored) = tokio::join!(self.pack(workspace, paths, sender), self.store(chunks, request));
+        let packing = self.pack(workspace, paths, sender, most);
+        let (packed, stored) = tokio::join!(packing, self.store(chunks, request));
         match (packed, stored) {
-            (Ok((Some(packed), warnings)), Ok(Some(request))) => {
+            (Ok((Some(mut packed), warnings)), Ok(Some(request))) => {
                 let size = packed.size;
+                packed.files.truncate(MOST_LISTED);
+                for file in &mut packed.files {
+                    file.path = mask.text(&file.path);
+                }
                 self.complete(packed, request).await?;
                 Ok((Some(size), warnings))
             }
@@ -222,7 +240,7 @@ impl ArtifactMover {
         paths: &[String],
         key: &str,
         known: Option<&str>,
-        assignment: &Assignment,
+        (assignment, mask): (&Assignment, &Mask),
     ) -> Result<Option<u64>, FailureReason> {
         let kept = async {
             if let Some(known) = known
@@ -239,7 +257,8 @@ impl ArtifactMover {
                 cache_key: Some(key.to_owned()),
                 complete: None,
             };
-            self.send(workspace, paths, request).await.map(|(size, _)| size)
+            let most = self.engine.limits().cache_bytes;
+            self.send(workspace, paths, request, (mask, most)).await.map(|(size, _)| size)
         };
         kept.await.map_err(|error: MoveError| error.reason("the cache could not be stored"))
     }
@@ -252,7 +271,8 @@ impl ArtifactMover {
     ) -> Result<Option<String>, MoveError> {
         let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
         let drain = async { while chunks.recv().await.is_some() {} };
-        let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender), drain);
+        let most = self.engine.limits().cache_bytes;
+        let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender, most), drain);
         Ok(packed?.0.map(|packed| packed.sha256))
     }
 
@@ -261,8 +281,18 @@ impl ArtifactMover {
         workspace: &Workspace,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
+        most: u64,
     ) -> Result<(Option<Packed>, String), MoveError> {
-        let result = self.pack_into(workspace, paths, sender.clone()).await;
+        let mut result = self.pack_into(workspace, paths, sender.clone(), most).await;
+        // Nothing matches, and nothing can be read, in a workspace that is no more: that says nothing of the job.
+        let is_odd = match &result {
+            Ok((_, warnings)) => !warnings.is_empty(),
+            Err(error) => matches!(error, MoveError::Io(_) | MoveError::Other(_)),
+        };
+        if is_odd && self.engine.has_container(&workspace.container).await == Some(false) {
+            let words = "the container, and its workspace with it, went away; see that nobody removes it";
+            result = Err(MoveError::Because(FailureReason::new(FailureKind::EngineFailed, words)));
+        }
         if result.is_err() {
             // A tar that is not whole must not look as if it were.
             let broken = io::Error::new(io::ErrorKind::Interrupted, "the artifacts could not be packed");
@@ -276,12 +306,19 @@ impl ArtifactMover {
         workspace: &Workspace,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
+        most: u64,
     ) -> Result<(Option<Packed>, String), MoveError> {
         let mut warnings = String::new();
         let set = Arc::new(globs(paths).map_err(|error| MoveError::Other(error.to_string()))?);
         let cache = self.cache.clone();
-        let spool = blocking(move || cache.map(|cache| cache.spool()).transpose()).await?;
-        let mut packer = Packer::new(sender, spool);
+        let spool = match blocking(move || cache.map(|cache| cache.spool()).transpose()).await {
+            Err(MoveError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
+                tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
+                None
+            }
+            spool => spool?,
+        };
+        let mut packer = Packer::new(sender, spool).at_most(most);
         let here = self.engine.on_this_machine(workspace).await;
         for pattern in paths {
             let before = packer.files.len();
@@ -324,13 +361,19 @@ impl ArtifactMover {
                 let reader = SyncIoBridge::new(StreamReader::new(stream));
                 blocking(move || packer.add_tar(reader, &prefix, &set).map(|()| packer)).await
             }
-            Some(Err(error)) if error.to_string().contains("404") || error.to_string().contains("o such") => {
-                Ok(packer)
-            }
             Some(Err(error)) => {
+                let said = error.get_ref().and_then(|cause| cause.downcast_ref::<EngineError>());
+                // It says the same of a container that is not there, which is looked at later.
+                if said.is_some_and(is_no_such_thing) {
+                    return Ok(packer);
+                }
+                let failed = said.map_or_else(
+                    || MoveError::Other(error.to_string()),
+                    |said| MoveError::Because(failure("the engine did not give the files", said)),
+                );
                 // A tar that is dropped writes its end, which may block.
                 tokio::task::spawn_blocking(move || drop(packer));
-                Err(MoveError::Other(error.to_string()))
+                Err(failed)
             }
             None => Ok(packer),
         }
@@ -359,8 +402,12 @@ impl ArtifactMover {
         request.files = files.into_iter().take(MOST_LISTED).collect();
         request.complete = Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone() });
         self.api.upload(&request).await?;
-        if let Some((cache, spool)) = self.cache.clone().zip(spool) {
-            blocking(move || cache.keep(spool, &sha256)).await?;
+        if let Some((cache, spool)) = self.cache.clone().zip(spool)
+            && let Err(error) = blocking(move || cache.keep(spool, &sha256)).await
+        {
+            // It is stored where it belongs; whoever needs it here fetches it.
+            let reason = error.reason("an artifact is not kept in the worker's cache");
+            tracing::warn!(reason = %reason.message, "the worker's cache of artifacts cannot be used");
         }
         Ok(())
     }
@@ -389,87 +436,10 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// What `once` gives at last; it is called again while the server is away for a moment, or busy. What it does may happen
-/// twice.
-async fn until_it_passes<T, F>(once: impl Fn() -> F) -> Result<T, MoveError>
-where
-    F: Future<Output = Result<T, MoveError>>,
-{
-    let mut pauses = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    for _ in 1..MOST_TRIES {
-        match once().await {
-            Err(MoveError::Passing(words)) => {
-                tracing::info!(reason = %words, "the artifact is moved again");
-                tokio::time::sleep(pauses.pause()).await;
-            }
-            done => return done,
-        }
-    }
-    once().await
-}
-
-/// Why an artifact could not be moved.
-enum MoveError {
-    Io(io::Error),
-    /// The server was away, or busy, or the connection broke.
-    Passing(String),
-    /// The server has no space left.
-    ServerFull(String),
-    Other(String),
-}
-
-impl MoveError {
-    fn reason(self, what: &str) -> FailureReason {
-        match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
-            Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
-            Self::ServerFull(words) => FailureReason::new(FailureKind::DiskFull, format!("{what}: {words}")),
-            Self::Passing(words) | Self::Other(words) => {
-                FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}"))
-            }
-        }
-    }
-}
-
-impl From<io::Error> for MoveError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<ApiError> for MoveError {
-    fn from(error: ApiError) -> Self {
-        let words = error.to_string();
-        match error {
-            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(words),
-            error if error.is_passing() => Self::Passing(words),
-            _ => Self::Other(words),
-        }
-    }
-}
-
 /// What `work` gives, from a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, MoveError> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| MoveError::Other(error.to_string()))??)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ApiError, FailureKind, MoveError};
-
-    #[test]
-    fn a_server_without_space_is_told_from_one_that_is_busy_and_from_one_that_refuses() {
-        let refused = |status| {
-            let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
-            MoveError::from(error)
-        };
-        assert!(matches!(refused(503), MoveError::Passing(_)));
-        assert!(matches!(refused(409), MoveError::Other(_)));
-        let full = refused(507);
-        assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
-        assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
-    }
 }

@@ -38,10 +38,18 @@ pub async fn fetch(
                 continue;
             }
         };
+        if reporter.mask().hides(&key) {
+            // It would be in the server's records.
+            reporter.log(b"cache: not used, as there is a secret in its key\n").await;
+            continue;
+        }
         let mut sha256 = None;
         if cache.policy.pulls() {
             let words;
-            (sha256, words) = fetch_one(mover, workspace, assignment, cache, &key).await;
+            let own = std::iter::once(&key);
+            let keys = own.chain(cache.fallback_keys.iter().filter(|key| !reporter.mask().hides(key)));
+            let keys = keys.cloned().collect();
+            (sha256, words) = fetch_one(mover, workspace, assignment, keys, &key).await;
             reporter.log(format!("cache `{key}`: {words}\n").as_bytes()).await;
         }
         fetched.push(Fetched { cache: cache.clone(), key, sha256 });
@@ -53,11 +61,10 @@ async fn fetch_one(
     mover: &ArtifactMover,
     workspace: &Workspace,
     assignment: &Assignment,
-    cache: &Cache,
+    keys: Vec<String>,
     key: &str,
 ) -> (Option<String>, String) {
     let begun = Instant::now();
-    let keys = std::iter::once(key.to_owned()).chain(cache.fallback_keys.iter().cloned()).collect();
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
     let found = match mover.api.look_up_cache(&CacheLookupRequest { job_id, lease, keys }).await {
         Ok(reply) => reply.found,
@@ -96,7 +103,8 @@ pub async fn keep(
         reporter.phase("keeping caches");
         let words = if assignment.extras.may_keep_caches {
             let begun = Instant::now();
-            match mover.keep_cache(workspace, &cache.paths, key, sha256.as_deref(), assignment).await {
+            let of = (assignment, reporter.mask());
+            match mover.keep_cache(workspace, &cache.paths, key, sha256.as_deref(), of).await {
                 Ok(Some(bytes)) => {
                     format!("kept {} MiB in {} ms", bytes / (1 << 20), begun.elapsed().as_millis())
                 }

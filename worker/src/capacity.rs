@@ -13,6 +13,9 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// No limit.
+    pub const MAX: Self = Self { millicpus: u64::MAX, bytes: u64::MAX };
+
     /// What a job asks for; what it does not name it takes from what is left, as it comes.
     #[must_use]
     #[allow(
@@ -31,7 +34,9 @@ impl Amount {
         self == Self::default()
     }
 
-    fn is_within(self, other: Self) -> bool {
+    /// Whether neither of both is more than `other` has.
+    #[must_use]
+    pub const fn is_within(self, other: Self) -> bool {
         self.millicpus <= other.millicpus && self.bytes <= other.bytes
     }
 

@@ -9,6 +9,8 @@ use tidemill_core::{
 /// Time that a script gets to end by itself after its time-out, and after a cancel.
 const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
 const GRACE_CANCEL: Duration = Duration::from_secs(4);
+/// And after it used more than it may.
+const GRACE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum Event {
     },
     /// Time passed.
     Tick,
+    /// The job used more of something than it may.
+    LimitExceeded(FailureReason),
     /// Somebody canceled the job.
     CancelSeen,
     /// The lease is no longer ours.
@@ -86,6 +90,7 @@ impl Dispatcher {
                     )
                 }))
             }),
+            Event::LimitExceeded(reason) => self.stop(now, GRACE_LIMIT, reason),
             Event::LeaseLost => {
                 self.over = true;
                 vec![Response::Kill, Response::Abandon]
@@ -170,7 +175,7 @@ fn out_of_memory_failure() -> FailureReason {
 mod tests {
     use super::{Dispatcher, Event, Response};
     use std::time::Duration;
-    use tidemill_core::failure::FailureKind;
+    use tidemill_core::failure::{FailureKind, FailureReason};
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -205,6 +210,15 @@ mod tests {
         assert_eq!(job.handle(s(2), Event::CancelSeen), [], "asked once");
         assert_eq!(job.handle(s(5), Event::Tick), [Response::Kill]);
         assert_eq!(kind(&job.handle(s(8), Event::Tick)), Some(FailureKind::Canceled));
+    }
+
+    #[test]
+    fn exceeded_limit_stops_the_job_with_its_own_kind() {
+        let mut job = Dispatcher::new(s(600));
+        let reason = FailureReason::new(FailureKind::LogLimit, "the log is too long");
+        assert_eq!(job.handle(s(1), Event::LimitExceeded(reason)), [Response::Terminate]);
+        assert_eq!(job.handle(s(2), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(3), ended(0))), Some(FailureKind::LogLimit));
     }
 
     #[test]

@@ -4,16 +4,19 @@ mod failures;
 mod machine;
 mod removal;
 mod side;
+mod usage;
 
 pub use failures::failure;
 pub use machine::Bridge;
 pub use side::{ServiceContainer, ServiceState};
 
 use failures::{disk, pull_failure, start_failure};
+pub(crate) use failures::{is_bad_request, is_no_such_thing};
 
 use crate::{
     client::causes,
     error::WorkerError,
+    limits::Limits,
     orders::BOOT,
     parking::Parking,
     source::{Reach, SourceSettings, Sources, Tree},
@@ -36,6 +39,7 @@ use bollard::{
 use futures_util::{Stream, StreamExt};
 use std::{
     collections::HashMap,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -74,6 +78,8 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
 const END_NOTED: Duration = Duration::from_secs(3);
 /// How long an engine that is there may take to say so.
 const LONGEST_PING: Duration = Duration::from_secs(5);
+/// A disk with fewer free bytes is full.
+const FULL: u64 = 1 << 20;
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
@@ -93,6 +99,9 @@ pub struct DockerManager {
     made: AtomicU64,
     removing: TaskTracker,
     doubted: AtomicBool,
+    limits: Limits,
+    /// Where the engine keeps what containers write.
+    disks: OnceCell<Vec<PathBuf>>,
 }
 
 /// Output of a container, as it comes.
@@ -112,6 +121,8 @@ pub struct Container {
     pub workspace: Workspace,
     room: PathBuf,
     tree: Option<Arc<Tree>>,
+    /// The number of the tree's directory.
+    inode: Option<u64>,
 }
 
 /// The workspace of a container.
@@ -119,11 +130,19 @@ pub struct Container {
 pub struct Workspace {
     /// The container's id.
     pub container: String,
+    /// Where what the job writes into it lies on this machine, if its sources are laid below that.
+    pub upper: Option<PathBuf>,
     overlay: bool,
     here: OnceCell<Option<Arc<HostWorkspace>>>,
 }
 
 impl Container {
+    /// Whether the sources are still there that lie below its workspace.
+    pub fn has_sources(&self) -> bool {
+        let Some(tree) = self.tree.as_ref().filter(|_| self.workspace.overlay) else { return true };
+        self.inode.is_some() && inode(&tree.path) == self.inode
+    }
+
     /// Has an idle container put the files of its network back as they were when it started.
     pub async fn tidy(&mut self) -> std::io::Result<()> {
         self.input.write_all(b"\n").await?;
@@ -158,6 +177,8 @@ impl DockerManager {
                         made: AtomicU64::new(0),
                         removing: TaskTracker::new(),
                         doubted: AtomicBool::new(false),
+                        limits: Limits::default(),
+                        disks: OnceCell::new(),
                     });
                 }
                 Err(error) => {
@@ -166,6 +187,17 @@ impl DockerManager {
             }
         }
         Err(first.unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
+    }
+
+    /// The same, with other limits of jobs.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What one job may use at most.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether the engine answers.
@@ -266,9 +298,19 @@ impl DockerManager {
             }
         };
         let tree = tree.map_err(|error| {
-            FailureReason::new(error.failure_kind(), format!("the sources could not be had: {error}"))
+            let kind = match error.failure_kind() {
+                // What git says is for people: the disk itself tells whether it is full, or its directory gone.
+                FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
+                    Err(_) => FailureKind::WorkerFailed,
+                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < FULL => FailureKind::DiskFull,
+                    Ok(_) => FailureKind::SourceUnavailable,
+                },
+                other => other,
+            };
+            FailureReason::new(kind, format!("the sources could not be had: {error}"))
         })?;
         let tree = tree.map(Arc::new);
+        let mut refused = None;
         if self.overlay.load(Ordering::Relaxed) {
             match self.create(preparation, network, tree.as_ref(), true).await {
                 Ok(container) => {
@@ -278,13 +320,21 @@ impl DockerManager {
                     self.no_overlay("the engine ignores what the volume was to be");
                     self.dispose_later(container);
                 }
-                Err(error) if error.kind == FailureKind::EngineFailed && error.message.contains("mount") => {
-                    self.no_overlay(&error.message);
+                // Of one that made such workspaces before it is a failure, and else perhaps that it cannot.
+                Err(error)
+                    if error.kind == FailureKind::EngineFailed
+                        && tree.is_some()
+                        && !self.seen_overlay.load(Ordering::Relaxed) =>
+                {
+                    refused = Some(error);
                 }
                 Err(error) => return Err(error),
             }
         }
         let container = self.create(preparation, network, tree.as_ref(), false).await?;
+        if let Some(error) = refused {
+            self.no_overlay(&error.message);
+        }
         if let Some(tree) = tree {
             let id = container.id.clone();
             if let Err(reason) = self.upload_tree(&id, tree.path.clone()).await {
@@ -335,9 +385,7 @@ impl DockerManager {
             .map_err(|error| disk("the workspace", &error))?;
         let layered = options.is_some();
         let labels = self.labels();
-        let limit = preparation.resources.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
-        #[allow(clippy::cast_possible_truncation, reason = "a number of processors is small")]
-        let nano_cpus = preparation.resources.cpus.map(|cpus| (cpus * 1e9) as i64);
+        let upper = layered.then(|| room.join("upper"));
         let mount = Mount {
             target: Some(WORKSPACE.into()),
             typ: Some(MountType::VOLUME),
@@ -371,11 +419,7 @@ impl DockerManager {
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),
                 cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
-                pids_limit: Some(4096),
-                memory: limit,
-                memory_swap: limit,
-                nano_cpus,
-                ..Default::default()
+                ..self.host_limits(preparation.resources)
             }),
             ..Default::default()
         };
@@ -396,7 +440,8 @@ impl DockerManager {
         match started.await {
             Ok(streams) => {
                 let joined = network.is_some();
-                let workspace = Workspace { container: id.clone(), overlay: layered, here: OnceCell::new() };
+                let workspace =
+                    Workspace { container: id.clone(), upper, overlay: layered, here: OnceCell::new() };
                 Ok(Container {
                     id,
                     output: Some(streams.output),
@@ -404,6 +449,7 @@ impl DockerManager {
                     joined,
                     workspace,
                     room,
+                    inode: tree.and_then(|tree| inode(&tree.path)),
                     tree: tree.cloned(),
                 })
             }
@@ -565,8 +611,15 @@ fn overlay_options(
     std::fs::create_dir_all(&work)?;
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    // What a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.
+    let layers = format!("{layers},nosuid,nodev");
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Ok(Some(HashMap::from([option("type", "overlay"), option("device", "overlay"), option("o", &layers)])))
+}
+
+/// The number of a directory, which no other one has while it is there.
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|found| found.ino())
 }
 
 /// What makes two jobs able to use the same kind of parked container.

@@ -7,6 +7,7 @@ use crate::{
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
     engine::{Container, DockerManager, WORKSPACE, Workspace},
+    limits::DiskWatch,
     mask::Mask,
     orders::Orders,
     parking::{Parking, ParkingLot, Place},
@@ -56,13 +57,22 @@ impl JobExecutor {
     ) -> Ending {
         let (sender, mut events) = mpsc::unbounded_channel();
         let job_id = assignment.preparation.job_id;
+        let (mask, unmaskable) = match mask(&assignment) {
+            Ok(mask) => (mask, None),
+            Err(reason) => (Mask::default(), Some(reason)),
+        };
         let (reporter, reporting) = Reporter::start(
             self.api.clone(),
             job_id,
             assignment.lease.clone(),
-            mask(&assignment),
+            (mask, self.engine.limits()),
             sender.clone(),
         );
+        if unmaskable.is_some() {
+            // Nothing of the job may run: whatever it printed would be shown.
+            end_early(&reporter, unmaskable).await;
+            return reporting.await.unwrap_or(Ending::LeaseLost);
+        }
         // The room is held until the script is over.
         let (_reservation, stopped) = match entry.wait(&reporter, &mut events, &shutdown).await {
             Ok(reservation) => (Some(reservation), None),
@@ -181,8 +191,10 @@ impl JobExecutor {
     ) -> Ending {
         let (sender, mut events) = mpsc::unbounded_channel();
         let job_id = assignment.preparation.job_id;
+        // Without a mask the reason alone is told, which is the worker's own.
+        let hidden = (mask(assignment).unwrap_or_default(), self.engine.limits());
         let (reporter, reporting) =
-            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), mask(assignment), sender);
+            Reporter::start(self.api.clone(), job_id, assignment.lease.clone(), hidden, sender);
         let mut end = Some(reason);
         if !after.is_zero() {
             reporter.phase("waiting for another worker");
@@ -324,6 +336,7 @@ impl JobExecutor {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
         let text = write_orders(assignment, &nonce);
+        let _watch = DiskWatch::start(&self.engine, &container.workspace, sender.clone());
         let written = async {
             container.input.write_all(text.as_bytes()).await?;
             container.input.flush().await
@@ -361,6 +374,11 @@ impl JobExecutor {
             }
         };
         if let Some(mut end) = end {
+            if is_script_over(&end) && !container.has_sources() {
+                let words = "the worker's sources of the job were removed while it ran, so that its end says nothing; leave the \
+                             worker's data directory alone";
+                end.failure = Some(FailureReason::new(FailureKind::WorkerFailed, words));
+            }
             if is_script_over(&end) {
                 let succeeded = end.failure.is_none();
                 let (workspace, kept) = (&container.workspace, &around.caches);
@@ -384,7 +402,7 @@ impl JobExecutor {
                 let job_id = assignment.preparation.job_id;
                 let token = assignment.lease.token;
                 let collected = tokio::select! {
-                    collected = self.artifacts.collect(&container.workspace, declared, job_id, token) => collected,
+                    collected = self.artifacts.collect(&container.workspace, declared, (job_id, token), reporter.mask()) => collected,
                     // Another worker may have the job: nobody wants what this one has.
                     () = lease_lost(&mut events) => return (container, sound),
                 };
@@ -522,6 +540,7 @@ async fn stopped_early(
                 Some(Event::CancelSeen) => {
                     return Some(FailureReason::new(FailureKind::Canceled, "the job was canceled before its script ran"));
                 }
+                Some(Event::LimitExceeded(reason)) => return Some(reason),
                 Some(Event::LeaseLost) | None => return None,
                 Some(_) => {}
             },
@@ -534,8 +553,12 @@ async fn stopped_early(
 }
 
 /// What of a job's output nobody may see.
-fn mask(assignment: &Assignment) -> Mask {
-    Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()))
+fn mask(assignment: &Assignment) -> Result<Mask, FailureReason> {
+    let mask = Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()));
+    mask.map_err(|error| {
+        let words = format!("the job did not begin, as its secrets could not be masked: {error}");
+        FailureReason::new(FailureKind::MaskingFailed, words)
+    })
 }
 
 fn write_orders(assignment: &Assignment, nonce: &str) -> String {

@@ -16,6 +16,7 @@ mod executor;
 pub mod fuzzing;
 pub mod job_source;
 mod junit;
+pub mod limits;
 pub mod markers;
 pub mod mask;
 pub mod metadata_guard;

@@ -156,7 +156,7 @@ mod tests {
     fn only_what_the_script_prints_is_looked_at_however_it_is_cut() {
         let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
         let shown: Vec<String> = script.iter().map(|command| orders::shown(command)).collect();
-        let mask = Mask::new(["77%77"]);
+        let mask = Mask::new(["77%77"]).unwrap();
         for (printed, after, share) in [
             (["", "", ""], "", None),
             (["1%\n2%\n", "", ""], "", Some(2.0)),

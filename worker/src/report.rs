@@ -3,6 +3,7 @@
 use crate::{
     client::{ApiClient, ApiError},
     dispatch::Event,
+    limits::Limits,
     mask::{Mask, Stream},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -14,6 +15,7 @@ use std::{
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, StepView},
     assignment::LeaseGrant,
+    failure::FailureReason,
     ids::JobId,
 };
 use tokio::{
@@ -79,6 +81,10 @@ struct Shared {
     waiting: Mutex<Waiting>,
     news: Notify,
     room: Notify,
+    /// Log bytes that may still be added, and why the attempt ends when there are more.
+    left: Mutex<Option<u64>>,
+    too_long: FailureReason,
+    events: mpsc::UnboundedSender<Event>,
 }
 
 impl Shared {
@@ -103,13 +109,13 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter, and its task, which says how it ended; a cancel and a lost lease are sent to `events`. What `mask` hides
-    /// is hidden in all that is reported.
+    /// A reporter, and its task, which says how it ended; a cancel, a lost lease and a log that is longer than `limits` allow are
+    /// sent to `events`. What `mask` hides is hidden in all that is reported.
     pub fn start(
         api: ApiClient,
         job_id: JobId,
         lease: LeaseGrant,
-        mask: Mask,
+        (mask, limits): (Mask, &Limits),
         events: mpsc::UnboundedSender<Event>,
     ) -> (Self, JoinHandle<Ending>) {
         let shared = Arc::new(Shared {
@@ -118,6 +124,9 @@ impl Reporter {
             waiting: Mutex::default(),
             news: Notify::new(),
             room: Notify::new(),
+            left: Mutex::new(Some(limits.log_bytes)),
+            too_long: limits.log_reason(),
+            events: events.clone(),
         });
         let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
@@ -128,7 +137,24 @@ impl Reporter {
         // Held until they are added, so that bytes stay in order whoever adds them.
         let mut stream = self.shared.stream.lock().await;
         let shown = self.shared.mask.push(&mut stream, bytes);
-        self.add(&shown).await;
+        self.add_within_limit(&shown).await;
+    }
+
+    /// Adds what the log may still have; the first byte more ends it with a line that says so.
+    async fn add_within_limit(&self, bytes: &[u8]) {
+        let (fits, is_cut) = {
+            let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(known) = *left else { return };
+            let rest = known.checked_sub(bytes.len() as u64);
+            *left = rest;
+            (usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len()), rest.is_none())
+        };
+        self.add(&bytes[..fits]).await;
+        if is_cut {
+            let words = &self.shared.too_long.message;
+            self.add(format!("\n[tidemill] the log ends here: {words}\n").as_bytes()).await;
+            let _ = self.shared.events.send(Event::LimitExceeded(self.shared.too_long.clone()));
+        }
     }
 
     async fn add(&self, bytes: &[u8]) {
@@ -169,7 +195,7 @@ impl Reporter {
     /// Says what the worker is doing.
     pub fn phase(&self, phase: &str) {
         let mut waiting = self.shared.lock();
-        waiting.phase = Some(phase.to_owned());
+        waiting.phase = Some(self.shared.mask.text(phase));
         waiting.news_since.get_or_insert_with(Instant::now);
         drop(waiting);
         self.shared.news.notify_one();
@@ -187,7 +213,7 @@ impl Reporter {
     /// Says how the attempt ended; its task is over when the server has it.
     pub async fn end(&self, mut end: AttemptEnd) {
         let rest = self.shared.mask.finish(&mut *self.shared.stream.lock().await);
-        self.add(&rest).await;
+        self.add_within_limit(&rest).await;
         if let Some(reason) = &mut end.failure {
             reason.message = self.shared.mask.text(&reason.message);
         }
@@ -317,11 +343,12 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{Ending, PLENTY, Reporter, Waiting};
-    use crate::{client::ApiClient, dispatch::Event, mask::Mask};
+    use crate::{client::ApiClient, dispatch::Event, limits::Limits, mask::Mask};
     use std::time::Duration;
     use tidemill_core::{
         api::AttemptEnd,
         assignment::LeaseGrant,
+        failure::FailureKind,
         ids::{JobId, LeaseToken},
     };
     use tokio::{net::TcpListener, sync::mpsc, time::Instant};
@@ -368,6 +395,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn log_over_its_limit_ends_with_a_line_and_an_event() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000 };
+        let limits = Limits { log_bytes: 10, ..Limits::default() };
+        let (reporter, reporting) =
+            Reporter::start(api, JobId(Uuid::nil()), lease, (Mask::default(), &limits), sender);
+        reporter.log(b"12345").await;
+        reporter.log(b"67890").await;
+        assert!(events.try_recv().is_err(), "exactly as much as it may have");
+        reporter.log(b"1").await;
+        reporter.log(b"never shown").await;
+        let Ok(Event::LimitExceeded(reason)) = events.try_recv() else { panic!("it is told") };
+        assert_eq!(reason.kind, FailureKind::LogLimit);
+        let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+        assert!(
+            log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'),
+            "{log}"
+        );
+        assert!(!log.contains("never shown") && log.contains("10 bytes"), "{log}");
+        reporting.abort();
+    }
+
+    #[tokio::test]
     async fn a_server_that_says_nothing_costs_the_lease_when_it_runs_out_and_not_later() {
         // Takes connections, and never answers: a network that drops every packet looks the same.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -375,7 +427,8 @@ mod tests {
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
         let begun = Instant::now();
-        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, Mask::new([]), sender);
+        let hidden = (Mask::default(), &Limits::default());
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, hidden, sender);
         reporter.log(b"something to say\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
         assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);

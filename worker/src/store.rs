@@ -1,15 +1,18 @@
 //! Where a worker keeps things, and the locks that let several processes share them.
 
 use crate::error::WorkerError;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
+
+/// The mode of all directories of a worker: what jobs leave must not be run, or read, by others on the machine.
+const PRIVATE: u32 = 0o700;
 
 /// A lock on a file, held until it is dropped.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl FileLock {
 
     fn with(path: &Path, operation: FlockOperation) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            private_directory(parent)?;
         }
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         flock(&file, operation)?;
@@ -71,11 +74,28 @@ impl Store {
     pub fn open(root: &Path, worker: &str) -> Result<(Self, FileLock), WorkerError> {
         let failed =
             |error: io::Error| WorkerError::DataDir { path: root.to_owned(), message: error.to_string() };
-        fs::create_dir_all(root).map_err(failed)?;
+        private_directory(root).map_err(failed)?;
         let root = fs::canonicalize(root).map_err(failed)?;
         let store = Self { root, worker: worker.to_owned() };
-        fs::create_dir_all(store.cache()).map_err(failed)?;
-        fs::create_dir_all(store.work()).map_err(failed)?;
+        make_private(&store.root).map_err(failed)?;
+        private_directory(&store.cache()).map_err(failed)?;
+        private_directory(&store.work()).map_err(failed)?;
+        // What an earlier version, or somebody else, left open. What is deeper cannot be reached through these.
+        for directory in [store.root.clone(), store.cache(), store.root.join("work")] {
+            make_private(&directory).map_err(failed)?;
+            for entry in fs::read_dir(&directory).map_err(failed)?.flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    let is_of_worker = directory.ends_with("work");
+                    match make_private(&entry.path()) {
+                        // Another worker removes its own just now, or one that ran as somebody else left it.
+                        Err(error) if is_of_worker || error.kind() == io::ErrorKind::NotFound => {
+                            tracing::debug!(%error, "a worker's directory is left as it is");
+                        }
+                        done => done.map_err(failed)?,
+                    }
+                }
+            }
+        }
         let lock = FileLock::try_now(&store.lock_of(worker)).map_err(failed)?;
         Ok((store, lock))
     }
@@ -135,6 +155,33 @@ impl Store {
     }
 }
 
+/// The directory at `path`, made when missing with those above it, and open to nobody else.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path)
+}
+
+/// Closes the directory at `path` to others; it must be this user's own.
+fn make_private(path: &Path) -> io::Result<()> {
+    // Not by its name again: what is changed is what was looked at.
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&directory)?;
+    let own = rustix::process::geteuid().as_raw();
+    if found.st_uid != own {
+        let words = format!(
+            "{} belongs to the user {}, and this process is the user {own}: whoever owns it decides what jobs run; remove it, or \
+             use another data directory",
+            path.display(),
+            found.st_uid
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    }
+    if found.st_mode & 0o7777 != PRIVATE {
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(PRIVATE))?;
+    }
+    Ok(())
+}
+
 /// 16 hex digits that stand for `parts`.
 #[must_use]
 pub fn short_hash(parts: &[&str]) -> String {
@@ -154,4 +201,85 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Store;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown},
+        path::Path,
+        process::Command,
+    };
+
+    const NOBODY: u32 = 65_534;
+
+    fn nobody_can(command: &str) -> bool {
+        let mut shell = Command::new("setpriv");
+        shell
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", command])
+            .current_dir("/");
+        shell.output().unwrap().status.success()
+    }
+
+    fn is_root_here() -> bool {
+        let is_root =
+            rustix::process::geteuid().is_root() && Command::new("setpriv").arg("--version").output().is_ok();
+        if !is_root {
+            eprintln!("left out: only root can be somebody else");
+        }
+        is_root
+    }
+
+    #[test]
+    fn directories_are_closed_to_others_also_those_that_were_open() {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = place.path().join("worker");
+        for directory in ["cache/trees/t", "cache/artifacts", "work/old/0/upper"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        let program = root.join("work/old/0/upper/program");
+        fs::copy("/bin/true", &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+        let ways = [
+            format!("ls {}", root.display()),
+            format!("cat {}", program.display()),
+            program.display().to_string(),
+            format!("ls {}/cache/trees", root.display()),
+        ];
+        if is_root_here() {
+            for way in &ways {
+                assert!(nobody_can(way), "before: {way}");
+            }
+        }
+        let (store, _lock) = Store::open(&root, "new").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        for path in ["", "cache", "work", "cache/trees", "cache/artifacts", "work/old", "work/new"] {
+            assert_eq!(mode(&root.join(path)), 0o700, "{path}");
+        }
+        assert_eq!(mode(&store.work()), 0o700);
+        if is_root_here() {
+            for way in &ways {
+                assert!(!nobody_can(way), "{way}");
+            }
+        }
+    }
+
+    #[test]
+    fn directory_of_another_user_is_refused() {
+        if !is_root_here() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        for of_another in ["", "cache"] {
+            let root = place.path().join(format!("worker-{of_another}"));
+            fs::create_dir_all(root.join(of_another)).unwrap();
+            chown(root.join(of_another), Some(NOBODY), Some(NOBODY)).unwrap();
+            let refused = Store::open(&root, "new").unwrap_err().to_string();
+            assert!(refused.contains("belongs to the user 65534"), "{refused}");
+        }
+    }
 }

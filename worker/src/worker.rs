@@ -6,6 +6,7 @@ use crate::{
     engine::DockerManager,
     error::WorkerError,
     job_source::{JobSource, LongPoll},
+    limits::Limits,
     metadata_guard::{self, METADATA},
     parking::ParkingLot,
     slot::{Slots, Stop},
@@ -32,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 const CLEAN_EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long a worker that stops waits until what its jobs left is removed.
 const MAX_SETTLE: Duration = Duration::from_secs(8);
+/// Less memory engines give to no container.
+const MIN_MEMORY: u64 = 6 << 20;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub struct WorkerConfig {
     pub addresses: AddressPolicy,
     /// How sources are fetched, and what is kept of them.
     pub sources: SourceSettings,
+    /// What one job may use at most.
+    pub limits: Limits,
 }
 
 /// Whom a worker works for.
@@ -71,6 +76,7 @@ pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) id: WorkerId,
     pub(crate) capacity: Amount,
+    pub(crate) most_per_job: Amount,
     pub(crate) engine: Arc<DockerManager>,
     pub(crate) lot: Arc<ParkingLot>,
     pub(crate) store: Store,
@@ -95,10 +101,20 @@ impl Worker {
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let reach = Reach::new(config.addresses.clone());
         engine.sources = Sources::new(store.cache(), reach, config.sources.clone());
-        let engine = Arc::new(engine);
-        let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
         let capacity = capacity(&config.capacity, &engine).await;
-        Ok(Self { config, id, capacity, engine, lot, store, lock })
+        let mut limits = config.limits.clone();
+        let or_most = |told: Option<u64>| told.unwrap_or(u64::MAX);
+        let asked = Amount::asked(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
+        let most_per_job = Amount {
+            millicpus: or_most(limits.cpus.map(|_| asked.millicpus)),
+            bytes: or_most(limits.memory_bytes),
+        };
+        // A job that says nothing of its memory must not take the machine's own.
+        let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
+        limits.memory_bytes = limits.memory_bytes.or(of_machine);
+        let engine = Arc::new(engine.with_limits(limits));
+        let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
+        Ok(Self { config, id, capacity, most_per_job, engine, lot, store, lock })
     }
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.

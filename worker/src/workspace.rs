@@ -5,7 +5,7 @@
 
 mod entry;
 
-pub use entry::Keep;
+pub use entry::{Keep, PERMISSIONS};
 
 use entry::{Extensions, allow_refusal, inside, invalid};
 use rustix::{
@@ -83,6 +83,11 @@ impl HostWorkspace {
             }
         }
         Ok(names)
+    }
+
+    /// The directory at `path` as one of its own.
+    pub fn below(&self, path: &Path) -> io::Result<Self> {
+        Ok(Self { root: self.find(path, OFlags::RDONLY | OFlags::DIRECTORY)? })
     }
 
     fn find(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {

@@ -35,8 +35,14 @@ use tidemill_core::{
 };
 use tidemill_worker::{
     Client, Worker, WorkerConfig,
+    limits::Limits,
     source::{SourceSettings, snapshot},
 };
+
+#[path = "engine/limits.rs"]
+mod limits;
+#[path = "engine/losses.rs"]
+mod losses;
 
 #[derive(Default)]
 struct Server {
@@ -45,6 +51,10 @@ struct Server {
     log: Mutex<Vec<u8>>,
     artifact: Mutex<Vec<u8>>,
     tests: Mutex<Option<TestReport>>,
+    /// What was announced and recorded as artifacts.
+    uploads: Mutex<Vec<ArtifactUploadRequest>>,
+    /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
+    removes: Mutex<Option<String>>,
     /// So many requests for the artifact's bytes, either way, still go wrong.
     trouble: AtomicUsize,
     cancel: Mutex<bool>,
@@ -77,16 +87,34 @@ async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>
 }
 
 async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {
+    server.remove_containers();
     *server.tests.lock().unwrap() = Some(request.report);
     Json(TestsReply { attempt: 1 })
 }
 
-async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadReply> {
+async fn upload(
+    State(server): State<Arc<Server>>,
+    Json(request): Json<ArtifactUploadRequest>,
+) -> Json<ArtifactUploadReply> {
+    server.uploads.lock().unwrap().push(request);
     let artifact_id = ArtifactId(uuid::Uuid::nil());
     Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
 }
 
 impl Server {
+    fn remove_containers(&self) {
+        let Some(label) = self.removes.lock().unwrap().take() else { return };
+        let docker = |words: &[&str]| std::process::Command::new("docker").args(words).output().unwrap();
+        for container in containers(&label) {
+            let removed = docker(&["rm", "-f", "-v", &container]);
+            assert!(removed.status.success(), "{removed:?}");
+        }
+        // The engine removes what removes itself a little later.
+        while !docker(&["volume", "ls", "-q", "--filter", &label]).stdout.is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn is_in_trouble(&self) -> bool {
         let less = |left: usize| left.checked_sub(1);
         self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
@@ -102,6 +130,7 @@ async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
 }
 
 async fn get(State(server): State<Arc<Server>>) -> Body {
+    server.remove_containers();
     let bytes = server.artifact.lock().unwrap().clone();
     if server.is_in_trouble() {
         let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
@@ -127,6 +156,10 @@ impl Bench {
 
     /// With its server at this address of this machine.
     async fn start_at(address: &str) -> Self {
+        Self::start_with(address, Limits::default()).await
+    }
+
+    async fn start_with(address: &str, limits: Limits) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
         *server.ends.lock().unwrap() = Some(sender);
@@ -150,6 +183,7 @@ impl Bench {
             docker_host: None,
             capacity: Resources::default(),
             sources: SourceSettings::default(),
+            limits,
         };
         let client =
             Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };

@@ -11,7 +11,7 @@ use std::{
 use support::git_server::{GitServer, dripping, git, output, silent, stopping};
 use tidemill_core::{assignment::Source, discovery::Discovery};
 use tidemill_worker::{
-    source::{Limits, Retention, SourceErrorKind, SourceSettings, Sources},
+    source::{Limits, Reach, Retention, SourceErrorKind, SourceSettings, Sources},
     store::FileLock,
 };
 

@@ -10,8 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 use support::git_server::{GitServer, output};
-use tidemill_core::{assignment::Source, discovery::Discovery};
-use tidemill_worker::source::{SourceSettings, Sources, resolve};
+use tidemill_core::{assignment::Source, discovery::Discovery, repo::AddressPolicy};
+use tidemill_worker::source::{Reach, SourceSettings, Sources, resolve};
 
 /// Has every setting of the repository at `git_dir` that git would run a program for run one that makes a file; returns
 /// that file's place.
@@ -112,8 +112,17 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     mark
 }
 
+fn reach() -> Reach {
+    Reach::new(AddressPolicy::unrestricted())
+}
+
 fn source(url: &str, commit: &str) -> Source {
-    Source::Git { url: url.to_owned(), branch: Some("main".into()), commit: commit.to_owned(), tree: None }
+    Source::Git {
+        url: url.to_owned(),
+        branch: Some("main".into()),
+        commit: commit.to_owned(),
+        private_host: true,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,10 +140,10 @@ async fn hostile_repository_runs_nothing() {
     let bare = server.dir.path().join("mill.git");
     let mark = arm(&bare, place.path());
     let missing = "12".repeat(20);
-    let local = [bare.to_str().unwrap().to_owned(), format!("file://{}", bare.display())];
-    for url in local.iter().chain([&server.url]) {
+    let url = &server.url;
+    {
         let cache = tempfile::tempdir().unwrap();
-        let sources = Sources::new(cache.path().to_owned(), SourceSettings::default());
+        let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
         let wanted = Discovery {
             before: Some(before.clone()),
             fetch_ref: Some("refs/heads/main".into()),
@@ -149,8 +158,18 @@ async fn hostile_repository_runs_nothing() {
         assert!(sources.discover(&source(url, &missing), &wanted).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
         assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed, None, "{url}");
-        resolve(url, Some("main"), None).unwrap();
+        resolve(url, Some("main"), None, (cache.path(), &reach())).unwrap();
         assert!(!mark.exists(), "{url}: {}", fs::read_to_string(&mark).unwrap_or_default());
+    }
+    // The person who runs Tidemill may name a directory of this machine; a request may not.
+    for path in [bare.to_str().unwrap().to_owned(), format!("file://{}", bare.display())] {
+        let cache = tempfile::tempdir().unwrap();
+        let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
+        assert!(sources.tree(&source(&path, &commit)).await.is_err(), "{path}");
+        let resolved = resolve(&path, Some("main"), None, (cache.path(), &reach())).unwrap();
+        let tree = sources.tree(&resolved.source).await.unwrap().unwrap();
+        assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{path}");
+        assert!(!mark.exists(), "{path}: {}", fs::read_to_string(&mark).unwrap_or_default());
     }
     // The trap is one: git as it comes runs what the repository says.
     let mut plain = Command::new("git");
@@ -165,23 +184,23 @@ async fn addresses_of_other_protocols_are_refused_before_anything_runs() {
     let place = tempfile::tempdir().unwrap();
     let mark = place.path().join("ran");
     let cache = tempfile::tempdir().unwrap();
-    let sources = Sources::new(cache.path().to_owned(), SourceSettings::default());
+    let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
     let ext = format!("ext::touch {}", mark.display());
     for url in
         [ext.as_str(), "fd::1", "fd::0/x", "testgit::x", "../elsewhere", "--upload-pack=touch x:y", "x"]
     {
         let begun = std::time::Instant::now();
         let error = sources.tree(&source(url, &"12".repeat(20))).await.unwrap_err();
-        assert!(error.to_string().contains("no address of a repository"), "{url}: {error}");
+        assert!(!error.to_string().contains("git:"), "git was started for {url}: {error}");
         assert!(begun.elapsed().as_secs() < 30 && !mark.exists(), "{url}");
-        assert!(resolve(url, None, None).is_err(), "{url}");
+        assert!(resolve(url, None, None, (cache.path(), &reach())).is_err(), "{url}");
     }
     for branch in ["--upload-pack=touch x", "a:refs/heads/b", "*"] {
         let from = Source::Git {
             url: "git://127.0.0.1:1/x".into(),
             branch: Some(branch.into()),
             commit: "12".repeat(20),
-            tree: None,
+            private_host: true,
         };
         let error = sources.tree(&from).await.unwrap_err();
         assert!(error.to_string().contains("no name of a branch"), "{branch}: {error}");

@@ -98,6 +98,9 @@ impl From<Error> for Refused {
             Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", words),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Conflict", words),
             Error::Invalid(_) => Self::invalid(words),
+            Error::TooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", words)
+            }
             Error::NoSecret(_) | Error::Sealed(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }

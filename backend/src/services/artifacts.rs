@@ -9,7 +9,14 @@ use crate::{
     error::{Error, Result},
     ports::{ArtifactRecord, ByteStream, Commit, Node, Write},
 };
-use std::{fmt, sync::Arc};
+use futures_util::StreamExt;
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tidemill_core::{
     api::{ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, path},
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -84,6 +91,12 @@ impl ArtifactService {
         let stored = stored.ok_or_else(|| {
             Error::Conflict(format!("artifact {id} was announced, but its bytes were never put"))
         })?;
+        let max = self.context.settings.max_artifact_bytes;
+        if stored.size > max {
+            // What was put straight into the store is seen only now.
+            self.context.stores.objects.delete(&key(request.job_id, id)).await?;
+            return Err(too_large(max));
+        }
         // What was put straight into the store has no hash there; who fetches it checks it against the record's.
         let sha256 = stored.sha256.unwrap_or_else(|| complete.sha256.to_lowercase());
         if stored.size != complete.size || !sha256.eq_ignore_ascii_case(&complete.sha256) {
@@ -137,7 +150,8 @@ impl ArtifactService {
         if is_cache {
             return self.caches.put(id, &node, bytes).await;
         }
-        self.context.stores.objects.put(&key(job, id), bytes).await.map(drop)
+        let max = self.context.settings.max_artifact_bytes;
+        put_at_most(&self.context, &key(job, id), bytes, max).await
     }
 
     /// Artifacts of an execution, those of jobs that it took over from the execution it retries among them.
@@ -215,6 +229,29 @@ pub(crate) async fn carried_artifact_is_there(
 ) -> Result<bool> {
     let leaves_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
     Ok(leaves_none || !context.stores.records.artifacts_of(job).await?.is_empty())
+}
+
+/// Stores an object of at most `max` bytes.
+pub(super) async fn put_at_most(context: &Context, key: &str, bytes: ByteStream, max: u64) -> Result<()> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (over, mut size) = (is_over.clone(), 0_u64);
+    let counted = bytes.map(move |chunk| {
+        let chunk = chunk?;
+        size = size.saturating_add(chunk.len() as u64);
+        if size > max {
+            over.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(chunk)
+    });
+    match context.stores.objects.put(key, counted.boxed()).await {
+        Err(_) if is_over.load(Ordering::Relaxed) => Err(too_large(max)),
+        stored => stored.map(drop),
+    }
+}
+
+fn too_large(max: u64) -> Error {
+    Error::TooLarge(format!("it has more than {max} bytes, the most that the server keeps of one"))
 }
 
 fn gone(id: ArtifactId) -> Error {

@@ -108,7 +108,7 @@ impl CacheService {
         bytes: crate::ports::ByteStream,
     ) -> Result<()> {
         self.may_keep(node).await?;
-        self.context.stores.objects.put(&object(id), bytes).await.map(drop)
+        super::artifacts::put_at_most(&self.context, &object(id), bytes, LARGEST).await
     }
 
     /// Keeps what was put under `key`, in place of what was there.

@@ -34,6 +34,10 @@ pub struct Settings {
     pub gives_any_job: bool,
     /// Milliseconds for which a token that was looked up is believed without another look.
     pub token_kept_ms: u64,
+    /// The most bytes of the log of an attempt, whatever its worker allows.
+    pub max_log_bytes: u64,
+    /// The most bytes of an artifact, whatever its worker allows.
+    pub max_artifact_bytes: u64,
 }
 
 impl Default for Settings {
@@ -44,6 +48,8 @@ impl Default for Settings {
             most_log_reply: 8 << 20,
             gives_any_job: true,
             token_kept_ms: 10_000,
+            max_log_bytes: 1 << 30,
+            max_artifact_bytes: 10 << 30,
         }
     }
 }

@@ -293,13 +293,23 @@ impl JobExecutionService {
                 return Ok(JobReportReply { cancel, log_bytes: item.log_bytes, lease_ttl_ms: left_ms });
             }
             if let Some((offset, bytes)) = &log {
+                let max = self.context.settings.max_log_bytes;
+                if offset.saturating_add(bytes.len() as u64) > max {
+                    // Its worker should have stopped it: it is not to be trusted with more.
+                    let words = format!("the log has more than {max} bytes, the most that the server keeps");
+                    let reason = FailureReason::new(FailureKind::LogLimit, &words);
+                    self.end_attempt(&node, &item, report.lease, reason).await?;
+                    return Err(Error::LeaseLost(words));
+                }
                 let logs = &self.context.stores.logs;
                 match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
                     Ok(stored) => item.log_bytes = stored,
                     Err(Error::DiskFull(doing)) => {
                         // A log that cannot be kept must not be run on without: the attempt is over, and says why.
-                        self.end_disk_full(&node, &item, report.lease, &doing).await?;
-                        return Err(Error::LeaseLost(Error::DiskFull(doing).to_string()));
+                        let words = Error::DiskFull(doing).to_string();
+                        let reason = FailureReason::new(FailureKind::DiskFull, &words);
+                        self.end_attempt(&node, &item, report.lease, reason).await?;
+                        return Err(Error::LeaseLost(words));
                     }
                     Err(error) => return Err(error),
                 }
@@ -359,10 +369,15 @@ impl JobExecutionService {
         Err(Error::Conflict(format!("job {job} changes too fast to be given up")))
     }
 
-    async fn end_disk_full(&self, node: &Node, item: &JobItem, token: LeaseToken, doing: &str) -> Result<()> {
-        let words = Error::DiskFull(doing.to_owned()).to_string();
-        let end =
-            AttemptEnd { failure: Some(FailureReason::new(FailureKind::DiskFull, words)), exit_code: None };
+    /// Ends an attempt that its worker must not go on with.
+    async fn end_attempt(
+        &self,
+        node: &Node,
+        item: &JobItem,
+        token: LeaseToken,
+        reason: FailureReason,
+    ) -> Result<()> {
+        let end = AttemptEnd { failure: Some(reason), exit_code: None };
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(moved) = happen(node, item, event, self.context.now()) {
             // A conflict: the job moved on meanwhile, which ends this attempt as well, or its next report will.

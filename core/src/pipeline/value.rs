@@ -97,7 +97,7 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// The failures that a job may be tried again after, as they are written; the words are those of reports.
-const RETRY_KINDS: [(&str, FailureKind); 13] = [
+const RETRY_KINDS: [(&str, FailureKind); 17] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
     ("preparation_timed_out", FailureKind::PreparationTimedOut),
@@ -109,6 +109,10 @@ const RETRY_KINDS: [(&str, FailureKind); 13] = [
     ("service_failed", FailureKind::ServiceFailed),
     ("engine_failed", FailureKind::EngineFailed),
     ("disk_full", FailureKind::DiskFull),
+    ("worker_failed", FailureKind::WorkerFailed),
+    ("log_limit", FailureKind::LogLimit),
+    ("artifact_limit", FailureKind::ArtifactLimit),
+    ("workspace_limit", FailureKind::WorkspaceLimit),
     ("worker_lost", FailureKind::WorkerLost),
     ("internal", FailureKind::Internal),
 ];

@@ -1,5 +1,6 @@
 //! Artifacts that were here before, kept by their hash, so that what a job of this worker left need not be fetched.
 
+use crate::store::private_directory;
 use std::{
     fs::{self, File},
     io,
@@ -30,7 +31,7 @@ impl ArtifactCache {
 
     /// A new file, to be kept or not.
     pub fn spool(&self) -> io::Result<NamedTempFile> {
-        fs::create_dir_all(&self.directory)?;
+        private_directory(&self.directory)?;
         tempfile::Builder::new().prefix("spool-").tempfile_in(&self.directory)
     }
 

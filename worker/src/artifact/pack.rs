@@ -1,7 +1,11 @@
 //! What a job declared as its artifacts, packed as a tar.
 
 use super::BUFFER;
-use crate::{store::hex, workspace::HostWorkspace};
+use crate::{
+    limits::TooLarge,
+    store::hex,
+    workspace::{HostWorkspace, PERMISSIONS},
+};
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{FileType, Stat};
@@ -30,6 +34,7 @@ struct ChunkWriter {
     spool: Option<NamedTempFile>,
     hash: Sha256,
     size: u64,
+    most: u64,
 }
 
 /// A finished tar.
@@ -48,6 +53,9 @@ impl ChunkWriter {
     fn send(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
+        }
+        if self.size + self.chunk.len() as u64 > self.most {
+            return Err(TooLarge { max: self.most }.into());
         }
         let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER)));
         self.hash.update(&chunk);
@@ -77,8 +85,22 @@ impl Packer {
     /// Packs into `sender`, and a copy into `spool`. It must be used where blocking is allowed.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
         let chunk = Vec::with_capacity(BUFFER);
-        let builder = tar::Builder::new(ChunkWriter { chunk, sender, spool, hash: Sha256::new(), size: 0 });
+        let builder = tar::Builder::new(ChunkWriter {
+            chunk,
+            sender,
+            spool,
+            hash: Sha256::new(),
+            size: 0,
+            most: u64::MAX,
+        });
         Self { builder, files: Vec::new(), seen: BTreeSet::new() }
+    }
+
+    /// Packs no more than so many bytes, the tar's own included.
+    #[must_use]
+    pub fn at_most(mut self, most: u64) -> Self {
+        self.builder.get_mut().most = most;
+        self
     }
 
     /// Adds what matches from the engine's tar of `prefix`.
@@ -93,6 +115,7 @@ impl Packer {
                 if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
             let Some(name) = self.wanted(&path, set) else { continue };
             let mut header = entry.header().clone();
+            header.set_mode(header.mode()? & PERMISSIONS);
             let kind = header.entry_type();
             if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name()?.unwrap_or_default().into_owned();
@@ -211,7 +234,7 @@ fn is_absent(error: &io::Error) -> bool {
 fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & 0o7777);
+    header.set_mode(stat.st_mode & PERMISSIONS);
     header.set_uid(stat.st_uid.into());
     header.set_gid(stat.st_gid.into());
     header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));

@@ -32,7 +32,7 @@ impl ArtifactMover {
             }
             Ok(state)
         });
-        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender), reading);
+        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), reading);
         let reason = |error: MoveError| error.reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }

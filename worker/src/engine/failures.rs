@@ -36,12 +36,23 @@ fn is_refusal(words: &str) -> bool {
     refusals.iter().any(|word| words.contains(word)) && !trouble.iter().any(|word| words.contains(word))
 }
 
+/// Whether the engine says that something is not there: a container, or a path in it.
+pub(crate) const fn is_no_such_thing(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// Whether the engine says that it cannot do what it was told, because of what it was told.
+pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 400, .. })
+}
+
 pub(super) fn start_failure(image: &str, error: &EngineError) -> FailureReason {
-    let words = causes(error);
-    if words.contains("\"sh\"") && words.contains("not found") {
+    // The command is the only part of it that depends on the image.
+    if is_bad_request(error) {
+        let words = causes(error);
         return FailureReason::new(
             FailureKind::ImageUnavailable,
-            format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH"),
+            format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH ({words})"),
         );
     }
     failure("the container could not be started", error)

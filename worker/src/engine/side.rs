@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tidemill_core::{
-    assignment::Service,
+    assignment::{Resources, Service},
     failure::{FailureKind, FailureReason},
 };
 use tokio_util::sync::CancellationToken;
@@ -87,8 +87,7 @@ impl DockerManager {
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),
                 cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
-                pids_limit: Some(4096),
-                ..Default::default()
+                ..self.host_limits(Resources::default())
             }),
             ..Default::default()
         };

@@ -22,6 +22,10 @@ use std::{
 /// The most bytes of what describes one entry. Linux takes paths of 4 KiB; the rest is for attributes, which are skipped.
 const MOST_DESCRIBED: u64 = 1 << 20;
 
+/// The bits of a mode that are kept: not those by which a file runs with the rights of whoever it belongs to, as files get about
+/// and are seen from outside of containers.
+pub const PERMISSIONS: u32 = 0o1777;
+
 /// What a file keeps of its permissions and owners as it is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
@@ -143,7 +147,7 @@ impl Extensions {
             }
             Keep::Permissions => (None, None),
         };
-        let bits = if keep == Keep::Everything { 0o7777 } else { 0o777 };
+        let bits = if keep == Keep::Everything { PERMISSIONS } else { 0o777 };
         let modified = self.mtime.map_or_else(|| header.mtime(), Ok)?;
         Ok(Dress {
             owners,

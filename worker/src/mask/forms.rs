@@ -1,0 +1,93 @@
+//! What is looked for: the parts of each secret, and the digits that encodings of them have in common.
+
+use super::finder::Edges;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use std::collections::BTreeMap;
+
+/// Shorter values, and shorter lines of values, are not masked: a log in which every `1` is masked says nothing.
+pub const MIN_LEN: usize = 4;
+/// Fewer digits of base64 are too likely to stand for something else.
+const MIN_BASE64: usize = 4;
+/// The digits of base64 in the order of their values.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The patterns for some values.
+#[derive(Debug)]
+pub(super) struct Forms {
+    /// The values and their lines.
+    pub plain: BTreeMap<Vec<u8>, Edges>,
+    /// In digits of base64, those of the standard alphabet.
+    pub base64: BTreeMap<Vec<u8>, Edges>,
+    /// The digits of base64 that may stand before those, and hold some bits of them.
+    pub leads: Box<[bool; 256]>,
+    /// In hex digits, lower case.
+    pub hex: BTreeMap<Vec<u8>, Edges>,
+    /// Whether one of them has a space in it.
+    pub has_space: bool,
+    /// Whether one of them has a character of Latin 1 in it that is none of ASCII.
+    pub has_latin: bool,
+}
+
+impl Forms {
+    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = Self {
+            plain: BTreeMap::new(),
+            base64: BTreeMap::new(),
+            leads: Box::new([false; 256]),
+            hex: BTreeMap::new(),
+            has_space: false,
+            has_latin: false,
+        };
+        for value in values {
+            forms.add(value);
+            forms.add(value.trim_end_matches(['\r', '\n']));
+            for line in value.lines() {
+                // Programs that show a file indent its lines anew.
+                forms.add(line);
+                forms.add(line.trim_end());
+                forms.add(line.trim());
+            }
+        }
+        forms
+    }
+
+    fn add(&mut self, part: &str) {
+        if part.len() < MIN_LEN || part.trim().is_empty() || self.plain.contains_key(part.as_bytes()) {
+            return;
+        }
+        self.plain.insert(part.as_bytes().to_vec(), Edges::default());
+        self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), Edges::default());
+        self.has_space |= part.contains(' ');
+        self.has_latin |= part.contains(|char| ('\u{80}'..='\u{ff}').contains(&char));
+        for (value, digit) in (0_u8..).zip(DIGITS) {
+            let first = part.as_bytes()[0];
+            if value & 0b1111 == first >> 4 || value & 0b11 == first >> 6 {
+                self.leads[usize::from(*digit)] = true;
+            }
+        }
+        // Those of the other alphabet.
+        (self.leads[usize::from(b'-')], self.leads[usize::from(b'_')]) =
+            (self.leads[usize::from(b'+')], self.leads[usize::from(b'/')]);
+        for (digits, edges) in base64_forms(part.as_bytes()) {
+            let known = self.base64.entry(digits).or_default();
+            known.before |= edges.before;
+            known.after |= edges.after;
+        }
+    }
+}
+
+/// What every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
+/// that depend on nothing else. The digits at the edges depend on what is around it, too.
+fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, Edges)> {
+    let mut forms = Vec::new();
+    for before in 0..3_usize {
+        let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(value.iter().copied()).collect();
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        if end.saturating_sub(first) >= MIN_BASE64 {
+            let digits = STANDARD_NO_PAD.encode(&bytes).into_bytes();
+            let edges = Edges { before: before > 0, after: !(bytes.len() * 8).is_multiple_of(6) };
+            forms.push((digits[first..end].to_vec(), edges));
+        }
+    }
+    forms
+}

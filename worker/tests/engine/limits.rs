@@ -1,0 +1,142 @@
+//! What a job may use, and what nobody may see of it.
+
+use super::{Bench, job, kind, secret};
+use std::time::Duration;
+use tidemill_core::{
+    assignment::{Artifacts, ArtifactsWhen},
+    failure::FailureKind,
+    pipeline::Reports,
+};
+use tidemill_worker::{limits::Limits, source::snapshot};
+
+const MIB: u64 = 1 << 20;
+
+async fn bench(limits: Limits) -> Bench {
+    Bench::start_with("127.0.0.1", limits).await
+}
+
+fn artifacts(paths: &[&str]) -> Artifacts {
+    Artifacts {
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        when: ArtifactsWhen::Always,
+        expire_in_s: None,
+        reports: Reports::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_over_the_limit_stops_the_job() {
+    let mut bench = bench(Limits { log_bytes: 64 << 10, ..Limits::default() }).await;
+    let mut endless = job(&["yes abcdefg"]);
+    endless.timeout_s = 600;
+    let (end, log) = bench.run(endless).await;
+    assert_eq!(kind(&end), Some(FailureKind::LogLimit), "{end:?}");
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with("[tidemill] the log ends here: ") && last.contains("64 KiB"), "{last}");
+    assert!(log.len() < (64 << 10) + 1000, "{} bytes", log.len());
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_over_the_limit_fail_the_job() {
+    let mut bench = bench(Limits { artifact_bytes: MIB, ..Limits::default() }).await;
+    let mut large = job(&["head -c 3000000 /dev/zero > large"]);
+    large.artifacts = Some(artifacts(&["large"]));
+    let (end, log) = bench.run(large).await;
+    assert_eq!(kind(&end), Some(FailureKind::ArtifactLimit), "{end:?}");
+    assert!(log.contains("1 MiB"), "{log}");
+    let mut small = job(&["head -c 1000 /dev/zero > small"]);
+    small.artifacts = Some(artifacts(&["small"]));
+    assert_eq!(kind(&bench.run(small).await.0), None);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_over_the_limit_stops_the_job_wherever_it_writes() {
+    let mut bench = bench(Limits { workspace_bytes: 20 * MIB, ..Limits::default() }).await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
+    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    for (place, source) in [("here", Some(found.source)), ("here", None), ("/tmp/there", None)] {
+        let mut writes = job(&[&format!("head -c 60000000 /dev/zero > {place}; sync"), "sleep 600"]);
+        writes.timeout_s = 600;
+        if let Some(source) = source {
+            writes.preparation.source = source;
+        }
+        bench.give(writes);
+        // A busy machine is slow to write, and others may remove as much meanwhile: it is measured once a minute at least.
+        let end = tokio::time::timeout(Duration::from_secs(180), bench.ends.recv()).await.unwrap().unwrap();
+        assert_eq!(kind(&end), Some(FailureKind::WorkspaceLimit), "{place}: {end:?}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_that_asks_for_nothing_gets_no_more_than_the_limit() {
+    let limits = Limits {
+        memory_bytes: Some(64 * MIB),
+        pids: 100,
+        open_files: 1000,
+        shm_bytes: 8 * MIB,
+        ..Limits::default()
+    };
+    let mut bench = bench(limits).await;
+    let shows = ["ulimit -c; ulimit -n", "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2"];
+    let (end, log) = bench.run(job(&shows)).await;
+    assert_eq!(kind(&end), None, "{log}");
+    assert!(log.contains("\n0\n1000\n") && log.contains("\n8192\n"), "{log}");
+    let (end, log) = bench.run(job(&["tail /dev/zero"])).await;
+    assert_eq!(kind(&end), Some(FailureKind::OutOfMemory), "{end:?} {log}");
+    let forks = "i=0; while [ $i -lt 200 ]; do sleep 20 & i=$((i + 1)); done";
+    let (end, _) = bench.run(job(&[forks])).await;
+    assert_ne!(kind(&end), None, "a hundred processes are the most");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspace_is_mounted_without_set_id_and_devices_and_artifacts_lose_set_id() {
+    let mut bench = bench(Limits::default()).await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
+    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    let mut leaves =
+        job(&["grep \" $PWD \" /proc/self/mountinfo", "cp /bin/sh suid; chmod 6755 suid", "ls -l suid"]);
+    leaves.preparation.source = found.source;
+    leaves.artifacts = Some(artifacts(&["suid"]));
+    let (end, log) = bench.run(leaves).await;
+    assert_eq!(kind(&end), None, "{log}");
+    let options =
+        log.lines().find(|line| line.contains(" - overlay ")).unwrap_or_else(|| panic!("no overlay: {log}"));
+    assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
+    assert!(log.contains("-rwsr-sr-x"), "{log}");
+    let stored = bench.server.artifact.lock().unwrap().clone();
+    let mut archive = tar::Archive::new(&stored[..]);
+    let entry = archive.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(entry.header().mode().unwrap() & 0o7777, 0o755);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_whose_secrets_cannot_be_masked_does_not_begin() {
+    let mut bench = bench(Limits::default()).await;
+    let mut leaky = job(&["echo it began"]);
+    leaky.extras.secrets = vec![secret("LONG", &"0123456789abcdef".repeat(1 << 20), false)];
+    let (end, log) = bench.run(leaky).await;
+    assert_eq!(kind(&end), Some(FailureKind::MaskingFailed), "{end:?}");
+    assert!(!log.contains("it began") && !log.contains("0123456789"), "{log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_artifacts_show_no_secret() {
+    let mut bench = bench(Limits::default()).await;
+    let mut named = job(&["mkdir -p out; echo x > \"out/report-$NAME.txt\""]);
+    named.extras.secrets = vec![secret("NAME", "k3yN4m3", false)];
+    named.artifacts = Some(artifacts(&["out", "none-k3yN4m3"]));
+    let (end, log) = bench.run(named).await;
+    assert_eq!(kind(&end), None, "{log}");
+    let uploads = serde_json::to_string(&*bench.server.uploads.lock().unwrap()).unwrap();
+    assert!(uploads.contains("out/report-[masked].txt") && uploads.contains("none-[masked]"), "{uploads}");
+    assert!(!uploads.contains("k3yN4m3") && !log.contains("k3yN4m3"), "{uploads} {log}");
+    bench.stop().await;
+}

@@ -1,0 +1,84 @@
+//! Things that go away beneath a job: never its own failure.
+
+use super::{Bench, containers, job, kind};
+use std::time::Duration;
+use tidemill_core::{
+    assignment::{ArtifactSource, Artifacts, ArtifactsWhen},
+    failure::FailureKind,
+    ids::ArtifactId,
+    pipeline::Reports,
+};
+use tidemill_worker::source::snapshot;
+
+fn is_infrastructure(kind: Option<FailureKind>) -> bool {
+    kind.is_some_and(FailureKind::is_infrastructure)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn container_that_vanishes_while_artifacts_are_laid_in_is_no_failure_of_the_job() {
+    let mut bench = Bench::start().await;
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(6);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "needed", &b"needed"[..]).unwrap();
+    let bytes = tar.into_inner().unwrap();
+    let sha256 = tidemill_worker::store::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+    let mut gets = job(&["cat needed"]);
+    gets.needs_artifacts = vec![ArtifactSource {
+        artifact_id: ArtifactId(uuid::Uuid::nil()),
+        from_job: "before".into(),
+        url: "/bytes".into(),
+        sha256,
+        size: bytes.len() as u64,
+    }];
+    *bench.server.artifact.lock().unwrap() = bytes;
+    *bench.server.removes.lock().unwrap() = Some(bench.label());
+    let (end, log) = bench.run(gets.clone()).await;
+    assert!(is_infrastructure(kind(&end)), "{end:?} {log}");
+    let (end, log) = bench.run(gets).await;
+    assert_eq!(kind(&end), None, "the next attempt goes well: {log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn container_that_vanishes_before_artifacts_are_collected_is_no_pattern_without_files() {
+    let mut bench = Bench::start().await;
+    let mut leaves =
+        job(&["mkdir out; echo x > out/a", "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml"]);
+    leaves.artifacts = Some(Artifacts {
+        paths: vec!["out".into()],
+        when: ArtifactsWhen::OnSuccess,
+        expire_in_s: None,
+        reports: Reports { junit: vec!["r.xml".into()] },
+    });
+    *bench.server.removes.lock().unwrap() = Some(bench.label());
+    let (end, log) = bench.run(leaves).await;
+    assert_eq!(kind(&end), Some(FailureKind::EngineFailed), "{end:?} {log}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removed_worker_cache_is_no_failure_of_the_job() {
+    let mut bench = Bench::start().await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
+    let cache = bench.data.path().join("cache");
+    let found = snapshot(sources.path(), &cache).unwrap();
+    let mut reads = job(&["until [ -e /tmp/go ]; do sleep 0.1; done", "cat a.txt; exit 3"]);
+    reads.preparation.source = found.source;
+    bench.give(reads);
+    let begun = std::time::Instant::now();
+    while !String::from_utf8_lossy(&bench.server.log.lock().unwrap()).contains("until") {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    std::fs::remove_dir_all(&cache).unwrap();
+    let container = containers(&bench.label()).remove(0);
+    let told =
+        std::process::Command::new("docker").args(["exec", &container, "touch", "/tmp/go"]).output().unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let end = bench.end().await;
+    assert_eq!(kind(&end), Some(FailureKind::WorkerFailed), "{end:?}");
+    bench.stop().await;
+}

@@ -1,0 +1,96 @@
+//! The table of docs/secrets.md of what is masked and what is not, run with real programs.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, process::Command};
+use tidemill_worker::mask::{Mask, Stream};
+
+/// Pairs of secrets that differ in letters and digits only, so that programs escape both alike.
+const PAIRS: [[&str; 2]; 2] = [
+    ["tk-s3cr3t/Va'l\"ue+&<b>$HOME\\w% z,é9", "qm-d7bn8k/Xo'h\"yj+&<b>$HOME\\w% z,ü4"],
+    [
+        "-----BEGIN KEY-----\nMIIEow+AAK/CAQ'EA x7\n  \"id\": \"4f2c\",\n-----END KEY-----",
+        "-----BEGIN KEY-----\nQUJKdz+GHT/XWR'OL v3\n  \"id\": \"9b8e\",\n-----END KEY-----",
+    ],
+];
+
+struct Row {
+    needs: String,
+    command: String,
+    is_masked: bool,
+}
+
+fn rows() -> Vec<Row> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/secrets.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let table =
+        text.split_once("<!-- masking -->\n").unwrap().1.split_once("<!-- end of masking -->").unwrap().0;
+    let row = |line: &str| {
+        let line = line.replace("\\|", "\u{0}");
+        let cells: Vec<String> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.trim().trim_matches('`').replace('\u{0}', "|"))
+            .collect();
+        let [needs, command, masked] =
+            cells.try_into().unwrap_or_else(|cells| panic!("three cells: {cells:?}"));
+        assert!(masked == "yes" || masked == "no", "{masked}");
+        Row { needs, command, is_masked: masked == "yes" }
+    };
+    table.lines().skip(2).map(row).collect()
+}
+
+fn printed(command: &str, directory: &Path, secret: &str) -> Vec<u8> {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", command]).current_dir(directory).env_clear();
+    for name in ["PATH", "HOME"] {
+        shell.env(name, std::env::var_os(name).unwrap_or_default());
+    }
+    let done = shell.envs([("SECRET", secret), ("LC_ALL", "C.UTF-8"), ("PWD", "/")]).output().unwrap();
+    assert!(done.status.success() && !done.stdout.is_empty(), "{command}: {done:?}");
+    done.stdout
+}
+
+fn masked(mask: &Mask, bytes: &[u8], size: usize) -> String {
+    let mut stream = Stream::default();
+    let mut shown: Vec<u8> = bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
+    shown.extend(mask.finish(&mut stream));
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn the_table_of_what_is_masked_is_true() {
+    let rows = rows();
+    assert!(rows.iter().filter(|row| row.is_masked).count() >= 49, "{} rows", rows.len());
+    let mut wrong = Vec::new();
+    // One for all, as its name is printed, too.
+    let directory = tempfile::tempdir().unwrap();
+    for Row { needs, command, is_masked } in &rows {
+        let here =
+            Command::new("sh").args(["-c", &format!("command -v {needs} >/dev/null")]).status().unwrap();
+        if !here.success() {
+            eprintln!("left out, as there is no {needs} here: {command}");
+            continue;
+        }
+        let mut tells = false;
+        for pair in PAIRS {
+            let shown = pair.map(|secret| {
+                let (mask, bytes) =
+                    (Mask::new([secret]).unwrap(), printed(command, directory.path(), secret));
+                let shown = masked(&mask, &bytes, 1 << 16);
+                for size in [1, 7] {
+                    assert_eq!(masked(&mask, &bytes, size), shown, "{command} in pieces of {size}");
+                }
+                shown
+            });
+            tells |= shown[0] != shown[1] || !shown[0].contains("[masked]");
+            if *is_masked && tells {
+                wrong.push(format!("{command}\n{}\n{}", shown[0], shown[1]));
+                break;
+            }
+        }
+        if !*is_masked && !tells {
+            wrong.push(format!("{command}\nis masked after all"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n---\n"));
+}
