@@ -72,7 +72,7 @@ pub fn discover(
         // Sorted as a tree is, and each once.
         let asked: std::collections::BTreeSet<&String> =
             wanted.only.iter().filter(|path| *path != GITLAB).collect();
-        asked.into_iter().cloned().collect()
+        asked.into_iter().filter(|path| reader.borrow_mut().is_file(path)).take(MOST_FILES).cloned().collect()
     };
     for path in files.iter().take(MOST_FILES) {
         match read(path) {
@@ -80,8 +80,6 @@ pub fn discover(
                 Ok(assembled) => gathered.add(path, assembled.text),
                 Err(found) => gathered.mistaken(found.render(false)),
             },
-            // Of files that are asked for by name, one may be gone.
-            Err(_) if !wanted.only.is_empty() => {}
             Err(why) => gathered.mistaken(format!("{path} cannot be read: {why}\n")),
         }
     }

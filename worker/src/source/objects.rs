@@ -36,8 +36,13 @@ impl FileReader {
         Self { repo, commit, watch, left: MAX_READ_BYTES, processes: None }
     }
 
-    /// The text of the file at `path`; or why there is none, in words that follow "cannot be read: ".
-    pub fn read(&mut self, path: &str) -> Result<String, String> {
+    /// Whether there is a file at `path`.
+    pub fn is_file(&mut self, path: &str) -> bool {
+        self.describe(path).is_ok_and(|line| listing::object(&line).is_some_and(|object| object.is_blob))
+    }
+
+    /// What git says of the object at `path`.
+    fn describe(&mut self, path: &str) -> Result<String, String> {
         if path.chars().any(char::is_control) || path.len() > MAX_PATH {
             return Err("this is no path that is read".to_owned());
         }
@@ -45,7 +50,13 @@ impl FileReader {
         let question = format!("{}:{path}", self.commit);
         let describes = &mut self.processes().map_err(failed)?.describes;
         describes.ask(&question).map_err(failed)?;
-        let line = describes.line(MAX_LINE).map_err(failed)?;
+        describes.line(MAX_LINE).map_err(failed)
+    }
+
+    /// The text of the file at `path`; or why there is none, in words that follow "cannot be read: ".
+    pub fn read(&mut self, path: &str) -> Result<String, String> {
+        let failed = |error: SourceError| error.to_string();
+        let line = self.describe(path)?;
         let object = listing::object(&line).ok_or_else(|| format!("there is no file {path}"))?;
         if !object.is_blob {
             return Err(format!("{path} is no file"));
