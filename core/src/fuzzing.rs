@@ -92,12 +92,9 @@ pub fn repository_address(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let name = canonical(text);
     assert_eq!(canonical(&name), name, "a name is its own name");
-    let (address, credentials) = match RepositoryAddress::parse_with_credentials(text) {
-        Ok(read) => read,
-        Err(_) => {
-            assert!(RepositoryAddress::parse(text).is_err());
-            return;
-        }
+    let Ok((address, credentials)) = RepositoryAddress::parse_with_credentials(text) else {
+        assert!(RepositoryAddress::parse(text).is_err());
+        return;
     };
     let url = address.to_git_url();
     assert_eq!(RepositoryAddress::parse(&url).as_ref(), Ok(&address), "it is read again as it is written");
