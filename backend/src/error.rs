@@ -23,6 +23,9 @@ pub enum Error {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// A text of the request may not be as it is.
+    #[error("{0}")]
+    Unprocessable(String),
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),

@@ -144,8 +144,12 @@ impl Bench {
             docker_host: None,
             capacity: Resources::default(),
         };
-        let client =
-            Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
+        let client = Client {
+            server: format!("http://{address}"),
+            token: "token".into(),
+            only_execution: None,
+            insecure_http: false,
+        };
         let worker = Worker::open(config).await.unwrap().work_for(&client);
         Self { server, worker, ends, data }
     }

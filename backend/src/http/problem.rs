@@ -98,6 +98,9 @@ impl From<Error> for Refused {
             Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", words),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Conflict", words),
             Error::Invalid(_) => Self::invalid(words),
+            Error::Unprocessable(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-text", "Invalid text", words)
+            }
             Error::NoSecret(_) | Error::Sealed(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }

@@ -6,13 +6,15 @@ use crate::{
     facts,
     failure::{Failure, Outcome},
     file::{self, PipelineFile},
+    output::{self, Printable},
+    select,
     settings::Settings,
     view::{self, words},
-    watch::{self, OnInterrupt},
+    watch::{self, LogOf, OnInterrupt},
     workers,
 };
 use indexmap::IndexMap;
-use std::{io::Write, path::Path};
+use std::path::Path;
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
     assignment::{Preparation, Source},
@@ -21,12 +23,16 @@ use tidemill_core::{
     labels::{Labels, fits, queue_name},
     plan::Plan,
     report::is_named,
+    text::check_line,
 };
 use tidemill_worker::{
     Worker, WorkerHandle,
     source::{self, SourcePack},
 };
 use uuid::Uuid;
+
+/// The longest name of a user, in bytes, as servers take it.
+const MAX_USER_LEN: usize = 200;
 
 /// What is run, and where it comes from.
 struct Origin {
@@ -70,7 +76,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         && let Some(size) = deployment.send_sources(pack).await?
         && !args.quiet
     {
-        anstream::eprintln!("uploaded {} of sources", words::size(size));
+        crate::errln!("uploaded {} of sources", words::size(size));
     }
     let request = ExecuteRequest {
         pipeline: file.text,
@@ -80,7 +86,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         commit: origin.commit,
         source: origin.source,
         variables,
-        requested_by: std::env::var("USER").ok(),
+        requested_by: requester(),
         tag: known.tag,
         default_branch: known.default_branch,
         changed: known.changed,
@@ -193,10 +199,12 @@ async fn follow(
     let mut view = view::fitting(args.quiet || args.json || args.follow.is_some());
     if made.attached && !args.quiet {
         let words = format!(
-            "{} #{} of the same commit is under way already: showing that one (--force makes another)",
-            made.pipeline_name, made.run_number
+            "{} #{} of {} is under way already, of the same commit: showing that one (--force makes another)",
+            Printable(&made.pipeline_name),
+            made.run_number,
+            Printable(&made.repo)
         );
-        if args.json { anstream::eprintln!("{words}") } else { view.note(&words)? }
+        if args.json { crate::errln!("{words}") } else { view.note(&words)? }
     }
     let id = made.execution_id;
     let watched = match &args.follow {
@@ -207,7 +215,10 @@ async fn follow(
             let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job is not recorded"))?;
             // What there is to note is noted by the watching.
-            let printed = watch::print_log(deployment, job, None, true, |_| Ok(()));
+            let printed =
+                watch::print_log(deployment, LogOf { job, attempt: None, follow: true, raw: false }, |_| {
+                    Ok(())
+                });
             let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
             let (watched, printed) = tokio::join!(watched, printed);
             printed?;
@@ -219,13 +230,16 @@ async fn follow(
     }
     let last = watched?;
     if args.json {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, &last).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        output::print_json_line(&last)?;
     } else if args.follow.is_none() {
         watch::show_failures(deployment, &last).await?;
     }
     watch::verdict(&last)
+}
+
+/// Who asks, as a server of this process or a deployment's own token may say it.
+pub fn requester() -> Option<String> {
+    std::env::var("USER").ok().filter(|name| check_line("USER", name, MAX_USER_LEN).is_ok())
 }
 
 /// The repository that is recorded for a run from here.
@@ -236,7 +250,8 @@ pub fn repository_here() -> Outcome<String> {
 
 async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
     let cache = settings.data_dir()?.join("worker").join("cache");
-    let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let named = args.repo.as_ref().map(|repo| select::local_path(repo).unwrap_or_else(|| repo.clone()));
+    let (repo, branch, commit) = (named, args.branch.clone(), args.commit.clone());
     let (is_elsewhere, all) = (settings.is_elsewhere(), args.upload_all);
     let found = tokio::task::spawn_blocking(move || {
         let Some(url) = repo else {

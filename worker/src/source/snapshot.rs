@@ -135,9 +135,10 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
+    let top = PathBuf::from(line(0));
     Ok(Repository {
-        origin: origin(&common),
-        top: PathBuf::from(line(0)),
+        origin: origin(&common).map(|url| absolute(url, &top)),
+        top,
         common: Some(common),
         branch,
         head,
@@ -159,6 +160,17 @@ fn origin(common: &Path) -> Option<String> {
     None
 }
 
+/// A local path as the same path from everywhere: two repositories whose origins are both `../app.git` are not one.
+fn absolute(url: String, top: &Path) -> String {
+    // As in git, a colon before the first slash names a host.
+    let is_local = !url.split('/').next().unwrap_or_default().contains(':');
+    if !is_local || Path::new(&url).is_absolute() {
+        return url;
+    }
+    let path = top.join(&url);
+    path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
+}
+
 fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host_end = rest.find('/').unwrap_or(rest.len());
@@ -171,7 +183,7 @@ fn without_credentials(url: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Snapshot, git, snapshot, without_credentials};
+    use super::{Snapshot, absolute, git, snapshot, without_credentials};
     use crate::source::materialise;
     use std::{fs, path::Path};
     use tidemill_core::assignment::Source;
@@ -236,6 +248,22 @@ mod tests {
             assert_eq!(first, snapshot(dir.path(), cache.path()).unwrap());
             assert!(matches!(&first.source, Source::Git { tree: None, .. }));
             assert_eq!(fs::read_to_string(laid_out(&first, cache.path()).join("a.txt")).unwrap(), "one\n");
+        }
+    }
+
+    #[test]
+    fn a_relative_origin_is_the_path_that_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        for name in ["one", "two"] {
+            let own = real.join(name);
+            fs::create_dir_all(own.join("app.git")).unwrap();
+            fs::create_dir_all(own.join("work")).unwrap();
+            let path = absolute("../app.git".to_owned(), &own.join("work"));
+            assert_eq!(path, own.join("app.git").to_string_lossy());
+        }
+        for url in ["https://host/x.git", "git@host:x.git", "/srv/x.git", "file:///srv/x.git"] {
+            assert_eq!(absolute(url.to_owned(), &real), url);
         }
     }
 
