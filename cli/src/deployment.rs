@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Failure, Outcome},
-    output::Printable,
+    output::{Printable, printable},
     settings::{Settings, Target},
 };
 use bytes::Bytes;
@@ -162,8 +162,10 @@ impl Deployment {
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
-        serde_json::from_slice(body)
-            .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
+        serde_json::from_slice(body).map_err(|error| {
+            let error = printable(&error.to_string());
+            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+        })
     }
 
     /// What a POST answers that may happen twice.

@@ -1,6 +1,6 @@
 //! How a command ends when it does not succeed.
 
-use crate::output::printable;
+use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
 use tidemill_worker::client::ApiError;
 
@@ -66,7 +66,7 @@ impl From<ApiError> for Failure {
 
 impl From<tidemill_backend::Error> for Failure {
     fn from(error: tidemill_backend::Error) -> Self {
-        Self::system(error.to_string())
+        Self::system(printable_lines(&error.to_string()))
     }
 }
 
@@ -82,6 +82,6 @@ impl From<std::io::Error> for Failure {
 
 impl From<tidemill_worker::WorkerError> for Failure {
     fn from(error: tidemill_worker::WorkerError) -> Self {
-        Self::system(error.to_string())
+        Self::system(printable_lines(&error.to_string()))
     }
 }

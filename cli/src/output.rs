@@ -65,6 +65,11 @@ pub fn stdout_has_colours() -> bool {
     anstream::stdout().current_choice() != anstream::ColorChoice::Never
 }
 
+/// Whether somebody at a terminal reads standard error.
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Whether standard error shows colours.
 pub fn stderr_has_colours() -> bool {
     anstream::stderr().current_choice() != anstream::ColorChoice::Never
@@ -161,6 +166,7 @@ mod tests {
             }
             files += 1;
             let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
             for word in ["anstream::", "io::stderr()", "println!", "print!(", "to_writer"] {
                 assert!(!text.contains(word), "{} has `{word}`: use crate::output", path.display());
             }

@@ -125,7 +125,7 @@ fn confirm(name: &str, here: &str, of: &ExecutionSummary) -> Outcome {
         ))
     };
     let stdin = std::io::stdin();
-    if !stdin.is_terminal() || !std::io::stderr().is_terminal() {
+    if !stdin.is_terminal() || !output::stderr_is_terminal() {
         return Err(refused());
     }
     write!(output::stderr(), "execution {} is {name}, and this is {here}; go on? [y/N] ", of.id)?;

@@ -4,7 +4,7 @@ use crate::{
     deployment::{Deployment, WAIT_MS},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
-    output::{self, LogFilter, LogWriter, Printable},
+    output::{self, LogFilter, LogWriter, Printable, printable},
     pace::{Next, Outage, Pace, Said},
     test_results,
     view::View,
@@ -158,6 +158,7 @@ fn wait_out(
     if !error.is_passing() {
         return Err(error.into());
     }
+    let error = printable(&error.to_string());
     match outage.failed(Instant::now()) {
         Next::Wait(pause) => Ok(pause),
         Next::Note(pause) => {

@@ -67,6 +67,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     })?;
     let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
     serde_json::from_slice(&body).map_err(|error| {
+        let error = output::printable(&error.to_string());
         Failure::system(format!("{}{path} gave an unreadable reply: {error}", deployment.url))
     })
 }

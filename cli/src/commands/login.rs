@@ -93,8 +93,9 @@ async fn greet(api: &ApiClient) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
-    let health: Health = serde_json::from_slice(&reply)
-        .map_err(|error| other(format!("{} gave an unreadable reply, {error}", path::HEALTH)))?;
+    let health: Health = serde_json::from_slice(&reply).map_err(|error| {
+        other(format!("{} gave an unreadable reply, {}", path::HEALTH, Printable(error.to_string())))
+    })?;
     if health.status == "ok" {
         Ok(())
     } else {

@@ -158,7 +158,7 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
 /// One suite for each stage, one case for each job.
 fn junit(report: &core::Report) -> quick_junit::Report {
     let of = &report.execution;
-    let mut all = quick_junit::Report::new(format!("{} #{}", of.pipeline_name, of.run_number));
+    let mut all = quick_junit::Report::new(words::title(of));
     all.set_time(Duration::from_millis(report.duration_ms));
     let mut stages: Vec<&str> = Vec::new();
     for job in &report.jobs {
@@ -167,9 +167,9 @@ fn junit(report: &core::Report) -> quick_junit::Report {
         }
     }
     for stage in stages {
-        let mut suite = TestSuite::new(stage);
+        let mut suite = TestSuite::new(printable(stage));
         for job in report.jobs.iter().filter(|job| job.stage == stage) {
-            let words = job.failure.as_ref().map(|why| why.message.clone()).unwrap_or_default();
+            let words = job.failure.as_ref().map(|why| printable(&why.message)).unwrap_or_default();
             let status = match job.status {
                 JobStatus::Success => TestCaseStatus::success(),
                 JobStatus::Failed if !job.allow_failure => {
@@ -183,8 +183,8 @@ fn junit(report: &core::Report) -> quick_junit::Report {
                     status
                 }
             };
-            let mut case = TestCase::new(job.name.clone(), status);
-            case.set_classname(format!("{}.{stage}", of.pipeline_name));
+            let mut case = TestCase::new(printable(&job.name), status);
+            case.set_classname(format!("{}.{}", Printable(&of.pipeline_name), Printable(stage)));
             case.set_time(Duration::from_millis(job.run_ms.unwrap_or(0)));
             suite.add_test_case(case);
         }

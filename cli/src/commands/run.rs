@@ -274,7 +274,7 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
         Ok(Origin { repo: url, branch, commit, source, pack: None })
     });
     let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
-    found.map_err(|stopped| Failure::usage(stopped.0))
+    found.map_err(|stopped| Failure::usage(output::printable_lines(&stopped.0)))
 }
 
 /// Why there are no sources.

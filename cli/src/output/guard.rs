@@ -3,7 +3,7 @@
 use anstream::{AutoStream, stream::RawStream};
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use std::io::{self, Write};
-use tidemill_core::text::{escape, is_control};
+use tidemill_core::text::{escape, is_control, is_invisible};
 
 /// A stream to a terminal, a file or a pipe, on which nothing but text, line ends and colours is written; colours only
 /// where they are wanted. Everything else is shown escaped.
@@ -44,7 +44,7 @@ where
 
 impl Perform for Passed {
     fn print(&mut self, c: char) {
-        if is_control(c) {
+        if is_control(c) || is_invisible(c) {
             // Writing to a String does not fail.
             let _ = escape(&mut self.0, c);
         } else {
@@ -102,7 +102,7 @@ pub fn sequence(out: &mut String, params: &Params, action: char) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Parser, Passed};
+    use super::{Parser, Passed, is_control, is_invisible};
 
     fn passed(text: &str) -> String {
         let (mut parser, mut passed) =
@@ -130,10 +130,11 @@ mod tests {
             "\u{8}",
             "\u{7f}",
             "\u{202e}",
+            "\u{200b}",
             "\u{1b}[>4;2m",
         ] {
             let shown = passed(&format!("a{hostile}z"));
-            assert!(!shown.contains(tidemill_core::text::is_control), "{hostile:?} gave {shown:?}");
+            assert!(!shown.contains(|c| is_control(c) || is_invisible(c)), "{hostile:?} gave {shown:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One line for each thing that happens, for pipes and logs.
 
 use super::{View, words};
-use crate::output::{self, Guarded, Printable};
+use crate::output::{self, Guarded, Printable, printable_lines};
 use std::{
     collections::HashMap,
     io::{Stdout, Write},
@@ -52,7 +52,7 @@ impl View for PlainView {
     }
 
     fn note(&mut self, words: &str) -> std::io::Result<()> {
-        writeln!(self.out, "{words}")?;
+        writeln!(self.out, "{}", printable_lines(words))?;
         self.out.flush()
     }
 }

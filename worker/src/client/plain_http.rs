@@ -26,12 +26,11 @@ impl ApiClient {
             Host::Loopback => Ok(()),
             Host::Other => Err(refused()),
             Host::Localhost => {
-                let is_here = match self.localhost.get() {
-                    Some(known) => *known,
-                    None => {
-                        let is_here = localhost_is_loopback(uri.port_u16().unwrap_or(80)).await;
-                        *self.localhost.get_or_init(|| is_here)
-                    }
+                let is_here = if let Some(known) = self.localhost.get() {
+                    *known
+                } else {
+                    let is_here = localhost_is_loopback(uri.port_u16().unwrap_or(80)).await;
+                    *self.localhost.get_or_init(|| is_here)
                 };
                 if is_here { Ok(()) } else { Err(refused()) }
             }
