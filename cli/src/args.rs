@@ -562,6 +562,8 @@ pub struct Retry {
 
 /// `dead-letters`.
 #[derive(Debug, Args)]
+// Each is a flag of its own, as users know them.
+#[allow(clippy::struct_excessive_bools)]
 pub struct DeadLetters {
     /// Only those of these executions
     #[arg(value_name = "ID")]

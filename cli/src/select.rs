@@ -261,11 +261,11 @@ impl Candidates<'_> {
 
     async fn choose(&self, purpose: Purpose<'_>) -> Outcome<ExecutionView> {
         match purpose {
-            Purpose::Read => {}
+            Purpose::Read | Purpose::Retry(_) => {}
             Purpose::Watch | Purpose::Cancel => {
                 let live = self.live().await?;
                 if !live.is_empty() {
-                    return self.view(self.only(live)?).await;
+                    return self.view(only(live)?).await;
                 }
             }
             Purpose::Approve(job) => {
@@ -273,7 +273,6 @@ impl Candidates<'_> {
                     return Ok(view);
                 }
             }
-            Purpose::Retry(_) => {}
         }
         let all = self.of_repository(None).await?;
         if all.is_empty() {
@@ -288,13 +287,13 @@ impl Candidates<'_> {
             let left = newest.iter().filter(|of| of.status != ExecutionStatus::Success);
             let left: Vec<ExecutionSummary> = left.cloned().collect();
             if !left.is_empty() {
-                return self.view(self.only(left)?).await;
+                return self.view(only(left)?).await;
             }
         }
         if let Purpose::Approve(job) = purpose {
             return self.late(newest, job).await;
         }
-        self.view(self.only(newest)?).await
+        self.view(only(newest)?).await
     }
 
     async fn view(&self, of: ExecutionSummary) -> Outcome<ExecutionView> {
@@ -314,7 +313,7 @@ impl Candidates<'_> {
                 waiting.push(view);
             }
         }
-        self.one_of(waiting)
+        one_of(waiting)
     }
 
     /// What is over, and has a job that nobody approved; else the only one there is, of which the server says what is wrong.
@@ -327,34 +326,14 @@ impl Candidates<'_> {
                 late.push(view);
             }
         }
-        if let Some(view) = self.one_of(late)? {
+        if let Some(view) = one_of(late)? {
             return Ok(view);
         }
         if newest.len() > 1 {
             let repo = Printable(self.place.repo());
             return Err(Failure::usage(format!("nothing of {repo} waits for an approval; nothing was done")));
         }
-        self.view(self.only(newest)?).await
-    }
-
-    fn one_of(&self, mut views: Vec<ExecutionView>) -> Outcome<Option<ExecutionView>> {
-        if views.len() > 1 {
-            return Err(ambiguous(views.iter().map(|view| &view.execution)));
-        }
-        Ok(views.pop())
-    }
-
-    fn only(&self, mut found: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary> {
-        match found.pop() {
-            Some(only) if found.is_empty() => Ok(only),
-            Some(last) => {
-                found.push(last);
-                Err(ambiguous(found.iter()))
-            }
-            None => {
-                Err(Failure::usage("no such execution is recorded; `tidemill status` lists those that are"))
-            }
-        }
+        self.view(only(newest)?).await
     }
 
     /// Why there is no candidate, with what there is elsewhere.
@@ -401,6 +380,24 @@ fn newest_of_each_pipeline(all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> 
         }
     }
     newest
+}
+
+/// The only one of these; none.
+fn one_of(mut views: Vec<ExecutionView>) -> Outcome<Option<ExecutionView>> {
+    if views.len() > 1 {
+        return Err(ambiguous(views.iter().map(|view| &view.execution)));
+    }
+    Ok(views.pop())
+}
+
+/// The only one of these, of which there is at least one.
+fn only(mut found: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary> {
+    if found.len() > 1 {
+        return Err(ambiguous(found.iter()));
+    }
+    found.pop().ok_or_else(|| {
+        Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
+    })
 }
 
 fn ambiguous<'a>(found: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {

@@ -56,11 +56,7 @@ pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
         writeln!(out, "nothing is recorded")?;
     }
     for entry in &entries {
-        let from = entry
-            .from
-            .as_ref()
-            .map(|from| format!(" from {}", Printable(from.to_string())))
-            .unwrap_or_default();
+        let from = entry.from.as_ref().map(|from| format!(" from {}", Printable(from))).unwrap_or_default();
         let repo = entry.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
         writeln!(
             out,

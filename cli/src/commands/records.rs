@@ -86,16 +86,13 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
 pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let selected = select(&deployment, &args.which, Purpose::Cancel).await?;
-    let (path, what) = match &args.job {
-        Some(name) => {
-            let job = one_job(&selected.view, Some(name))?;
-            let what = format!("job `{}` of {}", Printable(&job.job_name), selected.title());
-            (path::CANCEL_JOB.replace("{jobId}", &job.id.to_string()), what)
-        }
-        None => {
-            let path = path::CANCEL_EXECUTION.replace("{executionId}", &selected.id().to_string());
-            (path, selected.title())
-        }
+    let (path, what) = if let Some(name) = &args.job {
+        let job = one_job(&selected.view, Some(name))?;
+        let what = format!("job `{}` of {}", Printable(&job.job_name), selected.title());
+        (path::CANCEL_JOB.replace("{jobId}", &job.id.to_string()), what)
+    } else {
+        let path = path::CANCEL_EXECUTION.replace("{executionId}", &selected.id().to_string());
+        (path, selected.title())
     };
     let reply: CancelReply = deployment.post(&selected.expecting(&path), &()).await?;
     let words = match (reply.canceled, reply.status.as_str()) {
@@ -133,12 +130,11 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
         return approve_late(settings, deployment, &selected, approve).await;
     }
     let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
-    let (path, what) = match job {
-        Some(job) => (of_job(job.id), format!("job `{}` of {}", Printable(&job.job_name), selected.title())),
-        None => {
-            let path = path::APPROVE_EXECUTION.replace("{executionId}", &selected.id().to_string());
-            (path, selected.title())
-        }
+    let (path, what) = if let Some(job) = job {
+        (of_job(job.id), format!("job `{}` of {}", Printable(&job.job_name), selected.title()))
+    } else {
+        let path = path::APPROVE_EXECUTION.replace("{executionId}", &selected.id().to_string());
+        (path, selected.title())
     };
     let reply: ApproveReply = deployment.post(&selected.expecting(&path), &()).await?;
     crate::outln!("{what}: {}", if reply.approved { "approved" } else { "it was approved before" });
