@@ -238,16 +238,21 @@ impl Candidates<'_> {
         Ok(list.executions)
     }
 
-    /// Those of the repository; look-ups of commits only when there is nothing else, or they are named.
+    /// Those of the repository.
     async fn of_repository(&self, status: Option<ExecutionStatus>) -> Outcome<Vec<ExecutionSummary>> {
         let mut all = self.page(Some(self.place.repo()), status, MAX_CANDIDATES).await?;
         // Whatever a server answers, what is of another repository is no candidate.
         all.retain(|of| is_same_repository(self.place.repo(), &of.repo));
+        Ok(all)
+    }
+
+    /// Without look-ups of commits, unless there is nothing else, or they are named.
+    fn without_lookups(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
         let is_lookup = |of: &ExecutionSummary| of.pipeline_name == PIPELINE_NAME;
         if self.pipeline.is_none() && !all.iter().all(is_lookup) {
             all.retain(|of| !is_lookup(of));
         }
-        Ok(all)
+        all
     }
 
     /// Those of the repository that are not over, the newest first.
@@ -256,7 +261,7 @@ impl Candidates<'_> {
         live.extend(self.of_repository(Some(ExecutionStatus::Pending)).await?);
         live.sort_by_key(|of| std::cmp::Reverse(of.id));
         live.dedup_by_key(|of| of.id);
-        Ok(live)
+        Ok(self.without_lookups(live))
     }
 
     async fn choose(&self, purpose: Purpose<'_>) -> Outcome<ExecutionView> {
@@ -274,7 +279,7 @@ impl Candidates<'_> {
                 }
             }
         }
-        let all = self.of_repository(None).await?;
+        let all = self.without_lookups(self.of_repository(None).await?);
         if all.is_empty() {
             return Err(self.nothing().await);
         }

@@ -258,11 +258,14 @@ fn what_is_ambiguous_is_refused_with_the_choices() {
     let world = World::new();
     let first = world.start(ALPHA, "ci", "main");
     let second = world.start(ALPHA, "ci", "topic");
+    // A look-up of a commit, which nobody means who does not name it.
+    let lookup = world.start(ALPHA, "discover", "main");
     for words in
         [&["cancel"][..], &["approve"], &["approve", "--job", "deploy"], &["watch"], &["watch", "--cancel"]]
     {
         let said = world.refused("alpha", words);
         assert!(said.contains("which one?") && said.contains("nothing was done"), "{said}");
+        assert!(!said.contains(&lookup.execution_id.to_string()), "{said}");
         for of in [&first, &second] {
             let line = said.lines().find(|line| line.contains(&of.execution_id.to_string())).unwrap();
             assert!(line.contains(ALPHA) && line.contains(&format!("ci #{}", of.run_number)), "{line}");
