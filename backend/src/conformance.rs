@@ -168,7 +168,7 @@ macro_rules! conformance_suite {
             }
             listing {
                 pages_are_newest_first_and_complete
-                filters_all_hold
+                filters_all_hold a_repository_is_one_however_its_address_is_written
                 a_cursor_that_is_none_is_refused
                 live_lists_what_is_not_over
                 late_is_what_is_due_in_order

@@ -26,6 +26,9 @@ pub enum Error {
     /// An object has more bytes than are kept.
     #[error("{0}")]
     TooLarge(String),
+    /// A text of the request may not be as it is.
+    #[error("{0}")]
+    Unprocessable(String),
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),

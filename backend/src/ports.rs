@@ -12,6 +12,6 @@ pub use messenger::Messenger;
 pub use records::{
     ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write,
+    NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write, repository_key,
 };
 pub use storage::{ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};

@@ -25,6 +25,7 @@ mod settle;
 mod sources;
 mod sweep;
 mod tests;
+mod texts;
 mod tokens;
 pub mod turn;
 mod view;
@@ -54,6 +55,7 @@ pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
 pub use tests::TestService;
+pub(crate) use texts::check_artifact;
 pub use tokens::TokenService;
 pub use webhooks::WebhookService;
 

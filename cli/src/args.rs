@@ -41,6 +41,10 @@ pub struct Cli {
     /// Also trust the certificate authorities in this PEM file, for a deployment that has its own
     #[arg(long, env = "TIDEMILL_CA_CERT", global = true, value_name = "FILE", hide_env_values = true)]
     pub ca_cert: Option<PathBuf>,
+    /// Send the token to a deployment on another machine without TLS, where everybody on the way can read it
+    // A variable that is neither is refused.
+    #[arg(long, env = "TIDEMILL_INSECURE_HTTP", global = true, hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
+    pub insecure_http: bool,
     /// Use the deployment that was logged in to by this name; `local` is this machine [env: TIDEMILL_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
@@ -71,7 +75,8 @@ pub enum Command {
     )]
     Report(Report),
     /// List executions, or show where one stands
-    #[command(after_help = "Examples:\n  tidemill status\n  tidemill status --run 12")]
+    #[command(after_help = "Examples:\n  tidemill status\n  tidemill status --run 12\n  \
+        tidemill status --all-repositories --limit 50")]
     Status(StatusArgs),
     /// Print the log of a job
     #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
@@ -81,7 +86,8 @@ pub enum Command {
         tidemill watch 01980000-0000-7000-8000-000000000000 --cancel")]
     Watch(WatchArgs),
     /// Cancel an execution, or one job of it
-    #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit")]
+    #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit\n  \
+        tidemill cancel --repo https://example.org/app.git --pipeline ci")]
     Cancel(Cancel),
     /// Approve a job whose `when` is manual, or an execution that waits for that
     #[command(after_help = "Examples:\n  tidemill approve --job deploy\n  tidemill approve --run 12")]
@@ -102,7 +108,7 @@ pub enum Command {
     Retry(Retry),
     /// List jobs that ended for reasons not their own, run them again, or dismiss them
     #[command(
-        after_help = "Examples:\n  tidemill dead-letters\n  tidemill dead-letters --server https://ci.example.org --retry"
+        after_help = "Examples:\n  tidemill dead-letters\n  tidemill dead-letters --all-repositories --server https://ci.example.org --retry"
     )]
     DeadLetters(DeadLetters),
     /// List or fetch what jobs left
@@ -125,7 +131,7 @@ pub enum Command {
     Server(Server),
     /// Run jobs for a server
     #[command(
-        after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server http://ci.example.org:7600\n  \
+        after_help = "Examples:\n  TIDEMILL_TOKEN=... tidemill worker --server https://ci.example.org:7600\n  \
             tidemill worker --queue https://sqs.eu-central-1.amazonaws.com/123456789012/tidemill --grace 90s"
     )]
     Worker(WorkerArgs),
@@ -272,6 +278,12 @@ pub struct PlanArgs {
 /// Which execution.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Which {
+    /// Of this repository [default: the one here]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Of this branch
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
     /// Of the pipeline of this name
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
@@ -281,8 +293,8 @@ pub struct Which {
     /// The run of this number [default: the latest]
     #[arg(long, value_name = "N")]
     pub run: Option<u64>,
-    /// The execution of this id
-    #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file"])]
+    /// The execution of this id, of whatever repository; to change it from another one, name its repository with --repo
+    #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "branch"])]
     pub execution: Option<ExecutionId>,
 }
 
@@ -326,6 +338,9 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// List those of all repositories
+    #[arg(long, conflicts_with_all = ["repo", "run", "execution"])]
+    pub all_repositories: bool,
     /// How many executions to list
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
@@ -346,13 +361,16 @@ pub struct Logs {
     /// Go on until the job is over
     #[arg(short, long)]
     pub follow: bool,
+    /// Print the log as it is even on a terminal, which then acts on whatever the job printed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// The execution of this id
-    #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution", "branch"])]
     pub id: Option<ExecutionId>,
     #[command(flatten)]
     /// Which
@@ -545,10 +563,18 @@ pub struct Retry {
 
 /// `dead-letters`.
 #[derive(Debug, Args)]
+// Each is a flag of its own, as users know them.
+#[allow(clippy::struct_excessive_bools)]
 pub struct DeadLetters {
     /// Only those of these executions
     #[arg(value_name = "ID")]
     pub executions: Vec<ExecutionId>,
+    /// Only those of this repository [default: the one here]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Those of all repositories
+    #[arg(long, conflicts_with = "repo")]
+    pub all_repositories: bool,
     /// Retry their executions, on a server; what succeeded in them is kept
     #[arg(long, conflicts_with = "dismiss")]
     pub retry: bool,

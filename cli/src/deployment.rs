@@ -2,6 +2,7 @@
 
 use crate::{
     failure::{Failure, Outcome},
+    output::{Printable, printable},
     settings::{Settings, Target},
 };
 use bytes::Bytes;
@@ -14,8 +15,7 @@ use tidemill_backend::{
 };
 use tidemill_core::{
     api::{
-        ExecutionList, ExecutionSummary, ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply,
-        SourceUploadRequest, TRACEPARENT, path,
+        ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
     ids::ExecutionId,
     report::is_named,
@@ -72,18 +72,17 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
 impl Deployment {
     /// The deployment that the settings name, or a server in this process.
     pub async fn connect(settings: &Settings) -> Outcome<Self> {
-        if let Target::Deployment { url, token, by_default } = &settings.target {
+        if let Target::Deployment { url, token, by_default, insecure_http } = &settings.target {
+            let api = ApiClient::new(url, token)
+                .trusting(settings.ca_cert.clone())
+                .with_insecure_http(*insecure_http);
+            // Before anything else is done for it.
+            api.check_transport().await?;
             if let Some(profile) = by_default {
-                anstream::eprintln!("on {url} (profile {profile})");
+                crate::errln!("on {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self {
-                api: ApiClient::new(&url, &token).trusting(settings.ca_cert.clone()),
-                url,
-                token,
-                pointer: settings.pointer.clone(),
-                own: None,
-            });
+            return Ok(Self { api, url, token, pointer: settings.pointer.clone(), own: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
@@ -165,8 +164,10 @@ impl Deployment {
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
-        serde_json::from_slice(body)
-            .map_err(|error| Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url)))
+        serde_json::from_slice(body).map_err(|error| {
+            let error = printable(&error.to_string());
+            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+        })
     }
 
     /// What a POST answers that may happen twice.
@@ -250,37 +251,6 @@ impl Deployment {
         })?;
         Ok(Some((view, tag)))
     }
-
-    /// The newest executions that the arguments select.
-    pub async fn list(&self, which: &crate::args::Which, limit: u32) -> Outcome<Vec<ExecutionSummary>> {
-        let mut query = format!("limit={limit}");
-        let pipeline = match &which.file {
-            Some(path) => {
-                let args = crate::args::FileArgs { file: Some(path.clone()), ..Default::default() };
-                Some(crate::file::load(&args, true)?.pipeline.name)
-            }
-            None => which.pipeline.clone(),
-        };
-        if let Some(name) = pipeline {
-            query = format!("{query}&pipeline={}", percent_encoded(&name));
-        }
-        if let Some(run) = which.run {
-            query = format!("{query}&run_number={run}");
-        }
-        let list: ExecutionList = self.get(&format!("{}?{query}", path::EXECUTIONS)).await?;
-        Ok(list.executions)
-    }
-
-    /// The one execution that the arguments select: the latest, unless they say more.
-    pub async fn find(&self, which: &crate::args::Which) -> Outcome<ExecutionId> {
-        if let Some(id) = which.execution {
-            return Ok(id);
-        }
-        let found = self.list(which, 1).await?;
-        found.first().map(|summary| summary.id).ok_or_else(|| {
-            Failure::usage("no such execution is recorded; `tidemill status` lists those that are")
-        })
-    }
 }
 
 /// `text` as a value of a query.
@@ -320,5 +290,5 @@ pub fn one_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a J
 }
 
 fn names(jobs: &[JobView]) -> String {
-    jobs.iter().map(|job| format!("`{}`", job.job_name)).collect::<Vec<_>>().join(", ")
+    jobs.iter().map(|job| format!("`{}`", Printable(&job.job_name))).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! How a command ends when it does not succeed.
 
+use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
 use tidemill_worker::client::ApiError;
 
@@ -54,16 +55,18 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Refused { status: 400 | 404 | 409 | 413 | 422, message, .. } => Self::usage(message),
-            ApiError::Address(_) => Self::usage(error.to_string()),
-            other => Self::system(other.to_string()),
+            ApiError::Refused { status: 400 | 404 | 409 | 413 | 422, message, .. } => {
+                Self::usage(printable(&message))
+            }
+            ApiError::Address(_) | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),
+            other => Self::system(printable(&other.to_string())),
         }
     }
 }
 
 impl From<tidemill_backend::Error> for Failure {
     fn from(error: tidemill_backend::Error) -> Self {
-        Self::system(error.to_string())
+        Self::system(printable_lines(&error.to_string()))
     }
 }
 
@@ -79,6 +82,6 @@ impl From<std::io::Error> for Failure {
 
 impl From<tidemill_worker::WorkerError> for Failure {
     fn from(error: tidemill_worker::WorkerError) -> Self {
-        Self::system(error.to_string())
+        Self::system(printable_lines(&error.to_string()))
     }
 }

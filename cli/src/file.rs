@@ -29,13 +29,13 @@ pub fn load(args: &FileArgs, for_workers_elsewhere: bool) -> Outcome<PipelineFil
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
-    let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
+    let colour = crate::output::stderr_has_colours();
     let kind = Kind::of(&path, args.gitlab, for_workers_elsewhere);
     match assemble(&path, &text, kind) {
         Ok(made) => {
             // What of another system's file is not honoured is said each time: nobody wrote it for this one.
             if kind != Kind::Native {
-                anstream::eprint!("{}", made.render_warnings(colour));
+                crate::output::print_error_text(&made.render_warnings(colour));
             }
             Ok(PipelineFile { name, text: made.text, pipeline: made.parsed.pipeline })
         }
@@ -142,6 +142,11 @@ pub fn all() -> Outcome<Vec<PathBuf>> {
 /// GitLab's file of the repository that we stand in.
 fn gitlab_file() -> Option<PathBuf> {
     above(|directory| gitlab::FILE_NAMES.iter().map(|name| directory.join(name)).find(|path| path.is_file()))
+}
+
+/// Whether there are pipeline files here or above.
+pub fn has_pipelines() -> bool {
+    directory().is_some() || gitlab_file().is_some()
 }
 
 fn directory() -> Option<PathBuf> {

@@ -9,8 +9,10 @@ mod facts;
 mod failure;
 mod file;
 mod interrupts;
+mod output;
 mod pace;
 mod profiles;
+mod select;
 mod settings;
 mod test_results;
 mod view;
@@ -24,6 +26,7 @@ use commands::{
     artifacts, check, dead_letters, import, init, login, plan, records, repo, report, run, secret, server,
 };
 use failure::{Failure, Outcome};
+use output::{LogStyle, ServerLog};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
 
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             if !failure.words.is_empty() {
                 // Nothing is left to do when even this cannot be said.
-                let _ = writeln!(anstream::stderr(), "tidemill: {}", failure.words);
+                let _ = writeln!(output::stderr(), "tidemill: {}", failure.words);
             }
             failure.exit.into()
         }
@@ -112,11 +115,12 @@ fn log_to_stderr(cli: &Cli) {
     let filter = std::env::var("TIDEMILL_LOG").unwrap_or_else(|_| "error".to_owned());
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr);
+        .with_ansi(false);
     match &cli.command {
         Command::Worker(args) if args.log_format == LogFormat::Json => {
+            let log = log.with_writer(|| ServerLog(LogStyle::Json));
             log.json().flatten_event(true).with_span_list(false).init();
         }
-        _ => log.init(),
+        _ => log.with_writer(|| ServerLog(LogStyle::Text)).init(),
     }
 }

@@ -24,6 +24,9 @@ pub struct Profile {
     pub server: String,
     /// Its bearer token.
     pub token: String,
+    /// Whether the token may be sent there without TLS although it is another machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_http: bool,
 }
 
 impl std::fmt::Debug for Profile {
@@ -84,14 +87,14 @@ impl Profiles {
         Ok(found)
     }
 
-    /// The token of the deployment at `url`, if a profile has one.
-    pub fn token_of(&self, url: &str) -> Outcome<Option<String>> {
+    /// The profile of the deployment at `url`, if there is one.
+    pub fn of_url(&self, url: &str) -> Outcome<Option<Profile>> {
         let is_it = |profile: &&Profile| {
             profile.server.trim_end_matches('/').eq_ignore_ascii_case(url.trim_end_matches('/'))
         };
         let Some(found) = self.named.values().find(is_it) else { return Ok(None) };
         self.guarded()?;
-        Ok(Some(found.token.clone()))
+        Ok(Some(found.clone()))
     }
 
     /// The names of all profiles.

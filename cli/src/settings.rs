@@ -38,7 +38,19 @@ pub enum Target {
         token: String,
         /// The profile, when it was used only because it is the default one.
         by_default: Option<String>,
+        /// Whether the token may be sent to another machine without TLS.
+        insecure_http: bool,
     },
+}
+
+impl Target {
+    /// The same, to which the token may be sent without TLS if `allowed`, or if its profile says so.
+    fn with_insecure_http(mut self, allowed: bool) -> Self {
+        if let Self::Deployment { insecure_http, .. } = &mut self {
+            *insecure_http |= allowed;
+        }
+        self
+    }
 }
 
 /// The settings of all commands.
@@ -54,6 +66,8 @@ pub struct Settings {
     pub lease_ttl_ms: u64,
     /// A PEM file of certificate authorities that are trusted beside the system's.
     pub ca_cert: Option<PathBuf>,
+    /// Whether flag or environment let a token be sent to another machine without TLS.
+    pub insecure_http: bool,
     /// What is worked on.
     pub target: Target,
     /// The flags that point another command at the same target.
@@ -106,7 +120,7 @@ impl Settings {
         let target = match cli.command {
             // These are always about this machine.
             Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Here,
-            _ => choose(&flags, &environment, load)?,
+            _ => choose(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
         };
         let data_dir = match &cli.data_dir {
             Some(told) => Some(std::path::absolute(told)?),
@@ -123,6 +137,7 @@ impl Settings {
             worker_file,
             lease_ttl_ms: cli.lease_ttl_ms,
             ca_cert: cli.ca_cert.clone(),
+            insecure_http: cli.insecure_http,
             target,
             pointer,
             token: flags.token.or(environment.token),
@@ -165,9 +180,12 @@ fn choose(flags: &Asked, environment: &Asked, load: impl FnOnce() -> Outcome<Pro
     let from_url =
         flags.server.clone().or_else(|| environment.server.clone().filter(|_| flags.profile.is_none()));
     if let Some(url) = from_url {
-        let token = match told {
-            Some(token) => Some(token),
-            None => load()?.token_of(&url)?,
+        let (token, insecure_http) = match told {
+            Some(token) => (Some(token), false),
+            None => match load()?.of_url(&url)? {
+                Some(profile) => (Some(profile.token), profile.insecure_http),
+                None => (None, false),
+            },
         };
         let token = token.ok_or_else(|| {
             Failure::usage(format!(
@@ -175,7 +193,7 @@ fn choose(flags: &Asked, environment: &Asked, load: impl FnOnce() -> Outcome<Pro
                 variable::TOKEN
             ))
         })?;
-        return Ok(Target::Deployment { url, token, by_default: None });
+        return Ok(Target::Deployment { url, token, by_default: None, insecure_http });
     }
     // The environment's token is for what the environment names: a profile that a flag names has its own.
     let (name, told) = match (&flags.profile, &environment.profile) {
@@ -190,7 +208,8 @@ fn choose(flags: &Asked, environment: &Asked, load: impl FnOnce() -> Outcome<Pro
     let Some(name) = name.or_else(|| by_default.clone()) else { return Ok(Target::Here) };
     let profile = profiles.named(&name)?;
     let token = told.unwrap_or_else(|| profile.token.clone());
-    Ok(Target::Deployment { url: profile.server.clone(), token, by_default })
+    let (url, insecure_http) = (profile.server.clone(), profile.insecure_http);
+    Ok(Target::Deployment { url, token, by_default, insecure_http })
 }
 
 /// A variable's value; an empty one is as good as none.
@@ -224,7 +243,8 @@ mod tests {
         let mut profiles = Profiles::default();
         profiles.default = default.map(str::to_owned);
         for name in ["ci", "other"] {
-            let profile = Profile { server: format!("https://{name}"), token: format!("{name}-token") };
+            let (server, token) = (format!("https://{name}"), format!("{name}-token"));
+            let profile = Profile { server, token, insecure_http: false };
             profiles.put(name, profile);
         }
         profiles
@@ -234,7 +254,7 @@ mod tests {
     fn chosen(flags: &Asked, environment: &Asked, default: Option<&str>) -> String {
         match choose(flags, environment, || Ok(profiles(default))) {
             Ok(Target::Here) => "here".into(),
-            Ok(Target::Deployment { url, token, by_default }) => {
+            Ok(Target::Deployment { url, token, by_default, .. }) => {
                 format!("{url} {token}{}", by_default.map(|_| " by default").unwrap_or_default())
             }
             Err(failure) => failure.words,

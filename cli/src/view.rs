@@ -48,7 +48,7 @@ impl View for NoView {
         Ok(())
     }
     fn note(&mut self, words: &str) -> std::io::Result<()> {
-        anstream::eprintln!("{words}");
+        crate::errln!("{}", crate::output::printable_lines(words));
         Ok(())
     }
 }

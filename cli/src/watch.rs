@@ -4,6 +4,7 @@ use crate::{
     deployment::{Deployment, WAIT_MS},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
+    output::{self, LogFilter, LogWriter, Printable, printable},
     pace::{Next, Outage, Pace, Said},
     test_results,
     view::View,
@@ -96,7 +97,7 @@ pub async fn watch(
                             let _ = tokio::time::timeout(LAST_WORD, canceling).await;
                         }
                         if !deployment.is_own() {
-                            anstream::eprintln!("to see how it ends: {}", deployment.watch_command(id));
+                            crate::errln!("to see how it ends: {}", deployment.watch_command(id));
                         }
                         // Containers end by themselves as their connection breaks.
                         process::exit(Exit::Canceled as i32);
@@ -157,6 +158,7 @@ fn wait_out(
     if !error.is_passing() {
         return Err(error.into());
     }
+    let error = printable(&error.to_string());
     match outage.failed(Instant::now()) {
         Next::Wait(pause) => Ok(pause),
         Next::Note(pause) => {
@@ -179,12 +181,23 @@ pub fn verdict(view: &ExecutionView) -> Outcome {
     }
 }
 
-/// Prints a job's log to standard output: all that is stored, or with `follow` all until its end.
+/// What of a job's log to print.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOf {
+    /// The job.
+    pub job: JobId,
+    /// An earlier attempt.
+    pub attempt: Option<u32>,
+    /// All until its end, and not only what is stored.
+    pub follow: bool,
+    /// As it is, even on a terminal.
+    pub raw: bool,
+}
+
+/// Prints a job's log to standard output.
 pub async fn print_log(
     deployment: &Deployment,
-    job: JobId,
-    attempt: Option<u32>,
-    follow: bool,
+    LogOf { job, attempt, follow, raw }: LogOf,
     mut note: impl FnMut(&str) -> std::io::Result<()>,
 ) -> Outcome {
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
@@ -193,12 +206,13 @@ pub async fn print_log(
     let mut pace = Pace::new(deployment.is_own());
     let mut outage = Outage::new(deployment.patience());
     let mut offset = 0_u64;
+    let mut log = LogWriter::to_stdout(raw);
     loop {
         let path = format!("{base}?offset={offset}&wait_ms={wait_ms}&limit={MOST_LOG}{attempt}");
         let asked = Instant::now();
         let part = match deployment.api.fetch(&path, None).await {
             Ok(Some(part)) => part,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(log.finish()?),
             Err(error) => {
                 let pause = wait_out(deployment, &mut outage, error, &mut note)?;
                 tokio::time::sleep(pause).await;
@@ -210,13 +224,10 @@ pub async fn print_log(
             note(&format!("{} answers again", deployment.url))?;
         }
         // A job that has no attempt yet has an empty log, not the end of one.
-        let mut out = std::io::stdout().lock();
-        out.write_all(&part.body)?;
-        out.flush()?;
-        drop(out);
+        log.write(&part.body)?;
         offset = part.header(LOG_NEXT).and_then(|text| text.parse().ok()).unwrap_or(offset);
         if part.header(LOG_END) == Some("true") || (!follow && part.body.is_empty()) {
-            return Ok(());
+            return Ok(log.finish()?);
         }
         // What does not wait for more, and a log that is longer than a reply, come without a pause.
         let said = if part.body.is_empty() { Said::Nothing } else { Said::News };
@@ -239,14 +250,17 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
     for job in failed {
         let tail = tail(deployment, job).await?;
         if !tail.is_empty() {
-            let mut err = anstream::stderr();
-            writeln!(err, "\nThe end of the log of `{}`:", job.job_name)?;
+            let mut err = output::stderr();
+            writeln!(err, "\nThe end of the log of `{}`:", Printable(&job.job_name))?;
             for line in tail {
-                writeln!(err, "  {line}")?;
+                // What colours a line changed ends with it.
+                let mut filter = LogFilter::of_line(output::stderr_has_colours());
+                let shown = filter.pass(line.as_bytes());
+                writeln!(err, "  {}{}", shown, filter.finish())?;
             }
         }
         for tests in tests.jobs.iter().filter(|tests| tests.job_id == job.id) {
-            let mut err = anstream::stderr();
+            let mut err = output::stderr();
             writeln!(err)?;
             test_results::print(&mut err, tests, MOST_TESTS)?;
         }
@@ -254,11 +268,16 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
     Ok(())
 }
 
+/// What is left to be seen of a line: what comes after its last carriage return.
+fn last_shown(line: &str) -> String {
+    line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned()
+}
+
 async fn tail(deployment: &Deployment, job: &JobView) -> Outcome<Vec<String>> {
     let offset = job.log_bytes.saturating_sub(TAIL_BYTES);
     let path = path::JOB_LOGS.replace("{jobId}", &job.id.to_string());
     let body = deployment.fetch(&format!("{path}?offset={offset}")).await?;
     let text = String::from_utf8_lossy(&body);
-    let lines: Vec<String> = text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect();
+    let lines: Vec<String> = text.lines().map(last_shown).collect();
     Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec())
 }

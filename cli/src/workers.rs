@@ -77,6 +77,7 @@ pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId)
         server: deployment.url.clone(),
         token: deployment.token.clone(),
         only_execution: Some(execution),
+        insecure_http: false,
     })
 }
 

@@ -193,6 +193,48 @@ fn a_deployment_on_https_is_trusted_by_the_roots_that_are_named() {
 }
 
 #[test]
+fn a_token_goes_over_plain_http_to_loopback_only_unless_told() {
+    let known = Known::new();
+    // No loopback address, although it leads to this machine.
+    let url = known.url.replace("127.0.0.1", "0.0.0.0");
+    let status = |words: &[&str]| {
+        known
+            .place
+            .tidemill(&[&["--server", &url, "--token", &known.token, "status", "--json"], words].concat())
+    };
+    let (code, words) = said(&status(&[]));
+    assert!(code == 2 && words.contains("--insecure-http") && words.contains(&url), "{words}");
+    assert!(!words.contains(&known.token));
+    assert_eq!(said(&status(&["--insecure-http"])), (0, String::new()));
+    for (value, expected) in [("true", 0), ("1", 0), ("false", 2), ("perhaps", 2)] {
+        let mut command = known.place.command(&["--server", &url, "--token", &known.token, "status"]);
+        let done = command.env("TIDEMILL_INSECURE_HTTP", value).output().unwrap();
+        assert_eq!(done.status.code(), Some(expected), "{value}: {done:?}");
+    }
+    for words in [
+        &["run"][..],
+        &["cancel"],
+        &["token", "list"],
+        &["worker", "--notices", "off", "--block-metadata", "off"],
+    ] {
+        let (code, said) =
+            said(&known.place.tidemill(&[&["--server", &url, "--token", &known.token], words].concat()));
+        assert!(code == 2 && said.contains("--insecure-http"), "{words:?}: {said}");
+    }
+
+    // A profile is told when it is made, and then says so itself.
+    let input = format!("{}\n", known.token);
+    let (code, words) = said(&known.piped(&["login", &url, "--profile", "ci"], &input));
+    assert!(code == 2 && words.contains("--insecure-http") && !known.config().exists(), "{words}");
+    let login = known.piped(&["login", &url, "--profile", "ci", "--insecure-http"], &input);
+    assert_eq!(login.status.code(), Some(0), "{login:?}");
+    assert!(text(&login.stderr).contains("not on https"), "{login:?}");
+    for words in [&["status", "--profile", "ci"][..], &["status", "--server", &url]] {
+        assert_eq!(said(&known.place.tidemill(words)), (0, String::new()), "{words:?}");
+    }
+}
+
+#[test]
 fn a_token_that_begins_with_a_hyphen_can_be_given() {
     let place = Place::new(ONE);
     let data = place.dir.path().join("server");

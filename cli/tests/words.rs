@@ -67,6 +67,8 @@ fn tidemill(words: &[&str]) -> String {
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no colour where there is no terminal");
     let code = done.status.code().unwrap();
+    let here = dir.path().canonicalize().unwrap().to_string_lossy().into_owned();
+    let (out, err) = (out.replace(&here, "HERE"), err.replace(&here, "HERE"));
     let text = format!("$ tidemill {}\n{out}{err}[exit code {code}]\n", words.join(" "));
     text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }

@@ -23,9 +23,9 @@ pub mod path {
     pub const STATUS: &str = "/api/pipeline/status/{executionId}";
     /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
     pub const EXECUTIONS: &str = "/api/pipeline/executions";
-    /// POST: cancels the execution; [`super::CancelReply`].
+    /// POST: cancels the execution; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
     pub const CANCEL_EXECUTION: &str = "/api/pipeline/cancel/{executionId}";
-    /// POST [`super::RetryRequest`]: 201 [`super::ExecuteReply`].
+    /// POST [`super::RetryRequest`]: 201 [`super::ExecuteReply`]. Query [`super::ExpectedQuery`].
     pub const RETRY: &str = "/api/pipeline/retry/{executionId}";
     /// POST [`super::JobExecuteRequest`]: [`super::JobExecuteReply`].
     pub const JOB_EXECUTE: &str = "/api/job/execute";
@@ -42,9 +42,9 @@ pub mod path {
     pub const REPOSITORIES: &str = "/api/repository";
     /// POST [`crate::repository::RepositoryName`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
     pub const SYNC: &str = "/api/repository/sync";
-    /// POST: approves an execution that waits for that; [`super::ApproveReply`].
+    /// POST: approves an execution that waits for that; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
-    /// POST: approves a job whose `when` is manual; [`super::ApproveReply`].
+    /// POST: approves a job whose `when` is manual; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
     pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
     /// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 with a lost lease.
     pub const CACHE_LOOKUP: &str = "/api/cache/lookup";
@@ -57,7 +57,7 @@ pub mod path {
     pub const REMOVE_SECRET: &str = "/api/secret/remove";
     /// POST: seals secrets under the newest key; [`super::RekeyReply`].
     pub const REKEY_SECRETS: &str = "/api/secret/rekey";
-    /// POST: cancels one job; [`super::CancelReply`].
+    /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
     pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
     /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
     /// reply reaches the end of a log that is over; `x-tidemill-log-next` is the next offset. `wait_ms` holds the
@@ -65,7 +65,7 @@ pub mod path {
     pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
     /// GET: jobs that ended for reasons not their own, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
     pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
-    /// POST: forgets that a job is a dead letter; [`super::DismissReply`].
+    /// POST: forgets that a job is a dead letter; [`super::DismissReply`]. Query [`super::ExpectedQuery`].
     pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
     /// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
     pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
@@ -156,7 +156,7 @@ pub struct ExecuteRequest {
     /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
-    /// Who.
+    /// Who, as the caller says. It counts only with the deployment's own token: a token that was made is known by its name.
     #[serde(default)]
     pub requested_by: Option<String>,
     /// The tag that the commit was found by; then there is no branch.
@@ -181,6 +181,8 @@ pub struct ExecuteRequest {
 pub struct ExecuteReply {
     /// Its id.
     pub execution_id: ExecutionId,
+    /// Its repository.
+    pub repo: String,
     /// Its number within repository and pipeline, from 1.
     pub run_number: u64,
     /// Name of the pipeline.
@@ -451,7 +453,7 @@ pub struct ExecutionList {
 /// Filters of a listing; all given ones must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListQuery {
-    /// Exact repository.
+    /// The repository, however its address is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// Exact pipeline name.
@@ -474,6 +476,15 @@ pub struct ListQuery {
     pub cursor: Option<String>,
 }
 
+/// What a call that changes something was meant for. It is refused with 409 when the execution or job is of another repository, so that
+/// a mistake in choosing it changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExpectedQuery {
+    /// The repository that it must be of, however its address is written; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+}
+
 /// Retry an execution that is over: a new one, in which jobs that succeeded are carried over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryRequest {
@@ -483,6 +494,9 @@ pub struct RetryRequest {
     /// Names of manual jobs that are approved with this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
+    /// Who, as [`ExecuteRequest::requested_by`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
 }
 
 /// A cancel was recorded, or came too late.
@@ -515,6 +529,9 @@ pub struct DeadLetterList {
 /// Which dead letters to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterQuery {
+    /// Only those of this repository, however its address is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
     /// Page size, 1 to 200; default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

@@ -5,6 +5,8 @@ use crate::ids::{JobId, LeaseToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The pipeline name of executions that look at a commit; no execution of a file is meant by it.
+pub const PIPELINE_NAME: &str = "discover";
 /// The most pipeline files of one commit that are looked at.
 pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.

@@ -31,6 +31,7 @@ pub mod retry;
 pub mod schedule;
 pub mod status;
 pub mod test_report;
+pub mod text;
 pub mod time;
 pub mod transition;
 pub mod trigger;

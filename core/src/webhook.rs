@@ -308,7 +308,7 @@ fn name(text: &str) -> Result<(), String> {
         || text.len() > LONGEST_NAME
         || text.starts_with('-')
         || text.contains("..")
-        || text.chars().any(|one| one.is_control() || " ~^?*[\\".contains(one));
+        || text.chars().any(|one| crate::text::is_control(one) || " ~^?*[\\".contains(one));
     if wrong { Err(format!("`{}` is no name of a branch or tag", title(text))) } else { Ok(()) }
 }
 

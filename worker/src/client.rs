@@ -1,6 +1,7 @@
 //! The worker's side of the HTTP API.
 
 mod backoff;
+mod plain_http;
 mod transport;
 
 pub use backoff::BackOff;
@@ -20,9 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::File,
     io::{self, Read},
-    net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 use tidemill_core::api::{
@@ -68,6 +68,12 @@ pub enum ApiError {
     /// The address is not one that can be called.
     #[error("`{0}` cannot be called: give an address that begins with http:// or https://")]
     Address(String),
+    /// The token would go over the network as everybody on the way can read it.
+    #[error(
+        "{0} is on another machine and not on https, so that everybody on the way could read the token: it is not sent; use https, or \
+         say --insecure-http (TIDEMILL_INSECURE_HTTP=true) where the network itself is private"
+    )]
+    InsecureHttp(String),
 }
 
 impl ApiError {
@@ -83,7 +89,7 @@ impl ApiError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 408,
-            Self::Address(_) => false,
+            Self::Address(_) | Self::InsecureHttp(_) => false,
         }
     }
 }
@@ -127,6 +133,10 @@ pub struct ApiClient {
     quiet_until: Arc<Mutex<Option<Instant>>>,
     server: String,
     token: String,
+    /// Whether the token may be sent to another machine without TLS.
+    insecure_http: bool,
+    /// Whether `localhost` is this machine, once that was looked up.
+    localhost: Arc<OnceLock<bool>>,
 }
 
 impl ApiClient {
@@ -139,6 +149,8 @@ impl ApiClient {
             quiet_until: Arc::default(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
+            insecure_http: false,
+            localhost: Arc::default(),
         }
     }
 
@@ -152,15 +164,6 @@ impl ApiClient {
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
-    }
-
-    /// Whether the server's address is one of this machine's own.
-    #[must_use]
-    pub fn is_on_this_machine(&self) -> bool {
-        let uri: Option<hyper::Uri> = self.server.parse().ok();
-        let host = uri.as_ref().and_then(hyper::Uri::host).unwrap_or_default();
-        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        host == "localhost" || address.is_some_and(|address| address.is_loopback())
     }
 
     /// A job to run, or that there is none; held by the server up to the request's `wait_ms`.
@@ -398,6 +401,7 @@ impl ApiClient {
         let address = self.address(url);
         let mut request = Request::builder().method(method).uri(&address);
         if url.starts_with('/') && !self.token.is_empty() {
+            self.check_transport().await?;
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
         if extra.packed {

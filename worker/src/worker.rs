@@ -68,6 +68,8 @@ pub struct Client {
     pub token: String,
     /// Run only jobs of this execution.
     pub only_execution: Option<ExecutionId>,
+    /// Whether the token may be sent to another machine without TLS.
+    pub insecure_http: bool,
 }
 
 /// A worker that has its engine and its directories, and no jobs yet.
@@ -135,7 +137,7 @@ impl Worker {
     /// Begins to ask the server of `client` for jobs.
     #[must_use]
     pub fn work_for(self, client: &Client) -> WorkerHandle {
-        let api = ApiClient::new(&client.server, &client.token);
+        let api = ApiClient::new(&client.server, &client.token).with_insecure_http(client.insecure_http);
         let source = Arc::new(LongPoll::new(api.clone(), client.only_execution));
         self.work_from(source, api, client.only_execution.is_some())
     }

@@ -126,6 +126,28 @@ async fn the_token_is_sent_to_paths_only_and_not_to_other_addresses_of_the_same_
 }
 
 #[tokio::test]
+async fn a_token_is_not_sent_to_another_machine_without_tls_unless_told() {
+    // No loopback address, and yet one that this machine answers on.
+    let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let notes = Notes::default();
+    let router = Router::new().fallback(answer).with_state(notes.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let api = ApiClient::new(&server, "secret");
+    let refused = [
+        api.fetch("/api/health", None).await.map(drop),
+        api.get("/api/elsewhere").await.map(drop),
+        api.put("/api/content", chunks()).await,
+    ];
+    for one in refused {
+        assert!(matches!(one, Err(ApiError::InsecureHttp(_))), "{one:?}");
+    }
+    assert!(notes.all().is_empty(), "nothing was sent");
+    api.with_insecure_http(true).put("/api/content", chunks()).await.unwrap();
+    assert_eq!(notes.all()[0].header("authorization"), Some("Bearer secret"));
+}
+
+#[tokio::test]
 async fn an_object_store_gets_a_length_and_is_asked_again_when_it_is_busy() {
     let (api, host, notes) = api().await;
     api.put(&format!("{host}/bucket/busy"), chunks()).await.unwrap();

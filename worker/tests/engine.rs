@@ -185,8 +185,12 @@ impl Bench {
             sources: SourceSettings::default(),
             limits,
         };
-        let client =
-            Client { server: format!("http://{address}"), token: "token".into(), only_execution: None };
+        let client = Client {
+            server: format!("http://{address}"),
+            token: "token".into(),
+            only_execution: None,
+            insecure_http: false,
+        };
         let worker = Worker::open(config).await.unwrap().work_for(&client);
         Self { server, worker, ends, data }
     }

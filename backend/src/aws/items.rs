@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     ports::{
         ArtifactRecord, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem, NewNode, Node, NodeBody,
-        NodeKey, NodeSpec, NodeState,
+        NodeKey, NodeSpec, NodeState, repository_key,
     },
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -186,9 +186,10 @@ pub fn new_execution(
         SpecPlace::Here(packed) => item.insert("sp".into(), binary(packed)),
         SpecPlace::Object(key) => item.insert("so".into(), text(key)),
     };
-    let repo_pipeline = [spec.repo.as_str(), spec.pipeline_name.as_str()];
+    let repo = repository_key(&spec.repo);
+    let repo_pipeline = [repo.as_str(), spec.pipeline_name.as_str()];
     item.insert(keys::list::ALL.attribute.into(), text("all"));
-    item.insert(keys::list::REPO.attribute.into(), text(keys::short(&[&spec.repo])));
+    item.insert(keys::list::REPO.attribute.into(), text(keys::short(&[&repo])));
     item.insert(keys::list::REPO_PIPELINE.attribute.into(), text(keys::short(&repo_pipeline)));
     item.insert(keys::list::PIPELINE.attribute.into(), text(keys::short(&[&spec.pipeline_name])));
     if let Some(branch) = &spec.branch {

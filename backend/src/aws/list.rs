@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ListFilter},
+    ports::{ExecutionRecord, ListFilter, repository_key},
 };
 use tidemill_core::{ids::ExecutionId, status::ExecutionStatus};
 
@@ -30,9 +30,9 @@ fn index(filter: &ListFilter) -> (by::Index, String) {
             (by::STATUS, status.word().to_owned())
         }
         ListFilter { repo: Some(repo), pipeline: Some(pipeline), .. } => {
-            (by::REPO_PIPELINE, keys::short(&[repo, pipeline]))
+            (by::REPO_PIPELINE, keys::short(&[&repository_key(repo), pipeline]))
         }
-        ListFilter { repo: Some(repo), .. } => (by::REPO, keys::short(&[repo])),
+        ListFilter { repo: Some(repo), .. } => (by::REPO, keys::short(&[&repository_key(repo)])),
         ListFilter { pipeline: Some(pipeline), .. } => (by::PIPELINE, keys::short(&[pipeline])),
         ListFilter { branch: Some(branch), .. } => (by::BRANCH, keys::short(&[branch])),
         ListFilter { status: Some(status), .. } => (by::STATUS, status.word().to_owned()),
@@ -42,7 +42,7 @@ fn index(filter: &ListFilter) -> (by::Index, String) {
 
 fn fits(record: &ExecutionRecord, filter: &ListFilter) -> bool {
     let spec = &record.spec;
-    filter.repo.as_ref().is_none_or(|repo| *repo == spec.repo)
+    filter.repo.as_deref().is_none_or(|repo| repository_key(repo) == repository_key(&spec.repo))
         && filter.pipeline.as_ref().is_none_or(|name| *name == spec.pipeline_name)
         && filter.branch.as_ref().is_none_or(|branch| Some(branch) == spec.branch.as_ref())
         && filter.status.is_none_or(|status| status == record.state.status)

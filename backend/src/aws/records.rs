@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     ports::{
         ArtifactRecord, Clock, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
-        JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write,
+        JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write, repository_key,
     },
 };
 use async_trait::async_trait;
@@ -149,7 +149,7 @@ impl DynamoRecords {
         let place = |item: &Item| Some(Key::new(get_text(item, "pk")?, get_text(item, "sk")?));
         let keys = all.iter().filter_map(place).collect();
         self.table.put_all(all).await?;
-        let counter = keys::run_number(&spec.repo, &spec.pipeline_name);
+        let counter = keys::run_number(&repository_key(&spec.repo), &spec.pipeline_name);
         Ok(Some(Staged { id, item, counter, keys }))
     }
 

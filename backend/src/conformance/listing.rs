@@ -104,6 +104,26 @@ pub async fn filters_all_hold(subject: &Subject) {
     assert!(found.contains(&b) && found.contains(&d) && !found.contains(&a));
 }
 
+/// An address of a repository that is written otherwise names the same repository, in lists and in run numbers.
+pub async fn a_repository_is_one_however_its_address_is_written(subject: &Subject) {
+    let records = subject.open().await.records;
+    let name = format!("git.example.org/{}", execution_id());
+    let (https, ssh) = (format!("https://{name}.git"), format!("ssh://git@{name}"));
+    let pipeline = format!("pipeline-{}", execution_id());
+    let a = in_repo(&*records, &https, &pipeline, "main").await;
+    let b = in_repo(&*records, &ssh, &pipeline, "main").await;
+    in_repo(&*records, &format!("{https}x"), &pipeline, "main").await;
+    for repo in [&https, &ssh, &name] {
+        let in_it = ListFilter { repo: Some(repo.clone()), ..ListFilter::default() };
+        let of_pipeline = ListFilter { pipeline: Some(pipeline.clone()), ..in_it.clone() };
+        for filter in [in_it, of_pipeline] {
+            let (found, more) = records.executions(&filter).await.unwrap();
+            assert_eq!((ids(&found), more), (vec![b, a], false), "{filter:?}");
+            assert_eq!(found.iter().map(|record| record.run_number).collect::<Vec<_>>(), [2, 1]);
+        }
+    }
+}
+
 /// Said, not taken for the beginning.
 pub async fn a_cursor_that_is_none_is_refused(subject: &Subject) {
     let records = subject.open().await.records;

@@ -189,7 +189,7 @@ pub async fn a_job_that_loses_its_workers_is_a_dead_letter(subject: &Subject) {
         executions.push((id, job));
     }
     let list = async |limit, cursor| {
-        let query = DeadLetterQuery { limit: Some(limit), cursor };
+        let query = DeadLetterQuery { repo: None, limit: Some(limit), cursor };
         services.dead_letters.list(query).await.unwrap()
     };
     let page = list(2, None).await;

@@ -3,7 +3,7 @@
 use super::rows::{json, node_ix, node_key, node_seq, seq_of};
 use crate::ports::{
     ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
-    NodeKey, Whole,
+    NodeKey, Whole, repository_key,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::{
@@ -60,6 +60,7 @@ pub fn executions(
     before: Option<ExecutionId>,
     limit: usize,
 ) -> Sql<(Vec<ExecutionRecord>, bool)> {
+    let repo = filter.repo.as_deref().map(repository_key);
     let status = filter.status.map(ExecutionStatus::word);
     let number = filter.run_number.map(|number| i64::try_from(number).unwrap_or(-1));
     let before = before.map(|id| id.0);
@@ -72,7 +73,7 @@ pub fn executions(
         sql.push('?');
         values.push(value);
     };
-    if let Some(repo) = &filter.repo {
+    if let Some(repo) = &repo {
         also("e.repo = ", repo);
     }
     if let Some(pipeline) = &filter.pipeline {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write},
+    ports::{DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write, repository_key},
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
@@ -129,7 +129,7 @@ impl RowWrite {
             Write::Create { spec, state, nodes } => Self::Create(Box::new(NewExecution {
                 id: spec.id,
                 spec: text(&spec)?,
-                repo: spec.repo,
+                repo: repository_key(&spec.repo),
                 pipeline: spec.pipeline_name,
                 branch: spec.branch,
                 row: ExecutionRow::new(&state)?,

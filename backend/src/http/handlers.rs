@@ -3,8 +3,8 @@
 use super::{Api, problem::Refused};
 use crate::{
     error::Error,
-    ports::ObjectInfo,
-    services::{Caller, Download},
+    ports::{ObjectInfo, repository_key},
+    services::{Caller, Download, check_artifact},
 };
 use axum::{
     Extension, Json,
@@ -22,9 +22,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
-        ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest, Health,
-        IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery, RemoveSecretRequest,
-        RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest, TRACEPARENT,
+        ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest,
+        ExpectedQuery, Health, IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery,
+        RemoveSecretRequest, RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest, TRACEPARENT,
     },
     assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -89,8 +89,9 @@ pub async fn execute(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    Wanted(request): Wanted<ExecuteRequest>,
+    Wanted(mut request): Wanted<ExecuteRequest>,
 ) -> Reply {
+    request.requested_by = caller.requester(request.requested_by);
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     caller.must_be_of(&request.repo)?;
     // Else its sources could be those of any repository that workers can reach.
@@ -110,15 +111,18 @@ pub async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
+    Asked(expected): Asked<ExpectedQuery>,
     headers: HeaderMap,
     body: Result<Json<RetryRequest>, JsonRejection>,
 ) -> Reply {
-    let request = match body {
+    let mut request = match body {
         Ok(Json(request)) => request,
         // No body at all asks for the usual retry.
         Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
         Err(rejection) => return Err(rejection.into()),
     };
+    api.services.expect_execution(&expected, id).await?;
+    request.requested_by = caller.requester(request.requested_by);
     let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
     if !reply.attached {
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
@@ -175,7 +179,9 @@ pub async fn cancel_execution(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
+    Asked(expected): Asked<ExpectedQuery>,
 ) -> Reply {
+    api.services.expect_execution(&expected, id).await?;
     let reply = api.services.pipelines.cancel(id).await?;
     if reply.canceled {
         let repo = api.services.pipelines.repo(id).await.ok();
@@ -204,7 +210,9 @@ pub async fn cancel_job(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
+    Asked(expected): Asked<ExpectedQuery>,
 ) -> Reply {
+    api.services.expect_job(&expected, id).await?;
     let reply = api.services.jobs.cancel(id).await?;
     if reply.canceled {
         let repo = api.services.jobs.repo(id).await.ok();
@@ -272,7 +280,9 @@ pub async fn approve_execution(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
+    Asked(expected): Asked<ExpectedQuery>,
 ) -> Reply {
+    api.services.expect_execution(&expected, id).await?;
     let reply = api.services.approvals.approve_execution(id).await?;
     if reply.approved {
         let repo = api.services.pipelines.repo(id).await.ok();
@@ -285,7 +295,9 @@ pub async fn approve_job(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
+    Asked(expected): Asked<ExpectedQuery>,
 ) -> Reply {
+    api.services.expect_job(&expected, id).await?;
     let reply = api.services.approvals.approve_job(id).await?;
     if reply.approved {
         let repo = api.services.jobs.repo(id).await.ok();
@@ -299,8 +311,12 @@ pub async fn dead_letters(
     Extension(caller): Extension<Caller>,
     Asked(query): Asked<DeadLetterQuery>,
 ) -> Reply {
+    let only = query.repo.as_deref().map(repository_key);
     let mut page = api.services.dead_letters.list(query).await?;
-    page.dead_letters.retain(|letter| caller.may_see(&letter.execution.repo));
+    page.dead_letters.retain(|letter| {
+        let repo = &letter.execution.repo;
+        caller.may_see(repo) && only.as_ref().is_none_or(|only| *only == repository_key(repo))
+    });
     Ok(json(page))
 }
 
@@ -308,7 +324,9 @@ pub async fn dismiss_dead_letter(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
+    Asked(expected): Asked<ExpectedQuery>,
 ) -> Reply {
+    api.services.expect_job(&expected, id).await?;
     let reply = api.services.dead_letters.dismiss(id).await?;
     if reply.dismissed {
         let repo = api.services.jobs.repo(id).await.ok();
@@ -346,6 +364,7 @@ pub async fn artifact_upload(
     State(api): State<Api>,
     Wanted(request): Wanted<ArtifactUploadRequest>,
 ) -> Reply {
+    check_artifact(&request)?;
     Ok(json(api.services.artifacts.upload(request).await?))
 }
 

@@ -46,7 +46,7 @@ const ANY: Kind = Kind::Number(0, u64::MAX);
 const PAGE_SIZE: Kind = Kind::Number(1, 200);
 const WAIT: Query = &[("wait_ms", ANY, "Hold the reply until something changed, at most so long")];
 const LIST: Query = &[
-    ("repo", Kind::Text, "Exact repository"),
+    ("repo", Kind::Text, "Repository, however its address is written"),
     ("pipeline", Kind::Text, "Exact pipeline name"),
     ("branch", Kind::Text, "Exact branch"),
     ("status", Kind::Status, "Status"),
@@ -54,7 +54,10 @@ const LIST: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Id, "`next_cursor` of the page before"),
 ];
-const PAGE: Query = &[
+const EXPECTED: Query =
+    &[("repo", Kind::Text, "The repository that it is meant for; of another, it is refused with 409")];
+const DEAD_LETTERS: Query = &[
+    ("repo", Kind::Text, "Only those of this repository, however its address is written"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
@@ -73,7 +76,7 @@ const HELD: Query = &[
     ("lease", Kind::Id, "Of a worker: that job's lease"),
 ];
 const AUDIT: Query = &[
-    ("repo", Kind::Text, "Exact repository"),
+    ("repo", Kind::Text, "Repository, however its address is written"),
     ("who", Kind::Text, "Name or id of the token"),
     ("action", Kind::Text, "Exact action"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
@@ -206,10 +209,10 @@ pub fn document() -> Value {
     let reply = of.reference::<ExecutionTests>();
     of.add(path::TESTS, "get", "What the tests of an execution came to", &[], None, reply);
     let reply = of.reference::<CancelReply>();
-    of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", &[], None, reply);
+    of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED, None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
     reply["links"] = links();
-    of.add(path::RETRY, "post", "Retry an execution that is over", &[], Some(body), reply);
+    of.add(path::RETRY, "post", "Retry an execution that is over", EXPECTED, Some(body), reply);
     let (body, reply) = (of.reference::<JobExecuteRequest>(), of.reference::<JobExecuteReply>());
     of.add(path::JOB_EXECUTE, "post", "Take an attempt at a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobReport>(), of.reference::<JobReportReply>());
@@ -217,7 +220,7 @@ pub fn document() -> Value {
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
     of.add(path::JOB_TESTS, "post", "Tell what an attempt's tests came to", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
-    of.add(path::CANCEL_JOB, "post", "Cancel one job", &[], None, reply);
+    of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED, None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
     of.add(path::CACHE_LOOKUP, "post", "Look a cache up", &[], Some(body), reply);
     of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE, None, bytes());
@@ -230,12 +233,12 @@ pub fn document() -> Value {
     let reply = of.reference::<RekeyReply>();
     of.add(path::REKEY_SECRETS, "post", "Seal secrets under the newest key", &[], None, reply);
     let reply = of.reference::<ApproveReply>();
-    of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", &[], None, reply.clone());
-    of.add(path::APPROVE_JOB, "post", "Approve a job", &[], None, reply);
+    of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", EXPECTED, None, reply.clone());
+    of.add(path::APPROVE_JOB, "post", "Approve a job", EXPECTED, None, reply);
     let reply = of.reference::<DeadLetterList>();
-    of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", PAGE, None, reply);
+    of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", DEAD_LETTERS, None, reply);
     let reply = of.reference::<DismissReply>();
-    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", &[], None, reply);
+    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", EXPECTED, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG, None, bytes());
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);

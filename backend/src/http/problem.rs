@@ -101,6 +101,9 @@ impl From<Error> for Refused {
             Error::TooLarge(_) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", words)
             }
+            Error::Unprocessable(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-text", "Invalid text", words)
+            }
             Error::NoSecret(_) | Error::Sealed(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }

@@ -5,7 +5,7 @@ use crate::{
     ports::{
         Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec,
         ExecutionState, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeState,
-        Records, Whole, Write,
+        Records, Whole, Write, repository_key,
     },
 };
 use async_trait::async_trait;
@@ -284,7 +284,8 @@ impl Inner {
     /// Records an execution, and gives its run number.
     fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: Vec<NewNode>) -> u64 {
         let id = spec.id;
-        let last = self.run_numbers.entry((spec.repo.clone(), spec.pipeline_name.clone())).or_default();
+        let last =
+            self.run_numbers.entry((repository_key(&spec.repo), spec.pipeline_name.clone())).or_default();
         *last += 1;
         let run_number = *last;
         let mut kept = Kept {
@@ -335,7 +336,7 @@ impl MemoryRecords {
 
 fn fits(filter: &ListFilter, record: &ExecutionRecord) -> bool {
     let spec = &record.spec;
-    filter.repo.as_ref().is_none_or(|repo| *repo == spec.repo)
+    filter.repo.as_deref().is_none_or(|repo| repository_key(repo) == repository_key(&spec.repo))
         && filter.pipeline.as_ref().is_none_or(|name| *name == spec.pipeline_name)
         && filter.branch.as_ref().is_none_or(|branch| Some(branch) == spec.branch.as_ref())
         && filter.status.is_none_or(|status| status == record.state.status)

@@ -23,6 +23,12 @@ use tidemill_core::{
     transition::{Allowed, JobState},
 };
 
+/// What a repository is found and counted by in the records, however its address is written: listings, and run numbers.
+#[must_use]
+pub fn repository_key(repo: &str) -> String {
+    tidemill_core::repo::canonical(repo)
+}
+
 /// What of an execution never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionSpec {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{DocumentKey, NewDocument},
+    ports::{DocumentKey, NewDocument, repository_key},
 };
 use std::{fmt::Display, sync::Arc};
 use tidemill_core::access::{AuditEntry, AuditList, AuditQuery};
@@ -82,7 +82,10 @@ impl AuditService {
         };
         let fits = |entry: &AuditEntry| {
             let is = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|asked| asked == has);
-            query.repo.as_deref().is_none_or(|asked| entry.repo.as_deref() == Some(asked))
+            query
+                .repo
+                .as_deref()
+                .is_none_or(|asked| entry.repo.as_deref().map(repository_key) == Some(repository_key(asked)))
                 && is(&query.action, &entry.action)
                 && query.who.as_deref().is_none_or(|asked| asked == entry.who || asked == entry.token)
         };

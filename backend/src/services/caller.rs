@@ -54,6 +54,13 @@ impl Caller {
         self.scopes.iter().all(|scope| *scope == Scope::Worker)
     }
 
+    /// Who asks for what this call starts. A token that was made is known by its name, whatever its holder claims; with the
+    /// deployment's own token, the claim says on whose behalf.
+    #[must_use]
+    pub fn requester(&self, claimed: Option<String>) -> Option<String> {
+        if &*self.id == Self::BOOTSTRAP { claimed } else { Some(self.name.to_string()) }
+    }
+
     /// Whether it may see what belongs to a repository.
     #[must_use]
     pub fn may_see(&self, repo: &str) -> bool {

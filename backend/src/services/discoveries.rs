@@ -6,6 +6,7 @@ use super::{
     pipeline::{Key, PipelineExecutionService, Start, Under, hash},
     repositories::{Repository, RepositoryService},
     schedules::{Found, ScheduleService},
+    texts,
 };
 use crate::{
     error::{Error, Result},
@@ -30,7 +31,7 @@ use tidemill_core::{
 };
 
 /// The pipeline's name of an execution that looks at a commit.
-pub const NAME: &str = "discover";
+pub use tidemill_core::discovery::PIPELINE_NAME as NAME;
 const TIMEOUT_S: u64 = 600;
 /// Extra tries where a git server does not answer.
 const RETRY: u32 = 2;
@@ -116,7 +117,7 @@ pub(super) async fn look(
         variables: IndexMap::new(),
         trigger: facts.trigger,
         facts,
-        requested_by: by,
+        requested_by: by.map(|by| texts::clean(&by)),
         retry_of: None,
         created_at: context.now(),
         jobs: 0,
@@ -312,7 +313,9 @@ impl DiscoveryService {
             Err(Error::KeyReused(_)) => {
                 Ok(Outcome::Said(format!("{path}: started before, at another commit")))
             }
-            Err(Error::Invalid(why)) => Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")])),
+            Err(Error::Invalid(why) | Error::Unprocessable(why)) => {
+                Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")]))
+            }
             Err(error) => Err(error),
         }
     }

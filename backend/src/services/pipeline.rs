@@ -8,6 +8,7 @@ use super::{
     discoveries,
     ending::request_cancel,
     page::{no_cursor, page_size},
+    texts,
     turn::RESEND_FIRST_MS,
     view,
 };
@@ -119,6 +120,7 @@ impl PipelineExecutionService {
         key: Option<String>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
+        texts::check_request(&request)?;
         let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
             let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
             Error::InvalidPipeline(values.collect())
@@ -171,6 +173,7 @@ impl PipelineExecutionService {
         request: RetryRequest,
         key: Option<String>,
     ) -> Result<ExecuteReply> {
+        texts::check_requester(request.requested_by.as_deref())?;
         let mut old = self.context.execution(id).await?;
         if !old.state.status.is_terminal() {
             return Err(Error::Conflict(format!(
@@ -211,6 +214,7 @@ impl PipelineExecutionService {
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
+            requested_by: request.requested_by,
             retry_of: Some(id),
             created_at: self.context.now(),
             approvals: Vec::new(),
@@ -292,7 +296,7 @@ impl PipelineExecutionService {
                 )));
             }
         }
-        let (id, pipeline_name) = (spec.id, spec.pipeline_name.clone());
+        let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
         for _ in 0..MOST_TRIES {
             let mut writes = Vec::new();
             if let Some(key) = &key {
@@ -352,6 +356,7 @@ impl PipelineExecutionService {
                 }
                 return Ok(ExecuteReply {
                     execution_id: id,
+                    repo,
                     run_number: done.run_number,
                     pipeline_name,
                     status: ExecutionStatus::Pending,
@@ -565,6 +570,7 @@ fn timeout(file: &Pipeline, now: Timestamp) -> Option<Deadline> {
 fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {
     ExecuteReply {
         execution_id: execution.spec.id,
+        repo: execution.spec.repo.clone(),
         run_number: execution.run_number,
         pipeline_name: execution.spec.pipeline_name.clone(),
         status: execution.state.status,

@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq;
 use tidemill_core::{
     access::{Scope, TokenList, TokenReply, TokenRequest, TokenView},
     repo::RepositoryName,
+    text::is_control,
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -202,9 +203,7 @@ fn read(document: &Document) -> Result<TokenView> {
 
 fn check(request: &TokenRequest) -> Result<()> {
     let wrong = |words: String| Err(Error::Invalid(words));
-    if !(1..=LONGEST_NAME).contains(&request.name.chars().count())
-        || request.name.chars().any(char::is_control)
-    {
+    if !(1..=LONGEST_NAME).contains(&request.name.chars().count()) || request.name.contains(is_control) {
         return wrong(format!(
             "a token's name has 1 to {LONGEST_NAME} characters, none of them control characters"
         ));
@@ -212,8 +211,12 @@ fn check(request: &TokenRequest) -> Result<()> {
     if request.scopes.is_empty() {
         return wrong("a token needs a scope: read, run, worker or admin".into());
     }
-    if request.repo.as_ref().is_some_and(|repo| repo.is_empty() || repo.chars().count() > LONGEST_REPO) {
-        return wrong(format!("a repository has 1 to {LONGEST_REPO} characters"));
+    let is_odd =
+        |repo: &String| !(1..=LONGEST_REPO).contains(&repo.chars().count()) || repo.contains(is_control);
+    if request.repo.as_ref().is_some_and(is_odd) {
+        return wrong(format!(
+            "a repository has 1 to {LONGEST_REPO} characters, none of them control characters"
+        ));
     }
     if let Some(Err(error)) = request.repo.as_deref().map(RepositoryName::parse) {
         return wrong(error.to_string());

@@ -4,10 +4,13 @@ use crate::{
     args::Artifacts,
     deployment::Deployment,
     failure::{Failure, Outcome},
+    output::{self, Printable},
+    select::{Purpose, select},
     settings::Settings,
     view::words,
 };
 use futures_util::TryStreamExt;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -15,13 +18,21 @@ use std::{
     io::{BufReader, Seek, Write},
     path::Path,
 };
-use tidemill_core::api::{ArtifactList, ArtifactView, path};
+use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
 use tidemill_worker::workspace::{HostWorkspace, Keep};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Listed<'a> {
+    execution: &'a ExecutionSummary,
+    artifacts: &'a [ArtifactView],
+}
 
 /// `tidemill artifacts`.
 pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let id = deployment.find(&args.which).await?;
+    let selected = select(&deployment, &args.which, Purpose::Read).await?;
+    let id = selected.id();
     let list: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;
     let is_wanted = |artifact: &ArtifactView| {
@@ -30,24 +41,26 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         })
     };
     let wanted: Vec<ArtifactView> = list.artifacts.into_iter().filter(is_wanted).collect();
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if let Some(directory) = &args.output {
         if wanted.is_empty() {
             return Err(Failure::usage("no artifact is selected; `tidemill artifacts` lists what there is"));
         }
         fs::create_dir_all(directory)?;
+        writeln!(out, "{}", selected.title())?;
         for artifact in &wanted {
             unpack(&deployment, artifact, directory).await?;
-            writeln!(out, "{}: {} file(s)", artifact.job_name, artifact.files.len())?;
+            writeln!(out, "{}: {} file(s)", Printable(&artifact.job_name), artifact.files.len())?;
         }
     } else if args.json {
-        serde_json::to_writer_pretty(&mut out, &wanted).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        output::print_json(&Listed { execution: &selected.view.execution, artifacts: &wanted })?;
     } else {
+        writeln!(out, "{}", selected.title())?;
         for artifact in &wanted {
-            writeln!(out, "{}  {}  {}", artifact.job_name, artifact.file_path, words::size(artifact.size))?;
+            let (job, name) = (Printable(&artifact.job_name), Printable(&artifact.file_path));
+            writeln!(out, "{job}  {name}  {}", words::size(artifact.size))?;
             for file in &artifact.files {
-                writeln!(out, "  {}  {}", file.path, words::size(file.size))?;
+                writeln!(out, "  {}  {}", Printable(&file.path), words::size(file.size))?;
             }
         }
     }
@@ -72,7 +85,8 @@ async fn unpack(deployment: &Deployment, artifact: &ArtifactView, directory: &Pa
     if hash != artifact.sha256 {
         return Err(Failure::system(format!(
             "the artifact of `{}` arrived damaged (hash {hash}, not {}); try again",
-            artifact.job_name, artifact.sha256
+            Printable(&artifact.job_name),
+            Printable(&artifact.sha256)
         )));
     }
     file.rewind()?;
@@ -81,7 +95,7 @@ async fn unpack(deployment: &Deployment, artifact: &ArtifactView, directory: &Pa
     unpacked.map_err(|error| {
         Failure::system(format!(
             "the artifact of `{}` could not be unpacked in {}: {error}",
-            artifact.job_name,
+            Printable(&artifact.job_name),
             directory.display()
         ))
     })

@@ -1,7 +1,12 @@
 //! AuditCommand: who did what.
 
-use super::token::print;
-use crate::{args::Audit, deployment::Deployment, failure::Outcome, settings::Settings};
+use crate::{
+    args::Audit,
+    deployment::Deployment,
+    failure::Outcome,
+    output::{self, Printable},
+    settings::Settings,
+};
 use std::{fmt::Write as _, io::Write};
 use tidemill_core::{
     access::{AuditEntry, AuditList},
@@ -44,19 +49,24 @@ pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
     }
     deployment.close().await;
     if args.json {
-        return print(&entries);
+        return Ok(output::print_json(&entries)?);
     }
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if entries.is_empty() {
         writeln!(out, "nothing is recorded")?;
     }
     for entry in &entries {
-        let from = entry.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-        let repo = entry.repo.as_ref().map(|repo| format!(" of {repo}")).unwrap_or_default();
+        let from = entry.from.as_ref().map(|from| format!(" from {}", Printable(from))).unwrap_or_default();
+        let repo = entry.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
         writeln!(
             out,
             "{}  {} ({}){from}  {} {}{repo}: {}",
-            entry.at, entry.who, entry.token, entry.action, entry.target, entry.outcome
+            entry.at,
+            Printable(&entry.who),
+            Printable(&entry.token),
+            Printable(&entry.action),
+            Printable(&entry.target),
+            Printable(&entry.outcome)
         )?;
     }
     Ok(out.flush()?)

@@ -4,6 +4,7 @@ use crate::{
     args::{Check, CheckFormat},
     failure::{Exit, Failure, Outcome},
     file,
+    output::{self, Printable},
 };
 use serde_json::{Value, json};
 use std::{
@@ -53,8 +54,8 @@ pub fn check(args: &Check) -> Outcome {
         .count();
     match args.format {
         CheckFormat::Human => human(&checked)?,
-        CheckFormat::Json => print(&Value::Array(checked.iter().flat_map(as_json).collect()))?,
-        CheckFormat::Sarif => print(&sarif(&checked))?,
+        CheckFormat::Json => output::print_json(&Value::Array(checked.iter().flat_map(as_json).collect()))?,
+        CheckFormat::Sarif => output::print_json(&sarif(&checked))?,
     }
     if bad == 0 { Ok(()) } else { Err(Failure::silent(Exit::Usage)) }
 }
@@ -69,11 +70,11 @@ fn standard_input() -> Outcome<String> {
 }
 
 fn human(checked: &[Checked]) -> std::io::Result<()> {
-    let mut out = anstream::stdout();
-    let colour = out.current_choice() != anstream::ColorChoice::Never;
+    let mut out = output::stdout();
+    let colour = output::stdout_has_colours();
     for file in checked {
         if file.found.is_empty() {
-            writeln!(out, "{}: no mistakes", file.name)?;
+            writeln!(out, "{}: no mistakes", Printable(&file.name))?;
         } else {
             let files: Vec<(&str, &str)> =
                 file.files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
@@ -81,12 +82,6 @@ fn human(checked: &[Checked]) -> std::io::Result<()> {
         }
     }
     out.flush()
-}
-
-fn print(value: &Value) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)
 }
 
 fn as_json(file: &Checked) -> Vec<Value> {

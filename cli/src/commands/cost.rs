@@ -4,7 +4,8 @@ use crate::{
     args::ReportFormat,
     deployment::Deployment,
     failure::{Failure, Outcome},
-    view::words::duration,
+    output,
+    view::words::{duration, title},
 };
 use serde::Serialize;
 use std::io::Write;
@@ -40,10 +41,9 @@ pub async fn print(deployment: &Deployment, view: &ExecutionView, format: Report
     }
     let usage = usage(deployment, view).await?;
     let statement = statement(view, usage)?;
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if format == ReportFormat::Json {
-        serde_json::to_writer_pretty(&mut out, &statement).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        output::print_json(&statement)?;
     } else {
         table(&mut out, &statement)?;
     }
@@ -67,6 +67,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     })?;
     let body = fetched.map(|fetched| fetched.body).unwrap_or_default();
     serde_json::from_slice(&body).map_err(|error| {
+        let error = output::printable(&error.to_string());
         Failure::system(format!("{}{path} gave an unreadable reply: {error}", deployment.url))
     })
 }
@@ -86,7 +87,7 @@ fn statement(view: &ExecutionView, usage: Usage) -> Outcome<Statement<'_>> {
 
 fn table(out: &mut impl Write, statement: &Statement<'_>) -> std::io::Result<()> {
     let of = statement.execution;
-    writeln!(out, "{} #{}  {}", of.pipeline_name, of.run_number, of.status.word())?;
+    writeln!(out, "{}  {}", title(of), of.status.word())?;
     let Some(bill) = &statement.bill else {
         return writeln!(
             out,
@@ -180,7 +181,7 @@ mod tests {
     #[test]
     fn without_a_cloud_there_is_nothing_to_pay() {
         insta::assert_snapshot!(shown(Usage::default()), @r"
-        ci #12  SUCCESS
+        ci #12 of r  SUCCESS
         no cloud was used; the jobs held a worker of this machine or server for 1m02s
         ");
     }

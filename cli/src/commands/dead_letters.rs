@@ -2,13 +2,17 @@
 
 use crate::{
     args::DeadLetters,
-    deployment::Deployment,
+    commands::run::requester,
+    deployment::{Deployment, percent_encoded},
     failure::{Failure, Outcome},
+    output::{self, Printable},
+    select::{Place, expecting},
     settings::Settings,
+    view::words::title,
 };
-use std::{collections::BTreeSet, io::Write};
+use std::{collections::BTreeMap, io::Write};
 use tidemill_core::{
-    api::{DeadLetterList, DeadLetterView, DismissReply, ExecuteReply, RetryRequest, path},
+    api::{DeadLetterList, DeadLetterView, DismissReply, ExecuteReply, ExecutionSummary, RetryRequest, path},
     ids::ExecutionId,
 };
 
@@ -20,15 +24,28 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
             "--retry is for a server, whose workers run the jobs; here, run `tidemill retry --execution ID` for each execution",
         ));
     }
-    let found = all(&deployment, &args.executions).await?;
+    let place = Place::of(args.repo.as_deref())?;
+    let is_named = !args.executions.is_empty();
+    if let (Place::Nowhere(here), false, false) = (&place, is_named, args.all_repositories) {
+        return Err(Failure::usage(format!(
+            "{} is in no repository: name one with --repo, or say --all-repositories",
+            Printable(here)
+        )));
+    }
+    // Those that are named are looked for everywhere, and refused below where they are of another repository.
+    let repo = (!is_named && !args.all_repositories).then(|| place.repo());
+    let found = all(&deployment, &args.executions, repo).await?;
+    if is_named && !args.all_repositories {
+        for letter in &found {
+            place.must_be(&letter.execution, args.retry || args.dismiss)?;
+        }
+    }
     if args.retry {
         retry(&deployment, &found).await?;
     } else if args.dismiss {
         dismiss(&deployment, &found).await?;
     } else if args.json {
-        let mut out = anstream::stdout();
-        serde_json::to_writer_pretty(&mut out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        output::print_json(&found)?;
     } else {
         show(&found)?;
     }
@@ -37,12 +54,17 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
 }
 
 /// All of them, or those of `executions` if any are named, the newest first.
-async fn all(deployment: &Deployment, executions: &[ExecutionId]) -> Outcome<Vec<DeadLetterView>> {
+async fn all(
+    deployment: &Deployment,
+    executions: &[ExecutionId],
+    repo: Option<&str>,
+) -> Outcome<Vec<DeadLetterView>> {
+    let repo = repo.map(|repo| format!("&repo={}", percent_encoded(repo))).unwrap_or_default();
     let mut found = Vec::new();
     let mut cursor = String::new();
     loop {
         let page: DeadLetterList =
-            deployment.get(&format!("{}?limit=200{cursor}", path::DEAD_LETTERS)).await?;
+            deployment.get(&format!("{}?limit=200{repo}{cursor}", path::DEAD_LETTERS)).await?;
         let wanted =
             |letter: &DeadLetterView| executions.is_empty() || executions.contains(&letter.execution.id);
         found.extend(page.dead_letters.into_iter().filter(wanted));
@@ -54,7 +76,7 @@ async fn all(deployment: &Deployment, executions: &[ExecutionId]) -> Outcome<Vec
 }
 
 fn show(found: &[DeadLetterView]) -> std::io::Result<()> {
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if found.is_empty() {
         writeln!(out, "there are no dead letters")?;
     }
@@ -62,29 +84,29 @@ fn show(found: &[DeadLetterView]) -> std::io::Result<()> {
         let ended = job.end_time.map(|at| at.to_string()).unwrap_or_default();
         writeln!(
             out,
-            "{}  {} #{}  {}  {} tries  {ended}",
-            execution.id, execution.pipeline_name, execution.run_number, job.job_name, job.attempt
+            "{}  {}  {}  {} tries  {ended}",
+            execution.id,
+            title(execution),
+            Printable(&job.job_name),
+            job.attempt
         )?;
         let earlier = job.attempts.iter().map(|attempt| (attempt.attempt, attempt.failure.as_ref()));
         for (attempt, failure) in earlier.chain([(job.attempt, job.failure_reason.as_ref())]) {
             let words = failure.map_or("no reason is recorded", |reason| reason.message.as_str());
-            writeln!(out, "  try {attempt}: {words}")?;
+            writeln!(out, "  try {attempt}: {}", Printable(words))?;
         }
     }
     out.flush()
 }
 
 async fn retry(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
-    let executions: BTreeSet<ExecutionId> = found.iter().map(|letter| letter.execution.id).collect();
-    for old in executions {
-        let path = path::RETRY.replace("{executionId}", &old.to_string());
-        let made: ExecuteReply = deployment.begin(&path, &RetryRequest::default(), true).await?;
-        anstream::println!(
-            "{} #{} retries {old} as {}",
-            made.pipeline_name,
-            made.run_number,
-            made.execution_id
-        );
+    let executions: BTreeMap<ExecutionId, &ExecutionSummary> =
+        found.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
+    for (old, of) in executions {
+        let path = expecting(&path::RETRY.replace("{executionId}", &old.to_string()), &of.repo);
+        let request = RetryRequest { requested_by: requester(), ..RetryRequest::default() };
+        let made: ExecuteReply = deployment.begin(&path, &request, true).await?;
+        crate::outln!("{}: retried as #{} ({})", title(of), made.run_number, made.execution_id);
     }
     Ok(())
 }
@@ -92,9 +114,15 @@ async fn retry(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
 async fn dismiss(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
     for letter in found {
         let path = path::DISMISS.replace("{jobId}", &letter.job.id.to_string());
+        let path = expecting(&path, &letter.execution.repo);
         let reply: DismissReply = deployment.post(&path, &()).await?;
         if reply.dismissed {
-            anstream::println!("dismissed {} of {}", letter.job.job_name, letter.execution.id);
+            crate::outln!(
+                "dismissed {} of {} ({})",
+                Printable(&letter.job.job_name),
+                title(&letter.execution),
+                letter.execution.id
+            );
         }
     }
     Ok(())

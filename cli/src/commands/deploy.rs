@@ -31,7 +31,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         Standing::Absent => None,
         Standing::Complete(stack) => Some(stack),
         Standing::Failed(stack) => {
-            anstream::eprintln!("stack {name} failed when it was first made; what is left of it goes first");
+            crate::errln!("stack {name} failed when it was first made; what is left of it goes first");
             if !args.place.yes {
                 confirm(&format!("Delete what is left of stack {name}?"))?;
             }
@@ -55,19 +55,19 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     }
     let tokens = parameters::make_tokens(args, known, &mut told)?;
 
-    anstream::eprintln!("{}: functions from {}", account.words(), functions.origin.display());
+    crate::errln!("{}: functions from {}", account.words(), functions.origin.display());
     let template_url = upload(&account, args, &functions).await?;
     let to_send = parameters::settings(&told, known);
     let changes = ChangeSet::work_out(&account, name, before.is_none(), &template_url, to_send).await?;
     let Some(changes) = changes else {
-        anstream::println!("nothing changes: {name} is as it should be");
+        crate::outln!("nothing changes: {name} is as it should be");
         return match &before {
             Some(stack) => finish(settings, &account, stack, program, &Tokens::default()).await,
             None => Ok(()),
         };
     };
     for line in changes.lines() {
-        anstream::println!("  {line}");
+        crate::outln!("  {line}");
     }
     if args.dry_run {
         return changes.discard(&account).await;
@@ -99,7 +99,7 @@ async fn upload(account: &Account, args: &Deploy, functions: &Functions) -> Outc
     for (name, zip) in &functions.zips {
         let key = format!("{}/{name}.zip", prefix(functions));
         if code::put(account, &bucket, &key, zip.clone()).await? {
-            anstream::eprintln!("uploaded {name}");
+            crate::errln!("uploaded {name}");
         }
     }
     let key = format!("templates/{}.yml", hash(TEMPLATE));
@@ -158,10 +158,10 @@ async fn finish(
         code::put(account, &output(BUCKET), &format!("programs/{sha256}"), program).await?;
     }
     let endpoint = output(ENDPOINT);
-    anstream::println!("\n{} is at {endpoint}", stack.name);
+    crate::outln!("\n{} is at {endpoint}", stack.name);
     if let Some(token) = &tokens.admin {
         save_profile(settings, &stack.name, &endpoint, token)?;
-        anstream::println!(
+        crate::outln!(
             "its admin token, shown only now:  {token}\n\
              it is kept as profile `{}`; the first pipeline:  tidemill run --profile {}",
             stack.name,
@@ -169,7 +169,7 @@ async fn finish(
         );
     }
     if let Some(token) = &tokens.worker {
-        anstream::println!(
+        crate::outln!(
             "a worker of your own:  TIDEMILL_TOKEN={token} tidemill worker --server {endpoint} --queue {}",
             output("QueueUrl")
         );
@@ -179,7 +179,13 @@ async fn finish(
 
 fn save_profile(settings: &Settings, name: &str, endpoint: &str, token: &str) -> Outcome {
     let mut profiles = settings.profiles()?;
-    profiles
-        .put(name, Profile { server: endpoint.trim_end_matches('/').to_owned(), token: token.to_owned() });
+    profiles.put(
+        name,
+        Profile {
+            server: endpoint.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+            insecure_http: false,
+        },
+    );
     profiles.save()
 }

@@ -24,19 +24,19 @@ pub async fn destroy(args: &Destroy) -> Outcome {
     stack.must_be_ours()?;
     let (kept, gone): (Vec<Resource>, Vec<Resource>) =
         stack.resources(&account).await?.into_iter().partition(|part| KEPT.contains(&part.kind.as_str()));
-    anstream::println!("In {}, this deletes:", account.words());
+    crate::outln!("In {}, this deletes:", account.words());
     for part in &gone {
-        anstream::println!("  {}  {}", part.kind, part.physical);
+        crate::outln!("  {}  {}", part.kind, part.physical);
     }
     for part in &kept {
         let fate = if args.all_data { "deleted, with all that is in it" } else { "kept" };
-        anstream::println!("  {}  {}  ({fate})", part.kind, part.physical);
+        crate::outln!("  {}  {}  ({fate})", part.kind, part.physical);
     }
     let key = data::key_parameter(name);
     let fate = if args.all_data { "deleted" } else { "kept" };
-    anstream::println!("  AWS::SSM::Parameter  {key}  ({fate}, where there are secrets)");
+    crate::outln!("  AWS::SSM::Parameter  {key}  ({fate}, where there are secrets)");
     if args.all_data {
-        anstream::println!("Records, logs, artifacts and secrets cannot be brought back.");
+        crate::outln!("Records, logs, artifacts and secrets cannot be brought back.");
     }
     if !args.place.yes {
         confirm_by(name, "")?;
@@ -51,12 +51,12 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         }
         // Last: without it what is in the table cannot be read.
         data::delete_key(&account, &key).await?;
-        anstream::println!("{name} is gone, with its data");
+        crate::outln!("{name} is gone, with its data");
     } else {
         let names: Vec<&str> = kept.iter().map(|part| part.physical.as_str()).collect();
-        anstream::println!("{name} is gone; kept with their data: {}", names.join(", "));
+        crate::outln!("{name} is gone; kept with their data: {}", names.join(", "));
     }
-    anstream::println!(
+    crate::outln!(
         "Bucket {} has the code of all deployments here; delete it when there are none.",
         code::name(&account)
     );

@@ -10,7 +10,7 @@ use std::{fs, io::Write};
 /// `tidemill import`.
 pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
-    let colour = anstream::stderr().current_choice() != anstream::ColorChoice::Never;
+    let colour = crate::output::stderr_has_colours();
     let made = file::assemble(&args.file, &text, Kind::GitLab { tags_are_labels: true })
         .map_err(|mistakes| Failure::usage(mistakes.render(colour).trim_end().to_owned()))?;
     if let Some(directory) = args.output.parent() {
@@ -31,7 +31,7 @@ pub fn import(args: &Import) -> Outcome {
         _ => Failure::system(format!("{name} cannot be written: {error}")),
     })?;
     output.write_all(made.text.as_bytes())?;
-    anstream::eprint!("{}", made.render_warnings(colour));
-    anstream::println!("wrote {name} from {}; now: tidemill check", args.file.display());
+    crate::output::print_error_text(&made.render_warnings(colour));
+    crate::outln!("wrote {name} from {}; now: tidemill check", args.file.display());
     Ok(())
 }

@@ -103,7 +103,7 @@ pub fn init(args: &Init) -> Outcome {
         _ => Failure::system(format!("{} cannot be written: {error}", args.path.display())),
     })?;
     file.write_all(starter(kind).as_bytes())?;
-    anstream::println!("wrote {} for a {} repository; now: tidemill run", args.path.display(), kind.name);
+    crate::outln!("wrote {} for a {} repository; now: tidemill run", args.path.display(), kind.name);
     Ok(())
 }
 

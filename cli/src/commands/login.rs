@@ -3,6 +3,7 @@
 use crate::{
     args::Login,
     failure::{Failure, Outcome},
+    output::Printable,
     profiles::{LOCAL, Profile},
     settings::Settings,
 };
@@ -24,11 +25,17 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     }
     // What is no deployment must not see the token.
     greet(&ApiClient::new(&url, "").trusting(settings.ca_cert.clone())).await?;
+    let connect = |token: &str| {
+        let api = ApiClient::new(&url, token).trusting(settings.ca_cert.clone());
+        api.with_insecure_http(settings.insecure_http)
+    };
+    // Nor is it asked for where it could not be sent.
+    connect("").check_transport().await?;
     let token = match &settings.token {
         Some(token) => token.clone(),
         None => ask(&url)?,
     };
-    let api = ApiClient::new(&url, &token).trusting(settings.ca_cert.clone());
+    let api = connect(&token);
     match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
         Ok(_) => {}
         Err(ApiError::Refused { status: 401 | 403, .. }) => {
@@ -37,20 +44,20 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
         Err(error) => return Err(error.into()),
     }
     let mut profiles = settings.profiles()?;
-    profiles.put(&name, Profile { server: url.clone(), token });
+    profiles.put(&name, Profile { server: url.clone(), token, insecure_http: settings.insecure_http });
     if args.default {
         profiles.default = Some(name.clone());
     }
     profiles.save()?;
     if url.starts_with("http://") && !api.is_on_this_machine() {
-        anstream::eprintln!("note: {url} is not on https, so that who is on the way can read the token");
+        crate::errln!("note: {url} is not on https, so that who is on the way can read the token");
     }
     if profiles.default.as_ref() == Some(&name) {
-        anstream::println!(
+        crate::outln!(
             "logged in to {url}; commands are on it from now on (--profile {LOCAL}: on this machine)"
         );
     } else {
-        anstream::println!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
+        crate::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
     }
     Ok(())
 }
@@ -71,10 +78,7 @@ pub fn logout(settings: &Settings) -> Outcome {
         return Err(Failure::usage(format!("there is no profile `{name}`; there are: {}", names.join(", "))));
     };
     profiles.save()?;
-    anstream::println!(
-        "forgot profile {name} and its token for {}; the token itself stays valid",
-        gone.server
-    );
+    crate::outln!("forgot profile {name} and its token for {}; the token itself stays valid", gone.server);
     Ok(())
 }
 
@@ -85,13 +89,18 @@ async fn greet(api: &ApiClient) -> Outcome {
     let reply = match api.fetch(path::HEALTH, None).await {
         Ok(reply) => reply.map(|reply| reply.body).unwrap_or_default(),
         Err(ApiError::Refused { status, message, .. }) if status < 500 => {
-            return Err(other(format!("{} answers {status}, {message}", path::HEALTH)));
+            return Err(other(format!("{} answers {status}, {}", path::HEALTH, Printable(&message))));
         }
         Err(error) => return Err(error.into()),
     };
-    let health: Health = serde_json::from_slice(&reply)
-        .map_err(|error| other(format!("{} gave an unreadable reply, {error}", path::HEALTH)))?;
-    if health.status == "ok" { Ok(()) } else { Err(Failure::system(format!("{url} is {}", health.status))) }
+    let health: Health = serde_json::from_slice(&reply).map_err(|error| {
+        other(format!("{} gave an unreadable reply, {}", path::HEALTH, Printable(error.to_string())))
+    })?;
+    if health.status == "ok" {
+        Ok(())
+    } else {
+        Err(Failure::system(format!("{url} is {}", Printable(&health.status))))
+    }
 }
 
 /// The token, typed in without being shown, or the first line of what is piped in.

@@ -5,6 +5,7 @@ use crate::{
     facts,
     failure::{Failure, Outcome},
     file,
+    output::{self, Printable},
 };
 use std::{io::Write, path::Path};
 use tidemill_core::{
@@ -21,16 +22,14 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let known = facts::given(&args.facts, facts::of_working_tree(Path::new("."), wanted));
     let known = Facts { variables: file::variables(&args.variables)?, ..known };
     let plan = Plan::of(&file.pipeline, &known).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &plan).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(output::print_json(&plan)?);
     }
     let longest = plan.jobs.iter().map(|job| job.name.chars().count()).max().unwrap_or(0);
-    writeln!(out, "{}: {} job(s)", plan.pipeline_name, plan.jobs.len())?;
+    writeln!(out, "{}: {} job(s)", Printable(&plan.pipeline_name), plan.jobs.len())?;
     for stage in &plan.stages {
-        writeln!(out, " {stage}")?;
+        writeln!(out, " {}", Printable(stage))?;
         for job in plan.jobs.iter().filter(|job| job.stage == *stage) {
             let how = match job.when {
                 RunWhen::OnSuccess => "",
@@ -38,7 +37,8 @@ pub fn plan(args: &PlanArgs) -> Outcome {
                 RunWhen::Always => ", however that ended",
                 RunWhen::Manual => ", once a person says so",
             };
-            writeln!(out, "  {:longest$}  {}  {}{how}", job.name, job.image, waits(&plan, job))?;
+            let (name, image) = (Printable(&job.name), Printable(&job.image));
+            writeln!(out, "  {name:longest$}  {image}  {}{how}", Printable(waits(&plan, job)))?;
         }
     }
     left_out(&mut out, &plan.left_out, &known)
@@ -50,9 +50,9 @@ fn left_out(out: &mut impl Write, jobs: &[LeftOut], known: &Facts) -> Outcome {
         return Ok(());
     }
     let longest = jobs.iter().map(|left| left.job.chars().count()).max().unwrap_or(0);
-    writeln!(out, "left out: {} job(s) ({})", jobs.len(), circumstances(known))?;
+    writeln!(out, "left out: {} job(s) ({})", jobs.len(), Printable(circumstances(known)))?;
     for LeftOut { job, why } in jobs {
-        writeln!(out, "  {job:longest$}  {why}")?;
+        writeln!(out, "  {:longest$}  {}", Printable(job), Printable(why))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::{
     args::{AddRepo, ApprovalPolicy, Repo, RepoAction},
     deployment::{Deployment, percent_encoded},
     failure::{Failure, Outcome},
+    output::{self, Printable},
     settings::Settings,
 };
 use std::{fs, io::Write, path::Path, time::Duration};
@@ -37,13 +38,13 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                     "{url} is not known; `tidemill repo list` shows what is"
                 )));
             }
-            anstream::println!("{url} is forgotten");
+            crate::outln!("{} is forgotten", Printable(url));
         }
         RepoAction::Sync { url } => {
             let limit = Duration::from_secs(30);
             let reply: ExecuteReply =
                 deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, limit).await?;
-            anstream::println!("execution {} reads the schedules of {url}", reply.execution_id);
+            crate::outln!("execution {} reads the schedules of {}", reply.execution_id, Printable(url));
         }
     }
     deployment.close().await;
@@ -54,12 +55,12 @@ async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
     let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
     let known = &reply.repository;
     let statuses = if known.statuses { "written" } else { "not written" };
-    anstream::println!("{} is known; commit statuses are {statuses}", known.name);
-    anstream::println!("the webhook's address: {}{}", deployment.url, reply.webhook_path);
+    crate::outln!("{} is known; commit statuses are {statuses}", Printable(&known.name));
+    crate::outln!("the webhook's address: {}{}", deployment.url, Printable(&reply.webhook_path));
     if let Some(secret) = &reply.webhook_secret {
-        anstream::eprintln!("the webhook's secret; keep it now, it cannot be shown again:");
-        let mut out = anstream::stdout();
-        writeln!(out, "{secret}")?;
+        crate::errln!("the webhook's secret; keep it now, it cannot be shown again:");
+        let mut out = output::stdout();
+        writeln!(out, "{}", Printable(secret))?;
         out.flush()?;
     }
     Ok(())
@@ -67,17 +68,15 @@ async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
 
 async fn list(deployment: &Deployment, json: bool) -> Outcome {
     let list: RepositoryList = deployment.get(path::REPOSITORIES).await?;
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if json {
-        serde_json::to_writer_pretty(&mut out, &list.repositories).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(output::print_json(&list.repositories)?);
     }
     if list.repositories.is_empty() {
         writeln!(out, "no repository is known; `tidemill repo add` makes one known")?;
     }
     for known in &list.repositories {
-        let branch = known.default_branch.as_deref().unwrap_or("default branch not told yet");
+        let branch = Printable(known.default_branch.as_deref().unwrap_or("default branch not told yet"));
         let statuses = if known.statuses { "statuses" } else { "no statuses" };
         let held = match known.approval {
             Approval::None => "no pull request is held",
@@ -88,9 +87,14 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             0 => String::new(),
             number => format!(", {number} notified"),
         };
-        writeln!(out, "{}  {}, {branch}, {statuses}, {held}{notified}", known.name, known.provider)?;
+        writeln!(
+            out,
+            "{}  {}, {branch}, {statuses}, {held}{notified}",
+            Printable(&known.name),
+            known.provider
+        )?;
         if let Some(trouble) = &known.trouble {
-            writeln!(out, "    {trouble}")?;
+            writeln!(out, "    {}", Printable(trouble))?;
         }
     }
     Ok(())

@@ -5,6 +5,8 @@ use crate::{
     commands::cost,
     deployment::Deployment,
     failure::{Failure, Outcome},
+    output::{self, Printable, printable},
+    select::{Purpose, select},
     settings::Settings,
     test_results,
     view::words::{self, duration},
@@ -19,14 +21,13 @@ use tidemill_core::{
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let id = deployment.find(&args.which).await?;
-    let view = deployment.view(id).await?;
+    let view = select(&deployment, &args.which, Purpose::Read).await?.view;
     if args.cost {
         cost::print(&deployment, &view, args.format).await?;
         deployment.close().await;
         return Ok(());
     }
-    let mut tests = deployment.tests(id).await?;
+    let mut tests = deployment.tests(view.execution.id).await?;
     deployment.close().await;
     let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
     let mut report = core::report(&view, &selection, words::now());
@@ -37,12 +38,11 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     }
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     match args.format {
         ReportFormat::Table => table(&mut out, &report)?,
         ReportFormat::Json => {
-            serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
-            writeln!(out)?;
+            output::print_json(&report)?;
         }
         ReportFormat::Junit => {
             let xml = junit(&report).to_string().map_err(|error| Failure::system(error.to_string()))?;
@@ -58,21 +58,22 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     writeln!(
         out,
         "{} #{}  {}  in {}",
-        of.pipeline_name,
+        Printable(&of.pipeline_name),
         of.run_number,
         of.status.word(),
         duration(report.duration_ms)
     )?;
-    writeln!(out, "repository  {}", of.repo)?;
-    let branch = of.branch.as_deref().map(|branch| format!("  ({branch})")).unwrap_or_default();
-    writeln!(out, "commit      {}{branch}", of.commit.as_deref().unwrap_or("-"))?;
+    writeln!(out, "repository  {}", Printable(&of.repo))?;
+    let branch = of.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
+    writeln!(out, "commit      {}{branch}", Printable(of.commit.as_deref().unwrap_or("-")))?;
     writeln!(out, "execution   {}", of.id)?;
-    writeln!(out, "started     {}", of.created_at)?;
+    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    writeln!(out, "started     {}{by}", of.created_at)?;
     writeln!(out)?;
     let width =
         |of: fn(&JobLine) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
-    let stage = width(|job| job.stage.chars().count(), 5);
-    let name = width(|job| job.name.chars().count(), 3);
+    let stage = width(|job| printable(&job.stage).chars().count(), 5);
+    let name = width(|job| printable(&job.name).chars().count(), 3);
     writeln!(
         out,
         "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>5}  waited on",
@@ -83,14 +84,14 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         writeln!(
             out,
             "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>5}  {}",
-            job.stage,
-            job.name,
+            Printable(&job.stage),
+            Printable(&job.name),
             job.status.word(),
             time(job.run_ms),
             time(job.needs_ms),
             time(job.worker_ms),
             job.attempts,
-            job.waited_on.as_deref().unwrap_or("-"),
+            Printable(job.waited_on.as_deref().unwrap_or("-")),
         )?;
     }
     let failed: Vec<&JobLine> = report.jobs.iter().filter(|job| job.failure.is_some()).collect();
@@ -100,7 +101,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     for job in failed {
         let words = job.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
         let allowed = if job.status == JobStatus::Failed && job.allow_failure { " (allowed)" } else { "" };
-        writeln!(out, "{}{allowed}: {words}", job.name)?;
+        writeln!(out, "{}{allowed}: {}", Printable(&job.name), Printable(words))?;
         if job.dead_letter {
             writeln!(
                 out,
@@ -119,7 +120,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         writeln!(
             out,
             "critical path  {}  ({} of {})",
-            report.critical_path.join(" → "),
+            Printable(report.critical_path.join(" → ")),
             duration(report.critical_path_ms),
             duration(report.duration_ms)
         )?;
@@ -134,13 +135,21 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
         for one in &job.earlier {
             let words = one.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
             let took = duration(one.ended_at.since_ms(one.started_at));
-            let worker = one.worker.as_deref().map(|name| format!(" on {name}")).unwrap_or_default();
-            writeln!(out, "{} try {}: {took}{worker}: {words}", job.name, one.attempt)?;
+            let worker =
+                one.worker.as_deref().map(|name| format!(" on {}", Printable(name))).unwrap_or_default();
+            writeln!(
+                out,
+                "{} try {}: {took}{worker}: {}",
+                Printable(&job.name),
+                one.attempt,
+                Printable(words)
+            )?;
         }
         writeln!(
             out,
             "  logs: `tidemill logs --job '{}' --attempt N --execution {}`",
-            job.name, report.execution.id
+            Printable(&job.name),
+            report.execution.id
         )?;
     }
     Ok(())
@@ -149,7 +158,7 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
 /// One suite for each stage, one case for each job.
 fn junit(report: &core::Report) -> quick_junit::Report {
     let of = &report.execution;
-    let mut all = quick_junit::Report::new(format!("{} #{}", of.pipeline_name, of.run_number));
+    let mut all = quick_junit::Report::new(words::title(of));
     all.set_time(Duration::from_millis(report.duration_ms));
     let mut stages: Vec<&str> = Vec::new();
     for job in &report.jobs {
@@ -158,9 +167,9 @@ fn junit(report: &core::Report) -> quick_junit::Report {
         }
     }
     for stage in stages {
-        let mut suite = TestSuite::new(stage);
+        let mut suite = TestSuite::new(printable(stage));
         for job in report.jobs.iter().filter(|job| job.stage == stage) {
-            let words = job.failure.as_ref().map(|why| why.message.clone()).unwrap_or_default();
+            let words = job.failure.as_ref().map(|why| printable(&why.message)).unwrap_or_default();
             let status = match job.status {
                 JobStatus::Success => TestCaseStatus::success(),
                 JobStatus::Failed if !job.allow_failure => {
@@ -174,8 +183,8 @@ fn junit(report: &core::Report) -> quick_junit::Report {
                     status
                 }
             };
-            let mut case = TestCase::new(job.name.clone(), status);
-            case.set_classname(format!("{}.{stage}", of.pipeline_name));
+            let mut case = TestCase::new(printable(&job.name), status);
+            case.set_classname(format!("{}.{}", Printable(&of.pipeline_name), Printable(stage)));
             case.set_time(Duration::from_millis(job.run_ms.unwrap_or(0)));
             suite.add_test_case(case);
         }

@@ -6,13 +6,15 @@ use crate::{
     facts,
     failure::{Failure, Outcome},
     file::{self, PipelineFile},
+    output::{self, Printable},
+    select,
     settings::Settings,
     view::{self, words},
-    watch::{self, OnInterrupt},
+    watch::{self, LogOf, OnInterrupt},
     workers,
 };
 use indexmap::IndexMap;
-use std::{io::Write, path::Path};
+use std::path::Path;
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
     assignment::{Preparation, Source},
@@ -22,12 +24,16 @@ use tidemill_core::{
     plan::Plan,
     repo::{AddressError, AddressPolicy, Credentials, RepositoryAddress},
     report::is_named,
+    text::check_line,
 };
 use tidemill_worker::{
     Worker, WorkerHandle,
     source::{self, Reach, Resolved, SourcePack},
 };
 use uuid::Uuid;
+
+/// The longest name of a user, in bytes, as servers take it.
+const MAX_USER_LEN: usize = 200;
 
 /// What is run, and where it comes from.
 struct Origin {
@@ -73,7 +79,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         && let Some(size) = deployment.send_sources(pack).await?
         && !args.quiet
     {
-        anstream::eprintln!("uploaded {} of sources", words::size(size));
+        crate::errln!("uploaded {} of sources", words::size(size));
     }
     let request = ExecuteRequest {
         pipeline: file.text,
@@ -83,7 +89,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         commit: origin.commit,
         source: origin.source,
         variables,
-        requested_by: std::env::var("USER").ok(),
+        requested_by: requester(),
         tag: known.tag,
         default_branch: known.default_branch,
         changed: known.changed,
@@ -199,10 +205,12 @@ async fn follow(
     let mut view = view::fitting(args.quiet || args.json || args.follow.is_some());
     if made.attached && !args.quiet {
         let words = format!(
-            "{} #{} of the same commit is under way already: showing that one (--force makes another)",
-            made.pipeline_name, made.run_number
+            "{} #{} of {} is under way already, of the same commit: showing that one (--force makes another)",
+            Printable(&made.pipeline_name),
+            made.run_number,
+            Printable(&made.repo)
         );
-        if args.json { anstream::eprintln!("{words}") } else { view.note(&words)? }
+        if args.json { crate::errln!("{words}") } else { view.note(&words)? }
     }
     let id = made.execution_id;
     let watched = match &args.follow {
@@ -213,7 +221,10 @@ async fn follow(
             let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job is not recorded"))?;
             // What there is to note is noted by the watching.
-            let printed = watch::print_log(deployment, job, None, true, |_| Ok(()));
+            let printed =
+                watch::print_log(deployment, LogOf { job, attempt: None, follow: true, raw: false }, |_| {
+                    Ok(())
+                });
             let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
             let (watched, printed) = tokio::join!(watched, printed);
             printed?;
@@ -225,13 +236,16 @@ async fn follow(
     }
     let last = watched?;
     if args.json {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, &last).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        output::print_json_line(&last)?;
     } else if args.follow.is_none() {
         watch::show_failures(deployment, &last).await?;
     }
     watch::verdict(&last)
+}
+
+/// Who asks, as a server of this process or a deployment's own token may say it.
+pub fn requester() -> Option<String> {
+    std::env::var("USER").ok().filter(|name| check_line("USER", name, MAX_USER_LEN).is_ok())
 }
 
 /// The repository that is recorded for a run from here.
@@ -242,7 +256,8 @@ pub fn repository_here() -> Outcome<String> {
 
 async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
     let cache = settings.data_dir()?.join("worker").join("cache");
-    let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let named = args.repo.as_ref().map(|repo| select::local_path(repo).unwrap_or_else(|| repo.clone()));
+    let (repo, branch, commit) = (named, args.branch.clone(), args.commit.clone());
     let (is_elsewhere, all) = (settings.is_elsewhere(), args.upload_all);
     if is_elsewhere && let Some(url) = &repo {
         must_be_for_servers(url)?;
@@ -274,7 +289,7 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
         Ok(Origin { repo, branch, commit: Some(commit), source, pack: None, sign_in })
     });
     let found: Result<Origin, Stopped> = found.await.map_err(|error| Failure::system(error.to_string()))?;
-    found.map_err(|stopped| Failure::usage(stopped.0))
+    found.map_err(|stopped| Failure::usage(output::printable_lines(&stopped.0)))
 }
 
 /// Refuses for a server what only this machine has: directories, and credentials.

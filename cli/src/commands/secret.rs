@@ -4,6 +4,7 @@ use crate::{
     args::{Secret, SecretAction, SecretPlace},
     deployment::{Deployment, percent_encoded},
     failure::{Failure, Outcome},
+    output::{self, Printable},
     settings::Settings,
 };
 use std::io::{IsTerminal, Read, Write};
@@ -30,7 +31,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 SetSecretRequest { repo, environment: place.environment.clone(), name: name.clone(), value };
             let deployment = Deployment::connect(settings).await?;
             let set: SecretView = deployment.post(path::SECRETS, &request).await?;
-            anstream::println!("`{}` is kept for {}", set.name, of(&set));
+            crate::outln!("`{}` is kept for {}", Printable(&set.name), Printable(of(&set)));
             deployment.close().await;
         }
         SecretAction::List { place, json } => {
@@ -41,17 +42,17 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             if let Some(environment) = &place.environment {
                 list.secrets.retain(|secret| secret.environment.as_ref() == Some(environment));
             }
-            let mut out = anstream::stdout();
+            let mut out = output::stdout();
             if *json {
-                serde_json::to_writer_pretty(&mut out, &list).map_err(std::io::Error::from)?;
-                writeln!(out)?;
+                output::print_json(&list)?;
             }
             for secret in list.secrets.iter().filter(|_| !*json) {
                 let by = Some(secret.updated_by.as_str())
                     .filter(|by| !by.is_empty())
-                    .map(|by| format!(" by {by}"));
+                    .map(|by| format!(" by {}", Printable(by)));
                 let by = by.unwrap_or_default();
-                writeln!(out, "{}  {}  set {}{by}", secret.name, of(secret), secret.updated_at)?;
+                let (name, of) = (Printable(&secret.name), Printable(of(secret)));
+                writeln!(out, "{name}  {of}  set {}{by}", secret.updated_at)?;
             }
             deployment.close().await;
         }
@@ -64,7 +65,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("there is no secret `{name}` for {}", request.repo)));
             }
-            anstream::println!("`{name}` is forgotten");
+            crate::outln!("`{name}` is forgotten");
         }
         SecretAction::Rekey => {
             let deployment = Deployment::connect(settings).await?;
@@ -77,9 +78,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 }
             };
             deployment.close().await;
-            anstream::println!("{renewed} secrets were under an older key, and are under the newest now");
+            crate::outln!("{renewed} secrets were under an older key, and are under the newest now");
             for what in &unreadable {
-                anstream::eprintln!("no key opens {what}; set it again");
+                crate::errln!("no key opens {}; set it again", Printable(what));
             }
             if !unreadable.is_empty() {
                 return Err(Failure::usage("some secrets cannot be read"));

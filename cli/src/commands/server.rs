@@ -57,12 +57,18 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let shutdown = CancellationToken::new();
     let mut served = tokio::spawn(embedded.serve_also(listener, secure, shutdown.clone()));
     let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
-    anstream::println!("serving on {scheme}://{public}, {slots} job(s) at the same time");
-    anstream::println!("the token is in {}", data_dir.join("token").display());
+    crate::outln!("serving on {scheme}://{public}, {slots} job(s) at the same time");
+    crate::outln!("the token is in {}", data_dir.join("token").display());
     let stop_workers = CancellationToken::new();
     let mut config = workers::config(settings, slots, &args.labels, workers::machine())?;
     config.addresses = addresses;
-    let client = Client { server: url, token, only_execution: None };
+    let client = Client {
+        server: url,
+        token,
+        only_execution: None,
+        // It is this process's own, at whatever address it listens.
+        insecure_http: args.plain_http_on_a_network,
+    };
     let stop = stop_workers.clone();
     let working = tokio::spawn(async move {
         if slots > 0 {
@@ -151,7 +157,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         None => Arc::new(LongPoll::new(deployment.api.clone(), None)),
     };
     let mut working = worker.work_from(source, deployment.api.clone(), false);
-    anstream::println!("working for {}, {slots} job(s) at the same time", deployment.url);
+    crate::outln!("working for {}, {slots} job(s) at the same time", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut told = false;
     loop {
@@ -174,7 +180,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
                     continue;
                 }
                 told = true;
-                anstream::println!(
+                crate::outln!(
                     "stopping: running jobs have {} s to end; a second signal gives them back now",
                     args.grace.as_secs()
                 );
@@ -183,7 +189,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             notice = notice => {
                 notices = None;
                 let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(HAND_BACK).min(args.grace));
-                anstream::println!("{notice}: running jobs have {} s to end", grace.as_secs());
+                crate::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
                 working.drain(grace);
             }
         }
@@ -202,6 +208,6 @@ async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) -> O
     if when == BlockMetadata::Required {
         return Err(Failure::system(words));
     }
-    anstream::eprintln!("tidemill: warning: {words}; they may act as this machine's role");
+    crate::errln!("tidemill: warning: {words}; they may act as this machine's role");
     Ok(())
 }

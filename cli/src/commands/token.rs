@@ -4,9 +4,9 @@ use crate::{
     args::{CreateToken, TokenAction, TokenArgs},
     deployment::Deployment,
     failure::Outcome,
+    output::{self, Printable},
     settings::Settings,
 };
-use serde::Serialize;
 use std::io::Write;
 use tidemill_core::{
     access::{RevokeReply, TokenList, TokenReply, TokenRequest, TokenView},
@@ -22,7 +22,7 @@ pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
         TokenAction::Revoke { id } => {
             let path = path::TOKEN.replace("{tokenId}", &id.to_string());
             let reply: RevokeReply = deployment.api.delete(&path).await?;
-            anstream::println!("revoked {} ({id})", reply.revoked.name);
+            crate::outln!("revoked {} ({id})", Printable(&reply.revoked.name));
         }
     }
     deployment.close().await;
@@ -40,20 +40,20 @@ async fn make(deployment: &Deployment, args: &CreateToken) -> Outcome {
     let limit = std::time::Duration::from_secs(30);
     let reply: TokenReply = deployment.api.post(path::TOKENS, &request, limit).await?;
     if args.json {
-        return print(&reply);
+        return Ok(output::print_json(&reply)?);
     }
-    anstream::eprintln!("{}; keep it now, it cannot be shown again:", described(&reply.view));
-    let mut out = anstream::stdout();
-    writeln!(out, "{}", reply.token)?;
+    crate::errln!("{}; keep it now, it cannot be shown again:", described(&reply.view));
+    let mut out = output::stdout();
+    writeln!(out, "{}", Printable(&reply.token))?;
     Ok(out.flush()?)
 }
 
 async fn list(deployment: &Deployment, json: bool) -> Outcome {
     let list: TokenList = deployment.get(path::TOKENS).await?;
     if json {
-        return print(&list.tokens);
+        return Ok(output::print_json(&list.tokens)?);
     }
-    let mut out = anstream::stdout();
+    let mut out = output::stdout();
     if list.tokens.is_empty() {
         writeln!(out, "no tokens were made; `tidemill token create` makes one")?;
     }
@@ -66,14 +66,7 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
 
 fn described(token: &TokenView) -> String {
     let scopes = token.scopes.iter().map(|scope| scope.word()).collect::<Vec<_>>().join(", ");
-    let repo = token.repo.as_ref().map(|repo| format!(" of {repo}")).unwrap_or_default();
+    let repo = token.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
     let until = token.expires_at.map_or_else(|| "until revoked".to_owned(), |at| format!("until {at}"));
-    format!("{} ({scopes}){repo}, {until}", token.name)
-}
-
-/// Prints JSON.
-pub fn print(value: &impl Serialize) -> Outcome {
-    let mut out = anstream::stdout();
-    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
-    Ok(writeln!(out)?)
+    format!("{} ({scopes}){repo}, {until}", Printable(&token.name))
 }

@@ -136,7 +136,7 @@ fn build(checkout: &Path, wanted: Wanted) -> Outcome<PathBuf> {
             cross_build(other, "-p functions --bins", "--functions", "")
         )));
     }
-    anstream::eprintln!("building the functions: cargo build --release -p functions --bins");
+    crate::errln!("building the functions: cargo build --release -p functions --bins");
     let built = Command::new("cargo")
         .args([
             "build",

@@ -20,7 +20,7 @@ fn answer(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
             "there is no terminal to ask at: give --yes to go on without being asked",
         ));
     }
-    let mut stderr = anstream::stderr();
+    let mut stderr = crate::output::stderr();
     write!(stderr, "{question}")?;
     stderr.flush()?;
     let mut line = String::new();

@@ -361,7 +361,7 @@ impl Watch {
             // That something begins is told by its end; of the stack itself both matter.
             if !status.ends_with("_IN_PROGRESS") || kind == Some("AWS::CloudFormation::Stack") {
                 let (kind, logical) = (kind.unwrap_or_default(), logical.unwrap_or_default());
-                anstream::eprintln!("  {status:<26} {logical} ({kind})");
+                crate::errln!("  {status:<26} {logical} ({kind})");
             }
             self.status.clear();
             self.seen.extend(event.event_id);

@@ -1,6 +1,7 @@
 //! A tree of stages and jobs, drawn over itself on a terminal.
 
 use super::{View, words};
+use crate::output::{Printable, printable, printable_lines};
 use anstream::AutoStream;
 use anstyle::Style;
 use crossterm::{cursor, queue, terminal};
@@ -76,10 +77,13 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<Line> {
         lines.push(Line { text, rank, place });
     };
     let of = &view.execution;
-    push(format!("{bold}{} #{}{bold:#}", of.pipeline_name, of.run_number), 0);
-    let longest = view.jobs.iter().map(|job| job.job_name.chars().count()).max().unwrap_or(0).min(40);
+    // Cut as jobs' lines are, so that a picture's lines can be counted.
+    let title: String = words::title(of).chars().take(width.saturating_sub(1)).collect();
+    push(format!("{bold}{title}{bold:#}"), 0);
+    let longest =
+        view.jobs.iter().map(|job| printable(&job.job_name).chars().count()).max().unwrap_or(0).min(40);
     for stage in &view.stages {
-        push(format!(" {bold}{stage}{bold:#}"), 1);
+        push(format!(" {bold}{}{bold:#}", Printable(stage)), 1);
         for job in view.jobs.iter().filter(|job| job.stage == *stage) {
             let rank = match job.status {
                 JobStatus::Running => 0,
@@ -98,7 +102,7 @@ fn line(job: &JobView, spinner: &str, longest: usize, width: usize) -> String {
     let (sign, style) = words::sign(job);
     let sign = if job.status == JobStatus::Running { spinner } else { sign };
     let took = words::ran(job, words::now()).unwrap_or_default();
-    let rest = format!("{:longest$}  {took:>7}  {}", job.job_name, words::state(job));
+    let rest = format!("{:longest$}  {took:>7}  {}", Printable(&job.job_name), words::state(job));
     let rest: String = rest.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
     let mut text = String::new();
     let _ = write!(text, "  {style}{sign}{style:#} {}", rest.trim_end());
@@ -129,7 +133,7 @@ impl View for LiveView {
 
     fn note(&mut self, words: &str) -> std::io::Result<()> {
         self.erase()?;
-        writeln!(self.out, "{words}")?;
+        writeln!(self.out, "{}", printable_lines(words))?;
         self.out.flush()
     }
 }

@@ -1,7 +1,7 @@
 //! One line for each thing that happens, for pipes and logs.
 
 use super::{View, words};
-use anstream::AutoStream;
+use crate::output::{self, Guarded, Printable, printable_lines};
 use std::{
     collections::HashMap,
     io::{Stdout, Write},
@@ -9,16 +9,15 @@ use std::{
 use tidemill_core::{api::ExecutionView, ids::JobId, status::JobStatus};
 
 /// Lines on standard output.
-#[derive(Debug)]
 pub struct PlainView {
-    out: AutoStream<Stdout>,
+    out: Guarded<Stdout>,
     shown: HashMap<JobId, (JobStatus, u32)>,
 }
 
 impl PlainView {
     /// A view that has shown nothing yet.
     pub fn new() -> Self {
-        Self { out: anstream::stdout(), shown: HashMap::new() }
+        Self { out: output::stdout(), shown: HashMap::new() }
     }
 }
 
@@ -36,7 +35,7 @@ impl View for PlainView {
             let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
             let state =
                 if job.status == JobStatus::Running { "started".to_owned() } else { words::state(job) };
-            writeln!(self.out, "{style}{sign}{style:#} {}: {state}{took}", job.job_name)?;
+            writeln!(self.out, "{style}{sign}{style:#} {}: {state}{took}", Printable(&job.job_name))?;
         }
         self.out.flush()
     }
@@ -53,7 +52,7 @@ impl View for PlainView {
     }
 
     fn note(&mut self, words: &str) -> std::io::Result<()> {
-        writeln!(self.out, "{words}")?;
+        writeln!(self.out, "{}", printable_lines(words))?;
         self.out.flush()
     }
 }

@@ -3,9 +3,10 @@
 use anstyle::{AnsiColor, Style};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidemill_core::{
-    api::{Approval, ExecutionView, JobView},
+    api::{Approval, ExecutionSummary, ExecutionView, JobView},
     labels::queue_name,
     status::{ExecutionStatus, JobStatus},
+    text::{Printable, printable},
     time::Timestamp,
 };
 
@@ -31,6 +32,27 @@ pub fn size(bytes: u64) -> String {
         1024..=1_048_575 => format!("{}.{} KiB", bytes / 1024, bytes % 1024 * 10 / 1024),
         _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
     }
+}
+
+/// What an execution is called: pipeline, number and repository.
+pub fn title(of: &ExecutionSummary) -> String {
+    format!("{} #{} of {}", Printable(&of.pipeline_name), of.run_number, Printable(&of.repo))
+}
+
+/// An execution as one line of a list.
+pub fn listed(of: &ExecutionSummary) -> String {
+    let took = of.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(of.created_at)));
+    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    format!(
+        "{}  {} #{}  {}  {}  {took}  {}  {}{by}",
+        of.id,
+        Printable(&of.pipeline_name),
+        of.run_number,
+        of.status.word(),
+        of.created_at,
+        Printable(of.branch.as_deref().unwrap_or("-")),
+        Printable(&of.repo),
+    )
 }
 
 /// The sign of a job's status, and its colour.
@@ -59,12 +81,12 @@ pub fn state(job: &JobView) -> String {
         JobStatus::Failed => format!("failed: {}", reason(job)),
         JobStatus::Canceled => "canceled".to_owned(),
         JobStatus::Skipped => reason(job),
-        JobStatus::Running => job.phase.clone().unwrap_or_else(|| "running".to_owned()),
+        JobStatus::Running => job.phase.as_deref().map_or_else(|| "running".to_owned(), printable),
         JobStatus::Queued if job.not_before.is_some() => format!("to be tried again soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
-        JobStatus::Queued => format!("waiting for a worker with {}", queue_name(&job.runs_on)),
+        JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
-            format!("waiting for `tidemill approve --job {}`", job.job_name)
+            format!("waiting for `tidemill approve --job {}`", Printable(&job.job_name))
         }
         JobStatus::Pending => "waiting".to_owned(),
     };
@@ -72,7 +94,9 @@ pub fn state(job: &JobView) -> String {
 }
 
 fn reason(job: &JobView) -> String {
-    job.failure_reason.as_ref().map_or_else(|| "no reason is recorded".to_owned(), |why| why.message.clone())
+    job.failure_reason
+        .as_ref()
+        .map_or_else(|| "no reason is recorded".to_owned(), |why| printable(&why.message))
 }
 
 /// How long a job ran, or has been running.
@@ -110,5 +134,6 @@ pub fn verdict(view: &ExecutionView) -> (String, Style) {
         ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
         ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
     };
-    (format!("{} #{} {word} in {took} ({})", of.pipeline_name, of.run_number, counts.join(", ")), style)
+    let name = Printable(&of.pipeline_name);
+    (format!("{name} #{} {word} in {took} ({})", of.run_number, counts.join(", ")), style)
 }

@@ -9,8 +9,14 @@ use std::{
 };
 
 /// Variables that would point a command elsewhere than the test means.
-const POINTERS: [&str; 5] =
-    ["TIDEMILL_SERVER", "TIDEMILL_TOKEN", "TIDEMILL_PROFILE", "TIDEMILL_QUEUE_URL", "TIDEMILL_DATA_DIR"];
+const POINTERS: [&str; 6] = [
+    "TIDEMILL_SERVER",
+    "TIDEMILL_TOKEN",
+    "TIDEMILL_PROFILE",
+    "TIDEMILL_QUEUE_URL",
+    "TIDEMILL_DATA_DIR",
+    "TIDEMILL_INSECURE_HTTP",
+];
 
 /// What runs the jobs.
 #[derive(Debug, Clone)]

@@ -135,7 +135,10 @@ impl Place {
 
     /// The executions, newest first.
     pub fn executions(&self) -> Vec<Value> {
-        self.json(&["status", "--json", "--pipeline", &self.pipeline]).as_array().unwrap().clone()
+        self.json(&["status", "--json", "--all-repositories", "--pipeline", &self.pipeline])
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The same command about the latest execution of this place's pipeline.

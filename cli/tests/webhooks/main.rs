@@ -72,9 +72,10 @@ fn a_push_runs_its_pipelines_and_their_statuses_are_heard(on: &Backend, provider
     let webhook = format!("{}/api/webhook/{provider}", deployment.server);
 
     // Who does not know the secret starts nothing.
-    git(&place, &["remote", "add", "served", &server.url]);
+    // The place is a clone of it: its commands are about the repository that is pushed to.
+    git(&place, &["remote", "add", "origin", &server.url]);
     server.tell(&webhook, provider, "another secret", &published(provider));
-    let refused = git(&place, &["push", "-q", "served", "main"]);
+    let refused = git(&place, &["push", "-q", "origin", "main"]);
     assert!(refused.contains("401"), "{refused}");
 
     fs::write(place.repo().join("source.txt"), "pushed just now\n").unwrap();
@@ -82,7 +83,7 @@ fn a_push_runs_its_pipelines_and_their_statuses_are_heard(on: &Backend, provider
     let after = git(&place, &["rev-parse", "HEAD"]);
     server.tell(&webhook, provider, SECRET, &published(provider));
     let begun = Instant::now();
-    let told = git(&place, &["push", "-q", "served", "main"]);
+    let told = git(&place, &["push", "-q", "origin", "main"]);
     assert!(told.contains("202"), "{told}");
 
     let view = place.wait_for("the pushed commit's pipeline ends", support::is_over);

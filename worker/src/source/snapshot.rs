@@ -160,13 +160,8 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
-    Ok(Repository {
-        origin: origin(&common),
-        top: PathBuf::from(line(0)),
-        common: Some(common),
-        branch,
-        head,
-    })
+    let top = PathBuf::from(line(0));
+    Ok(Repository { origin: origin(&common), top, common: Some(common), branch, head })
 }
 
 /// The address of `origin`, without credentials, if it is one of a network; read from the file, as a git process costs more.

@@ -1,0 +1,167 @@
+//! What of a job's log reaches a terminal: its text and its colours.
+
+use super::guard::sequence;
+use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
+use tidemill_core::text::{escape, is_control};
+
+/// Bytes of one control sequence after which it is taken for none: it must not swallow a log, nor be kept.
+const MAX_SEQUENCE: usize = 4_096;
+/// Puts everything back that colours changed.
+const RESET: &str = "\u{1b}[0m";
+
+/// A filter of the bytes that a job printed, chunk by chunk. Text, line ends, tabs, carriage returns and backspaces pass, as
+/// do colours and the erasing of the rest of a line, which progress bars use. Everything else that a terminal would
+/// act on does not: titles, hyperlinks, the clipboard, cursor movement, modes, and questions that it answers as if typed.
+#[derive(Debug)]
+pub struct LogFilter {
+    parser: Parser<DefaultCharAccumulator>,
+    passed: Passed,
+    /// Bytes since something passed.
+    swallowed: usize,
+}
+
+#[derive(Debug)]
+// Two say what passes, and two what did: they do not hang together.
+#[allow(clippy::struct_excessive_bools)]
+struct Passed {
+    text: String,
+    colours: bool,
+    /// Whether what rewrites a line passes: carriage returns, backspaces and erasing.
+    rewrites: bool,
+    is_coloured: bool,
+    line_ended: bool,
+}
+
+impl LogFilter {
+    /// A filter that lets colours through, or not even these.
+    pub fn new(colours: bool) -> Self {
+        Self::passing(colours, true)
+    }
+
+    /// A filter of one line that is shown among others: nothing in it moves the cursor.
+    pub fn of_line(colours: bool) -> Self {
+        Self::passing(colours, false)
+    }
+
+    fn passing(colours: bool, rewrites: bool) -> Self {
+        let passed = Passed { text: String::new(), colours, rewrites, is_coloured: false, line_ended: false };
+        Self { parser: Parser::default(), passed, swallowed: 0 }
+    }
+
+    /// What passes of the next bytes.
+    pub fn pass(&mut self, bytes: &[u8]) -> String {
+        for byte in bytes {
+            let before = self.passed.text.len();
+            self.passed.line_ended = false;
+            self.parser.advance(&mut self.passed, *byte);
+            let swallows_line_end = *byte == b'\n' && !self.passed.line_ended;
+            self.swallowed = if self.passed.text.len() == before { self.swallowed + 1 } else { 0 };
+            if swallows_line_end || self.swallowed > MAX_SEQUENCE {
+                // A sequence that does not end hides no more than its line.
+                self.parser = Parser::default();
+                self.swallowed = 0;
+                if swallows_line_end {
+                    self.passed.text.push('\n');
+                }
+            }
+        }
+        std::mem::take(&mut self.passed.text)
+    }
+
+    /// What makes the terminal as it was.
+    pub fn finish(&mut self) -> &'static str {
+        if std::mem::take(&mut self.passed.is_coloured) { RESET } else { "" }
+    }
+}
+
+impl Perform for Passed {
+    fn print(&mut self, c: char) {
+        if is_control(c) {
+            // Writing to a String does not fail.
+            let _ = escape(&mut self.text, c);
+        } else {
+            self.text.push(c);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        let passes = match byte {
+            b'\n' | b'\t' => true,
+            b'\r' | 0x08 => self.rewrites,
+            _ => false,
+        };
+        if passes {
+            self.text.push(char::from(byte));
+            self.line_ended = byte == b'\n';
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: u8) {
+        let is_harmless = match action {
+            b'm' => self.colours,
+            b'K' => self.colours && self.rewrites,
+            _ => false,
+        };
+        if is_harmless && intermediates.is_empty() && !ignore {
+            sequence(&mut self.text, params, char::from(action));
+            self.is_coloured |= action == b'm';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogFilter, MAX_SEQUENCE};
+
+    fn passed(bytes: &[u8]) -> String {
+        let mut filter = LogFilter::new(true);
+        let whole = filter.pass(bytes) + filter.finish();
+        let mut filter = LogFilter::new(true);
+        let bytewise: String = bytes.iter().map(|byte| filter.pass(&[*byte])).collect();
+        assert_eq!(whole, bytewise + filter.finish(), "chunks make no difference");
+        whole
+    }
+
+    #[test]
+    fn text_and_colours_pass_and_are_put_back_at_the_end() {
+        assert_eq!(passed("10%\r20%\tö 日\u{8}\n".as_bytes()), "10%\r20%\tö 日\u{8}\n");
+        assert_eq!(passed(b"\x1b[1;32mok\x1b[m\x1b[K\n"), "\u{1b}[1;32mok\u{1b}[0m\u{1b}[0K\n\u{1b}[0m");
+        assert_eq!(LogFilter::of_line(true).pass(b"\x1b[2K\x1b[31mx\r\x08"), "\u{1b}[31mx");
+        assert_eq!(LogFilter::new(false).pass(b"\x1b[1;32mok\x1b[m\n"), "ok\n");
+        assert_eq!(passed(b"no utf-8: \xc3(\xff.\n"), "no utf-8: \u{fffd}.\n");
+    }
+
+    #[test]
+    fn nothing_else_that_a_terminal_acts_on_passes() {
+        for hostile in [
+            "\u{1b}]0;title\u{7}",
+            "\u{1b}]52;c;cm0gLXJm\u{7}",
+            "\u{1b}]8;;https://example.org\u{1b}\\",
+            "\u{1b}P+q544e\u{1b}\\",
+            "\u{1b}[2J",
+            "\u{1b}[1;1H",
+            "\u{1b}[5A",
+            "\u{1b}[?1049h",
+            "\u{1b}[c",
+            "\u{1b}[6n",
+            "\u{1b}[21t",
+            "\u{1b}[>4;2m",
+            "\u{1b}c",
+            "\u{1b}#8",
+            "\u{5}",
+            "\u{7}",
+            "\u{e}",
+        ] {
+            assert_eq!(passed(format!("a{hostile}z\n").as_bytes()), "az\n", "{hostile:?}");
+        }
+        assert_eq!(passed("a\u{9b}2Jz\u{202e}\n".as_bytes()), "a\\u{9b}2Jz\\u{202e}\n");
+    }
+
+    #[test]
+    fn a_sequence_that_does_not_end_hides_no_more_than_its_line() {
+        assert_eq!(passed(b"a\x1b]0;never ended\nnext\n"), "a\nnext\n");
+        assert_eq!(passed(b"a\x1bPnever ended\nnext\n"), "a\nnext\n");
+        let long = [b"\x1b]", "x".repeat(2 * MAX_SEQUENCE).as_bytes(), b"end\n"].concat();
+        assert!(passed(&long).ends_with("end\n"));
+    }
+}

@@ -1,0 +1,54 @@
+//! The log of this process, one line for each event: what an event tells of others is no command to a terminal, and no
+//! line of its own.
+
+use super::{json_escaped, printable};
+use std::io::{self, Write};
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStyle {
+    /// For people.
+    Text,
+    /// A JSON object for each line.
+    Json,
+}
+
+/// A writer of events, of which each comes with one call, to standard error.
+#[derive(Debug)]
+pub struct ServerLog(pub LogStyle);
+
+impl Write for ServerLog {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = line(self.0, event);
+        io::stderr().lock().write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn line(style: LogStyle, event: &[u8]) -> String {
+    let text = String::from_utf8_lossy(event);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let mut line = match style {
+        LogStyle::Text => printable(text),
+        LogStyle::Json => json_escaped(text),
+    };
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogStyle, line};
+
+    #[test]
+    fn an_event_is_one_line_without_control_characters() {
+        let event = "INFO branch=a\u{1b}[2J\u{9b}31m\nINFO faked=true\n".as_bytes();
+        assert_eq!(line(LogStyle::Text, event), "INFO branch=a\\x1b[2J\\u{9b}31m\\nINFO faked=true\n");
+        let event = "{\"branch\":\"a\u{9b}\"}\n".as_bytes();
+        assert_eq!(line(LogStyle::Json, event), "{\"branch\":\"a\\u009b\"}\n");
+    }
+}

@@ -1,0 +1,318 @@
+//! Nothing that a server, a repository or a job says is a command to the terminal: every command against a server whose every
+//! text is hostile, in a pipe with forced colours and on a terminal.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+};
+use support::Place;
+
+const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
+/// A title, a cleared screen, a colour that nothing of Tidemill's has, an 8-bit sequence, turned text, and a line of its own.
+const HOSTILE: &str =
+    "ev\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[95mil\u{9b}31m\u{202e}\u{200b}\u{1b}P1$q\u{1b}\\\u{8}\r\nFAKED";
+const LOG: &[u8] = b"\x1b[31mred\x1b[0m 10%\r20%\n\x1b]0;PWNED\x07\x1b[2J\x1b[5A\x1b[6n\xc2\x9b2J\x1b]8;;http://x\x1b\\link\n";
+const ID: &str = "01980000-0000-7000-8000-000000000001";
+const AT: &str = "2026-11-25T10:00:00Z";
+
+/// What the server answers to a path.
+fn answer(path: &str) -> (u16, Value) {
+    let h = HOSTILE;
+    let execution = json!({
+        "id": ID, "pipeline_name": h, "run_number": 1, "repo": h, "branch": h, "commit": h, "status": "FAILED",
+        "trigger": "push", "requested_by": h, "created_at": AT, "start_time": AT, "end_time": AT,
+    });
+    let failure = json!({ "kind": "engine_failed", "message": h });
+    let attempt = json!({
+        "attempt": 1, "started_at": AT, "ended_at": AT, "exit_code": 1, "failure": failure, "worker": h,
+    });
+    let job = json!({
+        "id": ID, "pipeline_execution_id": ID, "stage": h, "job_name": h, "docker_image": h, "status": "FAILED",
+        "needs": [h], "allow_failure": false, "runs_on": { h: h }, "attempt": 2, "attempts": [attempt],
+        "queued_at": AT, "start_time": AT, "end_time": AT, "exit_code": 1, "failure_reason": failure,
+        "steps": [], "phase": h, "log_bytes": LOG.len(),
+    });
+    let mut waiting = job.clone();
+    waiting["status"] = json!("PENDING");
+    waiting["approval"] = json!("awaited");
+    let case = json!({ "suite": h, "name": h, "file": h, "message": h });
+    let counts =
+        json!({ "tests": 2, "failures": 1, "errors": 0, "skipped": 0, "flaky": 1, "duration_ms": 5 });
+    let report = json!({ "counts": counts, "failed": [case], "flaky": [case] });
+    let token = json!({
+        "id": ID, "name": h, "scopes": ["run"], "repo": h, "created_at": AT, "created_by": h,
+    });
+    let made = json!({
+        "execution_id": ID, "repo": h, "run_number": 2, "pipeline_name": h, "status": "FAILED", "attached": true,
+    });
+    let reply = match path.split('/').take(4).collect::<Vec<_>>().join("/").as_str() {
+        "/api/pipeline/executions" => json!({ "executions": [execution], "next_cursor": null }),
+        "/api/pipeline/status" => json!({ "execution": execution, "stages": [h], "jobs": [job, waiting] }),
+        "/api/pipeline/tests" => {
+            json!({ "counts": counts, "jobs": [{ "job_id": ID, "job_name": h, "report": report }] })
+        }
+        "/api/pipeline/cancel" => json!({ "canceled": false, "status": h }),
+        "/api/pipeline/retry" | "/api/pipeline/execute" => made,
+        "/api/job/dead-letters" => {
+            json!({ "dead_letters": [{ "job": job, "execution": execution }], "next_cursor": null })
+        }
+        "/api/source/upload" => json!({ "url": null }),
+        "/api/job/dismiss" => json!({ "dismissed": true }),
+        "/api/artifact/list" => json!({ "artifacts": [{
+            "id": ID, "job_execution_id": ID, "job_name": h, "file_path": h, "uploaded_at": AT, "size": 1,
+            "sha256": h, "encoding": h, "files": [{ "path": h, "size": 1 }], "expires_at": null,
+        }] }),
+        "/api/token" => json!({ "tokens": [token] }),
+        "/api/audit" => json!({ "entries": [{
+            "at": AT, "token": h, "who": h, "action": h, "target": h, "repo": h, "from": h, "outcome": h,
+        }], "next_cursor": null }),
+        "/api/repository" => json!({ "removed": true, "repositories": [{
+            "name": h, "url": h, "provider": "github", "statuses": true, "default_branch": h, "approval": "forks",
+            "trouble": h, "updated_at": AT,
+        }] }),
+        "/api/secret" => json!({ "secrets": [{
+            "repo": h, "environment": h, "name": h, "updated_at": AT, "updated_by": h,
+        }] }),
+        // Approvals and everything else: refused in hostile words.
+        _ => {
+            let problem = json!({ "type": "tidemill:conflict", "title": h, "status": 409, "detail": h, "diagnostics": [] });
+            return (409, problem);
+        }
+    };
+    (200, reply)
+}
+
+fn serve(mut stream: TcpStream) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut head = String::new();
+        if lines.read_line(&mut head).unwrap_or(0) == 0 {
+            return;
+        }
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        lines.read_exact(&mut vec![0; length]).unwrap();
+        let target = head.split(' ').nth(1).unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (status, more, body) = if path.starts_with("/api/job/logs/") {
+            let offset = query.split('&').find_map(|part| part.strip_prefix("offset="));
+            let offset: usize = offset.unwrap_or("0").parse().unwrap();
+            let more = format!("x-tidemill-log-next: {}\r\nx-tidemill-log-end: true\r\n", LOG.len());
+            (200, more, LOG[offset.min(LOG.len())..].to_vec())
+        } else {
+            let (status, reply) = answer(path);
+            (status, "etag: \"1\"\r\n".to_owned(), reply.to_string().into_bytes())
+        };
+        let head = format!("HTTP/1.1 {status} X\r\n{more}content-length: {}\r\n\r\n", body.len());
+        if stream.write_all(&[head.as_bytes(), &body].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A server, and commands that are pointed at it.
+struct Hostile {
+    place: Place,
+    url: String,
+}
+
+impl Hostile {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                std::thread::spawn(|| serve(stream.unwrap()));
+            }
+        });
+        Self { place: Place::new(PLAIN), url }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.place.command(words);
+        command
+            .env("TIDEMILL_SERVER", &self.url)
+            .env("TIDEMILL_TOKEN", "token")
+            .env("TERM", "xterm-256color");
+        command.env_remove("NO_COLOR").env_remove("CI").stdin(Stdio::null());
+        command
+    }
+
+    /// What it writes into pipes, with colours.
+    fn piped(&self, words: &[&str]) -> (i32, String) {
+        let output = self.command(words).env("CLICOLOR_FORCE", "1").output().unwrap();
+        let both = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(both).unwrap())
+    }
+
+    /// What it writes to a terminal.
+    fn on_terminal(&self, words: &[&str]) -> String {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let open = || Stdio::from(File::options().read(true).write(true).open(&name).unwrap());
+        let mut child = self.command(words).stdout(open()).stderr(open()).spawn().unwrap();
+        let mut bytes = Vec::new();
+        // The terminal ends with an error once nobody has it open any more.
+        let _ = File::from(master).read_to_end(&mut bytes);
+        child.wait().unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+/// What a terminal would act on in `text`, beside colours and line ends; `cursor`: beside a live view's cursor movement, too.
+fn acted_on(text: &str, cursor: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        if c == '\u{1b}' {
+            let body = rest.strip_prefix('[').unwrap_or_default();
+            let parameters = body.chars().take_while(|c| c.is_ascii_digit() || *c == ';').count();
+            let action = body[parameters..].chars().next().unwrap_or('?');
+            if action == 'm' || cursor && matches!(action, 'F' | 'J') {
+                rest = &body[parameters + 1..];
+                continue;
+            }
+        }
+        let is_line_end = c == '\n' || c == '\r' && rest.starts_with('\n') || cursor && c == '\r';
+        if !is_line_end && (tidemill_core::text::is_control(c) || tidemill_core::text::is_invisible(c)) {
+            found.push(format!("{c:?} before {:?}", rest.chars().take(20).collect::<String>()));
+        }
+    }
+    // A colour of the server's, and a line.
+    found.extend(text.contains("\u{1b}[95m").then(|| "a colour".to_owned()));
+    found.extend(text.lines().any(|line| line.starts_with("FAKED")).then(|| "a line".to_owned()));
+    found
+}
+
+/// Every command that shows what a server says.
+fn commands() -> Vec<Vec<&'static str>> {
+    let of = ["--repo", HOSTILE];
+    let which = |words: &[&'static str]| [words, &of].concat();
+    vec![
+        which(&["status"]),
+        which(&["status", "--json"]),
+        which(&["status", "--run", "1"]),
+        which(&["status", "--run", "1", "--json"]),
+        vec!["status", "--all-repositories"],
+        vec!["status", "--run", "1"],
+        which(&["report"]),
+        which(&["report", "--format", "json"]),
+        which(&["report", "--format", "junit"]),
+        which(&["report", "--cost"]),
+        which(&["artifacts"]),
+        which(&["artifacts", "--json"]),
+        which(&["artifacts", "--output", "out"]),
+        which(&["cancel"]),
+        vec!["cancel", "--execution", ID],
+        which(&["cancel", "--job", "nobody"]),
+        which(&["approve"]),
+        which(&["approve", "--job", HOSTILE]),
+        which(&["retry"]),
+        which(&["watch"]),
+        vec!["watch", ID],
+        which(&["dead-letters"]),
+        which(&["dead-letters", "--json"]),
+        which(&["dead-letters", "--retry"]),
+        which(&["dead-letters", "--dismiss"]),
+        vec!["token", "list"],
+        vec!["token", "list", "--json"],
+        vec!["token", "revoke", ID],
+        vec!["audit"],
+        vec!["audit", "--json"],
+        vec!["repo", "list"],
+        vec!["repo", "list", "--json"],
+        vec!["repo", "sync", HOSTILE],
+        vec!["repo", "remove", HOSTILE],
+        vec!["secret", "list"],
+        vec!["secret", "list", "--json"],
+        vec!["secret", "remove", HOSTILE],
+        vec!["run"],
+        vec!["run", "--json"],
+    ]
+}
+
+#[test]
+fn no_text_of_a_server_is_a_command_to_a_terminal() {
+    let hostile = Hostile::start();
+    for words in commands() {
+        let (code, said) = hostile.piped(&words);
+        assert!(said.contains("FAKED"), "{words:?} shows nothing of the server ({code}): {said}");
+        assert_eq!(acted_on(&said, false), [""; 0], "{words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn nor_is_it_on_a_real_terminal_with_the_live_view() {
+    let hostile = Hostile::start();
+    for words in [
+        &["watch", ID][..],
+        &["run"],
+        &["status", "--repo", HOSTILE],
+        &["report", "--repo", HOSTILE],
+        &["approve", "--repo", HOSTILE],
+    ] {
+        let said = hostile.on_terminal(words);
+        assert!(said.contains("FAKED"), "{words:?}: {said:?}");
+        assert_eq!(acted_on(&said, true), [""; 0], "{words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_log_keeps_its_colours_on_a_terminal_and_all_of_its_bytes_elsewhere() {
+    let hostile = Hostile::start();
+    let log = ["logs", "--job", HOSTILE, "--execution", ID];
+    let shown = hostile.on_terminal(&log);
+    assert!(shown.contains("\u{1b}[31mred\u{1b}[0m 10%\r20%\r\n"), "{shown:?}");
+    assert!(shown.contains("\\u{9b}2Jlink\r\n"), "{shown:?}");
+    for hidden in ["PWNED", "\u{1b}[2J", "\u{1b}[5A", "\u{1b}[6n", "\u{1b}]8"] {
+        let log = shown.split_once("red").unwrap().1;
+        assert!(!log.contains(hidden), "{hidden:?} in {shown:?}");
+    }
+    let raw = hostile.on_terminal(&[&log[..], &["--raw"]].concat());
+    assert!(raw.contains("\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[5A\u{1b}[6n"), "{raw:?}");
+    let piped = hostile.command(&log).output().unwrap();
+    assert_eq!(piped.stdout, LOG);
+}
+
+#[test]
+fn a_hostile_pipeline_file_is_shown_and_not_obeyed() {
+    let hostile = Hostile::start();
+    let file = hostile.place.repo().join("bad.yml");
+    for text in [
+        "name: \"a\\e]0;PWNED\\a\\nFAKED\"\njobs: {}\n".to_owned(),
+        format!("name: x\njobs:\n  \"{}\": {{ script: [\"true\"] }}\n", HOSTILE.replace(['\n', '\u{8}'], "")),
+        format!("name: x\nunknown: '{}'\njobs: {{}}\n", HOSTILE.replace(['\n', '\r'], "")),
+    ] {
+        fs::write(&file, &text).unwrap();
+        for words in
+            [&["check", "bad.yml"][..], &["check", "bad.yml", "--format", "json"], &["plan", "-f", "bad.yml"]]
+        {
+            let (code, said) = hostile.piped(words);
+            assert_eq!(code, 2, "{text:?}: {said}");
+            assert_eq!(acted_on(&said, false), [""; 0], "{words:?} of {text:?}: {said:?}");
+        }
+    }
+}

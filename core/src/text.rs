@@ -1,0 +1,132 @@
+//! Text from outside, made safe to show: on a terminal a control character is a command, and an invisible one hides
+//! what a reader should see.
+
+use std::fmt::{self, Write};
+
+/// Whether a terminal acts on this character instead of showing it: C0 and C1 controls, DEL, and what changes the
+/// direction of text.
+#[must_use]
+pub const fn is_control(c: char) -> bool {
+    matches!(c, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a reader cannot see this character, although it is part of the text.
+#[must_use]
+pub const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Displays text from outside on one line, with everything that is no visible character escaped: `\n`, `\x1b`,
+/// `\u{202e}`. Padding and precision of a format apply to what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Printable<T>(pub T);
+
+impl<T: AsRef<str>> fmt::Display for Printable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_ref();
+        if !text.contains(|c| is_control(c) || is_invisible(c)) {
+            return f.pad(text);
+        }
+        let mut shown = String::with_capacity(text.len() + 16);
+        for c in text.chars() {
+            escape(&mut shown, c)?;
+        }
+        f.pad(&shown)
+    }
+}
+
+/// `text` on one line, escaped as [`Printable`] does.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    Printable(text).to_string()
+}
+
+/// `text` with its line ends kept, and everything else escaped as [`Printable`] does.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes one character, escaped where it is not visible.
+pub fn escape(out: &mut impl Write, c: char) -> fmt::Result {
+    match c {
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c)),
+        c if is_control(c) || is_invisible(c) => write!(out, "\\u{{{:x}}}", u32::from(c)),
+        c => out.write_char(c),
+    }
+}
+
+/// Why a text is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// It is too long.
+    #[error("`{field}` has {length} bytes; it may have {max}")]
+    TooLong {
+        /// What the text is.
+        field: &'static str,
+        /// Its bytes.
+        length: usize,
+        /// The most that it may have.
+        max: usize,
+    },
+    /// It holds a character that terminals act on.
+    #[error("`{field}` holds a control character: {}", Printable(.text))]
+    Control {
+        /// What the text is.
+        field: &'static str,
+        /// The beginning of the text.
+        text: String,
+    },
+}
+
+/// Refuses a text that is longer than `max` bytes, or holds control characters.
+pub fn check_line(field: &'static str, text: &str, max: usize) -> Result<(), TextError> {
+    if text.len() > max {
+        return Err(TextError::TooLong { field, length: text.len(), max });
+    }
+    if text.contains(is_control) {
+        return Err(TextError::Control { field, text: text.chars().take(100).collect() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Printable, TextError, check_line, printable, printable_lines};
+
+    #[test]
+    fn printable_escapes_everything_that_is_not_visible() {
+        for (text, shown) in [
+            ("plain text, ünï¢ode 日本 🚀", "plain text, ünï¢ode 日本 🚀"),
+            ("\u{1b}[31mred", "\\x1b[31mred"),
+            ("\u{1b}]0;title\u{7}", "\\x1b]0;title\\x07"),
+            ("two\nlines\r\tx", "two\\nlines\\r\\tx"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{7f}", "\\x7f"),
+            ("\u{202e}gpj\u{2066}", "\\u{202e}gpj\\u{2066}"),
+            ("a\u{200b}b\u{feff}", "a\\u{200b}b\\u{feff}"),
+            ("\u{2028}", "\\u{2028}"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
+        assert_eq!(format!("[{:6}]", Printable("a\n")), "[a\\n   ]", "padding counts what is shown");
+        assert_eq!(printable_lines("one\r\ntwo\u{1b}c"), "one\ntwo\\x1bc");
+    }
+
+    #[test]
+    fn check_line_refuses_control_characters_and_long_texts() {
+        assert_eq!(check_line("branch", "feature/日本", 200), Ok(()));
+        assert!(matches!(check_line("branch", "a\u{1b}[2J", 200), Err(TextError::Control { .. })));
+        assert!(matches!(check_line("branch", "a\u{202e}b", 200), Err(TextError::Control { .. })));
+        assert!(matches!(check_line("branch", "aaa", 2), Err(TextError::TooLong { length: 3, max: 2, .. })));
+        let words = check_line("branch", "a\u{1b}[2J\n", 200).map_err(|error| error.to_string());
+        assert_eq!(words, Err("`branch` holds a control character: a\\x1b[2J\\n".to_owned()));
+    }
+}

@@ -1,0 +1,114 @@
+//! When a token may be sent without TLS: to this machine, or where the operator says so.
+
+use super::{ApiClient, ApiError};
+use hyper::Uri;
+use std::net::IpAddr;
+
+impl ApiClient {
+    /// The same, that also sends its token to other machines without TLS, if `allowed`.
+    #[must_use]
+    pub fn with_insecure_http(self, allowed: bool) -> Self {
+        Self { insecure_http: allowed, ..self }
+    }
+
+    /// Refuses a server to which a token must not be sent: one on another machine that is not on https. Nothing is
+    /// sent to find that out.
+    pub async fn check_transport(&self) -> Result<(), ApiError> {
+        if self.insecure_http {
+            return Ok(());
+        }
+        let uri: Uri = self.server.parse().map_err(|_| ApiError::Address(self.server.clone()))?;
+        if uri.scheme_str() != Some("http") {
+            return Ok(());
+        }
+        let refused = || ApiError::InsecureHttp(self.server.clone());
+        match of_host(&uri) {
+            Host::Loopback => Ok(()),
+            Host::Other => Err(refused()),
+            Host::Localhost => {
+                let is_here = if let Some(known) = self.localhost.get() {
+                    *known
+                } else {
+                    let is_here = localhost_is_loopback(uri.port_u16().unwrap_or(80)).await;
+                    *self.localhost.get_or_init(|| is_here)
+                };
+                if is_here { Ok(()) } else { Err(refused()) }
+            }
+        }
+    }
+
+    /// Whether the server's address is one of this machine's own.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        let uri: Option<Uri> = self.server.parse().ok();
+        uri.is_some_and(|uri| of_host(&uri) != Host::Other)
+    }
+}
+
+/// Where a host is, by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    /// A loopback address.
+    Loopback,
+    /// `localhost`, which is this machine where its resolver says so.
+    Localhost,
+    /// Any other.
+    Other,
+}
+
+fn of_host(uri: &Uri) -> Host {
+    let host = uri.host().unwrap_or_default();
+    if host.eq_ignore_ascii_case("localhost") {
+        return Host::Localhost;
+    }
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if address.is_some_and(|address| address.is_loopback()) { Host::Loopback } else { Host::Other }
+}
+
+/// Whether all addresses of `localhost` are this machine's own.
+async fn localhost_is_loopback(port: u16) -> bool {
+    match tokio::net::lookup_host(("localhost", port)).await {
+        Ok(mut found) => found.all(|address| address.ip().is_loopback()),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{ApiClient, Host, of_host};
+
+    #[test]
+    fn only_literal_loopback_addresses_and_localhost_are_this_machine() {
+        for (url, host) in [
+            ("http://127.0.0.1:7600", Host::Loopback),
+            ("http://127.255.1.2", Host::Loopback),
+            ("http://[::1]:7600", Host::Loopback),
+            ("http://localhost:7600", Host::Localhost),
+            ("http://LocalHost", Host::Localhost),
+            ("http://0.0.0.0:7600", Host::Other),
+            ("http://[::]:7600", Host::Other),
+            ("http://[::ffff:192.0.2.1]", Host::Other),
+            ("http://10.0.0.1", Host::Other),
+            ("http://127.0.0.1.example.org", Host::Other),
+            ("http://localhost.example.org", Host::Other),
+            ("http://127.0.0.1@example.org/", Host::Other),
+            ("http://localhost:7600@example.org/", Host::Other),
+            ("http://2130706433/", Host::Other),
+        ] {
+            assert_eq!(of_host(&url.parse().unwrap()), host, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_needs_tls_loopback_or_the_operators_word() {
+        let is_allowed = async |url: &str, insecure: bool| {
+            ApiClient::new(url, "secret").with_insecure_http(insecure).check_transport().await.is_ok()
+        };
+        assert!(is_allowed("https://ci.example.org", false).await);
+        assert!(!is_allowed("http://ci.example.org", false).await);
+        assert!(is_allowed("http://ci.example.org", true).await);
+        assert!(is_allowed("http://127.0.0.1:1", false).await);
+        assert!(is_allowed("http://localhost:1", false).await);
+    }
+}
