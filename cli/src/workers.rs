@@ -38,7 +38,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         docker_host: docker_host(),
         labels: labels(given),
         capacity: Resources::default(),
-        sources: SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)?,
+        sources: sources()?,
     })
 }
 
@@ -106,7 +106,12 @@ pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<Ex
 /// `tidemill clean-up`: removes what the worker of a process left that is about to end.
 pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
     let own = settings.data_dir()?.join("worker");
-    Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await?)
+    Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), sources()?, args.worker).await?)
+}
+
+/// How sources are fetched, and what is kept of them, as the environment says.
+fn sources() -> Outcome<SourceSettings> {
+    SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)
 }
 
 fn docker_host() -> Option<String> {
