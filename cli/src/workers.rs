@@ -41,7 +41,7 @@ pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String)
         capacity: Resources::default(),
         // What this person could fetch without Tidemill. Workers of servers say otherwise.
         addresses: AddressPolicy::unrestricted(),
-        sources: SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)?,
+        sources: sources()?,
         limits: settings.worker_file()?.limits,
     })
 }
@@ -111,7 +111,12 @@ pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<Ex
 /// `tidemill clean-up`: removes what the worker of a process left that is about to end.
 pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
     let own = settings.data_dir()?.join("worker");
-    Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), args.worker).await?)
+    Ok(tidemill_worker::clean_up(&own, docker_host().as_deref(), sources()?, args.worker).await?)
+}
+
+/// How sources are fetched, and what is kept of them, as the environment says.
+fn sources() -> Outcome<SourceSettings> {
+    SourceSettings::from_variables(|name| std::env::var(name).ok()).map_err(Failure::usage)
 }
 
 fn docker_host() -> Option<String> {

@@ -219,10 +219,16 @@ pub async fn run(
 }
 
 /// Removes what the worker `left` of `data_dir` leaves, once its process is no more: containers and directories.
-pub async fn clean_up(data_dir: &Path, docker_host: Option<&str>, left: WorkerId) -> Result<(), WorkerError> {
+pub async fn clean_up(
+    data_dir: &Path,
+    docker_host: Option<&str>,
+    sources: SourceSettings,
+    left: WorkerId,
+) -> Result<(), WorkerError> {
     let id = WorkerId(uuid::Uuid::now_v7()).to_string();
     let (store, lock) = Store::open(data_dir, &id)?;
-    let engine = DockerManager::connect(docker_host, store.clone(), id).await?;
+    let mut engine = DockerManager::connect(docker_host, store.clone(), id).await?;
+    engine.sources = Sources::new(store.cache(), sources);
     let waiting = store.clone();
     let gone = tokio::task::spawn_blocking(move || waiting.wait_for_end(&left.to_string())).await;
     if let Ok(Err(error)) = gone {
