@@ -1,4 +1,4 @@
-//! What must hold of any request and of any stored or reported log; the fuzzers look for one of which it does not.
+//! What must hold of any request, webhook, and stored or reported log; the fuzzers look for one of which it does not.
 
 #![allow(
     clippy::expect_used,
@@ -9,6 +9,8 @@
 
 mod api;
 mod log;
+mod webhook;
 
 pub use api::api;
 pub use log::log;
+pub use webhook::webhook;

@@ -15,3 +15,8 @@ fn the_kept_inputs_of_api_hold() {
 fn the_kept_inputs_of_log_hold() {
     replay("log", tidemill_backend::fuzzing::log);
 }
+
+#[test]
+fn the_kept_inputs_of_webhook_hold() {
+    replay("webhook", tidemill_backend::fuzzing::webhook);
+}
