@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Write as _;
 use std::time::Duration;
 use tidemill_backend::{
-    embedded::{Embedded, EmbeddedConfig},
+    embedded::{ConnectionLimits, Embedded, EmbeddedConfig},
     services::Services,
 };
 use tidemill_core::{
@@ -64,7 +64,9 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let lease_ttl_ms = settings.lease_ttl_ms;
     let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
     let data_dir = settings.data_dir()?.to_owned();
-    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, ..EmbeddedConfig::new(data_dir) })
+    // Enough for this process's own; `server` has limits of its own.
+    let limits = ConnectionLimits { max_connections: 256, ..ConnectionLimits::default() };
+    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, limits, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {

@@ -129,6 +129,12 @@ impl Worker {
 }
 
 impl WorkerHandle {
+    /// The worker's id, by which [`clean_up`] removes what it leaves.
+    #[must_use]
+    pub const fn id(&self) -> WorkerId {
+        self.id
+    }
+
     /// Takes no more jobs; those that still run after `grace` are given back. Called again, the shorter grace counts.
     pub fn drain(&self, grace: Duration) {
         self.stop.drain.cancel();

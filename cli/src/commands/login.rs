@@ -7,7 +7,7 @@ use crate::{
     settings::Settings,
 };
 use std::io::{BufRead, IsTerminal};
-use tidemill_core::api::{Health, path};
+use tidemill_core::api::{Health, HealthStatus, path};
 use tidemill_worker::client::{ApiClient, ApiError};
 
 /// `tidemill login`.
@@ -91,7 +91,10 @@ async fn greet(api: &ApiClient) -> Outcome {
     };
     let health: Health = serde_json::from_slice(&reply)
         .map_err(|error| other(format!("{} gave an unreadable reply, {error}", path::HEALTH)))?;
-    if health.status == "ok" { Ok(()) } else { Err(Failure::system(format!("{url} is {}", health.status))) }
+    match health.status {
+        HealthStatus::Ok | HealthStatus::Degraded => Ok(()),
+        HealthStatus::Failing => Err(Failure::system(format!("{url} is not well: {:?}", health.problems))),
+    }
 }
 
 /// The token, typed in without being shown, or the first line of what is piped in.
