@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test lint fuzz api-fuzz model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint audit fuzz api-fuzz model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -15,6 +15,9 @@ test:  ## run every test, the ones in real containers too
 
 lint:  ## check formatting, clippy (warnings are errors) and the scripts
 	@scripts/lint
+
+audit: ## check the dependencies' licenses, sources and known flaws; installs cargo-deny
+	@scripts/audit install
 
 fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
 	@SECONDS_EACH="$(SECONDS)" scripts/fuzz

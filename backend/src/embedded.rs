@@ -2,10 +2,12 @@
 //!
 //! Several processes may use the same directory at the same time.
 
+mod acknowledged;
 mod database;
 mod documents;
 mod failure;
 mod files;
+mod integrity;
 mod key_file;
 mod logs;
 mod objects;
@@ -16,6 +18,7 @@ mod records;
 mod reserve;
 mod rows;
 mod server;
+mod serving;
 mod tls;
 mod writer;
 
@@ -26,5 +29,6 @@ pub use logs::FileLogs;
 pub use objects::FileObjects;
 pub use queue::SqliteQueue;
 pub use records::SqliteRecords;
-pub use server::{Embedded, EmbeddedConfig, Secure, open, open_at};
+pub use server::{Embedded, EmbeddedConfig, Listeners, open, open_at};
+pub use serving::{ConnectionLimits, connections_within, raise_open_files};
 pub use tls::Tls;

@@ -41,6 +41,9 @@ pub enum Error {
     /// The pipeline file has mistakes; these are they.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),
+    /// Records are missing or damaged, and what to do about it.
+    #[error("{0}")]
+    Damaged(String),
     /// No space is left where records, logs or artifacts are kept.
     #[error("no space is left on the server while {0}; free some and try again")]
     DiskFull(String),

@@ -14,6 +14,7 @@ pub mod create;
 mod dead_letters;
 mod discoveries;
 pub mod ending;
+mod health;
 mod jobs;
 mod outbox;
 mod page;
@@ -40,6 +41,7 @@ pub use caller::Caller;
 pub use context::Settings;
 pub use dead_letters::DeadLetterService;
 pub use discoveries::DiscoveryService;
+pub use health::{Disk, DiskState, HealthService};
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
@@ -57,7 +59,7 @@ pub use sweep::Sweep;
 pub use tests::TestService;
 pub(crate) use texts::check_artifact;
 pub use tokens::TokenService;
-pub use webhooks::WebhookService;
+pub use webhooks::{Expected, WebhookService};
 
 use crate::{Stores, seal::Seal};
 use context::Context;
@@ -101,6 +103,8 @@ pub struct Services {
     pub audit: AuditService,
     /// What is late.
     pub sweep: Sweep,
+    /// How this server is.
+    pub health: HealthService,
 }
 
 impl Services {
@@ -137,6 +141,7 @@ impl Services {
             tokens: TokenService::new(context.clone()),
             tests: TestService::new(context.clone()),
             audit: AuditService::new(context.clone()),
+            health: HealthService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
             caches,
             artifacts,
@@ -153,6 +158,12 @@ impl Services {
     #[must_use]
     pub fn taking(self, policy: SourcePolicy) -> Self {
         Self { pipelines: self.pipelines.taking(policy), ..self }
+    }
+
+    /// The same, whose stores are on this disk.
+    #[must_use]
+    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+        Self { health: self.health.on(disk), ..self }
     }
 
     /// Forgets a repository and its schedules. False: it was not known.

@@ -68,7 +68,12 @@ def _still_answers(campaign: Campaign, findings: list[Finding]) -> None:
     with campaign.load.lock:
         live = next(iter(campaign.load.live), None)
     try:
-        campaign.api.json("GET", "/api/health", timeout=5)
+        # It answers that it cannot take work.
+        try:
+            campaign.api.json("GET", "/api/health", timeout=5)
+        except Refused as error:
+            if error.status != 503:
+                raise
         if live is not None:
             campaign.api.status(live)
     except (Refused, Unreachable) as error:

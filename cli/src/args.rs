@@ -654,6 +654,37 @@ pub struct Server {
         value_delimiter = ','
     )]
     pub allow_hosts: Vec<HostPort>,
+    /// Connections at the same time; fewer where the limit of open files does not suffice
+    #[arg(
+        long,
+        env = "TIDEMILL_MAX_CONNECTIONS",
+        hide_env_values = true,
+        value_name = "N",
+        default_value_t = 2048
+    )]
+    pub max_connections: usize,
+    /// Connections of one address that have not shown a valid token
+    #[arg(
+        long,
+        env = "TIDEMILL_MAX_CONNECTIONS_PER_ADDRESS",
+        hide_env_values = true,
+        value_name = "N",
+        default_value_t = 64
+    )]
+    pub max_connections_per_address: usize,
+    /// Seconds that a client may take to send the head of a request
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub head_timeout: u64,
+    /// Seconds that a client may pause within a body that it sends, or a reply that it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub stall_timeout: u64,
+    /// Free bytes of the disk below which no new work is taken [default: 256 MiB, or a twentieth of a small disk]
+    #[arg(long, env = "TIDEMILL_MIN_FREE_SPACE", hide_env_values = true, value_name = "BYTES")]
+    pub min_free_space: Option<u64>,
+    /// Move the records, logs and artifacts that are there, or what is left of them, aside and begin new ones; no other process
+    /// may use the data directory meanwhile
+    #[arg(long)]
+    pub new_database: bool,
 }
 
 /// `token`.

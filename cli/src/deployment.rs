@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Write as _;
 use std::time::Duration;
 use tidemill_backend::{
-    embedded::{Embedded, EmbeddedConfig},
+    embedded::{ConnectionLimits, Embedded, EmbeddedConfig},
     services::{Services, SourcePolicy},
 };
 use tidemill_core::{
@@ -66,7 +66,9 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let data_dir = settings.data_dir()?.to_owned();
     // It serves the person who starts it. `tidemill server` says otherwise.
     let sources = SourcePolicy::unrestricted();
-    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, sources, ..EmbeddedConfig::new(data_dir) })
+    // Enough for this process's own; `server` has limits of its own.
+    let limits = ConnectionLimits { max_connections: 256, ..ConnectionLimits::default() };
+    Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, sources, limits, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {

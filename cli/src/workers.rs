@@ -11,7 +11,11 @@ use std::{
     process::{Command, Stdio},
 };
 use tidemill_core::{
-    api::ExecutionView, assignment::Resources, ids::ExecutionId, labels::Labels, repo::AddressPolicy,
+    api::ExecutionView,
+    assignment::Resources,
+    ids::{ExecutionId, WorkerId},
+    labels::Labels,
+    repo::AddressPolicy,
     status::ExecutionStatus,
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle, source::SourceSettings};
@@ -88,8 +92,15 @@ pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<Ex
     if !ended {
         return Ok(worker.shutdown().await?);
     }
-    let Some(worker) = worker.leave().await? else { return Ok(()) };
-    let data_dir = settings.data_dir()?;
+    if let Some(worker) = worker.leave().await? {
+        clean_up_later(settings, worker);
+    }
+    Ok(())
+}
+
+/// Has a process that outlives this one remove what `worker` leaves.
+pub fn clean_up_later(settings: &Settings, worker: WorkerId) {
+    let Ok(data_dir) = settings.data_dir() else { return };
     let spawned = std::env::current_exe().and_then(|program| {
         Command::new(program)
             .args(["clean-up", &worker.to_string()])
@@ -105,7 +116,6 @@ pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<Ex
     if let Err(error) = spawned {
         tracing::warn!(%error, "what jobs left is removed at the next start");
     }
-    Ok(())
 }
 
 /// `tidemill clean-up`: removes what the worker of a process left that is about to end.

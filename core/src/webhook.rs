@@ -11,7 +11,7 @@ pub use signature::sign;
 use crate::repo::{RepositoryAddress, RepositoryName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// The largest body of a webhook: GitHub's limit.
 pub const MOST_BYTES: usize = 25 << 20;
@@ -163,6 +163,11 @@ impl Provider {
         signature::verify(self, secret, headers, body)
     }
 
+    /// Whether there is a signature at all, right or wrong: without one no body need be read.
+    pub fn is_signed(self, headers: Headers<'_>) -> Result<(), Refusal> {
+        signature::given(self, headers).map(drop)
+    }
+
     /// The delivery's id: the same when the provider sends it again.
     #[must_use]
     pub fn delivery_id(self, headers: Headers<'_>) -> Option<&str> {
@@ -220,10 +225,10 @@ impl Provider {
 
 /// The JSON of a body: itself, or the field `payload` of a form, which GitHub can be set to send.
 #[must_use]
-pub fn json_of(content_type: Option<&str>, body: &[u8]) -> Vec<u8> {
+pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> {
     let is_form = content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if !is_form {
-        return body.to_vec();
+        return Cow::Borrowed(body);
     }
     let field = body.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"payload="));
     let mut json = Vec::new();
@@ -241,7 +246,7 @@ pub fn json_of(content_type: Option<&str>, body: &[u8]) -> Vec<u8> {
             other => other,
         });
     }
-    json
+    Cow::Owned(json)
 }
 
 /// Reads what is needed of a body; all else is passed over.

@@ -164,6 +164,12 @@ impl Worker {
 }
 
 impl WorkerHandle {
+    /// The worker's id, by which [`clean_up`] removes what it leaves.
+    #[must_use]
+    pub const fn id(&self) -> WorkerId {
+        self.id
+    }
+
     /// Takes no more jobs; those that still run after `grace` are given back. Called again, the shorter grace counts.
     pub fn drain(&self, grace: Duration) {
         self.stop.drain.cancel();
@@ -228,7 +234,7 @@ pub async fn clean_up(
     let id = WorkerId(uuid::Uuid::now_v7()).to_string();
     let (store, lock) = Store::open(data_dir, &id)?;
     let mut engine = DockerManager::connect(docker_host, store.clone(), id).await?;
-    engine.sources = Sources::new(store.cache(), sources);
+    engine.sources = Sources::new(store.cache(), Reach::default(), sources);
     let waiting = store.clone();
     let gone = tokio::task::spawn_blocking(move || waiting.wait_for_end(&left.to_string())).await;
     if let Ok(Err(error)) = gone {

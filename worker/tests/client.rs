@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tidemill_core::api::Health;
+use tidemill_core::api::{Health, HealthStatus};
 use tidemill_worker::client::{ApiClient, ApiError};
 use tokio::net::TcpListener;
 
@@ -50,8 +50,13 @@ async fn answer(State(notes): State<Notes>, request: Request) -> Response {
     let earlier = notes.all().iter().filter(|seen| seen.path == path).count();
     match path.as_str() {
         "/stage/$default/api/health" => {
-            let json =
-                serde_json::to_vec(&Health { status: "ok".into(), version: "1".repeat(5000) }).unwrap();
+            let json = serde_json::to_vec(&Health {
+                status: HealthStatus::Ok,
+                version: "1".repeat(5000),
+                problems: Vec::new(),
+                details: None,
+            })
+            .unwrap();
             let packed = zstd::bulk::compress(&json, 1).unwrap();
             ([(header::CONTENT_ENCODING, "zstd")], packed).into_response()
         }

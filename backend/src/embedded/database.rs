@@ -1,12 +1,14 @@
 //! One SQLite file with one writer thread and a few readers; several processes may share it.
 
 use super::{
+    acknowledged::Acknowledged,
     failure::{Failure, failed, migration_failed},
     files::make_directory,
-    writer::{self, AnyTask, Step, Task},
+    integrity,
+    writer::{self, AnyTask, Step, Task, Writer},
 };
 use crate::error::{Error, Result};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{
     fmt,
@@ -31,6 +33,8 @@ const STEPS: &[M<'static>] = &[
         "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
          CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
     ),
+    // Transactions that were committed; beside the file stands how many of them were acknowledged.
+    M::up("CREATE TABLE commits (number INTEGER NOT NULL); INSERT INTO commits VALUES (0);"),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -64,18 +68,27 @@ impl Database {
         }
         // One process at a time, or two of them would make the tables.
         let lock = lock(path)?;
+        integrity::must_be_whole(path)?;
+        // Before the records are read: what another process acknowledges meanwhile is in them.
+        let known = Acknowledged::known(path);
         create(path)?;
         let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        tune(&conn).map_err(|error| {
-            Failure::new(&error).error(&format!("opening the records in {}", path.display()))
-        })?;
+        let opening = format!("opening the records in {}", path.display());
+        let failed = |error: rusqlite::Error| Failure::new(&error).error(&opening);
+        // Should something be lost, what is left of the log stays as it is.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        tune(&conn).map_err(failed)?;
+        integrity::must_have_all(path, known, commits(&conn).map_err(failed)?)?;
         MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_failed(path, error))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+        let acknowledged = Acknowledged::open(path)?;
         drop(lock);
 
         let (tasks, queued) = mpsc::channel();
+        let writer = Writer { acknowledged, on_full: Box::new(on_full) };
         thread::Builder::new()
             .name("records-writer".to_owned())
-            .spawn(move || writer::run(&conn, &queued, &on_full))
+            .spawn(move || writer::run(&conn, &queued, &writer))
             .map_err(|error| Error::io("starting the thread that writes the records", error))?;
         Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
     }
@@ -99,6 +112,18 @@ impl Database {
                 .await
                 .unwrap_or_else(|_| Err(Error::storage(doing, "the thread that writes the records is gone")))
         }
+    }
+
+    /// Reads all of the file and says what does not fit together; `None`: all does. Gives a handle before it begins, by which another
+    /// thread can end it.
+    pub fn check(&self, begun: impl FnOnce(InterruptHandle)) -> rusqlite::Result<Option<String>> {
+        let conn = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.pragma_update(None, "query_only", true)?;
+        begun(conn.get_interrupt_handle());
+        let mut found = conn.prepare("PRAGMA quick_check(3)")?;
+        let lines =
+            found.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok((lines != ["ok"]).then(|| lines.join("; ")))
     }
 
     /// What `work` reads, right here: only for what reads a few rows.
@@ -129,6 +154,16 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// Transactions that the file has; `None`: it is new.
+fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
+    let counts = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
+    if !conn.query_row(counts, [], |row| row.get::<_, bool>(0))? {
+        return Ok(None);
+    }
+    conn.query_row("SELECT number FROM commits", [], |row| row.get::<_, i64>(0))
+        .map(|number| Some(number.unsigned_abs()))
 }
 
 fn lock(path: &Path) -> Result<File> {

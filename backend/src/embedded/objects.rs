@@ -110,8 +110,11 @@ impl Objects for FileObjects {
             let mut gathered = Vec::new();
             let mut size = 0;
             while let Some(next) = bytes.next().await {
-                let next = next.map_err(|error| {
-                    Error::Invalid(format!("the bytes of the object broke off before their end: {error}"))
+                let next = next.map_err(|error| match error.kind() {
+                    ErrorKind::StorageFull => Error::io(format!("storing object {key}"), error),
+                    _ => {
+                        Error::Invalid(format!("the bytes of the object broke off before their end: {error}"))
+                    }
                 })?;
                 size += next.len();
                 gathered.push(next);

@@ -1,6 +1,9 @@
 //! The records in SQLite.
 
-use super::{database::Database, files::blocking, record_reads as reads, record_writes, rows::RowWrite};
+use super::{
+    database::Database, files::blocking, record_reads as reads, record_writes, reserve::Reserve,
+    rows::RowWrite,
+};
 use crate::{
     error::{Error, Result},
     ports::{
@@ -34,6 +37,8 @@ const READING: &str = "reading the records";
 #[derive(Debug)]
 pub struct SqliteRecords {
     database: Arc<Database>,
+    /// Says whether there is space for new executions.
+    reserve: Option<Arc<Reserve>>,
     /// Changes with each commit of this process.
     commits: watch::Sender<u64>,
 }
@@ -41,7 +46,13 @@ pub struct SqliteRecords {
 impl SqliteRecords {
     /// The records in this file.
     pub fn new(database: Arc<Database>) -> Self {
-        Self { database, commits: watch::Sender::new(1) }
+        Self { database, reserve: None, commits: watch::Sender::new(1) }
+    }
+
+    /// The same, where no execution begins while there is too little space.
+    #[must_use]
+    pub(super) fn within(self, reserve: Arc<Reserve>) -> Self {
+        Self { reserve: Some(reserve), ..self }
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -67,6 +78,9 @@ impl Records for SqliteRecords {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
         // Only what makes an execution can be large.
         let rows = if writes.iter().any(|write| matches!(write, Write::Create { .. })) {
+            if let Some(reserve) = &self.reserve {
+                reserve.check_new("starting an execution")?;
+            }
             blocking(WRITING, move || encode(writes)).await?
         } else {
             encode(writes)?

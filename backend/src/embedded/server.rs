@@ -3,17 +3,18 @@
 use super::{
     Database, FileLogs, FileObjects, KeyFile, SqliteDocuments, SqliteQueue, SqliteRecords,
     files::make_directory,
+    integrity,
     reserve::{Frugal, Reserve},
-    tls::{Tls, TlsListener},
+    serving::{self, ConnectionLimits},
+    tls::Tls,
 };
 use crate::{
     RandomIds, Stores, SystemClock,
     error::{Error, Result},
-    http::{Access, ClientAddress, USUAL_RATE, router},
+    http::{Access, USUAL_RATE, router},
     ports::Clock,
-    services::{Outside, Services, Settings, SourcePolicy},
+    services::{HealthService, Outside, Services, Settings, SourcePolicy},
 };
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
     fs::{self, OpenOptions},
@@ -23,8 +24,19 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, time::MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tidemill_core::api::RecordsCheck;
+use tokio::{
+    net::TcpListener,
+    time::{MissedTickBehavior, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The file of the records.
+const RECORDS: &str = "tidemill.db";
+/// The longest that the check of all records may take: meanwhile the log of transactions cannot be shortened.
+const LONGEST_CHECK: Duration = Duration::from_secs(120);
+/// How long a sweep may stay away, at least, before the server says so.
+const SWEEP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How an embedded server is set up.
 #[derive(Debug, Clone)]
@@ -41,6 +53,12 @@ pub struct EmbeddedConfig {
     pub public_url: Option<String>,
     /// What is taken as sources.
     pub sources: SourcePolicy,
+    /// What clients may do with connections.
+    pub limits: ConnectionLimits,
+    /// Free bytes below which no new work is taken; `None`: as the size of the disk suggests.
+    pub min_free_space: Option<u64>,
+    /// Moves the records that are there aside and begins new ones.
+    pub new_database: bool,
 }
 
 impl EmbeddedConfig {
@@ -55,6 +73,9 @@ impl EmbeddedConfig {
             rate_limit: USUAL_RATE,
             public_url: None,
             sources: SourcePolicy::default(),
+            limits: ConnectionLimits::default(),
+            min_free_space: None,
+            new_database: false,
         }
     }
 }
@@ -63,19 +84,23 @@ impl EmbeddedConfig {
 #[derive(Debug)]
 pub struct Embedded {
     services: Services,
+    database: Arc<Database>,
     token: String,
     sweep_every: Duration,
     rate_limit: u32,
+    limits: ConnectionLimits,
     closing: CancellationToken,
 }
 
-/// A listener that the network may reach, and its certificate.
+/// Where a server listens.
 #[derive(Debug)]
-pub struct Secure {
-    /// Where it listens.
-    pub listener: TcpListener,
-    /// What it shows.
-    pub tls: Arc<Tls>,
+pub struct Listeners {
+    /// For everyone.
+    pub public: TcpListener,
+    /// The certificate that is shown there; `None`: no TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// For the workers of this process, on loopback and without TLS: what others do on the public one does not concern them.
+    pub own_workers: TcpListener,
 }
 
 /// The embedded stores below a directory, which is made if it is not there.
@@ -85,24 +110,33 @@ pub fn open(data_dir: &Path) -> Result<Stores> {
 
 /// The same on another clock.
 pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
+    Ok(open_all(data_dir, clock, None)?.0)
+}
+
+/// The stores, and what of them the server itself needs.
+fn open_all(
+    data_dir: &Path,
+    clock: Arc<dyn Clock>,
+    min_free_space: Option<u64>,
+) -> Result<(Stores, Arc<Database>, Arc<Reserve>)> {
     make_directory(data_dir)?;
-    let reserve = Arc::new(Reserve::open(data_dir.join("reserve")));
+    let reserve = Arc::new(Reserve::open(data_dir.join("reserve"), min_free_space));
     let on_full = reserve.clone();
-    let database = Database::open_with(&data_dir.join("tidemill.db"), move || on_full.spend())?;
-    let database = Arc::new(database);
-    Ok(Stores {
-        records: Arc::new(SqliteRecords::new(database.clone())),
+    let database = Arc::new(Database::open_with(&data_dir.join(RECORDS), move || on_full.spend())?);
+    let stores = Stores {
+        records: Arc::new(SqliteRecords::new(database.clone()).within(reserve.clone())),
         documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
         keys: Arc::new(KeyFile::new(data_dir.join("secret.key"))),
-        queue: Arc::new(SqliteQueue::new(database, clock.clone())),
+        queue: Arc::new(SqliteQueue::new(database.clone(), clock.clone())),
         objects: Arc::new(Frugal {
             store: FileObjects::open(&data_dir.join("artifacts"))?,
             reserve: reserve.clone(),
         }),
-        logs: Arc::new(Frugal { store: FileLogs::open(&data_dir.join("logs"))?, reserve }),
+        logs: Arc::new(Frugal { store: FileLogs::open(&data_dir.join("logs"))?, reserve: reserve.clone() }),
         clock,
         ids: Arc::new(RandomIds),
-    })
+    };
+    Ok((stores, database, reserve))
 }
 
 impl Embedded {
@@ -110,17 +144,23 @@ impl Embedded {
     pub async fn open(config: EmbeddedConfig) -> Result<Self> {
         let closing = CancellationToken::new();
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
-        let rate_limit = config.rate_limit;
+        let EmbeddedConfig { sweep_every, rate_limit, limits, .. } = config;
         let outside = Outside { public_url: config.public_url.clone(), ..Outside::default() };
         let sources = config.sources.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let stores = open(&config.data_dir)?;
-            Ok((stores, token(&config.data_dir.join("token"))?, config.sweep_every))
+            if config.new_database
+                && let Some(aside) = integrity::set_aside(&config.data_dir.join(RECORDS))?
+            {
+                tracing::warn!(aside = %aside.display(), "new records begin; the old ones were moved aside");
+            }
+            let opened = open_all(&config.data_dir, Arc::new(SystemClock), config.min_free_space)?;
+            Ok((opened, token(&config.data_dir.join("token"))?))
         });
-        let (stores, token, sweep_every) =
+        let ((stores, database, reserve), token) =
             opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
-        let services = Services::new(stores, settings, closing.clone()).reaching(outside).taking(sources);
-        Ok(Self { services, token, sweep_every, rate_limit, closing })
+        let services =
+            Services::new(stores, settings, closing.clone()).reaching(outside).taking(sources).on(reserve);
+        Ok(Self { services, database, token, sweep_every, rate_limit, limits, closing })
     }
 
     /// What callers bring as bearer token.
@@ -135,45 +175,70 @@ impl Embedded {
         &self.services
     }
 
-    /// Serves the API on `listener` and sweeps until `shutdown`; held replies end then.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-        self.serve_also(listener, None, shutdown).await
+    /// Checks all records in the background, on a thread that nobody waits for; health tells what came of it.
+    pub fn check_records(&self) {
+        let (database, health) = (self.database.clone(), self.services.health.clone());
+        health.note_records(RecordsCheck::Running);
+        let checking = tokio::task::spawn_blocking(move || {
+            let (begun, handle) = std::sync::mpsc::channel();
+            let (done, over) = std::sync::mpsc::channel::<()>();
+            std::thread::spawn(move || {
+                let Ok(handle): Result<rusqlite::InterruptHandle, _> = handle.recv() else { return };
+                if over.recv_timeout(LONGEST_CHECK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    handle.interrupt();
+                }
+            });
+            let checked = database.check(|handle| drop(begun.send(handle)));
+            drop(done);
+            note_check(&health, checked);
+        });
+        drop(checking);
     }
 
-    /// The same, on another listener with TLS as well.
-    pub async fn serve_also(
-        self,
-        listener: TcpListener,
-        secure: Option<Secure>,
-        shutdown: CancellationToken,
-    ) -> Result<()> {
-        let Self { services, token, sweep_every, rate_limit, closing } = self;
-        if let Err(error) = services.sweep.resend_queued().await {
-            tracing::warn!(%error, "what is queued is sent again when it is late");
-        }
-        let access = Access::of_token(&token).at_most(rate_limit);
-        let api = router(services.clone(), access).into_make_service_with_connect_info::<ClientAddress>();
-        let stop = closing.clone();
-        let outbox = services.outbox.clone();
-        let sweeper = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(sweep_every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    () = stop.cancelled() => return,
-                }
-                if let Err(error) = services.sweep.run().await {
-                    tracing::warn!(%error, "the next sweep tries again");
-                }
-                if let Err(error) = services.schedules.run().await {
-                    tracing::warn!(%error, "the next sweep starts what is scheduled");
-                }
+    /// Serves the API on `listener` and carries on what is late until `shutdown`; held replies end then.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+        let (api, limits) = (self.api(), self.limits);
+        self.serve_all(shutdown, |stopping, tasks| {
+            tasks.spawn(serving::serve(listener, None, api, limits, stopping));
+            Ok(())
+        })
+        .await
+    }
+
+    /// The same on several listeners.
+    pub async fn serve_on(self, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
+        let (api, limits) = (self.api(), self.limits);
+        self.serve_all(shutdown, |stopping, tasks| {
+            let Listeners { public, tls, own_workers } = listeners;
+            let acceptor = tls.clone().map(Tls::acceptor).transpose()?;
+            if let Some(tls) = tls {
+                tasks.spawn(tls.follow(stopping.clone()));
             }
-        });
+            tasks.spawn(serving::serve(public, acceptor, api.clone(), limits, stopping.clone()));
+            tasks.spawn(serving::serve(own_workers, None, api, limits.for_own_workers(), stopping));
+            Ok(())
+        })
+        .await
+    }
+
+    fn api(&self) -> axum::Router {
+        router(self.services.clone(), Access::of_token(&self.token).at_most(self.rate_limit))
+    }
+
+    /// Runs whatever goes on until `shutdown`; each task then has a moment to end, and is left behind if it does not.
+    async fn serve_all(
+        self,
+        shutdown: CancellationToken,
+        listen: impl FnOnce(CancellationToken, &TaskTracker) -> Result<()>,
+    ) -> Result<()> {
+        let Self { services, sweep_every, limits, closing, .. } = self;
+        let _ends_all = closing.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        listen(closing.clone(), &tasks)?;
+        tasks.spawn(sweep(services.clone(), sweep_every, closing.clone()));
         // Others may be slow: the sweep does not wait for them.
-        let stop = closing.clone();
-        tokio::spawn(async move {
+        let (outbox, stop) = (services.outbox.clone(), closing.clone());
+        tasks.spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -183,43 +248,60 @@ impl Embedded {
                 }
             }
         });
-        let over = closing.clone();
-        tokio::spawn(async move {
-            shutdown.cancelled().await;
-            over.cancel();
-        });
-        // Neither goes on without the other.
-        let plain = async {
-            let _ends_all = closing.clone().drop_guard();
-            axum::serve(listener, api.clone()).with_graceful_shutdown(closing.clone().cancelled_owned()).await
-        };
-        let secured = async {
-            let Some(Secure { listener, tls }) = secure else { return Ok(()) };
-            tokio::spawn(tls.clone().follow(closing.clone()));
-            let _ends_all = closing.clone().drop_guard();
-            let listener = TlsListener::new(listener, tls)?;
-            axum::serve(listener, api.clone())
-                .with_graceful_shutdown(closing.clone().cancelled_owned())
-                .await
-                .map_err(|error| Error::io("serving the API with TLS", error))
-        };
-        let (served, secured) = tokio::join!(plain, secured);
-        sweeper.await.map_err(|error| Error::storage("sweeping", error))?;
-        served.map_err(|error| Error::io("serving the API", error))?;
-        secured
+        shutdown.cancelled().await;
+        closing.cancel();
+        tasks.close();
+        if timeout(limits.grace + Duration::from_secs(1), tasks.wait()).await.is_err() {
+            tracing::warn!(left = tasks.len(), "something does not end in time; it is left behind");
+        }
+        Ok(())
     }
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for ClientAddress {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(stream.remote_addr().ip())
-    }
+/// Carries on what is late and starts what is scheduled, until `stop`. A sweep that is under way then is broken off: each of its writes
+/// is whole by itself.
+async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
+    let health = &services.health;
+    health.expect_sweeps(SWEEP_WITHIN.max(every * 5));
+    let sweeping = async {
+        if let Err(error) = services.sweep.resend_queued().await {
+            tracing::warn!(%error, "what is queued is sent again when it is late");
+        }
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match services.sweep.run().await {
+                Ok(_) => health.swept(),
+                Err(error) => tracing::warn!(%error, "the next sweep tries again"),
+            }
+            if let Err(error) = services.schedules.run().await {
+                tracing::warn!(%error, "the next sweep starts what is scheduled");
+            }
+            // A reserve that was spent is made again when there is space, whether or not anybody stores something.
+            health.look_at_disk().await;
+        }
+    };
+    stop.run_until_cancelled(sweeping).await;
 }
 
-impl Connected<IncomingStream<'_, TlsListener>> for ClientAddress {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        Self(stream.remote_addr().ip())
-    }
+fn note_check(health: &HealthService, checked: rusqlite::Result<Option<String>>) {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let damaged = |found: &str| {
+        tracing::error!(%found, "the records are damaged: stop the server and restore a backup");
+        RecordsCheck::Damaged
+    };
+    health.note_records(match checked {
+        Ok(None) => RecordsCheck::Whole,
+        Ok(Some(found)) => damaged(&found),
+        Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) => {
+            damaged(&error.to_string())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "not all records were checked");
+            RecordsCheck::Unfinished
+        }
+    });
 }
 
 /// The token in the file, made there first if need be; only its owner can read it.

@@ -1,7 +1,6 @@
 //! TLS of the embedded server: a certificate and its key from files, read again when they change.
 
 use crate::error::{Error, Result};
-use axum::serve::Listener;
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -10,26 +9,17 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::{
-    fs, io,
-    net::SocketAddr,
+    fs,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::{sleep, timeout},
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// The longest that a client may take to agree on keys.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Connections that are ready and wait to be served.
-const WAITING: usize = 64;
 
 /// A certificate with its key, as the files have it now.
 #[derive(Debug)]
@@ -113,61 +103,22 @@ fn pair(certificate: &std::path::Path, key: &std::path::Path, texts: &Texts) -> 
         .map_err(|error| wrong(key, format!("{error}; is it the key of {}?", certificate.display())))
 }
 
-impl ResolvesServerCert for Tls {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
-    }
-}
-
-/// A listener that gives connections once their keys are agreed on; a slow client keeps nobody else waiting.
-pub(super) struct TlsListener {
-    address: SocketAddr,
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    _accepting: AbortOnDropHandle<()>,
-}
-
-impl TlsListener {
-    pub fn new(mut listener: TcpListener, tls: Arc<Tls>) -> Result<Self> {
+impl Tls {
+    /// Agrees on keys with clients, always with the certificate that is current.
+    pub(super) fn acceptor(self: Arc<Self>) -> Result<TlsAcceptor> {
         let failed = |error| Error::storage("setting TLS up", error);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(failed)?
             .with_no_client_auth()
-            .with_cert_resolver(tls);
+            .with_cert_resolver(self);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let address = listener.local_addr().map_err(|error| Error::io("listening", error))?;
-        let (give, ready) = mpsc::channel(WAITING);
-        let accepting = tokio::spawn(async move {
-            loop {
-                let (stream, from) = Listener::accept(&mut listener).await;
-                let (acceptor, give) = (acceptor.clone(), give.clone());
-                tokio::spawn(async move {
-                    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => drop(give.send((stream, from)).await),
-                        Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS with this client"),
-                        Err(_) => tracing::debug!(%from, "this client takes too long for TLS"),
-                    }
-                });
-            }
-        });
-        Ok(Self { address, ready, _accepting: AbortOnDropHandle::new(accepting) })
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        match self.ready.recv().await {
-            Some(ready) => ready,
-            // The task that accepts never ends while this is held.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+impl ResolvesServerCert for Tls {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }

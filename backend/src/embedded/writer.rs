@@ -1,7 +1,7 @@
 //! The one thread that writes: whatever is queued for it goes into one transaction, and is answered once that is
 //! durable. So the cost of a sync to disk is shared by all who wait for it.
 
-use super::failure::Failure;
+use super::{acknowledged::Acknowledged, failure::Failure};
 use crate::error::Result;
 use rusqlite::Connection;
 use std::{
@@ -81,8 +81,16 @@ where
     }
 }
 
-/// Writes until nobody is left who could queue a task; calls `on_full` when there was no space to write in.
-pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, on_full: &dyn Fn()) {
+/// What the writer does beside writing.
+pub struct Writer {
+    /// Where it is kept how much was acknowledged.
+    pub acknowledged: Acknowledged,
+    /// Called when there was no space to write in.
+    pub on_full: Box<dyn Fn() + Send>,
+}
+
+/// Writes until nobody is left who could queue a task.
+pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, writer: &Writer) {
     while let Ok(first) = tasks.recv() {
         let mut batch = vec![first];
         while batch.len() < MOST_TASKS {
@@ -94,33 +102,64 @@ pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, on_full: &dyn 
         let mut batch = batch.into_iter();
         // A transaction that breaks off leaves the tasks that it did not reach to the next one.
         while batch.len() > 0 {
-            transact(conn, &mut batch, on_full);
+            transact(conn, &mut batch, writer);
         }
     }
 }
 
 /// One transaction over `tasks`; answers each that it took from them.
-fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, on_full: &dyn Fn()) {
+fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, writer: &Writer) {
     if let Err(failure) = statement(conn, "BEGIN IMMEDIATE") {
         if failure.is_full() {
-            on_full();
+            make_room(conn, writer);
         }
         tasks.for_each(|task| task.refuse(&failure));
         return;
     }
+    let changes = conn.total_changes();
     let mut ran = Vec::with_capacity(tasks.len());
-    let outcome = fill(conn, tasks, &mut ran).and_then(|()| statement(conn, "COMMIT"));
+    let outcome = fill(conn, tasks, &mut ran).and_then(|()| {
+        // What changes nothing costs no sync, and need not be counted.
+        let changed = conn.total_changes() != changes && ran.iter().any(|one| one.keep);
+        let number = if changed { Some(count(conn)?) } else { None };
+        statement(conn, "COMMIT").map(|()| number)
+    });
     if outcome.is_err() && !conn.is_autocommit() {
         // Should this fail too, then the next BEGIN fails and says why.
         drop(statement(conn, "ROLLBACK"));
     }
-    let failure = outcome.err();
+    let failure = match outcome {
+        Ok(number) => {
+            if let Some(number) = number {
+                writer.acknowledged.note(number);
+            }
+            None
+        }
+        Err(failure) => Some(failure),
+    };
     // Before anybody hears of it, so that who tries again finds the space.
     if failure.as_ref().is_some_and(Failure::is_full) {
-        on_full();
+        make_room(conn, writer);
     }
     for one in ran {
         (one.answer)(failure.as_ref());
+    }
+}
+
+/// Counts this transaction; its number.
+fn count(conn: &Connection) -> Result<u64, Failure> {
+    conn.prepare_cached("UPDATE commits SET number = number + 1 RETURNING number")
+        .and_then(|mut prepared| prepared.query_row([], |row| row.get::<_, i64>(0)))
+        .map(i64::unsigned_abs)
+        .map_err(|error| Failure::new(&error))
+}
+
+/// Frees what is kept for this, and then what the log of transactions takes beyond what it needs.
+fn make_room(conn: &Connection, writer: &Writer) {
+    (writer.on_full)();
+    let truncated = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    if let Err(error) = truncated {
+        tracing::debug!(%error, "the log of transactions keeps its space");
     }
 }
 

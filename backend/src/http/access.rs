@@ -8,13 +8,20 @@ use super::{
 };
 use crate::{error::Error, services::Caller};
 use axum::{
-    extract::{ConnectInfo, Extension, RawPathParams, Request, State},
+    extract::{Extension, RawPathParams, Request, State},
     http::{HeaderMap, header::AUTHORIZATION},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 use subtle::{Choice, ConstantTimeEq};
 use tidemill_core::access::Scope;
 
@@ -37,9 +44,37 @@ pub struct Access {
 #[error("`{0}` is not the SHA-256 of a token: 64 hex digits")]
 pub struct HashError(String);
 
-/// The address of the client: an extension of the request, or of its connection.
+/// The address of the client: an extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which one client may have.
+    #[must_use]
+    pub fn group(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+            address @ IpAddr::V4(_) => address,
+        }
+    }
+}
+
+/// Whether a connection's client has shown a valid token or signature: an extension of its requests, set when one of them does.
+#[derive(Debug, Clone, Default)]
+pub struct Proof(Arc<AtomicBool>);
+
+impl Proof {
+    /// It has.
+    pub fn give(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Access {
     /// One token that may do everything.
@@ -109,7 +144,6 @@ pub struct Check {
 pub async fn check(
     State(check): State<Check>,
     client: Option<Extension<ClientAddress>>,
-    peer: Option<Extension<ConnectInfo<ClientAddress>>>,
     params: RawPathParams,
     mut request: Request,
     next: Next,
@@ -117,14 +151,46 @@ pub async fn check(
     if check.route.need.is_empty() {
         return next.run(request).await;
     }
-    let peer = peer.map(|Extension(ConnectInfo(ClientAddress(address)))| address);
-    let from = client.map(|Extension(ClientAddress(address))| address).or(peer);
+    let from = client.map(|Extension(ClientAddress(address))| address);
     match check.passes(request.headers(), from, &params).await {
         Ok(caller) => {
+            if let Some(proof) = request.extensions().get::<Proof>() {
+                proof.give();
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
+    }
+}
+
+impl Api {
+    /// Who calls, by the token that comes with it; each call counts against the limits.
+    pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Refused> {
+        let (access, services) = (&self.access, &self.services);
+        let known = match bearer(headers) {
+            None => None,
+            Some(given) => match access.own(given) {
+                Some(scope) => Some(Caller::bootstrap(scope)),
+                None => services.tokens.caller(given).await?,
+            },
+        };
+        let Some(caller) = known else {
+            if let Some(from) = from {
+                access
+                    .limits
+                    .wrong(ClientAddress(from).group(), Instant::now())
+                    .map_err(Refused::too_many)?;
+            }
+            return Err(Refused::unauthorized());
+        };
+        let caller = Caller { from, ..caller };
+        let for_many = caller.has(Scope::Worker);
+        access
+            .limits
+            .used(&format!("{} {}", caller.id, caller.name), for_many, Instant::now())
+            .map_err(Refused::too_many)?;
+        Ok(caller)
     }
 }
 
@@ -135,26 +201,8 @@ impl Check {
         from: Option<IpAddr>,
         params: &RawPathParams,
     ) -> Result<Caller, Refused> {
-        let (access, services) = (&self.api.access, &self.api.services);
-        let known = match bearer(headers) {
-            None => None,
-            Some(given) => match access.own(given) {
-                Some(scope) => Some(Caller::bootstrap(scope)),
-                None => services.tokens.caller(given).await?,
-            },
-        };
-        let Some(caller) = known else {
-            if let Some(from) = from {
-                access.limits.wrong(from, Instant::now()).map_err(Refused::too_many)?;
-            }
-            return Err(Refused::unauthorized());
-        };
-        let caller = Caller { from, ..caller };
-        let for_many = caller.has(Scope::Worker);
-        access
-            .limits
-            .used(&format!("{} {}", caller.id, caller.name), for_many, Instant::now())
-            .map_err(Refused::too_many)?;
+        let services = &self.api.services;
+        let caller = self.api.caller(headers, from).await?;
         if !self.route.need.iter().any(|scope| caller.scopes.contains(scope)) {
             return Err(Refused::forbidden(&caller, self.route.need));
         }
@@ -198,7 +246,7 @@ impl crate::services::Services {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Access, bearer};
+    use super::{Access, ClientAddress, bearer};
     use axum::http::{HeaderMap, header::AUTHORIZATION};
     use tidemill_core::access::Scope;
 
@@ -206,6 +254,15 @@ mod tests {
 
     fn scope(access: &Access, value: &str) -> Option<Scope> {
         access.own(bearer(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]))?)
+    }
+
+    #[test]
+    fn a_client_with_a_network_of_addresses_is_one_client() {
+        let of = |text: &str| ClientAddress(text.parse().unwrap()).group();
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
-use super::{Api, problem::Refused};
+use super::{Api, ClientAddress, problem::Refused};
 use crate::{
     error::Error,
     ports::{ObjectInfo, repository_key},
@@ -12,7 +12,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, State, rejection::JsonRejection},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
         request::Parts,
     },
     response::{IntoResponse, Redirect, Response},
@@ -23,8 +23,9 @@ use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
         ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest,
-        ExpectedQuery, Health, IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT, ListQuery,
-        RemoveSecretRequest, RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest, TRACEPARENT,
+        ExpectedQuery, HealthStatus, IDEMPOTENCY_KEY, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT,
+        ListQuery, RemoveSecretRequest, RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest,
+        TRACEPARENT,
     },
     assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -481,8 +482,24 @@ fn downloaded(found: Download<ObjectInfo>) -> Response {
     reply
 }
 
-pub async fn health() -> Response {
-    json(Health { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() })
+/// Anyone may ask how the server is; who brings a token hears more.
+pub async fn health(
+    State(api): State<Api>,
+    client: Option<Extension<ClientAddress>>,
+    headers: HeaderMap,
+) -> Reply {
+    let mut health = api.services.health.look().await;
+    if headers.contains_key(AUTHORIZATION) {
+        let from = client.map(|Extension(ClientAddress(address))| address);
+        api.caller(&headers, from).await?;
+    } else {
+        health.details = None;
+    }
+    let status = match health.status {
+        HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
+        HealthStatus::Failing => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((status, Json(health)).into_response())
 }
 
 pub async fn openapi() -> Response {

@@ -81,6 +81,22 @@ impl Refused {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
+    /// A webhook whose address does not name its repository.
+    pub fn unnamed_too_large(most: usize) -> Self {
+        let detail = format!(
+            "the body has more than {most} bytes; add `?repo=` and the repository's address (percent-encoded) to the \
+             webhook's address at the provider, and up to 25 MiB are taken"
+        );
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
+    }
+
+    /// Others have all memory that there is for such bodies.
+    pub fn busy(wait: Duration) -> Self {
+        let detail = "the server takes as many webhooks as it can; try again later";
+        let refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
+        Self { retry_after: Some(wait.as_secs()), ..refused }
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "Invalid request", detail)
     }
@@ -120,7 +136,7 @@ impl From<Error> for Refused {
             Error::DiskFull(_) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "No space left", words)
             }
-            Error::Storage { .. } => {
+            Error::Storage { .. } | Error::Damaged(_) => {
                 tracing::error!(error = %words, "the store failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", "The store failed", words)
             }

@@ -1,25 +1,22 @@
 //! Operations on repositories, and what tells of them: webhooks and what workers find.
 
 use super::{
-    Api,
+    Api, ClientAddress, Proof,
     handlers::{Asked, Reply, Wanted, json},
-    problem::Refused,
 };
 use crate::{error::Error, services::Caller};
 use axum::{
     Extension, Json,
-    body::{self, Body},
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
-use http_body_util::LengthLimitError;
 use serde::Deserialize;
-use std::error::Error as _;
 use tidemill_core::{
     discovery::DiscoveryReport,
     repository::{RepositoryName, RepositoryRemoved, RepositoryRequest},
-    webhook::{MOST_BYTES, Provider},
+    webhook::Provider,
 };
 
 #[derive(Deserialize)]
@@ -31,16 +28,21 @@ pub async fn webhook(
     State(api): State<Api>,
     Path(provider): Path<String>,
     Asked(hint): Asked<Hint>,
+    client: Option<Extension<ClientAddress>>,
+    proof: Option<Extension<Proof>>,
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
     let provider: Provider = provider.parse().map_err(|words: String| Error::NotFound(words))?;
-    let body = body::to_bytes(body, MOST_BYTES).await.map_err(|error| {
-        let is_too_large = error.source().is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
-        if is_too_large { Refused::too_large(MOST_BYTES) } else { Refused::invalid(error.to_string()) }
-    })?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let expected = api.services.webhooks.expected(provider, hint.repo.as_deref(), &get).await?;
+    let from = client.map(|Extension(ClientAddress(address))| address);
+    // Its memory is given back when this is dropped.
+    let body = api.intake.read(body, expected, from).await?;
     let reply = api.services.webhooks.take(provider, hint.repo.as_deref(), &get, &body).await?;
+    if let Some(Extension(proof)) = proof {
+        proof.give();
+    }
     let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(reply)).into_response())
 }

@@ -1,9 +1,11 @@
 //! Every operation of the API: its path, who may call it, what of a repository it touches, and what carries it out. The router is made of
 //! this table; docs/security.md shows it, and a test compares the two and tries each line with tokens that do not fit.
 
-use super::{Api, access, handlers, page, repository_handlers, token_handlers};
+use super::{Api, access, body_limits::max_body, handlers, page, repository_handlers, token_handlers};
 use axum::{
-    Router, middleware,
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
     routing::{delete, get, post, put},
 };
 use tidemill_core::{
@@ -67,10 +69,12 @@ macro_rules! routes {
         pub fn all(api: &Api) -> Router<Api> {
             let mut place = 0;
             Router::new()$(.route($path, {
-                let check = access::Check { api: api.clone(), route: &ROUTES[place] };
+                let route = &ROUTES[place];
+                let check = access::Check { api: api.clone(), route };
                 place += 1;
                 let _ = place;
                 routes!(@ $method)($handler)
+                    .route_layer(DefaultBodyLimit::max(max_body(route)))
                     .route_layer(middleware::from_fn_with_state(check, access::check))
             }))*
         }

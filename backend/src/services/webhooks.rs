@@ -17,6 +17,17 @@ use tidemill_core::{
     webhook::{Change, Event, Headers, Provider, PullRequestChange, Refusal, json_of},
 };
 
+/// What is known of a delivery before its body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The address names no repository: the body may be small only, since it is kept before anything is known of it.
+    Unnamed,
+    /// The address names a repository, and there is a signature.
+    Named,
+    /// The same, but there is no such repository. The body is read as any other, so that this does not show, and not kept.
+    Unknown,
+}
+
 /// What providers post.
 #[derive(Debug, Clone)]
 pub struct WebhookService {
@@ -32,6 +43,23 @@ impl WebhookService {
         repositories: RepositoryService,
     ) -> Self {
         Self { context, pipelines, repositories }
+    }
+
+    /// What can be said of a delivery by its address and headers.
+    pub async fn expected(
+        &self,
+        provider: Provider,
+        hint: Option<&str>,
+        headers: Headers<'_>,
+    ) -> Result<Expected> {
+        // Of what has none, nothing is read.
+        provider.is_signed(headers).map_err(|refusal| refused(&refusal))?;
+        let Some(hint) = hint else { return Ok(Expected::Unnamed) };
+        Ok(match self.named(provider, Some(hint), &[]).await {
+            Ok(_) => Expected::Named,
+            Err(Error::NotFound(_)) => Expected::Unknown,
+            Err(error) => return Err(error),
+        })
     }
 
     /// Takes a delivery: its signature is checked with the secret of the repository that it names (or `hint` does), and what it tells

@@ -91,8 +91,9 @@ async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
         ("github", &body, Some(wrong.as_str()), StatusCode::UNAUTHORIZED),
         ("github", &body.replace("jo", "eve"), Some(&good), StatusCode::UNAUTHORIZED),
         ("github", &other, Some(&good), StatusCode::NOT_FOUND),
-        ("gitlab", &body, Some(&good), StatusCode::BAD_REQUEST),
-        ("gitea", &body, Some(&good), StatusCode::NOT_FOUND),
+        // What is not signed as its provider does is not read.
+        ("gitlab", &body, Some(&good), StatusCode::UNAUTHORIZED),
+        ("gitea", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("sourceforge", &body, Some(&good), StatusCode::NOT_FOUND),
         ("github", "{", Some(&good), StatusCode::BAD_REQUEST),
         ("github", "", Some(&good), StatusCode::BAD_REQUEST),

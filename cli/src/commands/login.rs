@@ -8,7 +8,7 @@ use crate::{
     settings::Settings,
 };
 use std::io::{BufRead, IsTerminal};
-use tidemill_core::api::{Health, path};
+use tidemill_core::api::{Health, HealthStatus, path};
 use tidemill_worker::client::{ApiClient, ApiError};
 
 /// `tidemill login`.
@@ -96,10 +96,12 @@ async fn greet(api: &ApiClient) -> Outcome {
     let health: Health = serde_json::from_slice(&reply).map_err(|error| {
         other(format!("{} gave an unreadable reply, {}", path::HEALTH, Printable(error.to_string())))
     })?;
-    if health.status == "ok" {
-        Ok(())
-    } else {
-        Err(Failure::system(format!("{url} is {}", Printable(&health.status))))
+    match health.status {
+        HealthStatus::Ok | HealthStatus::Degraded => Ok(()),
+        HealthStatus::Failing => {
+            let problems = format!("{:?}", health.problems);
+            Err(Failure::system(format!("{url} is not well: {}", Printable(problems))))
+        }
     }
 }
 

@@ -3,101 +3,199 @@
 use crate::{
     args::{BlockMetadata, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
-    failure::{Failure, Outcome},
+    failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
     settings::Settings,
     workers,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tidemill_backend::{
-    embedded::{Embedded, EmbeddedConfig, Secure, Tls},
+    embedded::{
+        ConnectionLimits, Embedded, EmbeddedConfig, Listeners, Tls, connections_within, raise_open_files,
+    },
     services::SourcePolicy,
 };
-use tidemill_core::{assignment::Resources, repo::AddressPolicy};
+use tidemill_core::{assignment::Resources, ids::WorkerId, repo::AddressPolicy};
 use tidemill_worker::{
     Client, Worker, WorkerError,
     job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
     notices as ec2,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Time that is kept for giving jobs back before a machine is taken away.
 const HAND_BACK: Duration = Duration::from_secs(15);
 
+/// Time that a server has to end, whatever hangs.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+/// How much of that its workers have to give jobs back; the rest is for requests that are under way.
+const WORKERS_SHUTDOWN: Duration = Duration::from_secs(6);
+
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    let tls = tls(args)?;
-    let addresses =
-        AddressPolicy { allow_http: args.allow_http, hosts: args.allow_hosts.clone(), any_host: false };
-    let config = EmbeddedConfig {
-        sources: SourcePolicy { addresses: addresses.clone(), snapshots: false },
-        rate_limit: args.rate_limit,
-        public_url: args.public_url.clone(),
-        ..embedded_config(settings)?
+    let started = tokio::select! {
+        started = Running::start(settings, args) => started,
+        // Nothing was promised to anybody yet.
+        _ = interrupts.recv() => return Ok(()),
     };
-    let data_dir = config.data_dir.clone();
-    let embedded = Embedded::open(config).await?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
-        Failure::system(format!(
-            "{} cannot be listened on: {error}; choose another with --listen",
-            args.listen
-        ))
-    })?;
-    let public = listener.local_addr()?;
-    let (listener, secure) = match tls {
-        // The workers of this process do not go by the certificate's name: they have a listener of their own.
-        Some(tls) => (TcpListener::bind(("127.0.0.1", 0)).await?, Some(Secure { listener, tls })),
-        None => (listener, None),
-    };
-    let scheme = if secure.is_some() { "https" } else { "http" };
-    let url = format!("http://{}", listener.local_addr()?);
-    let token = embedded.token().to_owned();
-    let shutdown = CancellationToken::new();
-    let mut served = tokio::spawn(embedded.serve_also(listener, secure, shutdown.clone()));
-    let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
-    crate::outln!("serving on {scheme}://{public}, {slots} job(s) at the same time");
-    crate::outln!("the token is in {}", data_dir.join("token").display());
-    let stop_workers = CancellationToken::new();
-    let mut config = workers::config(settings, slots, &args.labels, workers::machine())?;
-    config.addresses = addresses;
-    let client = Client {
-        server: url,
-        token,
-        only_execution: None,
-        // It is this process's own, at whatever address it listens.
-        insecure_http: args.plain_http_on_a_network,
-    };
-    let stop = stop_workers.clone();
-    let working = tokio::spawn(async move {
-        if slots > 0 {
-            tidemill_worker::run(config, client, stop).await
-        } else {
-            stop.cancelled_owned().await;
-            Ok(())
-        }
-    });
-    tokio::pin!(working);
-    let mut worked = None;
+    let mut running = started?;
     let failed = tokio::select! {
-        _ = interrupts.recv() => None,
-        over = &mut served => Some(over.unwrap_or_else(|error| Err(tidemill_backend::Error::storage("serving", error)))),
-        over = &mut working => { worked = Some(over); None }
+        _ = interrupts.recv() => Ok(()),
+        over = running.over() => over,
     };
-    // Workers first: what they give back must still be taken.
-    stop_workers.cancel();
-    let worked = match worked {
-        Some(over) => over,
-        None => working.await,
-    };
-    shutdown.cancel();
-    if let Some(outcome) = failed {
-        outcome?;
-    } else if let Ok(outcome) = served.await {
-        outcome?;
+    tokio::select! {
+        stopped = timeout(SHUTDOWN, running.stop(settings)) => {
+            if stopped.is_err() {
+                crate::errln!("tidemill: not everything ended in time; the next start carries on what is left");
+            }
+            failed
+        }
+        _ = interrupts.recv() => {
+            crate::errln!("tidemill: ended at once; the next start carries on what is left");
+            failed.and(Err(Failure::silent(Exit::Canceled)))
+        }
     }
-    Ok(worked.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))?)
+}
+
+/// A server that serves, and its workers.
+struct Running {
+    served: Option<JoinHandle<tidemill_backend::Result<()>>>,
+    shutdown: CancellationToken,
+    working: Option<JoinHandle<Result<(), WorkerError>>>,
+    stop_workers: CancellationToken,
+    /// Known once it has an engine.
+    worker: Arc<OnceLock<WorkerId>>,
+}
+
+impl Running {
+    async fn start(settings: &Settings, args: &Server) -> Outcome<Self> {
+        let tls = tls(args)?;
+        let limits = limits(args);
+        let addresses =
+            AddressPolicy { allow_http: args.allow_http, hosts: args.allow_hosts.clone(), any_host: false };
+        let config = EmbeddedConfig {
+            sources: SourcePolicy { addresses: addresses.clone(), snapshots: false },
+            rate_limit: args.rate_limit,
+            public_url: args.public_url.clone(),
+            limits,
+            min_free_space: args.min_free_space,
+            new_database: args.new_database,
+            ..embedded_config(settings)?
+        };
+        let data_dir = config.data_dir.clone();
+        if args.new_database {
+            crate::errln!(
+                "tidemill: new records begin; what is there of old ones goes into {}/replaced-<time>",
+                data_dir.display()
+            );
+        }
+        let embedded = Embedded::open(config).await?;
+        let public = TcpListener::bind(args.listen).await.map_err(|error| {
+            Failure::system(format!(
+                "{} cannot be listened on: {error}; choose another with --listen",
+                args.listen
+            ))
+        })?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = public.local_addr()?;
+        // They do not go by the certificate's name, and nobody else's connections concern them.
+        let own_workers = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let client = Client {
+            server: format!("http://{}", own_workers.local_addr()?),
+            token: embedded.token().to_owned(),
+            only_execution: None,
+            insecure_http: false,
+        };
+        let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
+        let mut config = workers::config(settings, slots, &args.labels, workers::machine())?;
+        config.addresses = addresses;
+        embedded.check_records();
+        let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
+        let served =
+            tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
+        crate::outln!("serving on {scheme}://{address}, {slots} job(s) at the same time");
+        crate::outln!("the token is in {}", data_dir.join("token").display());
+        let worker = Arc::new(OnceLock::new());
+        let (stop, opened) = (stop_workers.clone(), worker.clone());
+        let working = tokio::spawn(async move {
+            if slots == 0 {
+                stop.cancelled().await;
+                return Ok(());
+            }
+            // An engine that does not answer does not hold the end.
+            let Some(worker) = stop.run_until_cancelled(Worker::open(config)).await else { return Ok(()) };
+            let mut worker = worker?.work_for(&client);
+            let _ = opened.set(worker.id());
+            tokio::select! {
+                done = worker.done() => done,
+                () = stop.cancelled() => worker.shutdown().await,
+            }
+        });
+        let (served, working) = (Some(served), Some(working));
+        Ok(Self { served, shutdown, working, stop_workers, worker })
+    }
+
+    /// Waits until the server or its workers end by themselves, which they do only when they fail.
+    async fn over(&mut self) -> Outcome {
+        let (Some(served), Some(working)) = (&mut self.served, &mut self.working) else { return Ok(()) };
+        tokio::select! {
+            over = served => {
+                self.served = None;
+                Ok(over.map_err(|error| Failure::system(error.to_string()))??)
+            }
+            over = working => {
+                self.working = None;
+                Ok(over.map_err(|error| Failure::system(error.to_string()))??)
+            }
+        }
+    }
+
+    /// Stops: workers first, since what they give back must still be taken.
+    async fn stop(self, settings: &Settings) {
+        self.stop_workers.cancel();
+        if let Some(working) = self.working
+            && timeout(WORKERS_SHUTDOWN, working).await.is_err()
+            && let Some(worker) = self.worker.get()
+        {
+            crate::errln!(
+                "tidemill: jobs do not end in time; what is left of them is removed in the background"
+            );
+            workers::clean_up_later(settings, *worker);
+        }
+        self.shutdown.cancel();
+        if let Some(served) = self.served
+            && let Ok(Err(error)) = served.await
+        {
+            tracing::warn!(%error, "the server did not end well");
+        }
+    }
+}
+
+/// What clients may do, within the files that this process may open.
+fn limits(args: &Server) -> ConnectionLimits {
+    let max_connections = connections_within(raise_open_files(), args.max_connections.max(1));
+    if max_connections < args.max_connections {
+        tracing::warn!(
+            max_connections,
+            "the limit of open files allows fewer connections than were asked for"
+        );
+    }
+    ConnectionLimits {
+        max_connections,
+        max_per_address: args.max_connections_per_address.max(1),
+        head: Duration::from_secs(args.head_timeout.max(1)),
+        stall: Duration::from_secs(args.stall_timeout.max(1)),
+        ..ConnectionLimits::default()
+    }
 }
 
 /// The certificate to serve with. Beyond this machine nothing is served without one, unless told so in words.
@@ -160,7 +258,15 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     crate::outln!("working for {}, {slots} job(s) at the same time", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut told = false;
+    // Once jobs are given back, nothing may hold the end for long.
+    let mut deadline: Option<Instant> = None;
     loop {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         let notice = async {
             match &mut notices {
                 Some(notices) => notices.next().await,
@@ -174,9 +280,19 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
                 }
                 return Ok(done?);
             }
+            () = late => {
+                crate::errln!("tidemill: jobs do not end in time; what is left of them is removed in the background");
+                workers::clean_up_later(settings, working.id());
+                return Ok(());
+            }
             _ = interrupts.recv() => {
+                if deadline.is_some() {
+                    crate::errln!("tidemill: ended at once; the next start removes what is left");
+                    return Err(Failure::silent(Exit::Canceled));
+                }
                 if told {
                     working.stop();
+                    deadline = Some(Instant::now() + SHUTDOWN);
                     continue;
                 }
                 told = true;

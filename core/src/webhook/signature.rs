@@ -22,20 +22,29 @@ fn mac(secret: &[u8], bytes: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
+/// Where a provider puts its signature, in its own spelling, and what comes before the digits.
+const fn header(provider: Provider) -> (&'static str, &'static str) {
+    match provider {
+        Provider::Github => ("X-Hub-Signature-256", "sha256="),
+        Provider::Bitbucket => ("X-Hub-Signature", "sha256="),
+        Provider::Gitea => ("X-Gitea-Signature", ""),
+        Provider::Gitlab => ("X-Gitlab-Token", ""),
+    }
+}
+
+pub(super) fn given(provider: Provider, headers: Headers<'_>) -> Result<&str, Refusal> {
+    let (name, _) = header(provider);
+    headers(&name.to_ascii_lowercase()).ok_or(Refusal::Unsigned(name))
+}
+
 pub(super) fn verify(
     provider: Provider,
     secret: &[u8],
     headers: Headers<'_>,
     body: &[u8],
 ) -> Result<(), Refusal> {
-    // The names in the provider's spelling, for messages.
-    let (name, prefix) = match provider {
-        Provider::Github => ("X-Hub-Signature-256", "sha256="),
-        Provider::Bitbucket => ("X-Hub-Signature", "sha256="),
-        Provider::Gitea => ("X-Gitea-Signature", ""),
-        Provider::Gitlab => ("X-Gitlab-Token", ""),
-    };
-    let given = headers(&name.to_ascii_lowercase()).ok_or(Refusal::Unsigned(name))?;
+    let (name, prefix) = header(provider);
+    let given = given(provider, headers)?;
     let wrong = || Refusal::WrongSignature(name);
     if secret.is_empty() {
         return Err(wrong());

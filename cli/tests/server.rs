@@ -1,0 +1,340 @@
+//! `tidemill server` as a process: what it takes from strangers, how it ends, and what it does without its records or its disk.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use support::{Place, TWO, finish, is_over, job, serve, signal, stop, text, wait_until};
+
+fn connect(url: &str) -> TcpStream {
+    TcpStream::connect(url.trim_start_matches("http://")).unwrap()
+}
+
+/// The status and the body of a GET.
+fn get(url: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = connect(url);
+    let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{token}\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn health(url: &str) -> (u16, Value) {
+    let (status, body) = get(url, "/api/health", None);
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+/// Resident memory of a process, in MiB.
+fn resident(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+}
+
+#[test]
+fn unfinished_webhook_bodies_take_little_memory_and_give_it_back() {
+    const BODIES: usize = 40;
+    let place = Place::new(TWO);
+    let (server, url) = serve(&place, &place.data, "0");
+    health(&url);
+    let before = resident(&server);
+    let senders: Vec<_> = (0..BODIES)
+        .map(|number| {
+            let mut stream = connect(&url);
+            thread::spawn(move || {
+                // Half of them name a repository, which is not known.
+                let hint = if number % 2 == 0 { "" } else { "?repo=https%3A%2F%2Fgit.example.org%2Fa%2Fb" };
+                let length = 24 << 20;
+                let head = format!(
+                    "POST /api/webhook/github{hint} HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: sha256={}\r\n\
+                     transfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n{length:x}\r\n",
+                    "0".repeat(64)
+                );
+                let blanks = vec![b' '; 64 << 10];
+                let mut sent = stream.write_all(head.as_bytes());
+                // All but the last bytes; the server may refuse it earlier.
+                for _ in 0..(length >> 16) - 1 {
+                    if sent.is_err() {
+                        break;
+                    }
+                    sent = stream.write_all(&blanks);
+                }
+                stream
+            })
+        })
+        .collect();
+    let held: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
+    let during = resident(&server);
+    assert!(during < before + 220, "{before} MiB before, {during} MiB during");
+    assert_eq!(health(&url).0, 200);
+    drop(held);
+    // Once more: what was taken is used again.
+    let after = resident(&server);
+    assert!(after < before + 220, "{before} MiB before, {after} MiB after");
+    println!(
+        "resident: {before} MiB before, {during} MiB with {BODIES} unfinished bodies, {after} MiB after"
+    );
+    stop(server);
+}
+
+#[test]
+fn a_body_without_a_signature_is_not_read() {
+    let place = Place::new(TWO);
+    let (server, url) = serve(&place, &place.data, "0");
+    let mut stream = connect(&url);
+    write!(stream, "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+        .unwrap();
+    let mut reply = [0; 12];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 401");
+    stop(server);
+}
+
+/// A way to the engine that can stop to answer without a word.
+struct Engine {
+    address: String,
+    frozen: Arc<AtomicBool>,
+}
+
+impl Engine {
+    fn through(place: &Place) -> Self {
+        let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+        let engine = host.strip_prefix("unix://").expect("the tests' engine is on a socket").to_owned();
+        let path = place.dir.path().join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let frozen = Arc::new(AtomicBool::new(false));
+        let is_frozen = frozen.clone();
+        thread::spawn(move || {
+            for from in listener.incoming().map_while(Result::ok) {
+                let to = UnixStream::connect(&engine).unwrap();
+                for (mut from, mut to) in [(from.try_clone().unwrap(), to.try_clone().unwrap()), (to, from)] {
+                    let is_frozen = is_frozen.clone();
+                    thread::spawn(move || {
+                        let mut buffer = [0; 16 << 10];
+                        while let Ok(length @ 1..) = from.read(&mut buffer) {
+                            while is_frozen.load(Ordering::SeqCst) {
+                                thread::sleep(Duration::from_millis(50));
+                            }
+                            if to.write_all(&buffer[..length]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = to.shutdown(std::net::Shutdown::Write);
+                    });
+                }
+            }
+        });
+        Self { address: format!("unix://{}", path.display()), frozen }
+    }
+}
+
+/// A server with a job that runs, whose engine then answers nothing more; and who waits for the job.
+fn hanging(place: &Place) -> (Child, Child, Engine) {
+    let engine = Engine::through(place);
+    let mut server = place
+        .command(&["server", "--listen", "127.0.0.1:0", "--workers", "1"])
+        .env("DOCKER_HOST", &engine.address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',');
+    let token = fs::read_to_string(place.data.join("token")).unwrap();
+    let client = place.spawn(&["--server", url, "--token", &token, "run"]);
+    place.wait_until_begun();
+    engine.frozen.store(true, Ordering::SeqCst);
+    (server, client, engine)
+}
+
+/// The exit code of a process, and how long it takes.
+fn ends(process: Child) -> (Option<i32>, Duration) {
+    let begun = Instant::now();
+    let ended = finish(process);
+    (ended.status.code(), begun.elapsed())
+}
+
+#[test]
+fn a_server_whose_engine_hangs_ends_within_ten_seconds() {
+    let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
+    let (server, mut client, engine) = hanging(&place);
+    signal(&server, "TERM");
+    let (code, took) = ends(server);
+    assert_eq!(code, Some(0));
+    // Ten, and what a loaded machine needs to see it.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    println!("ended after {took:?}");
+    engine.frozen.store(false, Ordering::SeqCst);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // What is left of its jobs goes without it, once the engine answers.
+    wait_until(|| place.containers().is_empty())
+        .unwrap_or_else(|()| panic!("left: {:?}", place.containers()));
+}
+
+#[test]
+fn a_second_signal_ends_a_server_at_once() {
+    let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
+    let (server, mut client, engine) = hanging(&place);
+    signal(&server, "TERM");
+    thread::sleep(Duration::from_millis(500));
+    signal(&server, "TERM");
+    let (code, took) = ends(server);
+    assert_eq!(code, Some(130));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    engine.frozen.store(false, Ordering::SeqCst);
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
+fn connections_do_not_hold_the_end_of_a_server() {
+    let place = Place::new(TWO);
+    let (server, url) = serve(&place, &place.data, "0");
+    let mut held = [connect(&url), connect(&url), connect(&url)];
+    held[1].write_all(b"GET /api/health HTTP/1.1\r\nx: ").unwrap();
+    held[2]
+        .write_all(b"POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\n")
+        .unwrap();
+    // They are all known by the time that a later one is answered.
+    health(&url);
+    signal(&server, "TERM");
+    let (code, took) = ends(server);
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// The words of a server that does not start.
+fn refused(place: &Place) -> String {
+    let refused = place.tidemill(&["server", "--listen", "127.0.0.1:0", "--workers", "0"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    text(&refused.stderr)
+}
+
+#[test]
+fn a_server_without_its_database_or_with_a_damaged_log_refuses_to_start_until_told() {
+    let place = Place::new(TWO);
+    let (mut server, _) = serve(&place, &place.data, "0");
+    let made = place.tidemill(&["token", "create", "--name", "w", "--scope", "worker"]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let (database, wal) = (place.data.join("tidemill.db"), place.data.join("tidemill.db-wal"));
+    let whole = fs::read(&wal).unwrap();
+    assert!(!whole.is_empty());
+    let mut damaged = whole.clone();
+    let last = damaged.len() - 1_000;
+    damaged[last] ^= 1;
+    fs::write(&wal, damaged).unwrap();
+    assert!(refused(&place).contains("were acknowledged"));
+    // A local command does not begin anew either.
+    assert_eq!(place.tidemill(&["status"]).status.code(), Some(3));
+    fs::write(&wal, whole).unwrap();
+    let aside = place.dir.path().join("aside.db");
+    fs::rename(&database, &aside).unwrap();
+    assert!(refused(&place).contains("--new-database"));
+    assert!(!database.exists());
+    fs::rename(&aside, &database).unwrap();
+    let listed = place.tidemill(&["token", "list"]);
+    assert!(text(&listed.stdout).contains("worker"), "nothing was lost: {listed:?}");
+    fs::remove_file(&database).unwrap();
+    let server = place
+        .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0", "--new-database"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until(|| database.exists()).unwrap();
+    stop(server);
+    let names = fs::read_dir(&place.data).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().starts_with("replaced-")));
+}
+
+/// A small file system of its own.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(at: &Path, megabytes: u32) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(at)
+            .status()
+            .is_ok_and(|status| status.success());
+        assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_shows_in_health_refuses_new_work_and_is_recovered_from() {
+    let script = r#"["for i in $(seq 50); do echo line $i; sleep 0.1; done"]"#;
+    let pipeline = format!(
+        "name: talks\nstages: [a]\njobs:\n  slow: {{ stage: a, image: \"IMAGE\", script: {script} }}\n"
+    );
+    let place = Place::new(&pipeline);
+    let _small = Small::mount(&place.data, 32);
+    let (server, url) = serve(&place, &place.data, "1");
+    let token = fs::read_to_string(place.data.join("token")).unwrap();
+    assert_eq!(health(&url).1["status"], "ok", "{}", health(&url).1);
+    let command = ["--server", &url, "--token", &token];
+    let run = place.spawn(&[&command[..], &["run"]].concat());
+    place.wait_for("output", |view| job(view, "slow")["log_bytes"].as_u64().unwrap_or(0) > 0);
+    let filler = place.data.join("filler");
+    let mut filling = fs::File::create(&filler).unwrap();
+    // Until the server cannot write its records either, and has spent its reserve.
+    wait_until(|| {
+        while filling.write_all(&[0; 4_096]).is_ok() {}
+        health(&url).0 == 503
+    })
+    .unwrap_or_else(|()| panic!("health never told: {}", health(&url).1));
+    let (_, told) = health(&url);
+    assert_eq!(told["status"], "failing", "{told}");
+    assert!(told["problems"].as_array().unwrap().contains(&"disk_full".into()), "{told}");
+    let begin = r#"{"repo":"https://git.example.org/a/b","source":{"kind":"none"},"pipeline":"name: n\njobs: { j: { image: i, script: [x] } }"}"#;
+    let mut stream = connect(&url);
+    write!(
+        stream,
+        "POST /api/pipeline/execute HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{begin}",
+        begin.len()
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 507") && reply.contains("no space is left"), "{reply}");
+    fs::remove_file(&filler).unwrap();
+    drop(filling);
+    wait_until(|| health(&url).1["status"] == "ok").unwrap_or_else(|()| panic!("{}", health(&url).1));
+    let last = place.wait_for("the end of what ran", is_over);
+    println!("{}", last["execution"]["status"]);
+    drop(finish(run));
+    wait_until(|| fs::metadata(place.data.join("reserve")).is_ok_and(|meta| meta.len() == 8 << 20)).unwrap();
+    let again = place.tidemill(&[&command[..], &["run"]].concat());
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    stop(server);
+}
