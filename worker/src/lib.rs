@@ -14,6 +14,7 @@ mod executor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod host_guard;
 pub mod job_source;
 mod junit;
 pub mod markers;

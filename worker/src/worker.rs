@@ -91,7 +91,17 @@ impl Worker {
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.
     pub async fn block_metadata(&self) -> Result<(), String> {
-        metadata_guard::block(&self.engine.bridge().await?, &METADATA).await
+        let isolated = self.engine.isolated_bridges().into_iter();
+        for bridge in isolated.chain([self.engine.bridge().await?]) {
+            metadata_guard::block(&bridge, &METADATA).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps jobs from each other and from this machine, but for DNS and the TCP ports `allowed`; or says why that cannot be
+    /// had. To be called before [`Self::block_metadata`], and before any job.
+    pub async fn isolate(&self, allowed: &[u16]) -> Result<(), String> {
+        self.engine.isolate(allowed).await
     }
 
     /// Makes containers for jobs that will come soon.
@@ -124,6 +134,7 @@ impl Worker {
     pub async fn close(self) {
         self.lot.clear();
         self.engine.settle().await;
+        self.engine.remove_own_network().await;
         self.store.remove_own();
     }
 }
@@ -219,6 +230,7 @@ impl Working {
         }
         self.engine.settle().await;
         cleaning.abort();
+        self.engine.remove_own_network().await;
         self.engine.remove_unused_volumes().await;
         self.store.remove_own();
         drop(lock);
@@ -245,6 +257,7 @@ pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;
+    engine.remove_unused_networks().await;
     let cleaned = tokio::task::spawn_blocking(move || {
         if gone {
             store.remove_dead();

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// How often containers are tried to be removed.
-const REMOVAL_ROUNDS: u32 = 100;
+pub(super) const REMOVAL_ROUNDS: u32 = 100;
 
 impl DockerManager {
     async fn remove_container(&self, id: &str) {
