@@ -182,12 +182,8 @@ fn joined(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> R
 }
 
 /// Works until `shutdown`, then gives running jobs back and cleans up.
-pub async fn run(
-    config: WorkerConfig,
-    client: Client,
-    shutdown: CancellationToken,
-) -> Result<(), WorkerError> {
-    let mut handle = Worker::open(config).await?.work_for(&client);
+pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let mut handle = worker.work_for(&client);
     tokio::select! {
         done = handle.done() => done,
         () = shutdown.cancelled() => handle.shutdown().await,

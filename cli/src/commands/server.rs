@@ -1,7 +1,7 @@
 //! `server` and `worker`: processes that stay.
 
 use crate::{
-    args::{BlockMetadata, Notices, Server, WorkerArgs},
+    args::{BlockMetadata, Isolate, IsolationArgs, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Failure, Outcome},
     interrupts::interrupts,
@@ -57,9 +57,15 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let config = workers::config(settings, slots, &args.labels, workers::machine())?;
     let client = Client { server: url, token, only_execution: None };
     let stop = stop_workers.clone();
+    let (isolate_when, allowed) = (args.isolation.isolate, args.isolation.allow_host_ports.clone());
     let working = tokio::spawn(async move {
         if slots > 0 {
-            tidemill_worker::run(config, client, stop).await
+            let worker = Worker::open(config).await?;
+            if let Err(error) = isolate(isolate_when, &allowed, &worker).await {
+                worker.close().await;
+                return Err(error);
+            }
+            tidemill_worker::run(worker, client, stop).await
         } else {
             stop.cancelled_owned().await;
             Ok(())
@@ -122,6 +128,11 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     };
     let (worker, metadata) = tokio::join!(Worker::open(config), looking);
     let worker = worker?;
+    let IsolationArgs { isolate: when, allow_host_ports } = &args.isolation;
+    if let Err(error) = isolate(*when, allow_host_ports, &worker).await {
+        worker.close().await;
+        return Err(error.into());
+    }
     let ready = match &metadata {
         Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
             "notices of EC2 cannot be had: {error}; start the worker on EC2, or with --notices off"
@@ -180,6 +191,22 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             }
         }
     }
+}
+
+/// Isolates jobs, as far as `when` wants it.
+async fn isolate(when: Isolate, allowed: &[u16], worker: &Worker) -> Result<(), WorkerError> {
+    if when == Isolate::Off {
+        return Ok(());
+    }
+    let Err(words) = worker.isolate(allowed).await else { return Ok(()) };
+    if when == Isolate::Required {
+        return Err(WorkerError::Isolation(words));
+    }
+    anstream::eprintln!(
+        "tidemill: warning: jobs are not isolated: {words}; they may reach each other and this machine's ports (`--isolate off` \
+         says that this is meant, `--isolate required` refuses to start)"
+    );
+    Ok(())
 }
 
 /// Keeps jobs from instance metadata, as far as `when` wants it.
