@@ -101,6 +101,8 @@ pub struct DockerManager {
     made: AtomicU64,
     removing: TaskTracker,
     doubted: AtomicBool,
+    /// Containers that could not be removed while the engine was away.
+    lost: std::sync::Mutex<Vec<String>>,
     exits: Exits,
     isolation: std::sync::OnceLock<Isolation>,
 }
@@ -196,6 +198,7 @@ impl DockerManager {
                         made: AtomicU64::new(0),
                         removing: TaskTracker::new(),
                         doubted: AtomicBool::new(false),
+                        lost: std::sync::Mutex::default(),
                     });
                 }
                 Err(error) => {
@@ -222,11 +225,12 @@ impl DockerManager {
     }
 
     /// Whether the engine is there after all; then what it lost track of while it was away is removed.
-    pub async fn is_back(&self) -> bool {
+    pub async fn is_back(self: &Arc<Self>) -> bool {
         if !self.answers().await {
             return false;
         }
         if self.doubted.swap(false, Ordering::Relaxed) {
+            self.remove_lost();
             self.remove_unused_volumes().await;
         }
         true

@@ -470,7 +470,8 @@ async fn what_is_parked_is_used_or_removed() {
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
     let end = bench.run(job(&["true"])).await.0;
     assert_eq!(kind(&end), None);
-    bench.until(|count| count == 1).await;
+    // It, and what holds the network that it joined, whose name it has.
+    bench.until(|count| count == 2).await;
     let parked = containers(&bench.label());
     bench.server.upcoming.lock().unwrap().clear();
     let log = bench.run(next).await.1;
