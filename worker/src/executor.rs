@@ -233,10 +233,8 @@ impl JobExecutor {
         parked: &mut Option<Parking>,
         reporter: &Reporter,
     ) -> Result<(Container, Around), FailureReason> {
-        let network = match assignment.extras.services.is_empty() {
-            true => None,
-            false => self.engine.job_network().await?,
-        };
+        let network =
+            if assignment.extras.services.is_empty() { None } else { self.engine.job_network().await? };
         let container = self.container(assignment, place, network.as_ref(), parked, reporter).await?;
         // Should this be given up meanwhile, the container is removed as it is dropped.
         match self.surround(assignment, &container.workspace, network, reporter).await {
@@ -351,7 +349,7 @@ impl JobExecutor {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
         let begun = Instant::now();
-        let mut running = self.start(&mut container, write_orders(assignment, &nonce), |flushed| {
+        let mut running = Running::start(&mut container, write_orders(assignment, &nonce), |flushed| {
             Pump::new(&nonce, reporter.clone(), flushed, assignment)
         });
         let ended = running.ended.clone();
@@ -422,40 +420,6 @@ impl JobExecutor {
         (container, ended.is_cancelled())
     }
 
-    /// Has the container run its orders.
-    fn start(
-        &self,
-        container: &mut Container,
-        orders: String,
-        pump: impl FnOnce(mpsc::Sender<()>) -> Pump,
-    ) -> Running {
-        let (flushed, mut wanted) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
-        let input = container.input.take();
-        // By a task of its own: a container that reads nothing must not hold the job.
-        tokio::spawn(async move {
-            let Some(mut input) = input else { return };
-            let mut written = input.write_all(orders.as_bytes()).await.is_ok() && input.flush().await.is_ok();
-            while written && wanted.recv().await.is_some() {
-                written = input.write_all(b"\n").await.is_ok() && input.flush().await.is_ok();
-            }
-        });
-        let output_over = CancellationToken::new();
-        let (drained, pumped) = oneshot::channel();
-        let begun = Arc::new(AtomicBool::new(false));
-        if let Some(output) = container.output.take() {
-            let (pump, over) = (pump(flushed), output_over.clone().drop_guard());
-            let begun = begun.clone();
-            let pumping = async move {
-                let pump = pump.run(output, &begun).await;
-                drop(over);
-                drop(drained.send(pump));
-            };
-            tokio::spawn(pumping.in_current_span());
-        }
-        let ended = CancellationToken::new();
-        Running { exit: container.exit.take(), output_over, drained: pumped, begun, ended }
-    }
-
     /// Gives the seat back; `is_over` says that nothing runs any more in the container, so that its network can be used on.
     async fn give_back(&self, place: &Place, container: Container, is_over: bool) {
         let restored = match &container.holder {
@@ -492,6 +456,35 @@ struct Running {
 }
 
 impl Running {
+    /// Has the container run its orders.
+    fn start(container: &mut Container, orders: String, pump: impl FnOnce(mpsc::Sender<()>) -> Pump) -> Self {
+        let (flushed, mut wanted) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
+        let input = container.input.take();
+        // By a task of its own: a container that reads nothing must not hold the job.
+        tokio::spawn(async move {
+            let Some(mut input) = input else { return };
+            let mut written = input.write_all(orders.as_bytes()).await.is_ok() && input.flush().await.is_ok();
+            while written && wanted.recv().await.is_some() {
+                written = input.write_all(b"\n").await.is_ok() && input.flush().await.is_ok();
+            }
+        });
+        let output_over = CancellationToken::new();
+        let (drained, pumped) = oneshot::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        if let Some(output) = container.output.take() {
+            let (pump, over) = (pump(flushed), output_over.clone().drop_guard());
+            let begun = begun.clone();
+            let pumping = async move {
+                let pump = pump.run(output, &begun).await;
+                drop(over);
+                drop(drained.send(pump));
+            };
+            tokio::spawn(pumping.in_current_span());
+        }
+        let ended = CancellationToken::new();
+        Self { exit: container.exit.take(), output_over, drained: pumped, begun, ended }
+    }
+
     /// Tells `events` how the container ends, as the engine says.
     fn end(
         &mut self,

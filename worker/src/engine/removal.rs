@@ -41,7 +41,9 @@ impl DockerManager {
     /// Removes what could not be removed while the engine was away.
     pub(super) fn remove_lost(self: &Arc<Self>) {
         let lost = std::mem::take(&mut *self.lost());
-        lost.into_iter().for_each(|id| self.remove_later(id));
+        for id in lost {
+            self.remove_later(id);
+        }
     }
 
     fn lost(&self) -> MutexGuard<'_, Vec<String>> {
