@@ -42,7 +42,7 @@ const MAX_OUTPUT_DELAY: Duration = Duration::from_secs(3);
 /// How long the reporter may take to take it.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 /// So many requests to be told that output was read can wait; an honest container makes one.
-const MAX_PENDING_FLUSHES: usize = 4;
+const MAX_PENDING_FLUSHES: usize = 64;
 
 /// A container that is being made, or is parked already.
 pub type Parking = JoinHandle<Result<Container, FailureReason>>;
