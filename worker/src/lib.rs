@@ -25,6 +25,7 @@ pub mod orders;
 mod parking;
 mod pump;
 pub mod report;
+mod running;
 mod services;
 mod slot;
 pub mod source;
