@@ -615,6 +615,8 @@ pub struct Server {
     /// A label of its workers, beside `arch` and `os`: jobs may demand it with `runs_on`
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = labels)]
     pub labels: Vec<Labels>,
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
     /// Serve with TLS, with the certificate (and those that signed it) in this PEM file; it is read again when it changes
     #[arg(
         long,
@@ -789,6 +791,8 @@ pub struct WorkerArgs {
         value_name = "WHEN"
     )]
     pub block_metadata: BlockMetadata,
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
     /// Processors that jobs may ask for together [default: the machine's]
     #[arg(long, env = "TIDEMILL_CPUS", value_name = "N", value_parser = tidemill_core::pipeline::cpus)]
     pub cpus: Option<f64>,
@@ -810,6 +814,34 @@ pub struct WorkerArgs {
     /// Where instance metadata is
     #[arg(long, env = "TIDEMILL_IMDS", hide = true, default_value = tidemill_worker::notices::METADATA)]
     pub metadata: String,
+}
+
+/// How far jobs are kept from what is around them.
+#[derive(Debug, Args)]
+pub struct IsolationArgs {
+    /// Keep jobs from each other, and from this machine's ports but for DNS; needs root, iptables and Docker on this machine
+    #[arg(long, env = "TIDEMILL_ISOLATE", hide_env_values = true, value_enum, default_value_t = Isolate::Auto, value_name = "WHEN")]
+    pub isolate: Isolate,
+    /// A TCP port of this machine that isolated jobs may reach; may be given again
+    #[arg(
+        long = "allow-host-port",
+        env = "TIDEMILL_ALLOW_HOST_PORTS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "PORT"
+    )]
+    pub allow_host_ports: Vec<u16>,
+}
+
+/// Whether a worker isolates its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Isolate {
+    /// Never
+    Off,
+    /// Where it can; a worker that cannot says so
+    Auto,
+    /// Always; a worker that cannot does not start
+    Required,
 }
 
 /// Whether a worker heeds EC2's notices.

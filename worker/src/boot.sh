@@ -1,10 +1,8 @@
-# Waits for its orders on stdin (the script, and what runs after it), runs them, says how they ended, then waits to be let go.
+# The first process of a job's container. It waits for its orders on stdin (the script, and what runs after it), runs
+# them, and exits with the script's exit code. The engine reports that code, and the kernel ends every other process of
+# the container before the engine can see the exit: nothing of a job is left once its container is over.
 # An end of stdin at any time means that the worker is gone: everything here ends.
-# A line from then on has it put the files of its network back as they were: its network may have another job next.
 exec 3<&0 </dev/null 2>&1
-text() { while IFS= read -r L || [ -n "$L" ]; do printf '%s\n' "$L"; done; }
-HOSTS=$(text </etc/hosts)
-NAMES=$(text </etc/resolv.conf)
 T=
 trap 'T=1; kill -TERM -1 2>/dev/null' TERM
 IFS= read -r N <&3 || exit 0
@@ -16,8 +14,10 @@ command -v bash >/dev/null 2>&1 && S=bash
 (
   trap '' TERM
   while IFS= read -r L; do :; done
+  kill -TERM 1
   kill -9 -1
 ) <&3 3<&- >/dev/null 2>&1 &
+printf '\036tm:%s:begin\036' "$N"
 printf '%s\n' "$O" | "$S" /proc/self/fd/0 3<&- &
 C=$!
 over() {
@@ -40,15 +40,7 @@ if [ -n "$A" ] && [ -z "$T" ]; then
 fi
 trap '' TERM
 kill -9 -1 2>/dev/null
-M=
-for F in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
-  [ -r "$F" ] && while read -r K V; do
-    [ "$K" = oom_kill ] && [ "$V" != 0 ] && M=oom
-  done <"$F"
-done
-printf '\036tm:%s:end:%s:%s\036' "$N" "$E" "$M"
-while IFS= read -r L <&3; do
-  [ -w /etc/hosts ] && printf '%s\n' "$HOSTS" >/etc/hosts
-  [ -w /etc/resolv.conf ] && printf '%s\n' "$NAMES" >/etc/resolv.conf
-done 2>/dev/null
-exit 0
+# An engine gives up on output that nobody reads soon after the exit: the worker says once it has read all.
+printf '\036tm:%s:flush\036' "$N"
+IFS= read -r L <&3
+exit "$E"

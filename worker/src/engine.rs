@@ -1,17 +1,25 @@
 //! DockerManager: containers made, parked, stopped and removed, through the engine's API.
 
+mod exits;
 mod failures;
+mod holder;
+mod isolation;
 mod machine;
 mod removal;
 mod side;
 mod usage;
 
+pub use exits::{Exit, ExitWatch};
 pub use failures::failure;
+pub use holder::Holder;
+pub use isolation::JobNetwork;
 pub use machine::Bridge;
 pub use side::{ServiceContainer, ServiceState};
 
+use exits::Exits;
 use failures::{disk, pull_failure, start_failure};
 pub(crate) use failures::{is_bad_request, is_no_such_thing};
+use isolation::Isolation;
 
 use crate::{
     client::causes,
@@ -36,7 +44,10 @@ use bollard::{
         KillContainerOptions, StartContainerOptions, UploadToContainerOptions,
     },
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::{BoxFuture, Shared},
+};
 use std::{
     collections::HashMap,
     os::unix::fs::MetadataExt,
@@ -52,10 +63,7 @@ use tidemill_core::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    sync::OnceCell,
-};
+use tokio::{io::AsyncWrite, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where a job's sources are in its container.
@@ -102,27 +110,65 @@ pub struct DockerManager {
     limits: Limits,
     /// Where the engine keeps what containers write.
     disks: OnceCell<Vec<PathBuf>>,
+    /// Containers that could not be removed while the engine was away.
+    lost: std::sync::Mutex<Vec<String>>,
+    exits: Exits,
+    isolation: std::sync::OnceLock<Isolation>,
 }
 
 /// Output of a container, as it comes.
 pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>;
 
-/// A container that waits for its orders on stdin; it ends by itself once its `input` is gone.
+/// A network that is being made, or is there.
+pub type Holding = Shared<BoxFuture<'static, Option<Arc<Holder>>>>;
+
+/// A container that waits for its orders on stdin; it ends by itself once its `input` is gone, and is removed in the
+/// background when this is dropped.
 pub struct Container {
     /// Its id.
     pub id: String,
     /// What it prints.
     pub output: Option<Output>,
     /// Its stdin.
-    pub input: Pin<Box<dyn AsyncWrite + Send>>,
-    /// Whether it is in the network of another container.
-    pub joined: bool,
+    pub input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// Awaits its end.
+    pub exit: Option<ExitWatch>,
+    /// What holds the network that it joined.
+    pub holder: Option<Arc<Holder>>,
     /// Its workspace.
     pub workspace: Workspace,
-    room: PathBuf,
+    removal: Removal,
+}
+
+/// What removes a container with its workspace, in the background when it is dropped.
+struct Removal {
+    engine: Arc<DockerManager>,
+    /// The container's id, and the directory of its workspace's own layers; `None` once it is removed.
+    left: Option<(String, PathBuf)>,
+    /// The sources below its workspace are in use until it is gone.
     tree: Option<Arc<Tree>>,
     /// The number of the tree's directory.
     inode: Option<u64>,
+}
+
+impl Removal {
+    async fn run(mut self) {
+        if let Some((id, room)) = self.left.take() {
+            self.engine.remove(&id, &room).await;
+        }
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if let Some((id, room)) = self.left.take() {
+            let (engine, tree) = (self.engine.clone(), self.tree.take());
+            self.engine.removing.spawn(async move {
+                engine.remove(&id, &room).await;
+                drop(tree);
+            });
+        }
+    }
 }
 
 /// The workspace of a container.
@@ -139,14 +185,8 @@ pub struct Workspace {
 impl Container {
     /// Whether the sources are still there that lie below its workspace.
     pub fn has_sources(&self) -> bool {
-        let Some(tree) = self.tree.as_ref().filter(|_| self.workspace.overlay) else { return true };
-        self.inode.is_some() && inode(&tree.path) == self.inode
-    }
-
-    /// Has an idle container put the files of its network back as they were when it started.
-    pub async fn tidy(&mut self) -> std::io::Result<()> {
-        self.input.write_all(b"\n").await?;
-        self.input.flush().await
+        let Some(tree) = self.removal.tree.as_ref().filter(|_| self.workspace.overlay) else { return true };
+        self.removal.inode.is_some() && inode(&tree.path) == self.removal.inode
     }
 }
 
@@ -167,6 +207,8 @@ impl DockerManager {
                     // The engine can only mount what lies on its own machine.
                     let local = host.starts_with("unix://");
                     return Ok(Self {
+                        exits: Exits::follow(docker.clone(), &worker),
+                        isolation: std::sync::OnceLock::new(),
                         docker,
                         sources: Sources::new(store.cache(), Reach::default(), SourceSettings::default()),
                         store,
@@ -179,6 +221,7 @@ impl DockerManager {
                         doubted: AtomicBool::new(false),
                         limits: Limits::default(),
                         disks: OnceCell::new(),
+                        lost: std::sync::Mutex::default(),
                     });
                 }
                 Err(error) => {
@@ -216,11 +259,12 @@ impl DockerManager {
     }
 
     /// Whether the engine is there after all; then what it lost track of while it was away is removed.
-    pub async fn is_back(&self) -> bool {
+    pub async fn is_back(self: &Arc<Self>) -> bool {
         if !self.answers().await {
             return false;
         }
         if self.doubted.swap(false, Ordering::Relaxed) {
+            self.remove_lost();
             self.remove_unused_volumes().await;
         }
         true
@@ -283,8 +327,8 @@ impl DockerManager {
         }
     }
 
-    /// A container for `preparation`, started and waiting for its orders, in the network of the container `network`
-    /// or in one of its own; its image must be there. Once `canceled`, its sources are not waited for.
+    /// A container for `preparation`, started and waiting for its orders, in `network` (an engine's name for it, or
+    /// [`Holder::network`]) or in one of its own; its image must be there. Once `canceled`, its sources are not waited for.
     pub async fn park(
         self: &Arc<Self>,
         preparation: &Preparation,
@@ -413,8 +457,7 @@ impl DockerManager {
             attach_stderr: Some(true),
             host_config: Some(HostConfig {
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-                auto_remove: Some(true),
-                network_mode: network.map(|id| format!("container:{id}")),
+                network_mode: network.map(str::to_owned).or_else(|| self.network_mode()),
                 mounts: Some(vec![mount]),
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),
@@ -432,6 +475,7 @@ impl DockerManager {
             stderr: true,
             ..Default::default()
         };
+        let exit = self.exits.watch(&id);
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;
             self.docker.start_container(&id, None::<StartContainerOptions>).await?;
@@ -439,18 +483,19 @@ impl DockerManager {
         };
         match started.await {
             Ok(streams) => {
-                let joined = network.is_some();
                 let workspace =
                     Workspace { container: id.clone(), upper, overlay: layered, here: OnceCell::new() };
+                let inode = tree.and_then(|tree| inode(&tree.path));
+                let left = Some((id.clone(), room));
+                let removal = Removal { engine: self.clone(), left, tree: tree.cloned(), inode };
                 Ok(Container {
                     id,
                     output: Some(streams.output),
-                    input: streams.input,
-                    joined,
+                    input: Some(streams.input),
+                    exit: Some(exit),
+                    holder: None,
                     workspace,
-                    room,
-                    inode: tree.and_then(|tree| inode(&tree.path)),
-                    tree: tree.cloned(),
+                    removal,
                 })
             }
             Err(error) => {
@@ -526,49 +571,41 @@ impl DockerManager {
         self.docker.kill_container(container, Some(KillContainerOptions { signal: signal.to_owned() })).await
     }
 
-    /// Whether the kernel killed something of a container whose output ended, for its memory. An engine that does not
-    /// answer in time does not know.
-    pub async fn was_out_of_memory(&self, container: &str) -> bool {
-        let known = async {
-            loop {
-                let seen =
-                    self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
-                let state = seen.state?;
-                // The output ends before the engine has noted the end.
-                if state.running != Some(true) {
-                    return state.oom_killed;
-                }
-                tokio::time::sleep(REMOVAL_PAUSE).await;
-            }
-        };
-        tokio::time::timeout(END_NOTED, known).await.ok().flatten().unwrap_or(false)
-    }
-
     /// Removes a container with its workspace; nobody needs to wait for it.
-    pub async fn dispose(&self, container: Container) {
-        let Container { id, input, output, room, workspace, tree, .. } = container;
+    pub async fn dispose(container: Container) {
+        let Container { input, output, workspace, holder, removal, .. } = container;
         // An open directory would hold the mount.
         drop((workspace, input, output));
-        self.remove(&id, &room).await;
-        drop(tree);
+        removal.run().await;
+        drop(holder);
     }
 
     /// Removes a container in the background.
     pub fn dispose_later(self: &Arc<Self>, container: Container) {
-        let engine = self.clone();
-        self.removing.spawn(async move { engine.dispose(container).await });
+        self.removing.spawn(Self::dispose(container));
     }
 
     /// Removes a container that is still being made, once it is; nothing that it would wait for is waited for.
     pub fn dispose_once_made(self: &Arc<Self>, parking: Parking) {
-        let engine = self.clone();
         let mut parking = parking;
         parking.cancel();
         self.removing.spawn(async move {
             if let Ok(container) = parking.made().await {
-                engine.dispose(container).await;
+                Self::dispose(container).await;
             }
         });
+    }
+
+    /// A network for jobs to join, made in the background; `None` when it could not be made.
+    pub fn hold_network_later(self: &Arc<Self>, image: &str) -> Holding {
+        let (engine, image) = (self.clone(), image.to_owned());
+        let making = self.removing.spawn(async move {
+            let made = engine.hold_network(&image).await;
+            made.inspect_err(|reason| tracing::info!(reason = %reason.message, "no network is kept"))
+                .ok()
+                .map(Arc::new)
+        });
+        async move { making.await.ok().flatten() }.boxed().shared()
     }
 
     /// Whether something is still being removed.

@@ -6,6 +6,9 @@ use tidemill_core::failure::{FailureKind, FailureReason};
 /// Why a worker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
+    /// Jobs have to be isolated, and cannot be.
+    #[error("jobs cannot be isolated: {0}")]
+    Isolation(String),
     /// The container engine does not answer.
     #[error(
         "no container engine answers at {host}: {message}; start Docker or Podman, or set DOCKER_HOST to where it listens"

@@ -6,13 +6,14 @@ use crate::{
     caches::{self, Fetched},
     client::ApiClient,
     dispatch::{Dispatcher, Event, Response},
-    engine::{Container, DockerManager, WORKSPACE, Workspace},
+    engine::{Container, DockerManager, JobNetwork, WORKSPACE, Workspace},
     limits::DiskWatch,
     mask::Mask,
     orders::Orders,
     parking::{Parking, ParkingLot, Place},
-    pump::{Pump, died},
+    pump::Pump,
     report::{Ending, Reporter},
+    running::Running,
     services::Services,
     test_reports,
 };
@@ -23,12 +24,14 @@ use tidemill_core::{
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{io::AsyncWriteExt, sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// How much of the time that preparation takes does not count for the job's `timeout`.
 const FREE_PREPARATION: Duration = Duration::from_secs(60);
+/// How long the reporter may take to take what a container printed last.
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
 /// Runs attempts for one worker.
 #[derive(Debug, Clone)]
@@ -112,18 +115,19 @@ impl JobExecutor {
         let begun = Instant::now() - begun.elapsed().saturating_sub(FREE_PREPARATION);
         match prepared {
             Ok((container, around)) => {
-                self.lot.enter(&place, &container);
+                self.lot.enter(&place);
                 started();
-                let (container, sound) = self
+                let (container, is_over) = self
                     .run_in((container, &around, begun), &assignment, &reporter, sender, events, shutdown)
                     .await;
-                self.give_back(&place, container, sound && around.services.is_none()).await;
+                drop(around);
+                self.give_back(&place, container, is_over).await;
             }
             Err(stopped) => {
                 if let Some(parking) = parked {
                     self.engine.dispose_once_made(parking);
                 }
-                self.lot.leave(&place, None, false);
+                self.lot.leave(&place, None);
                 let stopped = match stopped {
                     Some(reason) => Some(self.excused(reason).await),
                     None => None,
@@ -232,9 +236,11 @@ impl JobExecutor {
         parked: &mut Option<Parking>,
         reporter: &Reporter,
     ) -> Result<(Container, Around), FailureReason> {
-        let container = self.container(assignment, place, parked, reporter).await?;
-        // Should this be given up meanwhile, the container ends with its input, and the engine removes it.
-        match self.surround(assignment, &container.workspace, reporter).await {
+        let network =
+            if assignment.extras.services.is_empty() { None } else { self.engine.job_network().await? };
+        let container = self.container(assignment, place, network.as_ref(), parked, reporter).await?;
+        // Should this be given up meanwhile, the container is removed as it is dropped.
+        match self.surround(assignment, &container.workspace, network, reporter).await {
             Ok(around) => Ok((container, around)),
             Err(reason) => {
                 self.engine.dispose_later(container);
@@ -248,26 +254,33 @@ impl JobExecutor {
         &self,
         assignment: &Assignment,
         workspace: &Workspace,
+        network: Option<JobNetwork>,
         reporter: &Reporter,
     ) -> Result<Around, FailureReason> {
         let caches = caches::fetch(&self.artifacts, workspace, assignment, reporter).await;
         for needed in &assignment.needs_artifacts {
             self.artifacts.lay_in(workspace, needed).await?;
         }
+        if assignment.artifacts.is_some() || !caches.is_empty() {
+            // The engine takes the workspace away as the container ends; once open it can be read on.
+            self.engine.on_this_machine(workspace).await;
+        }
         let wanted = &assignment.extras.services;
         if wanted.is_empty() {
-            return Ok(Around { services: None, caches });
+            return Ok(Around { services: None, caches, _network: None });
         }
         let policy = assignment.preparation.pull_policy;
-        let services = Services::start(&self.engine, wanted, policy, reporter).await?;
+        let name = network.as_ref().map(|network| network.name.as_str());
+        let services = Services::start(&self.engine, wanted, name, policy, reporter).await?;
         self.engine.add_hosts(&workspace.container, &services.hosts()).await?;
-        Ok(Around { services: Some(services), caches })
+        Ok(Around { services: Some(services), caches, _network: network })
     }
 
     async fn container(
         &self,
         assignment: &Assignment,
         place: &Place,
+        job_network: Option<&JobNetwork>,
         parked: &mut Option<Parking>,
         reporter: &Reporter,
     ) -> Result<Container, FailureReason> {
@@ -295,26 +308,30 @@ impl JobExecutor {
         };
         let (image, ()) = tokio::join!(pull, show);
         image?;
-        if let Some(network) = &place.network {
-            match self.make(preparation, Some(network), parked).await {
-                Ok(container) => return Ok(container),
+        // One that is still being made would take longer than a network of the job's own.
+        if let Some(Some(holder)) = place.network.as_ref().and_then(|network| network.peek()) {
+            match self.make(preparation, Some(holder.network()), parked).await {
+                Ok(mut container) => {
+                    container.holder = Some(holder.clone());
+                    return Ok(container);
+                }
                 Err(reason) => {
                     tracing::info!(reason = %reason.message, "the seat's network is gone: the job brings its own");
                     self.lot.give_up_network(place);
                 }
             }
         }
-        self.make(preparation, None, parked).await
+        self.make(preparation, job_network.map(|network| network.name.clone()), parked).await
     }
 
     /// A new container.
     async fn make(
         &self,
         preparation: &Preparation,
-        network: Option<&String>,
+        network: Option<String>,
         parked: &mut Option<Parking>,
     ) -> Result<Container, FailureReason> {
-        let (engine, preparation, network) = (self.engine.clone(), preparation.clone(), network.cloned());
+        let (engine, preparation) = (self.engine.clone(), preparation.clone());
         let making = parked.insert(Parking::start(move |canceled| async move {
             engine.park(&preparation, network.as_deref(), &canceled).await
         }));
@@ -323,7 +340,7 @@ impl JobExecutor {
         made
     }
 
-    /// Runs the script. The container comes back, and whether it ended by itself, so that its network can be used on.
+    /// Runs the script. The container comes back, and whether it is known to be over, with all that ran in it.
     async fn run_in(
         &self,
         (mut container, around, begun): (Container, &Around, Instant),
@@ -335,23 +352,16 @@ impl JobExecutor {
     ) -> (Container, bool) {
         reporter.phase("running");
         let nonce = uuid::Uuid::now_v7().simple().to_string();
-        let text = write_orders(assignment, &nonce);
         let _watch = DiskWatch::start(&self.engine, &container.workspace, sender.clone());
-        let written = async {
-            container.input.write_all(text.as_bytes()).await?;
-            container.input.flush().await
-        };
-        if let Err(error) = written.await {
-            let _ = sender.send(died(error.to_string()));
-        }
-        let pumping = container.output.take().map(|output| {
-            let pump = Pump::new(&nonce, reporter.clone(), sender, assignment);
-            tokio::spawn(pump.run(output).in_current_span())
+        let mut running = Running::start(&mut container, write_orders(assignment, &nonce), |flushed| {
+            Pump::new(&nonce, reporter.clone(), flushed, assignment)
         });
+        let ended = running.ended.clone();
+        let ending = running.end(self.engine.clone(), sender);
+        tokio::spawn(ending.in_current_span());
         let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         let mut stopping = false;
-        let mut sound = true;
         let end = 'run: loop {
             let event = tokio::select! {
                 Some(event) = events.recv() => event,
@@ -361,10 +371,7 @@ impl JobExecutor {
                 }
                 _ = ticks.tick() => Event::Tick,
             };
-            let event = self.explained(event, &container.id).await;
-            sound &= !matches!(event, Event::ContainerDied { .. });
             for response in dispatcher.handle(begun.elapsed(), event) {
-                sound &= matches!(response, Response::Finish(_));
                 match response {
                     Response::Terminate => self.signal(&container.id, "TERM"),
                     Response::Kill => self.signal(&container.id, "KILL"),
@@ -381,19 +388,19 @@ impl JobExecutor {
             }
             if is_script_over(&end) {
                 let succeeded = end.failure.is_none();
+                let end_code = end.exit_code.unwrap_or_default();
                 let (workspace, kept) = (&container.workspace, &around.caches);
                 let keep = async {
-                    // It has said that the script is over, and that was its last word.
-                    let coverage = match pumping {
-                        Some(pumping) => pumping.await.ok().flatten(),
-                        None => None,
-                    };
+                    // All of it is there: nothing that could print more is left.
+                    let drained = tokio::time::timeout(MAX_DRAIN_TIME, running.drained).await;
+                    let pump = drained.ok().and_then(Result::ok);
+                    let coverage = pump.and_then(|pump| pump.finish(end_code));
                     caches::keep(&self.artifacts, workspace, assignment, kept, succeeded, reporter).await;
                     test_reports::keep(&self.artifacts, workspace, assignment, reporter, coverage).await;
                 };
                 tokio::select! {
                     () = keep => {}
-                    () = lease_lost(&mut events) => return (container, sound),
+                    () = lease_lost(&mut events) => return (container, ended.is_cancelled()),
                 }
             }
             if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| is_wanted(declared, &end))
@@ -404,7 +411,7 @@ impl JobExecutor {
                 let collected = tokio::select! {
                     collected = self.artifacts.collect(&container.workspace, declared, (job_id, token), reporter.mask()) => collected,
                     // Another worker may have the job: nobody wants what this one has.
-                    () = lease_lost(&mut events) => return (container, sound),
+                    () = lease_lost(&mut events) => return (container, ended.is_cancelled()),
                 };
                 match collected {
                     Ok(warnings) => reporter.log(warnings.as_bytes()).await,
@@ -419,29 +426,19 @@ impl JobExecutor {
             }
             reporter.end(end).await;
         }
-        (container, sound)
+        (container, ended.is_cancelled())
     }
 
-    /// `event`, with what only the engine knows of it: the kernel that ends a script for its memory may end the
-    /// container's first process with it, which then cannot say so.
-    async fn explained(&self, event: Event, container: &str) -> Event {
-        match event {
-            Event::ContainerDied { words, .. } => {
-                self.engine.doubt();
-                let out_of_memory = self.engine.was_out_of_memory(container).await;
-                Event::ContainerDied { words, out_of_memory }
-            }
-            event => event,
+    /// Gives the seat back; `is_over` says that nothing runs any more in the container, so that its network can be used on.
+    async fn give_back(&self, place: &Place, container: Container, is_over: bool) {
+        let restored = match &container.holder {
+            Some(holder) => is_over && holder.restore().await,
+            None => true,
+        };
+        if !restored {
+            self.lot.give_up_network(place);
         }
-    }
-
-    async fn give_back(&self, place: &Place, mut container: Container, mut sound: bool) {
-        if container.joined {
-            self.lot.tidy(place).await;
-        } else {
-            sound &= container.tidy().await.is_ok();
-        }
-        self.lot.leave(place, Some(container), sound);
+        self.lot.leave(place, Some(container));
     }
 
     /// Signals in the background, so that an engine that hangs cannot hold the job.
@@ -593,6 +590,8 @@ fn write_orders(assignment: &Assignment, nonce: &str) -> String {
 struct Around {
     services: Option<Services>,
     caches: Vec<Fetched>,
+    /// Removed once nothing is on it.
+    _network: Option<JobNetwork>,
 }
 
 /// Whether the script came to its own end, well or not.

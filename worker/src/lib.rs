@@ -14,6 +14,7 @@ mod executor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod host_guard;
 pub mod job_source;
 mod junit;
 pub mod limits;
@@ -25,6 +26,7 @@ pub mod orders;
 mod parking;
 mod pump;
 pub mod report;
+mod running;
 mod services;
 mod slot;
 pub mod source;

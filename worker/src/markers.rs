@@ -1,4 +1,6 @@
 //! Control markers in a container's output: found, taken out, and the user's bytes left as they are.
+//!
+//! A job can print them, too. They place what the job's own log shows, and decide nothing else.
 
 /// What the output holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,13 +11,10 @@ pub enum Item {
     StepBegan(u32),
     /// What runs after the script begins.
     AfterBegan,
-    /// The script is over.
-    ScriptEnded {
-        /// Exit code of its shell.
-        exit_code: i32,
-        /// Whether the kernel killed something of the job for its memory.
-        out_of_memory: bool,
-    },
+    /// The script is about to begin. Before this nothing of the job ran.
+    Begun,
+    /// The container is about to exit, and waits until its output is read.
+    Flush,
 }
 
 /// Takes the markers with its nonce out of a stream, however it is cut into chunks.
@@ -115,10 +114,8 @@ fn parse(body: &[u8]) -> Option<Item> {
     match words.next()? {
         "step" => words.next()?.parse().ok().map(Item::StepBegan),
         "after" => Some(Item::AfterBegan),
-        "end" => Some(Item::ScriptEnded {
-            exit_code: words.next()?.parse().ok()?,
-            out_of_memory: words.next() == Some("oom"),
-        }),
+        "begin" => Some(Item::Begun),
+        "flush" => Some(Item::Flush),
         _ => None,
     }
 }
@@ -145,9 +142,9 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..40),
             Just(b"\x1etm:n0nce:step:3\x1e".to_vec()),
             Just(b"\x1etm:n0nce:after\x1e".to_vec()),
-            Just(b"\x1etm:n0nce:end:137:oom\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:flush\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
-            Just(b"\x1etm:other:end:0:\x1e".to_vec()),
+            Just(b"\x1etm:other:flush\x1e".to_vec()),
             Just(b"\x1e\x1e".to_vec()),
         ]
     }
@@ -189,17 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn steps_and_the_end_are_found_between_output() {
+    fn markers_are_found_between_output() {
         let mut parser = MarkerParser::new("n");
-        let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:end:3:\x1e");
+        let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:flush\x1e");
         assert_eq!(
             items,
-            vec![
-                Item::Output(b"a".to_vec()),
-                Item::StepBegan(0),
-                Item::Output(b"b".to_vec()),
-                Item::ScriptEnded { exit_code: 3, out_of_memory: false },
-            ]
+            vec![Item::Output(b"a".to_vec()), Item::StepBegan(0), Item::Output(b"b".to_vec()), Item::Flush,]
         );
     }
 }

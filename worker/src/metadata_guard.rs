@@ -21,6 +21,7 @@ pub const METADATA: [IpAddr; 2] = [
 ];
 /// Seconds to wait for whoever else changes rules.
 const WAIT_S: &str = "10";
+const TABLE: &str = "raw";
 
 /// Containers on `bridge` cannot reach `addresses` afterwards; or why that cannot be had.
 pub async fn block(bridge: &Bridge, addresses: &[IpAddr]) -> Result<(), String> {
@@ -32,24 +33,25 @@ pub async fn block(bridge: &Bridge, addresses: &[IpAddr]) -> Result<(), String> 
         };
         let address = address.to_string();
         let rule = ["PREROUTING", "-i", &bridge.interface, "-d", &address, "-j", "DROP"];
-        if run(tool, "-C", &rule).await.is_ok() {
+        if run(tool, TABLE, "-C", &rule).await.is_ok() {
             continue;
         }
-        run(tool, "-I", &rule).await?;
+        run(tool, TABLE, "-I", &rule).await?;
         // A tool that says yes and does nothing, as one for another kernel may, must not be believed.
-        run(tool, "-C", &rule).await?;
+        run(tool, TABLE, "-C", &rule).await?;
     }
     Ok(())
 }
 
 /// Whether this machine speaks IPv6 at all.
-fn has_ipv6() -> bool {
+pub(crate) fn has_ipv6() -> bool {
     std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|interfaces| !interfaces.is_empty())
 }
 
-async fn run(tool: &str, action: &str, rule: &[&str]) -> Result<(), String> {
+/// Runs `iptables` or `ip6tables`.
+pub(crate) async fn run(tool: &str, table: &str, action: &str, rule: &[&str]) -> Result<(), String> {
     let mut command = Command::new(tool);
-    command.args(["-w", WAIT_S, "-t", "raw", action]).args(rule).stdin(Stdio::null());
+    command.args(["-w", WAIT_S, "-t", table, action]).args(rule).stdin(Stdio::null());
     let done = match command.output().await {
         Ok(done) => done,
         Err(error) => {
@@ -60,5 +62,5 @@ async fn run(tool: &str, action: &str, rule: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&done.stderr).trim().replace('\n', " ");
-    Err(format!("`{tool} -t raw {action} {}` failed: {words}", rule.join(" ")))
+    Err(format!("`{tool} -t {table} {action} {}` failed: {words}", rule.join(" ")))
 }

@@ -13,7 +13,8 @@ const SECRET_FILES: &str = "/dev/shm/tidemill-secrets";
 /// What a parked container is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Orders<'a> {
-    /// Ends each part of the text, and is in each marker.
+    /// Ends each part of the text, and is in each marker. A job can find it out, and forge no more with it than what its own log
+    /// shows.
     pub nonce: &'a str,
     /// Commands, run in order in one shell, until one fails.
     pub script: &'a [String],

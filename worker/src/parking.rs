@@ -1,11 +1,12 @@
 //! Containers that are made ahead of time for jobs that will likely come, and the seats in which jobs run.
 //!
-//! A worker has one seat for each slot. The first container of an execution in a seat brings a network namespace, which
-//! takes the engine longer to make than all the rest; it stays, idle, when its job is over, and the seat's later
-//! containers of that execution join its network. A seat runs one job at a time, so that jobs never share a network
-//! while they run, and executions never share one at all.
+//! A worker has one seat for each slot. A network namespace takes the engine longer to make than all the rest of a
+//! container. The first container of an execution in a seat brings one of its own; while its job runs, a holder (a
+//! container in which no job ever runs) is made, whose network the seat's later containers of that execution join, each
+//! once the one before is over with all its processes. A seat runs one job at a time, so that jobs never share a
+//! network while they run, and executions never share one at all.
 
-use crate::engine::{Container, DockerManager, shape};
+use crate::engine::{Container, DockerManager, Holding, shape};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -68,19 +69,19 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Seat {
-    taken: bool,
+    /// The execution whose job has it.
+    taken: Option<ExecutionId>,
     /// Since when its job waits for a container.
     waiting: Option<Instant>,
     network: Option<Network>,
     parked: Option<Parked>,
 }
 
-/// The network of a seat: that of the container `id`, which is here once its own job is over.
+/// The network of a seat.
 #[derive(Debug)]
 struct Network {
     execution: ExecutionId,
-    id: String,
-    keeper: Option<Container>,
+    holding: Holding,
 }
 
 #[derive(Debug)]
@@ -108,11 +109,10 @@ impl Seat {
 #[derive(Debug)]
 pub struct Place {
     seat: usize,
-    execution: ExecutionId,
     /// A container that fits, if one is parked or being made.
     pub parked: Option<Parking>,
-    /// The container whose network the job's own is to join.
-    pub network: Option<String>,
+    /// What holds the network that the job's container is to join.
+    pub network: Option<Holding>,
 }
 
 impl ParkingLot {
@@ -145,15 +145,21 @@ impl ParkingLot {
             }
         }
         // A free seat is where the next job goes.
-        let (free, busy): (Vec<_>, Vec<_>) = seats.iter_mut().partition(|seat| !seat.taken);
+        let (free, busy): (Vec<_>, Vec<_>) = seats.iter_mut().partition(|seat| seat.taken.is_none());
         let empty = free.into_iter().chain(busy).filter(|seat| seat.parked.is_none());
         for (seat, (shape, preparation)) in empty.zip(missing) {
-            let known = seat.network.as_ref().filter(|network| network.execution == preparation.execution_id);
-            let network = known.map(|network| network.id.clone());
+            let execution = preparation.execution_id;
+            if seat.taken == Some(execution) && seat.is_of(execution) != Some(true) {
+                // It has had a job of the execution, and will have another: now a network pays that is kept.
+                let holding = self.engine.hold_network_later(&preparation.image);
+                seat.network = Some(Network { execution, holding });
+            }
+            let known = seat.network.as_ref().filter(|network| network.execution == execution);
+            let network = known.map(|network| network.holding.clone());
             let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
             let parking = Parking::start(move |canceled| async move {
-                park(&engine, &preparation, network.as_deref(), &canceled).await
+                park(&engine, &preparation, network, &canceled).await
             });
             seat.parked = Some(Parked { shape, joins, parking });
         }
@@ -173,13 +179,14 @@ impl ParkingLot {
             (Some(false), Some(true) | None) => 4,
             (Some(false) | None, Some(false)) => 5,
         };
-        let free = (0..seats.len()).filter(|at| !seats[*at].taken).min_by_key(|at| rank(&seats[*at]));
+        let free =
+            (0..seats.len()).filter(|at| seats[*at].taken.is_none()).min_by_key(|at| rank(&seats[*at]));
         // There is a seat for each slot; were there none, the job would get a container that nothing is kept of.
         let Some(at) = free else {
-            return Place { seat: usize::MAX, execution, parked: None, network: None };
+            return Place { seat: usize::MAX, parked: None, network: None };
         };
         let seat = &mut seats[at];
-        seat.taken = true;
+        seat.taken = Some(execution);
         seat.waiting = Some(Instant::now());
         let fits = seat.fits(&shape, execution) == Some(true);
         let parked = seat.parked.take();
@@ -190,78 +197,39 @@ impl ParkingLot {
             None
         };
         if seat.is_of(execution) == Some(false) {
-            self.drop_network(seat);
+            seat.network = None;
         }
-        let network = seat.network.as_ref().map(|network| network.id.clone());
-        Place { seat: at, execution, parked, network }
+        let network = seat.network.as_ref().map(|network| network.holding.clone());
+        Place { seat: at, parked, network }
     }
 
-    /// Says that the job of `place` runs in `container`: one with a network of its own brings the seat's.
-    pub fn enter(&self, place: &Place, container: &Container) {
+    /// Says that the job of `place` has its container.
+    pub fn enter(&self, place: &Place) {
+        self.stop_waiting(&mut self.lock(), place);
+    }
+
+    /// Gives the seat back with the container that the job ran in.
+    pub fn leave(&self, place: &Place, container: Option<Container>) {
         let mut state = self.lock();
         self.stop_waiting(&mut state, place);
-        let Some(seat) = state.seats.get_mut(place.seat).filter(|_| !container.joined) else { return };
-        let network = Network { execution: place.execution, id: container.id.clone(), keeper: None };
-        if let Some(Network { keeper: Some(keeper), .. }) = seat.network.replace(network) {
-            self.engine.dispose_later(keeper);
+        if let Some(seat) = state.seats.get_mut(place.seat) {
+            seat.taken = None;
+        }
+        if let Some(container) = container {
+            self.engine.dispose_later(container);
         }
     }
 
-    /// Gives the seat back with the container that the job ran in; one that is not `sound`, as its processes were
-    /// stopped from outside, is of no more use, nor is its network.
-    pub fn leave(&self, place: &Place, container: Option<Container>, sound: bool) {
-        let mut state = self.lock();
-        self.stop_waiting(&mut state, place);
-        let Some(seat) = state.seats.get_mut(place.seat) else {
-            if let Some(container) = container {
-                self.engine.dispose_later(container);
-            }
-            return;
-        };
-        seat.taken = false;
-        let Some(container) = container else { return };
-        let brought = seat.network.as_ref().is_some_and(|network| network.id == container.id);
-        match &mut seat.network {
-            Some(network) if brought && sound => network.keeper = Some(container),
-            _ => {
-                self.engine.dispose_later(container);
-                if brought {
-                    self.empty(seat);
-                }
-            }
-        }
-    }
-
-    /// Forgets the network that the container of `place` could not join.
+    /// Forgets the seat's network, which cannot be joined, or in which something may still run; and what is parked in it.
     pub fn give_up_network(&self, place: &Place) {
         if let Some(seat) = self.lock().seats.get_mut(place.seat) {
             self.empty(seat);
         }
     }
 
-    /// Has the seat's network put its files (`/etc/hosts`, `/etc/resolv.conf`) back as they were, for the next job.
-    pub async fn tidy(&self, place: &Place) {
-        let keeper = self.network_of(place, |network| network.keeper.take());
-        let Some(Some(mut keeper)) = keeper else { return };
-        if keeper.tidy().await.is_ok() {
-            let mut kept = Some(keeper);
-            self.network_of(place, |network| network.keeper = kept.take());
-            if let Some(keeper) = kept {
-                self.engine.dispose_later(keeper);
-            }
-        } else {
-            self.engine.dispose_later(keeper);
-            self.give_up_network(place);
-        }
-    }
-
-    fn network_of<T>(&self, place: &Place, change: impl FnOnce(&mut Network) -> T) -> Option<T> {
-        self.lock().seats.get_mut(place.seat)?.network.as_mut().map(change)
-    }
-
     /// Lets go of what is kept in free seats: nothing came for long.
     pub fn rest(&self) {
-        for seat in self.lock().seats.iter_mut().filter(|seat| !seat.taken) {
+        for seat in self.lock().seats.iter_mut().filter(|seat| seat.taken.is_none()) {
             self.empty(seat);
         }
     }
@@ -288,13 +256,8 @@ impl ParkingLot {
 
     fn empty(&self, seat: &mut Seat) {
         self.let_go(seat.parked.take());
-        self.drop_network(seat);
-    }
-
-    fn drop_network(&self, seat: &mut Seat) {
-        if let Some(Network { keeper: Some(keeper), .. }) = seat.network.take() {
-            self.engine.dispose_later(keeper);
-        }
+        // It is removed once nothing uses it.
+        seat.network = None;
     }
 
     fn let_go(&self, parked: Option<Parked>) {
@@ -311,7 +274,7 @@ impl ParkingLot {
 async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
-    network: Option<&str>,
+    network: Option<Holding>,
     canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // A pull is shown in the log of the job that needs it, so it is not made ahead.
@@ -321,5 +284,13 @@ async fn park(
             "not parked ahead: the image must be pulled",
         ));
     }
-    engine.park(preparation, network, canceled).await
+    // Without a holder, which could not be made, the container brings a network of its own.
+    let holder = match network {
+        Some(holding) => holding.await,
+        None => None,
+    };
+    let network = holder.as_ref().map(|holder| holder.network());
+    let mut container = engine.park(preparation, network.as_deref(), canceled).await?;
+    container.holder = holder;
+    Ok(container)
 }

@@ -1,7 +1,6 @@
 //! What a job prints, moved from its container to its reports, and looked through on the way.
 
 use crate::{
-    dispatch::Event,
     engine::Output,
     markers::{Item, MarkerParser},
     mask::{Mask, Stream},
@@ -9,6 +8,7 @@ use crate::{
     report::Reporter,
 };
 use futures_util::StreamExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tidemill_core::{
     api::StepView,
     assignment::Assignment,
@@ -21,8 +21,11 @@ use tokio::{sync::mpsc, time::Instant};
 pub struct Pump {
     parser: MarkerParser,
     reporter: Reporter,
-    events: mpsc::UnboundedSender<Event>,
+    /// Takes word that all output so far was read.
+    flushed: mpsc::Sender<()>,
     step: Option<(u32, Instant)>,
+    /// How many steps the script has: others are not shown.
+    steps: u32,
     /// What is looked for in what the script prints.
     wanted: Option<Wanted>,
 }
@@ -77,28 +80,17 @@ impl Wanted {
 
 impl Pump {
     /// A pump for an attempt at `assignment`, whose markers have this nonce.
-    pub fn new(
-        nonce: &str,
-        reporter: Reporter,
-        events: mpsc::UnboundedSender<Event>,
-        assignment: &Assignment,
-    ) -> Self {
+    pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
         let pattern = assignment.extras.coverage.as_ref();
         let wanted = pattern.and_then(|pattern| Wanted::new(pattern, &assignment.script));
-        Self { parser: MarkerParser::new(nonce), reporter, events, step: None, wanted }
+        let steps = u32::try_from(assignment.script.len()).unwrap_or(u32::MAX);
+        Self { parser: MarkerParser::new(nonce), reporter, flushed, step: None, steps, wanted }
     }
 
-    /// Moves output until it ends, and says when the script is over; gives the share of covered lines that it printed.
-    pub async fn run(mut self, mut output: Output) -> Option<f64> {
-        let mut words = "its output ended".to_owned();
-        while let Some(chunk) = output.next().await {
-            let bytes = match chunk {
-                Ok(chunk) => chunk.into_bytes(),
-                Err(error) => {
-                    words = error.to_string();
-                    break;
-                }
-            };
+    /// Moves output until it ends; `begun` is set as the script begins, before which nothing of the job runs.
+    pub async fn run(mut self, mut output: Output, begun: &AtomicBool) -> Self {
+        while let Some(Ok(chunk)) = output.next().await {
+            let bytes = chunk.into_bytes();
             for item in self.parser.push(&bytes) {
                 match item {
                     Item::Output(bytes) => {
@@ -107,30 +99,39 @@ impl Pump {
                         }
                         self.reporter.log(&bytes).await;
                     }
-                    Item::StepBegan(index) => {
-                        self.end_step(0);
-                        self.reporter.step(StepView { index, exit_code: None, duration_ms: None });
-                        self.step = Some((index, Instant::now()));
-                        if let Some(wanted) = &mut self.wanted {
-                            wanted.begin(self.reporter.mask(), index);
-                        }
-                    }
+                    Item::Begun => begun.store(true, Ordering::Release),
+                    Item::StepBegan(index) => self.begin_step(index),
                     Item::AfterBegan => {
                         if let Some(wanted) = &mut self.wanted {
                             wanted.is_over = true;
                         }
                     }
-                    Item::ScriptEnded { exit_code, out_of_memory } => {
-                        self.end_step(exit_code);
-                        let _ = self.events.send(Event::ScriptEnded { exit_code, out_of_memory });
-                        return self.wanted.and_then(|wanted| wanted.finish(self.reporter.mask()));
-                    }
+                    // Who does not wait for it, as a job that prints the marker, does not get in the way.
+                    Item::Flush => drop(self.flushed.try_send(())),
                 }
             }
         }
         self.reporter.log(&self.parser.finish()).await;
-        let _ = self.events.send(died(words));
-        None
+        self
+    }
+
+    /// Ends the last step with the script's exit code; gives the share of covered lines that the script printed.
+    pub fn finish(mut self, exit_code: i32) -> Option<f64> {
+        self.end_step(exit_code);
+        self.wanted.and_then(|wanted| wanted.finish(self.reporter.mask()))
+    }
+
+    /// Steps go forward only: a job that prints their markers itself cannot have more than its script has.
+    fn begin_step(&mut self, index: u32) {
+        if index >= self.steps || self.step.is_some_and(|(current, _)| index <= current) {
+            return;
+        }
+        self.end_step(0);
+        self.reporter.step(StepView { index, exit_code: None, duration_ms: None });
+        self.step = Some((index, Instant::now()));
+        if let Some(wanted) = &mut self.wanted {
+            wanted.begin(self.reporter.mask(), index);
+        }
     }
 
     fn end_step(&mut self, exit_code: i32) {
@@ -139,11 +140,6 @@ impl Pump {
             self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
         }
     }
-}
-
-/// The output ended without the script's end.
-pub fn died(words: String) -> Event {
-    Event::ContainerDied { words, out_of_memory: false }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ impl Services {
     pub async fn start(
         engine: &Arc<DockerManager>,
         wanted: &[Service],
+        network: Option<&str>,
         pull_policy: PullPolicy,
         reporter: &Reporter,
     ) -> Result<Self, FailureReason> {
@@ -44,7 +45,8 @@ impl Services {
             reporter.log(lines.concat().as_bytes()).await;
         }
         let mut services = Self { engine: engine.clone(), running: Vec::new() };
-        let started = try_join_all(wanted.iter().map(|service| engine.start_service(service))).await?;
+        let started =
+            try_join_all(wanted.iter().map(|service| engine.start_service(service, network))).await?;
         services.running = wanted.iter().cloned().zip(started).collect();
         let ready = try_join_all(
             services.running.iter().map(|(service, container)| services.ready(service, container)),

@@ -121,7 +121,17 @@ impl Worker {
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.
     pub async fn block_metadata(&self) -> Result<(), String> {
-        metadata_guard::block(&self.engine.bridge().await?, &METADATA).await
+        let isolated = self.engine.isolated_bridges().into_iter();
+        for bridge in isolated.chain([self.engine.bridge().await?]) {
+            metadata_guard::block(&bridge, &METADATA).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps jobs from each other and from this machine, but for DNS and the TCP ports `allowed`; or says why that cannot be
+    /// had. To be called before [`Self::block_metadata`], and before any job.
+    pub async fn isolate(&self, allowed: &[u16]) -> Result<(), String> {
+        self.engine.isolate(allowed).await
     }
 
     /// Signs in at the host of `address` with `credentials`, which are kept in this process's memory only.
@@ -159,6 +169,7 @@ impl Worker {
     pub async fn close(self) {
         self.lot.clear();
         self.engine.settle().await;
+        self.engine.remove_own_network().await;
         self.store.remove_own();
     }
 }
@@ -212,12 +223,8 @@ fn joined(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> R
 }
 
 /// Works until `shutdown`, then gives running jobs back and cleans up.
-pub async fn run(
-    config: WorkerConfig,
-    client: Client,
-    shutdown: CancellationToken,
-) -> Result<(), WorkerError> {
-    let mut handle = Worker::open(config).await?.work_for(&client);
+pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let mut handle = worker.work_for(&client);
     tokio::select! {
         done = handle.done() => done,
         () = shutdown.cancelled() => handle.shutdown().await,
@@ -269,6 +276,7 @@ impl Working {
         cleaning.abort();
         let removed = async {
             self.engine.settle().await;
+            self.engine.remove_own_network().await;
             self.engine.remove_unused_volumes().await;
         };
         if tokio::time::timeout(MAX_SETTLE, removed).await.is_err() {
@@ -307,6 +315,7 @@ pub(crate) async fn clean(engine: Arc<DockerManager>, store: Store) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;
+    engine.remove_unused_networks().await;
     let cleaned = tokio::task::spawn_blocking(move || {
         if gone {
             store.remove_dead();

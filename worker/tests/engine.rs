@@ -3,6 +3,11 @@
 
 mod support;
 
+#[path = "engine/ends.rs"]
+mod ends;
+#[path = "engine/isolation.rs"]
+mod isolation;
+
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -156,10 +161,11 @@ impl Bench {
 
     /// With its server at this address of this machine.
     async fn start_at(address: &str) -> Self {
-        Self::start_with(address, Limits::default()).await
+        Self::start_with(address, Limits::default(), async |_| {}).await
     }
 
-    async fn start_with(address: &str, limits: Limits) -> Self {
+    /// With these limits, and a worker that is made ready by `prepare`.
+    async fn start_with(address: &str, limits: Limits, prepare: impl AsyncFnOnce(&Worker)) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
         *server.ends.lock().unwrap() = Some(sender);
@@ -191,7 +197,9 @@ impl Bench {
             only_execution: None,
             insecure_http: false,
         };
-        let worker = Worker::open(config).await.unwrap().work_for(&client);
+        let worker = Worker::open(config).await.unwrap();
+        prepare(&worker).await;
+        let worker = worker.work_for(&client);
         Self { server, worker, ends, data }
     }
 
@@ -494,55 +502,65 @@ async fn every_byte_of_much_output_arrives() {
     bench.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_network_is_kept_for_the_next_job_of_the_execution_and_for_no_other() {
-    let mut bench = Bench::start().await;
+/// Jobs of one execution, each of which is known while the one before runs.
+fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
     let execution = ExecutionId(uuid::Uuid::now_v7());
-    let of_execution = |script: &[&str]| {
-        let mut made = job(script);
-        made.preparation.execution_id = execution;
-        made
-    };
-    let first = bench.run(of_execution(&[NETWORK, "echo '6.6.6.6 evil' >> /etc/hosts"])).await.1;
-    let second = bench.run(of_execution(&[NETWORK, "cat /etc/hosts"])).await.1;
-    assert_eq!(network(&first), network(&second));
-    assert!(
-        second.contains("localhost") && !second.contains("evil"),
-        "a job changes no other's hosts: {second}"
-    );
-    let third = bench.run(of_execution(&["echo '6.6.6.6 evil' > /etc/hosts"])).await.0;
-    assert_eq!(kind(&third), None);
-    let fourth = bench.run(of_execution(&["cat /etc/hosts"])).await.1;
-    assert!(fourth.contains("localhost") && !fourth.contains("evil"), "{fourth}");
-    let other = bench.run(job(&[NETWORK])).await.1;
-    assert_ne!(network(&first), network(&other), "executions share nothing");
+    let mut jobs: Vec<Assignment> = scripts.iter().map(|script| job(script)).collect();
+    for job in &mut jobs {
+        job.preparation.execution_id = execution;
+    }
+    *bench.server.upcoming.lock().unwrap() = vec![jobs[0].preparation.clone()];
+    jobs
+}
 
-    // A listener that a killed job leaves must not be met by the next one.
-    let mut killed = job(&["sleep 60"]);
-    killed.preparation.execution_id = execution;
-    killed.timeout_s = 1;
-    assert_eq!(kind(&bench.run(killed).await.0), Some(FailureKind::TimedOut));
-    let after = bench.run(of_execution(&[NETWORK])).await.1;
-    assert_ne!(network(&first), network(&after));
+#[tokio::test(flavor = "multi_thread")]
+async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_the_other() {
+    let mut bench = Bench::start().await;
+    let scripts: [&[&str]; 5] = [
+        &[NETWORK],
+        &[NETWORK, "echo '6.6.6.6 evil' >> /etc/hosts; echo 'nameserver 6.6.6.6' > /etc/resolv.conf"],
+        &[NETWORK, "cat /etc/hosts /etc/resolv.conf", "echo '6.6.6.6 evil' > /etc/hosts"],
+        &[NETWORK, "cat /etc/hosts", "nc -l -p 4711 & sleep 60"],
+        &[NETWORK, "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone"],
+    ];
+    let mut logs = Vec::new();
+    let mut jobs = of_execution(&bench, &scripts);
+    jobs[3].timeout_s = 1;
+    for job in jobs {
+        logs.push(bench.run(job).await.1);
+    }
+    assert_ne!(
+        network(&logs[0]),
+        network(&logs[1]),
+        "nobody joins a network in which a job's own container was"
+    );
+    for log in &logs[2..] {
+        assert_eq!(network(log), network(&logs[1]), "{logs:?}");
+    }
+    for log in &logs[2..4] {
+        let clean = log.contains("localhost") && !log.contains("6.6.6.6\n") && !log.contains("\n6.6.6.6");
+        assert!(clean, "a job changes no other's files: {log}");
+    }
+    assert!(logs[4].ends_with("alone\n"), "what a killed job left listens still: {}", logs[4]);
+    bench.server.upcoming.lock().unwrap().clear();
+    let other = bench.run(job(&[NETWORK])).await.1;
+    assert!(logs.iter().all(|log| network(log) != network(&other)), "executions share nothing");
     bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_whose_container_is_gone_is_replaced() {
+async fn network_whose_holder_is_gone_is_replaced() {
     let mut bench = Bench::start().await;
-    let execution = ExecutionId(uuid::Uuid::now_v7());
-    let mut assignments = [job(&[NETWORK]), job(&[NETWORK])];
-    for assignment in &mut assignments {
-        assignment.preparation.execution_id = execution;
-    }
-    let [first, second] = assignments;
-    let first = bench.run(first).await.1;
-    let kept = containers(&bench.label());
-    let removed = std::process::Command::new("docker").args(["rm", "-f"]).args(&kept).output().unwrap();
+    let mut jobs = of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
+    bench.run(jobs.next().unwrap()).await;
+    bench.server.upcoming.lock().unwrap().clear();
+    let second = bench.run(jobs.next().unwrap()).await.1;
+    let holder = network(&second).replace("net:", "");
+    let removed = std::process::Command::new("docker").args(["rm", "-f", &holder]).output().unwrap();
     assert!(removed.status.success(), "{removed:?}");
-    let (end, second) = bench.run(second).await;
-    assert_eq!(kind(&end), None, "{second}");
-    assert_ne!(network(&first), network(&second));
+    let (end, third) = bench.run(jobs.next().unwrap()).await;
+    assert_eq!(kind(&end), None, "{third}");
+    assert_ne!(network(&second), network(&third));
     bench.stop().await;
 }
 
@@ -553,6 +571,7 @@ async fn what_is_parked_is_used_or_removed() {
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
     let end = bench.run(job(&["true"])).await.0;
     assert_eq!(kind(&end), None);
+    // It, and what holds the network that it joined, whose name it has.
     bench.until(|count| count == 2).await;
     let parked = containers(&bench.label());
     bench.server.upcoming.lock().unwrap().clear();

@@ -1,7 +1,7 @@
 //! `server` and `worker`: processes that stay.
 
 use crate::{
-    args::{BlockMetadata, Notices, Server, WorkerArgs},
+    args::{BlockMetadata, Isolate, IsolationArgs, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Exit, Failure, Outcome},
     interrupts::interrupts,
@@ -126,6 +126,7 @@ impl Running {
         crate::outln!("the token is in {}", data_dir.join("token").display());
         let worker = Arc::new(OnceLock::new());
         let (stop, opened) = (stop_workers.clone(), worker.clone());
+        let (isolate_when, allowed) = (args.isolation.isolate, args.isolation.allow_host_ports.clone());
         let working = tokio::spawn(async move {
             if slots == 0 {
                 stop.cancelled().await;
@@ -133,7 +134,12 @@ impl Running {
             }
             // An engine that does not answer does not hold the end.
             let Some(worker) = stop.run_until_cancelled(Worker::open(config)).await else { return Ok(()) };
-            let mut worker = worker?.work_for(&client);
+            let worker = worker?;
+            if let Err(error) = isolate(isolate_when, &allowed, &worker).await {
+                worker.close().await;
+                return Err(error);
+            }
+            let mut worker = worker.work_for(&client);
             let _ = opened.set(worker.id());
             tokio::select! {
                 done = worker.done() => done,
@@ -234,6 +240,11 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     };
     let (worker, metadata) = tokio::join!(Worker::open(config), looking);
     let worker = worker?;
+    let IsolationArgs { isolate: when, allow_host_ports } = &args.isolation;
+    if let Err(error) = isolate(*when, allow_host_ports, &worker).await {
+        worker.close().await;
+        return Err(error.into());
+    }
     let ready = match &metadata {
         Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
             "notices of EC2 cannot be had: {error}; start the worker on EC2, or with --notices off"
@@ -310,6 +321,22 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             }
         }
     }
+}
+
+/// Isolates jobs, as far as `when` wants it.
+async fn isolate(when: Isolate, allowed: &[u16], worker: &Worker) -> Result<(), WorkerError> {
+    if when == Isolate::Off {
+        return Ok(());
+    }
+    let Err(words) = worker.isolate(allowed).await else { return Ok(()) };
+    if when == Isolate::Required {
+        return Err(WorkerError::Isolation(words));
+    }
+    anstream::eprintln!(
+        "tidemill: warning: jobs are not isolated: {words}; they may reach each other and this machine's ports (`--isolate off` \
+         says that this is meant, `--isolate required` refuses to start)"
+    );
+    Ok(())
 }
 
 /// Keeps jobs from instance metadata, as far as `when` wants it.

@@ -247,6 +247,16 @@ impl Place {
         text(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// Networks of workers on this place's data.
+    pub fn networks(&self) -> Vec<String> {
+        let data = self.worker_data.join("worker");
+        let Ok(data) = data.canonicalize() else { return Vec::new() };
+        let label = format!("label=tidemill.data={}", data.display());
+        let listed =
+            Command::new("docker").args(["network", "ls", "-q", "--filter", &label]).output().unwrap();
+        text(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// Where this place's workers keep what a job needs while it runs.
     pub fn rooms(&self) -> PathBuf {
         self.worker_data.join("worker/work")

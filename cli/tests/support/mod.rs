@@ -218,6 +218,14 @@ impl Drop for Place {
             }
             left.is_empty()
         });
+        for network in self.networks() {
+            let mut removal = Command::new("docker");
+            let _ = removal
+                .args(["network", "rm", &network])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 }
 

@@ -5,25 +5,49 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveContainerOptions,
     RemoveVolumeOptions,
 };
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 /// How often containers are tried to be removed.
-const REMOVAL_ROUNDS: u32 = 100;
+pub(super) const REMOVAL_ROUNDS: u32 = 100;
+/// How often an engine that does not answer is tried, before what it has is left until it is back.
+const MAX_SILENT_ROUNDS: u32 = 20;
 
 impl DockerManager {
     async fn remove_container(&self, id: &str) {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        if self.docker.remove_container(id, Some(options)).await.is_ok() {
-            return;
-        }
-        // An engine that is already removing it, as it does once a container ended, says so with an error: it will be
-        // gone, but is not yet.
+        let mut silent_rounds = 0;
         for _ in 0..REMOVAL_ROUNDS {
-            if self.docker.inspect_container(id, None::<InspectContainerOptions>).await.is_err() {
+            if self.docker.remove_container(id, Some(options.clone())).await.is_ok() {
                 return;
+            }
+            // An engine that is already removing it says so with an error: it will be gone, but is not yet.
+            match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+                Ok(_) => {}
+                Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => return,
+                Err(_) => silent_rounds += 1,
+            }
+            if silent_rounds >= MAX_SILENT_ROUNDS {
+                break;
             }
             tokio::time::sleep(REMOVAL_PAUSE).await;
         }
+        self.lost().push(id.to_owned());
+    }
+
+    /// Removes what could not be removed while the engine was away.
+    pub(super) fn remove_lost(self: &Arc<Self>) {
+        let lost = std::mem::take(&mut *self.lost());
+        for id in lost {
+            self.remove_later(id);
+        }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a container without a workspace in the background.

@@ -71,10 +71,11 @@ impl DockerManager {
         self.local
     }
 
-    /// A running container of `service`, whose image must be there.
+    /// A running container of `service` in `network`, or in the engine's default one; its image must be there.
     pub async fn start_service(
         self: &Arc<Self>,
         service: &Service,
+        network: Option<&str>,
     ) -> Result<ServiceContainer, FailureReason> {
         let body = ContainerCreateBody {
             image: Some(service.image.clone()),
@@ -83,6 +84,7 @@ impl DockerManager {
             env: Some(service.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(self.labels()),
             host_config: Some(HostConfig {
+                network_mode: network.map(str::to_owned),
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),

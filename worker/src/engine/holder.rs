@@ -1,0 +1,116 @@
+//! Containers that hold a network for jobs to join. No job ever runs in one, so that no process of a job outlives its own
+//! container in the network.
+
+use super::{DockerManager, Output, failure, failures::start_failure};
+use bollard::{
+    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
+    query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
+};
+use futures_util::StreamExt;
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tidemill_core::failure::FailureReason;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::Mutex,
+};
+
+/// Runs as the holder's first process: remembers the files of its network, and with each line of stdin puts them back.
+const SCRIPT: &str = r#"exec 2>/dev/null
+text() { while IFS= read -r L || [ -n "$L" ]; do printf '%s\n' "$L"; done; }
+HOSTS=$(text </etc/hosts)
+NAMES=$(text </etc/resolv.conf)
+while IFS= read -r L; do
+  R=ok
+  printf '%s\n' "$HOSTS" >/etc/hosts || R=failed
+  printf '%s\n' "$NAMES" >/etc/resolv.conf || R=failed
+  echo "$R"
+done"#;
+/// How long the files of a network may take to be put back.
+const MAX_RESTORE_TIME: Duration = Duration::from_secs(2);
+
+/// A container whose network jobs join, one at a time. It is removed in the background when this is dropped, and ends by
+/// itself once its stdin is gone.
+pub struct Holder {
+    id: String,
+    streams: Mutex<(Output, Pin<Box<dyn AsyncWrite + Send>>)>,
+    engine: Arc<DockerManager>,
+}
+
+impl std::fmt::Debug for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.engine.remove_later(std::mem::take(&mut self.id));
+    }
+}
+
+impl Holder {
+    /// Its network, as a container joins it.
+    pub fn network(&self) -> String {
+        format!("container:{}", self.id)
+    }
+
+    /// Puts `/etc/hosts` and `/etc/resolv.conf` back, which all that join the network share; whether they are.
+    pub async fn restore(&self) -> bool {
+        let restored = async {
+            let mut streams = self.streams.lock().await;
+            let (output, input) = &mut *streams;
+            input.write_all(b"\n").await.ok()?;
+            input.flush().await.ok()?;
+            let reply = output.next().await?.ok()?.into_bytes();
+            Some(reply.starts_with(b"ok"))
+        };
+        tokio::time::timeout(MAX_RESTORE_TIME, restored).await.ok().flatten().unwrap_or(false)
+    }
+}
+
+impl DockerManager {
+    /// A network for jobs to join, held by a container of `image`, which must be there.
+    pub async fn hold_network(self: &Arc<Self>, image: &str) -> Result<Holder, FailureReason> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            // As root, so that what a job of another image may change can be put back.
+            user: Some("0".into()),
+            entrypoint: Some(vec!["sh".into(), "-c".into(), SCRIPT.into()]),
+            cmd: Some(Vec::new()),
+            working_dir: Some("/".into()),
+            labels: Some(self.labels()),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            host_config: Some(HostConfig {
+                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+                network_mode: self.network_mode(),
+                security_opt: Some(vec!["no-new-privileges".into()]),
+                cap_drop: Some(vec!["ALL".into()]),
+                cap_add: Some(vec!["DAC_OVERRIDE".into()]),
+                pids_limit: Some(16),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let id = made.map_err(|error| failure("a network could not be made", &error))?.id;
+        let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, ..Default::default() };
+        let started = async {
+            let streams = self.docker.attach_container(&id, Some(attach)).await?;
+            self.docker.start_container(&id, None::<StartContainerOptions>).await?;
+            Ok(streams)
+        };
+        match started.await {
+            Ok(streams) => {
+                let streams = Mutex::new((streams.output, streams.input));
+                Ok(Holder { id, streams, engine: self.clone() })
+            }
+            Err(error) => {
+                self.remove_later(id);
+                Err(start_failure(image, &error))
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How a job ends is the engine's to say, whatever the job prints, and nothing of it is left afterwards.
+
+use super::{Bench, job, kind, of_execution};
+use tidemill_core::{assignment::Assignment, failure::FailureKind};
+
+/// Learns the nonce of the markers, and prints those by which a script could seem to be over.
+const FORGE: &str = r#"printf() {
+  case $1 in *tm:*)
+    N=${1#*tm:}
+    N=${N%%:*}
+    for M in end:0: flush begin after step:0 step:1 step:4000000000; do
+      command printf '\036tm:%s:%s\036' "$N" "$M"
+      command printf '\036tm:%s:%s\036' "$N" "$M" >/proc/1/fd/1 || :
+    done
+    echo "nonce:${#N}";;
+  esac
+  command printf "$@"
+}"#;
+/// Stays behind, deaf to signals, with the output open.
+const STAY: &str = "(trap '' TERM HUP INT; while :; do nc -l -p 4711 </dev/null || sleep 0.1; done) &";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_markers_neither_end_a_job_nor_leave_anything_of_it() {
+    let mut bench = Bench::start().await;
+    let meet = "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone";
+    let scripts: [&[&str]; 4] = [
+        &[FORGE, STAY, "sleep 1", "exit 7"],
+        &[FORGE, STAY, "trap 'exit 8' EXIT"],
+        &[meet, FORGE, STAY, "exit 9"],
+        &[meet],
+    ];
+    for (job, code) in of_execution(&bench, &scripts).into_iter().zip([7, 8, 9, 0]) {
+        let (end, log) = bench.run(job).await;
+        assert_eq!(end.exit_code, Some(code), "{log}");
+        assert_eq!(kind(&end), (code != 0).then_some(FailureKind::ScriptFailed), "{log}");
+        assert!(code == 0 || log.contains("nonce:32\n"), "the nonce is known to the job: {log}");
+        assert!(!log.contains("met\n"), "what a job left meets the next: {log}");
+    }
+    bench.server.upcoming.lock().unwrap().clear();
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_is_that_of_the_script() {
+    let mut bench = Bench::start().await;
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 128", 128),
+        ("exit 255", 255),
+        ("not-a-command", 127),
+        ("/dev/null", 126),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+        ("exec sh -c 'exit 9'", 9),
+        ("exec true", 0),
+        ("exec >&- 2>&-; exit 5", 5),
+        ("sleep 600 & exit 6", 6),
+    ] {
+        let (end, log) = bench.run(job(&[script])).await;
+        let failure = (code != 0).then_some(FailureKind::ScriptFailed);
+        assert_eq!((end.exit_code, kind(&end)), (Some(code), failure), "{script}: {log}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn container_that_ends_before_its_script_begins_is_no_end_of_the_script() {
+    let mut bench = Bench::start().await;
+    let next = job(&["true"]);
+    *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
+    let mut first = job(&["true"]);
+    first.preparation.execution_id = next.preparation.execution_id;
+    let ran_in =
+        super::network(&bench.run(Assignment { script: vec![super::NETWORK.into()], ..first }).await.1);
+    let ran_in = ran_in.replace("net:", "");
+    bench.server.upcoming.lock().unwrap().clear();
+    // What is parked, and what holds its network.
+    let begun = std::time::Instant::now();
+    let parked = loop {
+        let parked = super::containers(&bench.label());
+        if parked.len() == 2 && !parked.contains(&ran_in) {
+            break parked;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{parked:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    let stopped = std::process::Command::new("docker").arg("kill").args(&parked).output().unwrap();
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert_eq!(kind(&bench.run(next).await.0), Some(FailureKind::EngineFailed));
+    bench.stop().await;
+}
