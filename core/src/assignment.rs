@@ -30,7 +30,7 @@ pub enum Source {
     },
     /// A working tree as it was on somebody's disk, uploaded to the server.
     Uploaded {
-        /// Names the upload: 64 hex digits, the same for the same content.
+        /// Names the upload: the SHA-256 of its bytes, 64 hex digits in lower case.
         upload: String,
         /// A git repository that workers can reach and that has `base`; absent: all is in the upload.
         url: Option<String>,

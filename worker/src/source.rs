@@ -12,7 +12,7 @@ pub use git::SourceError;
 pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;
 pub use tree::{Tree, materialise, prune};
-pub use upload::{SourcePack, Upload, upload};
+pub use upload::{SourcePack, Upload, WrittenPack, upload};
 
 use std::path::Path;
 use tidemill_core::assignment::Source;

@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -78,7 +78,12 @@ async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsReque
 
 async fn upload(Json(_): Json<ArtifactUploadRequest>) -> Json<ArtifactUploadReply> {
     let artifact_id = ArtifactId(uuid::Uuid::nil());
-    Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
+    Json(ArtifactUploadReply {
+        artifact_id,
+        url: Some("/bytes".into()),
+        headers: BTreeMap::new(),
+        encoding: "identity".into(),
+    })
 }
 
 impl Server {

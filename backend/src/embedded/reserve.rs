@@ -6,7 +6,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{ByteStream, Logs, ObjectInfo, Objects},
+    ports::{ByteStream, Logs, ObjectInfo, Objects, PutPlace},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tidemill_core::ids::JobId;
+use tidemill_core::{api::ContentSum, ids::JobId};
 
 /// Bytes that are kept: a full transaction of the records, their log and its index take less.
 pub const RESERVE: usize = 8 << 20;
@@ -108,9 +108,9 @@ impl<T: Logs> Logs for Frugal<T> {
 
 #[async_trait]
 impl<T: Objects> Objects for Frugal<T> {
-    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.reserve.check("storing an artifact")?;
-        self.store.put(key, bytes).await
+        self.store.put_checked(key, sha256, bytes).await
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
@@ -125,8 +125,8 @@ impl<T: Objects> Objects for Frugal<T> {
         self.store.delete(key).await
     }
 
-    async fn put_address(&self, key: &str) -> Result<Option<String>> {
-        self.store.put_address(key).await
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+        self.store.put_place(key, sum).await
     }
 
     async fn get_address(&self, key: &str) -> Result<Option<String>> {

@@ -4,7 +4,7 @@ use super::{Api, problem::Refused};
 use crate::{
     error::Error,
     ports::ObjectInfo,
-    services::{Caller, Download},
+    services::{Caller, CallerKey, Download},
 };
 use axum::{
     Extension, Json,
@@ -71,10 +71,10 @@ fn made(reply: ExecuteReply) -> Response {
     (status, Json(reply)).into_response()
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, Refused> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| Refused::invalid("the idempotency key is not plain ASCII text"))?;
-    Ok(Some(text.to_owned()))
+    Ok(Some(CallerKey::new(caller, text)?))
 }
 
 /// Whether `text` has the form of a `traceparent` (W3C Trace Context, 3.2); another one is no trace, and no mistake.
@@ -98,7 +98,8 @@ pub async fn execute(
         caller.must_be_of(url)?;
     }
     let repo = request.repo.clone();
-    let reply = api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?;
+    let reply =
+        api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(str::to_owned)).await?;
     if !reply.attached {
         let audit = &api.services.audit;
         audit.note(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
@@ -119,7 +120,7 @@ pub async fn retry(
         Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
         Err(rejection) => return Err(rejection.into()),
     };
-    let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
+    let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
     if !reply.attached {
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
             tracing::warn!(execution = %reply.execution_id, %error, "nobody outside is told of it");
@@ -353,8 +354,7 @@ pub async fn artifact_upload(
 pub struct Put {
     job: JobId,
     lease: LeaseToken,
-    #[serde(default)]
-    cache: bool,
+    cache: Option<String>,
 }
 
 pub async fn artifact_content(
@@ -364,7 +364,7 @@ pub async fn artifact_content(
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
-    api.services.artifacts.put(id, (of.job, of.lease), of.cache, bytes).await?;
+    api.services.artifacts.put(id, (of.job, of.lease), of.cache.as_deref(), bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -376,10 +376,11 @@ pub async fn cache_lookup(State(api): State<Api>, Wanted(request): Wanted<CacheL
 pub struct Fetch {
     lease: LeaseToken,
     object: ArtifactId,
+    key: String,
 }
 
 pub async fn cache_content(State(api): State<Api>, Id(id): Id<JobId>, Asked(of): Asked<Fetch>) -> Reply {
-    Ok(downloaded(api.services.caches.download(id, of.lease, of.object).await?))
+    Ok(downloaded(api.services.caches.download(id, of.lease, (&of.key, of.object)).await?))
 }
 
 pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {

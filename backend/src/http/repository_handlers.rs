@@ -2,6 +2,7 @@
 
 use super::{
     Api,
+    access::{ClientAddress, address_of},
     handlers::{Asked, Reply, Wanted, json},
     problem::Refused,
 };
@@ -9,7 +10,7 @@ use crate::{error::Error, services::Caller};
 use axum::{
     Extension, Json,
     body::{self, Body},
-    extract::{Path, State},
+    extract::{ConnectInfo, Path, State},
     http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
@@ -31,6 +32,8 @@ pub async fn webhook(
     State(api): State<Api>,
     Path(provider): Path<String>,
     Asked(hint): Asked<Hint>,
+    client: Option<Extension<ClientAddress>>,
+    peer: Option<Extension<ConnectInfo<ClientAddress>>>,
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
@@ -40,9 +43,27 @@ pub async fn webhook(
         if is_too_large { Refused::too_large(MOST_BYTES) } else { Refused::invalid(error.to_string()) }
     })?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let reply = api.services.webhooks.take(provider, hint.repo.as_deref(), &get, &body).await?;
+    let taken = api.services.webhooks.take(provider, hint.repo.as_deref(), &get, &body).await;
+    if let Err(Error::Unproven { repository, reason }) = &taken {
+        // Only after the signature was checked: what is signed is taken, however many others come from there or name that repository.
+        api.access.wrong_signature(address_of(client, peer), repository)?;
+        tracing::warn!(%provider, repository = ?repository, reason, "a webhook was refused");
+    }
+    let reply = taken?;
     let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(reply)).into_response())
+}
+
+pub async fn redeliver(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(of): Wanted<RepositoryName>,
+) -> Reply {
+    caller.must_be_of(&of.repo)?;
+    let reply = api.services.repositories.allow_redeliveries(&of.repo).await?;
+    let name = &reply.repository;
+    api.services.audit.note(&caller, "repository.redeliver", name, Some(name), "done").await;
+    Ok(json(reply))
 }
 
 pub async fn discovered(State(api): State<Api>, Wanted(report): Wanted<DiscoveryReport>) -> Reply {

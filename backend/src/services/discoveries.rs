@@ -2,8 +2,9 @@
 
 use super::{
     context::{Context, job_of},
+    keys::{IdempotencyKey, Key},
     outbox::Outbox,
-    pipeline::{Key, PipelineExecutionService, Start, Under, hash},
+    pipeline::{PipelineExecutionService, Start, Under},
     repositories::{Repository, RepositoryService},
     schedules::{Found, ScheduleService},
 };
@@ -93,7 +94,7 @@ pub(super) async fn look(
     context: &Context,
     at: &Repository,
     look: Look,
-    key: String,
+    key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
     let Look { facts, discovery, by } = look;
     let plan = plan(discovery);
@@ -128,13 +129,9 @@ pub(super) async fn look(
         trace: None,
     };
     // The key alone says what it is: whatever is found by it answers.
-    let under = Under {
-        request: hash(&key),
-        key: Some(Key::Given(key)),
-        group: None,
-        hold: false,
-        approved: Vec::new(),
-    };
+    let key = Key::from(key);
+    let under =
+        Under { request: key.name.clone(), key: Some(key), group: None, hold: false, approved: Vec::new() };
     Box::pin(pipelines.create(&plan, spec, BTreeMap::new(), under)).await
 }
 
@@ -168,7 +165,7 @@ impl DiscoveryService {
             ..Facts::default()
         };
         let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
-        let key = format!("sync:{}", self.context.stores.ids.execution());
+        let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
         look(&self.pipelines, &self.context, &repository, Look { facts, discovery, by }, key).await
     }
 
@@ -296,7 +293,7 @@ impl DiscoveryService {
             default_branch: facts.default_branch.clone(),
             ..ExecuteRequest::default()
         };
-        let key = format!("discovered:{first}:{}", hash(path));
+        let key = Key::from(IdempotencyKey::Discovered { first, path });
         let start = Start { facts: facts.clone(), hold };
         match Box::pin(self.pipelines.start(request, start, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {

@@ -203,7 +203,7 @@ impl JobExecutionService {
                 }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let words = format!("the server could not say what to run: {error}");
+                    let words = format!("the server could not say what to run: {}", error.report().words);
                     let lasting = item.job.give_backs_in_a_row() >= MOST_UNSAID;
                     let kind = if lasting { FailureKind::Internal } else { FailureKind::GivenBack };
                     self.end_unbegun(job, token, FailureReason::new(kind, words)).await?;
@@ -299,7 +299,7 @@ impl JobExecutionService {
                     Err(Error::DiskFull(doing)) => {
                         // A log that cannot be kept must not be run on without: the attempt is over, and says why.
                         self.end_disk_full(&node, &item, report.lease, &doing).await?;
-                        return Err(Error::LeaseLost(Error::DiskFull(doing).to_string()));
+                        return Err(Error::LeaseLost(Error::DiskFull(doing).report().words));
                     }
                     Err(error) => return Err(error),
                 }
@@ -360,7 +360,7 @@ impl JobExecutionService {
     }
 
     async fn end_disk_full(&self, node: &Node, item: &JobItem, token: LeaseToken, doing: &str) -> Result<()> {
-        let words = Error::DiskFull(doing.to_owned()).to_string();
+        let words = Error::DiskFull(doing.to_owned()).report().words;
         let end =
             AttemptEnd { failure: Some(FailureReason::new(FailureKind::DiskFull, words)), exit_code: None };
         let event = JobEvent::End { token, end, steps: Vec::new() };

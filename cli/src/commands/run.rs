@@ -24,7 +24,7 @@ use tidemill_core::{
 };
 use tidemill_worker::{
     Worker, WorkerHandle,
-    source::{self, SourcePack},
+    source::{self, SourcePack, Upload},
 };
 use uuid::Uuid;
 
@@ -66,11 +66,13 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
         (_, Err(failure)) => return Err(failure),
     };
-    if let Some(pack) = origin.pack
-        && let Some(size) = deployment.send_sources(pack).await?
-        && !args.quiet
-    {
-        anstream::eprintln!("uploaded {} of sources", words::size(size));
+    let mut source = origin.source;
+    if let Some(pack) = origin.pack {
+        let sent;
+        (source, sent) = deployment.send_sources(pack).await?;
+        if let Some(size) = sent.filter(|_| !args.quiet) {
+            anstream::eprintln!("uploaded {} of sources", words::size(size));
+        }
     }
     let request = ExecuteRequest {
         pipeline: file.text,
@@ -78,7 +80,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         repo: origin.repo,
         branch: origin.branch,
         commit: origin.commit,
-        source: origin.source,
+        source,
         variables,
         requested_by: std::env::var("USER").ok(),
         tag: known.tag,
@@ -243,8 +245,11 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;
             let found = source::snapshot(&here, &cache)?;
             let (source, pack) = if is_elsewhere {
-                let sent = source::upload(&found, all)?;
-                (sent.source, sent.pack)
+                match source::upload(&found, all)? {
+                    Upload::Nothing(source) => (source, None),
+                    // What it is called is known once it was sent.
+                    Upload::Pack(pack) => (Source::None, Some(pack)),
+                }
             } else {
                 (found.source, None)
             };

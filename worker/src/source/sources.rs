@@ -5,8 +5,12 @@ use super::{
     git::SourceError,
     tree::{Tree, materialise},
 };
-use crate::client::{ApiClient, ApiError, BackOff, causes};
+use crate::{
+    client::{ApiClient, ApiError, BackOff, causes},
+    store::hex,
+};
 use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::Seek,
@@ -73,6 +77,11 @@ impl Sources {
                 Err(Broken::Stream(error)) if tried >= MOST_TRIES => {
                     return Err(SourceError::new(format!("upload {upload} broke off: {}", causes(&error))));
                 }
+                Err(Broken::OtherBytes(got)) => {
+                    return Err(SourceError::new(format!(
+                        "upload {upload} is damaged: its bytes have the SHA-256 {got}; start the run again, which sends it anew"
+                    )));
+                }
                 Err(Broken::Stream(_)) => tokio::time::sleep(pauses.pause()).await,
             }
         }
@@ -85,10 +94,17 @@ impl Sources {
         let bytes =
             server.get(&path::SOURCE_DOWNLOAD.replace("{uploadId}", upload)).await.map_err(Broken::Api)?;
         let mut bytes = std::pin::pin!(bytes);
+        let mut hash = Sha256::new();
         while let Some(chunk) = bytes.try_next().await.map_err(Broken::Stream)? {
+            hash.update(&chunk);
             file.write_all(&chunk).await.map_err(Broken::Stream)?;
         }
         file.flush().await.map_err(Broken::Stream)?;
+        let got = hex(&hash.finalize());
+        if got != upload {
+            // Git must not see what nobody meant to send.
+            return Err(Broken::OtherBytes(got));
+        }
         let mut file = file.into_std().await;
         file.rewind().map_err(Broken::Stream)?;
         Ok(file)
@@ -97,5 +113,7 @@ impl Sources {
 
 enum Broken {
     Api(ApiError),
+    /// Bytes with this SHA-256.
+    OtherBytes(String),
     Stream(std::io::Error),
 }

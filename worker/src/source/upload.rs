@@ -8,7 +8,7 @@ use super::{
     snapshot::Snapshot,
     tree::DEPTH,
 };
-use crate::store::hex;
+use crate::store::{hex, short_hash};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
@@ -16,31 +16,45 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
 };
-use tidemill_core::assignment::Source;
+use tidemill_core::{api::is_sha256, assignment::Source};
 
 const FORMAT: &str = "tidemill source 1";
 const SHALLOW: &str = "shallow ";
+/// Where the names of packs are remembered, in the directory of a snapshot's objects.
+const REMEMBERED: &str = "uploads";
 /// The longest header: more commits at the same depth than any history has.
 const LONGEST_HEADER: usize = 1 << 20;
 
+/// How many names of packs are remembered.
+const MAX_REMEMBERED: usize = 50;
+
 /// How workers elsewhere get a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// What to tell them.
-    pub source: Source,
-    /// What to give to the server first, unless it has it; `None`: workers fetch all from `origin`.
-    pub pack: Option<SourcePack>,
+pub enum Upload {
+    /// They fetch all from its `origin`.
+    Nothing(Source),
+    /// The server must have this first.
+    Pack(SourcePack),
 }
 
 /// A pack that can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePack {
-    /// Its name: 64 hex digits, the same for the same content.
-    pub name: String,
+    /// What workers are told, once the pack has a name.
+    source: Source,
     objects: PathBuf,
     base: Option<String>,
     commit: String,
     tree: String,
+}
+
+/// A pack that was written.
+#[derive(Debug)]
+pub struct WrittenPack {
+    /// Its name: the SHA-256 of its bytes.
+    pub name: String,
+    /// Its bytes, in a file without a name.
+    pub file: File,
 }
 
 /// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
@@ -54,26 +68,23 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         && !snapshot.dirty
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        return Ok(Upload { source: Source::Git { url, branch, commit, tree: None }, pack: None });
+        return Ok(Upload::Nothing(Source::Git { url, branch, commit, tree: None }));
     }
-    let parts = [FORMAT, base.as_deref().unwrap_or("-"), &snapshot.commit, &snapshot.tree];
-    let name = hex(&Sha256::digest(parts.join("\n")));
     let source = Source::Uploaded {
-        upload: name.clone(),
+        upload: String::new(),
         url,
         base: base.clone(),
         branch: snapshot.branch.clone(),
         commit: snapshot.commit.clone(),
         tree: snapshot.dirty.then(|| snapshot.tree.clone()),
     };
-    let pack = SourcePack {
-        name,
+    Ok(Upload::Pack(SourcePack {
+        source,
         objects: snapshot.objects.clone(),
         base,
         commit: snapshot.commit.clone(),
         tree: snapshot.tree.clone(),
-    };
-    Ok(Upload { source, pack: Some(pack) })
+    }))
 }
 
 /// Whether a machine elsewhere could fetch from `url`: it is no path of this one.
@@ -105,8 +116,59 @@ fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
 }
 
 impl SourcePack {
+    /// What workers are told when the pack has this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Source {
+        let mut source = self.source.clone();
+        if let Source::Uploaded { upload, .. } = &mut source {
+            name.clone_into(upload);
+        }
+        source
+    }
+
+    /// The name that a pack of the same had which was written here before, so that a server can be asked for it before another one is
+    /// made: git does not make the same bytes each time.
+    #[must_use]
+    pub fn name_before(&self) -> Option<String> {
+        fs::read_to_string(self.remembered()).ok().filter(|name| is_sha256(name))
+    }
+
+    /// Where the name is remembered.
+    fn remembered(&self) -> PathBuf {
+        let parts = [FORMAT, self.base.as_deref().unwrap_or("-"), &self.commit, &self.tree];
+        self.objects.join(REMEMBERED).join(short_hash(&parts))
+    }
+
+    /// Remembers the name of a pack. One that is not remembered is only made and sent again.
+    fn remember(&self, name: &str) -> io::Result<()> {
+        let path = self.remembered();
+        let directory = self.objects.join(REMEMBERED);
+        fs::create_dir_all(&directory)?;
+        fs::write(&path, name)?;
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            all.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        all.sort();
+        for (_, path) in all.iter().take(all.len().saturating_sub(MAX_REMEMBERED)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the pack, and gives it its name.
+    pub fn write(&self) -> Result<WrittenPack, SourceError> {
+        let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
+        let mut file = self.write_bytes()?;
+        let name = sha256_of(&mut file).map_err(failed)?;
+        // The next one is made and sent again.
+        let _ = self.remember(&name);
+        Ok(WrittenPack { name, file })
+    }
+
     /// The upload's bytes, in a file without a name.
-    pub fn write(&self) -> Result<File, SourceError> {
+    fn write_bytes(&self) -> Result<File, SourceError> {
         let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
         let mut file = tempfile::tempfile().map_err(failed)?;
         if let Some(base) = &self.base {
@@ -135,6 +197,19 @@ impl SourcePack {
         file.rewind().map_err(failed)?;
         Ok(file)
     }
+}
+
+/// The SHA-256 of all that `file` holds, hex; afterwards it stands at its beginning.
+fn sha256_of(file: &mut File) -> io::Result<String> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    file.rewind()?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// Appends to `into` a pack of what is `wanted` of `repo`.
