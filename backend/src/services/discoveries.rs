@@ -206,6 +206,7 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
+        let mut broken = None;
         for file in report.files {
             let outcome = match read(&file) {
                 Err(mistakes) => Outcome::Mistaken(mistakes),
@@ -215,7 +216,18 @@ impl DiscoveryService {
                         pipeline: parsed.name.clone(),
                         schedules: parsed.on.schedule.clone(),
                     });
-                    self.try_start(&repository, &execution, &facts, first, &file, &parsed).await?
+                    match self.try_start(&repository, &execution, &facts, first, &file, &parsed).await {
+                        Ok(outcome) => outcome,
+                        // The worker tells again what it found; files that come after this one do not wait for that.
+                        Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
+                            broken.get_or_insert(error);
+                            continue;
+                        }
+                        Err(error) => {
+                            let why = error.report().words;
+                            Outcome::Mistaken(vec![format!("{}: cannot start: {why}", file.path)])
+                        }
+                    }
                 }
             };
             match outcome {
@@ -225,6 +237,9 @@ impl DiscoveryService {
                     reply.lines.extend(lines);
                 }
             }
+        }
+        if let Some(error) = broken {
+            return Err(error);
         }
         if reply.failed && facts.trigger != Trigger::Manual {
             // Nothing else would tell of a file's mistakes at the commit.
