@@ -19,6 +19,8 @@ pub mod samples;
 pub mod scheduling;
 pub mod secrets;
 pub mod services;
+pub mod sources;
+pub mod sweep;
 pub mod tests;
 
 use crate::{Stores, ports::Clock};
@@ -176,6 +178,7 @@ macro_rules! conformance_suite {
                 nodes_and_specs_are_found_by_index
                 artifacts_are_kept_by_execution_and_job
                 expired_artifacts_are_found_by_their_time
+                a_node_is_postponed_only_as_it_was_found_due
             }
             documents {
                 a_document_is_read_as_it_was_put
@@ -202,6 +205,7 @@ macro_rules! conformance_suite {
                 a_stream_that_breaks_off_leaves_nothing
                 a_put_that_is_given_up_leaves_nothing
                 putting_again_replaces_whole
+                other_bytes_than_those_wanted_are_not_stored
                 deleting_twice_is_no_error
                 a_key_may_be_the_beginning_of_another
                 bad_keys_are_refused
@@ -238,6 +242,18 @@ macro_rules! conformance_suite {
                 a_cache_is_found_by_the_jobs_of_its_repository
                 a_fork_may_not_keep_a_cache
                 a_cache_that_nobody_uses_is_removed
+                a_cache_is_bound_to_its_repository_and_key
+                a_cache_that_is_completed_again_stays
+                an_artifact_has_the_id_of_its_attempt
+            }
+            sources {
+                an_upload_is_stored_only_as_its_name_says
+                an_upload_that_nobody_uses_is_removed
+                a_damaged_upload_is_replaced_by_the_next
+            }
+            sweep {
+                nodes_that_always_fail_do_not_hide_others
+                artifacts_that_cannot_be_removed_do_not_keep_others
             }
             tests {
                 tests_are_kept_under_a_lease_and_compared_with_those_of_the_retried_execution

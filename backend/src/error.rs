@@ -1,6 +1,7 @@
 //! What can go wrong in a service, as kinds that the API turns into problem documents.
 
 use thiserror::Error;
+use uuid::Uuid;
 
 /// A service could not do what it was asked.
 #[derive(Debug, Error)]
@@ -11,9 +12,14 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
-    /// What should prove who asks does not.
-    #[error("{0}")]
-    Unproven(String),
+    /// What should prove who asks does not. Callers are not shown why.
+    #[error("{reason}")]
+    Unproven {
+        /// The repository that was named, known or not.
+        repository: String,
+        /// What is wrong, for the server's log.
+        reason: String,
+    },
     /// The lease named in a report is not, or no longer, the job's.
     #[error("{0}")]
     LeaseLost(String),
@@ -60,13 +66,65 @@ pub enum Error {
 /// The result of a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What people are told of an error who are not the server's operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReport {
+    /// What went wrong, and what to do next.
+    pub words: String,
+    /// Names the line of the server's log that says more; absent where the words say all.
+    pub log_id: Option<Uuid>,
+}
+
 impl Error {
+    /// What to tell those who are not the server's operator. What a store says of itself (paths, buckets, accounts, queries) goes to
+    /// the server's log, under an id that the words name.
+    #[must_use]
+    pub fn report(&self) -> ErrorReport {
+        let words = match self {
+            Self::Unproven { .. } => {
+                return ErrorReport {
+                    words: "this is not signed with the webhook secret of a repository that is known here; compare its address with \
+                            `tidemill repo list`, and the secret at the provider with that of `tidemill repo add`"
+                        .into(),
+                    log_id: None,
+                };
+            }
+            Self::DiskFull(_) => {
+                "no space is left on the server; its operator has to free some, then try again"
+            }
+            Self::Damaged(_) => "the server's records are damaged; its operator has to restore them",
+            Self::Storage { .. } => "the server's store failed; try again later",
+            Self::NotFound(_)
+            | Self::Forbidden(_)
+            | Self::LeaseLost(_)
+            | Self::Conflict(_)
+            | Self::Invalid(_)
+            | Self::TooLarge(_)
+            | Self::Unprocessable(_)
+            | Self::KeyReused(_)
+            | Self::NoSecret(_)
+            | Self::Sealed(_)
+            | Self::InvalidPipeline(_) => return ErrorReport { words: self.to_string(), log_id: None },
+        };
+        let id = Uuid::new_v4();
+        tracing::error!(%id, error = %self, "the store failed");
+        ErrorReport { words: format!("{words} (the server's log says more under {id})"), log_id: Some(id) }
+    }
+
     /// A failure of the store while `doing` something.
     pub fn storage(
         doing: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::Storage { doing: doing.into(), source: source.into() }
+    }
+
+    /// Bytes arrived that are not those which were to arrive.
+    #[must_use]
+    pub fn other_bytes(got: &str, wanted: &str) -> Self {
+        Self::Invalid(format!(
+            "the bytes that arrived have the SHA-256 {got}, not {wanted}: nothing is stored; send them again"
+        ))
     }
 
     /// An I/O failure while `doing` something; a full disk keeps its own kind.

@@ -27,7 +27,7 @@ pub mod services;
 mod stores;
 
 pub use clock::SystemClock;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorReport, Result};
 pub use ids::RandomIds;
 pub use messenger::NetworkMessenger;
 pub use stores::Stores;

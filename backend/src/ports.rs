@@ -14,4 +14,6 @@ pub use records::{
     ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
     NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write, repository_key,
 };
-pub use storage::{ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};
+pub use storage::{
+    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing, PutAddress, PutPlace,
+};

@@ -16,12 +16,14 @@ mod discoveries;
 pub mod ending;
 mod health;
 mod jobs;
+mod keys;
 mod outbox;
 mod page;
 mod pipeline;
 mod repositories;
 mod schedules;
 mod secrets;
+mod setbacks;
 mod settle;
 mod sources;
 mod sweep;
@@ -45,6 +47,7 @@ pub use health::{Disk, DiskState, HealthService};
 #[cfg(feature = "fuzzing")]
 pub(crate) use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
+pub use keys::CallerKey;
 #[cfg(feature = "aws")]
 pub(crate) use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
 pub use outbox::{Outbox, Outside};
@@ -120,6 +123,7 @@ impl Services {
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
+        let sources = SourceService::new(context.clone());
         Self {
             webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
             discoveries: DiscoveryService::new(
@@ -135,14 +139,14 @@ impl Services {
             schedules,
             jobs: JobExecutionService::new(context.clone(), secrets.clone()),
             secrets,
-            sources: SourceService::new(context.clone()),
+            sources: sources.clone(),
             approvals: ApprovalService::new(context.clone()),
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             tests: TestService::new(context.clone()),
             audit: AuditService::new(context.clone()),
             health: HealthService::new(context.clone()),
-            sweep: Sweep::new(context, artifacts.clone(), caches.clone()),
+            sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),
             caches,
             artifacts,
         }

@@ -174,7 +174,7 @@ fn filled(route: &Route, execution: &str, ids: &Ids, token: &str) -> String {
         path = format!("{path}?repo=ours");
     }
     if route.path == path::CACHE_CONTENT {
-        path = format!("{path}?lease={}&object={}", ids.lease, ids.artifact);
+        path = format!("{path}?lease={}&object={}&key=aw", ids.lease, ids.artifact);
     }
     path
 }
@@ -194,7 +194,7 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
         path::REPOSITORIES => {
             json!({ "url": format!("https://git.example.org/{repo}"), "provider": "github" })
         }
-        path::SYNC => json!({ "repo": repo }),
+        path::SYNC | path::REDELIVER => json!({ "repo": repo }),
         path::DISCOVERED => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::JOB_TESTS => {

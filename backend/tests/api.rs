@@ -472,7 +472,8 @@ async fn bad_requests_are_answered_with_problems() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_uploaded_once_and_stay_as_they_are() {
     let server = Server::start(30_000);
-    let name = "ab".repeat(48);
+    // Of a repository; the SHA-256 of `first`.
+    let name = format!("{}a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e", "ab".repeat(16));
     let ask = async |size: Value| {
         server.post("/api/source/upload", json!({ "upload": name, "size": size })).await.1["url"].clone()
     };
@@ -480,9 +481,13 @@ async fn sources_are_uploaded_once_and_stay_as_they_are() {
     assert_eq!(missing, StatusCode::NOT_FOUND);
     let url = ask(Value::Null).await;
     assert_eq!(url, ask(json!(5)).await);
-    for bytes in ["first", "other"] {
+    for (bytes, expected) in [
+        ("garbage", StatusCode::BAD_REQUEST),
+        ("first", StatusCode::NO_CONTENT),
+        ("other", StatusCode::NO_CONTENT),
+    ] {
         let put = server.raw(Method::PUT, url.as_str().unwrap(), Some(bytes.into())).await.0;
-        assert_eq!(put, StatusCode::NO_CONTENT);
+        assert_eq!(put, expected, "{bytes}");
     }
     assert_eq!(ask(Value::Null).await, Value::Null, "it is there");
     let (_, bytes) = server.raw(Method::GET, &format!("/api/source/download/{name}"), None).await;

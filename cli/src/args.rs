@@ -477,6 +477,11 @@ pub enum RepoAction {
         /// Its address
         url: String,
     },
+    /// Let what its webhooks delivered be taken once more
+    Redeliver {
+        /// Its address
+        url: String,
+    },
 }
 
 /// `repo add`.

@@ -17,6 +17,7 @@ use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
+    assignment::Source,
     ids::ExecutionId,
     report::is_named,
     test_report::ExecutionTests,
@@ -201,24 +202,27 @@ impl Deployment {
         Ok(self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await?)
     }
 
-    /// Gives the server what workers elsewhere cannot fetch, unless it has it; how many bytes were sent.
-    pub async fn send_sources(&self, pack: SourcePack) -> Outcome<Option<u64>> {
-        let mut request = SourceUploadRequest { upload: pack.name.clone(), size: None };
-        let asked: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
-        if asked.url.is_none() {
-            return Ok(None);
+    /// Gives the server what workers elsewhere cannot fetch, unless it has it; what they are told, and how many bytes were sent.
+    pub async fn send_sources(&self, pack: SourcePack) -> Outcome<(Source, Option<u64>)> {
+        if let Some(upload) = pack.name_before() {
+            let request = SourceUploadRequest { upload, size: None };
+            let asked: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+            if asked.url.is_none() {
+                return Ok((pack.named(&request.upload), None));
+            }
         }
-        let written = tokio::task::spawn_blocking(move || pack.write()).await;
-        let file = written
+        let written = tokio::task::spawn_blocking(move || pack.write().map(|written| (pack, written))).await;
+        let (pack, written) = written
             .map_err(|error| Failure::system(error.to_string()))?
             .map_err(|error| Failure::system(error.to_string()))?;
-        let size = file.metadata()?.len();
-        request.size = Some(size);
+        let size = written.file.metadata()?.len();
+        let request = SourceUploadRequest { upload: written.name, size: Some(size) };
         let place: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        let source = pack.named(&request.upload);
         // Somebody else may have been faster.
-        let Some(url) = place.url else { return Ok(None) };
-        self.api.put_file(&url, &file).await?;
-        Ok(Some(size))
+        let Some(url) = place.url else { return Ok((source, None)) };
+        self.api.put_file(&url, &place.headers, &written.file).await?;
+        Ok((source, Some(size)))
     }
 
     /// An execution with its jobs.

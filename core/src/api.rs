@@ -42,6 +42,8 @@ pub mod path {
     pub const REPOSITORIES: &str = "/api/repository";
     /// POST [`crate::repository::RepositoryName`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
     pub const SYNC: &str = "/api/repository/sync";
+    /// POST [`crate::repository::RepositoryName`]: [`crate::repository::RedeliveryReply`].
+    pub const REDELIVER: &str = "/api/repository/redeliver";
     /// POST: approves an execution that waits for that; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
     pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
     /// POST: approves a job whose `when` is manual; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
@@ -679,10 +681,38 @@ pub struct ArtifactUploadRequest {
     /// It is no artifact but a cache, to be kept under this key for later jobs of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
+    /// What the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
+    /// that were announced asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum: Option<ContentSum>,
     /// Absent in the first call. In the second, after the bytes were put: what was put. Only then is the artifact
     /// recorded.
     #[serde(default)]
     pub complete: Option<ArtifactComplete>,
+}
+
+/// What bytes come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContentSum {
+    /// Their number.
+    pub size: u64,
+    /// Their SHA-256: 64 hex digits in lower case.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+    pub sha256: String,
+}
+
+impl ContentSum {
+    /// Whether the hash has its form.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        is_sha256(&self.sha256)
+    }
+}
+
+/// Whether `text` is a SHA-256 as the API has it: 64 hex digits in lower case.
+#[must_use]
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// What was put.
@@ -737,8 +767,13 @@ pub struct ArtifactFile {
 pub struct ArtifactUploadReply {
     /// Its id.
     pub artifact_id: ArtifactId,
-    /// PUT here: absolute, or a path on the API's own server (then with the API's token).
-    pub url: String,
+    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
+    /// where `sum` must be said first: call again with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Headers that the PUT must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// How the tar may be encoded: `identity` or `zstd`.
     pub encoding: String,
 }
@@ -778,7 +813,7 @@ pub struct ArtifactList {
 /// Announce sources that workers cannot fetch by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceUploadRequest {
-    /// Names the upload ([`crate::upload::UploadId`]): the same for the same content of one repository.
+    /// Names the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
     pub upload: String,
     /// Its bytes' number; absent when it is only asked whether it is there.
     #[serde(default)]
@@ -790,6 +825,9 @@ pub struct SourceUploadRequest {
 pub struct SourceUploadReply {
     /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent: it is there already.
     pub url: Option<String>,
+    /// Headers that the PUT must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// How a server is.
@@ -900,6 +938,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened, to what, and what to do next.
     pub detail: String,
+    /// Of a failure of the server: the id under which its log says more, as `urn:uuid:...`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// Of an invalid pipeline: its mistakes, as the CLI's `check --format json` prints them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<serde_json::Value>,

@@ -47,7 +47,7 @@ pub enum Source {
     },
     /// A working tree as it was on somebody's disk, uploaded to the server.
     Uploaded {
-        /// Names the upload ([`crate::upload::UploadId`]): the same for the same content of one repository.
+        /// Names the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
         upload: String,
         /// The address of a git repository that workers can reach and that has `base`; absent: all is in the upload.
         url: Option<String>,

@@ -102,7 +102,7 @@ pub struct RepositoryView {
     /// How many are told of failures, and how.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
-    /// What went wrong with the last status or notice that could not be sent, with the time.
+    /// What went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// When it was changed last.
@@ -139,6 +139,13 @@ pub struct RepositoryList {
 pub struct RepositoryName {
     /// Its address, however that is written.
     pub repo: String,
+}
+
+/// What its webhooks delivered before may be taken once more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RedeliveryReply {
+    /// The repository's name.
+    pub repository: String,
 }
 
 /// A repository was forgotten.

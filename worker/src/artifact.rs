@@ -18,7 +18,7 @@ use crate::{
 };
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
 use pack::{Packed, Packer, globs, literal_prefix};
 use sha2::{Digest, Sha256};
@@ -34,12 +34,12 @@ use std::{
     time::Instant,
 };
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadRequest},
+    api::{ArtifactComplete, ArtifactUploadRequest, ContentSum},
     assignment::{ArtifactSource, Artifacts, Assignment},
     failure::{FailureKind, FailureReason},
     ids::{ArtifactId, JobId, LeaseToken},
 };
-use tokio::sync::mpsc;
+use tokio::{io::AsyncWriteExt, sync::mpsc};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
 /// Files that a listing names at most.
@@ -193,6 +193,7 @@ impl ArtifactMover {
             files: Vec::new(),
             expire_in_s: declared.expire_in_s,
             cache_key: None,
+            sum: None,
             complete: None,
         };
         let most = self.engine.limits().artifact_bytes;
@@ -255,6 +256,7 @@ impl ArtifactMover {
                 files: Vec::new(),
                 expire_in_s: None,
                 cache_key: Some(key.to_owned()),
+                sum: None,
                 complete: None,
             };
             let most = self.engine.limits().cache_bytes;
@@ -387,9 +389,30 @@ impl ArtifactMover {
         request: ArtifactUploadRequest,
     ) -> Result<Option<(ArtifactUploadRequest, ArtifactId)>, MoveError> {
         let Some(first) = chunks.recv().await else { return Ok(None) };
-        let place = self.api.upload(&request).await?;
         let rest = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
-        self.api.put(&place.url, stream::once(async { first }).chain(rest)).await?;
+        let bytes = stream::once(async { first }).chain(rest);
+        if !self.api.announces_sums() {
+            let place = self.api.upload(&request).await?;
+            match place.url {
+                // Sent while it is still being packed.
+                Some(path) if path.starts_with('/') => {
+                    self.api.put(&path, bytes).await?;
+                    return Ok(Some((request, place.artifact_id)));
+                }
+                Some(url) => {
+                    let (file, _) = spool(bytes).await?;
+                    self.api.put_file(&url, &place.headers, &file).await?;
+                    return Ok(Some((request, place.artifact_id)));
+                }
+                None => {}
+            }
+        }
+        // The store refuses other bytes than those that were announced, which must be known for that.
+        let (file, sum) = spool(bytes).await?;
+        let announced = ArtifactUploadRequest { sum: Some(sum), ..request.clone() };
+        let place = self.api.upload(&announced).await?;
+        let url = place.url.ok_or_else(|| MoveError::Other("the server says no place for it".into()))?;
+        self.api.put_file(&url, &place.headers, &file).await?;
         Ok(Some((request, place.artifact_id)))
     }
 
@@ -411,6 +434,20 @@ impl ArtifactMover {
         }
         Ok(())
     }
+}
+
+/// All of `bytes`, in a file that has no name, and what they come to.
+async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File, ContentSum)> {
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut bytes = std::pin::pin!(bytes);
+    while let Some(chunk) = bytes.try_next().await? {
+        hash.update(&chunk);
+        size += chunk.len() as u64;
+        file.write_all(&chunk).await?;
+    }
+    file.flush().await?;
+    Ok((file.into_std().await, ContentSum { size, sha256: hex(&hash.finalize()) }))
 }
 
 fn right_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {

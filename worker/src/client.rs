@@ -19,10 +19,14 @@ use hyper::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tidemill_core::api::{
@@ -31,9 +35,10 @@ use tidemill_core::api::{
 };
 use tidemill_core::discovery::{DiscoveryReply, DiscoveryReport};
 use tidemill_core::test_report::{TestsReply, TestsRequest};
-use tokio::io::AsyncWriteExt;
 use transport::{Body, Transport};
 
+/// What people are shown instead of an address of the server's store, whose host and path tell of accounts and buckets.
+const STORE: &str = "the server's object store";
 /// The longest that a reply may take which is read whole; servers hold replies for at most 20 s.
 const LONGEST_REPLY: Duration = Duration::from_secs(90);
 /// The largest reply that is read whole, once decoded.
@@ -122,7 +127,7 @@ struct Extra<'a> {
     length: Option<u64>,
     /// Whether the reply may come compressed.
     packed: bool,
-    headers: &'a [(&'static str, String)],
+    headers: &'a [(&'a str, String)],
 }
 
 /// Calls the API with a bearer token; cheap to clone.
@@ -131,6 +136,7 @@ pub struct ApiClient {
     transport: Transport,
     /// Until when the server wants to hear nothing of this client.
     quiet_until: Arc<Mutex<Option<Instant>>>,
+    announces_sums: Arc<AtomicBool>,
     server: String,
     token: String,
     /// Whether the token may be sent to another machine without TLS.
@@ -147,6 +153,7 @@ impl ApiClient {
         Self {
             transport: Transport::new(None),
             quiet_until: Arc::default(),
+            announces_sums: Arc::default(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             insecure_http: false,
@@ -213,47 +220,57 @@ impl ApiClient {
         let limit = Duration::from_secs(60);
         let mut tries = Tries::new();
         loop {
-            match self.post(path::ARTIFACT_UPLOAD, request, limit).await {
+            match self.post::<_, ArtifactUploadReply>(path::ARTIFACT_UPLOAD, request, limit).await {
                 Err(error) if tries.again(&error).await => {}
-                done => return done,
+                Ok(reply) => {
+                    if reply.url.is_none() && request.complete.is_none() {
+                        self.announces_sums.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(reply);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Puts `bytes` at `url`: a path of the API, or an absolute address that needs no token.
-    pub async fn put<S>(&self, url: &str, bytes: S) -> Result<(), ApiError>
+    /// Puts `bytes` at `path`, which is one of the API.
+    pub async fn put<S>(&self, path: &str, bytes: S) -> Result<(), ApiError>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
     {
-        const TAR: &str = "application/x-tar";
-        if url.starts_with('/') {
-            let extra = Extra { content: Some(TAR), ..Extra::default() };
-            return self.send(Method::PUT, url, extra, transport::streamed(bytes)).await.map(drop);
-        }
-        // Object stores refuse what has no length.
-        let file = spool(bytes)
-            .await
-            .map_err(|error| unreachable(url, format!("what is sent cannot be kept meanwhile: {error}")))?;
-        self.put_file_as(url, &file, TAR).await
+        let extra = Extra { content: Some("application/x-tar"), ..Extra::default() };
+        self.send(Method::PUT, path, extra, transport::streamed(bytes)).await.map(drop)
     }
 
-    /// Puts what `file` holds at `url`, as [`Self::put`] does.
-    pub async fn put_file(&self, url: &str, file: &File) -> Result<(), ApiError> {
-        self.put_file_as(url, file, "application/octet-stream").await
-    }
-
-    async fn put_file_as(&self, url: &str, file: &File, content: &str) -> Result<(), ApiError> {
-        let unreadable = |error: io::Error| unreachable(url, format!("what is sent cannot be read: {error}"));
+    /// Puts what `file` holds at `url`: a path of the API, or an absolute address that needs no token, and these headers.
+    pub async fn put_file(
+        &self,
+        url: &str,
+        headers: &BTreeMap<String, String>,
+        file: &File,
+    ) -> Result<(), ApiError> {
+        let unreadable = |error: io::Error| {
+            unreachable(&self.shown(&self.address(url)), format!("what is sent cannot be read: {error}"))
+        };
         let length = file.metadata().map_err(unreadable)?.len();
+        let headers: Vec<(&str, String)> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let mut tries = Tries::new();
         loop {
-            let extra = Extra { content: Some(content), length: Some(length), ..Extra::default() };
+            let content = Some("application/octet-stream");
+            let extra = Extra { content, length: Some(length), headers: &headers, ..Extra::default() };
             let body = transport::from_file(file).map_err(unreadable)?;
             match self.send(Method::PUT, url, extra, body).await {
                 Err(error) if tries.again(&error).await => {}
                 done => return done.map(drop),
             }
         }
+    }
+
+    /// Whether the server's store has to know what bytes come to before it takes them, as far as this client saw.
+    #[must_use]
+    pub fn announces_sums(&self) -> bool {
+        self.announces_sums.load(Ordering::Relaxed)
     }
 
     /// The bytes at `url`: a path of the API, or an absolute address that needs no token.
@@ -274,9 +291,9 @@ impl ApiClient {
             }
             redirects += 1;
             let next = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            url = next.ok_or_else(|| ApiError::Address(url.clone()))?.to_owned();
+            url = next.ok_or_else(|| ApiError::Address(self.shown(&self.address(&url))))?.to_owned();
         }
-        Err(ApiError::Address(url))
+        Err(ApiError::Address(self.shown(&self.address(&url))))
     }
 
     /// What a GET of `path` answers; with `known`, the tag of an earlier reply, `None` when nothing changed.
@@ -352,6 +369,13 @@ impl ApiClient {
         self.within(path, limit, call).await
     }
 
+    /// An address as people are shown it: of the server without its query, of a store of the server's without where that is.
+    fn shown(&self, address: &str) -> String {
+        let rest = address.strip_prefix(&self.server);
+        let is_servers = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        if is_servers { without_query(address) } else { STORE.to_owned() }
+    }
+
     fn address(&self, url: &str) -> String {
         if url.starts_with('/') { format!("{}{url}", self.server) } else { url.to_owned() }
     }
@@ -419,18 +443,25 @@ impl ApiClient {
         for (name, value) in extra.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(body).map_err(|_| ApiError::Address(address.clone()))?;
+        let request = request.body(body).map_err(|_| ApiError::Address(self.shown(&address)))?;
         let quiet_until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(quiet_until) = quiet_until.filter(|_| url.starts_with('/')) {
             tokio::time::sleep_until(quiet_until.into()).await;
         }
-        let reply = self.transport.send(request).await?;
+        let sent = self.transport.send(request).await;
+        let reply = sent.map_err(|error| match error {
+            ApiError::Unreachable { message, .. } => {
+                ApiError::Unreachable { url: self.shown(&address), message }
+            }
+            ApiError::Address(_) => ApiError::Address(self.shown(&address)),
+            other @ (ApiError::Refused { .. } | ApiError::InsecureHttp(_)) => other,
+        })?;
         let status = reply.status();
         if status.is_client_error() || status.is_server_error() {
             self.heed(status, reply.headers());
             let text = self.whole(url, reply).await.unwrap_or_default();
             return Err(ApiError::Refused {
-                url: without_query(&address),
+                url: self.shown(&address),
                 status: status.as_u16(),
                 message: problem(&text, status),
             });
@@ -469,17 +500,6 @@ fn unreachable(url: &str, message: String) -> ApiError {
 /// An address for people: what stands behind `?` may be a signature that lets whoever has it in.
 fn without_query(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
-}
-
-/// All of `bytes`, in a file that has no name.
-async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<File> {
-    let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
-    let mut bytes = std::pin::pin!(bytes);
-    while let Some(chunk) = bytes.try_next().await? {
-        file.write_all(&chunk).await?;
-    }
-    file.flush().await?;
-    Ok(file.into_std().await)
 }
 
 fn unpack(packed: &[u8]) -> io::Result<Bytes> {

@@ -31,4 +31,4 @@ pub use settings::SourceSettings;
 pub use snapshot::{Snapshot, repository_of, snapshot};
 pub use sources::Sources;
 pub use tree::{Tree, materialise};
-pub use upload::{SourcePack, Upload, upload};
+pub use upload::{SourcePack, Upload, WrittenPack, upload};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use axum::{
-    Router,
+    Json, Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
@@ -10,13 +10,19 @@ use axum::{
 };
 use futures_util::{TryStreamExt, stream};
 use std::{
-    io,
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Write},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tidemill_core::api::{Health, HealthStatus};
+use tidemill_core::{
+    api::{ArtifactComplete, ArtifactUploadReply, ArtifactUploadRequest, Health, HealthStatus},
+    ids::{ArtifactId, JobId, LeaseToken},
+};
 use tidemill_worker::client::{ApiClient, ApiError};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 /// One request: what it was for, and what came with it.
 #[derive(Debug, Clone)]
@@ -88,6 +94,13 @@ async fn api() -> (ApiClient, String, Notes) {
     (ApiClient::new(&format!("{host}/stage/$default/"), "secret"), host, notes)
 }
 
+/// A file that says `one two`.
+fn file() -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"one two").unwrap();
+    file
+}
+
 fn chunks() -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + Sync + 'static {
     stream::iter([Ok(Bytes::from_static(b"one ")), Ok(Bytes::from_static(b"two"))])
 }
@@ -112,7 +125,7 @@ async fn the_token_is_sent_to_paths_only_and_not_to_other_addresses_of_the_same_
     let (api, host, notes) = api().await;
     let got: Vec<Bytes> = api.get("/api/elsewhere").await.unwrap().try_collect().await.unwrap();
     assert_eq!(got.concat(), b"the object");
-    api.put(&format!("{host}/bucket/new"), chunks()).await.unwrap();
+    api.put_file(&format!("{host}/bucket/new"), &BTreeMap::new(), &file()).await.unwrap();
     api.put("/api/content", chunks()).await.unwrap();
     let tokens: Vec<(String, bool)> = notes
         .all()
@@ -155,18 +168,76 @@ async fn a_token_is_not_sent_to_another_machine_without_tls_unless_told() {
 #[tokio::test]
 async fn an_object_store_gets_a_length_and_is_asked_again_when_it_is_busy() {
     let (api, host, notes) = api().await;
-    api.put(&format!("{host}/bucket/busy"), chunks()).await.unwrap();
+    let headers = BTreeMap::from([("x-amz-checksum-sha256".to_owned(), "c3Vt".to_owned())]);
+    api.put_file(&format!("{host}/bucket/busy"), &headers, &file()).await.unwrap();
     let seen = notes.all();
     assert_eq!(seen.len(), 3);
     for one in &seen {
+        assert_eq!(one.header("x-amz-checksum-sha256"), Some("c3Vt"), "what the server says of the request");
         assert_eq!(one.header("content-length"), Some("7"));
         assert_eq!(one.header("transfer-encoding"), None);
         assert_eq!(&one.body[..], b"one two");
     }
-    let refused = api.put(&format!("{host}/bucket/refused?signature=abc"), chunks()).await.unwrap_err();
-    let words = refused.to_string();
-    assert!(words.contains("403") && !words.contains("abc"), "no signature is shown: {words}");
+    let url = format!("{host}/bucket/refused?signature=abc");
+    let refused = api.put_file(&url, &headers, &file()).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
     assert_eq!(notes.all().len(), 4, "what is refused is not tried again");
+}
+
+#[tokio::test]
+async fn an_error_shows_nothing_of_an_object_stores_address() {
+    let (api, host, _) = api().await;
+    let none = BTreeMap::new();
+    let refused = format!("{host}/bucket/refused?signature=abc");
+    let away = "http://tidemill-123456789012.invalid/bucket/key?signature=abc";
+    let odd = format!("{host}/bucket/\n?signature=abc");
+    let errors = [
+        api.put_file(&refused, &none, &file()).await.err(),
+        api.get(&refused).await.map(drop).err(),
+        api.put_file(&odd, &none, &file()).await.err(),
+        ApiClient::new(&host, "secret").put_file(away, &none, &file()).await.err(),
+    ];
+    for error in errors {
+        let words = error.expect("it is refused").to_string();
+        assert!(words.contains("the server's object store"), "{words}");
+        for hidden in ["bucket", "abc", "123456789012"] {
+            assert!(!words.contains(hidden), "{words}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_servers_store_wants_to_know_first_is_remembered() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let reply = ArtifactUploadReply {
+        artifact_id: ArtifactId(Uuid::nil()),
+        url: None,
+        headers: BTreeMap::new(),
+        encoding: "identity".into(),
+    };
+    let router = Router::new().fallback(async move || Json(reply));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let api = ApiClient::new(&host, "secret");
+    let mut request = ArtifactUploadRequest {
+        job_id: JobId(Uuid::nil()),
+        lease: LeaseToken(Uuid::nil()),
+        file_path: "out".into(),
+        files: Vec::new(),
+        expire_in_s: None,
+        cache_key: None,
+        sum: None,
+        complete: Some(ArtifactComplete {
+            artifact_id: ArtifactId(Uuid::nil()),
+            size: 0,
+            sha256: String::new(),
+        }),
+    };
+    api.upload(&request).await.unwrap();
+    assert!(!api.announces_sums(), "a place is not asked for");
+    request.complete = None;
+    api.upload(&request).await.unwrap();
+    assert!(api.announces_sums() && api.clone().announces_sums());
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -103,7 +103,12 @@ async fn upload(
 ) -> Json<ArtifactUploadReply> {
     server.uploads.lock().unwrap().push(request);
     let artifact_id = ArtifactId(uuid::Uuid::nil());
-    Json(ArtifactUploadReply { artifact_id, url: "/bytes".into(), encoding: "identity".into() })
+    Json(ArtifactUploadReply {
+        artifact_id,
+        url: Some("/bytes".into()),
+        headers: BTreeMap::new(),
+        encoding: "identity".into(),
+    })
 }
 
 impl Server {

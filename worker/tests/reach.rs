@@ -18,7 +18,7 @@ use tidemill_core::{
     repo::{AddressPolicy, RepositoryAddress},
     upload::UploadId,
 };
-use tidemill_worker::source::{Reach, Resolver, SourceError, materialise, resolve, snapshot, upload};
+use tidemill_worker::source::{Reach, Resolver, SourceError, Upload, materialise, resolve, snapshot, upload};
 
 fn git(dir: &Path, words: &[&str]) -> String {
     let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
@@ -217,23 +217,26 @@ fn an_upload_writes_into_no_repository_but_its_own() {
     git(&work, &["remote", "add", "origin", &server.url("mill.git")]);
     git(&work, &["update-ref", "refs/remotes/origin/main", &commit]);
     fs::write(work.join("mill.txt"), "mine").unwrap();
-    let sent = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap();
-    let Source::Uploaded { upload: name, url: Some(url), branch, base, commit, tree, .. } = sent.source
-    else {
-        panic!("{:?}", sent.source)
+    let Upload::Pack(pack) = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap() else {
+        panic!("there is something to upload")
+    };
+    let written = pack.write().unwrap();
+    let sent = pack.named(&written.name);
+    let Source::Uploaded { upload: name, url: Some(url), branch, base, commit, tree, .. } = sent else {
+        panic!("{sent:?}")
     };
     assert!(name.parse::<UploadId>().unwrap().is_of(&url));
     assert!(RepositoryAddress::parse(&url).is_ok());
     let source =
         Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
-    let pack = sent.pack.unwrap();
     let laid_out =
-        materialise(&source, worker.path(), &Reach::default(), &|_| pack.write() as Result<File, _>)
+        materialise(&source, worker.path(), &Reach::default(), &|_| Ok(written.file.try_clone().unwrap()))
             .unwrap()
             .unwrap();
     assert_eq!(fs::read_to_string(laid_out.path.join("mill.txt")).unwrap(), "mine");
     // The mirror holds what the server has: the uploaded tree is not there.
-    let repos = fs::read_dir(worker.path().join("repos")).unwrap().map(|entry| entry.unwrap().path());
+    let of = |home: &str| fs::read_dir(worker.path().join(home)).unwrap().map(|entry| entry.unwrap().path());
+    let repos = of("repos").chain(of("uploads"));
     let repos: Vec<_> = repos.filter(|path| path.extension().is_some_and(|suffix| suffix == "git")).collect();
     let is_mirror = |repo: &&std::path::PathBuf| !repo.join("objects/info/alternates").exists();
     let mirrors: Vec<_> = repos.iter().filter(is_mirror).collect();

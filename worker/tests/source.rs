@@ -9,7 +9,7 @@ use std::{
 };
 use support::git_server::{GitServer, git, output};
 use tidemill_core::{assignment::Source, repo::AddressPolicy};
-use tidemill_worker::source::{Reach, SourceError, materialise, snapshot, upload};
+use tidemill_worker::source::{Reach, SourceError, Upload, materialise, snapshot, upload};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
@@ -80,13 +80,18 @@ fn what_is_not_there_is_said() {
 
 /// What the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
 fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
-    let sent = upload(&snapshot(work, sender).unwrap(), all).unwrap();
-    let pack = sent.pack.as_ref().map(|pack| pack.write().unwrap());
+    let (source, pack) = match upload(&snapshot(work, sender).unwrap(), all).unwrap() {
+        Upload::Nothing(source) => (source, None),
+        Upload::Pack(pack) => {
+            let written = pack.write().unwrap();
+            assert_eq!(pack.name_before().as_ref(), Some(&written.name), "it is remembered");
+            (pack.named(&written.name), Some(written.file))
+        }
+    };
     let size = pack.as_ref().map_or(0, |pack| pack.metadata().unwrap().len());
     let tree =
-        materialise(&sent.source, worker, &reach(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap()))
-            .unwrap();
-    (sent.source, tree.unwrap().path.clone(), size)
+        materialise(&source, worker, &reach(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap())).unwrap();
+    (source, tree.unwrap().path.clone(), size)
 }
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -128,8 +133,10 @@ fn only_what_the_origin_lacks_is_uploaded() {
     assert_eq!(output(&tree, &["log", "--format=%s"]), "mine\nlarge\none");
 
     // It is named by its content, and is not fetched a second time even when its tree is gone.
-    let again = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
-    assert_eq!(again.source, source);
+    let Upload::Pack(again) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+        panic!("there is something to upload")
+    };
+    assert_eq!(again.named(&again.name_before().unwrap()), source);
     fs::remove_dir_all(&tree).unwrap();
     materialise(&source, worker.path(), &reach(), &no_upload).unwrap().unwrap();
 }
@@ -175,9 +182,12 @@ fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
     let clone = server.dir.path().join("clone");
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
     server.stop();
-    let difference = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap();
-    let refused =
-        materialise(&difference.source, worker.path(), &reach(), &no_upload).unwrap_err().to_string();
+    let Upload::Pack(difference) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+        panic!("there is something to upload")
+    };
+    let refused = materialise(&difference.named(&"a".repeat(64)), worker.path(), &reach(), &no_upload)
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("--upload-all") && refused.contains(&server.url), "{refused}");
     let (source, tree, _) = sent(&clone, true, sender.path(), worker.path());
     assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");

@@ -39,6 +39,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const MOST_AHEAD: usize = 64;
 /// Nodes of an execution that was never recorded are removed when they are this old.
 const ORPHAN_MS: i64 = 3_600_000;
+/// So many times as many due nodes as are asked for are read at most, where others are of executions that were never recorded.
+const MOST_ORPHANS: usize = 64;
 /// An artifact's record that is larger has its list of files in an object.
 const MOST_ARTIFACT: usize = 50_000;
 
@@ -495,25 +497,53 @@ impl Records for DynamoRecords {
     }
 
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
-        let parts = (0..keys::DUE_PARTS).map(|part| self.due_in(keys::due_part(part), now, limit));
-        let mut due: Vec<(Timestamp, Key)> =
-            futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
-        due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
-        due.truncate(limit);
-        let homes: HashSet<&str> = due.iter().map(|(_, key)| key.pk.as_str()).collect();
-        let known = self.executions_at(&homes).await?;
-        let mut late = Vec::with_capacity(due.len());
-        let mut orphans = Vec::new();
-        for (due_at, key) in due {
-            match (known.get(&key.pk), keys::node_ix(&key.sk)) {
-                (Some(execution), Some(ix)) => {
-                    late.push(Late { key: NodeKey { execution: *execution, ix }, due_at });
+        let mut reads = limit;
+        loop {
+            let parts = (0..keys::DUE_PARTS).map(|part| self.due_in(keys::due_part(part), now, reads));
+            let mut due: Vec<(Timestamp, Key)> =
+                futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
+            due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
+            due.truncate(reads);
+            let is_all = due.len() < reads;
+            let homes: HashSet<&str> = due.iter().map(|(_, key)| key.pk.as_str()).collect();
+            let known = self.executions_at(&homes).await?;
+            let mut late = Vec::with_capacity(due.len());
+            let mut orphans = Vec::new();
+            for (due_at, key) in due {
+                match (known.get(&key.pk), keys::node_ix(&key.sk)) {
+                    (Some(execution), Some(ix)) => {
+                        late.push(Late { key: NodeKey { execution: *execution, ix }, due_at });
+                    }
+                    _ => orphans.push(key),
                 }
-                _ => orphans.push(key),
             }
+            // What was never recorded, and is too young to be removed, must not hide what is behind it.
+            if late.len() >= limit || is_all || reads >= limit.saturating_mul(MOST_ORPHANS) {
+                if let Err(error) = self.remove_orphans(&orphans, now).await {
+                    tracing::warn!(%error, "what was left of executions that were never recorded stays a while");
+                }
+                late.truncate(limit);
+                return Ok(late);
+            }
+            reads = reads.saturating_mul(4);
         }
-        self.remove_orphans(&orphans, now).await?;
-        Ok(late)
+    }
+
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        let change = Change::Update {
+            key: keys::node(late.key.execution, late.key.ix),
+            update: "SET due = :until".to_owned(),
+            condition: "due = :due",
+            values: Item::from([
+                (":due".to_owned(), super::table::number(late.due_at.0)),
+                (":until".to_owned(), super::table::number(until.0)),
+            ]),
+        };
+        match self.table.write(vec![change]).await? {
+            Written::Done => Ok(true),
+            // Somebody writes it at this moment, so that it is not stuck.
+            Written::Refused(_) | Written::Contended => Ok(false),
+        }
     }
 
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {

@@ -3,8 +3,9 @@
 use super::{Subject, claims::claim_at, samples};
 use crate::{
     Error, Stores,
-    services::{Services, Settings},
+    services::{Download, Services, Settings},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use tidemill_core::{
     api::{ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
     assignment::Assignment,
     facts::{Facts, PullRequest},
-    ids::LeaseToken,
+    ids::{ArtifactId, LeaseToken},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,29 +32,43 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     claim_at(services, id, 0).await.unwrap()
 }
 
-async fn keep(
-    stores: &Stores,
-    services: &Services,
-    of: &Assignment,
-    key: &str,
-    bytes: &[u8],
-) -> Result<(), Error> {
-    let mut request = ArtifactUploadRequest {
+fn announcement(of: &Assignment, key: &str) -> ArtifactUploadRequest {
+    ArtifactUploadRequest {
         job_id: of.preparation.job_id,
         lease: of.lease.token,
         file_path: "target".into(),
         files: Vec::new(),
         expire_in_s: None,
         cache_key: Some(key.into()),
+        sum: None,
         complete: None,
-    };
-    let place = services.artifacts.upload(request.clone()).await?;
+    }
+}
+
+/// Puts the bytes of a cache that was announced.
+async fn put(
+    services: &Services,
+    of: &Assignment,
+    (key, id): (&str, ArtifactId),
+    bytes: &[u8],
+) -> Result<(), Error> {
     let body = Box::pin(stream::iter([Ok(Bytes::copy_from_slice(bytes))]));
-    stores.objects.put(&format!("artifacts/cache/{}", place.artifact_id), body).await?;
+    let key = URL_SAFE_NO_PAD.encode(key);
+    services.artifacts.put(id, (of.preparation.job_id, of.lease.token), Some(&key), body).await
+}
+
+fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
     let sha256 = Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let size = bytes.len() as u64;
-    request.complete = Some(ArtifactComplete { artifact_id: place.artifact_id, size, sha256 });
-    services.artifacts.upload(request).await.map(drop)
+    ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256 }
+}
+
+async fn keep(services: &Services, of: &Assignment, key: &str, bytes: &[u8]) -> Result<ArtifactId, Error> {
+    let mut request = announcement(of, key);
+    let id = services.artifacts.upload(request.clone()).await?.artifact_id;
+    put(services, of, (key, id), bytes).await?;
+    request.complete = Some(complete(id, bytes));
+    services.artifacts.upload(request).await?;
+    Ok(id)
 }
 
 /// The key and the size of what is found.
@@ -68,15 +83,14 @@ async fn found(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(S
 
 /// Of the keys the first counts; a later cache replaces an earlier; other repositories find nothing.
 pub async fn a_cache_is_found_by_the_jobs_of_its_repository(subject: &Subject) {
-    let stores = subject.open().await;
-    let services = services(stores.clone());
+    let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
     assert_eq!(found(&services, &job, &["a", "b"]).await, None);
-    keep(&stores, &services, &job, "b", b"12").await.unwrap();
+    keep(&services, &job, "b", b"12").await.unwrap();
     assert_eq!(found(&services, &job, &["a", "b"]).await, Some(("b".into(), 2)));
-    keep(&stores, &services, &job, "a", b"1").await.unwrap();
-    keep(&stores, &services, &job, "a", b"123").await.unwrap();
+    keep(&services, &job, "a", b"1").await.unwrap();
+    keep(&services, &job, "a", b"123").await.unwrap();
     let later = running(&services, &format!("{repo}.git"), false).await;
     assert_eq!(found(&services, &later, &["a", "b"]).await, Some(("a".into(), 3)));
     let elsewhere = running(&services, &samples::repo(), false).await;
@@ -91,27 +105,25 @@ pub async fn a_cache_is_found_by_the_jobs_of_its_repository(subject: &Subject) {
 
 /// A fork's jobs find what is kept, and leave nothing.
 pub async fn a_fork_may_not_keep_a_cache(subject: &Subject) {
-    let stores = subject.open().await;
-    let services = services(stores.clone());
+    let services = services(subject.open().await);
     let repo = samples::repo();
     let own = running(&services, &repo, false).await;
-    keep(&stores, &services, &own, "a", b"good").await.unwrap();
+    keep(&services, &own, "a", b"good").await.unwrap();
     let fork = running(&services, &repo, true).await;
     assert!(own.extras.may_keep_caches && !fork.extras.may_keep_caches);
     assert_eq!(found(&services, &fork, &["a"]).await, Some(("a".into(), 4)));
-    let refused = keep(&stores, &services, &fork, "a", b"poison").await;
+    let refused = keep(&services, &fork, "a", b"poison").await;
     assert!(matches!(&refused, Err(Error::Conflict(words)) if words.contains("fork")), "{refused:?}");
     assert_eq!(found(&services, &own, &["a"]).await, Some(("a".into(), 4)));
 }
 
 /// Two weeks without a use, and it is gone; a use gives it two more.
 pub async fn a_cache_that_nobody_uses_is_removed(subject: &Subject) {
-    let stores = subject.open().await;
-    let services = services(stores.clone());
+    let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
     for key in ["used", "unused"] {
-        keep(&stores, &services, &job, key, b"x").await.unwrap();
+        keep(&services, &job, key, b"x").await.unwrap();
     }
     let day = 86_400_000;
     subject.clock.turn(10 * day);
@@ -121,4 +133,90 @@ pub async fn a_cache_that_nobody_uses_is_removed(subject: &Subject) {
     services.sweep.run().await.unwrap();
     let last = running(&services, &repo, false).await;
     assert_eq!(found(&services, &last, &["unused", "used"]).await, Some(("used".into(), 1)));
+}
+
+/// A job gets what is kept for its repository under the key that it names, and reaches nothing else by an object's id.
+pub async fn a_cache_is_bound_to_its_repository_and_key(subject: &Subject) {
+    let services = services(subject.open().await);
+    let job = running(&services, &samples::repo(), false).await;
+    let id = keep(&services, &job, "a", b"ours").await.unwrap();
+    let keep_other = keep(&services, &job, "b", b"other").await.unwrap();
+    let of = |of: &Assignment| (of.preparation.job_id, of.lease.token);
+    let get = async |by: &Assignment, key: &str, object| {
+        let (job, lease) = of(by);
+        services.caches.download(job, lease, (&URL_SAFE_NO_PAD.encode(key), object)).await
+    };
+    assert!(get(&job, "a", id).await.is_ok());
+    for (key, object) in [("b", id), ("a", keep_other), ("none", id)] {
+        let refused = get(&job, key, object).await;
+        assert!(matches!(refused, Err(Error::NotFound(_))), "{key}: {refused:?}");
+    }
+    let elsewhere = running(&services, &samples::repo(), false).await;
+    let refused = get(&elsewhere, "a", id).await;
+    assert!(matches!(refused, Err(Error::NotFound(_))), "of another repository: {refused:?}");
+    // To complete what another job, of whatever repository, has put leaves it as it is.
+    let later = running(&services, &samples::repo(), false).await;
+    for by in [&elsewhere, &later] {
+        let refused = services
+            .artifacts
+            .upload(ArtifactUploadRequest { complete: Some(complete(id, b"ours")), ..announcement(by, "a") });
+        let refused = refused.await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+    // What it puts under that id is its own.
+    put(&services, &elsewhere, ("a", id), b"poison").await.unwrap();
+    assert!(get(&job, "a", id).await.is_ok());
+    assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 4)));
+    let Ok(Download::Here(info, _)) = get(&job, "a", id).await else { panic!("its bytes") };
+    assert_eq!(info.size, 4);
+}
+
+/// No job leaves something under the id of another one's artifact.
+pub async fn an_artifact_has_the_id_of_its_attempt(subject: &Subject) {
+    let services = services(subject.open().await);
+    let (one, other) = (
+        running(&services, &samples::repo(), false).await,
+        running(&services, &samples::repo(), false).await,
+    );
+    let announce =
+        |of: &Assignment| ArtifactUploadRequest { cache_key: None, ..announcement(of, "no cache") };
+    let id = services.artifacts.upload(announce(&one)).await.unwrap().artifact_id;
+    let body = || Box::pin(stream::iter([Ok(Bytes::from_static(b"poison"))]));
+    let of_other = (other.preparation.job_id, other.lease.token);
+    let put = services.artifacts.put(id, of_other, None, body()).await;
+    assert!(matches!(put, Err(Error::Conflict(_))), "{put:?}");
+    let own = services.artifacts.upload(announce(&other)).await.unwrap().artifact_id;
+    services.artifacts.put(own, of_other, None, body()).await.unwrap();
+    let forged = ArtifactUploadRequest { complete: Some(complete(id, b"poison")), ..announce(&other) };
+    let refused = services.artifacts.upload(forged).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    let honest = ArtifactUploadRequest { complete: Some(complete(own, b"poison")), ..announce(&other) };
+    services.artifacts.upload(honest).await.unwrap();
+}
+
+/// The reply was lost: to complete a cache again, also one that was replaced meanwhile, changes nothing.
+pub async fn a_cache_that_is_completed_again_stays(subject: &Subject) {
+    let services = services(subject.open().await);
+    let job = running(&services, &samples::repo(), false).await;
+    let id = keep(&services, &job, "a", b"1").await.unwrap();
+    let again = |bytes: &'static [u8]| ArtifactUploadRequest {
+        complete: Some(complete(id, bytes)),
+        ..announcement(&job, "a")
+    };
+    let there = async || {
+        let key = URL_SAFE_NO_PAD.encode("a");
+        let (job, lease) = (job.preparation.job_id, job.lease.token);
+        services.caches.download(job, lease, (&key, id)).await.is_ok()
+    };
+    for _ in 0..3 {
+        assert_eq!(services.artifacts.upload(again(b"1")).await.unwrap().artifact_id, id);
+        assert!(there().await, "its bytes are there");
+    }
+    // With other bytes it is refused, and what is recorded stays.
+    let refused = services.artifacts.upload(again(b"other")).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert!(there().await);
+    keep(&services, &job, "a", b"123").await.unwrap();
+    services.artifacts.upload(again(b"1")).await.unwrap();
+    assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 3)), "the later one counts");
 }

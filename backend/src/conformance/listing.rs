@@ -172,6 +172,26 @@ pub async fn late_is_what_is_due_in_order(subject: &Subject) {
     assert_eq!(records.late(due(99), 10).await.unwrap(), expected);
 }
 
+/// Its version stays; a node that is due at another time, or not at all, is left as it is.
+pub async fn a_node_is_postponed_only_as_it_was_found_due(subject: &Subject) {
+    let records = subject.open().await.records;
+    let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
+    let mut nodes = flat(3);
+    nodes[0].due_at = Some(due(1));
+    nodes[1].due_at = Some(due(2));
+    let execution = made(&*records, nodes).await;
+    let late = |ix, ms| Late { key: NodeKey { execution, ix }, due_at: due(ms) };
+    let before = node(&*records, late(0, 1).key).await;
+    assert!(records.postpone(late(0, 1), due(30)).await.unwrap());
+    let after = node(&*records, late(0, 1).key).await;
+    assert_eq!((after.version, after.due_at, &after.state), (before.version, Some(due(30)), &before.state));
+    assert_eq!(records.late(due(30), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
+    for stale in [late(0, 1), late(1, 1), late(2, 2), late(9, 1)] {
+        assert!(!records.postpone(stale, due(60)).await.unwrap(), "{stale:?}");
+    }
+    assert_eq!(records.late(due(99), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
+}
+
 /// It follows each change of a status, and begins where it is asked to.
 pub async fn upcoming_follows_the_statuses(subject: &Subject) {
     let records = subject.open().await.records;

@@ -86,6 +86,22 @@ pub async fn putting_again_replaces_whole(subject: &Subject) {
     }
 }
 
+/// Small and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
+pub async fn other_bytes_than_those_wanted_are_not_stored(subject: &Subject) {
+    let objects = subject.open().await.objects;
+    for length in [1, 70_000, 9_000_000] {
+        let (key, good, bad) = (key(), sample(length), sample(length + 1));
+        let wanted = info(&good).sha256.unwrap();
+        let refused = objects.put_checked(&key, Some(&wanted), pieces(&bad, 65_536)).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+        assert_absent(&*objects, &key).await;
+        let stored = objects.put_checked(&key, Some(&wanted), pieces(&good, 65_536)).await.unwrap();
+        assert_eq!(stored, info(&good));
+        assert!(objects.put_checked(&key, Some(&wanted), pieces(&bad, 65_536)).await.is_err());
+        assert!(read(&*objects, &key).await == good, "{length} bytes");
+    }
+}
+
 /// It is gone, and only it.
 pub async fn deleting_twice_is_no_error(subject: &Subject) {
     let objects = subject.open().await.objects;

@@ -3,7 +3,7 @@
 use super::{Subject, claims};
 use crate::{
     Error, Stores,
-    services::{Services, Settings},
+    services::{Caller, CallerKey, Services, Settings},
 };
 use futures_util::future::join_all;
 use indexmap::IndexMap;
@@ -54,7 +54,8 @@ fn request(commit: &str) -> ExecuteRequest {
 }
 
 async fn execute(services: &Services, commit: &str, key: Option<&str>) -> Result<ExecuteReply, Error> {
-    services.pipelines.execute(request(commit), key.map(str::to_owned), None).await
+    let key = key.map(|key| CallerKey::new(&Caller::internal("check"), key)).transpose()?;
+    services.pipelines.execute(request(commit), key, None).await
 }
 
 async fn view(services: &Services, id: ExecutionId) -> ExecutionView {

@@ -6,7 +6,7 @@
 use super::files::{blocking, make_directories, make_directory, sync_directory};
 use crate::{
     error::{Error, Result},
-    ports::{ByteStream, ObjectInfo, Objects},
+    ports::{ByteStream, ObjectInfo, Objects, PutPlace},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use std::{
     thread::ScopedJoinHandle,
     time::Duration,
 };
+use tidemill_core::api::ContentSum;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -97,14 +98,21 @@ enum Piece {
 
 #[async_trait]
 impl Objects for FileObjects {
-    async fn put(&self, key: &str, mut bytes: ByteStream) -> Result<ObjectInfo> {
+    async fn put_checked(
+        &self,
+        key: &str,
+        wanted: Option<&str>,
+        mut bytes: ByteStream,
+    ) -> Result<ObjectInfo> {
         let path = self.path(key)?;
         let root = Arc::clone(&self.root);
         let unfinished = Unfinished(self.unfinished.join(Uuid::now_v7().to_string()));
         let (pieces, waiting) = mpsc::channel(MOST_WAITING);
         let doing = format!("storing object {key}");
+        let wanted = wanted.map(str::to_owned);
         let stored = blocking(doing.clone(), move || {
-            store(&root, &path, &unfinished, waiting).map_err(|error| Error::io(doing, error))
+            let stored = store(&root, &path, &unfinished, wanted.as_deref(), waiting);
+            stored.map_err(|error| Error::io(doing, error))?
         });
         let fed = async move {
             let mut gathered = Vec::new();
@@ -172,8 +180,8 @@ impl Objects for FileObjects {
         blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
     }
 
-    async fn put_address(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
+    async fn put_place(&self, _: &str, _: Option<&ContentSum>) -> Result<PutPlace> {
+        Ok(PutPlace::Api)
     }
 
     async fn get_address(&self, _: &str) -> Result<Option<String>> {
@@ -194,13 +202,15 @@ impl Drop for Unfinished {
 /// A sync under way.
 type Syncing<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
 
-/// Writes what comes, and puts it into its place once it has ended.
+/// Writes what comes, and puts it into its place once it has ended, if it has the hash that is wanted; the inner error says that it
+/// has not.
 fn store(
     root: &Path,
     path: &Path,
     unfinished: &Unfinished,
+    wanted: Option<&str>,
     mut pieces: mpsc::Receiver<Piece>,
-) -> io::Result<ObjectInfo> {
+) -> io::Result<Result<ObjectInfo>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0)?;
     let mut hash = Sha256::new();
     let (mut size, mut synced) = (0_u64, 0_u64);
@@ -228,6 +238,10 @@ fn store(
         join(syncing.take())
     })?;
     let hash = hash.finalize();
+    let sha256 = hex(&hash);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+        return Ok(Err(Error::other_bytes(&sha256, wanted)));
+    }
     let mut trailer = Vec::with_capacity(TRAILER);
     trailer.extend_from_slice(MAGIC);
     trailer.extend_from_slice(&size.to_le_bytes());
@@ -245,7 +259,7 @@ fn store(
             }
         }
     }
-    Ok(ObjectInfo { size, sha256: Some(hex(&hash)) })
+    Ok(Ok(ObjectInfo { size, sha256: Some(sha256) }))
 }
 
 /// A sync that failed may not be reported by the next one, so each one's outcome counts.

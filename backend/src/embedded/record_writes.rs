@@ -4,9 +4,9 @@ use super::{
     rows::{ArriveRow, NewExecution, RowWrite, node_key, seq_of},
     writer::Step,
 };
-use crate::ports::{Arrival, Commit, Committed, DeadLetter, NodeKey};
+use crate::ports::{Arrival, Commit, Committed, DeadLetter, Late, NodeKey};
 use rusqlite::{Connection, OptionalExtension, params};
-use tidemill_core::ids::ExecutionId;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
 /// The executions that a batch wrote to, with their `seq`; mostly one.
 type Touched = Vec<(ExecutionId, i64)>;
@@ -25,6 +25,15 @@ pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<Step<Co
         bump.execute([seq])?;
     }
     Ok(Step::Keep(Commit::Done(done)))
+}
+
+/// Moves the due time of a node that is due since `late.due_at`; false: it is not.
+pub fn postpone(conn: &Connection, late: Late, until: Timestamp) -> rusqlite::Result<Step<bool>> {
+    let Some(seq) = seq_of(conn, late.key.execution)? else { return Ok(Step::Keep(false)) };
+    let moved = conn
+        .prepare_cached("UPDATE nodes SET due_at = ?3 WHERE node = ?1 AND due_at = ?2")?
+        .execute(params![node_key(seq, late.key.ix), late.due_at.0, until.0])?;
+    Ok(Step::Keep(moved > 0))
 }
 
 /// Whether the write's condition held, and it is made.

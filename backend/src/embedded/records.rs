@@ -168,6 +168,11 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::late(conn, now, limit))
     }
 
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        let moved = self.database.write(WRITING, move |conn| record_writes::postpone(conn, late, until));
+        moved.await
+    }
+
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
         self.read(|conn| reads::artifact(conn, id))
     }

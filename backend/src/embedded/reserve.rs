@@ -7,7 +7,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{ByteStream, Logs, ObjectInfo, Objects},
+    ports::{ByteStream, Logs, ObjectInfo, Objects, PutPlace},
     services::{Disk, DiskState},
 };
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tidemill_core::ids::JobId;
+use tidemill_core::{api::ContentSum, ids::JobId};
 
 /// Bytes that are kept: a full transaction of the records, their log and its index take less.
 pub const RESERVE: usize = 8 << 20;
@@ -194,7 +194,7 @@ impl<T: Logs> Logs for Frugal<T> {
 
 #[async_trait]
 impl<T: Objects> Objects for Frugal<T> {
-    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.reserve.check_new("storing an artifact")?;
         let reserve = self.reserve.clone();
         // However much it is, it ends before the records have no space.
@@ -203,7 +203,7 @@ impl<T: Objects> Objects for Frugal<T> {
             let full = |_| io::Error::from(io::ErrorKind::StorageFull);
             reserve.check("storing an artifact").map_err(full).map(|()| chunk)
         });
-        self.store.put(key, Box::pin(checked)).await
+        self.store.put_checked(key, sha256, Box::pin(checked)).await
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
@@ -218,8 +218,8 @@ impl<T: Objects> Objects for Frugal<T> {
         self.store.delete(key).await
     }
 
-    async fn put_address(&self, key: &str) -> Result<Option<String>> {
-        self.store.put_address(key).await
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+        self.store.put_place(key, sum).await
     }
 
     async fn get_address(&self, key: &str) -> Result<Option<String>> {

@@ -103,6 +103,16 @@ impl Access {
         Self { limits: Limits::new(each_second), ..self }
     }
 
+    /// Counts a webhook whose signature does not prove that it is of the repository that it names; or refuses it with how long to
+    /// wait.
+    pub fn wrong_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), Refused> {
+        let now = Instant::now();
+        if let Some(from) = from {
+            self.limits.wrong(from, now).map_err(Refused::too_many)?;
+        }
+        self.limits.wrong_for(repository, now).map_err(Refused::too_many)
+    }
+
     /// The scope of a token of the deployment itself.
     fn own(&self, given: &[u8]) -> Option<Scope> {
         let given: Hash = Sha256::digest(given).into();
@@ -114,6 +124,11 @@ impl Access {
         let (admin, worker) = (among(&self.admin), among(&self.worker));
         admin.then_some(Scope::Admin).or(worker.then_some(Scope::Worker))
     }
+}
+
+/// Where a request comes from, if that is known.
+pub fn address_of(client: Option<Extension<ClientAddress>>) -> Option<IpAddr> {
+    client.map(|Extension(ClientAddress(address))| address)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -151,7 +166,7 @@ pub async fn check(
     if check.route.need.is_empty() {
         return next.run(request).await;
     }
-    let from = client.map(|Extension(ClientAddress(address))| address);
+    let from = address_of(client);
     match check.passes(request.headers(), from, &params).await {
         Ok(caller) => {
             if let Some(proof) = request.extensions().get::<Proof>() {

@@ -4,7 +4,7 @@ use super::{Api, ClientAddress, problem::Refused};
 use crate::{
     error::Error,
     ports::{ObjectInfo, repository_key},
-    services::{Caller, Download, check_artifact},
+    services::{Caller, CallerKey, Download, check_artifact},
 };
 use axum::{
     Extension, Json,
@@ -72,10 +72,10 @@ fn made(reply: ExecuteReply) -> Response {
     (status, Json(reply)).into_response()
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, Refused> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| Refused::invalid("the idempotency key is not plain ASCII text"))?;
-    Ok(Some(text.to_owned()))
+    Ok(Some(CallerKey::new(caller, text)?))
 }
 
 /// Whether `text` has the form of a `traceparent` (W3C Trace Context, 3.2); another one is no trace, and no mistake.
@@ -100,7 +100,8 @@ pub async fn execute(
         caller.must_be_of(url)?;
     }
     let repo = request.repo.clone();
-    let reply = api.services.pipelines.execute(request, key(&headers)?, trace.map(str::to_owned)).await?;
+    let reply =
+        api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(str::to_owned)).await?;
     if !reply.attached {
         let audit = &api.services.audit;
         audit.note(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
@@ -124,7 +125,7 @@ pub async fn retry(
     };
     api.services.expect_execution(&expected, id).await?;
     request.requested_by = caller.requester(request.requested_by);
-    let reply = api.services.pipelines.retry(id, request, key(&headers)?).await?;
+    let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
     if !reply.attached {
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
             tracing::warn!(execution = %reply.execution_id, %error, "nobody outside is told of it");
@@ -373,8 +374,7 @@ pub async fn artifact_upload(
 pub struct Put {
     job: JobId,
     lease: LeaseToken,
-    #[serde(default)]
-    cache: bool,
+    cache: Option<String>,
 }
 
 pub async fn artifact_content(
@@ -384,7 +384,7 @@ pub async fn artifact_content(
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
-    api.services.artifacts.put(id, (of.job, of.lease), of.cache, bytes).await?;
+    api.services.artifacts.put(id, (of.job, of.lease), of.cache.as_deref(), bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -396,10 +396,11 @@ pub async fn cache_lookup(State(api): State<Api>, Wanted(request): Wanted<CacheL
 pub struct Fetch {
     lease: LeaseToken,
     object: ArtifactId,
+    key: String,
 }
 
 pub async fn cache_content(State(api): State<Api>, Id(id): Id<JobId>, Asked(of): Asked<Fetch>) -> Reply {
-    Ok(downloaded(api.services.caches.download(id, of.lease, of.object).await?))
+    Ok(downloaded(api.services.caches.download(id, of.lease, (&of.key, of.object)).await?))
 }
 
 pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {

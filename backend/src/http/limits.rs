@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
+    hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -15,6 +15,9 @@ const MOST_KEPT: usize = 10_000;
 const FOR_WORKERS: f64 = 100.0;
 /// Tokens that are not valid, from one address.
 const WRONG: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
+
+/// Webhooks that name one repository and are not signed with its secret, from wherever they come.
+const WRONG_FOR_REPOSITORY: Rate = Rate { each_second: 1.0, burst: 60.0 };
 
 /// So many calls a second on the average, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +81,8 @@ pub struct Limits {
     users: Option<Rate>,
     tokens: Buckets<String>,
     wrong: Buckets<IpAddr>,
+    repositories: Buckets<u64>,
+    hasher: RandomState,
 }
 
 impl Limits {
@@ -86,7 +91,13 @@ impl Limits {
     pub fn new(each_second: u32) -> Self {
         let each_second = f64::from(each_second);
         let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
-        Self { users, tokens: Buckets::new(), wrong: Buckets::new() }
+        Self {
+            users,
+            tokens: Buckets::new(),
+            wrong: Buckets::new(),
+            repositories: Buckets::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// Counts a call with a valid token; or how long to wait.
@@ -97,12 +108,21 @@ impl Limits {
         self.tokens.take(token.to_owned(), rate, now)
     }
 
-    /// Counts a call whose token is not valid; or how long to wait.
+    /// Counts a call whose token or signature is not valid; or how long to wait.
     pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
         self.wrong.take(from, WRONG, now)
+    }
+
+    /// Counts a webhook that is not signed with the secret of the repository that it names; or how long to wait.
+    pub fn wrong_for(&self, repository: &str, now: Instant) -> Result<(), Duration> {
+        if self.users.is_none() {
+            return Ok(());
+        }
+        // Names are as long as a caller likes; two that share a bucket only wait for each other.
+        self.repositories.take(self.hasher.hash_one(repository), WRONG_FOR_REPOSITORY, now)
     }
 }
 

@@ -20,7 +20,8 @@ use tidemill_core::{
 use tidemill_core::{
     discovery::{DiscoveryReply, DiscoveryReport},
     repository::{
-        RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply, RepositoryRequest, WebhookReply,
+        RedeliveryReply, RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply,
+        RepositoryRequest, WebhookReply,
     },
 };
 
@@ -61,8 +62,11 @@ const DEAD_LETTERS: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
-const CACHE: Query =
-    &[("lease", Kind::Id, "The lease of the job"), ("object", Kind::Id, "The object that was found")];
+const CACHE: Query = &[
+    ("lease", Kind::Id, "The lease of the job"),
+    ("object", Kind::Id, "The object that was found"),
+    ("key", Kind::Text, "Its key, as the address that was given has it"),
+];
 const HINT: Query = &[("repo", Kind::Text, "The repository, where the body does not name it")];
 const REPO: Query = &[("repo", Kind::Text, "Repository")];
 const LOG: Query = &[
@@ -82,7 +86,11 @@ const AUDIT: Query = &[
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
-const PUT: Query = &[("job", Kind::Id, "The job"), ("lease", Kind::Id, "Its lease")];
+const PUT: Query = &[
+    ("job", Kind::Id, "The job"),
+    ("lease", Kind::Id, "Its lease"),
+    ("cache", Kind::Text, "Of a cache: its key, as the address that was given has it"),
+];
 
 impl Document {
     fn reference<T: JsonSchema>(&mut self) -> Value {
@@ -121,7 +129,8 @@ impl Document {
                 Kind::Status => json!(status),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required, "description": meaning, "schema": schema })
+            json!({ "name": name, "in": "query", "required": required && *name != "cache", "description": meaning,
+                    "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
@@ -270,6 +279,8 @@ pub fn document() -> Value {
     of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO, None, reply);
     let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<ExecuteReply>());
     of.add(path::SYNC, "post", "Read a repository's schedules anew", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<RedeliveryReply>());
+    of.add(path::REDELIVER, "post", "Let deliveries of webhooks be taken once more", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TokenRequest>(), of.reference::<TokenReply>());
     of.add(path::TOKENS, "post", "Make a token", &[], Some(body), reply);
     let reply = of.reference::<TokenList>();

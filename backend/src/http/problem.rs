@@ -1,7 +1,10 @@
 //! Errors as RFC 9457 problem documents.
 
 use super::routes::Need;
-use crate::{error::Error, services::Caller};
+use crate::{
+    error::{Error, ErrorReport},
+    services::Caller,
+};
 use axum::{
     extract::rejection::JsonRejection,
     http::{
@@ -16,7 +19,7 @@ use tidemill_core::{access::Scope, api::Problem};
 /// A refused request.
 #[derive(Debug)]
 pub struct Refused {
-    problem: Problem,
+    problem: Box<Problem>,
     /// Seconds to wait with another try.
     retry_after: Option<u64>,
 }
@@ -28,9 +31,10 @@ impl Refused {
             title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
+            instance: None,
             diagnostics: Vec::new(),
         };
-        Self { problem, retry_after: None }
+        Self { problem: Box::new(problem), retry_after: None }
     }
 
     pub fn no_such_path() -> Self {
@@ -104,11 +108,19 @@ impl Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        let words = error.to_string();
+        let ErrorReport { words, log_id } = error.report();
+        let mut refused = Self::of_kind(error, words);
+        refused.problem.instance = log_id.map(|id| id.urn().to_string());
+        refused
+    }
+}
+
+impl Refused {
+    fn of_kind(error: Error, words: String) -> Self {
         match error {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", words),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", words),
-            Error::Unproven(_) => {
+            Error::Unproven { .. } => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid signature", words)
             }
             Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", words),
@@ -124,7 +136,7 @@ impl From<Error> for Refused {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }
             Error::KeyReused(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused", words)
+                Self::new(StatusCode::CONFLICT, "key-reused", "Idempotency key reused", words)
             }
             Error::InvalidPipeline(diagnostics) => {
                 let title = "Invalid pipeline";
@@ -137,7 +149,6 @@ impl From<Error> for Refused {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "No space left", words)
             }
             Error::Storage { .. } | Error::Damaged(_) => {
-                tracing::error!(error = %words, "the store failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", "The store failed", words)
             }
         }
@@ -163,5 +174,125 @@ impl IntoResponse for Refused {
             reply.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         reply
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Problem, Refused};
+    use crate::error::Error;
+    use axum::{http::StatusCode, response::IntoResponse};
+    use http_body_util::BodyExt;
+    use std::{
+        fmt::Write as _,
+        sync::{Arc, Mutex},
+    };
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span::{Attributes, Id, Record},
+    };
+
+    /// What stores say of themselves.
+    const INTERNALS: [&str; 5] = [
+        "arn:aws:iam::123456789012:role/tidemill-api is not authorized to perform: s3:PutObject",
+        "/srv/tidemill/data/records.db",
+        "tidemill-123456789012-bucket",
+        "SELECT state FROM nodes WHERE node = ?1",
+        "ServiceError(ServiceError { source: Unhandled",
+    ];
+
+    fn sample(of: usize) -> Option<Error> {
+        let words = "words".to_owned();
+        let inside = INTERNALS.join("; ");
+        let error = match of {
+            0 => Error::NotFound(words),
+            1 => Error::Forbidden(words),
+            2 => Error::Unproven { repository: inside.clone(), reason: inside },
+            3 => Error::LeaseLost(words),
+            4 => Error::Conflict(words),
+            5 => Error::Invalid(words),
+            6 => Error::KeyReused(words),
+            7 => Error::NoSecret(words),
+            8 => Error::Sealed(words),
+            9 => Error::InvalidPipeline(Vec::new()),
+            10 => Error::DiskFull(inside),
+            11 => Error::storage(inside.clone(), inside),
+            _ => return None,
+        };
+        // Another kind has to be added above.
+        match error {
+            Error::NotFound(_)
+            | Error::Forbidden(_)
+            | Error::Unproven { .. }
+            | Error::LeaseLost(_)
+            | Error::Conflict(_)
+            | Error::Invalid(_)
+            | Error::KeyReused(_)
+            | Error::NoSecret(_)
+            | Error::Sealed(_)
+            | Error::InvalidPipeline(_)
+            | Error::DiskFull(_)
+            | Error::Storage { .. } => Some(error),
+        }
+    }
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    impl Visit for Log {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            let _ = write!(self.0.lock().unwrap(), "{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut self.clone());
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_what_is_inside_and_the_log_has_it_under_the_id_that_is_shown() {
+        for error in (0..).map_while(sample) {
+            let name = format!("{error:?}");
+            let log = Log::default();
+            let refused = tracing::subscriber::with_default(log.clone(), || Refused::from(error));
+            let reply = refused.into_response();
+            let status = reply.status();
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body).into_owned();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            for inside in INTERNALS {
+                assert!(!text.contains(inside), "{name}: {text}");
+            }
+            assert!(problem.kind.starts_with("tidemill:") && problem.kind != "tidemill:", "{text}");
+            assert_eq!(problem.status, status.as_u16());
+            assert_eq!(problem.instance.is_some(), status.is_server_error(), "{name}: {text}");
+            if let Some(instance) = problem.instance {
+                let id = instance.strip_prefix("urn:uuid:").unwrap();
+                let logged = log.0.lock().unwrap().clone();
+                assert!(problem.detail.contains(id) && logged.contains(id), "{text}: {logged}");
+                assert!(INTERNALS.iter().all(|inside| logged.contains(inside)), "{logged}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reused_key_is_a_conflict() {
+        let refused = Refused::from(Error::KeyReused("words".into()));
+        assert_eq!(refused.into_response().status(), StatusCode::CONFLICT);
     }
 }

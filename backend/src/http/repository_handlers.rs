@@ -1,7 +1,8 @@
 //! Operations on repositories, and what tells of them: webhooks and what workers find.
 
 use super::{
-    Api, ClientAddress, Proof,
+    Api, Proof,
+    access::{ClientAddress, address_of},
     handlers::{Asked, Reply, Wanted, json},
 };
 use crate::{error::Error, services::Caller};
@@ -35,16 +36,39 @@ pub async fn webhook(
 ) -> Reply {
     let provider: Provider = provider.parse().map_err(|words: String| Error::NotFound(words))?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let expected = api.services.webhooks.expected(provider, hint.repo.as_deref(), &get).await?;
-    let from = client.map(|Extension(ClientAddress(address))| address);
-    // Its memory is given back when this is dropped.
-    let body = api.intake.read(body, expected, from).await?;
-    let reply = api.services.webhooks.take(provider, hint.repo.as_deref(), &get, &body).await?;
+    let from = address_of(client);
+    let hint = hint.repo.as_deref();
+    let taken = match api.services.webhooks.expected(provider, hint, &get).await {
+        Ok(expected) => {
+            // Its memory is given back when this is dropped.
+            let body = api.intake.read(body, expected, from).await?;
+            api.services.webhooks.take(provider, hint, &get, &body).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(Error::Unproven { repository, reason }) = &taken {
+        // Only after the signature was checked: what is signed is taken, however many others come from there or name that repository.
+        api.access.wrong_signature(from, repository)?;
+        tracing::warn!(%provider, repository = ?repository, reason, "a webhook was refused");
+    }
+    let reply = taken?;
     if let Some(Extension(proof)) = proof {
         proof.give();
     }
     let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(reply)).into_response())
+}
+
+pub async fn redeliver(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Wanted(of): Wanted<RepositoryName>,
+) -> Reply {
+    caller.must_be_of(&of.repo)?;
+    let reply = api.services.repositories.allow_redeliveries(&of.repo).await?;
+    let name = &reply.repository;
+    api.services.audit.note(&caller, "repository.redeliver", name, Some(name), "done").await;
+    Ok(json(reply))
 }
 
 pub async fn discovered(State(api): State<Api>, Wanted(report): Wanted<DiscoveryReport>) -> Reply {

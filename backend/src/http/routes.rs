@@ -123,6 +123,7 @@ routes! {
     GET path::REPOSITORIES => repository_handlers::list, MANAGE, Itself;
     DELETE path::REPOSITORIES => repository_handlers::remove, MANAGE, Itself;
     POST path::SYNC => repository_handlers::sync, MANAGE, Itself;
+    POST path::REDELIVER => repository_handlers::redeliver, MANAGE, Itself;
     POST path::TOKENS => token_handlers::create, MANAGE, Refused;
     GET path::TOKENS => token_handlers::list, MANAGE, Refused;
     DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{ByteStream, ObjectInfo, Objects},
+    ports::{ByteStream, ObjectInfo, Objects, PutPlace},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use std::{
     fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
+use tidemill_core::api::ContentSum;
 
 /// Objects in memory.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ fn checked(key: &str) -> Result<()> {
 
 #[async_trait]
 impl Objects for MemoryObjects {
-    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
+    async fn put_checked(&self, key: &str, wanted: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         checked(key)?;
         let parts: Vec<Bytes> =
             bytes.try_collect().await.map_err(|error| Error::io("storing an object", error))?;
@@ -39,6 +40,9 @@ impl Objects for MemoryObjects {
         let mut sha256 = String::new();
         for byte in Sha256::digest(&whole) {
             let _ = write!(sha256, "{byte:02x}");
+        }
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+            return Err(Error::other_bytes(&sha256, wanted));
         }
         let info = ObjectInfo { size: whole.len() as u64, sha256: Some(sha256) };
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,8 +71,8 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
-    async fn put_address(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
+    async fn put_place(&self, _: &str, _: Option<&ContentSum>) -> Result<PutPlace> {
+        Ok(PutPlace::Api)
     }
 
     async fn get_address(&self, _: &str) -> Result<Option<String>> {

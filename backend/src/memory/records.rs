@@ -450,6 +450,20 @@ impl Records for MemoryRecords {
         Ok(due.map(|(due_at, key)| Late { key: *key, due_at: *due_at }).collect())
     }
 
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        let mut inner = self.lock();
+        let Late { key, due_at } = late;
+        if !inner.due.remove(&(due_at, key)) {
+            return Ok(false);
+        }
+        inner.due.insert((until, key));
+        let kept = inner.executions.get_mut(&key.execution);
+        if let Some(node) = kept.and_then(|kept| kept.nodes.get_mut(key.ix as usize)) {
+            node.due_at = Some(until);
+        }
+        Ok(true)
+    }
+
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
         Ok(self.lock().artifacts.get(&id).cloned())
     }

@@ -574,6 +574,9 @@ pub trait Records: Send + Sync {
     /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what
     /// exists.
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>>;
+    /// Moves the due time of a node that [`Self::late`] gave, whatever else is recorded of it; its version stays. False: it is
+    /// due at another time now, or not at all, and nothing changed.
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool>;
     /// An artifact.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>>;
     /// Artifacts of an execution in the order of its jobs.

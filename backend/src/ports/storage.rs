@@ -4,8 +4,9 @@ use crate::{error::Result, ports::NodeKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 use tidemill_core::{
+    api::ContentSum,
     ids::{ExecutionId, JobId, LeaseToken},
     labels::Labels,
     time::Timestamp,
@@ -76,23 +77,54 @@ pub trait JobQueue: Send + Sync {
 pub struct ObjectInfo {
     /// Bytes.
     pub size: u64,
-    /// SHA-256, hex; absent of what others put straight into the store.
+    /// SHA-256, hex; absent where the store cannot tell.
     pub sha256: Option<String>,
+}
+
+/// Where an object's bytes are to be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutPlace {
+    /// Through the API.
+    Api,
+    /// Straight into the store, which has to know what they come to first.
+    SumNeeded,
+    /// Straight into the store, which takes no other bytes there.
+    At(PutAddress),
+}
+
+/// An address at which whoever has it may PUT an object for some minutes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PutAddress {
+    /// The address.
+    pub url: String,
+    /// Headers that the request must have.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for PutAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address is as good as a token.
+        f.debug_struct("PutAddress").finish_non_exhaustive()
+    }
 }
 
 /// Large immutable bytes under keys of `[a-z0-9-/]`.
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// Stores the stream under `key`, whole or not at all, in place of what was there; durable when it returns.
-    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo>;
+    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
+        self.put_checked(key, None, bytes).await
+    }
+    /// The same, if its SHA-256 is `sha256` (hex, lower case); else [`crate::Error::Invalid`], and what was there stays.
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo>;
     /// Size and hash of an object, as they were when it was put; `None` when there is none.
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>>;
     /// The bytes of an object; [`crate::Error::NotFound`] when there is none.
     async fn get(&self, key: &str) -> Result<ByteStream>;
     /// Removes an object; removing what is not there is no error.
     async fn delete(&self, key: &str) -> Result<()>;
-    /// An address at which whoever has it may PUT the object for some minutes; `None`: it must come through the API.
-    async fn put_address(&self, key: &str) -> Result<Option<String>>;
+    /// Where bytes that come to `sum` are to be put.
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace>;
     /// An address at which whoever has it may GET the object for some minutes; `None`: it must go through the API.
     async fn get_address(&self, key: &str) -> Result<Option<String>>;
 }

@@ -1,16 +1,17 @@
 //! ArtifactService: takes what jobs leave, and gives it back.
 
 use super::{
-    caches::CacheService,
+    caches::{CacheService, in_query},
     context::{Context, job_of},
     view,
 };
 use crate::{
     error::{Error, Result},
-    ports::{ArtifactRecord, ByteStream, Commit, Node, Write},
+    ports::{ArtifactRecord, ByteStream, Commit, Node, PutAddress, PutPlace, Write},
 };
 use futures_util::StreamExt;
 use std::{
+    collections::BTreeMap,
     fmt, io,
     sync::{
         Arc,
@@ -58,25 +59,35 @@ impl ArtifactService {
     /// for who holds the job's lease.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
         let node = self.leased(request.job_id, request.lease).await?;
-        let (artifact_id, address) = match (request.complete.clone(), request.cache_key.as_deref()) {
-            (None, Some(_)) => self.caches.place(&node).await?,
-            (Some(complete), Some(key)) => (self.caches.complete(&node, key, &complete).await?, None),
+        if request.sum.as_ref().is_some_and(|sum| !sum.is_well_formed()) {
+            return Err(Error::Invalid("a SHA-256 has 64 hex digits in lower case".into()));
+        }
+        let sum = request.sum.as_ref();
+        let (artifact_id, place) = match (request.complete.clone(), request.cache_key.as_deref()) {
+            (None, Some(key)) => self.caches.place(&node, key, sum).await?,
             (None, None) => {
-                let id = ArtifactId::of(node.key.execution, node.key.ix, job_of(&node)?.job.attempt, 0);
-                let address = self.context.stores.objects.put_address(&key(request.job_id, id)).await?;
-                (id, address)
+                let id = own_id(&node)?;
+                let place = self.context.stores.objects.put_place(&key(request.job_id, id), sum).await?;
+                (id, place)
             }
-            (Some(complete), None) => (self.complete(request.clone(), complete, node).await?, None),
+            (Some(complete), cache_key) => {
+                let artifact_id = match cache_key {
+                    Some(key) => self.caches.complete(&node, key, &complete).await?,
+                    None => self.complete(request.clone(), complete, node).await?,
+                };
+                return Ok(reply(artifact_id, None, BTreeMap::new()));
+            }
         };
-        let here = || {
-            let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
-            let cache = if request.cache_key.is_some() { "&cache=true" } else { "" };
-            format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease)
-        };
-        Ok(ArtifactUploadReply {
-            artifact_id,
-            url: address.unwrap_or_else(here),
-            encoding: "identity".into(),
+        Ok(match place {
+            PutPlace::Api => {
+                let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
+                let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", in_query(key)));
+                let cache = cache.unwrap_or_default();
+                let url = format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease);
+                reply(artifact_id, Some(url), BTreeMap::new())
+            }
+            PutPlace::SumNeeded => reply(artifact_id, None, BTreeMap::new()),
+            PutPlace::At(PutAddress { url, headers }) => reply(artifact_id, Some(url), headers),
         })
     }
 
@@ -86,7 +97,10 @@ impl ArtifactService {
         complete: ArtifactComplete,
         mut node: Node,
     ) -> Result<ArtifactId> {
-        let id = complete.artifact_id;
+        let id = own_id(&node)?;
+        if complete.artifact_id != id {
+            return Err(not_own(complete.artifact_id));
+        }
         let stored = self.context.stores.objects.info(&key(request.job_id, id)).await?;
         let stored = stored.ok_or_else(|| {
             Error::Conflict(format!("artifact {id} was announced, but its bytes were never put"))
@@ -97,7 +111,7 @@ impl ArtifactService {
             self.context.stores.objects.delete(&key(request.job_id, id)).await?;
             return Err(too_large(max));
         }
-        // What was put straight into the store has no hash there; who fetches it checks it against the record's.
+        // A store that cannot tell the hash is believed; who fetches the artifact checks it against the record's.
         let sha256 = stored.sha256.unwrap_or_else(|| complete.sha256.to_lowercase());
         if stored.size != complete.size || !sha256.eq_ignore_ascii_case(&complete.sha256) {
             return Err(Error::Conflict(format!(
@@ -143,12 +157,15 @@ impl ArtifactService {
         &self,
         id: ArtifactId,
         (job, lease): (JobId, LeaseToken),
-        is_cache: bool,
+        cache_key: Option<&str>,
         bytes: ByteStream,
     ) -> Result<()> {
         let node = self.leased(job, lease).await?;
-        if is_cache {
-            return self.caches.put(id, &node, bytes).await;
+        if let Some(cache_key) = cache_key {
+            return self.caches.put((cache_key, id), &node, bytes).await;
+        }
+        if id != own_id(&node)? {
+            return Err(not_own(id));
         }
         let max = self.context.settings.max_artifact_bytes;
         put_at_most(&self.context, &key(job, id), bytes, max).await
@@ -197,17 +214,36 @@ impl ArtifactService {
         Ok(Download::Here(view::artifact(record), bytes))
     }
 
-    /// Removes artifacts whose time is over, at most `limit`, and gives their number.
+    /// Removes artifacts whose time is over, at most `limit`, and gives their number. One that cannot be removed is tried again later,
+    /// each time after a longer pause, and does not keep others.
     pub async fn expire(&self, limit: usize) -> Result<usize> {
-        let stores = &self.context.stores;
-        let expired = stores.records.expired_artifacts(self.context.now(), limit).await?;
-        let number = expired.len();
-        for record in expired {
-            // The record goes last: should this die between the two, the sweep comes back to it.
-            stores.objects.delete(&key(record.job, record.id)).await?;
-            stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await?;
+        let now = self.context.now();
+        let mut number = 0;
+        for record in self.context.stores.records.expired_artifacts(now, limit).await? {
+            let name = format!("artifact {}", record.id);
+            match self.remove(&record).await {
+                Ok(()) => {
+                    self.context.setbacks.succeeded(&name);
+                    number += 1;
+                }
+                Err(error) => {
+                    let retry_at = self.context.setbacks.failed(&name, now);
+                    tracing::warn!(artifact = %record.id, %error, %retry_at, "an artifact cannot be removed");
+                    let later = ArtifactRecord { expires_at: Some(retry_at), ..record };
+                    let put = Write::PutArtifact(Box::new(later));
+                    if let Err(error) = self.context.stores.records.commit(vec![put]).await {
+                        tracing::warn!(%error, "it stays due; the next sweep tries again");
+                    }
+                }
+            }
         }
         Ok(number)
+    }
+
+    async fn remove(&self, record: &ArtifactRecord) -> Result<()> {
+        // The record goes last: should this die between the two, the sweep comes back to it.
+        self.context.stores.objects.delete(&key(record.job, record.id)).await?;
+        self.context.stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await.map(drop)
     }
 
     async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
@@ -252,6 +288,23 @@ pub(super) async fn put_at_most(context: &Context, key: &str, bytes: ByteStream,
 
 fn too_large(max: u64) -> Error {
     Error::TooLarge(format!("it has more than {max} bytes, the most that the server keeps of one"))
+}
+
+/// The artifact of a job's attempt.
+fn own_id(node: &Node) -> Result<ArtifactId> {
+    Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, 0))
+}
+
+fn not_own(id: ArtifactId) -> Error {
+    Error::Conflict(format!("artifact {id} is not this attempt's; announce it, and use the id of the reply"))
+}
+
+fn reply(
+    artifact_id: ArtifactId,
+    url: Option<String>,
+    headers: BTreeMap<String, String>,
+) -> ArtifactUploadReply {
+    ArtifactUploadReply { artifact_id, url, headers, encoding: "identity".into() }
 }
 
 fn gone(id: ArtifactId) -> Error {

@@ -3,15 +3,17 @@
 use super::{
     artifacts::Download,
     context::{Context, job_of},
+    keys::sha256_hex,
 };
 use crate::{
     error::{Error, Result},
-    ports::{Document, DocumentKey, NewDocument, Node, ObjectInfo},
+    ports::{Document, DocumentKey, NewDocument, Node, ObjectInfo, PutPlace},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::{
-    api::{ArtifactComplete, CacheFound, CacheLookupReply, CacheLookupRequest, path},
+    api::{ArtifactComplete, CacheFound, CacheLookupReply, CacheLookupRequest, ContentSum, path},
     assignment::ArtifactSource,
     ids::{ArtifactId, JobId, LeaseToken},
     repo::canonical,
@@ -36,10 +38,15 @@ pub struct CacheService {
 }
 
 /// A cache as it is recorded.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stored {
-    /// Names the object that holds it.
+    /// Names the object that holds it, among those of the job that left it.
     object: ArtifactId,
+    /// That job.
+    by: JobId,
+    /// The object that this one replaced: who completes that once more did so before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<ArtifactId>,
     size: u64,
     sha256: String,
     used_at: Timestamp,
@@ -61,9 +68,11 @@ impl CacheService {
             self.note_use(&document, &stored).await;
             let here = || {
                 let url = path::CACHE_CONTENT.replace("{jobId}", &request.job_id.to_string());
-                format!("{url}?lease={}&object={}", request.lease, stored.object)
+                let (lease, object) = (request.lease, stored.object);
+                format!("{url}?lease={lease}&object={object}&key={}", in_query(&key))
             };
-            let address = self.context.stores.objects.get_address(&object(stored.object)).await?;
+            let object = self.object(&node, &key, stored.by, stored.object).await?;
+            let address = self.context.stores.objects.get_address(&object).await?;
             let source = ArtifactSource {
                 artifact_id: stored.object,
                 from_job: format!("cache {key}"),
@@ -76,42 +85,58 @@ impl CacheService {
         Ok(CacheLookupReply { found: None })
     }
 
-    /// The bytes of a cache of the job's repository.
+    /// The bytes of a cache that is kept under this key for the job's repository, if they are in this object.
     pub async fn download(
         &self,
         job: JobId,
         lease: LeaseToken,
-        id: ArtifactId,
+        (key, id): (&str, ArtifactId),
     ) -> Result<Download<ObjectInfo>> {
-        self.leased(job, lease).await?;
+        let node = self.leased(job, lease).await?;
         let gone = || Error::NotFound("this cache was replaced or removed; look it up again".into());
+        // Only what is recorded for the repository is given, whatever object is asked for.
+        let key = from_query(key)?;
+        let found = self.find(&node, &key).await?;
+        let (_, stored) = found.filter(|(_, stored)| stored.object == id).ok_or_else(gone)?;
+        let object = self.object(&node, &key, stored.by, id).await?;
         let objects = &self.context.stores.objects;
-        let info = objects.info(&object(id)).await?.ok_or_else(gone)?;
-        Ok(Download::Here(info, objects.get(&object(id)).await?))
+        let info = objects.info(&object).await?.ok_or_else(gone)?;
+        match objects.get(&object).await {
+            Err(Error::NotFound(_)) => Err(gone()),
+            got => Ok(Download::Here(info, got?)),
+        }
     }
 
-    /// Where to put a cache's bytes, under an id that is given back with [`Self::complete`]; `None`: through the API.
-    pub(super) async fn place(&self, node: &Node) -> Result<(ArtifactId, Option<String>)> {
+    /// Where to put the bytes of a cache that is to be kept under `key`, under an id that is given back with [`Self::complete`].
+    pub(super) async fn place(
+        &self,
+        node: &Node,
+        key: &str,
+        sum: Option<&ContentSum>,
+    ) -> Result<(ArtifactId, PutPlace)> {
         self.may_keep(node).await?;
-        let attempt = job_of(node)?.job.attempt;
         // Each call has an object of its own: what others read is never written again.
         let id = ArtifactId(uuid::Uuid::now_v7());
-        tracing::debug!(attempt, %id, "a cache is to be kept");
-        Ok((id, self.context.stores.objects.put_address(&object(id)).await?))
+        if sum.is_some_and(|sum| sum.size > LARGEST) {
+            return Err(Error::Invalid(format!("a cache has at most {LARGEST} bytes")));
+        }
+        let object = self.own_object(node, key, id).await?;
+        Ok((id, self.context.stores.objects.put_place(&object, sum).await?))
     }
 
     /// Stores the bytes, for servers that presign to themselves.
     pub(super) async fn put(
         &self,
-        id: ArtifactId,
+        (key, id): (&str, ArtifactId),
         node: &Node,
         bytes: crate::ports::ByteStream,
     ) -> Result<()> {
         self.may_keep(node).await?;
-        super::artifacts::put_at_most(&self.context, &object(id), bytes, LARGEST).await
+        let object = self.own_object(node, &from_query(key)?, id).await?;
+        super::artifacts::put_at_most(&self.context, &object, bytes, LARGEST).await
     }
 
-    /// Keeps what was put under `key`, in place of what was there.
+    /// Keeps what the job put under `key`, in place of what was there. To say so again changes nothing.
     pub(super) async fn complete(
         &self,
         node: &Node,
@@ -119,42 +144,55 @@ impl CacheService {
         complete: &ArtifactComplete,
     ) -> Result<ArtifactId> {
         self.may_keep(node).await?;
-        if key.is_empty() || key.len() > LONGEST_KEY || key.contains(char::is_control) {
-            return Err(Error::Invalid(format!(
-                "a cache's key has 1 to {LONGEST_KEY} bytes, without control characters"
-            )));
+        let (objects, id) = (&self.context.stores.objects, complete.artifact_id);
+        let by = job_of_node(node)?;
+        let object = self.own_object(node, key, id).await?;
+        if let Some((_, known)) = self.find(node, key).await?
+            && is_done(&known, by, complete)?
+        {
+            return Ok(id);
         }
-        let objects = &self.context.stores.objects;
-        let id = complete.artifact_id;
-        let put = objects.info(&object(id)).await?;
+        let put = objects.info(&object).await?;
         let put = put
             .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were never put".into()))?;
         let differs = put.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
         if put.size != complete.size || differs || put.size > LARGEST {
-            objects.delete(&object(id)).await?;
+            // Nothing is recorded of it, and nobody else can have put it.
+            objects.delete(&object).await?;
             return Err(Error::Conflict(format!(
                 "the cache arrived with {} bytes, and {} were sent; at most {LARGEST} are kept",
                 put.size, complete.size
             )));
         }
         let now = self.context.now();
-        let stored =
-            Stored { object: id, size: put.size, sha256: complete.sha256.to_lowercase(), used_at: now };
-        let value = text(&stored)?;
         for _ in 0..MOST_TRIES {
             let known = self.find(node, key).await?;
+            if let Some((_, known)) = &known
+                && is_done(known, by, complete)?
+            {
+                return Ok(id);
+            }
+            let stored = Stored {
+                object: id,
+                by,
+                replaced: known.as_ref().map(|(_, old)| old.object),
+                size: put.size,
+                sha256: complete.sha256.to_lowercase(),
+                used_at: now,
+            };
             let new = NewDocument {
                 key: self.document(node, key).await?,
-                value: value.clone(),
+                value: text(&stored)?,
                 due_at: Some(now.plus_ms(KEPT_MS)),
                 expires_at: None,
             };
             let version = known.as_ref().map(|(document, _)| document.version);
             if self.context.stores.documents.put(new, version).await? {
-                if let Some((_, old)) = known
-                    && let Err(error) = objects.delete(&object(old.object)).await
-                {
-                    tracing::warn!(%error, "a cache that was replaced stays in the store");
+                if let Some((_, old)) = known {
+                    let object = self.object(node, key, old.by, old.object).await?;
+                    if let Err(error) = objects.delete(&object).await {
+                        tracing::warn!(%error, "a cache that was replaced stays in the store");
+                    }
                 }
                 return Ok(id);
             }
@@ -162,17 +200,34 @@ impl CacheService {
         Err(Error::Conflict("the cache is kept by others at the same time".into()))
     }
 
-    /// Removes caches that nobody used for long, at most `limit`.
-    pub async fn expire(&self, limit: usize) -> Result<()> {
+    /// Removes caches that nobody used for long, at most `limit`, and gives their number. One that cannot be removed is tried again
+    /// later, each time after a longer pause, and does not keep others.
+    pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
+        let mut number = 0;
         for document in self.context.stores.documents.due(KIND, now, limit).await? {
-            let stored = read(&document)?;
-            // The document goes first: an object that nothing names harms nobody, a name without an object is a miss.
-            if self.context.stores.documents.delete(&document.key, Some(document.version)).await? {
-                self.context.stores.objects.delete(&object(stored.object)).await?;
+            let name = format!("cache {}", document.key.name);
+            match self.remove(&document).await {
+                Ok(()) => {
+                    self.context.setbacks.succeeded(&name);
+                    number += 1;
+                }
+                Err(error) => {
+                    let retry_at = self.context.setbacks.failed(&name, now);
+                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "a cache cannot be removed");
+                    self.context.put_off(&document, retry_at).await;
+                }
             }
         }
-        Ok(())
+        Ok(number)
+    }
+
+    async fn remove(&self, document: &Document) -> Result<()> {
+        let stored = read(document)?;
+        let (repo, key) = document.key.name.split_once('\n').unwrap_or_default();
+        // The record goes last, so that no object is left that nothing names: a name without an object is a miss.
+        self.context.stores.objects.delete(&object_key(repo, key, stored.by, stored.object)).await?;
+        self.context.stores.documents.delete(&document.key, Some(document.version)).await.map(drop)
     }
 
     async fn note_use(&self, document: &Document, stored: &Stored) {
@@ -180,7 +235,7 @@ impl CacheService {
         if now.since_ms(stored.used_at) < NOTED_MS {
             return;
         }
-        let used = Stored { used_at: now, sha256: stored.sha256.clone(), ..*stored };
+        let used = Stored { used_at: now, ..stored.clone() };
         let Ok(value) = text(&used) else { return };
         let due_at = Some(now.plus_ms(KEPT_MS));
         let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
@@ -199,8 +254,26 @@ impl CacheService {
 
     /// Caches are a repository's own: which it is, the record says, and never the worker.
     async fn document(&self, node: &Node, key: &str) -> Result<DocumentKey> {
+        check(key)?;
+        Ok(DocumentKey::new(KIND, format!("{}\n{key}", self.repo(node).await?)))
+    }
+
+    /// The object `id` of a job of the repository of `node`, under a key. Its name holds all three, so that no job reaches what was
+    /// left for another repository or another key.
+    async fn object(&self, node: &Node, key: &str, by: JobId, id: ArtifactId) -> Result<String> {
+        check(key)?;
+        Ok(object_key(&self.repo(node).await?, key, by, id))
+    }
+
+    /// The same, of the job of `node` itself.
+    async fn own_object(&self, node: &Node, key: &str, id: ArtifactId) -> Result<String> {
+        self.object(node, key, job_of_node(node)?, id).await
+    }
+
+    async fn repo(&self, node: &Node) -> Result<String> {
         let shape = self.context.shape(node.key.execution).await?;
-        Ok(DocumentKey::new(KIND, format!("{}\n{key}", canonical(&shape.spec.repo))))
+        // Names of documents have two lines.
+        Ok(canonical(&shape.spec.repo).replace('\n', " "))
     }
 
     /// A fork's commit could leave something that later jobs of others take for their own.
@@ -220,8 +293,46 @@ impl CacheService {
     }
 }
 
-fn object(id: ArtifactId) -> String {
-    format!("artifacts/cache/{id}")
+/// Whether what is recorded is what is to be completed, or has replaced it since.
+fn is_done(known: &Stored, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
+    if known.replaced == Some(complete.artifact_id) {
+        return Ok(true);
+    }
+    if known.object != complete.artifact_id || known.by != by {
+        return Ok(false);
+    }
+    if known.size == complete.size && known.sha256.eq_ignore_ascii_case(&complete.sha256) {
+        return Ok(true);
+    }
+    Err(Error::Conflict("this cache is complete already, with other bytes; announce another one".into()))
+}
+
+fn job_of_node(node: &Node) -> Result<JobId> {
+    node.spec.job.ok_or_else(|| Error::NotFound("only jobs have caches".into()))
+}
+
+fn check(key: &str) -> Result<()> {
+    if key.is_empty() || key.len() > LONGEST_KEY || key.contains(char::is_control) {
+        return Err(Error::Invalid(format!(
+            "a cache's key has 1 to {LONGEST_KEY} bytes, without control characters"
+        )));
+    }
+    Ok(())
+}
+
+/// A key as it stands in an address.
+pub(super) fn in_query(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key)
+}
+
+fn from_query(text: &str) -> Result<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * LONGEST_KEY);
+    let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    key.ok_or_else(|| Error::Invalid("`key` is no key of a cache; take the address that was given".into()))
+}
+
+fn object_key(repo: &str, key: &str, by: JobId, id: ArtifactId) -> String {
+    format!("artifacts/cache/{}/{}/{by}/{id}", sha256_hex(repo.as_bytes()), sha256_hex(key.as_bytes()))
 }
 
 fn read(document: &Document) -> Result<Stored> {

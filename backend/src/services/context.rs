@@ -1,9 +1,13 @@
 //! What the services share: the stores, their settings, and reads that fail in words.
 
+use super::setbacks::Setbacks;
 use crate::{
     Stores,
     error::{Error, Result},
-    ports::{ExecutionRecord, JobItem, JobSpec, Node, NodeBody, NodeKey, Outgoing},
+    ports::{
+        Document, DocumentKey, ExecutionRecord, JobItem, JobSpec, NewDocument, Node, NodeBody, NodeKey,
+        Outgoing,
+    },
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -61,13 +65,16 @@ pub(crate) struct Context {
     pub settings: Settings,
     /// Ends every held reply.
     pub closing: CancellationToken,
+    /// What failed lately, and is tried again later.
+    pub setbacks: Setbacks,
     specs: Mutex<VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>>,
     shapes: Mutex<VecDeque<Arc<ExecutionRecord>>>,
 }
 
 impl Context {
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
-        Self { stores, settings, closing, specs: Mutex::default(), shapes: Mutex::default() }
+        let (specs, shapes) = (Mutex::default(), Mutex::default());
+        Self { stores, settings, closing, setbacks: Setbacks::default(), specs, shapes }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -122,6 +129,26 @@ impl Context {
         });
         let labelled: Vec<Outgoing> = labelled.collect();
         self.stores.queue.send(&labelled, trace).await
+    }
+
+    /// Has a document that is due looked at later, unless somebody else wrote it since it was read.
+    pub async fn put_off(&self, due: &Document, until: Timestamp) {
+        let Document { key, value, version, .. } = due.clone();
+        let later = NewDocument { key, value, due_at: Some(until), expires_at: None };
+        if let Err(error) = self.stores.documents.put(later, Some(version)).await {
+            tracing::warn!(kind = due.key.kind, %error, "a document stays due; the next sweep tries it again");
+        }
+    }
+
+    /// The same, of one that was written since it was read as due, if it is due still.
+    pub async fn put_off_again(&self, key: &DocumentKey, now: Timestamp, until: Timestamp) {
+        match self.stores.documents.get(key).await {
+            Ok(Some(due)) if due.due_at.is_some_and(|at| at <= now) => self.put_off(&due, until).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(kind = key.kind, %error, "a document stays due; the next sweep tries it again");
+            }
+        }
     }
 
     pub async fn node(&self, key: NodeKey) -> Result<Node> {

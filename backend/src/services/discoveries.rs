@@ -2,8 +2,9 @@
 
 use super::{
     context::{Context, job_of},
+    keys::{IdempotencyKey, Key},
     outbox::Outbox,
-    pipeline::{Key, PipelineExecutionService, Start, Under, hash},
+    pipeline::{PipelineExecutionService, Start, Under},
     repositories::{Repository, RepositoryService},
     schedules::{Found, ScheduleService},
     texts,
@@ -94,7 +95,7 @@ pub(super) async fn look(
     context: &Context,
     at: &Repository,
     look: Look,
-    key: String,
+    key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
     let Look { facts, discovery, by } = look;
     let plan = plan(discovery);
@@ -130,13 +131,9 @@ pub(super) async fn look(
         trace: None,
     };
     // The key alone says what it is: whatever is found by it answers.
-    let under = Under {
-        request: hash(&key),
-        key: Some(Key::Given(key)),
-        group: None,
-        hold: false,
-        approved: Vec::new(),
-    };
+    let key = Key::from(key);
+    let under =
+        Under { request: key.name.clone(), key: Some(key), group: None, hold: false, approved: Vec::new() };
     Box::pin(pipelines.create(&plan, spec, BTreeMap::new(), under)).await
 }
 
@@ -170,7 +167,7 @@ impl DiscoveryService {
             ..Facts::default()
         };
         let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
-        let key = format!("sync:{}", self.context.stores.ids.execution());
+        let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
         look(&self.pipelines, &self.context, &repository, Look { facts, discovery, by }, key).await
     }
 
@@ -211,6 +208,7 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
+        let mut broken = None;
         for file in report.files {
             let outcome = match read(&file) {
                 Err(mistakes) => Outcome::Mistaken(mistakes),
@@ -220,7 +218,18 @@ impl DiscoveryService {
                         pipeline: parsed.name.clone(),
                         schedules: parsed.on.schedule.clone(),
                     });
-                    self.try_start(&repository, &execution, &facts, first, &file, &parsed).await?
+                    match self.try_start(&repository, &execution, &facts, first, &file, &parsed).await {
+                        Ok(outcome) => outcome,
+                        // The worker tells again what it found; files that come after this one do not wait for that.
+                        Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
+                            broken.get_or_insert(error);
+                            continue;
+                        }
+                        Err(error) => {
+                            let why = error.report().words;
+                            Outcome::Mistaken(vec![format!("{}: cannot start: {why}", file.path)])
+                        }
+                    }
                 }
             };
             match outcome {
@@ -230,6 +239,9 @@ impl DiscoveryService {
                     reply.lines.extend(lines);
                 }
             }
+        }
+        if let Some(error) = broken {
+            return Err(error);
         }
         if reply.failed && facts.trigger != Trigger::Manual {
             // Nothing else would tell of a file's mistakes at the commit.
@@ -298,7 +310,7 @@ impl DiscoveryService {
             default_branch: facts.default_branch.clone(),
             ..ExecuteRequest::default()
         };
-        let key = format!("discovered:{first}:{}", hash(path));
+        let key = Key::from(IdempotencyKey::Discovered { first, path });
         let start = Start { facts: facts.clone(), hold };
         match Box::pin(self.pipelines.start(request, start, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {

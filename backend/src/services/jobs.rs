@@ -203,7 +203,7 @@ impl JobExecutionService {
                 }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let words = format!("the server could not say what to run: {error}");
+                    let words = format!("the server could not say what to run: {}", error.report().words);
                     let lasting = item.job.give_backs_in_a_row() >= MOST_UNSAID;
                     let kind = if lasting { FailureKind::Internal } else { FailureKind::GivenBack };
                     self.end_unbegun(job, token, FailureReason::new(kind, words)).await?;
@@ -306,7 +306,7 @@ impl JobExecutionService {
                     Ok(stored) => item.log_bytes = stored,
                     Err(Error::DiskFull(doing)) => {
                         // A log that cannot be kept must not be run on without: the attempt is over, and says why.
-                        let words = Error::DiskFull(doing).to_string();
+                        let words = Error::DiskFull(doing).report().words;
                         let reason = FailureReason::new(FailureKind::DiskFull, &words);
                         self.end_attempt(&node, &item, report.lease, reason).await?;
                         return Err(Error::LeaseLost(words));

@@ -4,7 +4,7 @@
 use super::{
     context::Context,
     pipeline::hash,
-    repositories::{Repository, RepositoryService},
+    repositories::{Repository, RepositoryService, TroubleOf},
 };
 use crate::{
     error::{Error, Result},
@@ -149,14 +149,22 @@ impl Outbox {
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
-                    STATUS => self.tell(document.key, 0).await,
-                    _ => self.give_notice(document.key).await,
+                    STATUS => self.tell(document.key.clone(), 0).await,
+                    _ => self.give_notice(document.key.clone()).await,
                 };
-                // One's trouble is not the others'.
-                done.unwrap_or_else(|error| {
-                    tracing::warn!(kind, name, %error, "it is told later");
-                    false
-                })
+                match done {
+                    Ok(done) => {
+                        self.context.setbacks.succeeded(&name);
+                        done
+                    }
+                    // One's trouble is not the others': it goes behind them.
+                    Err(error) => {
+                        let retry_at = self.context.setbacks.failed(&name, now);
+                        tracing::warn!(kind, name, %error, %retry_at, "it is told later");
+                        self.context.put_off(&document, retry_at).await;
+                        false
+                    }
+                }
             });
             told += all.buffer_unordered(SIDE_BY_SIDE).filter(|done| std::future::ready(*done)).count().await;
         }
@@ -396,7 +404,7 @@ impl Outbox {
     }
 
     async fn note_trouble(&self, repo: &str, words: Option<&str>) {
-        if let Err(error) = self.repositories.note_trouble(repo, words).await {
+        if let Err(error) = self.repositories.note_trouble(repo, TroubleOf::Notices, words).await {
             tracing::warn!(repo, %error, "its trouble is not noted");
         }
     }

@@ -7,6 +7,7 @@ use super::{
     create::{self, Carried, Entry, Made},
     discoveries,
     ending::request_cancel,
+    keys::{CallerKey, IdempotencyKey, Key, sha256_hex},
     page::{no_cursor, page_size},
     texts,
     turn::RESEND_FIRST_MS,
@@ -21,8 +22,7 @@ use crate::{
 };
 use indexmap::IndexMap;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::{
         CancelReply, ExecuteReply, ExecuteRequest, ExecutionList, ExecutionView, ListQuery, RetryRequest,
@@ -40,8 +40,6 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// The longest idempotency key, in bytes.
-const LONGEST_KEY: usize = 200;
 const MOST_TRIES: u32 = 100;
 /// How long an execution waits for an approval, where its pipeline has no `timeout`: 30 days.
 const APPROVAL_WITHIN_MS: i64 = 30 * 86_400_000;
@@ -72,14 +70,6 @@ struct Identity<'a> {
     variables: &'a IndexMap<String, String>,
 }
 
-/// The key under which an execution is made, and whether it outlives the execution.
-pub(super) enum Key {
-    /// Given by the caller: the same execution for ever; another request under it is a mistake.
-    Given(String),
-    /// Made from the request: the same execution while it lives.
-    Derived(String),
-}
-
 impl PipelineExecutionService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self { context, sources: Arc::default() }
@@ -94,10 +84,11 @@ impl PipelineExecutionService {
     pub async fn execute(
         &self,
         mut request: ExecuteRequest,
-        key: Option<String>,
+        key: Option<CallerKey>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         self.sources.admit(&self.context, &mut request).await?;
+        let key = key.map(|key| key.of_repository(&request.repo));
         let facts = Facts {
             trigger: request.trigger,
             branch: request.branch.clone(),
@@ -117,7 +108,7 @@ impl PipelineExecutionService {
         &self,
         request: ExecuteRequest,
         Start { facts, hold }: Start,
-        key: Option<String>,
+        key: Option<Key>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         texts::check_request(&request)?;
@@ -133,10 +124,9 @@ impl PipelineExecutionService {
             pipeline: &request.pipeline,
             variables: &request.variables,
         });
-        let key = given(key)?
-            .map_or((!request.force).then(|| Key::Derived(format!("run:{identity}"))), |key| {
-                Some(Key::Given(key))
-            });
+        let derived =
+            || (!request.force).then(|| IdempotencyKey::Derived { request: &identity }).map(Key::from);
+        let key = key.or_else(derived);
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
             pipeline_name: plan.pipeline_name.clone(),
@@ -171,7 +161,7 @@ impl PipelineExecutionService {
         &self,
         id: ExecutionId,
         request: RetryRequest,
-        key: Option<String>,
+        key: Option<CallerKey>,
     ) -> Result<ExecuteReply> {
         texts::check_requester(request.requested_by.as_deref())?;
         let mut old = self.context.execution(id).await?;
@@ -210,7 +200,7 @@ impl PipelineExecutionService {
         } else {
             hash(&(id, request.all, &request.approve))
         };
-        let key = given(key)?.map(Key::Given);
+        let key = key.map(|key| key.of_repository(&old.spec.repo));
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
@@ -300,14 +290,13 @@ impl PipelineExecutionService {
         for _ in 0..MOST_TRIES {
             let mut writes = Vec::new();
             if let Some(key) = &key {
-                let (name, known) = self.known(key, &request).await?;
-                let if_execution = match known {
-                    Some((live, true)) => return Ok(reply(&live, true)),
-                    Some((over, false)) => Some(over.spec.id),
-                    None => None,
+                let if_execution = match self.known(key, &request).await? {
+                    Known::Answers(execution) => return Ok(reply(&execution, true)),
+                    Known::Replaceable(before) => Some(before),
+                    Known::Nothing => None,
                 };
                 let record = KeyRecord { execution: id, request: request.clone() };
-                writes.push(Write::PutKey { key: name, if_execution, record });
+                writes.push(Write::PutKey { key: key.name.clone(), if_execution, record });
             }
             let mut superseded = None;
             let mut older = None;
@@ -382,25 +371,27 @@ impl PipelineExecutionService {
         Ok(newest.filter(|newest| !newest.state.status.is_terminal()))
     }
 
-    /// The execution that a key stands for, and whether it answers this request.
-    async fn known(&self, key: &Key, request: &str) -> Result<(String, Option<(ExecutionRecord, bool)>)> {
-        let name = match key {
-            Key::Given(name) => format!("key:{name}"),
-            Key::Derived(name) => name.clone(),
+    /// What a key stands for.
+    async fn known(&self, key: &Key, request: &str) -> Result<Known> {
+        let Some(record) = self.context.stores.records.key(&key.name).await? else {
+            return Ok(Known::Nothing);
         };
-        let Some(record) = self.context.stores.records.key(&name).await? else { return Ok((name, None)) };
-        let execution = self.context.execution(record.execution).await?;
-        let answers = match key {
-            Key::Given(given) if record.request != request => {
-                return Err(Error::KeyReused(format!(
-                    "idempotency key `{given}` was used for another request; it made execution {}",
-                    record.execution
-                )));
-            }
-            Key::Given(_) => true,
-            Key::Derived(_) => !execution.state.status.is_terminal() && !execution.state.cancel_requested,
+        if key.lasts && record.request != request {
+            // Neither the key nor what was made under it: the words are the same for whoever asks.
+            return Err(Error::KeyReused(
+                "this idempotency key was used before for another request; use a new key for each request"
+                    .into(),
+            ));
+        }
+        // A record may be removed before its key.
+        let execution = self.context.stores.records.execution(record.execution).await?;
+        let answers = |execution: &ExecutionRecord| {
+            key.lasts || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
         };
-        Ok((name, Some((execution, answers))))
+        Ok(match execution.filter(answers) {
+            Some(execution) => Known::Answers(Box::new(execution)),
+            None => Known::Replaceable(record.execution),
+        })
     }
 
     /// An execution with its jobs; held until its revision is another than `known`, at most `wait_ms`.
@@ -483,6 +474,16 @@ impl PipelineExecutionService {
         self.context.cancel_jobs(of.spec.id).await?;
         self.context.settle(of.spec.id, vec![of.spec.end_node]).await
     }
+}
+
+/// What an idempotency key stands for.
+enum Known {
+    /// Nothing yet.
+    Nothing,
+    /// An execution that answers the request.
+    Answers(Box<ExecutionRecord>),
+    /// An execution that does not, and that a new one replaces.
+    Replaceable(ExecutionId),
 }
 
 /// How an execution starts that something inside asks for.
@@ -578,21 +579,7 @@ fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {
     }
 }
 
-fn given(key: Option<String>) -> Result<Option<String>> {
-    match key {
-        Some(key) if key.is_empty() || key.len() > LONGEST_KEY => Err(Error::Invalid(format!(
-            "an idempotency key has 1 to {LONGEST_KEY} bytes; this has {}",
-            key.len()
-        ))),
-        key => Ok(key),
-    }
-}
-
 /// The SHA-256 of a value's JSON, hex.
 pub(super) fn hash(value: &impl Serialize) -> String {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    sha256_hex(&serde_json::to_vec(value).unwrap_or_default())
 }

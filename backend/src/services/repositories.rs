@@ -10,19 +10,23 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 use tidemill_core::{
     api::path,
     repo::{RepositoryAddress, canonical},
     repository::{
-        Approval, Notify, NotifyKind, RepositoryList, RepositoryReply, RepositoryRequest, RepositoryView,
+        Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest,
+        RepositoryView,
     },
     time::Timestamp,
     webhook::Provider,
 };
 
 const KIND: &str = "repository";
-/// Kind of the documents that say what went wrong with a repository's statuses and notices.
+/// Kind of the documents that say what went wrong with a repository.
 const TROUBLE: &str = "trouble";
 const PAGE: usize = 200;
 const MOST_TRIES: u32 = 20;
@@ -36,6 +40,27 @@ const MOST_NOTIFIED: usize = 10;
 pub struct RepositoryService {
     context: Arc<Context>,
     seal: Seal,
+    /// A secret that belongs to no repository, sealed.
+    decoy: Arc<OnceLock<String>>,
+}
+
+/// What goes wrong with a repository, apart from its executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TroubleOf {
+    /// Statuses and notices that cannot be sent.
+    Notices,
+    /// Schedules that cannot start.
+    Schedules,
+}
+
+impl TroubleOf {
+    fn key(self, repository: &str) -> DocumentKey {
+        let word = match self {
+            Self::Notices => "notices",
+            Self::Schedules => "schedules",
+        };
+        DocumentKey::new(TROUBLE, format!("{repository}\n{word}"))
+    }
 }
 
 /// A repository as it is stored.
@@ -59,6 +84,9 @@ pub(crate) struct Repository {
     pub api_url: Option<String>,
     /// When somebody changed it.
     pub updated_at: Timestamp,
+    /// Grows whenever an administrator allows redeliveries: what was taken before may be taken once more.
+    #[serde(default)]
+    pub delivery_epoch: i64,
     /// What webhooks are signed with, sealed.
     webhook_secret: String,
     /// What statuses are written with, sealed.
@@ -130,7 +158,7 @@ fn place(name: &str, what: &str) -> String {
 
 impl RepositoryService {
     pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
-        Self { context, seal }
+        Self { context, seal, decoy: Arc::default() }
     }
 
     /// Makes a repository known, or changes what is known of it.
@@ -170,6 +198,8 @@ impl RepositoryService {
                     old.as_ref().map(|old| &old.default_branch),
                 ),
                 api_url: given(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
+                // One that is made anew does not remember what was delivered before.
+                delivery_epoch: old.as_ref().map_or(self.context.now().0, |old| old.delivery_epoch),
                 told_default_branch: old.and_then(|old| old.told_default_branch),
                 updated_at: self.context.now(),
                 webhook_secret,
@@ -177,7 +207,7 @@ impl RepositoryService {
                 notify,
             };
             if self.write(&repository, version).await? {
-                self.note_trouble(&name, None).await?;
+                self.forget_troubles(&name).await?;
                 return Ok(RepositoryReply {
                     webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
                     repository: repository.view(None),
@@ -209,18 +239,23 @@ impl RepositoryService {
     /// All repositories, by name.
     pub async fn list(&self) -> Result<RepositoryList> {
         let documents = &self.context.stores.documents;
-        let troubles = documents.all(TROUBLE, "").await?.into_iter();
-        let mut troubles: BTreeMap<String, String> =
-            troubles.map(|document| (document.key.name, document.value)).collect();
-        let view = |document: &Document| Ok(read(document)?.view(troubles.remove(&document.key.name)));
+        let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for document in documents.all(TROUBLE, "").await? {
+            let name = document.key.name.rsplit_once('\n').map_or("", |(name, _)| name);
+            troubles.entry(name.to_owned()).or_default().push(document.value);
+        }
+        let view = |document: &Document| {
+            let trouble = troubles.remove(&document.key.name).map(|troubles| troubles.join("; "));
+            Ok(read(document)?.view(trouble))
+        };
         let repositories = documents.all(KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
         Ok(RepositoryList { repositories })
     }
 
-    /// Notes what went wrong with a repository's statuses and notices, or that nothing does any more.
-    pub(crate) async fn note_trouble(&self, name: &str, words: Option<&str>) -> Result<()> {
+    /// Notes what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
+    pub(crate) async fn note_trouble(&self, name: &str, of: TroubleOf, words: Option<&str>) -> Result<()> {
         let documents = &self.context.stores.documents;
-        let key = DocumentKey::new(TROUBLE, name);
+        let key = of.key(name);
         let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
         let version = documents.get(&key).await?.map(|known| known.version);
         let value = format!("{}: {words}", self.context.now());
@@ -228,9 +263,36 @@ impl RepositoryService {
         documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
     }
 
+    async fn forget_troubles(&self, name: &str) -> Result<()> {
+        for of in [TroubleOf::Notices, TroubleOf::Schedules] {
+            self.note_trouble(name, of, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets what webhooks delivered before be taken once more.
+    pub async fn allow_redeliveries(&self, repo: &str) -> Result<RedeliveryReply> {
+        let name = canonical(repo);
+        for _ in 0..MOST_TRIES {
+            let Some(document) = self.context.stores.documents.get(&key(&name)).await? else {
+                return Err(unknown(&name));
+            };
+            let repository = read(&document)?;
+            let delivery_epoch = self.context.now().0.max(repository.delivery_epoch.saturating_add(1));
+            let allowed = Repository { delivery_epoch, ..repository };
+            if self.write(&allowed, Some(document.version)).await? {
+                return Ok(RedeliveryReply { repository: name });
+            }
+        }
+        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+    }
+
     /// Forgets a repository; its executions stay.
     pub async fn remove(&self, repo: &str) -> Result<bool> {
-        self.context.stores.documents.delete(&key(&canonical(repo)), None).await
+        let name = canonical(repo);
+        let removed = self.context.stores.documents.delete(&key(&name), None).await?;
+        self.forget_troubles(&name).await?;
+        Ok(removed)
     }
 
     /// The repository of this name ([`canonical`]).
@@ -241,9 +303,7 @@ impl RepositoryService {
     /// The repository at this address, which must be known.
     pub(crate) async fn must_find(&self, repo: &str) -> Result<Repository> {
         let name = canonical(repo);
-        self.find(&name).await?.ok_or_else(|| {
-            Error::NotFound(format!("there is no repository {name}; make it known with: tidemill repo add"))
-        })
+        self.find(&name).await?.ok_or_else(|| unknown(&name))
     }
 
     /// Remembers which branch is the default one, where nobody said and a webhook does.
@@ -261,6 +321,18 @@ impl RepositoryService {
     /// What its webhooks are signed with.
     pub(crate) async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
+    }
+
+    /// What nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
+    pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
+        let place = place("", "webhook");
+        let sealed = if let Some(sealed) = self.decoy.get() {
+            sealed
+        } else {
+            let sealed = self.seal.seal(&place, new_secret()?.as_bytes()).await?;
+            self.decoy.get_or_init(|| sealed)
+        };
+        self.seal.open(&place, sealed).await
     }
 
     /// What its statuses are written with.
@@ -292,6 +364,10 @@ fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String
         Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
         None => before.cloned().flatten(),
     }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::NotFound(format!("there is no repository {name}; make it known with: tidemill repo add"))
 }
 
 fn read(document: &Document) -> Result<Repository> {

@@ -3,8 +3,9 @@
 use super::{
     context::Context,
     discoveries::{self, Look},
-    pipeline::{PipelineExecutionService, hash},
-    repositories::RepositoryService,
+    keys::IdempotencyKey,
+    pipeline::PipelineExecutionService,
+    repositories::{RepositoryService, TroubleOf},
 };
 use crate::{
     error::{Error, Result},
@@ -56,6 +57,9 @@ struct Stored {
     pipeline: String,
     cron: String,
     time_zone: String,
+    /// The time for which it could not start so far; then its document's due time is that of the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missed: Option<Timestamp>,
     /// The execution that found it. Ids are in the order of their making, so that what is older does not replace it.
     by: ExecutionId,
 }
@@ -131,6 +135,8 @@ impl ScheduleService {
                 Some(new) => {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
                     let due = if same { known.due_at } else { next(&new, now) };
+                    let missed = stored.missed.filter(|_| same);
+                    let new = Stored { missed, ..new };
                     self.put(&known.key.name, &new, due, Some(known.version)).await?
                 }
                 None if keep && !of_file => {
@@ -196,12 +202,53 @@ impl ScheduleService {
         for due in self.context.stores.documents.due(KIND, now, MOST_AT_ONCE).await? {
             // One schedule's trouble is not the others'.
             match self.start(&due.key, now).await {
-                Ok(true) => made += 1,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(schedule = due.key.name, %error, "the next sweep tries again"),
+                Ok(started) => {
+                    self.context.setbacks.succeeded(&due.key.name);
+                    made += usize::from(started);
+                }
+                Err(error) => self.put_off(&due.key, now, &error).await,
             }
         }
         Ok(made)
+    }
+
+    /// Has a schedule that could not start tried again later, each time after a longer pause, so that it does not stand before others;
+    /// and says so to the repository's administrators.
+    async fn put_off(&self, key: &DocumentKey, now: Timestamp, error: &Error) {
+        let name = &key.name;
+        let retry_at = self.context.setbacks.failed(name, now);
+        tracing::warn!(schedule = ?name, %error, %retry_at, "a schedule could not start; it is tried again");
+        if let Err(error) = self.try_put_off(key, now, retry_at, error).await {
+            tracing::warn!(schedule = ?name, %error, "the schedule stays due; the next sweep tries it again");
+        }
+    }
+
+    async fn try_put_off(
+        &self,
+        key: &DocumentKey,
+        now: Timestamp,
+        retry_at: Timestamp,
+        why: &Error,
+    ) -> Result<()> {
+        let documents = &self.context.stores.documents;
+        let Some(document) = documents.get(key).await? else { return Ok(()) };
+        let Some(due_at) = document.due_at.filter(|at| *at <= now) else { return Ok(()) };
+        let version = Some(document.version);
+        let Ok(stored) = read(&document) else {
+            let later = NewDocument {
+                key: document.key,
+                value: document.value,
+                due_at: Some(retry_at),
+                expires_at: None,
+            };
+            return documents.put(later, version).await.map(drop);
+        };
+        // The time names the execution, however often it takes to make it.
+        let missed = Stored { missed: stored.missed.or(Some(due_at)), ..stored };
+        self.put(&key.name, &missed, Some(retry_at), version).await?;
+        let Stored { path, cron, repo, .. } = &missed;
+        let words = format!("schedule `{cron}` of {path} could not start: {}", why.report().words);
+        self.repositories.note_trouble(repo, TroubleOf::Schedules, Some(&words)).await
     }
 
     /// Starts a schedule, if it is due, and then sets its next time. Its time names the execution: who comes second, or again after a
@@ -234,11 +281,17 @@ impl ScheduleService {
             },
             by: Some(format!("schedule {}", stored.cron)),
         };
-        let of = if holds(Guard::ScheduleOnce, false) { now } else { at };
-        let once = format!("schedule:{}:{}", hash(&key.name), of.0);
+        let at = stored.missed.unwrap_or(at);
+        let at = if holds(Guard::ScheduleOnce, false) { now } else { at };
+        let once = IdempotencyKey::Schedule { name: &key.name, at };
         let reply = discoveries::look(&self.pipelines, &self.context, &repository, look, once).await?;
         let next = next(&stored, now);
-        self.put(&key.name, &stored, next, Some(document.version)).await?;
+        let was_missed = stored.missed.is_some();
+        let started = Stored { missed: None, ..stored };
+        let put = self.put(&key.name, &started, next, Some(document.version)).await?;
+        if put && was_missed {
+            self.repositories.note_trouble(&started.repo, TroubleOf::Schedules, None).await?;
+        }
         Ok(!reply.attached)
     }
 }
@@ -254,6 +307,7 @@ fn wanted(repo: &str, by: ExecutionId, found: &[Found]) -> BTreeMap<String, Stor
                 pipeline: file.pipeline.clone(),
                 cron: cron.clone(),
                 time_zone: time_zone.clone(),
+                missed: None,
                 by,
             };
             wanted.insert(name(repo, &file.path, at), stored);

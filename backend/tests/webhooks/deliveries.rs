@@ -4,6 +4,7 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use serde_json::{Value, json};
+use tidemill_backend::http::ClientAddress;
 use tidemill_core::{api::path, webhook::sign};
 
 const CI: &str = "name: ci\non: { push: { branches: [main] } }\njobs: { a: { image: i, script: [x] } }\n";
@@ -72,6 +73,123 @@ async fn a_delivery_that_comes_again_is_taken_once() {
 }
 
 #[tokio::test]
+async fn a_replayed_body_is_taken_once_a_day_whatever_its_delivery_id() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let post = async |id: &str| server.github_again("push", id, &push("main")).await;
+        assert_eq!(post("d-1").await.0, StatusCode::ACCEPTED);
+        for id in ["d-1", "d-2", "", "d-3"] {
+            let (status, reply) = post(id).await;
+            assert_eq!(status, StatusCode::OK, "{reply}");
+            assert!(lines(&reply)[0].contains("taken before"), "{reply}");
+        }
+        server.clock.turn(24 * 3_600_000 - 1);
+        assert_eq!(post("d-4").await.0, StatusCode::OK);
+        server.clock.turn(1);
+        assert_eq!(post("d-5").await.0, StatusCode::ACCEPTED, "a day later it is another event");
+        assert_eq!(server.pipelines().await.len(), 2);
+        // Whoever is signed for another repository is not affected.
+        let mut other = push("main");
+        other["repository"]["clone_url"] = json!("https://git.example.org/team/other.git");
+        server.add("https://git.example.org/team/other.git", "github", json!({})).await;
+        assert_eq!(server.github_again("push", "d-1", &other).await.0, StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_redelivery_is_taken_once_more() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let post = async || server.github_again("push", "d-1", &push("main")).await.0;
+        assert_eq!((post().await, post().await), (StatusCode::ACCEPTED, StatusCode::OK));
+        for round in 2..=3 {
+            let name = json!({ "repo": "git@git.example.org:team/app" });
+            let allowed = server.ok(Method::POST, path::REDELIVER, name).await;
+            assert_eq!(allowed["repository"], "git.example.org/team/app");
+            assert_eq!((post().await, post().await), (StatusCode::ACCEPTED, StatusCode::OK), "{round}");
+            assert_eq!(server.pipelines().await.len(), round);
+        }
+        let unknown = json!({ "repo": "https://git.example.org/nothing" });
+        assert_eq!(server.call(Method::POST, path::REDELIVER, unknown).await.0, StatusCode::NOT_FOUND);
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await.to_string();
+        assert_eq!(audit.matches("repository.redeliver").count(), 2, "{audit}");
+        // A change of the repository does not let anything in again.
+        server.add(URL, "github", json!({ "approval": "all" })).await;
+        assert_eq!(post().await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_repository_a_missing_signature_and_a_wrong_one_answer_alike() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.add("https://git.example.org/team/lab.git", "gitlab", json!({})).await;
+        let unknown = push("main").to_string().replace("team/app", "team/none");
+        let of_gitlab = push("main").to_string().replace("team/app", "team/lab");
+        let known = push("main").to_string();
+        let mut replies = Vec::new();
+        for body in [&known, &unknown, &of_gitlab] {
+            for signature in
+                [None, Some("sha256=00"), Some(&*format!("sha256={}", sign(b"x", body.as_bytes())))]
+            {
+                let mut request = Request::post("/api/webhook/github").header("x-github-event", "push");
+                if let Some(signature) = signature {
+                    request = request.header("x-hub-signature-256", signature);
+                }
+                replies.push(server.send(request.body(Body::from(body.clone())).unwrap()).await);
+            }
+        }
+        for hint in ["git.example.org%2Fteam%2Fapp", "git.example.org%2Fteam%2Fnone", "%2Fsrv%2Fgit"] {
+            let request = Request::post(format!("/api/webhook/github?repo={hint}")).body(Body::from("{"));
+            replies.push(server.send(request.unwrap()).await);
+        }
+        assert_eq!(replies.len(), 12);
+        assert_eq!(replies[0].0, StatusCode::UNAUTHORIZED);
+        for reply in &replies {
+            assert_eq!(reply, &replies[0]);
+        }
+        assert!(server.executions().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn wrong_signatures_are_limited_by_address_and_by_repository_and_a_right_one_is_still_taken() {
+    let server = Server::memory();
+    server.add(URL, "github", json!({})).await;
+    let server = server.limited();
+    let post = async |from: [u8; 4], secret: &[u8], id: &str, repo: &str| {
+        let mut body = push("main");
+        body["pushed_at"] = json!(id);
+        let body = body.to_string().replace("team/app", repo);
+        let mut request = Request::post("/api/webhook/github")
+            .header("x-github-event", "push")
+            .header("x-hub-signature-256", format!("sha256={}", sign(secret, body.as_bytes())))
+            .body(Body::from(body))
+            .unwrap();
+        request.extensions_mut().insert(ClientAddress(from.into()));
+        server.send(request).await.0
+    };
+    let mut seen = Vec::new();
+    for number in 0..30 {
+        seen.push(post([192, 0, 2, 1], b"wrong", &number.to_string(), "team/app").await);
+    }
+    assert_eq!(seen[..10], [StatusCode::UNAUTHORIZED; 10]);
+    assert_eq!(seen[12..], [StatusCode::TOO_MANY_REQUESTS; 18]);
+    let right = SECRET.as_bytes();
+    assert_eq!(post([192, 0, 2, 1], right, "right", "team/app").await, StatusCode::ACCEPTED);
+    // From many addresses, and alike whether the repository is known.
+    for repo in ["team/app", "team/none"] {
+        let mut limited = 0;
+        for number in 0..200_u8 {
+            let status = post([198, 51, 100, number], b"wrong", &number.to_string(), repo).await;
+            limited += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
+        }
+        assert!(limited > 100, "{repo}: {limited}");
+    }
+    assert_eq!(post([192, 0, 2, 2], right, "right, too", "team/app").await, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
 async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
     let server = Server::memory();
     server.add(URL, "github", json!({})).await;
@@ -90,7 +208,7 @@ async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
         ("github", body.as_str(), None, StatusCode::UNAUTHORIZED),
         ("github", &body, Some(wrong.as_str()), StatusCode::UNAUTHORIZED),
         ("github", &body.replace("jo", "eve"), Some(&good), StatusCode::UNAUTHORIZED),
-        ("github", &other, Some(&good), StatusCode::NOT_FOUND),
+        ("github", &other, Some(&good), StatusCode::UNAUTHORIZED),
         // What is not signed as its provider does is not read.
         ("gitlab", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("gitea", &body, Some(&good), StatusCode::UNAUTHORIZED),
@@ -122,7 +240,7 @@ async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
             .header("x-gitea-signature", sign(SECRET.as_bytes(), body.as_bytes()));
         server.send(request.body(Body::from(body.clone())).unwrap()).await.0
     };
-    assert_eq!(post("/api/webhook/gitea").await, StatusCode::NOT_FOUND);
+    assert_eq!(post("/api/webhook/gitea").await, StatusCode::UNAUTHORIZED);
     assert_eq!(post("/api/webhook/gitea?repo=git.internal%3A2222%2Fapp").await, StatusCode::ACCEPTED);
     let taken = server.take().await.unwrap();
     let source = &taken.assignment["preparation"]["source"];
@@ -236,7 +354,7 @@ async fn a_discovery_is_told_with_its_lease_only() {
     let ci: Taken = server.take().await.unwrap();
     assert_eq!(tell(ci.job(), ci.lease()).await, StatusCode::CONFLICT, "it looks at no commit");
     server.ok(Method::DELETE, "/api/repository?repo=git.example.org/team/app", Value::Null).await;
-    assert_eq!(server.github("push", "e", &push("main")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(server.github("push", "e", &push("main")).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

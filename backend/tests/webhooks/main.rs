@@ -4,6 +4,7 @@
 
 mod deliveries;
 mod examples;
+mod keys;
 mod outbox;
 mod schedules;
 mod server;

@@ -27,6 +27,7 @@ pub struct Server {
     pub api: Router,
     pub services: Services,
     pub clock: Arc<ManualClock>,
+    pub stores: Stores,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -65,9 +66,14 @@ impl Server {
 
     pub fn over(stores: Stores, clock: Arc<ManualClock>) -> Self {
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
-        let services = Services::new(stores, settings, CancellationToken::new());
+        let services = Services::new(stores.clone(), settings, CancellationToken::new());
         let access = http::Access::of_token("secret").at_most(0);
-        Self { api: http::router(services.clone(), access), services, clock, _dir: None }
+        Self { api: http::router(services.clone(), access), services, clock, stores, _dir: None }
+    }
+
+    /// The same with the usual limits of calls.
+    pub fn limited(self) -> Self {
+        Self { api: http::router(self.services.clone(), http::Access::of_token("secret")), ..self }
     }
 
     /// The same with other services over the same stores.
@@ -105,8 +111,15 @@ impl Server {
         self.ok(Method::PUT, path::REPOSITORIES, body).await
     }
 
-    /// Posts as GitHub does, under a delivery's id.
+    /// Posts as GitHub does, under a delivery's id; other deliveries have other bodies.
     pub async fn github(&self, event: &str, id: &str, body: &Value) -> (StatusCode, Value) {
+        let mut body = body.clone();
+        body["pushed_at"] = json!(id);
+        self.github_again(event, id, &body).await
+    }
+
+    /// Posts this very body as GitHub does, under a delivery's id.
+    pub async fn github_again(&self, event: &str, id: &str, body: &Value) -> (StatusCode, Value) {
         let body = body.to_string();
         let signature = format!("sha256={}", sign(SECRET.as_bytes(), body.as_bytes()));
         let request = Request::post("/api/webhook/github")

@@ -11,8 +11,8 @@ use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::{
     api::{ExecuteReply, path},
     repository::{
-        Approval, Notify, NotifyKind, RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply,
-        RepositoryRequest,
+        Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryName, RepositoryRemoved,
+        RepositoryReply, RepositoryRequest,
     },
 };
 
@@ -45,6 +45,15 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
             let reply: ExecuteReply =
                 deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, limit).await?;
             crate::outln!("execution {} reads the schedules of {}", reply.execution_id, Printable(url));
+        }
+        RepoAction::Redeliver { url } => {
+            let limit = Duration::from_secs(30);
+            let reply: RedeliveryReply =
+                deployment.api.post(path::REDELIVER, &RepositoryName { repo: url.clone() }, limit).await?;
+            anstream::println!(
+                "what {} delivered before is taken once more when the provider sends it again",
+                reply.repository
+            );
         }
     }
     deployment.close().await;

@@ -28,7 +28,7 @@ use tidemill_core::{
 };
 use tidemill_worker::{
     Worker, WorkerHandle,
-    source::{self, Reach, Resolved, SourcePack},
+    source::{self, Reach, Resolved, SourcePack, Upload},
 };
 use uuid::Uuid;
 
@@ -75,11 +75,13 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
         (_, Err(failure)) => return Err(failure),
     };
-    if let Some(pack) = origin.pack
-        && let Some(size) = deployment.send_sources(pack).await?
-        && !args.quiet
-    {
-        crate::errln!("uploaded {} of sources", words::size(size));
+    let mut source = origin.source;
+    if let Some(pack) = origin.pack {
+        let sent;
+        (source, sent) = deployment.send_sources(pack).await?;
+        if let Some(size) = sent.filter(|_| !args.quiet) {
+            crate::errln!("uploaded {} of sources", words::size(size));
+        }
     }
     let request = ExecuteRequest {
         pipeline: file.text,
@@ -87,7 +89,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         repo: origin.repo,
         branch: origin.branch,
         commit: origin.commit,
-        source: origin.source,
+        source,
         variables,
         requested_by: requester(),
         tag: known.tag,
@@ -267,8 +269,11 @@ async fn origin(settings: &Settings, args: &Run) -> Outcome<Origin> {
             let here = std::env::current_dir().map_err(|error| error.to_string())?;
             let found = source::snapshot(&here, &cache)?;
             let (source, pack) = if is_elsewhere {
-                let sent = source::upload(&found, all)?;
-                (sent.source, sent.pack)
+                match source::upload(&found, all)? {
+                    Upload::Nothing(source) => (source, None),
+                    // What it is called is known once it was sent.
+                    Upload::Pack(pack) => (Source::None, Some(pack)),
+                }
             } else {
                 (found.source, None)
             };

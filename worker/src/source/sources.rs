@@ -10,8 +10,12 @@ use super::{
     settings::SourceSettings,
     tree::{Tree, materialise},
 };
-use crate::client::{ApiClient, ApiError, BackOff, causes};
+use crate::{
+    client::{ApiClient, ApiError, BackOff, causes},
+    store::hex,
+};
 use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::Seek,
@@ -22,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::{api::path, assignment::Source, discovery::Discovery};
+use tidemill_core::{api::path, assignment::Source, discovery::Discovery, upload::UploadId};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -155,6 +159,11 @@ impl Sources {
                     );
                     return Err(SourceError::of(SourceErrorKind::TooLarge, words));
                 }
+                Err(Broken::OtherBytes(got)) => {
+                    return Err(SourceError::new(format!(
+                        "upload {upload} is damaged: its bytes have the SHA-256 {got}; start the run again, which sends it anew"
+                    )));
+                }
                 Err(Broken::Stream(_)) => tokio::time::sleep(pauses.pause()).await,
             }
         }
@@ -167,12 +176,18 @@ impl Sources {
         let bytes =
             server.get(&path::SOURCE_DOWNLOAD.replace("{uploadId}", upload)).await.map_err(Broken::Api)?;
         let mut bytes = std::pin::pin!(bytes);
-        let mut left = self.settings.limits.repository_bytes;
+        let (mut hash, mut left) = (Sha256::new(), self.settings.limits.repository_bytes);
         while let Some(chunk) = bytes.try_next().await.map_err(Broken::Stream)? {
             left = left.checked_sub(chunk.len() as u64).ok_or(Broken::TooLarge)?;
+            hash.update(&chunk);
             file.write_all(&chunk).await.map_err(Broken::Stream)?;
         }
         file.flush().await.map_err(Broken::Stream)?;
+        let got = hex(&hash.finalize());
+        if !upload.parse::<UploadId>().is_ok_and(|upload| upload.content() == got) {
+            // Git must not see what nobody meant to send.
+            return Err(Broken::OtherBytes(got));
+        }
         let mut file = file.into_std().await;
         file.rewind().map_err(Broken::Stream)?;
         Ok(file)
@@ -181,6 +196,8 @@ impl Sources {
 
 enum Broken {
     Api(ApiError),
+    /// Bytes with this SHA-256.
+    OtherBytes(String),
     Stream(std::io::Error),
     TooLarge,
 }

@@ -9,7 +9,7 @@ use super::{
     snapshot::Snapshot,
     tree::DEPTH,
 };
-use crate::store::hex;
+use crate::store::{hex, short_hash};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
@@ -21,27 +21,43 @@ use tidemill_core::{assignment::Source, upload::UploadId};
 
 const FORMAT: &str = "tidemill source 1";
 const SHALLOW: &str = "shallow ";
+/// Where the names of packs are remembered, in the directory of a snapshot's objects.
+const REMEMBERED: &str = "uploads";
 /// The longest header: more commits at the same depth than any history has.
 const LONGEST_HEADER: usize = 1 << 20;
 
+/// How many names of packs are remembered.
+const MAX_REMEMBERED: usize = 50;
+
 /// How workers elsewhere get a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// What to tell them.
-    pub source: Source,
-    /// What to give to the server first, unless it has it; `None`: workers fetch all from `origin`.
-    pub pack: Option<SourcePack>,
+pub enum Upload {
+    /// They fetch all from its `origin`.
+    Nothing(Source),
+    /// The server must have this first.
+    Pack(SourcePack),
 }
 
 /// A pack that can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePack {
-    /// Its name ([`UploadId`]).
-    pub name: String,
+    /// The repository that it is for.
+    repo: String,
+    /// What workers are told, once the pack has a name.
+    source: Source,
     objects: PathBuf,
     base: Option<String>,
     commit: String,
     tree: String,
+}
+
+/// A pack that was written.
+#[derive(Debug)]
+pub struct WrittenPack {
+    /// Its name ([`UploadId`]).
+    pub name: String,
+    /// Its bytes, in a file without a name.
+    pub file: File,
 }
 
 /// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
@@ -55,16 +71,10 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         && !snapshot.dirty
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        let source = Source::Git { url, branch, commit, private_host: false };
-        return Ok(Upload { source, pack: None });
+        return Ok(Upload::Nothing(Source::Git { url, branch, commit, private_host: false }));
     }
-    let parts = [FORMAT, base.as_deref().unwrap_or("-"), &snapshot.commit, &snapshot.tree];
-    let content = hex(&Sha256::digest(parts.join("\n")));
-    let name =
-        UploadId::new(&snapshot.repo, &content).map_err(|error| SourceError::new(error.to_string()))?;
-    let name = name.to_string();
     let source = Source::Uploaded {
-        upload: name.clone(),
+        upload: String::new(),
         url,
         private_host: false,
         base: base.clone(),
@@ -72,14 +82,14 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         commit: snapshot.commit.clone(),
         tree: snapshot.dirty.then(|| snapshot.tree.clone()),
     };
-    let pack = SourcePack {
-        name,
+    Ok(Upload::Pack(SourcePack {
+        repo: snapshot.repo.clone(),
+        source,
         objects: snapshot.objects.clone(),
         base,
         commit: snapshot.commit.clone(),
         tree: snapshot.tree.clone(),
-    };
-    Ok(Upload { source, pack: Some(pack) })
+    }))
 }
 
 /// The newest commit of HEAD's history that a remote-tracking branch of `origin` has.
@@ -99,8 +109,62 @@ fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
 }
 
 impl SourcePack {
+    /// What workers are told when the pack has this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Source {
+        let mut source = self.source.clone();
+        if let Source::Uploaded { upload, .. } = &mut source {
+            name.clone_into(upload);
+        }
+        source
+    }
+
+    /// The name that a pack of the same had which was written here before, so that a server can be asked for it before another one is
+    /// made: git does not make the same bytes each time.
+    #[must_use]
+    pub fn name_before(&self) -> Option<String> {
+        fs::read_to_string(self.remembered()).ok().filter(|name| name.parse::<UploadId>().is_ok())
+    }
+
+    /// Where the name is remembered.
+    fn remembered(&self) -> PathBuf {
+        let parts = [FORMAT, &self.repo, self.base.as_deref().unwrap_or("-"), &self.commit, &self.tree];
+        self.objects.join(REMEMBERED).join(short_hash(&parts))
+    }
+
+    /// Remembers the name of a pack. One that is not remembered is only made and sent again.
+    fn remember(&self, name: &str) -> io::Result<()> {
+        let path = self.remembered();
+        let directory = self.objects.join(REMEMBERED);
+        fs::create_dir_all(&directory)?;
+        fs::write(&path, name)?;
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            all.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        all.sort();
+        for (_, path) in all.iter().take(all.len().saturating_sub(MAX_REMEMBERED)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the pack, and gives it its name.
+    pub fn write(&self) -> Result<WrittenPack, SourceError> {
+        let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
+        let mut file = self.write_bytes()?;
+        let content = sha256_of(&mut file).map_err(failed)?;
+        let name =
+            UploadId::new(&self.repo, &content).map_err(|error| SourceError::new(error.to_string()))?;
+        let name = name.to_string();
+        // The next one is made and sent again.
+        let _ = self.remember(&name);
+        Ok(WrittenPack { name, file })
+    }
+
     /// The upload's bytes, in a file without a name.
-    pub fn write(&self) -> Result<File, SourceError> {
+    fn write_bytes(&self) -> Result<File, SourceError> {
         let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
         let mut file = tempfile::tempfile().map_err(failed)?;
         if let Some(base) = &self.base {
@@ -130,6 +194,19 @@ impl SourcePack {
         file.rewind().map_err(failed)?;
         Ok(file)
     }
+}
+
+/// The SHA-256 of all that `file` holds, hex; afterwards it stands at its beginning.
+fn sha256_of(file: &mut File) -> io::Result<String> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    file.rewind()?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// Appends to `into` a pack of what is `wanted` of `repo`.

@@ -7,7 +7,10 @@ use super::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
-use tidemill_backend::{Error, services::Services};
+use tidemill_backend::{
+    Error,
+    services::{Caller, CallerKey, Services},
+};
 use tidemill_core::{
     api::{ExecuteRequest, RetryRequest},
     ids::{ExecutionId, JobId},
@@ -79,10 +82,15 @@ pub async fn insist<T: Send + 'static>(
     }
 }
 
+/// A key of the one client that there is.
+fn of_client(key: &str) -> Result<CallerKey, Error> {
+    CallerKey::new(&Caller::internal("client"), key)
+}
+
 async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
     let made = insist(cluster, |server| {
-        let (request, key) = (request.clone(), key.to_owned());
-        async move { server.pipelines.execute(request, Some(key), None).await }.boxed()
+        let (request, key) = (request.clone(), of_client(key));
+        async move { server.pipelines.execute(request, Some(key?), None).await }.boxed()
     });
     let Some(reply) = made.await else { return ExecutionId(Uuid::nil()) };
     cluster.auditor.executed(key, reply.execution_id);
@@ -130,8 +138,8 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
     }
     let key = format!("retry-{id}");
     let made = insist(cluster, |server| {
-        let key = key.clone();
-        async move { server.pipelines.retry(id, RetryRequest::default(), Some(key)).await }.boxed()
+        let key = of_client(&key);
+        async move { server.pipelines.retry(id, RetryRequest::default(), Some(key?)).await }.boxed()
     });
     if let Some(reply) = made.await {
         cluster.auditor.executed(&key, reply.execution_id);

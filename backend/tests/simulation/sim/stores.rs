@@ -20,11 +20,12 @@ use tidemill_backend::{
     ports::{
         ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents,
         ExecutionRecord, ExecutionState, Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message,
-        NewDocument, Node, NodeKey, ObjectInfo, Objects, Outgoing, Records, Whole, Write,
+        NewDocument, Node, NodeKey, ObjectInfo, Objects, Outgoing, PutPlace, Records, Whole, Write,
     },
 };
 use tidemill_core::labels::Labels;
 use tidemill_core::{
+    api::ContentSum,
     cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     time::Timestamp,
@@ -229,6 +230,10 @@ impl Records for Way {
         self.read(truth.records.late(until, limit)).await
     }
 
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        self.write(self.0.records.postpone(late, until)).await
+    }
+
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
         self.read(self.0.records.artifact(id)).await
     }
@@ -348,8 +353,8 @@ impl Logs for Way {
 
 #[async_trait]
 impl Objects for Way {
-    async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
-        self.write(self.0.objects.put(key, bytes)).await
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
+        self.write(self.0.objects.put_checked(key, sha256, bytes)).await
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
@@ -364,8 +369,8 @@ impl Objects for Way {
         self.write(self.0.objects.delete(key)).await
     }
 
-    async fn put_address(&self, key: &str) -> Result<Option<String>> {
-        self.0.objects.put_address(key).await
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+        self.0.objects.put_place(key, sum).await
     }
 
     async fn get_address(&self, key: &str) -> Result<Option<String>> {

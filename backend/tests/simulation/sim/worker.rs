@@ -255,6 +255,7 @@ impl Worker {
         let sha256 = auditor::hex(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
             cache_key: None,
+            sum: None,
             job_id: job,
             lease: lease.token,
             file_path: "out".into(),
@@ -272,7 +273,7 @@ impl Worker {
             let put = self.call(|server| {
                 let part = Ok(bytes::Bytes::from(bytes.clone()));
                 let stream = stream::once(async move { part }).boxed();
-                async move { server.artifacts.put(id, (job, token), false, stream).await }.boxed()
+                async move { server.artifacts.put(id, (job, token), None, stream).await }.boxed()
             });
             if put.await.is_err() {
                 continue;
