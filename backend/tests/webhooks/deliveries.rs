@@ -28,7 +28,7 @@ async fn a_push_starts_the_pipelines_that_fit_it() {
         let source = &taken.assignment["preparation"]["source"];
         assert_eq!(
             source,
-            &json!({ "kind": "git", "url": URL, "branch": "main", "commit": COMMIT, "tree": null })
+            &json!({ "kind": "git", "url": URL, "branch": "main", "commit": COMMIT, "private_host": true })
         );
         assert_eq!(taken.assignment["script"], json!([]));
         let files = [("p/ci.yml", CI), ("p/docs.yml", DOCS), ("p/asked.yml", ASKED), ("p/bad.yml", BAD)];
