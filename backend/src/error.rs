@@ -23,6 +23,9 @@ pub enum Error {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// More would be stored for the request than it may have.
+    #[error("{0}")]
+    OverBudget(String),
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),

@@ -10,8 +10,8 @@ pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDo
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
 pub use records::{
-    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
-    ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write,
+    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, Demand,
+    ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, JobItem, KeyRecord, Late, ListFilter, NewNode,
+    Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write,
 };
 pub use storage::{ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing};

@@ -5,6 +5,7 @@ mod approvals;
 mod artifacts;
 mod assignment;
 mod audit;
+mod budget;
 mod caches;
 mod caller;
 pub mod claim;
@@ -17,6 +18,8 @@ mod jobs;
 mod outbox;
 mod page;
 mod pipeline;
+mod planning;
+mod recent;
 mod repositories;
 mod schedules;
 mod secrets;
@@ -122,13 +125,13 @@ impl Services {
                 outbox.clone(),
             ),
             outbox,
-            pipelines,
             repositories,
             schedules,
             jobs: JobExecutionService::new(context.clone(), secrets.clone()),
             secrets,
             sources: SourceService::new(context.clone()),
-            approvals: ApprovalService::new(context.clone()),
+            approvals: ApprovalService::new(context.clone(), pipelines.clone()),
+            pipelines,
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             tests: TestService::new(context.clone()),

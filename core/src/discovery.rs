@@ -1,7 +1,10 @@
 //! What a worker finds out about a commit before anything of it runs: its pipeline files, and what it changed. So the
 //! control plane needs no git.
 
-use crate::ids::{JobId, LeaseToken};
+use crate::{
+    ids::{JobId, LeaseToken},
+    pipeline::MAX_FILE_BYTES,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +12,12 @@ use serde::{Deserialize, Serialize};
 pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
 pub const MOST_CHANGED: usize = 10_000;
+/// The longest path that is told, in bytes.
+pub const MAX_PATH_BYTES: usize = 4_096;
+/// What all pipeline files of one commit may come to, in bytes.
+pub const MAX_FILES_BYTES: usize = 4 << 20;
+/// What the paths that changed, and those of all files, may come to each, in bytes.
+pub const MAX_PATHS_BYTES: usize = 2 << 20;
 
 /// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
 /// it is shortened, it must be what `fetch_ref` shows.
@@ -54,6 +63,89 @@ pub struct DiscoveryReport {
     /// Paths of all files at the commit; absent where they are too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
+}
+
+/// Why a report on a commit is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// The commit is not named by its full hash.
+    #[error("`commit` is not the full hash of a commit")]
+    Commit,
+    /// There are more pipeline files than are looked at.
+    #[error("the commit has {0} pipeline files; at most {MOST_FILES} of a commit are looked at")]
+    TooManyFiles(usize),
+    /// A pipeline file is too large.
+    #[error("{path} has {bytes} bytes, and {MAX_FILE_BYTES} is the limit")]
+    FileTooLarge {
+        /// Which.
+        path: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// All pipeline files together are too large.
+    #[error("the pipeline files of the commit have {0} bytes in all, and {MAX_FILES_BYTES} is the limit")]
+    FilesTooLarge(usize),
+    /// A list of paths is too long.
+    #[error(
+        "`{list}` has more than {MOST_CHANGED} paths or {MAX_PATHS_BYTES} bytes; leave it out where there are more"
+    )]
+    TooManyPaths {
+        /// `changed` or `paths`.
+        list: &'static str,
+    },
+    /// A path is none of a repository.
+    #[error(
+        "a path has {MAX_PATH_BYTES} bytes at most, is relative to the repository, and has no control characters: {0:?}"
+    )]
+    Path(String),
+}
+
+impl DiscoveryReport {
+    /// Whether what is told is within the limits and names what can be in a repository: it may be all that a stranger's commit says.
+    ///
+    /// # Errors
+    /// The first thing that is not.
+    pub fn check(&self) -> Result<(), ReportError> {
+        let is_hash =
+            matches!(self.commit.len(), 40 | 64) && self.commit.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_hash {
+            return Err(ReportError::Commit);
+        }
+        if self.files.len() > MOST_FILES {
+            return Err(ReportError::TooManyFiles(self.files.len()));
+        }
+        let mut sum = 0_usize;
+        for file in &self.files {
+            check_path(&file.path)?;
+            if file.text.len() > MAX_FILE_BYTES {
+                return Err(ReportError::FileTooLarge { path: file.path.clone(), bytes: file.text.len() });
+            }
+            sum = sum.saturating_add(file.text.len());
+        }
+        if sum > MAX_FILES_BYTES {
+            return Err(ReportError::FilesTooLarge(sum));
+        }
+        for (list, paths) in [("changed", &self.changed), ("paths", &self.paths)] {
+            let Some(paths) = paths else { continue };
+            let bytes = paths.iter().fold(0_usize, |sum, path| sum.saturating_add(path.len()));
+            if paths.len() > MOST_CHANGED || bytes > MAX_PATHS_BYTES {
+                return Err(ReportError::TooManyPaths { list });
+            }
+            if let Some(path) = paths.iter().find(|path| path.len() > MAX_PATH_BYTES) {
+                return Err(ReportError::Path(path.chars().take(80).collect()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pipeline file's path is one.
+fn check_path(path: &str) -> Result<(), ReportError> {
+    let is_path = !path.is_empty()
+        && path.len() <= MAX_PATH_BYTES
+        && !path.starts_with('/')
+        && !path.chars().any(char::is_control);
+    if is_path { Ok(()) } else { Err(ReportError::Path(path.chars().take(80).collect())) }
 }
 
 /// What became of it.

@@ -31,6 +31,8 @@ const STEPS: &[M<'static>] = &[
         "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
          CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
     ),
+    // Jobs are planned again from what is recorded of their execution.
+    M::up("DROP TABLE job_specs;"),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -101,6 +101,9 @@ impl From<Error> for Refused {
             Error::NoSecret(_) | Error::Sealed(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }
+            Error::OverBudget(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "over-budget", "Too much to store", words)
+            }
             Error::KeyReused(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused", words)
             }

@@ -26,6 +26,9 @@ const MOST_IN_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MOST_CONFLICTS: u32 = 1_000;
 
+/// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
+const UNPLANNED_LOOK_MS: i64 = 15 * 60_000;
+
 /// Somebody else opens the same gate at most so often.
 const MOST_TRIES: u32 = 100;
 
@@ -63,9 +66,17 @@ impl Context {
         let mut batch: Vec<(u32, Move)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
+        let unplanned = self.is_unplanned(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
-            let moved = match turn(&node, now) {
+            let next = match turn(&node, now) {
+                // What it would release is not recorded yet.
+                Turn::Move(_) | Turn::Close { .. } if unplanned => {
+                    Turn::Later(now.plus_ms(UNPLANNED_LOOK_MS))
+                }
+                next => next,
+            };
+            let moved = match next {
                 Turn::Move(moved) => {
                     lost.extend(lost_log(&node));
                     moved
@@ -227,8 +238,21 @@ impl Context {
         Ok(commit)
     }
 
+    /// Whether nobody approved an execution yet, so that its jobs are not recorded.
+    async fn is_unplanned(&self, execution: ExecutionId) -> Result<bool> {
+        if !self.shape(execution).await?.spec.held {
+            return Ok(false);
+        }
+        let state = self.stores.records.execution_state(execution).await?;
+        Ok(state.is_some_and(|(state, _)| state.unplanned))
+    }
+
     /// Cancels every job of an execution that is not over.
     pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
+        // Once a cancel is recorded, nobody plans it any more.
+        if self.is_unplanned(execution).await? {
+            return Ok(());
+        }
         let mut singly = false;
         for _ in 0..MOST_CONFLICTS {
             let mut wave = Wave::default();
