@@ -16,7 +16,7 @@ use tidemill_backend::{
     Stores, aws,
     conformance::{
         ManualClock,
-        samples::{artifact, create, done, job, placed, silent, spec},
+        samples::{artifact, create, done, job, silent, spec},
     },
     ports::{KeyRecord, NodeBody, NodeKey, Write},
 };

@@ -26,7 +26,6 @@ const KIB: u64 = 1 << 10;
 
 struct Server {
     api: Router,
-    services: Services,
     clock: Arc<ManualClock>,
     dir: TempDir,
 }
@@ -38,8 +37,8 @@ impl Server {
         let stores = embedded::open_at(dir.path(), clock.clone()).unwrap();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores, settings, CancellationToken::new());
-        let api = http::router(services.clone(), http::Access::of_token("secret").at_most(0));
-        Self { api, services, clock, dir }
+        let api = http::router(services, http::Access::of_token("secret").at_most(0));
+        Self { api, clock, dir }
     }
 
     async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
@@ -69,12 +68,13 @@ impl Server {
         size(self.dir.path())
     }
 
-    /// Makes a repository known and takes the discovery of its pull request from a fork.
-    async fn discovery(&self, number: u64) -> Value {
+    /// Posts a fork's pull request at a commit, and takes the job that looks at it.
+    async fn discovery(&self, number: u64, commit: char) -> Value {
+        let commit = commit.to_string().repeat(40);
         let pull = json!({ "action": "synchronize", "sender": { "login": "eve" },
             "repository": { "clone_url": URL, "default_branch": "main" },
             "pull_request": { "number": number, "title": "Faster", "draft": false,
-                "head": { "ref": "main", "sha": "a".repeat(40), "repo": { "id": 2, "owner": { "login": "eve" } } },
+                "head": { "ref": "main", "sha": commit, "repo": { "id": 2, "owner": { "login": "eve" } } },
                 "base": { "ref": "main", "sha": "b".repeat(40), "repo": { "id": 1 } } } })
         .to_string();
         let request = Request::post("/api/webhook/github")
@@ -104,7 +104,7 @@ impl Server {
         let files: Vec<Value> =
             files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
         let (job, lease) = (&taken["preparation"]["job_id"], &taken["lease"]["token"]);
-        let mut report = json!({ "job_id": job, "lease": lease, "commit": "a".repeat(40), "files": files });
+        let mut report = json!({ "job_id": job, "lease": lease, "commit": taken["preparation"]["source"]["commit"], "files": files });
         report.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let reply = self.call(Method::POST, path::DISCOVERED, &report).await;
         let end = json!({ "job_id": job, "lease": lease, "end": { "failure": null, "exit_code": 0 } });
@@ -234,7 +234,7 @@ async fn unapproved_pull_request_stores_at_most_64_kib() {
         let server = Server::new();
         server.add_repository().await;
         let before = server.bytes();
-        let taken = server.discovery(7).await;
+        let taken = server.discovery(7, 'a').await;
         let files: Vec<(String, String)> = (0..8)
             .map(|at| {
                 let file = pipeline.replacen("name: many", &format!("name: many-{at}"), 1);
@@ -253,4 +253,89 @@ async fn unapproved_pull_request_stores_at_most_64_kib() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const SMALL: &str =
+    "name: ci\non: { pull_request: }\njobs: { a: { image: i, script: [x] }, b: { image: i, script: [y] } }\n";
+
+fn files(texts: &[String]) -> Vec<(String, String)> {
+    texts.iter().enumerate().map(|(at, text)| (format!(".pipelines/{at}.yml"), text.clone())).collect()
+}
+
+#[tokio::test]
+async fn pull_request_that_fits_is_held_and_runs_once_it_is_approved() {
+    let server = Server::new();
+    server.add_repository().await;
+    let before = server.bytes();
+    let taken = server.discovery(7, 'a').await;
+    let texts: Vec<String> = (0..12)
+        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), "words ".repeat(1_000)))
+        .collect();
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], false, "{reply}");
+    assert!(server.bytes() - before <= 64 * KIB, "{}", server.bytes() - before);
+    assert!(server.take().await.is_none());
+    let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
+    let held =
+        list["executions"].as_array().unwrap().iter().find(|one| one["pipeline_name"] == "ci-3").unwrap();
+    let id = held["id"].as_str().unwrap();
+    let view = server.ok(Method::GET, &path::STATUS.replace("{executionId}", id), Value::Null).await;
+    assert_eq!((&view["approval"], view["jobs"].as_array().unwrap().len()), (&json!("awaited"), 2), "{view}");
+    server.ok(Method::POST, &path::APPROVE_EXECUTION.replace("{executionId}", id), Value::Null).await;
+    let first = server.take().await.unwrap();
+    assert_eq!((&first["job_name"], &first["script"]), (&json!("a"), &json!(["x"])));
+}
+
+#[tokio::test]
+async fn pull_request_that_does_not_fit_is_refused_with_what_to_do() {
+    let server = Server::new();
+    server.add_repository().await;
+    let taken = server.discovery(7, 'a').await;
+    let texts: Vec<String> = (0..8)
+        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), noise(12_000, at)))
+        .collect();
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], true);
+    let lines: Vec<&str> =
+        reply["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(lines[0].contains("waits for an approval"), "{lines:#?}");
+    assert!(lines[7].contains("cannot start") && lines[7].contains("44 KiB"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn newer_commit_of_a_pull_request_cancels_what_waits_at_the_older() {
+    let server = Server::new();
+    server.add_repository().await;
+    let mut states = Vec::new();
+    for (number, commit) in [(7, 'a'), (8, 'a'), (7, 'b'), (7, 'b')] {
+        let taken = server.discovery(number, commit).await;
+        server.found(&taken, &files(&[SMALL.to_owned()]), json!({})).await;
+        server.clock.turn(1_000);
+        let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
+        let all = list["executions"].as_array().unwrap().iter().rev();
+        let of_ci = all.filter(|one| one["pipeline_name"] == "ci");
+        states = of_ci.map(|one| one["status"].as_str().unwrap().to_owned()).collect();
+    }
+    assert_eq!(states[..3], ["CANCELED", "PENDING", "PENDING"]);
+}
+
+#[tokio::test]
+async fn repository_has_at_most_100_executions_that_wait_for_an_approval() {
+    let server = Server::new();
+    server.add_repository().await;
+    let texts: Vec<String> = (0..10).map(|at| SMALL.replace("ci", &format!("ci-{at}"))).collect();
+    let mut failed = Vec::new();
+    for number in 0..11 {
+        let taken =
+            server.discovery(number, char::from_digit(u32::try_from(number).unwrap(), 16).unwrap()).await;
+        let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+        failed.push(reply["failed"].as_bool().unwrap());
+        if number == 10 {
+            assert!(
+                reply["lines"][0].as_str().unwrap().contains("100 executions of this repository wait"),
+                "{reply}"
+            );
+        }
+    }
+    assert!(failed[..10].iter().all(|failed| !failed) && failed[10], "{failed:?}");
 }

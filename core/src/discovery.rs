@@ -157,3 +157,61 @@ pub struct DiscoveryReply {
     #[serde(default)]
     pub failed: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        DiscoveryReport, MAX_FILES_BYTES, MAX_PATHS_BYTES, MOST_CHANGED, MOST_FILES, PipelineFile,
+        ReportError,
+    };
+    use crate::{
+        ids::{JobId, LeaseToken},
+        pipeline::MAX_FILE_BYTES,
+    };
+    use uuid::Uuid;
+
+    fn report(files: Vec<PipelineFile>, paths: Option<Vec<String>>) -> DiscoveryReport {
+        let commit = "a".repeat(40);
+        let (job_id, lease) = (JobId(Uuid::nil()), LeaseToken(Uuid::nil()));
+        DiscoveryReport { job_id, lease, commit, files, changed: None, paths }
+    }
+
+    fn file(path: &str, bytes: usize) -> PipelineFile {
+        PipelineFile { path: path.to_owned(), text: "x".repeat(bytes) }
+    }
+
+    #[test]
+    fn report_within_the_limits_is_accepted() {
+        let files = (0..MOST_FILES).map(|at| file(&format!(".pipelines/{at}.yml"), 100)).collect();
+        let paths = (0..MOST_CHANGED).map(|at| format!("src/{at}")).collect();
+        assert_eq!(report(files, Some(paths)).check(), Ok(()));
+    }
+
+    #[test]
+    fn report_beyond_a_limit_is_refused() {
+        let many =
+            |count: usize, bytes: usize| Some((0..count).map(|_| "x".repeat(bytes)).collect::<Vec<_>>());
+        let files = |count: usize, bytes: usize| (0..count).map(|_| file("a.yml", bytes)).collect::<Vec<_>>();
+        assert_eq!(
+            report(files(MOST_FILES + 1, 1), None).check(),
+            Err(ReportError::TooManyFiles(MOST_FILES + 1))
+        );
+        assert!(matches!(
+            report(files(1, MAX_FILE_BYTES + 1), None).check(),
+            Err(ReportError::FileTooLarge { .. })
+        ));
+        assert!(matches!(
+            report(files(5, MAX_FILES_BYTES / 4), None).check(),
+            Err(ReportError::FilesTooLarge(_))
+        ));
+        for paths in [many(MOST_CHANGED + 1, 1), many(3_000, MAX_PATHS_BYTES / 2_999)] {
+            assert_eq!(report(Vec::new(), paths).check(), Err(ReportError::TooManyPaths { list: "paths" }));
+        }
+        assert!(matches!(report(Vec::new(), many(1, 5_000)).check(), Err(ReportError::Path(_))));
+        for path in ["", "/etc/passwd", "a\u{1b}[31m.yml", &"x".repeat(5_000)] {
+            assert!(matches!(report(vec![file(path, 1)], None).check(), Err(ReportError::Path(_))), "{path}");
+        }
+        let short = DiscoveryReport { commit: "abc".to_owned(), ..report(Vec::new(), None) };
+        assert_eq!(short.check(), Err(ReportError::Commit));
+    }
+}

@@ -47,6 +47,7 @@ pub struct ExecutionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
     /// The digest of the plan that its nodes are of.
+    #[serde(default)]
     pub plan_digest: String,
     /// Whether all of it waits for an approval; then its nodes are recorded when that is given.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
