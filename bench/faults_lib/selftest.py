@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import sqlite3
 import subprocess
+import uuid
 
 from .audit import Audit
 from .ledger import read
