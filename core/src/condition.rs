@@ -83,12 +83,15 @@ pub struct Context<'a> {
     pub paths: &'a Paths<'a>,
 }
 
+/// A list of globs, and whether it was tried on the changed paths.
+type Tried = (bool, Vec<String>);
+
 /// Paths that globs are tried on: each list of globs once, as many jobs may have the same.
 #[derive(Debug)]
 pub struct Paths<'a> {
     facts: &'a Facts,
-    /// For each list of globs, and whether it was tried on changed paths, which path is the first that it matches.
-    seen: RefCell<HashMap<(bool, Vec<String>), Option<usize>>>,
+    /// Which path is the first that each list matches.
+    seen: RefCell<HashMap<Tried, Option<usize>>>,
 }
 
 impl<'a> Paths<'a> {

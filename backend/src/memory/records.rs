@@ -93,11 +93,14 @@ impl fmt::Debug for MemoryRecords {
     }
 }
 
+/// New nodes and their indices.
+type NewNodes = Vec<(u32, NewNode)>;
+
 /// A batch under way: what it touches, as it would be.
 #[derive(Default)]
 struct Batch {
-    made: Vec<(ExecutionSpec, ExecutionState, Vec<(u32, NewNode)>)>,
-    added: Vec<(ExecutionId, Vec<(u32, NewNode)>)>,
+    made: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
+    added: Vec<(ExecutionId, NewNodes)>,
     executions: BTreeMap<ExecutionId, ExecutionRecord>,
     nodes: BTreeMap<NodeKey, Node>,
     keys: Vec<(String, KeyRecord)>,
@@ -302,7 +305,7 @@ fn is_idle(state: &NodeState) -> bool {
 
 impl Inner {
     /// Records an execution, and gives its run number.
-    fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: Vec<(u32, NewNode)>) -> u64 {
+    fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: NewNodes) -> u64 {
         let id = spec.id;
         let last = self.run_numbers.entry((spec.repo.clone(), spec.pipeline_name.clone())).or_default();
         *last += 1;
@@ -314,7 +317,7 @@ impl Inner {
     }
 
     /// Records nodes of an execution.
-    fn add(&mut self, id: ExecutionId, nodes: Vec<(u32, NewNode)>) {
+    fn add(&mut self, id: ExecutionId, nodes: NewNodes) {
         let Some(kept) = self.executions.get_mut(&id) else { return };
         for (ix, node) in nodes {
             let key = NodeKey { execution: id, ix };

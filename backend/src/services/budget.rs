@@ -126,7 +126,7 @@ pub fn check_texts(request: &ExecuteRequest) -> Result<()> {
     let url = match &request.source {
         Source::Git { url, .. } => Some(url),
         Source::Uploaded { url, .. } => url.as_ref(),
-        _ => None,
+        Source::None => None,
     };
     let texts = [
         ("repo", Some(&request.repo), MAX_REPO_BYTES),

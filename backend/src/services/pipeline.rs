@@ -351,7 +351,9 @@ impl PipelineExecutionService {
             let (create, ready, state) = recording(&mut spec, made);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
-                self.context.keep_specs(id, plan);
+                if !spec.held {
+                    self.context.keep_specs(id, plan);
+                }
                 let run_number = done.run_number;
                 self.context.keep_shape(Arc::new(ExecutionRecord { spec, run_number, state, version: 1 }));
                 // Recorded is promised; should this fail, the sweep sends what is queued.

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, KeyRecord, Node, NodeBody, NodeKey,
-        Outgoing, Write,
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
+        NodeBody, NodeKey, Outgoing, Write,
     },
 };
 use tidemill_core::{
@@ -66,15 +66,14 @@ impl Context {
         let mut batch: Vec<(u32, Move)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
-        let unplanned = self.is_unplanned(execution).await?;
+        let unplanned = self.unplanned(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
-            let next = match turn(&node, now) {
-                // What it would release is not recorded yet.
-                Turn::Move(_) | Turn::Close { .. } if unplanned => {
-                    Turn::Later(now.plus_ms(UNPLANNED_LOOK_MS))
-                }
-                next => next,
+            let next = match (turn(&node, now), &unplanned) {
+                // What it would release is not recorded yet, or never will be.
+                (Turn::Move(_) | Turn::Close { .. }, Some(state)) if state.status.is_terminal() => Turn::Rest,
+                (Turn::Move(_) | Turn::Close { .. }, Some(_)) => Turn::Later(now.plus_ms(UNPLANNED_LOOK_MS)),
+                (next, _) => next,
             };
             let moved = match next {
                 Turn::Move(moved) => {
@@ -238,19 +237,19 @@ impl Context {
         Ok(commit)
     }
 
-    /// Whether nobody approved an execution yet, so that its jobs are not recorded.
-    async fn is_unplanned(&self, execution: ExecutionId) -> Result<bool> {
+    /// The state of an execution that nobody approved yet, so that its jobs are not recorded; `None`: they are.
+    async fn unplanned(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
         if !self.shape(execution).await?.spec.held {
-            return Ok(false);
+            return Ok(None);
         }
         let state = self.stores.records.execution_state(execution).await?;
-        Ok(state.is_some_and(|(state, _)| state.unplanned))
+        Ok(state.map(|(state, _)| state).filter(|state| state.unplanned))
     }
 
     /// Cancels every job of an execution that is not over.
     pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
         // Once a cancel is recorded, nobody plans it any more.
-        if self.is_unplanned(execution).await? {
+        if self.unplanned(execution).await?.is_some() {
             return Ok(());
         }
         let mut singly = false;
