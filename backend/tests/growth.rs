@@ -157,6 +157,14 @@ fn amplifiers() -> Vec<(&'static str, String)> {
     let many = many.replace("&m [], n: *m", "*m, n: *m");
     vec![
         ("many", many),
+        (
+            "moderate",
+            format!(
+                "{head}jobs: {{ a: {{ {job}, matrix: {{ m: [{}], n: [{}] }} }} }}\n",
+                values(16, 8),
+                values(10, 4)
+            ),
+        ),
         ("one matrix", format!("{head}jobs: {{ a: {{ {job}, matrix: {{ {sixteen} }} }} }}\n")),
         (
             "long name",
@@ -224,7 +232,7 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(refused, ["many", "long name", "manual"]);
+    assert_eq!(refused, ["many", "one matrix", "long name", "labels", "manual", "exit codes"]);
 }
 
 #[tokio::test]

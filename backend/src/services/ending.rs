@@ -78,7 +78,8 @@ pub fn finish(
         NodeBody::Gate { .. } | NodeBody::End => None,
     };
     let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();
-    let ended = if execution.state.unplanned {
+    // Of one that nobody approved no job is recorded; without a cancel it ends when it has nothing to run.
+    let ended = if execution.state.unplanned && execution.state.cancel_requested {
         ExecutionStatus::Canceled
     } else {
         final_status(&standings, execution.state.cancel_requested)

@@ -7,6 +7,7 @@ use tidemill_core::{
     ids::ExecutionId,
     pipeline::RunWhen,
     plan::PlannedJob,
+    status::{ExecutionStatus, JobStatus},
     transition::Allowed,
 };
 
@@ -23,7 +24,13 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
     };
     let jobs = (0..).zip(specs).filter_map(|(ix, spec)| {
         if unplanned {
-            return Some(job(record.spec.id, &JobItem::default(), spec));
+            let mut item = JobItem::default();
+            item.job.status = match record.state.status {
+                ExecutionStatus::Success => JobStatus::Skipped,
+                status if status.is_terminal() => JobStatus::Canceled,
+                _ => JobStatus::Pending,
+            };
+            return Some(job(record.spec.id, &item, spec));
         }
         let node = node(ix)?;
         let NodeBody::Job(item) = &node.state.body else { return None };
