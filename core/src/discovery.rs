@@ -204,7 +204,7 @@ mod tests {
             report(files(5, MAX_FILES_BYTES / 4), None).check(),
             Err(ReportError::FilesTooLarge(_))
         ));
-        for paths in [many(MOST_CHANGED + 1, 1), many(3_000, MAX_PATHS_BYTES / 2_999)] {
+        for paths in [many(MOST_CHANGED + 1, 1), many(3_000, MAX_PATHS_BYTES / 3_000 + 1)] {
             assert_eq!(report(Vec::new(), paths).check(), Err(ReportError::TooManyPaths { list: "paths" }));
         }
         assert!(matches!(report(Vec::new(), many(1, 5_000)).check(), Err(ReportError::Path(_))));
