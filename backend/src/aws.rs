@@ -11,7 +11,6 @@ mod list;
 mod logs;
 mod meter;
 mod objects;
-pub(crate) mod pack;
 mod parameter;
 mod queue;
 mod records;

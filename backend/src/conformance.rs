@@ -149,6 +149,7 @@ macro_rules! conformance_suite {
             records {
                 an_execution_is_read_as_it_was_created
                 an_id_is_created_once
+                nodes_are_added_to_an_unplanned_execution_once
                 run_numbers_count_by_repository_and_pipeline
                 run_numbers_are_given_once_under_concurrency
                 a_put_needs_the_version_that_was_read
@@ -235,6 +236,7 @@ macro_rules! conformance_suite {
                 a_job_for_failures_that_waits_for_nothing_is_spared
                 an_execution_with_nothing_to_run_ends
                 nothing_of_an_execution_that_waits_runs
+                a_held_execution_records_its_jobs_when_it_is_approved
                 an_approval_in_time_leaves_all_the_time
                 a_job_is_given_only_to_a_worker_with_its_labels
             }

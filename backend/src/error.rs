@@ -35,6 +35,9 @@ pub enum Error {
     /// A text of the request may not be as it is.
     #[error("{0}")]
     Unprocessable(String),
+    /// More would be stored for the request than it may have.
+    #[error("{0}")]
+    OverBudget(String),
     /// An idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),
@@ -100,6 +103,7 @@ impl Error {
             | Self::Conflict(_)
             | Self::Invalid(_)
             | Self::TooLarge(_)
+            | Self::OverBudget(_)
             | Self::Unprocessable(_)
             | Self::KeyReused(_)
             | Self::NoSecret(_)

@@ -12,15 +12,15 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
-// How the cloud's stores pack values needs nothing of the cloud, and is fuzzed without it.
 mod ids;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod messenger;
-#[cfg(all(feature = "fuzzing", not(feature = "aws")))]
-#[path = "aws/pack.rs"]
-#[allow(dead_code, reason = "only reading is fuzzed")]
-mod pack;
+#[cfg_attr(
+    not(any(feature = "aws", feature = "embedded")),
+    allow(dead_code, reason = "stores pack what they keep")
+)]
+pub(crate) mod pack;
 pub mod ports;
 pub mod seal;
 pub mod services;

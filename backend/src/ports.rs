@@ -10,9 +10,9 @@ pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDo
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
 pub use records::{
-    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, ExecutionRecord,
-    ExecutionSpec, ExecutionState, GroupTurn, JobItem, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write, repository_key,
+    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, Demand,
+    ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, JobItem, KeyRecord, Late, ListFilter, NewNode,
+    Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write, repository_key,
 };
 pub use storage::{
     ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing, PutAddress, PutPlace,

@@ -6,6 +6,7 @@ mod approvals;
 mod artifacts;
 mod assignment;
 mod audit;
+mod budget;
 mod caches;
 mod caller;
 pub mod claim;
@@ -20,6 +21,8 @@ mod keys;
 mod outbox;
 mod page;
 mod pipeline;
+mod planning;
+mod recent;
 mod repositories;
 mod schedules;
 mod secrets;
@@ -134,13 +137,13 @@ impl Services {
                 outbox.clone(),
             ),
             outbox,
-            pipelines,
             repositories,
             schedules,
             jobs: JobExecutionService::new(context.clone(), secrets.clone()),
             secrets,
             sources: sources.clone(),
-            approvals: ApprovalService::new(context.clone()),
+            approvals: ApprovalService::new(context.clone(), pipelines.clone()),
+            pipelines,
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             tests: TestService::new(context.clone()),

@@ -10,11 +10,16 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tidemill_backend::{
-    conformance::ManualClock,
+    conformance::{
+        ManualClock,
+        samples::{create, done, execution_id, flat, job_state, spec},
+    },
     embedded::open,
     http::{Access, ROUTES, openapi_document, router},
+    ports::ExecutionSpec,
     services::{Services, Settings},
 };
+use tidemill_core::{ids::JobId, status::JobStatus};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -274,7 +279,7 @@ async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
     assert_eq!(view["execution"]["status"], "FAILED", "{view}");
     assert_eq!(view["jobs"][0]["failure_reason"]["kind"], "undeliverable");
     assert_eq!(view["jobs"][3]["status"], "SKIPPED");
-    let nobody = tidemill_core::ids::JobId(uuid::Uuid::now_v7());
+    let nobody = JobId(uuid::Uuid::now_v7());
     assert!(!server.services.jobs.give_up(nobody).await.unwrap());
 }
 
@@ -282,17 +287,19 @@ async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
 async fn a_job_that_the_server_cannot_describe_ends() {
     let dir = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(ManualClock::default());
-    let services = Services::new(
-        tidemill_backend::embedded::open_at(dir.path(), clock.clone()).unwrap(),
-        Settings::default(),
-        CancellationToken::new(),
-    );
+    let stores = tidemill_backend::embedded::open_at(dir.path(), clock.clone()).unwrap();
+    // It was planned by a version that made other nodes of its file.
+    let id = execution_id();
+    let mut spec = ExecutionSpec { carried: Vec::new(), ..spec(id, "r", "p", 1) };
+    (spec.pipeline, spec.plan_digest) = (DIAMOND.to_owned(), "of another version".to_owned());
+    let mut nodes = flat(1);
+    nodes[0].state = job_state(JobStatus::Queued);
+    done(&*stores.records, vec![create(spec, nodes)]).await;
+    let services = Services::new(stores, Settings::default(), CancellationToken::new());
     let api = router(services.clone(), Access::of_token("secret"));
     let server = Server { api, services, dir };
-    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
-    let job = server.view(&id).await["jobs"][0]["id"].clone();
+    let job = JobId::of(id, 0);
     let records = rusqlite::Connection::open(server.dir.path().join("tidemill.db")).unwrap();
-    records.execute("DELETE FROM job_specs", []).unwrap();
     let request = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" }, "job_id": job });
     let mut claims = 0;
     loop {
@@ -301,7 +308,7 @@ async fn a_job_that_the_server_cannot_describe_ends() {
             assert_eq!(reply["kind"], "nothing", "{reply}");
             break;
         }
-        assert_eq!(status, StatusCode::NOT_FOUND, "{reply}");
+        assert_eq!(status, StatusCode::CONFLICT, "{reply}");
         claims += 1;
         assert!(claims < 100, "it goes round for ever");
         clock.turn(60_000);

@@ -41,7 +41,7 @@ impl Found {
         let way = bytes.first().copied();
         let mut unpacked = Vec::new();
         let packed = bytes.get(1..).unwrap_or_default();
-        let dictionary = include_bytes!("../src/aws/dictionary-1.json");
+        let dictionary = include_bytes!("../src/dictionary-1.json");
         match way {
             Some(1) => drop(
                 zstd::stream::read::Decoder::new(packed).and_then(|mut from| from.read_to_end(&mut unpacked)),

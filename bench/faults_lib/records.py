@@ -78,39 +78,48 @@ def _rows(connection: sqlite3.Connection) -> tuple[list, list]:
     for seq, identity, number, status, over, state in rows:
         state = json.loads(state)
         one = {"id": str(uuid.UUID(bytes=identity)), "number": number, "status": status,
-               "canceled": state["cancel_requested"], "end": seconds(state["end_time"]), "jobs": []}
+               "canceled": state.get("cancel_requested", False), "end": seconds(state.get("end_time")), "jobs": []}
         if bool(over) != (status in ("SUCCESS", "FAILED", "CANCELED")) or state["status"] != status:
             unsettled.append(f"the execution {one['id']} has two minds about its status: {status}, {state['status']}")
         by_seq[seq] = one
         executions.append(one)
-    for seq, spec in connection.execute("SELECT seq, spec FROM execution_specs"):
-        spec = json.loads(spec)
-        by_seq[seq] |= {"pipeline": spec["pipeline_name"], "created": seconds(spec["created_at"])}
-    planned = {node: json.loads(spec)["planned"] for node, spec in connection.execute("SELECT node, spec FROM job_specs")}
+    for seq, identity, pipeline in connection.execute("SELECT seq, id, pipeline FROM executions"):
+        # A UUIDv7 begins with the milliseconds of its making.
+        by_seq[seq] |= {"pipeline": pipeline, "created": int.from_bytes(identity[:6], "big") / 1000}
+    specs = {node: json.loads(spec) for node, spec in connection.execute("SELECT node, spec FROM node_specs")}
+    names = {node: spec["name"] for node, spec in specs.items() if "name" in spec}
+    needs = {node: [] for node in names}
+    for node, name in names.items():
+        for link in specs[node].get("links", []):
+            released = (node >> 32 << 32) + link
+            if released in needs:
+                needs[released].append(name)
     rows = connection.execute(
-        "SELECT n.node, n.due_at, n.status, n.state, s.spec FROM nodes n JOIN node_specs s ON s.node = n.node ORDER BY n.node")
-    for node, due, status, state, spec in rows:
-        state, spec, execution = json.loads(state), json.loads(spec), by_seq[node >> 32]
+        "SELECT n.node, n.due_at, n.status, n.state, j.id FROM nodes n LEFT JOIN jobs j ON j.node = n.node ORDER BY n.node")
+    for node, due, status, state, identity in rows:
+        state, spec, execution = json.loads(state), specs[node], by_seq[node >> 32]
         if due is not None:
             unsettled.append(f"node {node & 0xFFFFFFFF} of {execution['id']} is still due")
-        if spec["job"] is None:
+        if identity is None:
             continue
+        job = str(uuid.UUID(bytes=identity))
         item = state["body"]["Job"]
         if item["job"]["status"] != status:
-            unsettled.append(f"the job {spec['job']} has two minds about its status: {status}, {item['job']['status']}")
-        execution["jobs"].append(_job(spec, planned[node], item))
+            unsettled.append(f"the job {job} has two minds about its status: {status}, {item['job']['status']}")
+        execution["jobs"].append(_job(job, spec, needs[node], item))
     for execution, index in connection.execute("SELECT execution, ix FROM queue"):
         unsettled.append(f"a message for job {index} of {uuid.UUID(bytes=execution)} is still queued")
     return executions, unsettled
 
 
-def _job(spec: dict, planned: dict, item: dict) -> dict:
+def _job(identity: str, spec: dict, needs: list, item: dict) -> dict:
+    # What has its usual value is left out.
     job = item["job"]
-    attempts = [_attempt(one) for one in job["attempts"]]
-    return {"id": spec["job"], "name": spec["name"], "status": job["status"], "attempt": job["attempt"],
-            "allow_failure": spec["allow_failure"], "needs": planned["needs"], "lease": job["lease"],
-            "begin": seconds(job["started_at"]), "end": seconds(job["ended_at"]), "exit_code": job["exit_code"],
-            "failure": (job["failure"] or {}).get("kind"), "attempts": attempts, "log_bytes": item["log_bytes"]}
+    attempts = [_attempt(one) for one in job.get("attempts", [])]
+    return {"id": identity, "name": spec["name"], "status": job["status"], "attempt": job.get("attempt", 0),
+            "allow_failure": spec.get("allow_failure", False), "needs": needs, "lease": job.get("lease"),
+            "begin": seconds(job.get("started_at")), "end": seconds(job.get("ended_at")), "exit_code": job.get("exit_code"),
+            "failure": (job.get("failure") or {}).get("kind"), "attempts": attempts, "log_bytes": item.get("log_bytes", 0)}
 
 
 def _attempt(one: dict) -> dict:

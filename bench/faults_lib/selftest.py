@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import sqlite3
 import subprocess
+import uuid
 
 from .audit import Audit
 from .ledger import read
@@ -42,8 +43,8 @@ class Copy:
     def change(self, job: dict, change) -> None:
         """Changes a job's state."""
         connection = sqlite3.connect(self.data / "tidemill.db")
-        rows = connection.execute("SELECT n.node, n.state FROM nodes n JOIN node_specs s ON s.node = n.node "
-                                  "WHERE json_extract(s.spec, '$.job') = ?", (job["id"],)).fetchall()
+        rows = connection.execute("SELECT n.node, n.state FROM nodes n JOIN jobs j ON j.node = n.node WHERE j.id = ?",
+                                  (uuid.UUID(job["id"]).bytes,)).fetchall()
         (node, state), = rows
         state = json.loads(state)
         change(state["body"]["Job"])
@@ -136,7 +137,7 @@ def _lets_a_job_run_though_its_need_failed(copy: Copy) -> None:
 def _loses_an_execution(copy: Copy) -> None:
     connection = sqlite3.connect(copy.data / "tidemill.db")
     (last,), = connection.execute("SELECT MAX(seq) FROM executions")
-    for table, column in (("nodes", "node"), ("node_specs", "node"), ("job_specs", "node"), ("jobs", "node")):
+    for table, column in (("nodes", "node"), ("node_specs", "node"), ("jobs", "node")):
         connection.execute(f"DELETE FROM {table} WHERE {column} >> 32 = ?", (last,))
     for table in ("executions", "execution_specs"):
         connection.execute(f"DELETE FROM {table} WHERE seq = ?", (last,))

@@ -83,11 +83,15 @@ pub struct Context<'a> {
     pub paths: &'a Paths<'a>,
 }
 
+/// A list of globs, and whether it was tried on the changed paths.
+type Tried = (bool, Vec<String>);
+
 /// Paths that globs are tried on: each list of globs once, as many jobs may have the same.
 #[derive(Debug)]
 pub struct Paths<'a> {
     facts: &'a Facts,
-    seen: RefCell<HashMap<(bool, Vec<String>), bool>>,
+    /// Which path is the first that each list matches.
+    seen: RefCell<HashMap<Tried, Option<usize>>>,
 }
 
 impl<'a> Paths<'a> {
@@ -113,15 +117,33 @@ impl<'a> Paths<'a> {
         let Some(paths) = paths else { return true };
         let key = (changed, globs.to_vec());
         if let Some(known) = self.seen.borrow().get(&key) {
-            return *known;
+            return known.is_some();
         }
         let mut set = globset::GlobSetBuilder::new();
         for glob in globs.iter().filter_map(|glob| self::glob(glob).ok()) {
             set.add(glob);
         }
-        let found = set.build().is_ok_and(|set| paths.iter().any(|path| set.is_match(path)));
-        self.seen.borrow_mut().insert(key, found);
-        found
+        let first = set.build().ok().and_then(|set| paths.iter().position(|path| set.is_match(path)));
+        self.seen.borrow_mut().insert(key, first);
+        first.is_some()
+    }
+
+    /// Of the paths that changed, and of all files, those that decided: with no others, every list of globs that was tried
+    /// has the same answer.
+    #[must_use]
+    pub fn decisive(&self) -> (Option<Vec<String>>, Option<Vec<String>>) {
+        let seen = self.seen.borrow();
+        let of = |changed: bool, paths: &[String]| {
+            let mut found: Vec<usize> =
+                seen.iter().filter(|((of, _), _)| *of == changed).filter_map(|(_, first)| *first).collect();
+            found.sort_unstable();
+            found.dedup();
+            found.into_iter().filter_map(|at| paths.get(at).cloned()).collect()
+        };
+        (
+            self.facts.changed.as_deref().map(|paths| of(true, paths)),
+            self.facts.files.as_deref().map(|paths| of(false, paths)),
+        )
     }
 }
 

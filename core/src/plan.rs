@@ -216,6 +216,12 @@ impl Plan {
 
     /// The plan of `pipeline` for an execution of which `facts` are known.
     pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        Self::of_decisive(pipeline, facts).map(|(plan, _)| plan)
+    }
+
+    /// The same, and the facts without the paths that decided nothing: with these, the same plan comes out. They are what is to be
+    /// recorded, since a commit may have very many paths and a file only so many globs.
+    pub fn of_decisive(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
         let all = pipeline.jobs.iter().fold(0_usize, |all, job| all.saturating_add(count(&job.matrix)));
         if all > MAX_JOBS {
             return Err(PlanError::TooManyJobs(all));
@@ -224,7 +230,7 @@ impl Plan {
         if bytes > MAX_PLAN_BYTES {
             return Err(PlanError::TooLarge(bytes));
         }
-        let (selected, left_out) = selection::select(pipeline, facts)?;
+        let selection::Selected { pipeline: selected, left_out, paths } = selection::select(pipeline, facts)?;
         let pipeline = selected.as_ref();
         if pipeline.jobs.is_empty() && !left_out.is_empty() {
             return Err(PlanError::AllLeftOut(left_out));
@@ -300,7 +306,48 @@ impl Plan {
         plan.join_needs(pipeline, &variants_of);
         plan.join_stages(&stage_of);
         plan.name_dependencies(pipeline, &variants_of);
-        Ok(plan)
+        let (changed, files) = paths;
+        let decisive = Facts {
+            trigger: facts.trigger,
+            branch: facts.branch.clone(),
+            tag: facts.tag.clone(),
+            commit: facts.commit.clone(),
+            default_branch: facts.default_branch.clone(),
+            pull_request: facts.pull_request.clone(),
+            changed,
+            files,
+            variables: facts.variables.clone(),
+        };
+        Ok((plan, decisive))
+    }
+
+    /// A digest of which nodes there are and how they hang together. What is recorded of an execution names its nodes by their
+    /// index, so that a plan that is made again must have the same digest.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        let mut add = |node: NodeIx| match node {
+            NodeIx::Job(ix) => hash.update([&b"j"[..], &ix.to_be_bytes()].concat()),
+            NodeIx::Gate(ix) => hash.update([&b"g"[..], &ix.to_be_bytes()].concat()),
+        };
+        for (ix, releases) in (0..).zip(self.jobs.iter().map(|job| &job.releases)) {
+            add(NodeIx::Job(ix));
+            releases.iter().copied().for_each(&mut add);
+        }
+        for (ix, gate) in (0..).zip(&self.gates) {
+            add(NodeIx::Gate(ix));
+            gate.releases.iter().copied().for_each(&mut add);
+        }
+        for job in &self.jobs {
+            hash.update((job.name.len() as u64).to_be_bytes());
+            hash.update(job.name.as_bytes());
+        }
+        hash.finalize()[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// The jobs that others name for their artifacts, matrix variants put in.

@@ -28,39 +28,55 @@ pub struct Lease {
 }
 
 /// All of a job that changes.
+///
+/// What has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct JobState {
     /// Status.
     pub status: JobStatus,
     /// Current or last attempt; 0 before the first.
+    #[serde(skip_serializing_if = "is_default")]
     pub attempt: u32,
     /// Held exactly while `Running`.
+    #[serde(skip_serializing_if = "is_default")]
     pub lease: Option<Lease>,
     /// A cancel was asked for while it ran.
+    #[serde(skip_serializing_if = "is_default")]
     pub cancel_requested: bool,
     /// When its needs held.
+    #[serde(skip_serializing_if = "is_default")]
     pub queued_at: Option<Timestamp>,
     /// When the last attempt started.
+    #[serde(skip_serializing_if = "is_default")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub ended_at: Option<Timestamp>,
     /// Exit code of the last attempt.
+    #[serde(skip_serializing_if = "is_default")]
     pub exit_code: Option<i32>,
     /// Why it did not succeed.
+    #[serde(skip_serializing_if = "is_default")]
     pub failure: Option<FailureReason>,
     /// Attempts before the current one.
+    #[serde(skip_serializing_if = "is_default")]
     pub attempts: Vec<AttemptView>,
     /// Commands of the current or last attempt.
+    #[serde(skip_serializing_if = "is_default")]
     pub steps: Vec<StepView>,
     /// What the worker is doing.
+    #[serde(skip_serializing_if = "is_default")]
     pub phase: Option<String>,
     /// Attempts lost to infrastructure.
+    #[serde(skip_serializing_if = "is_default")]
     pub infrastructure_tries: u32,
     /// Attempts that failed by themselves.
+    #[serde(skip_serializing_if = "is_default")]
     pub failed_tries: u32,
     /// When the next attempt is to begin, if it shall wait; its message is held back until then. It may begin earlier
     /// when a message comes twice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<Timestamp>,
 }
 
@@ -165,6 +181,11 @@ impl Lease {
     pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
         self.left_ms(now) <= ttl_ms / 3 * 2
     }
+}
+
+/// Whether a value is what its type has by default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for JobState {

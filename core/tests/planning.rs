@@ -440,3 +440,37 @@ fn references_around_a_script_are_put_in() {
         ("review/x", Some("https://x.example.org"))
     );
 }
+
+#[test]
+fn recorded_facts_keep_only_the_paths_that_decide() {
+    let globs = |changes: &[&str], exists: &[&str]| Rule {
+        changes: changes.iter().map(|glob| (*glob).to_owned()).collect(),
+        exists: exists.iter().map(|glob| (*glob).to_owned()).collect(),
+        ..rule("true")
+    };
+    let jobs = vec![
+        ruled("docs", 0, None, vec![globs(&["docs/**"], &[])]),
+        ruled("code", 0, None, vec![globs(&["src/**"], &["Cargo.toml"])]),
+        ruled("never", 0, None, vec![globs(&["none/**"], &[])]),
+        ruled("condition", 0, None, vec![rule("exists(\"src/7\") && !changed(\"*.md\")")]),
+        job("always", 0, None),
+    ];
+    let pipeline = pipeline(1, jobs);
+    let mut paths: Vec<String> = (0..5_000).map(|n| format!("src/{n}")).collect();
+    paths.extend(["Cargo.toml".to_owned(), "docs/a".to_owned(), "docs/b".to_owned()]);
+    let facts = Facts { changed: Some(paths.clone()), files: Some(paths), ..on_branch("main") };
+    let (plan, decisive) = Plan::of_decisive(&pipeline, &facts).unwrap();
+    assert_eq!(decisive.changed.as_deref(), Some(&["src/0".to_owned(), "docs/a".to_owned()][..]));
+    assert_eq!(decisive.files.as_deref(), Some(&["src/7".to_owned(), "Cargo.toml".to_owned()][..]));
+    let again = Plan::of(&pipeline, &decisive).unwrap();
+    assert_eq!((&again, again.digest()), (&plan, plan.digest()));
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["docs", "code", "condition", "always"]);
+
+    let unknown = Facts { changed: None, files: None, ..facts };
+    let (all, decisive) = Plan::of_decisive(&pipeline, &unknown).unwrap();
+    assert_eq!((decisive.changed, decisive.files), (None, None));
+    assert_ne!(all.digest(), plan.digest(), "other jobs take part");
+    let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
+    assert_eq!(Plan::of(&pipeline, &none).unwrap().jobs.len(), 1);
+}

@@ -6,8 +6,7 @@ mod http_git;
 
 use http_git::{HttpGit, Manners};
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::Command,

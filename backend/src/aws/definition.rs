@@ -1,18 +1,17 @@
-//! What of an execution never changes and may be large: specs of nodes and jobs, in packed chunks beside the table's
+//! What of an execution never changes and may be large: specs of nodes, in packed chunks beside the table's
 //! other items, or in S3 when they are large.
 
 use super::{
     items::{get_binary, get_text},
     keys,
     objects::S3Objects,
-    pack::{pack, unpack},
-    table::{Item, Query, Table, binary, text},
+    table::{Item, Table, binary, text},
 };
 use crate::{
     error::{Error, Result},
-    ports::{JobSpec, NewNode, NodeSpec},
+    pack::{pack, unpack},
+    ports::{NewNode, NodeSpec},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -29,14 +28,9 @@ const KEPT: usize = 64;
 /// What is larger in the table is not kept.
 const MOST_KEPT: usize = 64_000;
 
-/// What of a node never changes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
-    node: NodeSpec,
-    job: Option<JobSpec>,
-}
-
-type Chunk = Arc<Vec<Entry>>;
+/// Specs by their place in the chunk; `None`: it lies in the node's own item.
+type Specs = Vec<Option<NodeSpec>>;
+type Chunk = Arc<Specs>;
 
 /// The definitions of all executions.
 #[derive(Debug)]
@@ -52,13 +46,18 @@ impl Definitions {
     }
 
     /// The items that define `nodes`; what is large is put into S3 by this.
-    pub async fn items(&self, execution: ExecutionId, nodes: &[NewNode]) -> Result<Vec<Item>> {
+    pub async fn items(&self, execution: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<Vec<Item>> {
         let mut items = Vec::new();
-        for (number, part) in (0..).zip(nodes.chunks(CHUNK as usize)) {
-            let entries: Vec<Entry> =
-                part.iter().map(|node| Entry { node: node.spec.clone(), job: node.job.clone() }).collect();
-            let mut item = keys::chunk(&execution.home(), number).item();
-            self.place(&mut item, pack(&entries)?, execution).await?;
+        for part in nodes.chunk_by(|(one, _), (next, _)| one / CHUNK == next / CHUNK) {
+            let Some((first, _)) = part.first() else { continue };
+            let mut specs = Specs::new();
+            for (ix, node) in part {
+                let place = (ix % CHUNK) as usize;
+                specs.resize(place, None);
+                specs.push(Some(node.spec.clone()));
+            }
+            let mut item = keys::chunk(&execution.home(), first / CHUNK).item();
+            self.place(&mut item, pack(&specs)?, execution).await?;
             items.push(item);
         }
         Ok(items)
@@ -89,32 +88,7 @@ impl Definitions {
     /// The spec of a node; `None`: the execution has no such node.
     pub async fn node(&self, home: &str, ix: u32) -> Result<Option<NodeSpec>> {
         let chunk = self.chunk(home, ix / CHUNK).await?;
-        Ok(chunk.and_then(|chunk| chunk.get((ix % CHUNK) as usize).map(|entry| entry.node.clone())))
-    }
-
-    /// The spec of a job; `None`: the execution has no such job.
-    pub async fn job(&self, home: &str, ix: u32) -> Result<Option<JobSpec>> {
-        let chunk = self.chunk(home, ix / CHUNK).await?;
-        Ok(chunk.and_then(|chunk| chunk.get((ix % CHUNK) as usize).and_then(|entry| entry.job.clone())))
-    }
-
-    /// The specs of all jobs in order.
-    pub async fn all_jobs(&self, home: &str) -> Result<Vec<JobSpec>> {
-        let items = self
-            .table
-            .query(Query {
-                condition: "pk = :pk",
-                values: Item::from([(":pk".to_owned(), text(keys::definition(home)))]),
-                consistent: true,
-                ..Query::default()
-            })
-            .await?;
-        let mut jobs = Vec::new();
-        for item in &items {
-            let entries: Vec<Entry> = self.read(item).await?;
-            jobs.extend(entries.into_iter().filter_map(|entry| entry.job));
-        }
-        Ok(jobs)
+        Ok(chunk.and_then(|chunk| chunk.get((ix % CHUNK) as usize).cloned().flatten()))
     }
 
     async fn chunk(&self, home: &str, number: u32) -> Result<Option<Chunk>> {
@@ -138,7 +112,7 @@ impl Definitions {
         Ok(Some(chunk))
     }
 
-    async fn read(&self, item: &Item) -> Result<Vec<Entry>> {
+    async fn read(&self, item: &Item) -> Result<Specs> {
         if let Some(packed) = get_binary(item, "d") {
             return unpack(packed);
         }

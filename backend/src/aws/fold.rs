@@ -4,11 +4,11 @@
 use super::{
     items::{self, Counts},
     keys,
-    pack::pack,
     table::{Change, Item, Key, binary, number, text},
 };
 use crate::{
     error::{Error, Result},
+    pack::pack,
     ports::{Arrival, ExecutionState, NodeKey, NodeState, Write},
 };
 use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
@@ -120,7 +120,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
             }
             Write::DeleteDeadLetter(letter) => others.push(Change::Delete(keys::dead_letter(letter))),
             // Large, and so made before, by whom the batch is folded for.
-            Write::Create { .. } | Write::PutArtifact(_) => {}
+            Write::Create { .. } | Write::AddNodes { .. } | Write::PutArtifact(_) => {}
         }
     }
     let mut planned: Vec<Planned> =

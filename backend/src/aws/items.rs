@@ -2,11 +2,11 @@
 
 use super::{
     keys,
-    pack::{pack, unpack},
     table::{Item, binary, number, size, text},
 };
 use crate::{
     error::{Error, Result},
+    pack::{pack, unpack},
     ports::{
         ArtifactRecord, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem, NewNode, Node, NodeBody,
         NodeKey, NodeSpec, NodeState, repository_key,
@@ -14,7 +14,12 @@ use crate::{
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::str::FromStr;
-use tidemill_core::{cost::Usage, ids::ExecutionId, status::JobStatus, time::Timestamp};
+use tidemill_core::{
+    cost::Usage,
+    ids::{ExecutionId, JobId},
+    status::JobStatus,
+    time::Timestamp,
+};
 use uuid::Uuid;
 
 /// What is larger when packed does not lie in the item of what changes, since every change would pay for it.
@@ -106,8 +111,8 @@ pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     pack(&NodeState { told: state.told, body })
 }
 
-/// The item of a new node.
-pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode) -> Result<Item> {
+/// The item of a new node, with its spec if that is small or `whole` asks for it.
+pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, whole: bool) -> Result<Item> {
     let mut item = keys::node(execution, ix).item();
     item.insert("x".into(), execution_attribute(execution));
     item.insert("v".into(), number(1));
@@ -127,7 +132,7 @@ pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode) -> Result<Item>
     }
     item.insert("st".into(), binary(pack_state(&node.state)?));
     let spec = pack(&node.spec)?;
-    if spec.len() <= MOST_INLINE_SPEC {
+    if whole || spec.len() <= MOST_INLINE_SPEC {
         item.insert("sp".into(), binary(spec));
     }
     Ok(item)
@@ -142,10 +147,13 @@ pub fn node_spec(item: &Item) -> Result<Option<NodeSpec>> {
 pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
     let ix = get_text(item, "sk").and_then(keys::node_ix).ok_or_else(|| damaged("sk"))?;
     let counts = Counts::of(item)?;
+    let execution = execution_id(item)?;
+    let state: NodeState = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
+    let job = state.status().map(|_| JobId::of(execution, ix));
     Ok(Node {
-        key: NodeKey { execution: execution_id(item)?, ix },
-        spec,
-        state: unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?,
+        key: NodeKey { execution, ix },
+        spec: NodeSpec { job, ..spec },
+        state,
         version: counts.version,
         waits_for: counts.waits_for,
         failed: counts.failed,

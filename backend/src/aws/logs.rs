@@ -8,11 +8,11 @@ use super::{
     items::{get_binary, get_number, get_text},
     keys,
     objects::S3Objects,
-    pack::{pack_bytes, unpack_bytes},
     table::{Change, Item, Key, Query, Table, Written, binary, number, pause, text},
 };
 use crate::{
     error::{Error, Result},
+    pack::{pack_bytes, unpack_bytes},
     ports::{Clock, Logs},
 };
 use async_trait::async_trait;

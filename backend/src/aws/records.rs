@@ -7,14 +7,14 @@ use super::{
     fold::{Folded, Planned, Read, fold, needs_read, take_run_number},
     items::{self, Counts, SpecPlace, get_number, get_text},
     keys, list,
-    pack::{pack, unpack},
     table::{Change, Item, Key, Query, Table, Written, pause, text},
 };
 use crate::{
     error::{Error, Result},
+    pack::{pack, unpack},
     ports::{
         ArtifactRecord, Clock, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
-        JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write, repository_key,
+        KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write, repository_key,
     },
 };
 use async_trait::async_trait;
@@ -41,6 +41,8 @@ const MOST_AHEAD: usize = 64;
 const ORPHAN_MS: i64 = 3_600_000;
 /// So many times as many due nodes as are asked for are read at most, where others are of executions that were never recorded.
 const MOST_ORPHANS: usize = 64;
+/// Nodes of an unplanned execution that are stored at once: a transaction takes 100 items.
+const MOST_STAGED: usize = 90;
 /// An artifact's record that is larger has its list of files in an object.
 const MOST_ARTIFACT: usize = 50_000;
 
@@ -126,15 +128,17 @@ impl DynamoRecords {
         &self,
         spec: &ExecutionSpec,
         state: &ExecutionState,
-        nodes: &[NewNode],
+        nodes: &[(u32, NewNode)],
     ) -> Result<Option<Staged>> {
         let id = spec.id;
         if self.item(&keys::execution(id)).await?.is_some() {
             return Ok(None);
         }
-        let mut all = self.definitions.items(id, nodes).await?;
-        for (ix, node) in (0..).zip(nodes) {
-            all.push(items::new_node(id, ix, node)?);
+        // The definition of an unplanned one comes with its other nodes.
+        let whole = state.unplanned;
+        let mut all = if whole { Vec::new() } else { self.definitions.items(id, nodes).await? };
+        for (ix, node) in nodes {
+            all.push(items::new_node(id, *ix, node, whole)?);
         }
         let packed = pack(spec)?;
         let place = if packed.len() <= MOST_IN_TABLE / 10 {
@@ -153,6 +157,37 @@ impl DynamoRecords {
         self.table.put_all(all).await?;
         let counter = keys::run_number(&repository_key(&spec.repo), &spec.pipeline_name);
         Ok(Some(Staged { id, item, counter, keys }))
+    }
+
+    /// Stores the other nodes of an unplanned execution. They may be seen before its state says that they are there, so nobody acts on
+    /// them before that; and a caller that is slower than another changes none that is there.
+    async fn stage_nodes(&self, id: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<()> {
+        let mut definition = self.definitions.items(id, nodes).await?;
+        let mut puts = Vec::with_capacity(nodes.len());
+        for (ix, node) in nodes {
+            puts.push(items::new_node(id, *ix, node, false)?);
+        }
+        if let Some(expiry) = self.expiry() {
+            for item in definition.iter_mut().chain(&mut puts) {
+                item.insert("ttl".into(), super::table::number(expiry));
+            }
+        }
+        self.table.put_all(definition).await?;
+        // The parts are the same whoever stores them, so that a part is there as a whole or not at all.
+        for part in puts.chunks(MOST_STAGED) {
+            for round in 0..MOST_ROUNDS {
+                let put = |item: &Item| Change::Put {
+                    item: item.clone(),
+                    condition: Some("attribute_not_exists(pk)"),
+                    values: Item::new(),
+                };
+                if !matches!(self.table.write(part.iter().map(put).collect()).await?, Written::Contended) {
+                    break;
+                }
+                pause(round).await;
+            }
+        }
+        Ok(())
     }
 
     /// One round of a batch; `None`: others were in the way, try again.
@@ -367,6 +402,10 @@ impl Records for DynamoRecords {
                         return Ok(Commit::Conflict);
                     }
                 }
+                Write::AddNodes { id, if_version, state, nodes } => {
+                    self.stage_nodes(id, &nodes).await?;
+                    rest.push(Write::PutExecution { id, if_version, state });
+                }
                 Write::PutArtifact(record) => artifacts.push(self.artifact_change(&record).await?),
                 write => rest.push(write),
             }
@@ -454,19 +493,6 @@ impl Records for DynamoRecords {
         let Some(item) = self.item(&keys::job(id)).await? else { return Ok(None) };
         let node = self.node(&item).await?;
         Ok(Some(node).filter(|node| node.spec.job == Some(id)))
-    }
-
-    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>> {
-        let home = execution.home();
-        let mut found = Vec::with_capacity(ixs.len());
-        for ix in ixs {
-            found.extend(self.definitions.job(&home, *ix).await?.map(|spec| (*ix, spec)));
-        }
-        Ok(found)
-    }
-
-    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>> {
-        self.definitions.all_jobs(&execution.home()).await
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {

@@ -27,7 +27,8 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     let pipeline = "name: check\njobs: { a: { image: i, script: x } }\n".to_owned();
     let request = ExecuteRequest { pipeline, repo: repo.into(), force: true, ..ExecuteRequest::default() };
     let pull_request = from_fork.then(|| PullRequest { from_fork, ..PullRequest::default() });
-    let start = crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, hold: false };
+    let start =
+        crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, ..Default::default() };
     let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
     claim_at(services, id, 0).await.unwrap()
 }

@@ -7,7 +7,9 @@ use super::{
         placed, repo, silent, spec, state,
     },
 };
-use crate::ports::{Arrival, Commit, ExecutionRecord, KeyRecord, NodeBody, NodeKey, Then, Write};
+use crate::ports::{
+    Arrival, Commit, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey, Then, Write,
+};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc};
 use tidemill_core::{
@@ -51,12 +53,10 @@ pub async fn an_execution_is_read_as_it_was_created(subject: &Subject) {
         assert_eq!((&read.spec, &read.state), (&new.spec, &new.state));
         assert_eq!((read.waits_for, read.failed, read.due_at), (new.waits_for, new.failed, new.due_at));
         assert_eq!(read.blocker, None);
-        if let Some(job) = &new.job {
-            assert_eq!(records.job(job.id).await.unwrap().as_ref(), Some(&read));
+        if let Some(job) = new.spec.job {
+            assert_eq!(records.job(job).await.unwrap().as_ref(), Some(&read));
         }
     }
-    let specs: Vec<_> = nodes.into_iter().filter_map(|node| node.job).collect();
-    assert_eq!(records.all_job_specs(spec.id).await.unwrap(), specs);
     assert_eq!(records.execution(execution_id()).await.unwrap(), None);
     assert_eq!(records.revision(execution_id()).await.unwrap(), None);
     assert_eq!(records.job(job_id()).await.unwrap(), None);
@@ -72,6 +72,40 @@ pub async fn an_id_is_created_once(subject: &Subject) {
     assert_eq!(records.all_nodes(spec.id).await.unwrap().len(), 2);
     let next = super::samples::spec(execution_id(), &spec.repo, "build", 1);
     assert_eq!(done(&*records, vec![create(next, flat(1))]).await.run_number, 2);
+}
+
+/// The other nodes of an unplanned execution come with its state, once; those that were there stay as they are.
+pub async fn nodes_are_added_to_an_unplanned_execution_once(subject: &Subject) {
+    let records = subject.open().await.records;
+    let spec = spec(execution_id(), &repo(), "build", 40);
+    let id = spec.id;
+    let all: Vec<(u32, _)> = (0..).zip(placed(id, flat(40))).collect();
+    let unplanned = ExecutionState { unplanned: true, ..state(ExecutionStatus::Pending) };
+    let first = vec![all[40].clone()];
+    let create = Write::Create { spec: Box::new(spec), state: unplanned, nodes: first };
+    done(&*records, vec![create]).await;
+    let seen = records.all_nodes(id).await.unwrap();
+    assert_eq!(seen.iter().map(|node| node.key.ix).collect::<Vec<_>>(), [40]);
+    assert_eq!((&seen[0].spec, seen[0].waits_for), (&all[40].1.spec, 40));
+    let end = NodeKey { execution: id, ix: 40 };
+    done(&*records, vec![arrive(end, true, "")]).await;
+    let version = records.execution(id).await.unwrap().unwrap().version;
+    let add = |if_version| Write::AddNodes {
+        id,
+        if_version,
+        state: state(ExecutionStatus::Pending),
+        nodes: all[..40].to_vec(),
+    };
+    conflict(&*records, vec![add(version + 1)]).await;
+    assert!(records.execution(id).await.unwrap().unwrap().state.unplanned);
+    done(&*records, vec![add(version)]).await;
+    conflict(&*records, vec![add(version)]).await;
+    let nodes = records.all_nodes(id).await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.key.ix).collect::<Vec<_>>(), (0..=40).collect::<Vec<_>>());
+    assert_eq!((&nodes[33].spec, nodes[40].waits_for), (&all[33].1.spec, 39));
+    let job = nodes[33].spec.job.unwrap();
+    assert_eq!(records.job(job).await.unwrap().as_ref(), Some(&nodes[33]));
+    assert!(!records.execution(id).await.unwrap().unwrap().state.unplanned);
 }
 
 /// Each repository and each pipeline in it counts from 1.

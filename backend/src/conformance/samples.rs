@@ -1,16 +1,14 @@
 //! Records to write.
 
 use crate::ports::{
-    ArtifactRecord, Commit, Committed, ExecutionSpec, ExecutionState, JobItem, JobSpec, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Write,
+    ArtifactRecord, Commit, Committed, ExecutionSpec, ExecutionState, JobItem, NewNode, Node, NodeBody,
+    NodeKey, NodeSpec, NodeState, Records, Write,
 };
 use indexmap::IndexMap;
 use tidemill_core::{
     api::{ArtifactFile, Trigger},
     assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId},
-    pipeline::{PullPolicy, Resources},
-    plan::PlannedJob,
     retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
@@ -62,6 +60,9 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         end_node: jobs,
         approvals: Vec::new(),
         demands: Vec::new(),
+        discovery: None,
+        plan_digest: String::new(),
+        held: false,
         turn: None,
         deadline: None,
         carried: vec![(0, job_id())],
@@ -77,6 +78,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
         start_time: None,
         end_time: status.is_terminal().then_some(START),
         cancel_requested: false,
+        unplanned: false,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
@@ -99,29 +101,6 @@ pub fn job_state(status: JobStatus) -> NodeState {
 #[must_use]
 pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> NewNode {
     let id = job_id();
-    let planned = PlannedJob {
-        name: name.to_owned(),
-        base_name: name.to_owned(),
-        stage: "build".to_owned(),
-        image: "busybox".to_owned(),
-        script: vec!["true".to_owned()],
-        variables: IndexMap::new(),
-        needs: Vec::new(),
-        after_stages: Some(0),
-        waits_for,
-        releases: Vec::new(),
-        needs_jobs: Vec::new(),
-        dependencies: None,
-        allow_failure: false,
-        retry: 0,
-        retry_for: RetryFor::default(),
-        timeout_s: 60,
-        working_dir: None,
-        resources: Resources::default(),
-        pull_policy: PullPolicy::default(),
-        artifacts: None,
-        ..PlannedJob::default()
-    };
     NewNode {
         spec: NodeSpec {
             name: name.to_owned(),
@@ -135,7 +114,6 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             may_be_undone: false,
             closing: None,
         },
-        job: Some(JobSpec { id, planned }),
         state: job_state(status),
         waits_for,
         failed: 0,
@@ -159,7 +137,6 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
             may_be_undone: false,
             closing: None,
         },
-        job: None,
         state: NodeState { told: 0, body },
         waits_for,
         failed: 0,
@@ -199,7 +176,7 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
 /// A write that creates a pending execution.
 #[must_use]
 pub fn create(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
-    let nodes = placed(spec.id, nodes);
+    let nodes = (0..).zip(placed(spec.id, nodes)).collect();
     Write::Create { spec: Box::new(spec), state: state(ExecutionStatus::Pending), nodes }
 }
 
@@ -207,9 +184,8 @@ pub fn create(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
 #[must_use]
 pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
     for (ix, node) in (0..).zip(&mut nodes) {
-        if let Some(job) = &mut node.job {
-            job.id = JobId::of(execution, ix);
-            node.spec.job = Some(job.id);
+        if node.spec.job.is_some() {
+            node.spec.job = Some(JobId::of(execution, ix));
         }
     }
     nodes
@@ -231,7 +207,7 @@ pub async fn conflict(records: &dyn Records, writes: Vec<Write>) {
 /// Records an execution of these nodes in a repository of its own.
 pub async fn made(records: &dyn Records, nodes: Vec<NewNode>) -> ExecutionId {
     let id = execution_id();
-    let jobs = nodes.iter().filter(|node| node.job.is_some()).count();
+    let jobs = nodes.iter().filter(|node| node.spec.job.is_some()).count();
     let spec = spec(id, &repo(), "build", u32::try_from(jobs).unwrap());
     done(records, vec![create(spec, nodes)]).await;
     id

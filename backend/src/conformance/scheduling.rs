@@ -420,15 +420,69 @@ pub async fn nothing_of_an_execution_that_waits_runs(subject: &Subject) {
     let start = Start { hold: true, ..Start::default() };
     let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
     let held = held.execution_id;
-    for id in [second, held] {
-        services.jobs.cancel(job(&services, id, "a").await.id).await.unwrap();
-        assert_eq!(statuses(&services, id).await, [Canceled, Pending, Pending]);
-    }
+    services.jobs.cancel(job(&services, second, "a").await.id).await.unwrap();
+    assert_eq!(statuses(&services, second).await, [Canceled, Pending, Pending]);
+    // None of its jobs is recorded before somebody approves it.
+    assert_eq!(statuses(&services, held).await, [Pending; 3]);
+    assert!(services.jobs.cancel(job(&services, held, "a").await.id).await.is_err());
     services.approvals.approve_execution(held).await.unwrap();
+    assert_eq!(statuses(&services, held).await, [Queued, Pending, Pending]);
+    services.jobs.cancel(job(&services, held, "a").await.id).await.unwrap();
     services.pipelines.cancel(first).await.unwrap();
     for id in [second, held] {
         assert_eq!(statuses(&services, id).await, [Canceled, Queued, Pending]);
     }
+}
+
+/// What nobody approved is seen with its jobs, may be canceled, and is retried from its request.
+pub async fn a_held_execution_records_its_jobs_when_it_is_approved(subject: &Subject) {
+    let stores = subject.open().await;
+    let records = stores.records.clone();
+    let services = services(stores);
+    let repo = samples::repo();
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three, when: always }\n";
+    let hold = async |top: &str| {
+        let start = Start { hold: true, ..Start::default() };
+        services.pipelines.start(request(&repo, top, jobs), start, None, None).await.unwrap().execution_id
+    };
+    let group = "concurrency: { group: deploy }";
+    let (before, held, canceled) =
+        (begin(&services, &request(&repo, group, jobs)).await, hold(group).await, hold("").await);
+    for id in [held, canceled] {
+        let seen = view(&services, id).await;
+        assert_eq!(seen.approval, Some(Approval::Awaited));
+        let names: Vec<_> =
+            seen.jobs.iter().map(|job| (job.job_name.as_str(), job.status, job.approval)).collect();
+        assert_eq!(names, [("a", Pending, None), ("b", Pending, None), ("c", Pending, None)]);
+        assert!(records.job(seen.jobs[0].id).await.unwrap().is_none());
+        assert!(services.approvals.approve_job(seen.jobs[1].id).await.is_err());
+    }
+    // Its turn comes while nobody has approved it, and again once somebody has.
+    services.pipelines.cancel(before).await.unwrap();
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, held).await, [Pending; 3]);
+    for approved in [true, false] {
+        assert_eq!(services.approvals.approve_execution(held).await.unwrap().approved, approved);
+        assert_eq!(statuses(&services, held).await, [Queued, Pending, Pending]);
+    }
+    let seen = view(&services, held).await;
+    assert_eq!((seen.approval, seen.jobs[1].approval), (Some(Approval::Given), Some(Approval::Awaited)));
+    run(&services, held, "a", 0).await;
+    services.approvals.approve_job(seen.jobs[1].id).await.unwrap();
+    run(&services, held, "b", 0).await;
+    run(&services, held, "c", 0).await;
+    assert_eq!(view(&services, held).await.execution.status, ExecutionStatus::Success);
+
+    assert!(services.pipelines.cancel(canceled).await.unwrap().canceled);
+    assert_eq!(view(&services, canceled).await.execution.status, ExecutionStatus::Canceled);
+    assert!(services.approvals.approve_execution(canceled).await.is_err());
+    let again = services.pipelines.retry(canceled, RetryRequest::default(), None).await.unwrap();
+    assert_eq!(statuses(&services, again.execution_id).await, [Queued, Pending, Pending]);
+
+    let late = hold("").await;
+    subject.clock.turn(31 * 86_400_000);
+    services.sweep.run().await.unwrap();
+    assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
 }
 
 /// What was approved in time may last longer than an approval is waited for.

@@ -124,7 +124,8 @@ pub async fn a_fork_gets_no_secrets(subject: &Subject) {
     set(&services, &repo, None, "KEY", "value").await;
     let request = ExecuteRequest { pipeline: PIPELINE.to_owned(), repo, force: true, ..Default::default() };
     let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
-    let start = crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, hold: false };
+    let start =
+        crate::services::Start { facts: Facts { pull_request, ..Facts::default() }, ..Default::default() };
     let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
     assert_eq!(given(&claim_at(&services, id, 0).await.unwrap()), []);
     for job in [1, 2] {

@@ -35,6 +35,8 @@ const STEPS: &[M<'static>] = &[
     ),
     // Transactions that were committed; beside the file stands how many of them were acknowledged.
     M::up("CREATE TABLE commits (number INTEGER NOT NULL); INSERT INTO commits VALUES (0);"),
+    // Jobs are planned again from what is recorded of their execution.
+    M::up("DROP TABLE job_specs;"),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

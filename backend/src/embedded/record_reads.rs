@@ -1,9 +1,9 @@
 //! The queries of the records.
 
-use super::rows::{json, node_ix, node_key, node_seq, seq_of};
+use super::rows::{json, node_ix, node_key, node_seq, packed, seq_of};
 use crate::ports::{
-    ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late, ListFilter, Node,
-    NodeKey, Whole, repository_key,
+    ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter, Node, NodeKey,
+    NodeSpec, NodeState, Whole, repository_key,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::{
@@ -24,7 +24,7 @@ const LAST: u32 = u32::MAX;
 
 fn execution_row(row: &Row<'_>) -> Sql<ExecutionRecord> {
     Ok(ExecutionRecord {
-        spec: json(row, 0)?,
+        spec: packed(row, 0)?,
         run_number: row.get::<_, i64>(1)?.unsigned_abs(),
         state: json(row, 2)?,
         version: row.get::<_, i64>(3)?.unsigned_abs(),
@@ -130,10 +130,13 @@ pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> Sql<
 
 fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> Sql<Node> {
     move |row| {
+        let key = NodeKey { execution, ix: node_ix(row.get(0)?) };
+        let state: NodeState = json(row, 2)?;
+        let job = state.status().map(|_| JobId::of(execution, key.ix));
         Ok(Node {
-            key: NodeKey { execution, ix: node_ix(row.get(0)?) },
-            spec: json(row, 1)?,
-            state: json(row, 2)?,
+            key,
+            spec: NodeSpec { job, ..json(row, 1)? },
+            state,
             version: row.get::<_, i64>(3)?.unsigned_abs(),
             waits_for: row.get(4)?,
             failed: row.get(5)?,
@@ -183,26 +186,6 @@ pub fn whole(conn: &Connection, id: ExecutionId) -> Sql<Option<Whole>> {
     let Some(revision) = revision(&all, id)? else { return Ok(None) };
     let content = execution(&all, id)?.map(|found| Ok::<_, rusqlite::Error>((found, all_nodes(&all, id)?)));
     Ok(Some(Whole { revision, content: content.transpose()? }))
-}
-
-/// Specs of jobs by index.
-pub fn job_specs(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> Sql<Vec<(u32, JobSpec)>> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
-    let mut query = conn.prepare_cached("SELECT spec FROM job_specs WHERE node = ?1")?;
-    let mut found = Vec::with_capacity(ixs.len());
-    for ix in ixs {
-        let spec = query.query_row([node_key(seq, *ix)], |row| json(row, 0)).optional()?;
-        found.extend(spec.map(|spec| (*ix, spec)));
-    }
-    Ok(found)
-}
-
-/// Specs of all jobs.
-pub fn all_job_specs(conn: &Connection, execution: ExecutionId) -> Sql<Vec<JobSpec>> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
-    conn.prepare_cached("SELECT spec FROM job_specs WHERE node BETWEEN ?1 AND ?2 ORDER BY node")?
-        .query_map([node_key(seq, 0), node_key(seq, LAST)], |row| json(row, 0))?
-        .collect()
 }
 
 /// The first jobs from `from` on that are pending or queued.

@@ -1,7 +1,7 @@
 //! A batch of writes in SQL, inside the writer's transaction.
 
 use super::{
-    rows::{ArriveRow, NewExecution, RowWrite, node_key, seq_of},
+    rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of},
     writer::Step,
 };
 use crate::ports::{Arrival, Commit, Committed, DeadLetter, Late, NodeKey};
@@ -54,11 +54,15 @@ fn apply_one(
         },
         RowWrite::PutExecution { id, if_version, row } => {
             let Some(seq) = touch(conn, *id, touched)? else { return Ok(false) };
-            conn.prepare_cached(
-                "UPDATE executions SET version = version + 1, status = ?3, over = ?4, state = ?5
-                 WHERE seq = ?1 AND version = ?2",
-            )?
-            .execute(params![seq, version(*if_version), row.status, row.over, row.state])?
+            put_execution(conn, seq, *if_version, row)?
+        }
+        RowWrite::AddNodes { id, if_version, row, nodes } => {
+            let Some(seq) = touch(conn, *id, touched)? else { return Ok(false) };
+            let changed = put_execution(conn, seq, *if_version, row)?;
+            if changed > 0 {
+                insert_nodes(conn, seq, nodes)?;
+            }
+            changed
         }
         RowWrite::PutNode { key, if_version, row, due_at } => {
             let Some(node) = touch_node(conn, *key, touched)? else { return Ok(false) };
@@ -138,6 +142,19 @@ fn apply_one(
     Ok(changed > 0)
 }
 
+fn put_execution(
+    conn: &Connection,
+    seq: i64,
+    if_version: u64,
+    row: &ExecutionRow,
+) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE executions SET version = version + 1, status = ?3, over = ?4, state = ?5
+         WHERE seq = ?1 AND version = ?2",
+    )?
+    .execute(params![seq, version(if_version), row.status, row.over, row.state])
+}
+
 /// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
 fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite::Result<Arrival> {
     let ArriveRow { key, ok, from, now, then } = row;
@@ -213,16 +230,20 @@ fn create(conn: &Connection, new: &NewExecution) -> rusqlite::Result<Option<(i64
     let seq = conn.last_insert_rowid();
     conn.prepare_cached("INSERT INTO execution_specs (seq, spec) VALUES (?1, ?2)")?
         .execute(params![seq, new.spec])?;
+    insert_nodes(conn, seq, &new.nodes)?;
+    // Run numbers count from 1.
+    Ok(Some((seq, run_number.unsigned_abs())))
+}
 
+fn insert_nodes(conn: &Connection, seq: i64, nodes: &[NewNodeRow]) -> rusqlite::Result<()> {
     let mut insert_node = conn.prepare_cached(
         "INSERT INTO nodes (node, version, waits_for, failed, idle, due_at, status, state)
          VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut insert_spec = conn.prepare_cached("INSERT INTO node_specs (node, spec) VALUES (?1, ?2)")?;
-    let mut insert_job_spec = conn.prepare_cached("INSERT INTO job_specs (node, spec) VALUES (?1, ?2)")?;
     let mut insert_job = conn.prepare_cached("INSERT INTO jobs (id, node) VALUES (?1, ?2)")?;
-    for (ix, node) in (0_u32..).zip(&new.nodes) {
-        let key = node_key(seq, ix);
+    for node in nodes {
+        let key = node_key(seq, node.ix);
         let row = &node.row;
         insert_node.execute(params![
             key,
@@ -234,13 +255,11 @@ fn create(conn: &Connection, new: &NewExecution) -> rusqlite::Result<Option<(i64
             row.state
         ])?;
         insert_spec.execute(params![key, node.spec])?;
-        if let Some((id, spec)) = &node.job {
-            insert_job_spec.execute(params![key, spec])?;
+        if let Some(id) = &node.job {
             insert_job.execute(params![id.0, key])?;
         }
     }
-    // Run numbers count from 1.
-    Ok(Some((seq, run_number.unsigned_abs())))
+    Ok(())
 }
 
 /// The `seq` of an execution that the batch writes to; `None` when there is no such execution.

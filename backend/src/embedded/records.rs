@@ -7,8 +7,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        ArtifactRecord, Commit, DeadLetter, ExecutionRecord, ExecutionState, JobSpec, KeyRecord, Late,
-        ListFilter, Node, Records, Whole, Write,
+        ArtifactRecord, Commit, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter,
+        Node, Records, Whole, Write,
     },
 };
 use async_trait::async_trait;
@@ -77,14 +77,15 @@ fn encode(writes: Vec<Write>) -> Result<Vec<RowWrite>> {
 impl Records for SqliteRecords {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
         // Only what makes an execution can be large.
-        let rows = if writes.iter().any(|write| matches!(write, Write::Create { .. })) {
-            if let Some(reserve) = &self.reserve {
-                reserve.check_new("starting an execution")?;
-            }
-            blocking(WRITING, move || encode(writes)).await?
-        } else {
-            encode(writes)?
-        };
+        let rows =
+            if writes.iter().any(|write| matches!(write, Write::Create { .. } | Write::AddNodes { .. })) {
+                if let Some(reserve) = &self.reserve {
+                    reserve.check_new("starting an execution")?;
+                }
+                blocking(WRITING, move || encode(writes)).await?
+            } else {
+                encode(writes)?
+            };
         let commit = self.database.write(WRITING, move |conn| record_writes::apply(conn, &rows)).await?;
         if commit != Commit::Conflict {
             self.commits.send_modify(|count| *count = count.wrapping_add(1));
@@ -142,18 +143,6 @@ impl Records for SqliteRecords {
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
         self.read(|conn| reads::job(conn, id))
-    }
-
-    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>> {
-        if ixs.len() <= FEW {
-            return self.read(|conn| reads::job_specs(conn, execution, ixs));
-        }
-        let ixs = ixs.to_vec();
-        self.read_much(move |conn| reads::job_specs(conn, execution, &ixs)).await
-    }
-
-    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>> {
-        self.read_much(move |conn| reads::all_job_specs(conn, execution)).await
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {

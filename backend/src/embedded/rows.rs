@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    pack::{pack, unpack},
     ports::{DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write, repository_key},
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
@@ -42,6 +43,12 @@ pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Resu
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
+/// A packed value in a column.
+pub fn packed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    unpack(row.get_ref(column)?.as_blob()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
+}
+
 fn text<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::storage("writing records as JSON", error))
 }
@@ -49,6 +56,7 @@ fn text<T: Serialize>(value: &T) -> Result<String> {
 /// A write with its JSON made, so that the writer's thread has only SQL to do.
 pub enum RowWrite {
     Create(Box<NewExecution>),
+    AddNodes { id: ExecutionId, if_version: u64, row: ExecutionRow, nodes: Vec<NewNodeRow> },
     PutExecution { id: ExecutionId, if_version: u64, row: ExecutionRow },
     PutNode { key: NodeKey, if_version: u64, row: NodeRow, due_at: Option<i64> },
     SetDue { key: NodeKey, if_version: u64, due_at: Option<i64> },
@@ -83,7 +91,7 @@ pub struct NewExecution {
     pub repo: String,
     pub pipeline: String,
     pub branch: Option<String>,
-    pub spec: String,
+    pub spec: Vec<u8>,
     pub row: ExecutionRow,
     pub nodes: Vec<NewNodeRow>,
 }
@@ -97,12 +105,13 @@ pub struct ExecutionRow {
 
 /// A node to insert.
 pub struct NewNodeRow {
+    pub ix: u32,
     pub row: NodeRow,
     pub waits_for: u32,
     pub failed: u32,
     pub due_at: Option<i64>,
     pub spec: String,
-    pub job: Option<(JobId, String)>,
+    pub job: Option<JobId>,
 }
 
 /// What of a node changes by versioned writes.
@@ -128,13 +137,19 @@ impl RowWrite {
         Ok(match write {
             Write::Create { spec, state, nodes } => Self::Create(Box::new(NewExecution {
                 id: spec.id,
-                spec: text(&spec)?,
+                spec: pack(&spec)?,
                 repo: repository_key(&spec.repo),
                 pipeline: spec.pipeline_name,
                 branch: spec.branch,
                 row: ExecutionRow::new(&state)?,
-                nodes: nodes.iter().map(NewNodeRow::new).collect::<Result<_>>()?,
+                nodes: NewNodeRow::all(&nodes)?,
             })),
+            Write::AddNodes { id, if_version, state, nodes } => Self::AddNodes {
+                id,
+                if_version,
+                row: ExecutionRow::new(&state)?,
+                nodes: NewNodeRow::all(&nodes)?,
+            },
             Write::PutExecution { id, if_version, state } => {
                 Self::PutExecution { id, if_version, row: ExecutionRow::new(&state)? }
             }
@@ -178,15 +193,19 @@ impl ExecutionRow {
 }
 
 impl NewNodeRow {
-    fn new(node: &NewNode) -> Result<Self> {
-        let job = node.job.as_ref().map(|job| Ok::<_, Error>((job.id, text(job)?))).transpose()?;
+    fn all(nodes: &[(u32, NewNode)]) -> Result<Vec<Self>> {
+        nodes.iter().map(|(ix, node)| Self::new(*ix, node)).collect()
+    }
+
+    fn new(ix: u32, node: &NewNode) -> Result<Self> {
         Ok(Self {
+            ix,
             row: NodeRow::new(&node.state)?,
             waits_for: node.waits_for,
             failed: node.failed,
             due_at: ms(node.due_at),
             spec: text(&node.spec)?,
-            job,
+            job: node.spec.job,
         })
     }
 }

@@ -1,10 +1,6 @@
 //! Logs on their way in, and as they are stored.
 
-#[cfg(feature = "aws")]
-use crate::aws::pack::unpack_bytes;
-#[cfg(not(feature = "aws"))]
-use crate::pack::unpack_bytes;
-use crate::{embedded::FileLogs, ports::Logs, services::unpack_log};
+use crate::{embedded::FileLogs, pack::unpack_bytes, ports::Logs, services::unpack_log};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tidemill_core::{
     api::LogBytes,

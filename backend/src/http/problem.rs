@@ -135,6 +135,9 @@ impl Refused {
             Error::NoSecret(_) | Error::Sealed(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
             }
+            Error::OverBudget(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "over-budget", "Too much to store", words)
+            }
             Error::KeyReused(_) => {
                 Self::new(StatusCode::CONFLICT, "key-reused", "Idempotency key reused", words)
             }
@@ -219,6 +222,10 @@ mod tests {
             9 => Error::InvalidPipeline(Vec::new()),
             10 => Error::DiskFull(inside),
             11 => Error::storage(inside.clone(), inside),
+            12 => Error::Damaged(inside),
+            13 => Error::TooLarge(words),
+            14 => Error::Unprocessable(words),
+            15 => Error::OverBudget(words),
             _ => return None,
         };
         // Another kind has to be added above.
@@ -234,6 +241,10 @@ mod tests {
             | Error::Sealed(_)
             | Error::InvalidPipeline(_)
             | Error::DiskFull(_)
+            | Error::Damaged(_)
+            | Error::TooLarge(_)
+            | Error::Unprocessable(_)
+            | Error::OverBudget(_)
             | Error::Storage { .. } => Some(error),
         }
     }

@@ -4,8 +4,8 @@ use crate::{
     error::{Error, Result},
     ports::{
         Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec,
-        ExecutionState, JobSpec, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeState,
-        Records, Whole, Write, repository_key,
+        ExecutionState, KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeState, Records,
+        Whole, Write, repository_key,
     },
 };
 use async_trait::async_trait;
@@ -60,8 +60,7 @@ pub trait Observer: Send + Sync {
 struct Kept {
     record: ExecutionRecord,
     revision: u64,
-    nodes: Vec<Node>,
-    jobs: Arc<Vec<JobSpec>>,
+    nodes: BTreeMap<u32, Node>,
 }
 
 #[derive(Default, Clone)]
@@ -94,10 +93,14 @@ impl fmt::Debug for MemoryRecords {
     }
 }
 
+/// New nodes and their indices.
+type NewNodes = Vec<(u32, NewNode)>;
+
 /// A batch under way: what it touches, as it would be.
 #[derive(Default)]
 struct Batch {
-    made: Vec<(ExecutionSpec, ExecutionState, Vec<NewNode>)>,
+    made: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
+    added: Vec<(ExecutionId, NewNodes)>,
     executions: BTreeMap<ExecutionId, ExecutionRecord>,
     nodes: BTreeMap<NodeKey, Node>,
     keys: Vec<(String, KeyRecord)>,
@@ -113,7 +116,7 @@ impl Batch {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(place) => {
                 let kept = inner.executions.get(&key.execution)?;
-                Some(place.insert(kept.nodes.get(key.ix as usize)?.clone()))
+                Some(place.insert(kept.nodes.get(&key.ix)?.clone()))
             }
         }
     }
@@ -128,18 +131,11 @@ impl Batch {
                 self.made.push((*spec, state, nodes));
             }
             Write::PutExecution { id, if_version, state } => {
-                let known = self.executions.get(&id);
-                let Some(mut record) =
-                    known.cloned().or_else(|| inner.executions.get(&id).map(|kept| kept.record.clone()))
-                else {
-                    return Ok(false);
-                };
-                if !holds(Guard::ExecutionVersion, record.version == if_version) {
-                    return Ok(false);
-                }
-                record.version += 1;
-                record.state = state;
-                self.executions.insert(id, record);
+                return Ok(self.put_execution(inner, id, if_version, state));
+            }
+            Write::AddNodes { id, if_version, state, nodes } => {
+                self.added.push((id, nodes));
+                return Ok(self.put_execution(inner, id, if_version, state));
             }
             Write::PutNode { key, if_version, state, due_at } => {
                 let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
@@ -199,8 +195,31 @@ impl Batch {
         Ok(true)
     }
 
+    /// Whether the version is the one that was read, and the state replaced.
+    fn put_execution(
+        &mut self,
+        inner: &Inner,
+        id: ExecutionId,
+        if_version: u64,
+        state: ExecutionState,
+    ) -> bool {
+        let known = self.executions.get(&id);
+        let Some(mut record) =
+            known.cloned().or_else(|| inner.executions.get(&id).map(|kept| kept.record.clone()))
+        else {
+            return false;
+        };
+        if !holds(Guard::ExecutionVersion, record.version == if_version) {
+            return false;
+        }
+        record.version += 1;
+        record.state = state;
+        self.executions.insert(id, record);
+        true
+    }
+
     fn apply(self, inner: &mut Inner, observer: Option<&dyn Observer>) -> Committed {
-        let Self { made, executions, nodes, keys, artifacts, gone, dead, mut done } = self;
+        let Self { made, added, executions, nodes, keys, artifacts, gone, dead, mut done } = self;
         let mut touched: BTreeSet<ExecutionId> = executions.keys().copied().collect();
         touched.extend(nodes.keys().map(|key| key.execution));
         let mut old_nodes = Vec::new();
@@ -210,6 +229,9 @@ impl Batch {
             new_ids.push(spec.id);
             done.run_number = inner.make(spec, state, nodes);
         }
+        for (id, nodes) in added {
+            inner.add(id, nodes);
+        }
         for (id, record) in executions {
             if let Some(kept) = inner.executions.get_mut(&id) {
                 old_executions.push(std::mem::replace(&mut kept.record, record));
@@ -218,7 +240,7 @@ impl Batch {
         for (key, node) in nodes {
             let Some(kept) = inner.executions.get_mut(&key.execution) else { continue };
             let due = node.due_at;
-            let old = std::mem::replace(&mut kept.nodes[key.ix as usize], node);
+            let Some(old) = kept.nodes.insert(key.ix, node) else { continue };
             old.due_at.map(|at| inner.due.remove(&(at, key)));
             due.map(|at| inner.due.insert((at, key)));
             old_nodes.push(old);
@@ -253,10 +275,11 @@ impl Batch {
                 changes.extend(new.map(|new| Change::Execution { old, new }));
             }
             for old in &old_nodes {
-                let new = kept(&old.key.execution).and_then(|kept| kept.nodes.get(old.key.ix as usize));
+                let new = kept(&old.key.execution).and_then(|kept| kept.nodes.get(&old.key.ix));
                 changes.extend(new.map(|new| Change::Node { old, new }));
             }
-            observer.committed(&changes, &|id| kept(&id).map(|kept| kept.nodes.clone()).unwrap_or_default());
+            let nodes = |kept: &Kept| kept.nodes.values().cloned().collect();
+            observer.committed(&changes, &|id| kept(&id).map(nodes).unwrap_or_default());
         }
         done
     }
@@ -282,27 +305,30 @@ fn is_idle(state: &NodeState) -> bool {
 
 impl Inner {
     /// Records an execution, and gives its run number.
-    fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: Vec<NewNode>) -> u64 {
+    fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: NewNodes) -> u64 {
         let id = spec.id;
         let last =
             self.run_numbers.entry((repository_key(&spec.repo), spec.pipeline_name.clone())).or_default();
         *last += 1;
         let run_number = *last;
-        let mut kept = Kept {
-            record: ExecutionRecord { spec, run_number, state, version: 1 },
-            revision: 0,
-            nodes: Vec::with_capacity(nodes.len()),
-            jobs: Arc::default(),
-        };
-        let mut jobs = Vec::new();
-        for (ix, node) in (0..).zip(nodes) {
+        let record = ExecutionRecord { spec, run_number, state, version: 1 };
+        self.executions.insert(id, Kept { record, revision: 0, nodes: BTreeMap::new() });
+        self.add(id, nodes);
+        run_number
+    }
+
+    /// Records nodes of an execution.
+    fn add(&mut self, id: ExecutionId, nodes: NewNodes) {
+        let Some(kept) = self.executions.get_mut(&id) else { return };
+        for (ix, node) in nodes {
             let key = NodeKey { execution: id, ix };
-            if let Some(job) = node.job {
-                self.jobs.insert(job.id, key);
-                jobs.push(job);
+            if let Some(job) = node.spec.job {
+                self.jobs.insert(job, key);
             }
-            node.due_at.map(|at| self.due.insert((at, key)));
-            kept.nodes.push(Node {
+            if let Some(at) = node.due_at {
+                self.due.insert((at, key));
+            }
+            let node = Node {
                 key,
                 spec: node.spec,
                 state: node.state,
@@ -311,11 +337,9 @@ impl Inner {
                 failed: node.failed,
                 blocker: None,
                 due_at: node.due_at,
-            });
+            };
+            kept.nodes.insert(ix, node);
         }
-        kept.jobs = Arc::new(jobs);
-        self.executions.insert(id, kept);
-        run_number
     }
 }
 
@@ -374,7 +398,7 @@ impl Records for MemoryRecords {
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
         Ok(self.kept(id, |kept| {
             let changed = known != Some(kept.revision);
-            let content = changed.then(|| (kept.record.clone(), kept.nodes.clone()));
+            let content = changed.then(|| (kept.record.clone(), kept.nodes.values().cloned().collect()));
             Whole { revision: kept.revision, content }
         }))
     }
@@ -405,30 +429,19 @@ impl Records for MemoryRecords {
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
-        let nodes = |kept: &Kept| ixs.iter().filter_map(|ix| kept.nodes.get(*ix as usize).cloned()).collect();
+        let nodes = |kept: &Kept| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
         Ok(self.kept(execution, nodes).unwrap_or_default())
     }
 
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
-        Ok(self.kept(execution, |kept| kept.nodes.clone()).unwrap_or_default())
+        Ok(self.kept(execution, |kept| kept.nodes.values().cloned().collect()).unwrap_or_default())
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
         let inner = self.lock();
         let Some(key) = inner.jobs.get(&id) else { return Ok(None) };
         let kept = inner.executions.get(&key.execution);
-        Ok(kept.and_then(|kept| kept.nodes.get(key.ix as usize)).cloned())
-    }
-
-    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>> {
-        let specs = |kept: &Kept| {
-            ixs.iter().filter_map(|ix| Some((*ix, kept.jobs.get(*ix as usize)?.clone()))).collect()
-        };
-        Ok(self.kept(execution, specs).unwrap_or_default())
-    }
-
-    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>> {
-        Ok(self.kept(execution, |kept| kept.jobs.to_vec()).unwrap_or_default())
+        Ok(kept.and_then(|kept| kept.nodes.get(&key.ix)).cloned())
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
@@ -436,7 +449,7 @@ impl Records for MemoryRecords {
             node.key.ix >= from && matches!(node.state.status(), Some(JobStatus::Pending | JobStatus::Queued))
         };
         let upcoming =
-            |kept: &Kept| kept.nodes.iter().filter(waits).map(|node| node.key.ix).take(limit).collect();
+            |kept: &Kept| kept.nodes.values().filter(waits).map(|node| node.key.ix).take(limit).collect();
         Ok(self.kept(execution, upcoming).unwrap_or_default())
     }
 
@@ -458,7 +471,7 @@ impl Records for MemoryRecords {
         }
         inner.due.insert((until, key));
         let kept = inner.executions.get_mut(&key.execution);
-        if let Some(node) = kept.and_then(|kept| kept.nodes.get_mut(key.ix as usize)) {
+        if let Some(node) = kept.and_then(|kept| kept.nodes.get_mut(&key.ix)) {
             node.due_at = Some(until);
         }
         Ok(true)

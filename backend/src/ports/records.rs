@@ -12,11 +12,11 @@ use tidemill_core::{
     api::{ArtifactFile, ExecutionSummary, ListQuery, Trigger},
     assignment::Source,
     cost::Usage,
+    discovery::Discovery,
     facts::Facts,
     ids::{ArtifactId, ExecutionId, JobId},
     labels::Labels,
     pipeline::RunWhen,
-    plan::PlannedJob,
     retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
@@ -46,8 +46,18 @@ pub struct ExecutionSpec {
     pub source: Source,
     /// Stages in order.
     pub stages: Vec<String>,
-    /// The pipeline file's text, for retries.
+    /// The pipeline file's text: its jobs are planned from it again where they are needed, and by retries. Empty where it looks at a
+    /// commit.
     pub pipeline: String,
+    /// What it is to find out about a commit, instead of running a file's jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+    /// The digest of the plan that its nodes are of.
+    #[serde(default)]
+    pub plan_digest: String,
+    /// Whether all of it waits for an approval; then its nodes are recorded when that is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Overrides of variables, for retries.
     pub variables: IndexMap<String, String>,
     /// What was known of it when its plan was made; without its variables, which stand beside it.
@@ -70,9 +80,9 @@ pub struct ExecutionSpec {
     /// Gates that open when somebody approves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalGate>,
-    /// Jobs that demand labels of their worker.
+    /// Jobs that demand labels of their worker; at most one entry for each job of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub demands: Vec<(u32, Labels)>,
+    pub demands: Vec<Demand>,
     /// Its place among the executions of a group that run one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<GroupTurn>,
@@ -82,6 +92,27 @@ pub struct ExecutionSpec {
     /// The trace that it belongs to, as a `traceparent` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+}
+
+/// What jobs demand of their worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demand {
+    /// The first of the jobs.
+    pub from: u32,
+    /// The last of them.
+    pub to: u32,
+    /// The labels that it must have.
+    pub labels: Labels,
+}
+
+impl ExecutionSpec {
+    /// The labels that a job demands of its worker.
+    #[must_use]
+    pub fn demands_of(&self, job: u32) -> Option<&Labels> {
+        // They are in the jobs' order.
+        let at = self.demands.partition_point(|demand| demand.to < job);
+        self.demands.get(at).filter(|demand| demand.from <= job).map(|demand| &demand.labels)
+    }
 }
 
 /// When an execution that is not over is canceled.
@@ -117,11 +148,17 @@ pub struct ExecutionState {
     /// Status.
     pub status: ExecutionStatus,
     /// When its first job started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
     /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Timestamp>,
     /// Whether a cancel was asked for.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub cancel_requested: bool,
+    /// Whether only its end and the gates that something outside the plan opens are recorded yet: nobody approved it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unplanned: bool,
     /// The newer execution that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,
@@ -136,6 +173,11 @@ pub struct ExecutionState {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An execution as it is recorded.
@@ -187,32 +229,40 @@ pub struct NodeKey {
 }
 
 /// What of a node the scheduler needs and never changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// What has its usual value is left out where it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeSpec {
     /// Name of the job; empty for gates and the end.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The job's id.
+    /// The job's id: [`JobId::of`] the execution and the node's index. Not stored with the rest.
+    #[serde(skip)]
     pub job: Option<JobId>,
     /// Whether a failure counts as well.
+    #[serde(skip_serializing_if = "is_false")]
     pub allow_failure: bool,
     /// How many more times a failed job is tried.
+    #[serde(skip_serializing_if = "is_zero")]
     pub retry: u32,
     /// Which failures that is for.
-    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    #[serde(skip_serializing_if = "RetryFor::is_any")]
     pub retry_for: RetryFor,
     /// Nodes that are told when this one is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<u32>,
     /// On what end of what it waits for a job runs.
-    #[serde(default, skip_serializing_if = "RunWhen::is_usual")]
+    #[serde(skip_serializing_if = "RunWhen::is_usual")]
     pub when: RunWhen,
     /// Exit codes of a job's script that count as well.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
     /// Whether nobody waits for the job: that it is skipped counts as well. It is manual and allowed to fail, or waits for such a job.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_false")]
     pub may_be_undone: bool,
     /// The approvals that the opening of this gate makes needless.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<Closing>,
 }
 
@@ -233,26 +283,26 @@ impl NodeSpec {
     }
 }
 
-/// What of a job only views and assignments need, and never changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobSpec {
-    /// Its id.
-    pub id: JobId,
-    /// The planned job; its `releases` are in [`NodeSpec::links`].
-    pub planned: PlannedJob,
-}
-
 /// What of a job changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct JobItem {
     /// The state machine's state.
     pub job: JobState,
     /// Bytes of the current attempt's log that are stored.
+    #[serde(skip_serializing_if = "is_empty")]
     pub log_bytes: u64,
     /// The same job of the retried execution, when it was carried over.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub carried_from: Option<JobId>,
     /// The attempt whose log it has there.
+    #[serde(skip_serializing_if = "is_zero")]
     pub carried_attempt: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_empty(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A node's kind, and what changes of it.
@@ -273,6 +323,7 @@ pub enum NodeBody {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
     /// How many of the node's links were told that it is over.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub told: u32,
     /// The rest.
     pub body: NodeBody,
@@ -333,8 +384,6 @@ impl Node {
 pub struct NewNode {
     /// What never changes.
     pub spec: NodeSpec,
-    /// For views and assignments; only of jobs.
-    pub job: Option<JobSpec>,
     /// What changes.
     pub state: NodeState,
     /// Arrivals to wait for.
@@ -406,8 +455,20 @@ pub enum Write {
         spec: Box<ExecutionSpec>,
         /// What changes.
         state: ExecutionState,
-        /// Its nodes by index.
-        nodes: Vec<NewNode>,
+        /// Its nodes and their indices, in order; of an unplanned one, only some.
+        nodes: Vec<(u32, NewNode)>,
+    },
+    /// Records the other nodes of an unplanned execution, and replaces its state. Conflict: the state's version is another. Nothing is
+    /// asked of any of the nodes, nor is one due but the end, before this is made; a store may show some of them earlier.
+    AddNodes {
+        /// Which.
+        id: ExecutionId,
+        /// The version that was read.
+        if_version: u64,
+        /// The new state.
+        state: ExecutionState,
+        /// The nodes and their indices, in order.
+        nodes: Vec<(u32, NewNode)>,
     },
     /// Replaces an execution's state. Conflict: its version is another.
     PutExecution {
@@ -562,10 +623,6 @@ pub trait Records: Send + Sync {
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>>;
     /// The node of a job.
     async fn job(&self, id: JobId) -> Result<Option<Node>>;
-    /// Specs of jobs by index.
-    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>>;
-    /// Specs of all jobs of an execution in order.
-    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>>;
     /// The first `limit` jobs from index `from` on that are pending or queued, in the plan's order. What costs more than
     /// to read a page may be left out: all but the first few are a guess at what runs next.
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>>;

@@ -1,6 +1,6 @@
 //! ApprovalService: opens the gates that wait for a person.
 
-use super::context::Context;
+use super::{context::Context, pipeline::PipelineExecutionService};
 use crate::{
     error::{Error, Result},
     ports::{ApprovalGate, ExecutionRecord, NodeKey},
@@ -16,11 +16,12 @@ use tidemill_core::{
 #[derive(Debug, Clone)]
 pub struct ApprovalService {
     context: Arc<Context>,
+    pipelines: PipelineExecutionService,
 }
 
 impl ApprovalService {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) fn new(context: Arc<Context>, pipelines: PipelineExecutionService) -> Self {
+        Self { context, pipelines }
     }
 
     /// Approves an execution of which nothing runs before that.
@@ -28,6 +29,8 @@ impl ApprovalService {
         let execution = self.context.execution(id).await?;
         let gate = gate_of(&execution, None)
             .ok_or_else(|| Error::Conflict(format!("execution {id} waits for no approval")))?;
+        // Its jobs still wait for the gate; should this process die before that opens, whoever approves it again opens it.
+        self.pipelines.plan_held(&execution).await?;
         self.approve(&execution, gate).await
     }
 
@@ -35,6 +38,12 @@ impl ApprovalService {
     pub async fn approve_job(&self, job: JobId) -> Result<ApproveReply> {
         let node = self.context.job(job).await?;
         let execution = self.context.execution(node.key.execution).await?;
+        if execution.state.unplanned {
+            return Err(Error::Conflict(format!(
+                "execution {} waits for an approval as a whole: give that first",
+                execution.spec.id
+            )));
+        }
         let gate = gate_of(&execution, Some(node.key.ix))
             .ok_or_else(|| Error::Conflict(format!("job `{}` waits for no approval", node.spec.name)))?;
         if node.state.status().is_some_and(JobStatus::is_terminal) {
@@ -61,7 +70,10 @@ impl ApprovalService {
                  `approve` runs it"
             )));
         }
-        if approved && let Err(error) = self.context.settle(id, vec![gate.gate]).await {
+        // Its turn in a group may have come while nobody had approved it.
+        let turn = execution.spec.turn.as_ref().and_then(|turn| turn.after).map(|(_, gate)| gate);
+        let gates = [gate.gate].into_iter().chain(turn).collect();
+        if approved && let Err(error) = self.context.settle(id, gates).await {
             tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
         }
         Ok(ApproveReply { approved })

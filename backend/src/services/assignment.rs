@@ -1,16 +1,20 @@
 //! What a worker is told about a job.
 
-use super::context::{Context, job_of};
+use super::{
+    context::{Context, job_of},
+    planning::JobSpec,
+};
 use crate::{
     error::Result,
-    ports::{ArtifactRecord, ExecutionRecord, JobSpec, Node},
+    ports::{ArtifactRecord, ExecutionRecord, Node},
 };
 use indexmap::IndexMap;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tidemill_core::{
     api::path,
     assignment::{ArtifactSource, Extras, Preparation},
     facts::Facts,
+    ids::JobId,
     plan::PlannedJob,
     predefined::{self, Running},
 };
@@ -86,12 +90,9 @@ pub async fn artifacts_for(
         (None, Some(stages)) => {
             let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
             let mut all = of_execution(context, execution).await?;
-            let ixs: Vec<u32> = all.iter().map(|(ix, _)| *ix).collect();
-            let specs = context.stores.records.job_specs(execution.spec.id, &ixs).await?;
+            let specs = context.specs(execution.spec.id).await?;
             let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.may_be_left_undone();
-            let awaited: HashSet<u32> =
-                specs.into_iter().filter(|(_, spec)| of_earlier(&spec.planned)).map(|(ix, _)| ix).collect();
-            all.retain(|(ix, _)| awaited.contains(ix));
+            all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| of_earlier(&spec.planned)));
             all
         }
     };
@@ -105,9 +106,10 @@ type Found = Vec<(u32, ArtifactRecord)>;
 
 async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<Found> {
     let mut found = Vec::new();
-    for (ix, spec) in context.stores.records.job_specs(execution.spec.id, needs).await? {
+    for &ix in needs {
         let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
-        let records = context.stores.records.artifacts_of(carried.unwrap_or(spec.id)).await?;
+        let job = carried.unwrap_or_else(|| JobId::of(execution.spec.id, ix));
+        let records = context.stores.records.artifacts_of(job).await?;
         found.extend(records.into_iter().map(|record| (ix, record)));
     }
     Ok(found)

@@ -56,6 +56,9 @@ pub fn claim(
     if state.cancel_requested {
         return Claim::Nothing("the execution was canceled".into());
     }
+    if state.unplanned {
+        return Claim::Nothing("nobody approved the execution".into());
+    }
     let held = asked.token.of_attempt(item.job.attempt);
     if item.job.holds(held) {
         return Claim::Held(held);

@@ -1,29 +1,25 @@
 //! What the services share: the stores, their settings, and reads that fail in words.
 
-use super::setbacks::Setbacks;
+use super::{planning::JobSpec, recent::Recent, setbacks::Setbacks};
 use crate::{
     Stores,
     error::{Error, Result},
     ports::{
-        Document, DocumentKey, ExecutionRecord, JobItem, JobSpec, NewDocument, Node, NodeBody, NodeKey,
-        Outgoing,
+        Document, DocumentKey, ExecutionRecord, JobItem, NewDocument, Node, NodeBody, NodeKey, Outgoing,
     },
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tidemill_core::{
     ids::{ExecutionId, JobId},
-    labels::Labels,
     time::Timestamp,
 };
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Executions whose job specs are kept at hand: they never change, and every view needs them.
-const SPECS_KEPT: usize = 8;
+/// Bytes of planned jobs that are kept at hand: they never change, and every view and assignment needs them.
+const MAX_PLANNED_BYTES: usize = 64 << 20;
+/// Bytes of executions that are kept at hand for what of them never changes.
+const MAX_SHAPES_BYTES: usize = 16 << 20;
 
 /// Settings of the services.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +63,24 @@ pub(crate) struct Context {
     pub closing: CancellationToken,
     /// What failed lately, and is tried again later.
     pub setbacks: Setbacks,
-    specs: Mutex<VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>>,
-    shapes: Mutex<VecDeque<Arc<ExecutionRecord>>>,
+    /// The jobs of executions.
+    pub(super) planned: Recent<Vec<JobSpec>>,
+    /// Held by who plans an execution.
+    pub(super) planning: Mutex<()>,
+    shapes: Recent<ExecutionRecord>,
 }
 
 impl Context {
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
-        let (specs, shapes) = (Mutex::default(), Mutex::default());
-        Self { stores, settings, closing, setbacks: Setbacks::default(), specs, shapes }
+        Self {
+            stores,
+            settings,
+            closing,
+            setbacks: Setbacks::default(),
+            planned: Recent::new(MAX_PLANNED_BYTES),
+            planning: Mutex::default(),
+            shapes: Recent::new(MAX_SHAPES_BYTES),
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -89,17 +95,22 @@ impl Context {
 
     /// An execution as it was when it was first read here: its state may be old, its spec and run number never are.
     pub async fn shape(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
-        let lock = || self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().iter().find(|known| known.spec.id == id) {
-            return Ok(known.clone());
+        if let Some(known) = self.shapes.get(id) {
+            return Ok(known);
         }
         let shape = Arc::new(self.execution(id).await?);
-        let mut kept = lock();
-        if kept.iter().all(|known| known.spec.id != id) {
-            kept.truncate(SPECS_KEPT - 1);
-            kept.push_front(shape.clone());
-        }
+        self.keep_shape(shape.clone());
         Ok(shape)
+    }
+
+    /// Keeps an execution at hand for what of it never changes.
+    pub fn keep_shape(&self, shape: Arc<ExecutionRecord>) {
+        let spec = &shape.spec;
+        let paths = [&spec.facts.changed, &spec.facts.files].into_iter().flatten().flatten();
+        let paths: usize = paths.map(|path| path.len() + 24).sum();
+        let lists = 64 * (spec.carried.len() + spec.approvals.len()) + 128 * spec.demands.len();
+        let bytes = 4_096 + spec.pipeline.len() + paths + lists;
+        self.shapes.put(spec.id, shape, bytes);
     }
 
     /// The node of a job.
@@ -121,10 +132,8 @@ impl Context {
         if shape.spec.demands.is_empty() {
             return self.stores.queue.send(messages, trace).await;
         }
-        let demands: BTreeMap<u32, &Labels> =
-            shape.spec.demands.iter().map(|(ix, labels)| (*ix, labels)).collect();
         let labelled = messages.iter().map(|message| {
-            let labels = demands.get(&message.node.ix).map(|labels| (*labels).clone()).unwrap_or_default();
+            let labels = shape.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
             Outgoing { labels, ..message.clone() }
         });
         let labelled: Vec<Outgoing> = labelled.collect();
@@ -154,23 +163,6 @@ impl Context {
     pub async fn node(&self, key: NodeKey) -> Result<Node> {
         let found = self.stores.records.nodes(key.execution, &[key.ix]).await?.pop();
         found.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
-    }
-
-    /// The specs of all jobs of an execution, in order.
-    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
-        let at_hand = |kept: &VecDeque<(ExecutionId, Arc<Vec<JobSpec>>)>| {
-            kept.iter().find(|(known, _)| *known == id).map(|(_, specs)| specs.clone())
-        };
-        if let Some(specs) = at_hand(&self.specs.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(specs);
-        }
-        let specs = Arc::new(self.stores.records.all_job_specs(id).await?);
-        let mut kept = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
-        if at_hand(&kept).is_none() && !specs.is_empty() {
-            kept.truncate(SPECS_KEPT - 1);
-            kept.push_front((id, specs.clone()));
-        }
-        Ok(specs)
     }
 
     /// Holds a reply for at most `wait_ms`.

@@ -1,14 +1,13 @@
 //! The nodes of a new execution.
 
 use super::turn::not_needed;
-use crate::ports::{ApprovalGate, Closing, JobItem, JobSpec, NewNode, NodeBody, NodeSpec, NodeState};
+use crate::ports::{ApprovalGate, Closing, JobItem, NewNode, NodeBody, NodeSpec, NodeState};
 use std::collections::BTreeMap;
 use tidemill_core::{
     guard::{Guard, holds},
     ids::{ExecutionId, JobId},
     pipeline::RunWhen,
     plan::{NodeIx, Plan},
-    retry::RetryFor,
     status::JobStatus,
     time::Timestamp,
     transition::JobState,
@@ -96,7 +95,6 @@ pub fn nodes(
                 may_be_undone,
                 closing: None,
             },
-            job: Some(JobSpec { id, planned: job.clone() }),
             state: NodeState { told: 0, body: NodeBody::Job(Box::new(item)) },
             waits_for: opened.waits_for(ix) + closings.in_front_of(ix).map_or(job.waits_for, |_| 1),
             failed: 0,
@@ -307,19 +305,7 @@ fn is_spared(when: RunWhen) -> bool {
 
 fn silent(links: Vec<u32>, body: NodeBody, waits_for: u32) -> NewNode {
     NewNode {
-        spec: NodeSpec {
-            name: String::new(),
-            job: None,
-            allow_failure: false,
-            retry: 0,
-            retry_for: RetryFor::default(),
-            links,
-            when: RunWhen::default(),
-            allow_exit_codes: Vec::new(),
-            may_be_undone: false,
-            closing: None,
-        },
-        job: None,
+        spec: NodeSpec { links, ..NodeSpec::default() },
         state: NodeState { told: 0, body },
         waits_for,
         failed: 0,

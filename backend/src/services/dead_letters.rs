@@ -52,8 +52,8 @@ impl DeadLetterService {
         let records = &self.context.stores.records;
         let Some(execution) = records.execution(letter.execution).await? else { return Ok(None) };
         let node = records.nodes(letter.execution, &[letter.ix]).await?.pop();
-        let spec = records.job_specs(letter.execution, &[letter.ix]).await?.pop();
-        let (Some(node), Some((_, spec))) = (node, spec) else { return Ok(None) };
+        let Some(node) = node else { return Ok(None) };
+        let spec = self.context.spec(letter.execution, letter.ix).await?;
         let job = view::job(letter.execution, job_of(&node)?, &spec);
         Ok(Some(DeadLetterView { job, execution: execution.summary() }))
     }

@@ -1,6 +1,7 @@
 //! DiscoveryService: has a worker look at a commit, and starts the pipelines that it finds there.
 
 use super::{
+    budget,
     context::{Context, job_of},
     keys::{IdempotencyKey, Key},
     outbox::Outbox,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ExecutionSpec, JobSpec},
+    ports::{ExecutionRecord, ExecutionSpec, ListFilter},
 };
 use indexmap::IndexMap;
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,7 +20,7 @@ use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     assignment::Source,
     diagnostics::{Diagnostic, Severity},
-    discovery::{Discovery, DiscoveryReply, DiscoveryReport, MOST_FILES, PipelineFile},
+    discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
     facts::Facts,
     failure::FailureKind,
     ids::ExecutionId,
@@ -28,6 +29,7 @@ use tidemill_core::{
     repo::canonical,
     repository::Approval,
     retry::RetryFor,
+    status::ExecutionStatus,
     trigger,
 };
 
@@ -40,6 +42,12 @@ const RETRY: u32 = 2;
 const MOST_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
 const MOST_MISTAKES: usize = 20;
+/// Executions that are looked at at once.
+const PAGE: u32 = 200;
+/// The longest line of a reply, in characters.
+const MAX_LINE_CHARS: usize = 600;
+/// What all lines of a reply come to at most, in bytes.
+const MAX_REPLY_BYTES: usize = 6 << 10;
 
 /// Executions that look at commits.
 #[derive(Debug, Clone)]
@@ -62,13 +70,8 @@ pub(crate) struct Look {
     pub by: Option<String>,
 }
 
-/// The plan of an execution that looks at a commit, as its jobs are recorded.
-pub(super) fn plan_again(pipeline_name: String, stages: Vec<String>, specs: &[JobSpec]) -> Plan {
-    let jobs = specs.iter().map(|spec| spec.planned.clone()).collect();
-    Plan { pipeline_name, stages, jobs, gates: Vec::new(), left_out: Vec::new() }
-}
-
-fn plan(discovery: Discovery) -> Plan {
+/// The plan of an execution that looks at a commit.
+pub(super) fn plan(discovery: Discovery) -> Plan {
     let job = PlannedJob {
         name: NAME.into(),
         base_name: NAME.into(),
@@ -98,7 +101,7 @@ pub(super) async fn look(
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
     let Look { facts, discovery, by } = look;
-    let plan = plan(discovery);
+    let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
         pipeline_name: plan.pipeline_name.clone(),
@@ -115,6 +118,9 @@ pub(super) async fn look(
         },
         stages: plan.stages.clone(),
         pipeline: String::new(),
+        discovery: Some(discovery),
+        plan_digest: plan.digest(),
+        held: false,
         variables: IndexMap::new(),
         trigger: facts.trigger,
         facts,
@@ -134,7 +140,42 @@ pub(super) async fn look(
     let key = Key::from(key);
     let under =
         Under { request: key.name.clone(), key: Some(key), group: None, hold: false, approved: Vec::new() };
-    Box::pin(pipelines.create(&plan, spec, BTreeMap::new(), under)).await
+    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), under)).await
+}
+
+/// What is found at a commit is started for this.
+struct ToStart<'a> {
+    repository: &'a Repository,
+    discovering: &'a ExecutionRecord,
+    facts: &'a Facts,
+    /// What it started before is not started again.
+    first: ExecutionId,
+    /// Whether somebody must approve it.
+    hold: bool,
+    /// What may still be stored before that, in bytes.
+    left: u64,
+}
+
+/// Keeps what is said of a commit within what a log of a stranger's commit may have.
+fn bound(lines: &mut Vec<String>) {
+    let mut left = MAX_REPLY_BYTES;
+    let mut fit = 0;
+    for line in lines.iter_mut() {
+        if let Some((at, _)) = line.char_indices().nth(MAX_LINE_CHARS) {
+            line.truncate(at);
+            line.push_str("...");
+        }
+        if line.len() > left {
+            break;
+        }
+        left -= line.len();
+        fit += 1;
+    }
+    let more = lines.len() - fit;
+    if more > 0 {
+        lines.truncate(fit);
+        lines.push(format!("and {more} more lines; `tidemill check` shows what is wrong with a file"));
+    }
 }
 
 /// What became of one file.
@@ -180,16 +221,9 @@ impl DiscoveryService {
                 report.job_id
             )));
         }
-        if report.files.len() > MOST_FILES {
-            return Err(Error::Invalid(format!(
-                "at most {MOST_FILES} pipeline files of a commit are looked at"
-            )));
-        }
+        report.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let execution = self.context.shape(node.key.execution).await?;
-        let specs = self.context.specs(node.key.execution).await?;
-        let planned = specs.get(node.key.ix as usize).map(|spec| &spec.planned);
-        let discovery = planned.and_then(|planned| planned.discovery.as_ref());
-        let discovery = discovery.ok_or_else(|| {
+        let discovery = execution.spec.discovery.as_ref().ok_or_else(|| {
             Error::Conflict(format!("job {} runs a script and looks at no commit", report.job_id))
         })?;
         let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
@@ -203,7 +237,27 @@ impl DiscoveryService {
             ..execution.spec.facts.clone()
         };
         let first = self.first(&execution).await?;
+        let hold = match (repository.approval, &facts.pull_request) {
+            (Approval::None, _) | (_, None) => false,
+            (Approval::Forks, Some(request)) => request.from_fork,
+            (Approval::All, Some(_)) => true,
+        };
+        let mut to_start =
+            ToStart { repository: &repository, discovering: &execution, facts: &facts, first, hold, left: 0 };
+        let mut too_many = false;
+        if hold {
+            self.cancel_older(&execution).await?;
+            too_many = self.count_held(&execution).await? >= budget::MAX_HELD;
+            to_start.left = if too_many { 0 } else { budget::MAX_HELD_BYTES };
+        }
         let mut reply = DiscoveryReply::default();
+        if too_many {
+            reply.failed = true;
+            reply.lines.push(format!(
+                "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
+                budget::MAX_HELD
+            ));
+        }
         if report.files.is_empty() {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
@@ -218,7 +272,7 @@ impl DiscoveryService {
                         pipeline: parsed.name.clone(),
                         schedules: parsed.on.schedule.clone(),
                     });
-                    match self.try_start(&repository, &execution, &facts, first, &file, &parsed).await {
+                    match self.try_start(&mut to_start, &file, &parsed).await {
                         Ok(outcome) => outcome,
                         // The worker tells again what it found; files that come after this one do not wait for that.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
@@ -243,6 +297,7 @@ impl DiscoveryService {
         if let Some(error) = broken {
             return Err(error);
         }
+        bound(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Nothing else would tell of a file's mistakes at the commit.
             self.outbox.announce(execution.spec.id, &repository).await?;
@@ -254,6 +309,40 @@ impl DiscoveryService {
             reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
         }
         Ok(reply)
+    }
+
+    /// Unapproved executions of a repository at other commits; of very many, not all.
+    async fn count_held(&self, discovering: &ExecutionRecord) -> Result<usize> {
+        let mut filter = pending(&discovering.spec.repo);
+        // What this commit has made before is not counted against it.
+        let counts =
+            |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
+        let mut count = 0;
+        loop {
+            let (found, more) = self.context.stores.records.executions(&filter).await?;
+            count += found.iter().filter(counts).count();
+            filter.cursor = found.last().map(|last| last.spec.id.to_string());
+            if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Cancels what waits for an approval at earlier commits of the same pull request: nobody needs it any more.
+    async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
+        let Some(request) = &discovering.spec.facts.pull_request else { return Ok(()) };
+        let (found, _) = self.context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
+        let of_it = |one: &&ExecutionRecord| {
+            one.state.unplanned
+                && !one.state.cancel_requested
+                && one.spec.created_at < discovering.spec.created_at
+                && one.spec.commit != discovering.spec.commit
+                && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
+        };
+        for one in found.iter().filter(of_it) {
+            self.pipelines.cancel(one.spec.id).await?;
+        }
+        Ok(())
     }
 
     /// The execution that this one retries, or that one, and so on: what it started is not started again.
@@ -269,13 +358,11 @@ impl DiscoveryService {
 
     async fn try_start(
         &self,
-        repository: &Repository,
-        discovering: &ExecutionRecord,
-        facts: &Facts,
-        first: ExecutionId,
+        to_start: &mut ToStart<'_>,
         file: &PipelineFile,
         parsed: &Pipeline,
     ) -> Result<Outcome> {
+        let ToStart { repository, discovering, facts, first, hold, .. } = *to_start;
         let path = &file.path;
         let stays = |why: String| Ok(Outcome::Said(format!("{path}: not started: {why}")));
         if let Err(why) = trigger::starts(&parsed.on, facts) {
@@ -286,11 +373,6 @@ impl DiscoveryService {
             Err(why @ PlanError::AllLeftOut(_)) => return stays(why.to_string()),
             Err(why) => return Ok(Outcome::Mistaken(vec![format!("{path}: {why}")])),
         }
-        let hold = match (repository.approval, &facts.pull_request) {
-            (Approval::None, _) | (_, None) => false,
-            (Approval::Forks, Some(request)) => request.from_fork,
-            (Approval::All, Some(_)) => true,
-        };
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
             pipeline: file.text.clone(),
@@ -311,8 +393,9 @@ impl DiscoveryService {
             ..ExecuteRequest::default()
         };
         let key = Key::from(IdempotencyKey::Discovered { first, path });
-        let start = Start { facts: facts.clone(), hold };
-        match Box::pin(self.pipelines.start(request, start, Some(key), None)).await {
+        let start = Start { facts: facts.clone(), hold, allowance: budget::Allowance::Push };
+        match Box::pin(self.pipelines.start_within(request, start, Some(key), None, &mut to_start.left)).await
+        {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // Should this fail, the worker tells again what it found, and this comes again, too.
                 self.outbox.announce(execution_id, repository).await?;
@@ -325,11 +408,21 @@ impl DiscoveryService {
             Err(Error::KeyReused(_)) => {
                 Ok(Outcome::Said(format!("{path}: started before, at another commit")))
             }
-            Err(Error::Invalid(why) | Error::Unprocessable(why)) => {
+            Err(Error::Invalid(why) | Error::Unprocessable(why) | Error::OverBudget(why)) => {
                 Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")]))
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Executions of a repository of which nothing runs yet.
+fn pending(repo: &str) -> ListFilter {
+    ListFilter {
+        repo: Some(repo.to_owned()),
+        status: Some(ExecutionStatus::Pending),
+        limit: Some(PAGE),
+        ..ListFilter::default()
     }
 }
 

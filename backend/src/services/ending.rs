@@ -36,6 +36,10 @@ pub fn end_turn(
     if !holds(Guard::EndOnlyLive, !execution.status.is_terminal()) {
         return EndTurn::Rest;
     }
+    if execution.unplanned && execution.cancel_requested {
+        // None of its jobs was recorded, so that none arrives.
+        return EndTurn::Finish;
+    }
     if !holds(Guard::EndWaitsForAll, end.waits_for == 0) {
         if deadline.is_some_and(|deadline| deadline.at <= now) && !execution.cancel_requested {
             return EndTurn::TimeOut;
@@ -74,7 +78,13 @@ pub fn finish(
         NodeBody::Gate { .. } | NodeBody::End => None,
     };
     let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();
-    let status = match final_status(&standings, execution.state.cancel_requested) {
+    // Of one that nobody approved no job is recorded; without a cancel it ends when it has nothing to run.
+    let ended = if execution.state.unplanned && execution.state.cancel_requested {
+        ExecutionStatus::Canceled
+    } else {
+        final_status(&standings, execution.state.cancel_requested)
+    };
+    let status = match ended {
         // Somebody has to look at it, unlike at what was canceled on purpose.
         ExecutionStatus::Canceled if execution.state.timed_out && !holds(Guard::TimedOutFails, false) => {
             ExecutionStatus::Failed

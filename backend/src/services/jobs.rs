@@ -172,7 +172,7 @@ impl JobExecutionService {
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
             let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
             let asked = Asked { worker: &worker.name, token, ttl_ms, labels: &request.labels };
-            let demands = shape.spec.demands.iter().find(|(ix, _)| *ix == key.ix).map(|(_, labels)| labels);
+            let demands = shape.spec.demands_of(key.ix);
             let (moved, token) = match claim(&node, (&state, if_version), demands, asked, self.context.now())
             {
                 Claim::TakeOver => {
@@ -224,9 +224,7 @@ impl JobExecutionService {
     ) -> Result<JobExecuteReply> {
         let records = &self.context.stores.records;
         let id = node.key.execution;
-        let spec = records.job_specs(id, &[node.key.ix]).await?.pop();
-        let (_, spec) =
-            spec.ok_or_else(|| Error::NotFound(format!("job {} of {id} has no spec", node.key.ix)))?;
+        let spec = self.context.spec(id, node.key.ix).await?;
         let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
         for artifact in &mut needs_artifacts {
             // A worker's token alone gets no artifact.
@@ -256,8 +254,9 @@ impl JobExecutionService {
         let mut upcoming = Vec::new();
         if lookahead > 0 {
             let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
-            let specs = records.job_specs(id, &next).await?;
-            upcoming = specs.iter().map(|(_, spec)| assignment::preparation(execution, spec)).collect();
+            let specs = self.context.specs(id).await?;
+            let specs = next.iter().filter_map(|ix| specs.get(*ix as usize));
+            upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
         }
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
     }

@@ -3,12 +3,13 @@
 use super::{
     admission::SourcePolicy,
     artifacts::carried_artifact_is_there,
+    budget::{self, Allowance},
     context::{Context, job_of},
     create::{self, Carried, Entry, Made},
-    discoveries,
     ending::request_cancel,
     keys::{CallerKey, IdempotencyKey, Key, sha256_hex},
     page::{no_cursor, page_size},
+    planning::{plan_of, same_plan_of},
     texts,
     turn::RESEND_FIRST_MS,
     view,
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, KeyRecord, Node,
-        NodeKey, Outgoing, Whole, Write,
+        Commit, Deadline, Demand, ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, KeyRecord,
+        NewNode, Node, NodeKey, Outgoing, Whole, Write,
     },
 };
 use indexmap::IndexMap;
@@ -33,7 +34,7 @@ use tidemill_core::{
     facts::Facts,
     guard::{Guard, holds},
     ids::{ExecutionId, JobId},
-    labels::{Labels, queue_name},
+    labels::queue_name,
     pipeline::{self, Pipeline, RunWhen},
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
@@ -88,6 +89,7 @@ impl PipelineExecutionService {
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         self.sources.admit(&self.context, &mut request).await?;
+        budget::check_paths(&request)?;
         let key = key.map(|key| key.of_repository(&request.repo));
         let facts = Facts {
             trigger: request.trigger,
@@ -100,23 +102,43 @@ impl PipelineExecutionService {
             files: request.files.clone(),
             variables: request.variables.clone(),
         };
-        Box::pin(self.start(request, Start { facts, hold: false }, key, trace)).await
+        let start = Start { facts, hold: false, allowance: self.allowance() };
+        Box::pin(self.start(request, start, key, trace)).await
     }
 
-    /// The same, of an execution of which `facts` are known for sure.
+    /// The same, of an execution of which `start` says what is known for sure.
     pub(crate) async fn start(
         &self,
         request: ExecuteRequest,
-        Start { facts, hold }: Start,
+        start: Start,
         key: Option<Key>,
         trace: Option<String>,
+    ) -> Result<ExecuteReply> {
+        Box::pin(self.start_within(request, start, key, trace, &mut { u64::MAX })).await
+    }
+
+    /// How much a caller may have stored.
+    fn allowance(&self) -> Allowance {
+        if self.sources.snapshots { Allowance::OwnMachine } else { Allowance::Token }
+    }
+
+    /// The same, of an execution of which the facts are known for sure. What is held may have `left` bytes stored, from which it is taken, whether or not it is there already.
+    pub(super) async fn start_within(
+        &self,
+        request: ExecuteRequest,
+        Start { facts, hold, allowance }: Start,
+        key: Option<Key>,
+        trace: Option<String>,
+        left: &mut u64,
     ) -> Result<ExecuteReply> {
         texts::check_request(&request)?;
         let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
             let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
             Error::InvalidPipeline(values.collect())
         })?;
-        let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+        let (plan, facts) =
+            Plan::of_decisive(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+        budget::check(&plan, budget::request_bytes(&request), allowance)?;
         let identity = hash(&Identity {
             repo: &request.repo,
             commit: request.commit.as_deref(),
@@ -136,6 +158,9 @@ impl PipelineExecutionService {
             source: request.source,
             stages: plan.stages.clone(),
             pipeline: request.pipeline,
+            discovery: None,
+            plan_digest: plan.digest(),
+            held: hold,
             variables: request.variables,
             facts: Facts { variables: IndexMap::new(), ..facts },
             trigger: request.trigger,
@@ -151,9 +176,20 @@ impl PipelineExecutionService {
             deadline: timeout(&file, self.context.now()),
             trace,
         };
+        if hold {
+            let bytes = budget::held_bytes(&spec, &plan)?;
+            *left = left.checked_sub(bytes).ok_or_else(|| {
+                Error::OverBudget(format!(
+                    "it comes to {bytes} bytes, and {left} are left of the {} KiB that all pipelines of a pull request may have stored \
+                     before it is approved: make the pipeline files of the pull request smaller or fewer, or have a member of the \
+                     repository push the commit to a branch of it",
+                    budget::MAX_HELD_BYTES >> 10
+                ))
+            })?;
+        }
         let group = Group::of(&file, &spec);
         let under = Under { key, request: identity, group, hold, approved: Vec::new() };
-        Box::pin(self.create(&plan, spec, BTreeMap::new(), under)).await
+        Box::pin(self.create(plan, spec, BTreeMap::new(), under)).await
     }
 
     /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
@@ -171,17 +207,8 @@ impl PipelineExecutionService {
             )));
         }
         self.sources.admit_again(&self.context, &mut old.spec.source).await?;
-        let (file, plan) = if old.spec.pipeline.is_empty() {
-            // It looks at a commit, and was made from no file.
-            let (name, stages) = (old.spec.pipeline_name.clone(), old.spec.stages.clone());
-            (None, discoveries::plan_again(name, stages, &self.context.specs(id).await?))
-        } else {
-            let file = pipeline::parse(&old.spec.pipeline)
-                .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
-            let facts = Facts { variables: old.spec.variables.clone(), ..old.spec.facts.clone() };
-            let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
-            (Some(file), plan)
-        };
+        let (file, plan) = plan_of(&old.spec)?;
+        budget::check(&plan, old.spec.pipeline.len() as u64, self.allowance())?;
         let is_manual =
             |name: &String| plan.jobs.iter().any(|job| job.when == RunWhen::Manual && job.is_called(name));
         if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
@@ -189,7 +216,7 @@ impl PipelineExecutionService {
                 "execution {id} has no job `{name}` that waits for an approval"
             )));
         }
-        let carried = if request.all {
+        let carried = if request.all || old.state.unplanned {
             BTreeMap::new()
         } else {
             self.kept(id, plan.jobs.len(), !request.approve.is_empty()).await?
@@ -207,6 +234,8 @@ impl PipelineExecutionService {
             requested_by: request.requested_by,
             retry_of: Some(id),
             created_at: self.context.now(),
+            plan_digest: plan.digest(),
+            held: false,
             approvals: Vec::new(),
             demands: demands(&plan),
             turn: None,
@@ -216,7 +245,7 @@ impl PipelineExecutionService {
         let group = file.as_ref().and_then(|file| Group::of(file, &spec));
         // Who may retry it has seen it, so that it is not held again.
         let under = Under { key, request: identity, group, hold: false, approved: request.approve };
-        let made = Box::pin(self.create(&plan, spec, carried, under)).await?;
+        let made = Box::pin(self.create(plan, spec, carried, under)).await?;
         // Its jobs run again: nobody has to look at how they ended before.
         if let Err(error) = self.context.forget_dead_letters(id).await {
             tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
@@ -267,7 +296,7 @@ impl PipelineExecutionService {
 
     pub(super) async fn create(
         &self,
-        plan: &Plan,
+        plan: Plan,
         mut spec: ExecutionSpec,
         carried: BTreeMap<String, Carried>,
         under: Under,
@@ -278,7 +307,7 @@ impl PipelineExecutionService {
             .zip(&plan.jobs)
             .filter_map(|(ix, job)| carried.get(&job.name).map(|kept| (ix, kept.from)))
             .collect();
-        for (_, labels) in &spec.demands {
+        for Demand { labels, .. } in &spec.demands {
             if !self.context.stores.queue.serves(labels) {
                 let labels = queue_name(labels);
                 return Err(Error::Invalid(format!(
@@ -312,7 +341,7 @@ impl PipelineExecutionService {
                 }
             }
             let entry = Entry { hold, in_turn: older.is_some(), approved: &approved };
-            let made = create::nodes(plan, id, &carried, entry, (spec.created_at, RESEND_FIRST_MS));
+            let made = create::nodes(&plan, id, &carried, entry, (spec.created_at, RESEND_FIRST_MS));
             if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {
                 let after = older.as_ref().map(|older| older.spec.id).zip(made.turn_gate);
                 spec.turn = Some(GroupTurn { group: group.key.clone(), after });
@@ -326,9 +355,14 @@ impl PipelineExecutionService {
                 .filter(|(_, node)| node.due_at.is_some())
                 .map(|(ix, _)| ix)
                 .collect();
-            let (create, ready) = recording(&mut spec, made);
+            let (create, ready, state) = recording(&mut spec, made);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
+                if !spec.held {
+                    self.context.keep_specs(id, plan);
+                }
+                let run_number = done.run_number;
+                self.context.keep_shape(Arc::new(ExecutionRecord { spec, run_number, state, version: 1 }));
                 // Recorded is promised; should this fail, the sweep sends what is queued.
                 if let Err(error) = self.context.send(id, &ready).await {
                     tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
@@ -354,6 +388,40 @@ impl PipelineExecutionService {
             }
         }
         Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
+    }
+
+    /// Records the jobs of an execution that somebody approves, if they are not yet. They still wait for the approval's gate.
+    pub(super) async fn plan_held(&self, held: &ExecutionRecord) -> Result<()> {
+        let id = held.spec.id;
+        if !held.spec.held {
+            return Ok(());
+        }
+        for _ in 0..MOST_TRIES {
+            let execution = self.context.execution(id).await?;
+            if !execution.state.unplanned {
+                return Ok(());
+            }
+            if execution.state.status.is_terminal() || execution.state.cancel_requested {
+                return Err(Error::Conflict(format!(
+                    "execution {id} is over or canceled: it is too late to approve it"
+                )));
+            }
+            let spec = &execution.spec;
+            let (_, plan) = same_plan_of(spec)?;
+            let in_turn = spec.turn.as_ref().is_some_and(|turn| turn.after.is_some());
+            let entry = Entry { hold: true, in_turn, approved: &[] };
+            let made = create::nodes(&plan, id, &BTreeMap::new(), entry, (spec.created_at, RESEND_FIRST_MS));
+            let turn_gate = made.turn_gate;
+            let missing = |(ix, _): &(u32, NewNode)| !is_recorded_while_held(spec, turn_gate, *ix);
+            let nodes = (0..).zip(made.nodes).filter(missing).collect();
+            let state = ExecutionState { unplanned: false, ..execution.state.clone() };
+            let add = Write::AddNodes { id, if_version: execution.version, state, nodes };
+            if let Commit::Done(_) = self.context.stores.records.commit(vec![add]).await? {
+                self.context.keep_specs(id, plan);
+                return Ok(());
+            }
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be approved; try again")))
     }
 
     /// The execution that was the newest of the group, if it is live; adds to what is written that `id` is it now.
@@ -489,6 +557,8 @@ enum Known {
 /// How an execution starts that something inside asks for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Start {
+    /// How much may be stored.
+    pub allowance: Allowance,
     /// What is known of it for sure.
     pub facts: Facts,
     /// Whether somebody must approve it before anything of it runs.
@@ -527,9 +597,10 @@ impl Group {
     }
 }
 
-/// The write that records an execution with these nodes, and the jobs that can start.
-fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
-    let Made { mut nodes, approvals, .. } = made;
+/// The write that records an execution with these nodes, the jobs that can start, and its state. Of one that is held only what opens
+/// from outside is recorded, and its end.
+fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>, ExecutionState) {
+    let Made { mut nodes, approvals, turn_gate } = made;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {
         spec.deadline = Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_WITHIN_MS), is_timeout: false });
@@ -545,6 +616,7 @@ fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
         start_time: None,
         end_time: None,
         cancel_requested: false,
+        unplanned: spec.held,
         superseded_by: None,
         timed_out: false,
         followed_by: None,
@@ -554,13 +626,30 @@ fn recording(spec: &mut ExecutionSpec, made: Made) -> (Write, Vec<Outgoing>) {
         .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
         .map(|ix| Outgoing::now(NodeKey { execution, ix }))
         .collect();
-    (Write::Create { spec: Box::new(spec.clone()), state, nodes }, ready)
+    let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
+    if spec.held {
+        nodes.retain(|(ix, _)| is_recorded_while_held(spec, turn_gate, *ix));
+    }
+    let create = Write::Create { spec: Box::new(spec.clone()), state: state.clone(), nodes };
+    (create, ready, state)
 }
 
-/// What the jobs of a plan demand of their workers, where they do.
-fn demands(plan: &Plan) -> Vec<(u32, Labels)> {
-    let jobs = (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty());
-    jobs.map(|(ix, job)| (ix, job.runs_on.clone())).collect()
+/// Whether a node of a held execution is recorded before that is approved.
+fn is_recorded_while_held(spec: &ExecutionSpec, turn_gate: Option<u32>, ix: u32) -> bool {
+    let hold = spec.approvals.iter().any(|approval| approval.job.is_none() && approval.gate == ix);
+    hold || turn_gate == Some(ix) || spec.end_node == ix
+}
+
+/// What the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
+fn demands(plan: &Plan) -> Vec<Demand> {
+    let mut demands: Vec<Demand> = Vec::new();
+    for (ix, job) in (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty()) {
+        match demands.last_mut() {
+            Some(last) if last.to + 1 == ix && last.labels == job.runs_on => last.to = ix,
+            _ => demands.push(Demand { from: ix, to: ix, labels: job.runs_on.clone() }),
+        }
+    }
+    demands
 }
 
 fn timeout(file: &Pipeline, now: Timestamp) -> Option<Deadline> {

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     ports::{
-        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, KeyRecord, Node, NodeBody, NodeKey,
-        Outgoing, Write,
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
+        NodeBody, NodeKey, Outgoing, Write,
     },
 };
 use tidemill_core::{
@@ -25,6 +25,9 @@ const MOST_WRITES: usize = 90;
 const MOST_IN_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MOST_CONFLICTS: u32 = 1_000;
+
+/// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
+const UNPLANNED_LOOK_MS: i64 = 15 * 60_000;
 
 /// Somebody else opens the same gate at most so often.
 const MOST_TRIES: u32 = 100;
@@ -63,9 +66,16 @@ impl Context {
         let mut batch: Vec<(u32, Move)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
+        let unplanned = self.unplanned(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
-            let moved = match turn(&node, now) {
+            let next = match (turn(&node, now), &unplanned) {
+                // What it would release is not recorded yet, or never will be.
+                (Turn::Move(_) | Turn::Close { .. }, Some(state)) if state.status.is_terminal() => Turn::Rest,
+                (Turn::Move(_) | Turn::Close { .. }, Some(_)) => Turn::Later(now.plus_ms(UNPLANNED_LOOK_MS)),
+                (next, _) => next,
+            };
+            let moved = match next {
                 Turn::Move(moved) => {
                     lost.extend(lost_log(&node));
                     moved
@@ -227,8 +237,21 @@ impl Context {
         Ok(commit)
     }
 
+    /// The state of an execution that nobody approved yet, so that its jobs are not recorded; `None`: they are.
+    async fn unplanned(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
+        if !self.shape(execution).await?.spec.held {
+            return Ok(None);
+        }
+        let state = self.stores.records.execution_state(execution).await?;
+        Ok(state.map(|(state, _)| state).filter(|state| state.unplanned))
+    }
+
     /// Cancels every job of an execution that is not over.
     pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
+        // Once a cancel is recorded, nobody plans it any more.
+        if self.unplanned(execution).await?.is_some() {
+            return Ok(());
+        }
         let mut singly = false;
         for _ in 0..MOST_CONFLICTS {
             let mut wave = Wave::default();

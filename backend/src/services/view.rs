@@ -1,36 +1,48 @@
 //! Records as the API shows them.
 
-use crate::ports::{ArtifactRecord, ExecutionRecord, JobItem, JobSpec, Node, NodeBody};
+use super::planning::JobSpec;
+use crate::ports::{ArtifactRecord, ExecutionRecord, JobItem, Node, NodeBody};
 use tidemill_core::{
     api::{Approval, ArtifactView, ExecutionView, JobView},
     ids::ExecutionId,
     pipeline::RunWhen,
     plan::PlannedJob,
+    status::{ExecutionStatus, JobStatus},
     transition::Allowed,
 };
 
-/// An execution with its jobs.
+/// An execution with its jobs; of one that nobody approved yet these are as they will be.
 pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
+    let unplanned = record.state.unplanned;
+    let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
     let approval = |wanted: Option<u32>| {
         let of = record.spec.approvals.iter().find(|approval| approval.job == wanted)?;
-        let gate = nodes.get(of.gate as usize);
+        let gate = node(of.gate);
         // It may have been too late for one.
         gate.is_none_or(|gate| gate.failed == 0)
             .then(|| if is_open(gate) { Approval::Given } else { Approval::Awaited })
     };
-    let jobs = nodes.iter().zip(specs).filter_map(|(node, spec)| match &node.state.body {
-        NodeBody::Job(item) => {
-            let mut job = job(record.spec.id, item, spec);
-            job.excused |= node.is_left_undone();
-            if spec.planned.when == RunWhen::Manual {
-                job.approval = approval(Some(node.key.ix));
-            }
-            Some(job)
+    let jobs = (0..).zip(specs).filter_map(|(ix, spec)| {
+        if unplanned {
+            let mut item = JobItem::default();
+            item.job.status = match record.state.status {
+                ExecutionStatus::Success => JobStatus::Skipped,
+                status if status.is_terminal() => JobStatus::Canceled,
+                _ => JobStatus::Pending,
+            };
+            return Some(job(record.spec.id, &item, spec));
         }
-        NodeBody::Gate { .. } | NodeBody::End => None,
+        let node = node(ix)?;
+        let NodeBody::Job(item) = &node.state.body else { return None };
+        let mut job = job(record.spec.id, item, spec);
+        job.excused |= node.is_left_undone();
+        if spec.planned.when == RunWhen::Manual {
+            job.approval = approval(Some(ix));
+        }
+        Some(job)
     });
     let after = record.spec.turn.as_ref().and_then(|turn| turn.after);
-    let waits_for = after.filter(|(_, gate)| !is_open(nodes.get(*gate as usize))).map(|(older, _)| older);
+    let waits_for = after.filter(|(_, gate)| !is_open(node(*gate))).map(|(older, _)| older);
     ExecutionView {
         execution: record.summary(),
         stages: record.spec.stages.clone(),

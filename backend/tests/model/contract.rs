@@ -112,7 +112,10 @@ pub async fn compare(seed: u64) -> (usize, usize) {
         create::nodes(&shape.plan, execution_id(), &BTreeMap::new(), create::Entry::default(), (NOW, 30_000))
             .nodes;
     let spec = Box::new(shape.spec.clone());
-    let made = store.commit(vec![Write::Create { spec, state: model.state(), nodes }]).await.unwrap();
+    let made = store
+        .commit(vec![Write::Create { spec, state: model.state(), nodes: (0..).zip(nodes).collect() }])
+        .await
+        .unwrap();
     assert!(matches!(made, Commit::Done(_)));
     // Stores count their versions from where they like.
     let first = seen(&store).await;

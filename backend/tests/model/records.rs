@@ -117,6 +117,9 @@ impl Shape {
             source: Source::None,
             stages: plan.stages.clone(),
             pipeline: String::new(),
+            discovery: None,
+            plan_digest: plan.digest(),
+            held: false,
             variables: indexmap::IndexMap::new(),
 
             facts: tidemill_core::facts::Facts::default(),
@@ -289,6 +292,7 @@ impl Records {
             start_time: None,
             end_time: None,
             cancel_requested: self.cancel,
+            unplanned: false,
             superseded_by: None,
             timed_out: false,
             followed_by: None,

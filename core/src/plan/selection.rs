@@ -13,12 +13,10 @@ use crate::predefined;
 
 /// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs of those that were
 /// left out, and without stages that nobody is in.
-pub(super) fn select<'a>(
-    pipeline: &'a Pipeline,
-    facts: &Facts,
-) -> Result<(Cow<'a, Pipeline>, Vec<LeftOut>), PlanError> {
+pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selected<'a>, PlanError> {
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
-        return Ok((Cow::Borrowed(pipeline), Vec::new()));
+        let paths = Paths::of(facts).decisive();
+        return Ok(Selected { pipeline: Cow::Borrowed(pipeline), left_out: Vec::new(), paths });
     }
     let mut judge = Judge {
         pipeline,
@@ -55,7 +53,15 @@ pub(super) fn select<'a>(
         timeout_s: pipeline.timeout_s,
         jobs,
     };
-    Ok((Cow::Owned(selected), left_out))
+    Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: judge.paths.decisive() })
+}
+
+/// What is left of a pipeline.
+pub(super) struct Selected<'a> {
+    pub(super) pipeline: Cow<'a, Pipeline>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// The changed paths, and the files, that decided; see [`Paths::decisive`].
+    pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
 }
 
 /// The job as the rule that holds has it.

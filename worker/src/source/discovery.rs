@@ -12,7 +12,7 @@ use super::{
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::{
     discovery::{
-        Discovery, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATH_BYTES, MAX_READ_BYTES, MOST_CHANGED,
+        Discovery, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATHS_BYTES, MAX_READ_BYTES, MOST_CHANGED,
         MOST_FILES, PipelineFile,
     },
     gitlab,
@@ -173,7 +173,7 @@ fn folder(repo: &Path, commit: &str) -> Result<Folder, SourceError> {
 
 /// The paths that `list` prints, each ended by a NUL; `None` when they are too many to be told.
 fn paths(list: &mut std::process::Command) -> Result<Option<Vec<String>>, SourceError> {
-    let mut paths = Paths::new(MOST_CHANGED, MAX_PATH_BYTES);
+    let mut paths = Paths::new(MOST_CHANGED, MAX_PATHS_BYTES);
     git::stream(list, LOOK, &mut |piece| paths.push(piece))?;
     Ok(paths.all())
 }

@@ -172,7 +172,14 @@ async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
     let hesitates = world.below(HESITATES_MS);
     world.pause(hesitates).await;
     cluster.auditor.approves(id, job);
+    let mut waits = 5_000;
     loop {
+        if job.is_some() && is_unplanned(cluster, id).await {
+            // Its execution is approved first.
+            world.pause(waits).await;
+            waits = LONGEST_WAIT_MS.min(waits * 2);
+            continue;
+        }
         let told = cluster.call(|server| match job {
             Some(ix) => async move { server.approvals.approve_job(JobId::of(id, ix)).await }.boxed(),
             None => async move { server.approvals.approve_execution(id).await }.boxed(),
@@ -187,6 +194,11 @@ async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
         }
         world.pause(300).await;
     }
+}
+
+async fn is_unplanned(cluster: &Cluster, id: ExecutionId) -> bool {
+    let state = cluster.truth.records.execution_state(id).await.ok().flatten();
+    state.is_some_and(|(state, _)| state.unplanned && !state.status.is_terminal() && !state.cancel_requested)
 }
 
 async fn is_too_late(cluster: &Cluster, id: ExecutionId, job: Option<u32>) -> bool {

@@ -19,7 +19,7 @@ use tidemill_backend::{
     memory::{MemoryDocuments, MemoryKeys, MemoryLogs, MemoryObjects, MemoryQueue},
     ports::{
         ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents,
-        ExecutionRecord, ExecutionState, Ids, JobQueue, JobSpec, KeyRecord, Late, ListFilter, Logs, Message,
+        ExecutionRecord, ExecutionState, Ids, JobQueue, KeyRecord, Late, ListFilter, Logs, Message,
         NewDocument, Node, NodeKey, ObjectInfo, Objects, Outgoing, PutPlace, Records, Whole, Write,
     },
 };
@@ -204,14 +204,6 @@ impl Records for Way {
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
         self.read(self.0.records.job(id)).await
-    }
-
-    async fn job_specs(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<(u32, JobSpec)>> {
-        self.read(self.0.records.job_specs(execution, ixs)).await
-    }
-
-    async fn all_job_specs(&self, execution: ExecutionId) -> Result<Vec<JobSpec>> {
-        self.read(self.0.records.all_job_specs(execution)).await
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {

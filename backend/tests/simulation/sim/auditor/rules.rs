@@ -138,6 +138,10 @@ fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
 /// Said in other words than by the function that decides it; `None`: not all are over.
 pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
+    if canceled && nodes.iter().all(|node| node.state.status().is_none()) {
+        // Nobody approved it, so that none of its jobs was recorded.
+        return Some(ExecutionStatus::Canceled);
+    }
     let plan = made.and_then(|made| Some((made.plan.as_ref()?, &made.carried)));
     let undone = plan.map(|(plan, carried)| undone(plan, carried)).unwrap_or_default();
     for (ix, node) in nodes.iter().enumerate() {

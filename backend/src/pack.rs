@@ -1,4 +1,4 @@
-//! How values lie in items: JSON, packed so that an item stays small, since DynamoDB counts writes by the KiB.
+//! How large values are stored: JSON, packed so that what is kept of a request stays small (and DynamoDB counts writes by the KiB).
 //!
 //! The first byte says how: readers of every version know the ways of all versions before theirs.
 
@@ -35,6 +35,7 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 }
 
 /// `bytes` packed without a dictionary, for large values and logs.
+#[cfg(any(feature = "aws", test))]
 pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = vec![ZSTD];
     let mut stream = zstd::stream::read::Encoder::new(bytes, LEVEL)

@@ -1,0 +1,102 @@
+//! The jobs of an execution, made again from what is recorded of it: its pipeline's text and facts. Nothing of a job is stored that
+//! follows from these, so that what a request stores does not grow with what its matrices come to.
+
+use super::{context::Context, discoveries};
+use crate::{
+    error::{Error, Result},
+    ports::ExecutionSpec,
+};
+use std::sync::Arc;
+use tidemill_core::{
+    facts::Facts,
+    ids::{ExecutionId, JobId},
+    pipeline::{self, Pipeline},
+    plan::{Plan, PlannedJob},
+};
+
+/// A job as it was planned: what views and assignments need, and what never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct JobSpec {
+    /// Its id.
+    pub id: JobId,
+    /// The planned job; where its node's links differ from its `releases`, the node is right.
+    pub planned: PlannedJob,
+}
+
+/// The file and the plan that an execution was made from; no file where it looks at a commit.
+pub(super) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
+    if let Some(discovery) = &spec.discovery {
+        return Ok((None, discoveries::plan(discovery.clone())));
+    }
+    let id = spec.id;
+    let file = pipeline::parse(&spec.pipeline)
+        .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
+    let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
+    let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+    Ok((Some(file), plan))
+}
+
+/// The same, of an execution whose nodes are recorded: what is planned must be what they were made from.
+pub(super) fn same_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
+    let planned = plan_of(spec)?;
+    if planned.1.digest() != spec.plan_digest {
+        return Err(Error::Conflict(format!(
+            "execution {} was planned by a version of Tidemill that plans its pipeline otherwise: cancel and retry it",
+            spec.id
+        )));
+    }
+    Ok(planned)
+}
+
+/// The specs of a plan's jobs.
+pub(super) fn specs_of(execution: ExecutionId, plan: Plan) -> Vec<JobSpec> {
+    let spec = |(ix, planned)| JobSpec { id: JobId::of(execution, ix), planned };
+    (0..).zip(plan.jobs).map(spec).collect()
+}
+
+/// About how many bytes of memory the specs take.
+fn weight(specs: &[JobSpec]) -> usize {
+    let texts = |texts: &[String]| texts.iter().map(|text| text.len() + 24).sum::<usize>();
+    let weight = |spec: &JobSpec| {
+        let job = &spec.planned;
+        let variables =
+            job.variables.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>();
+        let around = texts(&job.surroundings.after_script);
+        let names = texts(&job.needs) + 4 * job.needs_jobs.len() + 3 * job.name.len() + job.image.len();
+        1_024 + texts(&job.script) + variables + around + names
+    };
+    specs.iter().map(weight).sum()
+}
+
+impl Context {
+    /// The specs of all jobs of an execution, in order.
+    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
+        if let Some(specs) = self.planned.get(id) {
+            return Ok(specs);
+        }
+        // One at a time: many who ask for jobs of the same execution would all plan it.
+        let turn = self.planning.lock().await;
+        if let Some(specs) = self.planned.get(id) {
+            return Ok(specs);
+        }
+        let shape = self.shape(id).await?;
+        let (_, plan) = same_plan_of(&shape.spec)?;
+        let specs = self.keep_specs(id, plan);
+        drop(turn);
+        Ok(specs)
+    }
+
+    /// The spec of one job.
+    pub async fn spec(&self, id: ExecutionId, ix: u32) -> Result<JobSpec> {
+        let specs = self.specs(id).await?;
+        let spec = specs.get(ix as usize).cloned();
+        spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
+    }
+
+    /// Keeps the jobs of a plan at hand.
+    pub fn keep_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+        let specs = Arc::new(specs_of(id, plan));
+        self.planned.put(id, specs.clone(), weight(&specs));
+        specs
+    }
+}
