@@ -73,7 +73,7 @@ impl Server {
         let commit = commit.to_string().repeat(40);
         let pull = json!({ "action": "synchronize", "sender": { "login": "eve" },
             "repository": { "clone_url": URL, "default_branch": "main" },
-            "pull_request": { "number": number, "title": "Faster", "draft": false,
+            "pull_request": { "number": number, "title": "Faster", "draft": false, "updated_at": uuid::Uuid::now_v7(),
                 "head": { "ref": "main", "sha": commit, "repo": { "id": 2, "owner": { "login": "eve" } } },
                 "base": { "ref": "main", "sha": "b".repeat(40), "repo": { "id": 1 } } } })
         .to_string();

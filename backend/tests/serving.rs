@@ -206,7 +206,7 @@ async fn long_polls_and_long_uploads_are_no_slow_clients() {
     let mut stream = server.connect([0, 2]).await;
     let head = format!(
         "PUT /api/source/content/{} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 300000\r\n\r\n",
-        "a".repeat(64),
+        "a".repeat(96),
         server.token
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -272,7 +272,7 @@ async fn the_end_of_a_server_waits_for_nobody_for_long() {
         "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\nx".to_owned(),
         format!(
             "PUT /api/source/content/{} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 9\r\n\r\nx",
-            "a".repeat(64),
+            "a".repeat(96),
             server.token
         ),
     ] {

@@ -90,7 +90,7 @@ fn directory_on_this_machine_runs_and_can_be_retried() {
         assert_eq!(place.latest()["execution"]["repo"], bare.as_str());
     }
     fs::remove_dir_all(place.data.join("worker/cache/trees")).unwrap();
-    let again = place.of_latest(&["retry", "--all"]);
+    let again = place.of_latest(&["retry", "--all", "--repo", &bare]);
     assert_eq!(again.status.code(), Some(0), "{again:?}");
 }
 

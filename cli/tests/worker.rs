@@ -344,8 +344,9 @@ fn a_worker_that_must_keeps_jobs_from_metadata() {
         assert!(removed.unwrap().success(), "{rule}");
     }
     let of = |tool: &str| after.iter().filter(|(with, _)| *with == tool).count();
-    assert_eq!(of("iptables"), 1, "{after:?}");
-    assert!(of("ip6tables") <= 1, "{after:?}");
+    // The engine's own bridge, and that of isolated jobs where jobs can be isolated.
+    assert!((1..=2).contains(&of("iptables")), "{after:?}");
+    assert!(of("ip6tables") <= 2, "{after:?}");
     assert!(after.iter().all(|(_, rule)| rule.ends_with("-j DROP") && rule.contains("-i ")), "{after:?}");
 }
 

@@ -8,7 +8,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use tidemill_core::api::SourceUploadRequest;
+use tidemill_core::{api::SourceUploadRequest, upload::UploadId};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,8 +21,9 @@ fn services(stores: Stores) -> Services {
 /// Bytes that no other check has, and their name.
 fn sample() -> (Vec<u8>, String) {
     let bytes = Uuid::new_v4().as_bytes().to_vec();
-    let name = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    (bytes, name)
+    let sum = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let name = UploadId::new("https://git.example.org/team/app.git", &sum).unwrap();
+    (bytes, name.to_string())
 }
 
 async fn put(services: &Services, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -76,6 +77,7 @@ pub async fn a_damaged_upload_is_replaced_by_the_next(subject: &Subject) {
     assert!(!is_there(&services, &name).await);
     put(&services, &name, &bytes).await.unwrap();
     let info = stores.objects.info(&format!("sources/{name}")).await.unwrap();
-    assert_eq!(info.and_then(|info| info.sha256), Some(name.clone()));
+    let name_of_bytes = name.parse::<UploadId>().unwrap();
+    assert_eq!(info.and_then(|info| info.sha256).as_deref(), Some(name_of_bytes.content()));
     assert!(is_there(&services, &name).await);
 }

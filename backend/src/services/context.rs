@@ -8,12 +8,15 @@ use crate::{
         Document, DocumentKey, ExecutionRecord, JobItem, NewDocument, Node, NodeBody, NodeKey, Outgoing,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tidemill_core::{
     ids::{ExecutionId, JobId},
     time::Timestamp,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of planned jobs that are kept at hand: they never change, and every view and assignment needs them.

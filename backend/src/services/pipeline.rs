@@ -88,6 +88,7 @@ impl PipelineExecutionService {
         key: Option<CallerKey>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
+        texts::check_request(&request)?;
         self.sources.admit(&self.context, &mut request).await?;
         budget::check_paths(&request)?;
         let key = key.map(|key| key.of_repository(&request.repo));

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     ports::ExecutionSpec,
 };
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tidemill_core::{
     facts::Facts,
     ids::{ExecutionId, JobId},
@@ -74,16 +74,14 @@ impl Context {
         if let Some(specs) = self.planned.get(id) {
             return Ok(specs);
         }
-        // One at a time: many who ask for jobs of the same execution would all plan it.
-        let turn = self.planning.lock().await;
+        let shape = self.shape(id).await?;
+        // One at a time: many who ask for jobs of the same execution would all plan it. Nothing is awaited meanwhile.
+        let _turn = self.planning.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(specs) = self.planned.get(id) {
             return Ok(specs);
         }
-        let shape = self.shape(id).await?;
         let (_, plan) = same_plan_of(&shape.spec)?;
-        let specs = self.keep_specs(id, plan);
-        drop(turn);
-        Ok(specs)
+        Ok(self.keep_specs(id, plan))
     }
 
     /// The spec of one job.

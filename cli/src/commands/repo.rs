@@ -50,7 +50,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
             let limit = Duration::from_secs(30);
             let reply: RedeliveryReply =
                 deployment.api.post(path::REDELIVER, &RepositoryName { repo: url.clone() }, limit).await?;
-            anstream::println!(
+            crate::outln!(
                 "what {} delivered before is taken once more when the provider sends it again",
                 reply.repository
             );

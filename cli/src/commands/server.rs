@@ -332,7 +332,7 @@ async fn isolate(when: Isolate, allowed: &[u16], worker: &Worker) -> Result<(), 
     if when == Isolate::Required {
         return Err(WorkerError::Isolation(words));
     }
-    anstream::eprintln!(
+    crate::errln!(
         "tidemill: warning: jobs are not isolated: {words}; they may reach each other and this machine's ports (`--isolate off` \
          says that this is meant, `--isolate required` refuses to start)"
     );

@@ -148,7 +148,9 @@ impl Place {
 
     /// The log of a job of the latest execution.
     pub fn log(&self, job: &str) -> String {
-        text(&self.of_latest(&["logs", "--job", job]).stdout)
+        let newest = self.executions().into_iter().find(|one| one["pipeline_name"] == self.pipeline.as_str());
+        let id = newest.as_ref().and_then(|newest| newest["id"].as_str()).unwrap_or_default();
+        text(&self.tidemill(&["logs", "--job", job, "--execution", id]).stdout)
     }
 
     /// Waits until the slow job of [`TWO`] prints.
