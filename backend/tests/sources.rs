@@ -128,12 +128,13 @@ async fn odd_addresses_and_paths_are_refused_and_nothing_is_recorded() {
     let limited = server.limited(APP).await;
     for url in ODD {
         let (status, reply) = server.fetch("secret", url).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{url}: {reply}");
+        // Control characters are refused in every text.
+        assert!(matches!(status.as_u16(), 400 | 422), "{url}: {reply}");
         assert!(!reply.to_string().contains("user:pw"), "{reply}");
         let (status, reply) = server.fetch(&limited, url).await;
-        assert!(matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN), "{url}: {reply}");
+        assert!(matches!(status.as_u16(), 400 | 403 | 422), "{url}: {reply}");
         let (status, reply) = server.execute(&limited, url, json!({ "kind": "none" })).await;
-        assert!(matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN), "{url}: {reply}");
+        assert!(matches!(status.as_u16(), 400 | 403 | 422), "{url}: {reply}");
     }
     assert_eq!(server.executions().await, 0);
     let (status, _) = server.fetch(&limited, "git@git.example.org:team/app").await;
@@ -226,7 +227,7 @@ async fn an_upload_serves_its_own_repository_only() {
     assert_eq!(server.execute(&limited, APP, source(&ours, Value::Null)).await.0, StatusCode::CREATED);
     for url in ["/srv/git/secret.git", "https://127.0.0.1/x", "https://git.example.org/team/secret"] {
         let (status, reply) = server.execute(&limited, APP, source(&ours, json!(url))).await;
-        assert!(matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN), "{url}: {reply}");
+        assert!(matches!(status.as_u16(), 400 | 403 | 422), "{url}: {reply}");
     }
     let ask = |upload: &str| json!({ "upload": upload, "size": 3 });
     assert_eq!(

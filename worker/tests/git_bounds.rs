@@ -259,10 +259,9 @@ async fn number_of_checkouts_stays_bounded_over_many_commits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tree_of_ten_million_paths_is_not_read_whole() {
-    let dir = tempfile::tempdir().unwrap();
+    let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
-    git(dir.path(), &["init", "-q", "-b", "main", "work"]);
-    let work = dir.path().join("work");
+    let work = server.dir.path().join("work");
     fs::write(work.join("leaf"), "x").unwrap();
     let blob = output(&work, &["hash-object", "-w", "leaf"]);
     let mut tree = make_tree(&work, &ten(&format!("100644 blob {blob}")));
@@ -276,6 +275,7 @@ async fn tree_of_ten_million_paths_is_not_read_whole() {
     let top = make_tree(&work, &format!("040000 tree {folder}\t.pipelines\n040000 tree {tree}\tmany\n"));
     let commit = output(&work, &["commit-tree", "-m", "many", &top]);
     git(&work, &["update-ref", "refs/heads/main", &commit]);
+    git(&work, &["push", "-q", "--force", "../mill.git", "main"]);
     let packed: u64 =
         files(&work.join(".git/objects")).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(packed < 300_000, "a small repository: {packed}");
@@ -287,7 +287,7 @@ async fn tree_of_ten_million_paths_is_not_read_whole() {
         Reach::default(),
         SourceSettings { limits, ..SourceSettings::default() },
     );
-    let from = source(work.to_str().unwrap(), &commit);
+    let from = source(&server.url, &commit);
     let wanted = Discovery { before: Some(commit.clone()), ..Discovery::default() };
     let found = sources.discover(&from, &wanted).await.unwrap();
     assert_eq!((found.paths, found.files.len()), (None, 1), "all else is found as ever");
@@ -330,10 +330,9 @@ fn memory() -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pipeline_files_and_includes_are_read_within_limits() {
-    let dir = tempfile::tempdir().unwrap();
+    let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
-    git(dir.path(), &["init", "-q", "-b", "main", "work"]);
-    let work = dir.path().join("work");
+    let work = server.dir.path().join("work");
     fs::create_dir_all(work.join(".pipelines")).unwrap();
     let job = "jobs: { j: { image: i, script: x } }\n";
     let large = format!("# {}\n{job}", "x".repeat(900 << 10));
@@ -345,9 +344,10 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     std::os::unix::fs::symlink("/etc/passwd", work.join(".pipelines/link.yml")).unwrap();
     git(&work, &["add", "-A"]);
     git(&work, &["commit", "-q", "-m", "large"]);
+    git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
     let sources = Sources::new(cache.path().to_owned(), Reach::default(), SourceSettings::default());
-    let from = source(work.to_str().unwrap(), &commit);
+    let from = source(&server.url, &commit);
     let found = sources.discover(&from, &Discovery::default()).await.unwrap();
     let bytes: usize = found.files.iter().map(|file| file.text.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
@@ -361,9 +361,9 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     }
     git(&work, &["add", "-A"]);
     git(&work, &["commit", "-q", "-m", "many"]);
+    git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
-    let found =
-        sources.discover(&source(work.to_str().unwrap(), &commit), &Discovery::default()).await.unwrap();
+    let found = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
     assert!(
         found.files.is_empty() && found.mistakes[0].contains("more than 10000 entries"),
         "{:?}",
