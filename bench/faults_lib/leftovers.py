@@ -7,7 +7,7 @@ from .fleet import processes_of, wait_until
 from .witness import Engine
 
 # All that a server's data directory may hold.
-OWN = {"tidemill.db", "tidemill.db-wal", "tidemill.db-shm", "tidemill.lock", "tidemill.acknowledged", "token", "reserve", "logs",
+OWN = {"tidemill.db", "tidemill.db-wal", "tidemill.db-shm", "tidemill.lock", "tidemill.acknowledged", "token", "secret.key", "reserve", "logs",
        "artifacts", "worker"}
 # An engine removes what ended by itself a moment later.
 PATIENCE = 15

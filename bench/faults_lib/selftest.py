@@ -105,7 +105,7 @@ def _leaves_a_lease(copy: Copy) -> None:
 def _has_a_success_before_the_last_attempt(copy: Copy) -> None:
     def again(item):
         job = item["job"]
-        job["attempts"].append({"attempt": job["attempt"], "started_at": job["started_at"], "ended_at": job["ended_at"],
+        job.setdefault("attempts", []).append({"attempt": job["attempt"], "started_at": job["started_at"], "ended_at": job["ended_at"],
                                 "exit_code": 0, "failure": None, "worker": "w"})
         job["attempt"] += 1
     copy.change(copy.job(_good), again)
