@@ -1,5 +1,10 @@
 //! Ctrl-C and SIGTERM.
 
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{thread, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -20,4 +25,28 @@ pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
         });
     }
     Ok(receive)
+}
+
+/// How long the usual way has after the second interrupt.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Ends this process `limit` after the first interrupt, and at once after the second, should the usual way not have ended it: a
+/// thread of its own sees to it, whatever keeps the others.
+pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    thread::Builder::new().name("interrupts".into()).spawn(move || {
+        let mut signals = signals.forever();
+        if signals.next().is_none() {
+            return;
+        }
+        thread::spawn(move || {
+            thread::sleep(limit);
+            std::process::exit(exit_code);
+        });
+        if signals.next().is_some() {
+            thread::sleep(LAST_WORDS);
+            std::process::exit(exit_code);
+        }
+    })?;
+    Ok(())
 }

@@ -25,6 +25,7 @@ mod variables;
 use std::collections::HashSet;
 
 use crate::diagnostics::{Diagnostic, Severity};
+use crate::pipeline::bounds::first_findings;
 use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::tree::Node;
 use crate::pipeline::{
@@ -121,8 +122,10 @@ fn mentions_requests(text: &str) -> bool {
 }
 
 fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
+    let mut findings = log.findings.clone();
+    first_findings(&mut findings);
     let mut found: Vec<Diagnostic> =
-        log.findings.iter().map(|finding| in_files(files, place(finding, None))).collect();
+        findings.iter().map(|finding| in_files(files, place(finding, None))).collect();
     sort(&mut found);
     found
 }

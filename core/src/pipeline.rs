@@ -4,6 +4,7 @@
 //! model (`check`). Only when something is wrong, or where merge keys are used, is the text read a second
 //! time into a tree with positions (`tree`), which is then walked to the end so that every mistake is found.
 
+pub(crate) mod bounds;
 mod check;
 mod cron;
 mod cycle;
@@ -100,27 +101,41 @@ pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
 /// Everything that is wrong with it, in the order of the file; warnings are among them.
 pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
     read(source).map_err(|mut found| {
-        for one in &mut found {
-            keep_within(source, one);
-        }
+        keep_within(source, &mut found);
         found
     })
 }
 
 /// A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser has
 /// put the line's end in.
-fn keep_within(source: &str, found: &mut Diagnostic) {
-    found.location = found.location.map(|location| within_text(source, location));
-}
-
 fn within_text(source: &str, location: Location) -> Location {
     let text = source.replace("\r\n", "\n").replace('\r', "\n");
     let lines = text.split('\n').count();
-    if location.line <= lines {
-        return location;
-    }
+    if location.line <= lines { location } else { end_of(&text, lines) }
+}
+
+fn end_of(text: &str, lines: usize) -> Location {
     let last = text.rsplit('\n').next().unwrap_or_default();
     Location { line: lines, column: last.chars().count() + 1, length: 1 }
+}
+
+/// The same for all of them.
+fn keep_within(source: &str, found: &mut [Diagnostic]) {
+    let Some(furthest) = found.iter().filter_map(|one| one.location).map(|location| location.line).max()
+    else {
+        return;
+    };
+    let text = source.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = text.split('\n').count();
+    if furthest <= lines {
+        return;
+    }
+    let end = end_of(&text, lines);
+    for location in found.iter_mut().filter_map(|one| one.location.as_mut()) {
+        if location.line > lines {
+            *location = end;
+        }
+    }
 }
 
 /// A pipeline and the files that it was made from.
@@ -228,6 +243,9 @@ fn read(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
             .help("keep data and long scripts in files of the repository");
         return Err(vec![place(&finding, None)]);
     }
+    if let Some(location) = bounds::deep_line(source) {
+        return Err(vec![place(&tree::too_deep(location), None)]);
+    }
     // Aliases could expand without end in the typed reading: first see that they do not.
     let bounded = if tree::may_alias(source) {
         let tree = tree::build(source).map_err(|finding| vec![place(&finding, None)])?;
@@ -286,8 +304,9 @@ fn judged(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>>
         _ => {
             let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
                 .help("`tidemill init` writes a starter file");
-            let found = tree.findings.iter().chain([&finding]);
-            return Err(found.map(|finding| place(finding, Some(tree))).collect());
+            let mut found = tree.findings.clone();
+            bounds::first_findings(&mut found);
+            return Err(found.iter().chain([&finding]).map(|finding| place(finding, Some(tree))).collect());
         }
     };
     let mut findings = tree.findings.clone();
@@ -297,6 +316,7 @@ fn judged(tree: &Tree, doubted: Option<&str>) -> Result<Parsed, Vec<Diagnostic>>
         findings.append(&mut checked.list);
         pipeline
     });
+    bounds::first_findings(&mut findings);
     let mut diagnostics: Vec<Diagnostic> =
         findings.iter().map(|finding| place(finding, Some(tree))).collect();
     // One mistake under an anchor shows up wherever the anchor is used.

@@ -4,7 +4,7 @@ use crate::{
     args::{BlockMetadata, Isolate, IsolationArgs, Notices, Server, WorkerArgs},
     deployment::{Deployment, embedded_config},
     failure::{Exit, Failure, Outcome},
-    interrupts::interrupts,
+    interrupts::{end_within, interrupts},
     settings::Settings,
     workers,
 };
@@ -35,13 +35,16 @@ use tokio_util::sync::CancellationToken;
 const HAND_BACK: Duration = Duration::from_secs(15);
 
 /// Time that a server has to end, whatever hangs.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+const SHUTDOWN: Duration = Duration::from_secs(9);
+/// The same, when not even that can be seen to.
+const MAX_SHUTDOWN: Duration = Duration::from_secs(10);
 /// How much of that its workers have to give jobs back; the rest is for requests that are under way.
 const WORKERS_SHUTDOWN: Duration = Duration::from_secs(6);
 
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
+    end_within(MAX_SHUTDOWN, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
         started = Running::start(settings, args) => started,
         // Nothing was promised to anybody yet.

@@ -213,6 +213,10 @@ pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<F
 }
 
 fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding>> {
+    if let Some(location) = super::bounds::deep_line(source) {
+        let line = file * LINES_PER_FILE + location.line;
+        return Err(Box::new(too_deep(Location { line, ..location })));
+    }
     let mut builder = Builder {
         references,
         first_line: file * LINES_PER_FILE,
@@ -374,11 +378,7 @@ impl Builder<'_> {
     }
 
     fn too_deep(&self, span: Span) -> Box<Finding> {
-        Box::new(Finding::error(
-            "too-deep",
-            self.spot(span),
-            format!("lists and mappings lie more than {DEEPEST} deep in each other here"),
-        ))
+        Box::new(too_deep(self.location(span)))
     }
 
     fn close(&mut self, end: Span) -> Result<(), Box<Finding>> {
@@ -491,6 +491,14 @@ impl Mapping {
         self.index.insert(key.to_owned(), self.entries.len());
         self.entries.push(Entry { key: key.to_owned(), key_location, value });
     }
+}
+
+pub(crate) fn too_deep(location: Location) -> Finding {
+    Finding::error(
+        "too-deep",
+        Spot::Text(Path::default(), location),
+        format!("lists and mappings lie more than {DEEPEST} deep in each other here"),
+    )
 }
 
 pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
