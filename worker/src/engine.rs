@@ -605,7 +605,10 @@ impl DockerManager {
                 .ok()
                 .map(Arc::new)
         });
-        async move { making.await.ok().flatten() }.boxed().shared()
+        let holding = async move { making.await.ok().flatten() }.boxed().shared();
+        // Polled to its end, so that whoever looks sees that it is made.
+        self.removing.spawn(holding.clone().map(drop));
+        holding
     }
 
     /// Whether something is still being removed.

@@ -69,8 +69,10 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Seat {
-    /// The execution whose job has it.
-    taken: Option<ExecutionId>,
+    /// Whether a job has it.
+    taken: bool,
+    /// The execution whose job had it last, or has it.
+    execution: Option<ExecutionId>,
     /// Since when its job waits for a container.
     waiting: Option<Instant>,
     network: Option<Network>,
@@ -126,11 +128,25 @@ impl ParkingLot {
     /// job waits for its own.
     pub fn prepare(&self, upcoming: &[Preparation]) {
         let mut state = self.lock();
+        self.hold_networks(&mut state.seats, upcoming);
         if state.seats.iter().any(|seat| seat.waiting.is_some_and(|since| since.elapsed() < PATIENCE)) {
             state.postponed = Some(upcoming.to_vec());
         } else {
             state.postponed = None;
             self.park(&mut state.seats, upcoming);
+        }
+    }
+
+    /// Makes networks that are kept for seats that had a job of an execution and will have another: from then on they pay, even
+    /// when a job has to wait a little longer for its container meanwhile.
+    fn hold_networks(&self, seats: &mut [Seat], upcoming: &[Preparation]) {
+        for preparation in upcoming.iter().take(seats.len()) {
+            let execution = preparation.execution_id;
+            let lacks =
+                |seat: &&mut Seat| seat.execution == Some(execution) && seat.is_of(execution) != Some(true);
+            let Some(seat) = seats.iter_mut().find(lacks) else { return };
+            let holding = self.engine.hold_network_later(&preparation.image);
+            seat.network = Some(Network { execution, holding });
         }
     }
 
@@ -145,15 +161,10 @@ impl ParkingLot {
             }
         }
         // A free seat is where the next job goes.
-        let (free, busy): (Vec<_>, Vec<_>) = seats.iter_mut().partition(|seat| seat.taken.is_none());
+        let (free, busy): (Vec<_>, Vec<_>) = seats.iter_mut().partition(|seat| !seat.taken);
         let empty = free.into_iter().chain(busy).filter(|seat| seat.parked.is_none());
         for (seat, (shape, preparation)) in empty.zip(missing) {
             let execution = preparation.execution_id;
-            if seat.taken == Some(execution) && seat.is_of(execution) != Some(true) {
-                // It has had a job of the execution, and will have another: now a network pays that is kept.
-                let holding = self.engine.hold_network_later(&preparation.image);
-                seat.network = Some(Network { execution, holding });
-            }
             let known = seat.network.as_ref().filter(|network| network.execution == execution);
             let network = known.map(|network| network.holding.clone());
             let joins = network.is_some();
@@ -179,14 +190,14 @@ impl ParkingLot {
             (Some(false), Some(true) | None) => 4,
             (Some(false) | None, Some(false)) => 5,
         };
-        let free =
-            (0..seats.len()).filter(|at| seats[*at].taken.is_none()).min_by_key(|at| rank(&seats[*at]));
+        let free = (0..seats.len()).filter(|at| !seats[*at].taken).min_by_key(|at| rank(&seats[*at]));
         // There is a seat for each slot; were there none, the job would get a container that nothing is kept of.
         let Some(at) = free else {
             return Place { seat: usize::MAX, parked: None, network: None };
         };
         let seat = &mut seats[at];
-        seat.taken = Some(execution);
+        seat.taken = true;
+        seat.execution = Some(execution);
         seat.waiting = Some(Instant::now());
         let fits = seat.fits(&shape, execution) == Some(true);
         let parked = seat.parked.take();
@@ -213,7 +224,7 @@ impl ParkingLot {
         let mut state = self.lock();
         self.stop_waiting(&mut state, place);
         if let Some(seat) = state.seats.get_mut(place.seat) {
-            seat.taken = None;
+            seat.taken = false;
         }
         if let Some(container) = container {
             self.engine.dispose_later(container);
@@ -229,7 +240,7 @@ impl ParkingLot {
 
     /// Lets go of what is kept in free seats: nothing came for long.
     pub fn rest(&self) {
-        for seat in self.lock().seats.iter_mut().filter(|seat| seat.taken.is_none()) {
+        for seat in self.lock().seats.iter_mut().filter(|seat| !seat.taken) {
             self.empty(seat);
         }
     }
