@@ -18,13 +18,11 @@ pub const MOST_CHANGED: usize = 10_000;
 pub const MAX_PATH_LEN: usize = 4_096;
 /// The most bytes that the paths of a commit, or those that it changed, may have together; of more, nothing is said.
 pub const MAX_PATHS_BYTES: usize = 1 << 20;
-/// What all pipeline files of one commit may come to, in bytes.
+/// The most bytes that are read of all pipeline files of a commit and what they include, and the most that they come to
+/// when they are put together.
 pub const MAX_FILES_BYTES: usize = 4 << 20;
 /// The most entries that the folder of pipeline files may have.
 pub const MAX_FOLDER_ENTRIES: usize = 10_000;
-/// The most bytes that are read of all pipeline files of a commit and what they include, and the most that they come to
-/// when they are put together.
-pub const MAX_READ_BYTES: usize = MAX_FILES_BYTES;
 /// The most bytes of the mistakes of one file that are shown.
 pub const MAX_MISTAKE_BYTES: usize = 16 << 10;
 

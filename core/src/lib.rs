@@ -19,6 +19,7 @@ pub mod failure;
 pub mod fuzzing;
 pub mod gitlab;
 pub mod guard;
+pub mod hex;
 pub mod ids;
 pub mod labels;
 pub mod pipeline;

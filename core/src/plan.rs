@@ -13,6 +13,7 @@ pub(crate) use size::expanded_bytes;
 use crate::{
     discovery::Discovery,
     facts::Facts,
+    hex::hex,
     pipeline::{Artifacts, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
     predefined,
     retry::RetryFor,
@@ -343,11 +344,7 @@ impl Plan {
             hash.update((job.name.len() as u64).to_be_bytes());
             hash.update(job.name.as_bytes());
         }
-        hash.finalize()[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&hash.finalize()[..16])
     }
 
     /// The jobs that others name for their artifacts, matrix variants put in.

@@ -1,8 +1,8 @@
 //! Names of uploaded sources.
 
-use crate::repo::canonical;
+use crate::{hex::hex, repo::canonical};
 use sha2::{Digest, Sha256};
-use std::{fmt, fmt::Write as _, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// Digits that stand for the repository.
 const REPOSITORY_DIGITS: usize = 32;
@@ -63,10 +63,7 @@ impl fmt::Display for UploadId {
 
 fn digits_of(repo: &str) -> String {
     let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
-    hash[..REPOSITORY_DIGITS / 2].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash[..REPOSITORY_DIGITS / 2])
 }
 
 #[cfg(test)]

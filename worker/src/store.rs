@@ -1,5 +1,7 @@
 //! Where a worker keeps things, and the locks that let several processes share them.
 
+pub use tidemill_core::hex::hex;
+
 use crate::error::WorkerError;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
@@ -191,16 +193,6 @@ pub fn short_hash(parts: &[&str]) -> String {
         hash.update([0]);
     }
     hex(&hash.finalize()[..8])
-}
-
-/// `bytes` as lower-case hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,8 @@ use super::{Caller, pipeline::hash};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::{
-    fmt::{self, Write as _},
-    sync::Arc,
-};
-use tidemill_core::{ids::ExecutionId, repo::canonical, time::Timestamp};
+use std::{fmt, sync::Arc};
+use tidemill_core::{hex::hex, ids::ExecutionId, repo::canonical, time::Timestamp};
 
 /// The longest key that a caller may give, in bytes.
 const MAX_KEY_LEN: usize = 200;
@@ -142,10 +139,7 @@ impl From<IdempotencyKey<'_>> for Key {
 
 /// The SHA-256 of `bytes`, hex.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! Signatures of webhooks.
 
 use super::{Headers, Provider, Refusal};
+use crate::hex::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::fmt::Write;
 
 /// The HMAC-SHA256 of `bytes` in hex.
 #[must_use]
 pub fn sign(secret: &[u8], bytes: &[u8]) -> String {
     let Some(mac) = mac(secret, bytes) else { return String::new() };
-    mac.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&mac.finalize().into_bytes())
 }
 
 /// A key of any length makes one.

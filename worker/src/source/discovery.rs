@@ -12,7 +12,7 @@ use super::{
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::{
     discovery::{
-        Discovery, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATHS_BYTES, MAX_READ_BYTES, MOST_CHANGED,
+        Discovery, MAX_FILES_BYTES, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATHS_BYTES, MOST_CHANGED,
         MOST_FILES, PipelineFile,
     },
     gitlab,
@@ -115,9 +115,9 @@ impl Gathered {
     fn add(&mut self, path: &str, text: String) {
         // What is included many times is there many times.
         self.bytes = self.bytes.saturating_add(text.len());
-        if self.bytes > MAX_READ_BYTES {
+        if self.bytes > MAX_FILES_BYTES {
             self.mistaken(format!(
-                "{path}: the files of this commit have more than {MAX_READ_BYTES} bytes together\n"
+                "{path}: the files of this commit have more than {MAX_FILES_BYTES} bytes together\n"
             ));
         } else {
             self.files.push(PipelineFile { path: path.to_owned(), text });

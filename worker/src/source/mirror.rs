@@ -33,11 +33,10 @@ pub struct Objects {
     /// Its git directory.
     pub path: PathBuf,
     writing: Option<FileLock>,
-    #[allow(dead_code, reason = "held, so that nobody removes the repository")]
-    in_use: Option<FileLock>,
-    /// The mirror that has the objects which these build on.
-    #[allow(dead_code, reason = "held, so that nobody removes it")]
-    base: Option<Box<Self>>,
+    /// Keeps others from removing the repository.
+    _in_use: Option<FileLock>,
+    /// The mirror that has the objects which these build on; while it is held nobody removes it.
+    _base: Option<Box<Self>>,
 }
 
 impl Objects {
@@ -55,12 +54,12 @@ impl Objects {
             fs::rename(&building, &path)
                 .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
         }
-        Ok(Self { path, writing: Some(writing), in_use: Some(in_use), base: None })
+        Ok(Self { path, writing: Some(writing), _in_use: Some(in_use), _base: None })
     }
 
     /// The objects of a snapshot that was made on this machine; nothing is fetched into them.
     pub const fn of_snapshot(path: PathBuf) -> Self {
-        Self { path, writing: None, in_use: None, base: None }
+        Self { path, writing: None, _in_use: None, _base: None }
     }
 
     /// Lets others write to it.
@@ -179,12 +178,11 @@ pub fn objects_of_upload(
         None => None,
     };
     let place = from.map_or("", |(remote, _)| remote.url());
-    let mut repo = Objects::open(&format!("upload {upload} on {place}"), cache, UPLOADS)?;
-    if let Some(mirror) = base {
+    let repo = Objects::open(&format!("upload {upload} on {place}"), cache, UPLOADS)?;
+    if let Some(mirror) = &base {
         let alternates = format!("{}\n", mirror.path.join("objects").display());
         fs::write(repo.path.join("objects/info/alternates"), alternates)
             .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
-        repo.base = Some(Box::new(mirror));
     }
     let lacking = |object: &&&str| git::run(git::at(&repo.path).args(["cat-file", "-e", object])).is_err();
     if wanted.iter().any(|object| lacking(&object)) {
@@ -196,7 +194,7 @@ pub fn objects_of_upload(
             )));
         }
     }
-    Ok(repo.written())
+    Ok(Objects { _base: base.map(Box::new), ..repo.written() })
 }
 
 fn has(git_dir: &Path, commit: &str) -> bool {

@@ -6,7 +6,7 @@ use super::{
     process::{Conversation, Watch},
 };
 use std::path::{Path, PathBuf};
-use tidemill_core::{discovery::MAX_READ_BYTES, pipeline::MAX_FILE_BYTES};
+use tidemill_core::{discovery::MAX_FILES_BYTES, pipeline::MAX_FILE_BYTES};
 
 /// The longest line that describes an object: it repeats the path that was asked for.
 const MAX_LINE: usize = MAX_PATH + 256;
@@ -33,7 +33,7 @@ impl FileReader {
     /// A reader of the files at `commit` in `repo`; processes are started once they are needed.
     pub fn new(repo: &Path, commit: &str, watch: Watch<'static>) -> Self {
         let (repo, commit) = (repo.to_owned(), commit.to_owned());
-        Self { repo, commit, watch, left: MAX_READ_BYTES, processes: None }
+        Self { repo, commit, watch, left: MAX_FILES_BYTES, processes: None }
     }
 
     /// Whether there is a file at `path`.
@@ -67,7 +67,7 @@ impl FileReader {
         }
         self.left = self.left.checked_sub(size).ok_or_else(|| {
             format!(
-                "the pipeline files of this commit have more than {MAX_READ_BYTES} bytes together, with what they include"
+                "the pipeline files of this commit have more than {MAX_FILES_BYTES} bytes together, with what they include"
             )
         })?;
         let reads = &mut self.processes().map_err(failed)?.reads;
