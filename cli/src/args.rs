@@ -1,10 +1,10 @@
 //! The command line, as clap reads it.
 
-#[cfg(feature = "deploy")]
+#[cfg(feature = "aws")]
 mod deploy;
 mod facts;
 
-#[cfg(feature = "deploy")]
+#[cfg(feature = "aws")]
 pub use deploy::{ApiKind, Architecture, Deploy, Destroy, Place, Role};
 
 pub use facts::FactArgs;
@@ -156,15 +156,21 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Make or update a deployment on AWS
-    #[cfg(feature = "deploy")]
+    #[cfg(feature = "aws")]
     #[command(
         after_help = "Examples:\n  tidemill deploy --dry-run\n  tidemill deploy --max-workers 4 --spot-share 100"
     )]
     Deploy(Box<Deploy>),
     /// Remove a deployment from AWS; its data stays unless told otherwise
-    #[cfg(feature = "deploy")]
+    #[cfg(feature = "aws")]
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
+    /// Make or update a deployment on AWS (not in this build)
+    #[cfg(not(feature = "aws"))]
+    Deploy(NotBuilt),
+    /// Remove a deployment from AWS (not in this build)
+    #[cfg(not(feature = "aws"))]
+    Destroy(NotBuilt),
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,
@@ -644,7 +650,7 @@ pub struct Server {
     #[arg(long, conflicts_with = "tls_cert")]
     pub plain_http_on_a_network: bool,
     /// Requests a second that one user's token may make; 0: no limit. Tokens of workers and admins: a hundred times as many
-    #[arg(long, env = "TIDEMILL_RATE_LIMIT", hide_env_values = true, value_name = "N", default_value_t = tidemill_backend::http::USUAL_RATE)]
+    #[arg(long, env = "TIDEMILL_RATE_LIMIT", hide_env_values = true, value_name = "N", default_value_t = tidemill_services::http::USUAL_RATE)]
     pub rate_limit: u32,
     /// The server's address as people have it, for links in commit statuses and notices
     #[arg(long, env = "TIDEMILL_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
@@ -921,4 +927,12 @@ pub struct Import {
 pub struct CleanUp {
     /// The worker that is about to be no more
     pub worker: WorkerId,
+}
+
+/// Arguments of a command that this build does not have; they are not looked at.
+#[cfg(not(feature = "aws"))]
+#[derive(Debug, Args)]
+pub struct NotBuilt {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<std::ffi::OsString>,
 }

@@ -5,9 +5,9 @@ pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod dead_letters;
-#[cfg(feature = "deploy")]
+#[cfg(feature = "aws")]
 pub mod deploy;
-#[cfg(feature = "deploy")]
+#[cfg(feature = "aws")]
 pub mod destroy;
 pub mod import;
 pub mod init;

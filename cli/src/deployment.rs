@@ -9,10 +9,6 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Write as _;
 use std::time::Duration;
-use tidemill_backend::{
-    embedded::{ConnectionLimits, Embedded, EmbeddedConfig},
-    services::{Services, SourcePolicy},
-};
 use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
@@ -22,6 +18,10 @@ use tidemill_core::{
     report::is_named,
     test_report::ExecutionTests,
 };
+use tidemill_server::ConnectionLimits;
+use tidemill_server::Embedded;
+use tidemill_server::EmbeddedConfig;
+use tidemill_services::services::{Services, SourcePolicy};
 use tidemill_worker::{
     client::{ApiClient, ApiError, BackOff},
     source::SourcePack,
@@ -57,7 +57,7 @@ pub struct Deployment {
 struct Own {
     services: Services,
     shutdown: CancellationToken,
-    served: JoinHandle<tidemill_backend::Result<()>>,
+    served: JoinHandle<tidemill_services::Result<()>>,
 }
 
 /// Settings of an embedded server.

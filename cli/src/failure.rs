@@ -38,6 +38,15 @@ impl Failure {
         Self { exit: Exit::Usage, words: words.into() }
     }
 
+    /// This build has no AWS in it.
+    #[cfg(not(feature = "aws"))]
+    pub fn without_aws(command: &str) -> Self {
+        Self::usage(format!(
+            "`{command}` is not in this build, which has no AWS SDK in it; `make deploy-tools` (or `cargo build --release \
+             -p tidemill-cli --features aws`) builds a tidemill that has it"
+        ))
+    }
+
     /// The system failed.
     pub fn system(words: impl Into<String>) -> Self {
         Self { exit: Exit::System, words: words.into() }
@@ -64,8 +73,8 @@ impl From<ApiError> for Failure {
     }
 }
 
-impl From<tidemill_backend::Error> for Failure {
-    fn from(error: tidemill_backend::Error) -> Self {
+impl From<tidemill_services::Error> for Failure {
+    fn from(error: tidemill_services::Error) -> Self {
         Self::system(printable_lines(&error.to_string()))
     }
 }

@@ -4,12 +4,16 @@
 use std::{fs, path::Path};
 
 /// What of this workspace each package may use.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
-    ("backend", &["tidemill_core"]),
-    ("worker", &["tidemill_core"]),
-    ("functions", &["tidemill_core", "tidemill_backend"]),
-    ("cli", &["tidemill_core", "tidemill_backend", "tidemill_worker"]),
+    ("backend/services", &["tidemill-core"]),
+    ("backend/sqlite", &["tidemill-core", "tidemill-services"]),
+    ("backend/server", &["tidemill-core", "tidemill-services", "tidemill-sqlite"]),
+    ("backend/aws", &["tidemill-core", "tidemill-services"]),
+    ("backend/testkit", &["tidemill-core", "tidemill-services", "tidemill-sqlite", "tidemill-aws"]),
+    ("worker", &["tidemill-core"]),
+    ("functions", &["tidemill-core", "tidemill-services", "tidemill-aws"]),
+    ("cli", &["tidemill-core", "tidemill-services", "tidemill-server", "tidemill-aws", "tidemill-worker"]),
 ];
 
 #[test]
@@ -23,7 +27,7 @@ fn a_package_uses_only_those_below_it() {
             .unwrap()
             .lines()
             .filter_map(|line| line.split(['.', ' ', '=']).next())
-            .filter(|name| name.starts_with("tidemill_"));
+            .filter(|name| name.starts_with("tidemill-"));
         for name in used {
             assert!(allowed.contains(&name), "{package} must not use {name}");
         }

@@ -1,7 +1,7 @@
 //! Settings: each comes from one environment variable, which the template sets.
 
 use std::{collections::BTreeMap, env, str::FromStr};
-use tidemill_backend::aws::Names;
+use tidemill_aws::Names;
 use tidemill_core::{labels, repo::AddressPolicy};
 
 /// The table's name.

@@ -1,4 +1,4 @@
 //! No request makes the API fail.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidemill_backend::fuzzing::api(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidemill_testkit::fuzzing::api(bytes));

@@ -12,16 +12,19 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_backend::{
-    embedded::{
-        ConnectionLimits, Embedded, EmbeddedConfig, Listeners, Tls, connections_within, raise_open_files,
-    },
-    services::SourcePolicy,
-};
 use tidemill_core::{assignment::Resources, ids::WorkerId, repo::AddressPolicy};
+use tidemill_server::ConnectionLimits;
+use tidemill_server::Embedded;
+use tidemill_server::EmbeddedConfig;
+use tidemill_server::Listeners;
+use tidemill_server::Tls;
+use tidemill_server::connections_within;
+use tidemill_server::raise_open_files;
+use tidemill_services::services::SourcePolicy;
 use tidemill_worker::{
     Client, Worker, WorkerError,
-    job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
+    client::ApiClient,
+    job_source::{JobSource, LongPoll},
     notices as ec2,
 };
 use tokio::{
@@ -71,7 +74,7 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
 
 /// A server that serves, and its workers.
 struct Running {
-    served: Option<JoinHandle<tidemill_backend::Result<()>>>,
+    served: Option<JoinHandle<tidemill_services::Result<()>>>,
     shutdown: CancellationToken,
     working: Option<JoinHandle<Result<(), WorkerError>>>,
     stop_workers: CancellationToken,
@@ -258,16 +261,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         worker.close().await;
         return Err(failure);
     }
-    let mut requests = None;
-    let source: Arc<dyn JobSource> = match &args.queue {
-        Some(url) => {
-            let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
-            let queue = SqsJobSource::connect(queue, deployment.api.clone()).await;
-            requests = Some(queue.requests());
-            Arc::new(queue)
-        }
-        None => Arc::new(LongPoll::new(deployment.api.clone(), None)),
-    };
+    let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
     let mut working = worker.work_from(source, deployment.api.clone(), false);
     crate::outln!("working for {}, {slots} job(s) at the same time", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
@@ -289,9 +283,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         };
         tokio::select! {
             done = working.done() => {
-                if let Some(requests) = requests {
-                    tracing::info!(usage = ?requests.usage(), "requests to SQS");
-                }
+                log_usage();
                 return Ok(done?);
             }
             () = late => {
@@ -356,4 +348,28 @@ async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) -> O
     }
     crate::errln!("tidemill: warning: {words}; they may act as this machine's role");
     Ok(())
+}
+
+/// Where the worker's jobs come from, and what logs how many requests that cost.
+async fn job_source(
+    args: &WorkerArgs,
+    api: ApiClient,
+) -> Result<(Arc<dyn JobSource>, Box<dyn Fn() + Send>), Failure> {
+    let Some(url) = &args.queue else {
+        return Ok((Arc::new(LongPoll::new(api, None)), Box::new(|| ())));
+    };
+    #[cfg(feature = "aws")]
+    {
+        use tidemill_worker::job_source::{SqsJobSource, SqsSettings};
+        let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
+        let queue = SqsJobSource::connect(queue, api).await;
+        let requests = queue.requests();
+        let log_usage = move || tracing::info!(usage = ?requests.usage(), "requests to SQS");
+        Ok((Arc::new(queue), Box::new(log_usage)))
+    }
+    #[cfg(not(feature = "aws"))]
+    {
+        let _ = url;
+        Err(Failure::without_aws("tidemill worker --queue"))
+    }
 }

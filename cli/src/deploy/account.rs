@@ -40,7 +40,7 @@ pub struct Account {
 impl Account {
     /// The account of the credentials that the environment gives.
     pub async fn connect(place: &Place) -> Outcome<Self> {
-        let mut sdk = tidemill_backend::aws::load_sdk_config().await;
+        let mut sdk = tidemill_aws::load_sdk_config().await;
         if place.region.is_some() || place.endpoint.is_some() {
             let mut changed = sdk.into_builder();
             if let Some(region) = &place.region {

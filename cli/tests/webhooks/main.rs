@@ -35,8 +35,10 @@ fn git(place: &Place, words: &[&str]) -> String {
 
 /// The body of a push to a branch, as the provider publishes it.
 fn published(provider: &str) -> Value {
-    let path =
-        format!("{}/../backend/tests/fixtures/webhooks/{provider}/push.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/../backend/services/tests/fixtures/webhooks/{provider}/push.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let published: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let is_of_branch = |body: &&Value| {
         body["ref"].as_str().is_some_and(|name| name.starts_with("refs/heads/")) && body["deleted"] != true

@@ -7,9 +7,9 @@ use axum::{
 };
 use lambda_http::{Error, RequestExt, request::RequestContext, run};
 use std::{net::IpAddr, time::Instant};
-use tidemill_backend::http::{Access, ClientAddress, USUAL_RATE, router};
 use tidemill_core::{api::TRACEPARENT, cost::Usage};
 use tidemill_functions::{Wiring, settings, telemetry};
+use tidemill_services::http::{Access, ClientAddress, USUAL_RATE, router};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::{Instrument, field};
 

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use tidemill_backend::aws::MessageBody;
+use tidemill_aws::MessageBody;
 use tidemill_functions::{Wiring, telemetry};
 
 #[tokio::main(flavor = "current_thread")]

@@ -3,7 +3,7 @@
 use aws_sdk_sqs::types::QueueAttributeName;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
-use tidemill_backend::aws::load_sdk_config;
+use tidemill_aws::load_sdk_config;
 use tidemill_functions::{
     capacity::{Limits, Load, desired},
     settings, telemetry,

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Error> {
 async fn step(
     name: &'static str,
     limit: Duration,
-    work: impl Future<Output = Result<usize, tidemill_backend::Error>>,
+    work: impl Future<Output = Result<usize, tidemill_services::Error>>,
 ) -> Result<usize, Error> {
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(number)) => Ok(number),

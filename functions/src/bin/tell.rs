@@ -3,7 +3,7 @@
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tidemill_backend::aws::{Change, change_of};
+use tidemill_aws::{Change, change_of};
 use tidemill_functions::{Wiring, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-async fn tell(wiring: &Wiring, change: &Change) -> Result<usize, tidemill_backend::Error> {
+async fn tell(wiring: &Wiring, change: &Change) -> Result<usize, tidemill_services::Error> {
     match change {
         Change::Execution(id) => wiring.services.outbox.changed(*id).await,
         Change::Notice(name) => wiring.services.outbox.noticed(name).await.map(usize::from),

@@ -1,0 +1,246 @@
+//! Counts what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
+//! nothing but report.
+//!
+//! `TIDEMILL_TEST_AWS_ENDPOINT` names the emulator. For each shape and size of pipeline it prints calls and consumed
+//! capacity per job, which must not depend on the size; then the cost of 1,000 jobs of one minute.
+#![allow(clippy::print_stdout, clippy::cast_precision_loss)]
+
+use tidemill_testkit::cloud;
+
+use std::{error::Error, fmt::Write, sync::Arc};
+use tidemill_aws::Meter;
+use tidemill_core::{
+    api::{
+        AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, Trigger,
+        WorkerInfo,
+    },
+    assignment::Source,
+    cost::{Prices, Usage, cost},
+    ids::{JobId, WorkerId},
+    plan::Plan,
+    status::ExecutionStatus,
+};
+use tidemill_services::services::{Services, Settings};
+use tidemill_testkit::conformance::ManualClock;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+type Failed = Box<dyn Error + Send + Sync>;
+/// Jobs that end at the very same moment; each beyond the first may cost a write more where they meet.
+const SLOTS: usize = 1;
+/// What a function's request takes here, for the cost: its memory in MiB times its milliseconds.
+const MIB_MS: u64 = 256 * 15;
+const LEASE_MS: u64 = 60_000;
+
+/// What one job does.
+#[derive(Clone, Copy)]
+struct Work {
+    /// Reports before the end, as a job that takes its time makes them.
+    reports: u32,
+    /// Milliseconds before each of them, and before the end.
+    apart_ms: i64,
+    /// Every so many-th of them brings log bytes; 0: none does.
+    logs: u32,
+}
+
+struct Deployment {
+    services: Services,
+    meter: Meter,
+    clock: Arc<ManualClock>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    if !cloud::is_there() {
+        return Err("no emulator".into());
+    }
+    let account = cloud::Account::new();
+    let clock = Arc::new(ManualClock::default());
+    let (stores, meter) = tidemill_aws::open_at(&account.sdk(), account.make().await, clock.clone());
+    let settings = Settings { lease_ttl_ms: LEASE_MS, longest_wait_ms: 0, ..Settings::default() };
+    let deployment =
+        Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
+
+    println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
+    let no_op = Work { reports: 0, apart_ms: 20_000, logs: 0 };
+    let mut flat = true;
+    for shape in ["flat", "needs", "stages"] {
+        let mut first = None;
+        for jobs in [10, 100, 1_000] {
+            let used = deployment.play(shape, jobs, no_op).await?;
+            let per = |count: u64| count as f64 / jobs as f64;
+            println!(
+                "{shape:6}  {jobs:4}  {:5.2}  {:6.2}  {:11.2}  {:10.2}  {:14.2}  {:15.2}",
+                per(used.api_requests),
+                per(used.table_writes),
+                per(used.table_write_halves) / 2.0,
+                per(used.table_read_halves) / 2.0,
+                per(used.queue_requests),
+                per(used.object_puts + used.object_gets),
+            );
+            let writes = per(used.table_writes);
+            flat &= writes <= 1.1 * *first.get_or_insert(writes);
+        }
+    }
+    println!(
+        "writes per job, largest against smallest pipeline: {}",
+        if flat { "within 1.1" } else { "NOT within 1.1" }
+    );
+
+    // A minute: a sign of life every four seconds, and output every twenty.
+    let minute = Work { reports: 14, apart_ms: 4_000, logs: 5 };
+    let used = deployment.play("needs", 100, minute).await?;
+    let prices = Prices::us_east_1()?;
+    let thousand = times(used, 10);
+    let price = cost(&thousand, 1_000 * 60_000, &prices);
+    println!(
+        "1,000 jobs of one minute with output, list prices of {} ({}): control plane ${:.4}, storage ${:.4}, \
+         together ${:.4}; with worker time (${:.2}) ${:.4}",
+        prices.region,
+        prices.as_of,
+        price.control_plane,
+        price.storage,
+        price.control_plane + price.storage,
+        price.workers,
+        price.total(),
+    );
+    if flat { Ok(()) } else { Err("the cost of a job depends on the size of its pipeline".into()) }
+}
+
+fn times(usage: Usage, times: u64) -> Usage {
+    (0..times).fold(Usage::default(), |sum, _| sum + usage)
+}
+
+impl Deployment {
+    /// What an execution of so many jobs used, from the request to its end.
+    async fn play(&self, shape: &str, jobs: usize, work: Work) -> Result<Usage, Failed> {
+        let before = self.meter.total();
+        let request = request(shape, jobs)?;
+        let made = self.call(self.services.pipelines.execute(request, None, None)).await?;
+        let ids = (0..u32::try_from(jobs)?).map(|ix| JobId::of(made.execution_id, ix));
+        let mut left: Vec<JobId> = ids.collect();
+        let mut ended = 0;
+        while !left.is_empty() {
+            let mut waiting = Vec::new();
+            for some in left.chunks(SLOTS) {
+                for (job, done) in some
+                    .iter()
+                    .zip(futures_util::future::join_all(some.iter().map(|job| self.run(*job, work))).await)
+                {
+                    if done? { ended += 1 } else { waiting.push(*job) }
+                }
+            }
+            if waiting.len() == left.len() {
+                return Err(format!("{shape}: {} jobs are never ready", left.len()).into());
+            }
+            left = waiting;
+        }
+        let used = since(before, self.meter.total());
+        let view = self.services.pipelines.view(made.execution_id, None, 0).await?.view.ok_or("no view")?;
+        if view.execution.status != ExecutionStatus::Success || ended != jobs {
+            return Err(format!("it ended {:?} with {ended} jobs", view.execution.status).into());
+        }
+        Ok(used)
+    }
+
+    /// A request to the API, as the function counts it.
+    async fn call<T>(&self, work: impl Future<Output = T>) -> T {
+        self.meter
+            .request(async {
+                self.meter.count(Usage { api_requests: 1, function_mib_ms: MIB_MS, ..Usage::default() });
+                work.await
+            })
+            .await
+    }
+
+    /// Runs a job; false: it is not ready.
+    async fn run(&self, job: JobId, work: Work) -> Result<bool, Failed> {
+        let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
+        let request = JobExecuteRequest {
+            labels: tidemill_core::labels::Labels::new(),
+            worker,
+            job_id: Some(job),
+            execution_id: None,
+            lease: None,
+            wait_ms: 0,
+            lookahead: 0,
+        };
+        let JobExecuteReply::Assigned { assignment, .. } =
+            Box::pin(self.call(self.services.jobs.execute(request))).await?
+        else {
+            return Ok(false);
+        };
+        let mut offset = 0;
+        for report in 0..=work.reports {
+            self.clock.turn(work.apart_ms);
+            let text = format!("line {report} of a job that prints now and then\n").repeat(20);
+            let prints = work.logs > 0 && report % work.logs == work.logs - 1;
+            let log = prints.then(|| log(offset, text.as_bytes())).transpose()?;
+            offset += if prints { text.len() as u64 } else { 0 };
+            let end = (report == work.reports).then_some(AttemptEnd { failure: None, exit_code: Some(0) });
+            let report = JobReport {
+                job_id: job,
+                lease: assignment.lease.token,
+                log,
+                phase: None,
+                steps: Vec::new(),
+                end,
+            };
+            self.call(self.services.jobs.report(report)).await?;
+        }
+        Ok(true)
+    }
+}
+
+fn log(offset: u64, bytes: &[u8]) -> Result<LogBytes, Failed> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let packed = STANDARD.encode(zstd::bulk::compress(bytes, 1)?);
+    Ok(LogBytes { offset, length: u32::try_from(bytes.len())?, zstd_base64: packed })
+}
+
+fn since(before: Usage, now: Usage) -> Usage {
+    Usage {
+        api_requests: now.api_requests - before.api_requests,
+        function_mib_ms: now.function_mib_ms - before.function_mib_ms,
+        table_requests: now.table_requests - before.table_requests,
+        table_writes: now.table_writes - before.table_writes,
+        table_write_halves: now.table_write_halves - before.table_write_halves,
+        table_read_halves: now.table_read_halves - before.table_read_halves,
+        queue_requests: now.queue_requests - before.queue_requests,
+        object_puts: now.object_puts - before.object_puts,
+        object_gets: now.object_gets - before.object_gets,
+    }
+}
+
+/// `flat`: nothing waits. `needs`: five chains. `stages`: stages of five jobs, each after the whole stage before.
+fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, Failed> {
+    const WIDE: usize = 5;
+    let mut pipeline = "name: count\n".to_owned();
+    let stages = if shape == "stages" { jobs.div_ceil(WIDE) } else { 1 };
+    writeln!(pipeline, "stages: [{}]", (0..stages).map(|n| format!("s{n}")).collect::<Vec<_>>().join(", "))?;
+    pipeline.push_str("jobs:\n");
+    for ix in 0..jobs {
+        let stage = if shape == "stages" { ix / WIDE } else { 0 };
+        let needs = match shape {
+            "needs" if ix >= WIDE => format!(", needs: [j{}]", ix - WIDE),
+            "stages" => String::new(),
+            _ => ", needs: []".to_owned(),
+        };
+        writeln!(pipeline, "  j{ix}: {{ stage: s{stage}, image: busybox, script: [\"true\"]{needs} }}")?;
+    }
+    let file = tidemill_core::pipeline::parse(&pipeline).map_err(|mistakes| format!("{mistakes:?}"))?;
+    Plan::new(&file, &indexmap::IndexMap::new())?;
+    Ok(ExecuteRequest {
+        pipeline,
+        file: None,
+        repo: format!("https://example.org/{shape}/{}", Uuid::now_v7()),
+        branch: None,
+        commit: Some("c0".into()),
+        source: Source::None,
+        variables: indexmap::IndexMap::new(),
+        trigger: Trigger::Manual,
+        requested_by: None,
+        force: false,
+        ..ExecuteRequest::default()
+    })
+}

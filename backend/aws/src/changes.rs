@@ -1,0 +1,64 @@
+//! What the table's stream shows: which of its changes others are to be told of.
+
+use super::keys;
+use serde_json::Value;
+use tidemill_core::ids::ExecutionId;
+use tidemill_services::services::{NOTICE_KIND, STATUS_KIND};
+
+/// A change that may be told to others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// An execution is new or another than before, or is to be told of from now on.
+    Execution(ExecutionId),
+    /// A notice of this name was written.
+    Notice(String),
+}
+
+/// The change that an item is, as the stream has it: attributes as `{"S": ...}`. `None`: it is nothing to be told.
+#[must_use]
+pub fn change_of(image: &Value) -> Option<Change> {
+    let text = |name: &str| image[name]["S"].as_str();
+    let (pk, sk) = (text("pk")?, text("sk")?);
+    match keys::document_kind(pk) {
+        Some(STATUS_KIND) => sk.parse().ok().map(Change::Execution),
+        Some(NOTICE_KIND) => Some(Change::Notice(sk.to_owned())),
+        None if sk == keys::EXECUTION => text("id")?.parse().ok().map(Change::Execution),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, change_of, keys};
+    use serde_json::{Value, json};
+    use tidemill_core::ids::ExecutionId;
+    use uuid::Uuid;
+
+    fn image(pk: &str, sk: &str, id: Option<&str>) -> Value {
+        let mut image = json!({ "pk": { "S": pk }, "sk": { "S": sk }, "v": { "N": "1" } });
+        if let Some(id) = id {
+            image["id"] = json!({ "S": id });
+        }
+        image
+    }
+
+    #[test]
+    fn executions_statuses_and_notices_are_told_and_nothing_else() {
+        let id = ExecutionId(Uuid::now_v7());
+        let (text, home) = (id.to_string(), keys::home(id));
+        let execution = Some(Change::Execution(id));
+        assert_eq!(change_of(&image(&home, keys::EXECUTION, Some(&text))), execution);
+        assert_eq!(change_of(&image("o#status", &text, None)), execution);
+        let name = format!("{text}:0");
+        assert_eq!(change_of(&image("o#notice", &name, None)), Some(Change::Notice(name)));
+        for nothing in [
+            image(&home, "n#0000001", None),
+            image(&home, keys::EXECUTION, Some("not an id")),
+            image("o#token", &text, None),
+            image("o#status", "not an id", None),
+            Value::Null,
+        ] {
+            assert_eq!(change_of(&nothing), None, "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Logs: packed chunks, each beginning where the one before it ended.
+//!
+//! A chunk is an item of the table, or when it is large an object that an item names. Appending is a conditional put at
+//! the end that was read: who comes second finds the place taken, reads again, and so no byte is stored twice or lost.
+//! When an attempt is over its chunks are put together into objects of some MiB each.
+
+use super::{
+    items::{get_binary, get_number, get_text},
+    keys,
+    objects::S3Objects,
+    table::{Change, Item, Key, Query, Table, Written, binary, number, pause, text},
+};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+use tidemill_core::ids::JobId;
+use tidemill_services::error::{Error, Result};
+use tidemill_services::pack::{pack_bytes, unpack_bytes};
+use tidemill_services::ports::{Clock, Logs};
+use uuid::Uuid;
+
+/// A chunk that is larger when packed is an object: from there on a PUT costs less than the write units.
+const MOST_IN_TABLE: usize = 8 << 10;
+/// What is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
+const LEAST_IN_OBJECT: usize = 4 << 10;
+/// Bytes, before packing, of one object of a finished log.
+const OBJECT: u64 = 8 << 20;
+const MOST_ROUNDS: u32 = 100;
+
+/// Logs in the table and the bucket.
+pub struct CloudLogs {
+    table: Table,
+    objects: S3Objects,
+    clock: Arc<dyn Clock>,
+    keep_days: Option<u32>,
+}
+
+impl std::fmt::Debug for CloudLogs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CloudLogs").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// A chunk as its item tells.
+struct Chunk {
+    begin: u64,
+    end: u64,
+    packed: Packed,
+}
+
+enum Packed {
+    Here(Vec<u8>),
+    Object(String),
+}
+
+impl Chunk {
+    fn of(item: &Item) -> Result<Self> {
+        let damaged = || Error::storage("reading log bytes", "a chunk's item is damaged");
+        let begin = get_text(item, "sk").and_then(|place| place.parse().ok()).ok_or_else(damaged)?;
+        let end = get_number(item, "e").ok_or_else(damaged)?;
+        let packed = match (get_binary(item, "d"), get_text(item, "o")) {
+            (Some(bytes), _) => Packed::Here(bytes.to_vec()),
+            (None, Some(key)) => Packed::Object(key.to_owned()),
+            (None, None) => return Err(damaged()),
+        };
+        Ok(Self { begin, end, packed })
+    }
+
+    const fn size(&self) -> usize {
+        match &self.packed {
+            Packed::Here(bytes) => bytes.len(),
+            Packed::Object(_) => usize::MAX / 4,
+        }
+    }
+}
+
+impl CloudLogs {
+    pub(super) fn new(
+        table: Table,
+        objects: S3Objects,
+        clock: Arc<dyn Clock>,
+        keep_days: Option<u32>,
+    ) -> Self {
+        Self { table, objects, clock, keep_days }
+    }
+
+    async fn query(&self, query: Query, pk: &str) -> Result<Vec<Item>> {
+        let mut query = query;
+        query.values.insert(":pk".to_owned(), text(pk));
+        query.consistent = true;
+        self.table.query(query).await
+    }
+
+    /// Where the stored bytes end.
+    async fn end(&self, pk: &str) -> Result<u64> {
+        let last = Query {
+            condition: "pk = :pk",
+            backwards: true,
+            limit: Some(1),
+            projection: Some("e"),
+            ..Query::default()
+        };
+        Ok(self.query(last, pk).await?.first().and_then(|item| get_number(item, "e")).unwrap_or(0))
+    }
+
+    /// Puts a chunk where the log ends; false: it does not end there any more.
+    async fn put(&self, pk: &str, begin: u64, bytes: &[u8]) -> Result<bool> {
+        let packed = pack_bytes(bytes)?;
+        let mut item = Key::new(pk, keys::log_place(begin)).item();
+        item.insert("e".into(), number(begin + bytes.len() as u64));
+        if packed.len() <= MOST_IN_TABLE {
+            item.insert("d".into(), binary(packed));
+        } else {
+            item.insert("o".into(), text(self.store(pk, packed).await?));
+        }
+        self.expire(&mut item);
+        let change = Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() };
+        for round in 0..MOST_ROUNDS {
+            match self.table.write(vec![change.clone()]).await? {
+                Written::Done => return Ok(true),
+                Written::Refused(_) => return Ok(false),
+                Written::Contended => pause(round).await,
+            }
+        }
+        Err(Error::storage("storing log bytes", "too many write to one log at once; try again"))
+    }
+
+    fn expire(&self, item: &mut Item) {
+        if let Some(days) = self.keep_days {
+            let seconds = self.clock.now().0 / 1000 + i64::from(days) * 86_400;
+            item.insert("ttl".into(), number(seconds));
+        }
+    }
+
+    async fn store(&self, pk: &str, packed: Vec<u8>) -> Result<String> {
+        // The name is new each time: two that race for one place must not write to one object.
+        let key = format!("logs/{}/{}", pk.trim_start_matches("l#").replace('#', "/"), Uuid::now_v7());
+        self.objects.put_whole(&key, packed).await?;
+        Ok(key)
+    }
+
+    async fn bytes(&self, chunk: &Chunk) -> Result<Bytes> {
+        let unpacked = match &chunk.packed {
+            Packed::Here(packed) => unpack_bytes(packed)?,
+            Packed::Object(key) => match self.objects.get_whole(key).await {
+                Err(Error::NotFound(_)) => {
+                    return Err(Error::NotFound(
+                        "this part of the log has expired: the deployment keeps logs for a limited time"
+                            .into(),
+                    ));
+                }
+                got => unpack_bytes(&got?)?,
+            },
+        };
+        Ok(unpacked.into())
+    }
+
+    /// Puts these chunks together into one object, and has it stand in their place.
+    async fn join(&self, pk: &str, chunks: &[Chunk]) -> Result<()> {
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
+        let mut all = BytesMut::new();
+        for chunk in chunks {
+            all.extend_from_slice(&self.bytes(chunk).await?);
+        }
+        let mut item = Key::new(pk, keys::log_place(first.begin)).item();
+        item.insert("e".into(), number(last.end));
+        item.insert("o".into(), text(self.store(pk, pack_bytes(&all)?).await?));
+        self.expire(&mut item);
+        // From here on the first item has all; should this end now, the others only say again what it has.
+        self.table.write(vec![Change::Put { item, condition: None, values: Item::new() }]).await?;
+        let old: Vec<Key> =
+            chunks[1..].iter().map(|chunk| Key::new(pk, keys::log_place(chunk.begin))).collect();
+        self.table.delete_all(&old).await?;
+        for chunk in chunks {
+            if let Packed::Object(key) = &chunk.packed {
+                tidemill_services::ports::Objects::delete(&self.objects, key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Logs for CloudLogs {
+    async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
+        let pk = keys::log(job, attempt);
+        // A log that is empty ends at 0: the first bytes need no look.
+        let mut end = if offset == 0 && !bytes.is_empty() { 0 } else { self.end(&pk).await? };
+        loop {
+            if offset > end {
+                return Err(Error::Conflict(format!(
+                    "the log of job {job} has {end} bytes; bytes from {offset} on leave a gap"
+                )));
+            }
+            let known = usize::try_from(end - offset).unwrap_or(usize::MAX).min(bytes.len());
+            let new = &bytes[known..];
+            if new.is_empty() {
+                return Ok(end);
+            }
+            if self.put(&pk, end, new).await? {
+                return Ok(end + new.len() as u64);
+            }
+            end = self.end(&pk).await?;
+        }
+    }
+
+    async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
+        let pk = keys::log(job, attempt);
+        let stored = self.end(&pk).await?;
+        if offset >= stored || limit == 0 {
+            return Ok((Bytes::new(), stored));
+        }
+        let at = |name: &str, offset| (name.to_owned(), text(keys::log_place(offset)));
+        let begin = Query {
+            condition: "pk = :pk AND sk <= :at",
+            values: Item::from([at(":at", offset)]),
+            backwards: true,
+            limit: Some(1),
+            projection: Some("sk"),
+            ..Query::default()
+        };
+        let begin = self.query(begin, &pk).await?;
+        let begin = begin.first().and_then(|item| get_text(item, "sk")).unwrap_or_default().to_owned();
+        let until = offset.saturating_add(limit as u64).min(stored);
+        let rest = Query {
+            condition: "pk = :pk AND sk BETWEEN :begin AND :until",
+            values: Item::from([(":begin".to_owned(), text(begin)), at(":until", until - 1)]),
+            ..Query::default()
+        };
+        let mut found = BytesMut::new();
+        let mut next = offset;
+        for item in self.query(rest, &pk).await? {
+            let chunk = Chunk::of(&item)?;
+            if chunk.end <= next || chunk.begin > next || next >= until {
+                // What was joined is said again by chunks that were not removed.
+                continue;
+            }
+            let bytes = self.bytes(&chunk).await?;
+            let from = usize::try_from(next - chunk.begin).unwrap_or(usize::MAX).min(bytes.len());
+            let to = usize::try_from(until - chunk.begin).unwrap_or(usize::MAX).min(bytes.len());
+            found.extend_from_slice(&bytes[from..to]);
+            next = chunk.begin + to as u64;
+        }
+        Ok((found.freeze(), stored))
+    }
+
+    async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
+        let pk = keys::log(job, attempt);
+        let all = self.query(Query { condition: "pk = :pk", ..Query::default() }, &pk).await?;
+        let chunks = all.iter().map(Chunk::of).collect::<Result<Vec<_>>>()?;
+        if chunks.iter().map(Chunk::size).sum::<usize>() < LEAST_IN_OBJECT {
+            return Ok(());
+        }
+        let mut run: Vec<Chunk> = Vec::new();
+        for chunk in chunks {
+            let fits = run.first().is_none_or(|first| chunk.end - first.begin <= OBJECT);
+            if !fits {
+                self.join_unless_joined(&pk, &run).await?;
+                run.clear();
+            }
+            run.push(chunk);
+        }
+        self.join_unless_joined(&pk, &run).await
+    }
+}
+
+impl CloudLogs {
+    async fn join_unless_joined(&self, pk: &str, run: &[Chunk]) -> Result<()> {
+        match run {
+            [Chunk { packed: Packed::Object(_), .. }] => Ok(()),
+            run => self.join(pk, run).await,
+        }
+    }
+}

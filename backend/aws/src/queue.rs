@@ -1,0 +1,231 @@
+//! The queue in SQS: standard, so at least once and in no order, which is all that is asked of it.
+
+use super::{meter::Meter, table::failed, table::pause};
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    error::ProvideErrorMetadata,
+    types::{BatchResultErrorEntry, Message as SqsMessage, SendMessageBatchRequestEntry},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+use tidemill_core::{
+    cost::Usage,
+    ids::{ExecutionId, JobId},
+    labels::{Labels, queue_name},
+};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{JobQueue, Message, NodeKey, Outgoing};
+use tokio::time::Instant;
+
+/// Messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
+const MOST_BATCH: usize = 10;
+/// The longest that one ReceiveMessage waits, in seconds.
+const LONGEST_WAIT_S: u64 = 20;
+/// The longest that a message may be held back, in seconds (the same).
+const LONGEST_DELAY_S: i32 = 900;
+const MOST_ROUNDS: u32 = 8;
+/// The worker's own calls for each message: it is received and deleted.
+const BY_WORKER: u64 = 2;
+
+/// What a message says. Readers of every version ignore what they do not know, and need no more than this has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// Version of the form.
+    pub v: u32,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The job.
+    pub job_id: JobId,
+    /// Its index in the execution.
+    pub ix: u32,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// A queue of SQS.
+#[derive(Debug, Clone)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+    /// Queues of jobs that demand labels, by the labels' name.
+    labelled: BTreeMap<String, String>,
+    meter: Meter,
+}
+
+impl SqsQueue {
+    pub(super) const fn new(
+        client: Client,
+        url: String,
+        labelled: BTreeMap<String, String>,
+        meter: Meter,
+    ) -> Self {
+        Self { client, url, labelled, meter }
+    }
+
+    fn count(&self, queue_requests: u64) {
+        self.meter.count(Usage { queue_requests, ..Usage::default() });
+    }
+
+    async fn send_some(&self, url: &str, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+        let doing = "sending ids of jobs to the queue";
+        let entry = |(ix, Outgoing { node, delay_ms, .. }): (usize, &Outgoing)| {
+            let job_id = JobId::of(node.execution, node.ix);
+            let trace = trace.map(str::to_owned);
+            let body = Body { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
+            let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
+            let delay_s =
+                i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(LONGEST_DELAY_S).min(LONGEST_DELAY_S);
+            let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
+            let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
+            entry.build().map_err(|error| Error::storage(doing, error))
+        };
+        let mut left = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
+        for round in 0..MOST_ROUNDS {
+            self.count(1);
+            let reply = self
+                .client
+                .send_message_batch()
+                .queue_url(url)
+                .set_entries(Some(left.clone()))
+                .send()
+                .await
+                .map_err(|error| failed(doing, error))?;
+            let failed: Vec<&str> = reply.failed().iter().map(BatchResultErrorEntry::id).collect();
+            if failed.is_empty() {
+                return Ok(());
+            }
+            left.retain(|entry| failed.contains(&entry.id()));
+            pause(round).await;
+        }
+        Err(Error::storage(doing, "the queue takes no more for now; the sweep sends them"))
+    }
+
+    async fn hide(&self, receipt: &str, seconds: i32) -> Result<()> {
+        self.count(1);
+        let sent = self
+            .client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt)
+            .visibility_timeout(seconds)
+            .send()
+            .await;
+        match sent {
+            Err(error) if is_stale(error.code()) => Ok(()),
+            sent => sent.map(drop).map_err(|error| failed("giving a message back to the queue", error)),
+        }
+    }
+}
+
+/// Whether an error says that a receipt is no longer good: the message was deleted, or is visible again.
+fn is_stale(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidReceiptHandle"]
+            .iter()
+            .any(|known| code.ends_with(known))
+    })
+}
+
+/// The node that a message is about; `None`: it is not one of Tidemill's.
+fn node_of(message: &SqsMessage) -> Option<NodeKey> {
+    let body: Body = serde_json::from_str(message.body()?).ok()?;
+    Some(NodeKey { execution: body.execution_id, ix: body.ix })
+}
+
+#[async_trait]
+impl JobQueue for SqsQueue {
+    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+        let mut by_queue: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
+        for message in messages {
+            // An execution is not made when there is no queue for what it demands; should one be taken away later, any
+            // worker gets the job's id, and leaves the job.
+            let url = self.labelled.get(&queue_name(&message.labels)).unwrap_or(&self.url);
+            by_queue.entry(url).or_default().push(message.clone());
+        }
+        for (url, messages) in by_queue {
+            for some in messages.chunks(MOST_BATCH) {
+                self.send_some(url, some, trace).await?;
+            }
+        }
+        self.count(BY_WORKER * messages.len() as u64);
+        Ok(())
+    }
+
+    fn serves(&self, labels: &Labels) -> bool {
+        labels.is_empty() || self.labelled.contains_key(&queue_name(labels))
+    }
+
+    /// Of the queue for jobs without demands, and of none other: a worker long-polls the queues that it can serve by itself.
+    async fn receive(
+        &self,
+        execution: Option<ExecutionId>,
+        _: &Labels,
+        hide_ms: u64,
+        wait: Duration,
+    ) -> Result<Option<Message>> {
+        let until = Instant::now() + wait;
+        let hide_s = i32::try_from(hide_ms.div_ceil(1000)).unwrap_or(i32::MAX);
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).as_secs().min(LONGEST_WAIT_S);
+            self.count(1);
+            let reply = self
+                .client
+                .receive_message()
+                .queue_url(&self.url)
+                .max_number_of_messages(1)
+                .visibility_timeout(hide_s)
+                .wait_time_seconds(i32::try_from(left).unwrap_or(0))
+                .send()
+                .await
+                .map_err(|error| failed("receiving from the queue", error))?;
+            for message in reply.messages() {
+                let receipt = message.receipt_handle().unwrap_or_default();
+                match node_of(message) {
+                    Some(node) if execution.is_none_or(|wanted| wanted == node.execution) => {
+                        return Ok(Some(Message { node, receipt: receipt.to_owned() }));
+                    }
+                    // Not at once, or the queue might give nothing else.
+                    Some(_) => self.hide(receipt, 1).await?,
+                    // It stays hidden, and after some deliveries goes to the dead-letter queue.
+                    None => tracing::warn!(id = message.message_id(), "a message is not one of Tidemill's"),
+                }
+            }
+            if reply.messages().is_empty() && Instant::now() >= until {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn delete(&self, message: &Message) -> Result<()> {
+        self.count(1);
+        let delete = self.client.delete_message().queue_url(&self.url).receipt_handle(&message.receipt);
+        match delete.send().await {
+            Err(error) if is_stale(error.code()) => Ok(()),
+            sent => sent.map(drop).map_err(|error| failed("deleting a message from the queue", error)),
+        }
+    }
+
+    async fn give_back(&self, message: &Message) -> Result<()> {
+        self.hide(&message.receipt, 0).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Body;
+
+    #[test]
+    fn messages_of_every_version_are_read() {
+        for (name, text) in [
+            ("v1", include_str!("../tests/fixtures/message-1.json")),
+            ("later", include_str!("../tests/fixtures/message-later.json")),
+        ] {
+            let body: Body = serde_json::from_str(text).unwrap();
+            assert_eq!((body.ix, body.job_id.ix()), (3, 3), "{name}");
+            assert_eq!(body.job_id.home(), body.execution_id.home(), "{name}");
+        }
+    }
+}

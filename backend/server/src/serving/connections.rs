@@ -1,0 +1,198 @@
+//! The connections of one listener: who is connected, what each does, and which of them must go.
+
+use super::limits::{Admission, ConnectionLimits, Overdue, Pace, Phase, View, admit, overdue};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+use tidemill_services::http::{ClientAddress, Proof};
+use tokio_util::sync::CancellationToken;
+
+/// One connection, as its task and the registry share it.
+#[derive(Debug)]
+pub struct Connection {
+    address: IpAddr,
+    /// Set when a request on it brought a valid token or signature.
+    pub proof: Proof,
+    state: Mutex<State>,
+    /// Closes it.
+    pub close: CancellationToken,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    body: Pace,
+    reply: Pace,
+}
+
+impl Connection {
+    fn new(address: IpAddr, phase: Phase) -> Self {
+        let state = State { phase, since: Instant::now(), body: Pace::default(), reply: Pace::default() };
+        Self { address, proof: Proof::default(), state: Mutex::new(state), close: CancellationToken::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self) -> View {
+        let state = self.state();
+        View {
+            address: self.address,
+            proven: self.proof.is_given(),
+            phase: state.phase,
+            since: state.since,
+            body: state.body,
+            reply: state.reply,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut state = self.state();
+        state.phase = phase;
+        state.since = Instant::now();
+    }
+
+    /// Whether a request is being answered.
+    pub fn is_at_work(&self) -> bool {
+        self.state().phase == Phase::Request
+    }
+
+    /// The TLS handshake is done.
+    pub fn secured(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    /// Bytes came: the first after a reply begin a head.
+    pub fn received(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Idle {
+            state.phase = Phase::Head;
+            state.since = Instant::now();
+        }
+    }
+
+    /// A head is complete; until what comes back is dropped its request is being answered.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        let mut state = self.state();
+        let body = Pace::default();
+        *state = State { phase: Phase::Request, since: Instant::now(), body, reply: Pace::default() };
+        drop(state);
+        InFlight(self.clone())
+    }
+
+    /// The server waits for bytes of a body.
+    pub fn wait_for_body(&self) {
+        self.state().body.wait(Instant::now());
+    }
+
+    /// Bytes of a body came.
+    pub fn body_came(&self, bytes: usize) {
+        self.state().body.progress(Instant::now(), bytes as u64);
+    }
+
+    /// The client does not take bytes of a reply.
+    pub fn wait_for_reader(&self) {
+        self.state().reply.wait(Instant::now());
+    }
+
+    /// The client took bytes of a reply.
+    pub fn reply_taken(&self, bytes: usize) {
+        self.state().reply.progress(Instant::now(), bytes as u64);
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct InFlight(Arc<Connection>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
+/// All connections of a listener.
+#[derive(Debug)]
+pub struct Connections {
+    limits: ConnectionLimits,
+    all: Mutex<(u64, HashMap<u64, Arc<Connection>>)>,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
+        Arc::new(Self { limits, all: Mutex::default() })
+    }
+
+    fn all(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Connection>>)> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more connection from `address`; another may be closed for it. `None`: there is no room.
+    pub fn open(self: &Arc<Self>, address: IpAddr, phase: Phase) -> Option<Open> {
+        let address = ClientAddress(address).group();
+        let mut all = self.all();
+        let views: Vec<(u64, View)> = all.1.iter().map(|(id, known)| (*id, known.view())).collect();
+        match admit(&views, address, &self.limits) {
+            Admission::Admit => {}
+            Admission::Replace(id) => {
+                if let Some(replaced) = all.1.remove(&id) {
+                    tracing::debug!(address = %replaced.address, "a connection is closed to make room for another");
+                    replaced.close.cancel();
+                }
+            }
+            Admission::Refuse => return None,
+        }
+        let connection = Arc::new(Connection::new(address, phase));
+        let id = all.0;
+        all.0 += 1;
+        all.1.insert(id, connection.clone());
+        Some(Open { id, connection, of: self.clone() })
+    }
+
+    /// Closes those that missed a deadline.
+    fn close_overdue(&self) {
+        let now = Instant::now();
+        let mut all = self.all();
+        let missed: Vec<(u64, Overdue)> = all
+            .1
+            .iter()
+            .filter_map(|(id, known)| Some((*id, overdue(&known.view(), now, &self.limits)?)))
+            .collect();
+        for (id, missed) in missed {
+            if let Some(closed) = all.1.remove(&id) {
+                tracing::debug!(address = %closed.address, ?missed, "a connection that takes too long is closed");
+                closed.close.cancel();
+            }
+        }
+    }
+
+    /// Closes whatever misses its deadline, until `stopping`.
+    pub async fn watch(self: Arc<Self>, stopping: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.limits.tick());
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.close_overdue();
+        }
+    }
+}
+
+/// A connection that counts until this is dropped.
+#[derive(Debug)]
+pub struct Open {
+    id: u64,
+    /// The connection.
+    pub connection: Arc<Connection>,
+    of: Arc<Connections>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.of.all().1.remove(&self.id);
+    }
+}

@@ -1,0 +1,317 @@
+//! A server and clients that misbehave, over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tidemill_server::ConnectionLimits;
+use tidemill_server::Embedded;
+use tidemill_server::EmbeddedConfig;
+use tidemill_server::Listeners;
+use tidemill_server::Tls;
+use tidemill_server::raise_open_files;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything takes on a loaded machine; only a fault reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline that the server does not keep within its tests.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+struct Server {
+    public: SocketAddr,
+    own: SocketAddr,
+    token: String,
+    shutdown: CancellationToken,
+    served: JoinHandle<tidemill_services::Result<()>>,
+    dir: tempfile::TempDir,
+}
+
+/// Limits of which none is reached by itself.
+fn patient() -> ConnectionLimits {
+    ConnectionLimits {
+        handshake: NEVER,
+        head: NEVER,
+        idle: NEVER,
+        idle_unproven: NEVER,
+        request_unproven: NEVER,
+        stall: NEVER,
+        ..ConnectionLimits::default()
+    }
+}
+
+impl Server {
+    async fn start(limits: ConnectionLimits) -> Self {
+        Self::start_with(limits, None).await
+    }
+
+    async fn start_with(limits: ConnectionLimits, tls: Option<std::sync::Arc<Tls>>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = EmbeddedConfig { limits, rate_limit: 0, ..EmbeddedConfig::new(dir.path().join("data")) };
+        let embedded = Embedded::open(config).await.unwrap();
+        let public = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let own_workers = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, own) = (public.local_addr().unwrap().port(), own_workers.local_addr().unwrap());
+        let (token, shutdown) = (embedded.token().to_owned(), CancellationToken::new());
+        let served =
+            tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
+        Self { public: ([127, 0, 0, 1], port).into(), own, token, shutdown, served, dir }
+    }
+
+    /// A connection from 127.0.`from`.
+    async fn connect(&self, from: [u8; 2]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, from[0], from[1]], 0).into()).unwrap();
+        timeout(PATIENCE, socket.connect(self.public)).await.unwrap().unwrap()
+    }
+
+    /// Whether a request of a valid caller on this connection is answered.
+    async fn ask(&self, stream: &mut TcpStream) -> bool {
+        let request = format!(
+            "GET /api/pipeline/executions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n",
+            self.token
+        );
+        if stream.write_all(request.as_bytes()).await.is_err() {
+            return false;
+        }
+        let mut reply = [0; 4_096];
+        let read = timeout(PATIENCE, stream.read(&mut reply)).await.expect("an answer").unwrap_or(0);
+        reply[..read].starts_with(b"HTTP/1.1 200")
+    }
+
+    async fn stop(self) -> Duration {
+        let begun = Instant::now();
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.served).await.expect("an end").unwrap().unwrap();
+        begun.elapsed()
+    }
+}
+
+/// How long it takes until the server closes this connection.
+async fn closed_after(stream: &mut TcpStream) -> Duration {
+    let begun = Instant::now();
+    let mut reply = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("it is closed");
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_and_slow_senders_keep_nobody_out() {
+    assert!(raise_open_files() > 4_000, "this test opens many sockets");
+    let server =
+        Server::start(ConnectionLimits { max_connections: 200, max_per_address: 32, ..patient() }).await;
+    let mut early = server.connect([0, 2]).await;
+    assert!(server.ask(&mut early).await);
+    let mut held = Vec::new();
+    for number in 0..1_200_u16 {
+        // From one address, and then from many.
+        let from = if number < 600 { [0, 2] } else { [1, (number % 100) as u8] };
+        let mut stream = server.connect(from).await;
+        // Some say nothing, some begin a head, some a body.
+        let said: &[u8] = match number % 3 {
+            0 => b"",
+            1 => b"GET /api/health HTTP/1.1\r\nx-slow: ",
+            _ => b"POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\n",
+        };
+        // It may be closed already.
+        let _ = stream.write_all(said).await;
+        held.push(stream);
+    }
+    assert!(server.ask(&mut early).await, "a connection that has shown a token stays");
+    for from in [[0, 1], [0, 2], [0, 3]] {
+        let mut late = server.connect(from).await;
+        assert!(server.ask(&mut late).await, "{from:?}");
+        assert!(server.ask(&mut late).await, "{from:?} again");
+    }
+    let mut own = TcpStream::connect(server.own).await.unwrap();
+    assert!(server.ask(&mut own).await);
+    server.stop().await;
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn valid_callers_are_answered_with_the_usual_limits_beside_idle_connections() {
+    assert!(raise_open_files() > 4_000, "this test opens many sockets");
+    let server = Server::start(ConnectionLimits::default()).await;
+    let mut held = Vec::new();
+    for _ in 0..1_100 {
+        held.push(server.connect([0, 2]).await);
+    }
+    for from in [[0, 1], [0, 2]] {
+        assert!(server.ask(&mut server.connect(from).await).await);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_progress_is_closed() {
+    let short = Duration::from_millis(300);
+    for (limits, said) in [
+        (ConnectionLimits { idle_unproven: short, ..patient() }, ""),
+        (ConnectionLimits { head: short, ..patient() }, "GET / HTTP/1.1\r\nx: "),
+        (
+            ConnectionLimits { stall: short, ..patient() },
+            "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\n",
+        ),
+        (
+            ConnectionLimits { request_unproven: short, ..patient() },
+            "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\nxxxx",
+        ),
+    ] {
+        let server = Server::start(limits).await;
+        let mut stream = server.connect([0, 2]).await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let after = closed_after(&mut stream).await;
+        assert!(after >= Duration::from_millis(200), "{said}: {after:?}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
+    let server = Server::start(ConnectionLimits { head: Duration::from_millis(500), ..patient() }).await;
+    let mut stream = server.connect([0, 2]).await;
+    let begun = Instant::now();
+    stream.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+    while stream.write_all(b"y").await.is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it is never closed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_closed() {
+    let server = Server::start(ConnectionLimits { stall: Duration::from_millis(500), ..patient() }).await;
+    let mut stream = server.connect([0, 2]).await;
+    let begun = Instant::now();
+    let requests = "GET /api/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(50);
+    // Until the server cannot write any more, and so does not read either.
+    while let Ok(Ok(())) = timeout(Duration::from_secs(5), stream.write_all(requests.as_bytes())).await {
+        assert!(begun.elapsed() < PATIENCE, "it is never closed");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_polls_and_long_uploads_are_no_slow_clients() {
+    let stall = Duration::from_secs(1);
+    let limits =
+        ConnectionLimits { stall, head: stall, idle_unproven: stall, request_unproven: stall, ..patient() };
+    let server = Server::start(limits).await;
+    // Three seconds of an upload, however it ends.
+    let mut stream = server.connect([0, 2]).await;
+    let head = format!(
+        "PUT /api/source/content/{} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 300000\r\n\r\n",
+        "a".repeat(96),
+        server.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.write_all(&[0; 10_000]).await.unwrap();
+    }
+    let mut reply = [0; 1_000];
+    let read = timeout(PATIENCE, stream.read(&mut reply)).await.unwrap().unwrap();
+    assert!(reply[..read].starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&reply[..read]));
+    // Three seconds of waiting for a job.
+    let mut stream = server.connect([0, 2]).await;
+    let body = r#"{"worker":{"id":"01980000-0000-7000-8000-000000000000","name":"w"},"wait_ms":3000}"#;
+    let request = format!(
+        "POST /api/job/execute HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        server.token,
+        body.len()
+    );
+    let begun = Instant::now();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let read = timeout(PATIENCE, stream.read(&mut reply)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&reply[..read]).into_owned();
+    assert!(text.starts_with("HTTP/1.1 200") && begun.elapsed() > Duration::from_secs(2), "{text}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_heads_are_refused() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect([0, 2]).await;
+    let head = format!("GET /api/health HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(64 << 10));
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut reply = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.unwrap();
+    assert!(!reply.starts_with(b"HTTP/1.1 200"));
+    assert!(server.ask(&mut server.connect([0, 2]).await).await);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_handshake_keeps_nobody_waiting_and_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("ci.pem"), dir.path().join("ci.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = Tls::open(certificate, key).unwrap();
+    let limits = ConnectionLimits { handshake: Duration::from_millis(500), ..patient() };
+    let server = Server::start_with(limits, Some(tls)).await;
+    let mut silent = server.connect([0, 2]).await;
+    closed_after(&mut silent).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_server_waits_for_nobody_for_long() {
+    let server = Server::start(patient()).await;
+    let mut held = Vec::new();
+    for said in [
+        String::new(),
+        "GET / HTTP/1.1\r\nx: ".to_owned(),
+        "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\nx".to_owned(),
+        format!(
+            "PUT /api/source/content/{} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 9\r\n\r\nx",
+            "a".repeat(96),
+            server.token
+        ),
+    ] {
+        let mut stream = server.connect([0, 2]).await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let mut idle = server.connect([0, 2]).await;
+    assert!(server.ask(&mut idle).await);
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    for mut stream in held {
+        assert!(closed_after(&mut stream).await < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_of_store_disk_and_sweep_and_details_need_a_token() {
+    let server = Server::start(ConnectionLimits::default()).await;
+    let get = async |authorization: &str| {
+        let mut stream = server.connect([0, 2]).await;
+        let request =
+            format!("GET /api/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{authorization}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
+        reply
+    };
+    let anyone = get("").await;
+    assert!(anyone.starts_with("HTTP/1.1 200") && anyone.contains(r#""status":"ok""#), "{anyone}");
+    assert!(!anyone.contains("details") && !anyone.contains("bytes"), "{anyone}");
+    let known = get(&format!("authorization: Bearer {}\r\n", server.token)).await;
+    for part in ["store_ms", "disk_free_bytes", "disk_reserve_bytes", "last_sweep_at"] {
+        assert!(known.contains(part), "{part} in {known}");
+    }
+    assert!(get("authorization: Bearer wrong\r\n").await.starts_with("HTTP/1.1 401"));
+    assert!(server.dir.path().join("data/reserve").exists());
+    server.stop().await;
+}

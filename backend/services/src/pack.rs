@@ -1,0 +1,105 @@
+//! How large values are stored: JSON, packed so that what is kept of a request stays small (and DynamoDB counts writes by the KiB).
+//!
+//! The first byte says how: readers of every version know the ways of all versions before theirs.
+
+use crate::error::{Error, Result};
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{self, Read};
+
+/// The text as it is.
+const PLAIN: u8 = 0;
+/// zstd.
+const ZSTD: u8 = 1;
+/// zstd with the first dictionary.
+const ZSTD_DICTIONARY_1: u8 = 2;
+
+/// Text that states look like. It is part of the stored format: never change it, add another way instead.
+const DICTIONARY_1: &[u8] = include_bytes!("dictionary-1.json");
+
+/// The most bytes that a packed value may have unpacked: more than any item comes to.
+const MOST_UNPACKED: u64 = 64 << 20;
+const LEVEL: i32 = 3;
+
+/// `value` packed, in the way that makes it smallest.
+pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let text =
+        serde_json::to_vec(value).map_err(|error| Error::storage("writing a record as JSON", error))?;
+    let failed = |error: io::Error| Error::storage("packing a record", error);
+    let mut small = zstd::bulk::Compressor::with_dictionary(LEVEL, DICTIONARY_1)
+        .and_then(|mut packer| packer.compress(&text))
+        .map_err(failed)?;
+    let way = if small.len() < text.len() { ZSTD_DICTIONARY_1 } else { PLAIN };
+    let mut packed = if way == PLAIN { text } else { std::mem::take(&mut small) };
+    packed.insert(0, way);
+    Ok(packed)
+}
+
+/// `bytes` packed without a dictionary, for large values and logs.
+pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = vec![ZSTD];
+    let mut stream = zstd::stream::read::Encoder::new(bytes, LEVEL)
+        .map_err(|error| Error::storage("packing bytes", error))?;
+    stream.read_to_end(&mut packed).map_err(|error| Error::storage("packing bytes", error))?;
+    Ok(packed)
+}
+
+/// The bytes that were packed.
+pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
+    let damaged = |error: io::Error| Error::storage("unpacking a stored value", error);
+    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "it is packed in a way of a newer version");
+    let (way, rest) = packed.split_first().ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
+    let mut bytes = Vec::new();
+    match *way {
+        PLAIN => bytes.extend_from_slice(rest),
+        ZSTD => {
+            let decoder = zstd::stream::read::Decoder::new(rest).map_err(damaged)?;
+            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
+        }
+        ZSTD_DICTIONARY_1 => {
+            let decoder =
+                zstd::stream::read::Decoder::with_dictionary(rest, DICTIONARY_1).map_err(damaged)?;
+            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
+        }
+        _ => return Err(damaged(unknown())),
+    }
+    if bytes.len() as u64 > MOST_UNPACKED {
+        let words = format!("it unpacks to more than {MOST_UNPACKED} bytes");
+        return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, words)));
+    }
+    Ok(bytes)
+}
+
+/// The value that was packed.
+pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T> {
+    serde_json::from_slice(&unpack_bytes(packed)?)
+        .map_err(|error| Error::storage("reading a record's JSON", error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{MOST_UNPACKED, ZSTD, pack, pack_bytes, unpack, unpack_bytes};
+
+    #[test]
+    fn what_is_packed_comes_back() {
+        for text in ["", "x", &"state".repeat(100), &"\u{1F30A}".repeat(30_000)] {
+            let packed = pack(&text).unwrap();
+            assert!(packed.len() <= text.len() + 3);
+            assert_eq!(unpack::<String>(&packed).unwrap(), *text);
+            assert_eq!(unpack_bytes(&pack_bytes(text.as_bytes()).unwrap()).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_an_error_and_not_a_part_of_what_was_packed() {
+        let bomb = zstd::encode_all(std::io::Read::take(std::io::repeat(0), MOST_UNPACKED + 1), 1).unwrap();
+        assert!(unpack_bytes(&[&[ZSTD], bomb.as_slice()].concat()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        for damaged in [&[][..], &[9, 1], &[1, 2, 3], &[2, 0x28, 0xb5, 0x2f, 0xfd], b"\0{"] {
+            assert!(unpack::<u32>(damaged).is_err(), "{damaged:?}");
+        }
+    }
+}

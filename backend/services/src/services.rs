@@ -1,0 +1,180 @@
+//! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
+//! write in one conditional batch, and read again when somebody else was faster.
+
+mod admission;
+mod approvals;
+mod artifacts;
+mod assignment;
+mod audit;
+mod budget;
+mod caches;
+mod caller;
+pub mod claim;
+mod context;
+pub mod create;
+mod dead_letters;
+mod discoveries;
+pub mod ending;
+mod health;
+mod jobs;
+mod keys;
+mod outbox;
+mod page;
+mod pipeline;
+mod planning;
+mod recent;
+mod repositories;
+mod schedules;
+mod secrets;
+mod setbacks;
+mod settle;
+mod sources;
+mod sweep;
+mod tests;
+mod texts;
+mod tokens;
+pub mod turn;
+mod view;
+mod webhooks;
+
+pub use admission::SourcePolicy;
+pub use approvals::ApprovalService;
+pub use artifacts::{ArtifactService, Download};
+pub use audit::AuditService;
+pub use caches::CacheService;
+pub use caller::Caller;
+pub use context::Settings;
+pub use dead_letters::DeadLetterService;
+pub use discoveries::DiscoveryService;
+pub use health::{Disk, DiskState, HealthService};
+pub use jobs::unpack as unpack_log;
+pub use jobs::{JobExecutionService, LogPart};
+pub use keys::{CallerKey, Key};
+pub use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
+pub use outbox::{Outbox, Outside};
+pub use pipeline::Start;
+pub use pipeline::{PipelineExecutionService, Seen};
+pub use repositories::{Repository, RepositoryService};
+pub use schedules::ScheduleService;
+pub use secrets::SecretService;
+pub use sources::SourceService;
+pub use sweep::Sweep;
+pub use tests::TestService;
+pub use texts::check_artifact;
+pub use tokens::TokenService;
+pub use webhooks::{Expected, WebhookService};
+
+use crate::{Stores, seal::Seal};
+use context::Context;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// All services of one deployment; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Executions.
+    pub pipelines: PipelineExecutionService,
+    /// Jobs.
+    pub jobs: JobExecutionService,
+    /// Artifacts.
+    pub artifacts: ArtifactService,
+    /// Caches.
+    pub caches: CacheService,
+    /// Uploaded sources.
+    pub sources: SourceService,
+    /// Secrets of repositories.
+    pub secrets: SecretService,
+    /// Repositories that are known.
+    pub repositories: RepositoryService,
+    /// What git providers post.
+    pub webhooks: WebhookService,
+    /// What workers find at commits.
+    pub discoveries: DiscoveryService,
+    /// Times at which pipelines start.
+    pub schedules: ScheduleService,
+    /// What is to be told to others.
+    pub outbox: Outbox,
+    /// What waits for a person.
+    pub approvals: ApprovalService,
+    /// Jobs that ended for reasons not their own.
+    pub dead_letters: DeadLetterService,
+    /// Tokens that people make.
+    pub tokens: TokenService,
+    /// Tests of jobs.
+    pub tests: TestService,
+    /// Who did what.
+    pub audit: AuditService,
+    /// What is late.
+    pub sweep: Sweep,
+    /// How this server is.
+    pub health: HealthService,
+}
+
+impl Services {
+    /// The services over `stores`; `closing` ends every held reply.
+    #[must_use]
+    pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        let seal = Seal::new(stores.keys.clone());
+        let context = Arc::new(Context::new(stores, settings, closing));
+        let secrets = SecretService::new(context.clone(), seal.clone());
+        let pipelines = PipelineExecutionService::new(context.clone());
+        let repositories = RepositoryService::new(context.clone(), seal);
+        let outbox = Outbox::new(context.clone(), repositories.clone(), Outside::default());
+        let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
+        let caches = CacheService::new(context.clone());
+        let artifacts = ArtifactService::new(context.clone(), caches.clone());
+        let sources = SourceService::new(context.clone());
+        Self {
+            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
+            discoveries: DiscoveryService::new(
+                context.clone(),
+                pipelines.clone(),
+                repositories.clone(),
+                schedules.clone(),
+                outbox.clone(),
+            ),
+            outbox,
+            repositories,
+            schedules,
+            jobs: JobExecutionService::new(context.clone(), secrets.clone()),
+            secrets,
+            sources: sources.clone(),
+            approvals: ApprovalService::new(context.clone(), pipelines.clone()),
+            pipelines,
+            dead_letters: DeadLetterService::new(context.clone()),
+            tokens: TokenService::new(context.clone()),
+            tests: TestService::new(context.clone()),
+            audit: AuditService::new(context.clone()),
+            health: HealthService::new(context.clone()),
+            sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),
+            caches,
+            artifacts,
+        }
+    }
+
+    /// The same, that reach others in this way.
+    #[must_use]
+    pub fn reaching(self, outside: Outside) -> Self {
+        Self { outbox: self.outbox.with(outside), ..self }
+    }
+
+    /// The same, that take sources as `policy` says.
+    #[must_use]
+    pub fn taking(self, policy: SourcePolicy) -> Self {
+        Self { pipelines: self.pipelines.taking(policy), ..self }
+    }
+
+    /// The same, whose stores are on this disk.
+    #[must_use]
+    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+        Self { health: self.health.on(disk), ..self }
+    }
+
+    /// Forgets a repository and its schedules. False: it was not known.
+    pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
+        let removed = self.repositories.remove(repo).await?;
+        // Without it none of them would start anything; they go all the same.
+        self.schedules.forget(&tidemill_core::repo::canonical(repo)).await?;
+        Ok(removed)
+    }
+}

@@ -1,0 +1,431 @@
+//! RepositoryService: the repositories that a deployment knows.
+
+mod rekey;
+
+use super::context::Context;
+use crate::{
+    error::{Error, Result},
+    ports::{Document, DocumentKey, NewDocument},
+    seal::Seal,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+use tidemill_core::{
+    api::path,
+    repo::{RepositoryAddress, canonical},
+    repository::{
+        Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest,
+        RepositoryView,
+    },
+    time::Timestamp,
+    webhook::Provider,
+};
+
+const KIND: &str = "repository";
+/// Kind of the documents that say what went wrong with a repository.
+const TROUBLE: &str = "trouble";
+const PAGE: usize = 200;
+const MOST_TRIES: u32 = 20;
+const LONGEST_URL: usize = 400;
+const LONGEST_SECRET: usize = 1_000;
+const SHORTEST_SECRET: usize = 16;
+const MOST_NOTIFIED: usize = 10;
+
+/// Repositories.
+#[derive(Debug, Clone)]
+pub struct RepositoryService {
+    context: Arc<Context>,
+    seal: Seal,
+    /// A secret that belongs to no repository, sealed.
+    decoy: Arc<OnceLock<String>>,
+}
+
+/// What goes wrong with a repository, apart from its executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TroubleOf {
+    /// Statuses and notices that cannot be sent.
+    Notices,
+    /// Schedules that cannot start.
+    Schedules,
+}
+
+impl TroubleOf {
+    fn key(self, repository: &str) -> DocumentKey {
+        let word = match self {
+            Self::Notices => "notices",
+            Self::Schedules => "schedules",
+        };
+        DocumentKey::new(TROUBLE, format!("{repository}\n{word}"))
+    }
+}
+
+/// A repository as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Repository {
+    /// What workers clone.
+    pub url: String,
+    /// Who posts its webhooks.
+    pub provider: Provider,
+    /// Which pull requests wait for an approval.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Its default branch, as somebody said.
+    #[serde(default)]
+    pub default_branch: Option<String>,
+    /// Its default branch, as webhooks say.
+    #[serde(default)]
+    pub told_default_branch: Option<String>,
+    /// The provider's API.
+    #[serde(default)]
+    pub api_url: Option<String>,
+    /// When somebody changed it.
+    pub updated_at: Timestamp,
+    /// Grows whenever an administrator allows redeliveries: what was taken before may be taken once more.
+    #[serde(default)]
+    pub delivery_epoch: i64,
+    /// What webhooks are signed with, sealed.
+    webhook_secret: String,
+    /// What statuses are written with, sealed.
+    #[serde(default)]
+    status_token: Option<String>,
+    /// Who is told; the addresses sealed.
+    #[serde(default)]
+    notify: Vec<Notified>,
+}
+
+/// Somebody who is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Notified {
+    kind: NotifyKind,
+    /// All of it ([`Notify`]), sealed.
+    sealed: String,
+}
+
+impl Repository {
+    /// Its name, under which it is stored.
+    pub fn name(&self) -> String {
+        canonical(&self.url)
+    }
+
+    /// Its default branch, as far as known.
+    pub fn default_branch(&self) -> Option<&str> {
+        self.default_branch.as_deref().or(self.told_default_branch.as_deref())
+    }
+
+    /// Whether anybody is to be told of its executions.
+    pub fn announces(&self) -> bool {
+        self.status_token.is_some() || !self.notify.is_empty()
+    }
+
+    /// Whether commit statuses are written.
+    pub fn has_statuses(&self) -> bool {
+        self.status_token.is_some()
+    }
+
+    /// How many are told of failures.
+    pub fn notified(&self) -> usize {
+        self.notify.len()
+    }
+
+    fn view(&self, trouble: Option<String>) -> RepositoryView {
+        RepositoryView {
+            name: self.name(),
+            url: self.url.clone(),
+            provider: self.provider,
+            statuses: self.status_token.is_some(),
+            api_url: self.api_url.clone(),
+            default_branch: self.default_branch().map(str::to_owned),
+            approval: self.approval,
+            notify: self.notify.iter().map(|one| one.kind).collect(),
+            trouble,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+fn key(name: &str) -> DocumentKey {
+    DocumentKey::new(KIND, name)
+}
+
+/// What a secret of a repository is sealed for.
+fn place(name: &str, what: &str) -> String {
+    format!("{KIND}\n{name}\n{what}")
+}
+
+impl RepositoryService {
+    pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
+        Self { context, seal, decoy: Arc::default() }
+    }
+
+    /// Makes a repository known, or changes what is known of it.
+    pub async fn put(&self, request: RepositoryRequest) -> Result<RepositoryReply> {
+        check(&request)?;
+        let address =
+            RepositoryAddress::parse(&request.url).map_err(|error| Error::Invalid(error.to_string()))?;
+        let name = address.canonical();
+        for _ in 0..MOST_TRIES {
+            let known = self.context.stores.documents.get(&key(&name)).await?;
+            let version = known.as_ref().map(|known| known.version);
+            let old = known.as_ref().map(read).transpose()?;
+            let mut made = None;
+            let webhook_secret = match (&request.webhook_secret, &old) {
+                (Some(secret), _) => self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?,
+                (None, Some(old)) => old.webhook_secret.clone(),
+                (None, None) => {
+                    let secret = made.insert(new_secret()?);
+                    self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?
+                }
+            };
+            let status_token = match request.status_token.as_deref() {
+                None => old.as_ref().and_then(|old| old.status_token.clone()),
+                Some("") => None,
+                Some(token) => Some(self.seal.seal(&place(&name, "status"), token.as_bytes()).await?),
+            };
+            let notify = match &request.notify {
+                None => old.as_ref().map(|old| old.notify.clone()).unwrap_or_default(),
+                Some(all) => self.sealed(&name, all).await?,
+            };
+            let repository = Repository {
+                url: address.to_git_url(),
+                provider: request.provider,
+                approval: request.approval.or(old.as_ref().map(|old| old.approval)).unwrap_or_default(),
+                default_branch: given(
+                    request.default_branch.as_ref(),
+                    old.as_ref().map(|old| &old.default_branch),
+                ),
+                api_url: given(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
+                // One that is made anew does not remember what was delivered before.
+                delivery_epoch: old.as_ref().map_or(self.context.now().0, |old| old.delivery_epoch),
+                told_default_branch: old.and_then(|old| old.told_default_branch),
+                updated_at: self.context.now(),
+                webhook_secret,
+                status_token,
+                notify,
+            };
+            if self.write(&repository, version).await? {
+                self.forget_troubles(&name).await?;
+                return Ok(RepositoryReply {
+                    webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
+                    repository: repository.view(None),
+                    webhook_secret: made,
+                });
+            }
+        }
+        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+    }
+
+    async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<Notified>> {
+        let mut notified = Vec::with_capacity(all.len());
+        for one in all {
+            let text = serde_json::to_vec(one)
+                .map_err(|error| Error::storage("keeping who is to be notified", error))?;
+            let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
+            notified.push(Notified { kind: one.kind, sealed });
+        }
+        Ok(notified)
+    }
+
+    async fn write(&self, repository: &Repository, if_version: Option<u64>) -> Result<bool> {
+        let value = serde_json::to_string(repository)
+            .map_err(|error| Error::storage("keeping a repository", error))?;
+        let new = NewDocument { key: key(&repository.name()), value, due_at: None, expires_at: None };
+        self.context.stores.documents.put(new, if_version).await
+    }
+
+    /// All repositories, by name.
+    pub async fn list(&self) -> Result<RepositoryList> {
+        let documents = &self.context.stores.documents;
+        let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for document in documents.all(TROUBLE, "").await? {
+            let name = document.key.name.rsplit_once('\n').map_or("", |(name, _)| name);
+            troubles.entry(name.to_owned()).or_default().push(document.value);
+        }
+        let view = |document: &Document| {
+            let trouble = troubles.remove(&document.key.name).map(|troubles| troubles.join("; "));
+            Ok(read(document)?.view(trouble))
+        };
+        let repositories = documents.all(KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
+        Ok(RepositoryList { repositories })
+    }
+
+    /// Notes what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
+    pub(crate) async fn note_trouble(&self, name: &str, of: TroubleOf, words: Option<&str>) -> Result<()> {
+        let documents = &self.context.stores.documents;
+        let key = of.key(name);
+        let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
+        let version = documents.get(&key).await?.map(|known| known.version);
+        let value = format!("{}: {words}", self.context.now());
+        // Another trouble that comes first says as much.
+        documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
+    }
+
+    async fn forget_troubles(&self, name: &str) -> Result<()> {
+        for of in [TroubleOf::Notices, TroubleOf::Schedules] {
+            self.note_trouble(name, of, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets what webhooks delivered before be taken once more.
+    pub async fn allow_redeliveries(&self, repo: &str) -> Result<RedeliveryReply> {
+        let name = canonical(repo);
+        for _ in 0..MOST_TRIES {
+            let Some(document) = self.context.stores.documents.get(&key(&name)).await? else {
+                return Err(unknown(&name));
+            };
+            let repository = read(&document)?;
+            let delivery_epoch = self.context.now().0.max(repository.delivery_epoch.saturating_add(1));
+            let allowed = Repository { delivery_epoch, ..repository };
+            if self.write(&allowed, Some(document.version)).await? {
+                return Ok(RedeliveryReply { repository: name });
+            }
+        }
+        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+    }
+
+    /// Forgets a repository; its executions stay.
+    pub async fn remove(&self, repo: &str) -> Result<bool> {
+        let name = canonical(repo);
+        let removed = self.context.stores.documents.delete(&key(&name), None).await?;
+        self.forget_troubles(&name).await?;
+        Ok(removed)
+    }
+
+    /// The repository of this name ([`canonical`]).
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Repository>> {
+        find(&self.context, name).await
+    }
+
+    /// The repository at this address, which must be known.
+    pub async fn must_find(&self, repo: &str) -> Result<Repository> {
+        let name = canonical(repo);
+        self.find(&name).await?.ok_or_else(|| unknown(&name))
+    }
+
+    /// Remembers which branch is the default one, where nobody said and a webhook does.
+    pub(crate) async fn told_default_branch(&self, name: &str, branch: &str) -> Result<()> {
+        let Some(document) = self.context.stores.documents.get(&key(name)).await? else { return Ok(()) };
+        let repository = read(&document)?;
+        if repository.told_default_branch.as_deref() == Some(branch) {
+            return Ok(());
+        }
+        let told = Repository { told_default_branch: Some(branch.to_owned()), ..repository };
+        // Who is faster tells as much.
+        self.write(&told, Some(document.version)).await.map(drop)
+    }
+
+    /// What its webhooks are signed with.
+    pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
+        self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
+    }
+
+    /// What nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
+    pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
+        let place = place("", "webhook");
+        let sealed = if let Some(sealed) = self.decoy.get() {
+            sealed
+        } else {
+            let sealed = self.seal.seal(&place, new_secret()?.as_bytes()).await?;
+            self.decoy.get_or_init(|| sealed)
+        };
+        self.seal.open(&place, sealed).await
+    }
+
+    /// What its statuses are written with.
+    pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
+        let Some(sealed) = &of.status_token else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
+        let text = String::from_utf8(opened);
+        text.map(Some).map_err(|error| Error::storage("opening a status token", error.utf8_error()))
+    }
+
+    /// The one of this place among those who are told of failures.
+    pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
+        let Some(one) = of.notify.get(at) else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "notify"), &one.sealed).await?;
+        let read = serde_json::from_slice(&opened);
+        read.map(Some).map_err(|error| Error::storage("opening who is to be notified", error))
+    }
+}
+
+/// The repository of this name, if it is registered.
+pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
+    let found = context.stores.documents.get(&key(name)).await?;
+    found.as_ref().map(read).transpose()
+}
+
+/// What was given now, unless that is nothing: an empty text takes away what was known.
+fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
+    match now {
+        Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
+        None => before.cloned().flatten(),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::NotFound(format!("there is no repository {name}; make it known with: tidemill repo add"))
+}
+
+fn read(document: &Document) -> Result<Repository> {
+    serde_json::from_str(&document.value)
+        .map_err(|error| Error::storage("reading a repository's record", error))
+}
+
+fn new_secret() -> Result<String> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(|error| Error::storage("making a webhook secret", error))?;
+    Ok(URL_SAFE_NO_PAD.encode(random))
+}
+
+fn check(request: &RepositoryRequest) -> Result<()> {
+    let wrong = |words: String| Err(Error::Invalid(words));
+    let url = request.url.as_str();
+    let is_text = |text: &str, most: usize| {
+        !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
+    };
+    if url.len() > LONGEST_URL {
+        return wrong(format!("a repository's address has at most {LONGEST_URL} bytes"));
+    }
+    if let Some(secret) = &request.webhook_secret
+        && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len())
+    {
+        return wrong(format!("a webhook's secret has {SHORTEST_SECRET} to {LONGEST_SECRET} bytes"));
+    }
+    let is_http = |url: &str| {
+        is_text(url, LONGEST_SECRET) && (url.starts_with("https://") || url.starts_with("http://"))
+    };
+    if request
+        .status_token
+        .as_deref()
+        .is_some_and(|token| !token.is_empty() && !is_text(token, LONGEST_SECRET))
+    {
+        return wrong("a status token is one word".into());
+    }
+    if request.api_url.as_deref().is_some_and(|url| !url.is_empty() && !is_http(url)) {
+        return wrong("the provider's API begins with https:// or http://".into());
+    }
+    let is_branch = |name: &str| is_text(name, 250) && !name.starts_with('-');
+    if request.default_branch.as_deref().is_some_and(|name| !name.is_empty() && !is_branch(name)) {
+        return wrong("the default branch is not a name of a branch".into());
+    }
+    let notify = request.notify.as_deref().unwrap_or_default();
+    if notify.len() > MOST_NOTIFIED {
+        return wrong(format!("at most {MOST_NOTIFIED} are notified"));
+    }
+    for one in notify {
+        if !is_http(&one.url) {
+            return wrong("who is notified has an address that begins with https:// or http://".into());
+        }
+        let secret = one.secret.as_deref().unwrap_or_default().len();
+        if one.kind == NotifyKind::Webhook && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret) {
+            return wrong(format!(
+                "a notified webhook has a secret of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes that it is signed with"
+            ));
+        }
+    }
+    Ok(())
+}

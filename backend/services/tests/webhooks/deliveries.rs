@@ -1,0 +1,409 @@
+use super::server::{COMMIT, SECRET, Server, Taken, URL, pull_request, push};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use serde_json::{Value, json};
+use tidemill_core::{api::path, webhook::sign};
+use tidemill_services::http::ClientAddress;
+
+const CI: &str = "name: ci\non: { push: { branches: [main] } }\njobs: { a: { image: i, script: [x] } }\n";
+const DOCS: &str =
+    "name: docs\non: { push: { paths: [\"docs/**\"] } }\njobs: { a: { image: i, script: [x] } }\n";
+const ASKED: &str = "name: asked\non: { pull_request: }\njobs: { a: { image: i, script: [x] } }\n";
+const BAD: &str = "name: bad\njobs: { a: { image: i, scrpt: [x] } }\n";
+
+fn lines(reply: &Value) -> Vec<String> {
+    reply["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_push_starts_the_pipelines_that_fit_it() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let (status, reply) = server.github("push", "d-1", &push("main")).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{reply}");
+        let taken = server.take().await.expect("a job that looks at the commit");
+        assert_eq!(taken.discovery()["before"], "b".repeat(40));
+        let source = &taken.assignment["preparation"]["source"];
+        assert_eq!(
+            source,
+            &json!({ "kind": "git", "url": URL, "branch": "main", "commit": COMMIT, "private_host": true })
+        );
+        assert_eq!(taken.assignment["script"], json!([]));
+        let files = [("p/ci.yml", CI), ("p/docs.yml", DOCS), ("p/asked.yml", ASKED), ("p/bad.yml", BAD)];
+        let reply = server.found_at(&taken, COMMIT, &files, Some(&["src/a.rs"])).await;
+        let said = lines(&reply);
+        assert!(said[0].starts_with("p/ci.yml: started: ci 1 ("), "{said:?}");
+        assert_eq!(said[1], "p/docs.yml: not started: no file changed that its `paths` match");
+        assert_eq!(said[2], "p/asked.yml: not started: its `on` has no `push`");
+        assert!(said[3].starts_with("p/bad.yml:2:") && said[3].contains("scrpt"), "{said:?}");
+        assert_eq!(reply["failed"], true);
+        // The reply was lost: nothing starts twice.
+        let again = lines(&server.found_at(&taken, COMMIT, &files, Some(&["src/a.rs"])).await);
+        assert!(again[0].starts_with("p/ci.yml: started before: ci 1 ("), "{again:?}");
+        server.end(&taken, false).await;
+        let all = server.executions().await;
+        assert_eq!(server.pipelines().await, ["discover", "ci"]);
+        let ci = &all[1];
+        assert_eq!(
+            (&ci["trigger"], &ci["branch"], &ci["commit"], &ci["requested_by"], &ci["repo"]),
+            (&json!("push"), &json!("main"), &json!(COMMIT), &json!("jo"), &json!(URL))
+        );
+        let job = server.take().await.unwrap();
+        assert_eq!(job.assignment["script"], json!(["x"]));
+        server.end(&job, true).await;
+        assert_eq!(server.executions().await[1]["status"], "SUCCESS");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_is_taken_once() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let body = push("main");
+        let all = futures_util::future::join_all((0..8).map(|_| server.github("push", "same", &body))).await;
+        let taken = all.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED).count();
+        let again = all.iter().filter(|(status, _)| *status == StatusCode::OK).count();
+        assert_eq!((taken, again), (1, 7), "{all:?}");
+        assert_eq!(server.pipelines().await, ["discover"]);
+        assert_eq!(server.github("push", "other", &body).await.0, StatusCode::ACCEPTED);
+        assert_eq!(server.pipelines().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_body_is_taken_once_a_day_whatever_its_delivery_id() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let post = async |id: &str| server.github_again("push", id, &push("main")).await;
+        assert_eq!(post("d-1").await.0, StatusCode::ACCEPTED);
+        for id in ["d-1", "d-2", "", "d-3"] {
+            let (status, reply) = post(id).await;
+            assert_eq!(status, StatusCode::OK, "{reply}");
+            assert!(lines(&reply)[0].contains("taken before"), "{reply}");
+        }
+        server.clock.turn(24 * 3_600_000 - 1);
+        assert_eq!(post("d-4").await.0, StatusCode::OK);
+        server.clock.turn(1);
+        assert_eq!(post("d-5").await.0, StatusCode::ACCEPTED, "a day later it is another event");
+        assert_eq!(server.pipelines().await.len(), 2);
+        // Whoever is signed for another repository is not affected.
+        let mut other = push("main");
+        other["repository"]["clone_url"] = json!("https://git.example.org/team/other.git");
+        server.add("https://git.example.org/team/other.git", "github", json!({})).await;
+        assert_eq!(server.github_again("push", "d-1", &other).await.0, StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_redelivery_is_taken_once_more() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let post = async || server.github_again("push", "d-1", &push("main")).await.0;
+        assert_eq!((post().await, post().await), (StatusCode::ACCEPTED, StatusCode::OK));
+        for round in 2..=3 {
+            let name = json!({ "repo": "git@git.example.org:team/app" });
+            let allowed = server.ok(Method::POST, path::REDELIVER, name).await;
+            assert_eq!(allowed["repository"], "git.example.org/team/app");
+            assert_eq!((post().await, post().await), (StatusCode::ACCEPTED, StatusCode::OK), "{round}");
+            assert_eq!(server.pipelines().await.len(), round);
+        }
+        let unknown = json!({ "repo": "https://git.example.org/nothing" });
+        assert_eq!(server.call(Method::POST, path::REDELIVER, unknown).await.0, StatusCode::NOT_FOUND);
+        let audit = server.ok(Method::GET, path::AUDIT, Value::Null).await.to_string();
+        assert_eq!(audit.matches("repository.redeliver").count(), 2, "{audit}");
+        // A change of the repository does not let anything in again.
+        server.add(URL, "github", json!({ "approval": "all" })).await;
+        assert_eq!(post().await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_repository_a_missing_signature_and_a_wrong_one_answer_alike() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.add("https://git.example.org/team/lab.git", "gitlab", json!({})).await;
+        let unknown = push("main").to_string().replace("team/app", "team/none");
+        let of_gitlab = push("main").to_string().replace("team/app", "team/lab");
+        let known = push("main").to_string();
+        let mut replies = Vec::new();
+        for body in [&known, &unknown, &of_gitlab] {
+            for signature in
+                [None, Some("sha256=00"), Some(&*format!("sha256={}", sign(b"x", body.as_bytes())))]
+            {
+                let mut request = Request::post("/api/webhook/github").header("x-github-event", "push");
+                if let Some(signature) = signature {
+                    request = request.header("x-hub-signature-256", signature);
+                }
+                replies.push(server.send(request.body(Body::from(body.clone())).unwrap()).await);
+            }
+        }
+        for hint in ["git.example.org%2Fteam%2Fapp", "git.example.org%2Fteam%2Fnone", "%2Fsrv%2Fgit"] {
+            let request = Request::post(format!("/api/webhook/github?repo={hint}")).body(Body::from("{"));
+            replies.push(server.send(request.unwrap()).await);
+        }
+        assert_eq!(replies.len(), 12);
+        assert_eq!(replies[0].0, StatusCode::UNAUTHORIZED);
+        for reply in &replies {
+            assert_eq!(reply, &replies[0]);
+        }
+        assert!(server.executions().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn wrong_signatures_are_limited_by_address_and_by_repository_and_a_right_one_is_still_taken() {
+    let server = Server::memory();
+    server.add(URL, "github", json!({})).await;
+    let server = server.limited();
+    let post = async |from: [u8; 4], secret: &[u8], id: &str, repo: &str| {
+        let mut body = push("main");
+        body["pushed_at"] = json!(id);
+        let body = body.to_string().replace("team/app", repo);
+        let mut request = Request::post("/api/webhook/github")
+            .header("x-github-event", "push")
+            .header("x-hub-signature-256", format!("sha256={}", sign(secret, body.as_bytes())))
+            .body(Body::from(body))
+            .unwrap();
+        request.extensions_mut().insert(ClientAddress(from.into()));
+        server.send(request).await.0
+    };
+    let mut seen = Vec::new();
+    for number in 0..30 {
+        seen.push(post([192, 0, 2, 1], b"wrong", &number.to_string(), "team/app").await);
+    }
+    assert_eq!(seen[..10], [StatusCode::UNAUTHORIZED; 10]);
+    assert_eq!(seen[12..], [StatusCode::TOO_MANY_REQUESTS; 18]);
+    let right = SECRET.as_bytes();
+    assert_eq!(post([192, 0, 2, 1], right, "right", "team/app").await, StatusCode::ACCEPTED);
+    // From many addresses, and alike whether the repository is known.
+    for repo in ["team/app", "team/none"] {
+        let mut limited = 0;
+        for number in 0..200_u8 {
+            let status = post([198, 51, 100, number], b"wrong", &number.to_string(), repo).await;
+            limited += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
+        }
+        assert!(limited > 100, "{repo}: {limited}");
+    }
+    assert_eq!(post([192, 0, 2, 2], right, "right, too", "team/app").await, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
+    let server = Server::memory();
+    server.add(URL, "github", json!({})).await;
+    let body = push("main").to_string();
+    let good = format!("sha256={}", sign(SECRET.as_bytes(), body.as_bytes()));
+    let post = async |provider: &str, body: &str, signature: Option<&str>| {
+        let mut request = Request::post(format!("/api/webhook/{provider}")).header("x-github-event", "push");
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        server.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let other = body.replace("team/app", "team/other");
+    let wrong = format!("sha256={}", sign(b"another secret of others", body.as_bytes()));
+    for (provider, body, signature, expected) in [
+        ("github", body.as_str(), None, StatusCode::UNAUTHORIZED),
+        ("github", &body, Some(wrong.as_str()), StatusCode::UNAUTHORIZED),
+        ("github", &body.replace("jo", "eve"), Some(&good), StatusCode::UNAUTHORIZED),
+        ("github", &other, Some(&good), StatusCode::UNAUTHORIZED),
+        // What is not signed as its provider does is not read.
+        ("gitlab", &body, Some(&good), StatusCode::UNAUTHORIZED),
+        ("gitea", &body, Some(&good), StatusCode::UNAUTHORIZED),
+        ("sourceforge", &body, Some(&good), StatusCode::NOT_FOUND),
+        ("github", "{", Some(&good), StatusCode::BAD_REQUEST),
+        ("github", "", Some(&good), StatusCode::BAD_REQUEST),
+    ] {
+        let (status, reply) = post(provider, body, signature).await;
+        assert_eq!(status, expected, "{provider} {body}: {reply}");
+        assert!(reply["detail"].as_str().unwrap().len() > 10, "{reply}");
+        assert!(!reply.to_string().contains(SECRET));
+    }
+    let large = "x".repeat((25 << 20) + 1);
+    assert_eq!(post("github", &large, Some(&good)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(server.executions().await.is_empty());
+    assert_eq!(post("github", &body, Some(&good)).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
+    let server = Server::memory();
+    server.add("ssh://git@git.internal:2222/app.git", "gitea", json!({})).await;
+    let mut body = push("main");
+    body["repository"]["clone_url"] = json!("https://elsewhere.example.org/x.git");
+    let body = body.to_string();
+    let post = async |address: &str| {
+        let request = Request::post(address)
+            .header("x-gitea-event", "push")
+            .header("x-gitea-signature", sign(SECRET.as_bytes(), body.as_bytes()));
+        server.send(request.body(Body::from(body.clone())).unwrap()).await.0
+    };
+    assert_eq!(post("/api/webhook/gitea").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(post("/api/webhook/gitea?repo=git.internal%3A2222%2Fapp").await, StatusCode::ACCEPTED);
+    let taken = server.take().await.unwrap();
+    let source = &taken.assignment["preparation"]["source"];
+    assert_eq!(source["url"], "ssh://git@git.internal:2222/app.git");
+    assert_eq!(source["private_host"], true, "it is registered");
+}
+
+#[tokio::test]
+async fn a_fork_is_held_as_the_repository_says_and_gets_no_branch_of_the_repository() {
+    for (approval, from_fork, held) in [
+        ("none", true, false),
+        ("forks", true, true),
+        ("forks", false, false),
+        ("all", false, true),
+        ("all", true, true),
+    ] {
+        for server in Server::each() {
+            server.add(URL, "github", json!({ "approval": approval })).await;
+            server.github("pull_request", "d", &pull_request(7, from_fork)).await;
+            let taken = server.take().await.unwrap();
+            let expected = json!({ "fetch_ref": "refs/pull/7/head", "target_branch": "main" });
+            assert_eq!(taken.discovery(), &expected);
+            let said = lines(&server.found(&taken, &[("p/asked.yml", ASKED), ("p/ci.yml", CI)]).await);
+            let is = format!("{approval}, from a fork: {from_fork}: {said:?}");
+            assert_eq!(said[0].contains("waits for an approval"), held, "{is}");
+            assert!(said[1].contains("not started"), "{is}");
+            server.end(&taken, true).await;
+            let execution = server.executions().await.remove(1);
+            let branch = if from_fork { "eve:main" } else { "main" };
+            assert_eq!(
+                (&execution["branch"], &execution["trigger"]),
+                (&json!(branch), &json!("pull_request"))
+            );
+            let job = server.take().await;
+            assert_eq!(job.is_none(), held, "{is}");
+            let job = if let Some(job) = job {
+                job
+            } else {
+                let id = execution["id"].as_str().unwrap();
+                let approve = path::APPROVE_EXECUTION.replace("{executionId}", id);
+                server.ok(Method::POST, &approve, Value::Null).await;
+                server.take().await.expect("it runs once it is approved")
+            };
+            // What a fork's commit leaves in a cache others would get.
+            let keeps = &job.assignment["extras"]["may_keep_caches"];
+            assert_eq!(keeps.as_bool().unwrap_or(false), !from_fork, "{is}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fork_cannot_cancel_what_the_repository_runs_in_a_group_of_the_same_name() {
+    let server = Server::memory();
+    server.add(URL, "github", json!({ "approval": "none" })).await;
+    let both = "name: ci\non: { push: , pull_request: }\nconcurrency: { group: deploy, cancel_superseded: true }\n\
+                jobs: { a: { image: i, script: [x] } }\n";
+    for (event, body) in [("push", push("main")), ("pull_request", pull_request(7, true))] {
+        server.github(event, event, &body).await;
+        let taken = loop {
+            let taken = server.take().await.unwrap();
+            if taken.discovery().is_object() {
+                break taken;
+            }
+        };
+        server.found(&taken, &[("p/ci.yml", both)]).await;
+        server.end(&taken, true).await;
+    }
+    let all = server.executions().await;
+    let of_ci: Vec<_> = all.iter().filter(|one| one["pipeline_name"] == "ci").collect();
+    assert_eq!(of_ci.len(), 2);
+    assert!(of_ci.iter().all(|one| one["cancel_requested"] == false), "{of_ci:#?}");
+}
+
+#[tokio::test]
+async fn a_discovery_that_failed_can_be_retried_and_starts_only_what_did_not() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.github("push", "d", &push("main")).await;
+        let taken = server.take().await.unwrap();
+        server.found(&taken, &[("p/ci.yml", CI), ("p/bad.yml", BAD)]).await;
+        server.end(&taken, false).await;
+        assert_eq!(server.pipelines().await, ["discover", "ci"]);
+        let ci = server.take().await.unwrap();
+        server.end(&ci, true).await;
+        let id = server.executions().await[0]["id"].as_str().unwrap().to_owned();
+        server.ok(Method::POST, &path::RETRY.replace("{executionId}", &id), json!({})).await;
+        let retried = server.take().await.expect("the retry looks at the commit again");
+        assert_eq!(retried.discovery(), taken.discovery());
+        let said = lines(&server.found(&retried, &[("p/ci.yml", CI)]).await);
+        assert!(said[0].contains("started before: ci 1"), "{said:?}");
+        server.end(&retried, true).await;
+        assert_eq!(server.pipelines().await, ["discover", "ci", "discover"]);
+    }
+}
+
+#[tokio::test]
+async fn a_discovery_is_told_with_its_lease_only() {
+    let server = Server::memory();
+    server.add(URL, "github", json!({})).await;
+    server.github("push", "d", &push("main")).await;
+    let taken = server.take().await.unwrap();
+    let tell = async |job: &Value, lease: &Value| {
+        let report = json!({ "job_id": job, "lease": lease, "commit": COMMIT,
+                             "files": [{ "path": "p/ci.yml", "text": CI }] });
+        server.call(Method::POST, path::DISCOVERED, report).await.0
+    };
+    assert_eq!(tell(taken.job(), &json!(uuid::Uuid::now_v7())).await, StatusCode::CONFLICT);
+    assert_eq!(tell(taken.job(), taken.lease()).await, StatusCode::OK);
+    server.end(&taken, true).await;
+    assert_eq!(tell(taken.job(), taken.lease()).await, StatusCode::CONFLICT);
+    let ci: Taken = server.take().await.unwrap();
+    assert_eq!(tell(ci.job(), ci.lease()).await, StatusCode::CONFLICT, "it looks at no commit");
+    server.ok(Method::DELETE, "/api/repository?repo=git.example.org/team/app", Value::Null).await;
+    assert_eq!(server.github("push", "e", &push("main")).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_repository_are_never_shown_again() {
+    for server in Server::each() {
+        let made =
+            server.ok(Method::PUT, path::REPOSITORIES, json!({ "url": URL, "provider": "gitlab" })).await;
+        let secret = made["webhook_secret"].as_str().unwrap().to_owned();
+        assert!(secret.len() >= 43 && made["webhook_path"] == "/api/webhook/gitlab", "{made}");
+        let change = json!({ "url": URL, "provider": "gitlab", "status_token": "the-status-token",
+            "notify": [{ "kind": "chat", "url": "https://chat.example.org/hooks/the-chat-hook" }] });
+        let changed = server.ok(Method::PUT, path::REPOSITORIES, change).await.to_string();
+        let listed = server.ok(Method::GET, path::REPOSITORIES, Value::Null).await.to_string();
+        for hidden in [secret.as_str(), "the-status-token", "the-chat-hook"] {
+            assert!(!listed.contains(hidden) && !changed.contains(hidden), "{hidden}: {listed} {changed}");
+        }
+        let more = json!({ "url": URL, "provider": "gitlab", "approval": "all", "api_url": "https://api.example.org",
+            "default_branch": "trunk" });
+        server.ok(Method::PUT, path::REPOSITORIES, more).await;
+        let same = json!({ "url": URL, "provider": "gitlab", "default_branch": "" });
+        let kept = server.ok(Method::PUT, path::REPOSITORIES, same).await["repository"].clone();
+        assert_eq!(
+            (&kept["approval"], &kept["api_url"], &kept["default_branch"], &kept["statuses"]),
+            (&json!("all"), &json!("https://api.example.org"), &Value::Null, &json!(true))
+        );
+        assert!(listed.contains("\"statuses\":true") && listed.contains("\"notify\":[\"chat\"]"), "{listed}");
+        // The secret that was made still opens.
+        let body = json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT, "checkout_sha": COMMIT,
+                           "project": { "git_http_url": URL } });
+        let request = Request::post("/api/webhook/gitlab")
+            .header("x-gitlab-event", "Push Hook")
+            .header("x-gitlab-token", &secret);
+        let (status, reply) = server.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{reply}");
+        for wrong in [
+            json!({ "url": "ext::sh -c x", "provider": "github" }),
+            json!({ "url": "--upload-pack=x", "provider": "github" }),
+            json!({ "url": "https://jo:token@git.example.org/x", "provider": "github" }),
+            json!({ "url": "relative/path", "provider": "github" }),
+            json!({ "url": "/srv/git/app.git", "provider": "github" }),
+            json!({ "url": "file:///srv/git/app.git", "provider": "github" }),
+            json!({ "url": "http://127.0.0.1?@git.example.org/x", "provider": "github" }),
+            json!({ "url": URL, "provider": "github", "webhook_secret": "short" }),
+            json!({ "url": URL, "provider": "github", "notify": [{ "kind": "chat", "url": "file:///etc/passwd" }] }),
+            json!({ "url": URL, "provider": "github", "notify": [{ "kind": "webhook", "url": "https://x" }] }),
+            json!({ "url": URL, "provider": "github", "api_url": "ftp://x" }),
+        ] {
+            let (status, reply) = server.call(Method::PUT, path::REPOSITORIES, wrong.clone()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}: {reply}");
+        }
+    }
+}

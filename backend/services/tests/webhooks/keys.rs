@@ -1,0 +1,120 @@
+//! Idempotency keys that callers give cannot reach those of Tidemill, of other repositories or of other tokens.
+
+use super::server::{COMMIT, Server, URL, push};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tidemill_core::api::path;
+use tidemill_services::ports::{Clock, DocumentKey, NewDocument};
+
+const HOUR: i64 = 3_600_000;
+const PIPELINE: &str = "name: mine\njobs: { a: { image: i, script: [x] } }\n";
+const NIGHTLY: &str =
+    "name: nightly\non: { schedule: \"@hourly\" }\njobs: { a: { image: i, script: [x] } }\n";
+const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
+
+async fn token(server: &Server, name: &str, repo: &str) -> String {
+    let request = json!({ "name": name, "scopes": ["run"], "repo": repo });
+    server.ok(Method::POST, path::TOKENS, request).await["token"].as_str().unwrap().to_owned()
+}
+
+async fn execute(server: &Server, token: &str, key: &str, repo: &str, commit: &str) -> (StatusCode, Value) {
+    let body = json!({ "pipeline": PIPELINE, "repo": repo, "commit": commit, "source": { "kind": "none" },
+                       "force": true });
+    let request = Request::post(path::EXECUTE)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", key);
+    server.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+fn hash(text: &str) -> String {
+    let json = serde_json::to_vec(text).unwrap();
+    Sha256::digest(json).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[tokio::test]
+async fn a_callers_key_is_of_its_repository_and_its_token_and_a_conflict_shows_nothing_of_others() {
+    for server in Server::each() {
+        let (ours, theirs) = ("https://git.example.org/ours", "https://git.example.org/theirs");
+        let (one, other, third) = (
+            token(&server, "one", ours).await,
+            token(&server, "other", ours).await,
+            token(&server, "third", theirs).await,
+        );
+        let (status, first) = execute(&server, &one, "k", ours, COMMIT).await;
+        assert_eq!(status, StatusCode::CREATED, "{first}");
+        for (token, repo) in [(&other, ours), (&third, theirs), (&"secret".to_owned(), theirs)] {
+            let (status, reply) = execute(&server, token, "k", repo, "other").await;
+            assert_eq!(status, StatusCode::CREATED, "another token's key is another key: {reply}");
+            assert_ne!(reply["execution_id"], first["execution_id"]);
+        }
+        let (status, same) = execute(&server, &one, "k", ours, COMMIT).await;
+        assert_eq!((status, &same["execution_id"]), (StatusCode::OK, &first["execution_id"]));
+        let (status, refused) = execute(&server, &one, "k", ours, "other").await;
+        assert_eq!((status, &refused["type"]), (StatusCode::CONFLICT, &json!("tidemill:key-reused")));
+        let id = first["execution_id"].as_str().unwrap();
+        assert!(!refused.to_string().contains(id), "{refused}");
+        for wrong in ["", &"x".repeat(201)] {
+            let (status, reply) = execute(&server, &one, wrong, ours, COMMIT).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_can_claim_the_key_of_a_schedule_or_of_a_discovery() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let stranger = token(&server, "stranger", "https://git.example.org/theirs").await;
+        server.github("push", "1", &push("main")).await;
+        let look = server.take().await.unwrap();
+        let id = server.executions().await[0]["id"].as_str().unwrap().to_owned();
+        let due = server.clock.now().0.div_euclid(HOUR) * HOUR + HOUR;
+        let schedule = hash("git.example.org/team/app\np/n.yml\n0");
+        for key in [
+            format!("schedule:{schedule}:{due}"),
+            format!("discovered:{id}:{}", hash("p/ci.yml")),
+            format!("caller:{schedule}"),
+        ] {
+            let (status, reply) =
+                execute(&server, &stranger, &key, "https://git.example.org/theirs", COMMIT).await;
+            assert_eq!(status, StatusCode::CREATED, "{key}: {reply}");
+        }
+        let reply = server.found(&look, &[("p/ci.yml", CI), ("p/n.yml", NIGHTLY)]).await;
+        assert!(reply["lines"][0].as_str().unwrap().starts_with("p/ci.yml: started: ci 1"), "{reply}");
+        server.clock.turn(due - server.clock.now().0);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1, "the schedule starts in its time");
+    }
+}
+
+#[tokio::test]
+async fn schedules_that_cannot_start_neither_hide_others_nor_stop_them() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.github("push", "1", &push("main")).await;
+        let look = server.take().await.unwrap();
+        server.found(&look, &[("p/n.yml", NIGHTLY)]).await;
+        server.end(&look, true).await;
+        server.clock.turn(HOUR);
+        // More than one sweep takes, and all of them due for longer than the good one.
+        for number in 0..250 {
+            let key = DocumentKey::new("schedule", format!("damaged\np/{number}.yml\n0"));
+            let due_at = Some(server.clock.now().plus_ms(-2 * HOUR));
+            let new = NewDocument { key, value: "{".into(), due_at, expires_at: None };
+            assert!(server.stores.documents.put(new, None).await.unwrap());
+        }
+        let mut started = 0;
+        for _ in 0..3 {
+            started += server.services.schedules.run().await.unwrap();
+        }
+        assert_eq!(started, 1, "the good one is reached in the third sweep at the latest");
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+        let now = server.clock.now();
+        let due = server.stores.documents.due("schedule", now, 500).await.unwrap();
+        assert_eq!(due.len(), 0, "those that failed wait for their next attempt");
+    }
+}

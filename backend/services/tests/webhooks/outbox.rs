@@ -1,0 +1,236 @@
+//! Commit statuses and notices, with a way to others that fails as it is told to.
+
+use super::server::{COMMIT, Server, URL, push};
+use async_trait::async_trait;
+use axum::http::Method;
+use serde_json::{Value, json};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tidemill_core::{announcement::Post, api::path, webhook::sign};
+use tidemill_services::ports::Messenger;
+use tidemill_services::services::{Outside, Services};
+
+const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
+const CHAT: &str = "https://chat.example.org/hook";
+const HOOK: &str = "https://told.example.org/hook";
+const KEY: &str = "what notices are signed with";
+
+#[derive(Default)]
+struct Others {
+    heard: Mutex<Vec<Post>>,
+    /// What the next requests are answered; then 201.
+    answers: Mutex<Vec<Result<u16, String>>>,
+}
+
+#[async_trait]
+impl Messenger for Others {
+    async fn post(&self, post: &Post) -> Result<u16, String> {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let answer = self.answers.lock().unwrap().pop().unwrap_or(Ok(201));
+        // One that answers badly may have heard it all the same.
+        self.heard.lock().unwrap().push(post.clone());
+        answer
+    }
+}
+
+impl Others {
+    fn states(&self) -> Vec<String> {
+        let heard = self.heard.lock().unwrap();
+        let statuses = heard.iter().filter(|post| post.url.contains("/statuses/"));
+        let word = |post: &Post| serde_json::from_str::<Value>(&post.body).unwrap()["description"].clone();
+        statuses.map(|post| word(post).as_str().unwrap().to_owned()).collect()
+    }
+
+    fn notices(&self) -> Vec<Post> {
+        self.heard.lock().unwrap().iter().filter(|post| !post.url.contains("/statuses/")).cloned().collect()
+    }
+}
+
+fn reaching(server: Server, others: &Arc<Others>) -> Server {
+    let outside = Outside { messenger: others.clone(), public_url: Some("https://ci.example.org/".into()) };
+    let services: Services = server.services.clone().reaching(outside);
+    server.with(services)
+}
+
+async fn start(server: &Server, id: &str) {
+    server.github("push", id, &push("main")).await;
+    let taken = server.take().await.unwrap();
+    server.found(&taken, &[("p/ci.yml", CI)]).await;
+    server.end(&taken, true).await;
+}
+
+/// Runs the outbox often enough that all is told that can be.
+async fn run(server: &Server) {
+    for _ in 0..4 {
+        server.services.outbox.run().await.unwrap();
+        server.clock.turn(2_000);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_is_told_where_its_execution_stands() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "gitea", json!({})).await;
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        start(&server, "1").await;
+        run(&server).await;
+        assert_eq!(others.states(), ["run 1 waits to run"]);
+        let job = server.take().await.unwrap();
+        run(&server).await;
+        server.end(&job, true).await;
+        run(&server).await;
+        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        let first = others.heard.lock().unwrap()[0].clone();
+        assert_eq!(first.url, format!("https://git.example.org/api/v3/repos/team/app/statuses/{COMMIT}"));
+        let body: Value = serde_json::from_str(&first.body).unwrap();
+        let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
+        assert_eq!(body["context"], "tidemill/ci");
+        assert_eq!(body["target_url"], format!("https://ci.example.org/api/view/{id}"));
+        run(&server).await;
+        assert_eq!(others.heard.lock().unwrap().len(), 3, "the end is told once");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_told() {
+    let others = Arc::new(Others::default());
+    let server = reaching(Server::memory(), &others);
+    server.add(URL, "github", json!({})).await;
+    start(&server, "1").await;
+    run(&server).await;
+    assert!(others.heard.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_told_later_and_the_end_last() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        *others.answers.lock().unwrap() = vec![Ok(503), Err("it is away".into()), Ok(500)];
+        start(&server, "1").await;
+        server.services.outbox.run().await.unwrap();
+        server.services.outbox.run().await.unwrap();
+        assert_eq!(others.states().len(), 1, "there is a pause before the next try");
+        let job = server.take().await.unwrap();
+        server.end(&job, false).await;
+        for _ in 0..30 {
+            server.clock.turn(5_000);
+            // Two at once tell nothing twice, and nothing in another order.
+            let (one, other) = tokio::join!(server.services.outbox.run(), server.services.outbox.run());
+            one.unwrap();
+            other.unwrap();
+        }
+        assert_eq!(others.states(), ["run 1 waits to run", "run 1 failed", "run 1 failed", "run 1 failed"]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_for_a_day_is_given_up() {
+    let others = Arc::new(Others::default());
+    let server = reaching(Server::memory(), &others);
+    server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+    *others.answers.lock().unwrap() = vec![Ok(401); 10_000];
+    start(&server, "1").await;
+    let job = server.take().await.unwrap();
+    server.end(&job, true).await;
+    for _ in 0..200 {
+        server.services.outbox.run().await.unwrap();
+        server.clock.turn(600_000);
+    }
+    let tries = others.states().len();
+    assert!((100..200).contains(&tries), "{tries} tries");
+    server.services.outbox.run().await.unwrap();
+    assert_eq!(others.states().len(), tries);
+}
+
+#[tokio::test]
+async fn what_went_wrong_is_shown_until_it_is_mended() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        *others.answers.lock().unwrap() = vec![Ok(401), Ok(401)];
+        start(&server, "1").await;
+        let trouble = async || {
+            server.services.outbox.run().await.unwrap();
+            server.clock.turn(60_000);
+            server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
+                .to_string()
+        };
+        assert!(trouble().await.contains("a status could not be sent: it answered 401"));
+        server.add(URL, "github", json!({ "status_token": "N3W" })).await;
+        assert_eq!(
+            server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"],
+            Value::Null,
+            "what somebody changed may be right now"
+        );
+        assert!(trouble().await.contains("401"));
+        assert_eq!(trouble().await, "null");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_is_told_at_once_and_what_somebody_else_is_telling_is_not() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        start(&server, "1").await;
+        let id = server.executions().await[1]["id"].as_str().unwrap().parse().unwrap();
+        let changed = async || server.services.outbox.changed(id).await.unwrap();
+        assert_eq!(changed().await, 1);
+        assert_eq!(changed().await, 0, "nothing is new");
+        let job = server.take().await.unwrap();
+        assert_eq!(changed().await, 1);
+        server.end(&job, true).await;
+        let (one, other) = tokio::join!(changed(), changed());
+        assert_eq!(one + other, 1);
+        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_and_the_recovery_are_noticed_once_by_each() {
+    for server in Server::each() {
+        let others = Arc::new(Others::default());
+        let server = reaching(server, &others);
+        let notify = json!({ "notify": [
+            { "kind": "chat", "url": CHAT },
+            { "kind": "webhook", "url": HOOK, "secret": KEY },
+        ] });
+        server.add(URL, "github", notify).await;
+        *others.answers.lock().unwrap() = vec![Ok(500)];
+        for (at, well) in [true, false, true, true].into_iter().enumerate() {
+            start(&server, &at.to_string()).await;
+            let job = server.take().await.unwrap();
+            server.end(&job, well).await;
+            for _ in 0..4 {
+                run(&server).await;
+            }
+        }
+        let notices = others.notices();
+        let texts: Vec<&str> =
+            notices.iter().filter(|post| post.url == CHAT).map(|post| post.body.as_str()).collect();
+        let hooks: Vec<&Post> = notices.iter().filter(|post| post.url == HOOK).collect();
+        // The first was answered 500 by one of both, and came again.
+        assert_eq!(texts.len() + hooks.len(), 5, "{texts:?}");
+        assert!(
+            texts[0].contains("ci 2 of git.example.org/team/app on main failed: https://ci.example.org/api/")
+        );
+        assert!(texts[texts.len() - 1].contains("ci 3 of git.example.org/team/app on main succeeded again"));
+        for hook in &hooks {
+            let signature = format!("sha256={}", sign(KEY.as_bytes(), hook.body.as_bytes()));
+            assert!(hook.headers.contains(&("x-tidemill-signature-256", signature)));
+            let body: Value = serde_json::from_str(&hook.body).unwrap();
+            assert!(body["sent_at"].is_string() && body["delivery"].is_string(), "{body}");
+        }
+        let events = |post: &&Post| serde_json::from_str::<Value>(&post.body).unwrap()["event"].clone();
+        assert_eq!(events(&hooks[0]), "failure");
+        assert_eq!(events(&hooks[hooks.len() - 1]), "recovery");
+    }
+}

@@ -1,0 +1,261 @@
+use super::server::{COMMIT, Server, URL, push};
+use async_trait::async_trait;
+use axum::http::Method;
+use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use tidemill_core::{api::path, time::Timestamp};
+use tidemill_services::Error;
+use tidemill_services::Result;
+use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
+use tidemill_testkit::conformance::ManualClock;
+use tidemill_testkit::memory::open;
+
+const HOUR: i64 = 3_600_000;
+const NIGHTLY: &str =
+    "name: nightly\non: { schedule: \"@hourly\" }\njobs: { a: { image: i, script: [x] } }\n";
+const OTHER: &str = "name: other\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
+
+/// Registers the schedules of the default branch, as a push to it does.
+async fn register(server: &Server, id: &str, files: &[(&str, &str)]) -> String {
+    server.github("push", id, &push("main")).await;
+    let taken = loop {
+        let taken = server.take().await.expect("a job that looks at the commit");
+        if taken.discovery().is_object() {
+            break taken;
+        }
+        server.end(&taken, true).await;
+    };
+    let reply = server.found(&taken, files).await;
+    server.end(&taken, true).await;
+    reply["lines"].to_string()
+}
+
+async fn discoveries(server: &Server) -> usize {
+    let all = server.executions().await;
+    all.iter().filter(|one| one["pipeline_name"] == "discover" && one["trigger"] == "schedule").count()
+}
+
+#[tokio::test]
+async fn a_schedule_of_the_default_branch_starts_its_pipeline_each_time_and_what_was_missed_once() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        let said = register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        assert!(said.contains("p/n.yml: schedule `@hourly` (UTC): next "), "{said}");
+        while let Some(job) = server.take().await {
+            server.end(&job, true).await;
+        }
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0, "not due yet");
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+        let taken = server.take().await.unwrap();
+        assert_eq!(taken.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
+        server.found(&taken, &[("p/n.yml", NIGHTLY)]).await;
+        server.end(&taken, true).await;
+        let started = server.executions().await.pop().unwrap();
+        assert_eq!(
+            (&started["pipeline_name"], &started["trigger"], &started["branch"], &started["commit"]),
+            (&json!("nightly"), &json!("schedule"), &json!("main"), &json!(COMMIT))
+        );
+        // Down for five hours: once, and then as ever.
+        server.clock.turn(5 * HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+        assert_eq!(discoveries(&server).await, 3);
+        while let Some(job) = server.take().await {
+            server.end(&job, true).await;
+        }
+        // The file is gone from the branch.
+        register(&server, "2", &[("p/o.yml", OTHER)]).await;
+        server.clock.turn(3 * HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_start_a_schedule_once() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
+        for round in 1..=5 {
+            server.clock.turn(HOUR);
+            let sweeps = (0..4).map(|_| {
+                let schedules = server.services.schedules.clone();
+                tokio::spawn(async move { schedules.run().await.unwrap() })
+            });
+            let made = futures_util::future::join_all(sweeps).await;
+            let made: usize = made.into_iter().map(std::result::Result::unwrap).sum();
+            assert_eq!((made, discoveries(&server).await), (1, round));
+        }
+    }
+}
+
+/// Documents of which writes of schedules fail as often as it says: the sweep dies between the start and the next time.
+struct Crashing {
+    of: Arc<dyn Documents>,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Documents for Crashing {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.of.get(key).await
+    }
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        let crashes = document.key.kind == "schedule"
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if crashes {
+            return Err(Error::storage("writing a schedule", "the process died"));
+        }
+        self.of.put(document, if_version).await
+    }
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.of.delete(key, if_version).await
+    }
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        self.of.list(kind, prefix, after, limit).await
+    }
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        self.of.due(kind, now, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_dies_between_the_start_and_the_next_time_loses_nothing_and_starts_nothing_twice() {
+    let clock: Arc<ManualClock> = Arc::default();
+    let mut stores = open(clock.clone());
+    let crashing = Arc::new(Crashing { of: stores.documents.clone(), left: AtomicUsize::new(0) });
+    stores.documents = crashing.clone();
+    let server = Server::over(stores, clock);
+    server.add(URL, "github", json!({})).await;
+    register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
+    server.clock.turn(HOUR);
+    crashing.left.store(2, Ordering::SeqCst);
+    for _ in 0..4 {
+        server.services.schedules.run().await.unwrap();
+        assert_eq!(discoveries(&server).await, 1);
+    }
+    server.clock.turn(HOUR);
+    server.services.schedules.run().await.unwrap();
+    assert_eq!(discoveries(&server).await, 2);
+}
+
+#[tokio::test]
+async fn a_sync_registers_schedules_and_starts_nothing_and_an_older_look_does_not_undo_it() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.github("push", "old", &push("main")).await;
+        let old = server.take().await.unwrap();
+        server.ok(Method::POST, path::SYNC, json!({ "repo": URL })).await;
+        let new = server.take().await.unwrap();
+        assert_eq!(new.discovery()["fetch_ref"], "refs/heads/main");
+        assert_eq!(new.assignment["preparation"]["source"]["commit"], "");
+        let reply = server.found(&new, &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        assert!(reply["lines"].to_string().contains("p/o.yml: not started: this only looks"), "{reply}");
+        server.end(&new, true).await;
+        // The push came first, and its worker was slow.
+        server.found(&old, &[]).await;
+        server.end(&old, true).await;
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+        server.ok(Method::DELETE, "/api/repository?repo=git.example.org/team/app", Value::Null).await;
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_older_look_does_not_bring_back_what_a_later_one_took_away() {
+    for server in Server::each() {
+        server.add(URL, "github", json!({})).await;
+        server.github("push", "old", &push("main")).await;
+        let old = server.take().await.unwrap();
+        server.ok(Method::POST, path::SYNC, json!({ "repo": URL })).await;
+        let new = server.take().await.unwrap();
+        server.found(&new, &[]).await;
+        server.end(&new, true).await;
+        // The push came first, and its worker was slow.
+        let reply = server.found(&old, &[("p/n.yml", NIGHTLY)]).await;
+        assert!(reply["lines"].to_string().contains("a later look at the branch"), "{reply}");
+        server.end(&old, true).await;
+        server.clock.turn(HOUR);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 0);
+    }
+}
+
+/// Documents of which schedules change just before so many writes of them: a sweep starts them meanwhile.
+struct Racing(Crashing);
+
+impl Racing {
+    async fn race(&self, key: &DocumentKey) {
+        let is_left = || {
+            let left = &self.0.left;
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if key.kind == "schedule"
+            && let Some(Document { key, value, due_at, version }) = self.0.of.get(key).await.unwrap()
+            && is_left()
+        {
+            let same = NewDocument { key, value, due_at, expires_at: None };
+            assert!(self.0.of.put(same, Some(version)).await.unwrap());
+        }
+    }
+}
+
+#[async_trait]
+impl Documents for Racing {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.0.of.get(key).await
+    }
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        self.race(&document.key).await;
+        self.0.of.put(document, if_version).await
+    }
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.race(key).await;
+        self.0.of.delete(key, if_version).await
+    }
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        self.0.of.list(kind, prefix, after, limit).await
+    }
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        self.0.of.due(kind, now, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_that_starts_while_it_is_registered_anew_is_not_kept_as_it_was() {
+    let clock: Arc<ManualClock> = Arc::default();
+    let mut stores = open(clock.clone());
+    let (of, left) = (stores.documents.clone(), AtomicUsize::new(0));
+    let racing = Arc::new(Racing(Crashing { of, left }));
+    stores.documents = racing.clone();
+    let server = Server::over(stores, clock);
+    server.add(URL, "github", json!({})).await;
+    register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
+    racing.0.left.store(2, Ordering::SeqCst);
+    register(&server, "2", &[("p/n.yml", &NIGHTLY.replace("@hourly", "@daily"))]).await;
+    let (all, _) = racing.list("schedule", "", None, 10).await.unwrap();
+    assert!(all.len() == 1 && all[0].value.contains("@daily"), "{all:?}");
+    racing.0.left.store(2, Ordering::SeqCst);
+    register(&server, "3", &[("p/o.yml", OTHER)]).await;
+    assert_eq!(racing.list("schedule", "", None, 10).await.unwrap().0, []);
+    assert_eq!(racing.0.left.load(Ordering::SeqCst), 0);
+}

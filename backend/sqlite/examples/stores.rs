@@ -1,0 +1,124 @@
+//! Measures the embedded stores on the disk that it is run on: `cargo run --release -p tidemill-sqlite --example stores`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
+use std::{sync::Arc, time::Instant};
+use tidemill_core::labels::Labels;
+use tidemill_core::{ids::ExecutionId, status::JobStatus};
+use tidemill_services::ports::{JobQueue, NodeKey, Outgoing, Records, Write};
+use tidemill_testkit::conformance::samples::{
+    START, create, done, execution_id, flat, job_id, job_state, node, repo, spec,
+};
+
+const CALLERS: u32 = 4;
+
+/// One job's life as it is recorded: released, claimed, ended with an arrival at the end node. Three transitions.
+async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32) {
+    let key = NodeKey { execution, ix };
+    let mut if_version = node(records, key).await.version;
+    for (status, due) in [(JobStatus::Queued, 30_000), (JobStatus::Running, 60_000), (JobStatus::Success, 0)]
+    {
+        let due_at = (due > 0).then(|| START.plus_ms(due));
+        let mut writes = vec![Write::PutNode { key, if_version, state: job_state(status), due_at }];
+        if due == 0 {
+            let end = NodeKey { execution, ix: jobs };
+            writes.push(Write::Arrive { key: end, ok: true, from: String::new(), now: START, then: None });
+        }
+        done(records, writes).await;
+        if_version += 1;
+    }
+}
+
+async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
+    for callers in [CALLERS, 32] {
+        let id = execution_id();
+        let spec = spec(id, &repo(), "a", jobs);
+        let started = Instant::now();
+        done(&**records, vec![create(spec, flat(jobs))]).await;
+        println!("create, {jobs} jobs: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+        let started = Instant::now();
+        let all = (0..callers).map(|first| {
+            let records = Arc::clone(records);
+            tokio::spawn(async move {
+                for ix in (first..jobs).step_by(callers as usize) {
+                    live(&*records, id, ix, jobs).await;
+                }
+            })
+        });
+        join_all(all).await.into_iter().for_each(Result::unwrap);
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "{jobs} jobs, {callers} callers: {:.0} transitions/s, {:.0} us a job",
+            f64::from(jobs * 3) / seconds,
+            seconds * 1e6 / f64::from(jobs)
+        );
+    }
+}
+
+async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
+    let execution = execution_id();
+    let keys: Vec<_> = (0..count).map(|ix| Outgoing::now(NodeKey { execution, ix })).collect();
+    let started = Instant::now();
+    queue.send(&keys, None).await.unwrap();
+    println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+    let started = Instant::now();
+    let all = (0..CALLERS).map(|_| {
+        let queue = Arc::clone(queue);
+        tokio::spawn(async move {
+            while let Some(message) = queue
+                .receive(Some(execution), &Labels::new(), 60_000, std::time::Duration::ZERO)
+                .await
+                .unwrap()
+            {
+                queue.delete(&message).await.unwrap();
+            }
+        })
+    });
+    join_all(all).await.into_iter().for_each(Result::unwrap);
+    let seconds = started.elapsed().as_secs_f64();
+    println!("receive and delete, {CALLERS} callers: {:.0} messages/s", f64::from(count) / seconds);
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let stores = tidemill_sqlite::open(directory.path()).unwrap();
+    for jobs in [1_000, 10_000] {
+        pipeline(&stores.records, jobs).await;
+    }
+    messages(&stores.queue, 5_000).await;
+
+    let piece = Bytes::from(vec![7_u8; 64 * 1024]);
+    for run in 0..3 {
+        let bytes = stream::iter(vec![piece.clone(); 1_600]).map(Ok).boxed();
+        let started = Instant::now();
+        let info = stores.objects.put(&format!("run-{run}"), bytes).await.unwrap();
+        let put = started.elapsed();
+        let started = Instant::now();
+        let read: Vec<Bytes> =
+            stores.objects.get(&format!("run-{run}")).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(read.iter().map(Bytes::len).sum::<usize>() as u64, info.size);
+        println!(
+            "object of {} MB: put {:.0} ms, get {:.0} ms",
+            info.size / 1_000_000,
+            put.as_secs_f64() * 1e3,
+            started.elapsed().as_secs_f64() * 1e3
+        );
+    }
+
+    for chunk in [64 << 10, 1 << 20] {
+        let (job, bytes) = (job_id(), vec![b'x'; chunk]);
+        let started = Instant::now();
+        let mut stored = 0;
+        while stored < 150 << 20 {
+            stored = stores.logs.append(job, 1, stored, &bytes).await.unwrap();
+        }
+        println!(
+            "log of 150 MiB in appends of {} KiB: {:.0} ms",
+            chunk >> 10,
+            started.elapsed().as_secs_f64() * 1e3
+        );
+    }
+}

@@ -1,0 +1,320 @@
+//! One SQLite file with one writer thread and a few readers; several processes may share it.
+
+use super::{
+    acknowledged::Acknowledged,
+    failure::{Failure, failed, migration_failed},
+    files::make_directory,
+    integrity,
+    writer::{self, AnyTask, Step, Task, Writer},
+};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
+use rusqlite_migration::{M, Migrations};
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+use tidemill_services::error::{Error, Result};
+use tokio::sync::oneshot;
+
+/// Schema versions in order; one that was released never changes.
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    // Nothing asks for it any more, and it cost every change of a status.
+    M::up("DROP INDEX nodes_under_way;"),
+    M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
+    M::up(include_str!("documents.sql")),
+    M::up(
+        "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+         CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
+    ),
+    // Transactions that were committed; beside the file stands how many of them were acknowledged.
+    M::up("CREATE TABLE commits (number INTEGER NOT NULL); INSERT INTO commits VALUES (0);"),
+    // Jobs are planned again from what is recorded of their execution.
+    M::up("DROP TABLE job_specs;"),
+];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Idle readers that are kept open.
+const MOST_IDLE_READERS: usize = 8;
+
+/// How often a connection asks again for what another process holds, 10 ms apart: 20 s.
+const MOST_TRIES: i32 = 2_000;
+
+/// The file.
+///
+/// Short reads run where they are asked for: they take some 10 microseconds and, in WAL mode, wait for no writer.
+/// Long ones go to a blocking thread.
+pub struct Database {
+    path: PathBuf,
+    tasks: mpsc::Sender<Box<dyn AnyTask>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the file at `path`, made with mode 0600 (its directory with 0700) if there is none, and brings it to
+    /// this program's schema.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, || {})
+    }
+
+    /// The same; `on_full` is called whenever writes failed for want of space.
+    pub fn open_with(path: &Path, on_full: impl Fn() + Send + 'static) -> Result<Self> {
+        if let Some(directory) = path.parent() {
+            make_directory(directory)?;
+        }
+        // One process at a time, or two of them would make the tables.
+        let lock = lock(path)?;
+        integrity::must_be_whole(path)?;
+        // Before the records are read: what another process acknowledges meanwhile is in them.
+        let known = Acknowledged::known(path);
+        create(path)?;
+        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let opening = format!("opening the records in {}", path.display());
+        let failed = |error: rusqlite::Error| Failure::new(&error).error(&opening);
+        // Should something be lost, what is left of the log stays as it is.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        tune(&conn).map_err(failed)?;
+        integrity::must_have_all(path, known, commits(&conn).map_err(failed)?)?;
+        MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_failed(path, error))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+        let acknowledged = Acknowledged::open(path)?;
+        drop(lock);
+
+        let (tasks, queued) = mpsc::channel();
+        let writer = Writer { acknowledged, on_full: Box::new(on_full) };
+        thread::Builder::new()
+            .name("records-writer".to_owned())
+            .spawn(move || writer::run(&conn, &queued, &writer))
+            .map_err(|error| Error::io("starting the thread that writes the records", error))?;
+        Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
+    }
+
+    /// Queues `work` for the writer at once, and resolves with its outcome when that is durable. Dropping what
+    /// comes back does not take `work` back.
+    pub fn write<T, F>(
+        &self,
+        doing: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<Step<T>> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        // A writer that is gone drops the task, and with it `reply`.
+        drop(self.tasks.send(Box::new(Task { doing, work, reply })));
+        async move {
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(Error::storage(doing, "the thread that writes the records is gone")))
+        }
+    }
+
+    /// Reads all of the file and says what does not fit together; `None`: all does. Gives a handle before it begins, by which another
+    /// thread can end it.
+    pub fn check(&self, begun: impl FnOnce(InterruptHandle)) -> rusqlite::Result<Option<String>> {
+        let conn = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.pragma_update(None, "query_only", true)?;
+        begun(conn.get_interrupt_handle());
+        let mut found = conn.prepare("PRAGMA quick_check(3)")?;
+        let lines =
+            found.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok((lines != ["ok"]).then(|| lines.join("; ")))
+    }
+
+    /// What `work` reads, right here: only for what reads a few rows.
+    pub fn read<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = if let Some(conn) = idle {
+            conn
+        } else {
+            // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
+            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            conn.pragma_update(None, "query_only", true).map_err(failed(doing))?;
+            conn
+        };
+        let outcome = work(&conn).map_err(failed(doing));
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < MOST_IDLE_READERS {
+            readers.push(conn);
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Transactions that the file has; `None`: it is new.
+fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
+    let counts = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
+    if !conn.query_row(counts, [], |row| row.get::<_, bool>(0))? {
+        return Ok(None);
+    }
+    conn.query_row("SELECT number FROM commits", [], |row| row.get::<_, i64>(0))
+        .map(|number| Some(number.unsigned_abs()))
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let path = path.with_extension("lock");
+    let doing = || format!("locking {}", path.display());
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::io(doing(), error))?;
+    file.lock().map_err(|error| Error::io(doing(), error))?;
+    Ok(file)
+}
+
+/// Makes the empty file. One that is there is not even opened: closing it would drop the locks that SQLite holds on
+/// it elsewhere in this process.
+fn create(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::io(format!("making {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    // A connection is used by one thread at a time, which the borrow checker sees to.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)
+        .and_then(|conn| conn.busy_handler(Some(wait_for_others)).map(|()| conn))
+        .map_err(|error| Failure::new(&error).error(&format!("opening the records in {}", path.display())))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn tune(conn: &Connection) -> rusqlite::Result<()> {
+    // FULL: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
+    // writes a page once however often it changed.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -16000;
+         PRAGMA temp_store = MEMORY;",
+    )
+}
+
+/// SQLite's own wait grows to 100 ms, too long beside transactions of a few; this one stays short.
+fn wait_for_others(tries: i32) -> bool {
+    thread::sleep(Duration::from_millis(if tries < 10 { 1 } else { 10 }));
+    tries < MOST_TRIES
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Database, Step};
+    use rusqlite::{Connection, params};
+    use std::{fs, os::unix::fs::PermissionsExt};
+    use tidemill_services::Error;
+
+    fn insert(conn: &Connection, key: &str, bytes: usize) -> rusqlite::Result<Step<()>> {
+        conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', ?2)", params![key, "x".repeat(bytes)])?;
+        Ok(Step::Keep(()))
+    }
+
+    fn keys(database: &Database) -> Vec<String> {
+        let read = database.read("testing", |conn| {
+            conn.prepare("SELECT key FROM idempotency_keys ORDER BY key")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        });
+        read.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_spares_those_that_still_fit() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a.db")).unwrap();
+        let limit = database.write("testing", |conn| {
+            let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            conn.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |row| row.get::<_, i64>(0))
+                .map(Step::Keep)
+        });
+        limit.await.unwrap();
+        let full = database.write("writing much", |conn| insert(conn, "much", 1 << 20)).await;
+        assert!(matches!(full, Err(Error::DiskFull(doing)) if doing == "writing much"));
+        database.write("testing", |conn| insert(conn, "little", 10)).await.unwrap();
+        assert_eq!(keys(&database), ["little"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_fails_or_is_undone_takes_only_its_own_writes_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("a.db")).unwrap();
+        // Queued before any is awaited, so that they share transactions.
+        let kept = database.write("testing", |conn| insert(conn, "a", 1));
+        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| Step::Undo(7)));
+        let failed = database.write("testing", |conn| {
+            insert(conn, "c", 1)?;
+            insert(conn, "a", 1)
+        });
+        let last = database.write("testing", |conn| insert(conn, "d", 1));
+        kept.await.unwrap();
+        assert_eq!(undone.await.unwrap(), 7);
+        assert!(failed.await.is_err());
+        last.await.unwrap();
+        assert_eq!(keys(&database), ["a", "d"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_is_for_its_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/a.db");
+        let database = Database::open(&path).unwrap();
+        database.write("testing", |conn| insert(conn, "a", 1)).await.unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(directory.path().join("new")), 0o700);
+        for name in ["a.db", "a.db-wal", "a.db-shm", "a.lock"] {
+            assert_eq!(mode(path.with_file_name(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_and_a_damaged_file_are_refused_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let newer = directory.path().join("newer.db");
+        drop(Database::open(&newer).unwrap());
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Database::open(&newer).unwrap_err().to_string();
+        assert!(error.contains("newer.db") && error.contains("newer tidemill"), "{error}");
+        let damaged = directory.path().join("damaged.db");
+        fs::write(&damaged, "this is no database, however long it may be".repeat(200)).unwrap();
+        let error = Database::open(&damaged).unwrap_err().to_string();
+        assert!(error.contains("damaged.db") && error.contains("the file is damaged"), "{error}");
+    }
+
+    #[test]
+    fn many_open_a_new_file_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| drop(Database::open(&path).unwrap()));
+            }
+        });
+        assert_eq!(keys(&Database::open(&path).unwrap()), Vec::<String>::new());
+    }
+}

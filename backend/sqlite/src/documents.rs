@@ -1,0 +1,127 @@
+//! Documents in SQLite.
+
+use super::{database::Database, writer::Step};
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Row, params};
+use std::sync::Arc;
+use tidemill_core::time::Timestamp;
+use tidemill_services::error::Result;
+use tidemill_services::ports::{Clock, Document, DocumentKey, Documents, NewDocument};
+
+const WRITING: &str = "writing a document";
+const READING: &str = "reading documents";
+
+/// Documents in an SQLite file.
+pub struct SqliteDocuments {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteDocuments {
+    /// The documents in this file.
+    pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock }
+    }
+}
+
+fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
+    Ok(Document {
+        key: DocumentKey { kind: row.get(0)?, name: row.get(1)? },
+        value: row.get(2)?,
+        due_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+        version: row.get::<_, i64>(4)?.unsigned_abs(),
+    })
+}
+
+fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Documents for SqliteDocuments {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.database.read(READING, |conn| {
+            conn.prepare_cached(
+                "SELECT kind, name, value, due_at, version FROM documents WHERE kind = ?1 AND name = ?2",
+            )?
+            .query_row([&key.kind, &key.name], document)
+            .optional()
+        })
+    }
+
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        let now = self.clock.now();
+        let work = move |conn: &rusqlite::Connection| {
+            // A few at a time, so that what expires goes as fast as documents come.
+            conn.prepare_cached(
+                "DELETE FROM documents WHERE (kind, name) IN
+                 (SELECT kind, name FROM documents WHERE expires_at <= ?1 LIMIT 4)",
+            )?
+            .execute([now.0])?;
+            let NewDocument { key, value, due_at, expires_at } = &document;
+            let (due_at, expires_at) = (due_at.map(|at| at.0), expires_at.map(|at| at.0));
+            // One that is made again after it was removed must not have a version that somebody read before.
+            let changed = match if_version {
+                None => conn
+                    .prepare_cached(
+                        "INSERT INTO documents (kind, name, value, due_at, expires_at, version)
+                         VALUES (?1, ?2, ?3, ?4, ?5, abs(random() >> 1) + 1) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![key.kind, key.name, value, due_at, expires_at])?,
+                Some(version) => conn
+                    .prepare_cached(
+                        "UPDATE documents SET value = ?3, due_at = ?4, expires_at = ?5, version = version + 1
+                         WHERE kind = ?1 AND name = ?2 AND version = ?6",
+                    )?
+                    .execute(params![key.kind, key.name, value, due_at, expires_at, signed(version)])?,
+            };
+            Ok(Step::Keep(changed == 1))
+        };
+        self.database.write(WRITING, work).await
+    }
+
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        let key = key.clone();
+        let work = move |conn: &rusqlite::Connection| {
+            let changed = conn
+                .prepare_cached(
+                    "DELETE FROM documents WHERE kind = ?1 AND name = ?2 AND (?3 IS NULL OR version = ?3)",
+                )?
+                .execute(params![key.kind, key.name, if_version.map(signed)])?;
+            Ok(Step::Keep(changed == 1))
+        };
+        self.database.write(WRITING, work).await
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        let mut found: Vec<Document> = self.database.read(READING, |conn| {
+            conn.prepare_cached(
+                "SELECT kind, name, value, due_at, version FROM documents
+                 WHERE kind = ?1 AND name >= ?2 AND substr(name, 1, length(?2)) = ?2 AND name > ?3
+                 ORDER BY name LIMIT ?4",
+            )?
+            .query_map(params![kind, prefix, after.unwrap_or_default(), signed(limit as u64 + 1)], document)?
+            .collect()
+        })?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        self.database.read(READING, |conn| {
+            conn.prepare_cached(
+                "SELECT kind, name, value, due_at, version FROM documents
+                 WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at, name LIMIT ?3",
+            )?
+            .query_map(params![kind, now.0, signed(limit as u64)], document)?
+            .collect()
+        })
+    }
+}

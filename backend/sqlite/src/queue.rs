@@ -1,0 +1,226 @@
+//! The queue: a table beside the records.
+
+use super::{database::Database, writer::Step};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{fmt, sync::Arc, time::Duration};
+use tidemill_core::{
+    ids::ExecutionId,
+    labels::{Labels, fits, parse, queue_name},
+    time::Timestamp,
+};
+use tidemill_services::error::Result;
+use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, Outgoing};
+use tokio::{sync::watch, time};
+use uuid::Uuid;
+
+/// How long a receiver waits before it looks for messages that another process sent, or that are no longer hidden.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+const DOING: &str = "using the job queue";
+
+/// A durable queue with visibility time-outs.
+pub struct SqliteQueue(Arc<Inner>);
+
+struct Inner {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+    /// Changes whenever a message became visible.
+    sent: watch::Sender<u64>,
+}
+
+impl SqliteQueue {
+    /// The queue in this file; `clock` says what is visible.
+    pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { database, clock, sent: watch::Sender::new(0) }))
+    }
+}
+
+impl fmt::Debug for SqliteQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteQueue").field(&self.0.database).finish()
+    }
+}
+
+/// A message on its way to the receiver. Should that be gone when it arrives, the message is given back at once
+/// rather than when its time is over.
+struct Delivery {
+    message: Option<Message>,
+    queue: Arc<Inner>,
+}
+
+impl Delivery {
+    fn accept(mut self) -> Option<Message> {
+        self.message.take()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            drop(self.queue.give_back(&message));
+        }
+    }
+}
+
+impl Inner {
+    fn wake(&self) {
+        self.sent.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn give_back(&self, message: &Message) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (key, now) = (message.node, self.clock.now());
+        let receipt = Uuid::parse_str(&message.receipt).ok();
+        self.database.write(DOING, move |conn| {
+            conn.prepare_cached(
+                "UPDATE queue SET visible_at = min(visible_at, ?4), receipt = NULL
+                 WHERE execution = ?1 AND ix = ?2 AND receipt = ?3",
+            )?
+            .execute(params![key.execution.0, key.ix, receipt, now.0])?;
+            Ok(Step::Keep(()))
+        })
+    }
+
+    /// Takes a message, if one is visible. Looks before it asks the writer, so that idle receivers cost it nothing.
+    async fn take(
+        self: &Arc<Self>,
+        of: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+    ) -> Result<Option<Message>> {
+        let now = self.clock.now();
+        let labels = labels.clone();
+        if self.database.read(DOING, |conn| first_visible(conn, of, &labels, now))?.is_none() {
+            return Ok(None);
+        }
+        let hidden_until = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
+        let queue = Arc::clone(self);
+        let delivery = self.database.write(DOING, move |conn| {
+            let Some(seq) = first_visible(conn, of, &labels, now)? else { return Ok(Step::Keep(None)) };
+            let receipt = Uuid::now_v7();
+            let node = conn
+                .prepare_cached(
+                    "UPDATE queue SET visible_at = ?2, receipt = ?3 WHERE seq = ?1 RETURNING execution, ix",
+                )?
+                .query_row(params![seq, hidden_until.0, receipt], |row| {
+                    Ok(NodeKey { execution: ExecutionId(row.get(0)?), ix: row.get(1)? })
+                })?;
+            let message = Some(Message { node, receipt: receipt.to_string() });
+            Ok(Step::Keep(Some(Delivery { message, queue })))
+        });
+        Ok(delivery.await?.and_then(Delivery::accept))
+    }
+}
+
+/// The message that became visible first, of those whose labels are all among `labels`.
+fn first_visible(
+    conn: &Connection,
+    of: Option<ExecutionId>,
+    labels: &Labels,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    let fitting = fitting(conn, labels)?;
+    match of {
+        Some(execution) => conn
+            .prepare_cached(
+                "SELECT seq FROM queue INDEXED BY queue_execution_visible
+                 WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
+                 ORDER BY visible_at, seq LIMIT 1",
+            )?
+            .query_row(params![execution.0, now.0, fitting], |row| row.get(0)),
+        None => conn
+            .prepare_cached(
+                "SELECT seq FROM queue INDEXED BY queue_visible
+                 WHERE visible_at <= ?1 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
+                 ORDER BY visible_at, seq LIMIT 1",
+            )?
+            .query_row(params![now.0, fitting], |row| row.get(0)),
+    }
+    .optional()
+}
+
+/// The sets of labels that wait in the queue and are all among `labels`, as a JSON array of their names. Costs what waits
+/// for workers with labels.
+fn fitting(conn: &Connection, labels: &Labels) -> rusqlite::Result<String> {
+    let mut waiting = conn.prepare_cached("SELECT DISTINCT labels FROM queue WHERE labels <> ''")?;
+    let names = waiting.query_map([], |row| row.get::<_, String>(0))?;
+    let mut fit = Vec::new();
+    for name in names {
+        let name = name?;
+        if parse(&name).is_ok_and(|demands| fits(&demands, labels)) {
+            fit.push(name);
+        }
+    }
+    Ok(serde_json::json!(fit).to_string())
+}
+
+#[async_trait]
+impl JobQueue for SqliteQueue {
+    async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let (messages, now) = (messages.to_vec(), self.0.clock.now());
+        let written = self.0.database.write(DOING, move |conn| {
+            // One that is visible keeps its place; the receipt of one that was hidden is void, so that its holder
+            // cannot delete what was sent after it.
+            let mut insert = conn.prepare_cached(
+                "INSERT INTO queue (execution, ix, visible_at, labels) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (execution, ix)
+                 DO UPDATE SET visible_at = min(visible_at, excluded.visible_at), receipt = NULL",
+            )?;
+            for Outgoing { node, delay_ms, labels } in messages {
+                let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+                insert.execute(params![node.execution.0, node.ix, visible_at.0, queue_name(&labels)])?;
+            }
+            Ok(Step::Keep(()))
+        });
+        written.await?;
+        self.0.wake();
+        Ok(())
+    }
+
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
+    async fn receive(
+        &self,
+        execution: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+        wait: Duration,
+    ) -> Result<Option<Message>> {
+        let until = time::Instant::now() + wait;
+        let mut sent = self.0.sent.subscribe();
+        loop {
+            sent.mark_unchanged();
+            if let Some(message) = self.0.take(execution, labels, hide_ms).await? {
+                return Ok(Some(message));
+            }
+            let now = time::Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
+            // Either way it looks again: the sender outlives this call, so an error cannot be.
+            drop(time::timeout_at(until.min(now + LOOK_AGAIN), sent.changed()).await);
+        }
+    }
+
+    async fn delete(&self, message: &Message) -> Result<()> {
+        let key = message.node;
+        let receipt = Uuid::parse_str(&message.receipt).ok();
+        let written = self.0.database.write(DOING, move |conn| {
+            conn.prepare_cached("DELETE FROM queue WHERE execution = ?1 AND ix = ?2 AND receipt = ?3")?
+                .execute(params![key.execution.0, key.ix, receipt])?;
+            Ok(Step::Keep(()))
+        });
+        written.await
+    }
+
+    async fn give_back(&self, message: &Message) -> Result<()> {
+        self.0.give_back(message).await?;
+        self.0.wake();
+        Ok(())
+    }
+}

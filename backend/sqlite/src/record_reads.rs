@@ -1,0 +1,296 @@
+//! The queries of the records.
+
+use super::rows::{json, node_ix, node_key, node_seq, packed, seq_of};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
+use tidemill_core::{
+    ids::{ArtifactId, ExecutionId, JobId},
+    status::ExecutionStatus,
+    time::Timestamp,
+};
+use tidemill_services::ports::{
+    ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter, Node, NodeKey,
+    NodeSpec, NodeState, Whole, repository_key,
+};
+
+type Sql<T> = rusqlite::Result<T>;
+
+const EXECUTION: &str = "SELECT s.spec, e.run_number, e.state, e.version
+     FROM executions e";
+const NODE: &str = "SELECT n.node, s.spec, n.state, n.version, n.waits_for, n.failed, n.blocker, n.due_at
+     FROM nodes n JOIN node_specs s USING (node)";
+
+/// The last index of a node there can be.
+const LAST: u32 = u32::MAX;
+
+fn execution_row(row: &Row<'_>) -> Sql<ExecutionRecord> {
+    Ok(ExecutionRecord {
+        spec: packed(row, 0)?,
+        run_number: row.get::<_, i64>(1)?.unsigned_abs(),
+        state: json(row, 2)?,
+        version: row.get::<_, i64>(3)?.unsigned_abs(),
+    })
+}
+
+/// An execution.
+pub fn execution(conn: &Connection, id: ExecutionId) -> Sql<Option<ExecutionRecord>> {
+    conn.prepare_cached(&format!("{EXECUTION} JOIN execution_specs s USING (seq) WHERE e.id = ?1"))?
+        .query_row([id.0], execution_row)
+        .optional()
+}
+
+/// Its revision.
+pub fn execution_state(conn: &Connection, id: ExecutionId) -> Sql<Option<(ExecutionState, u64)>> {
+    conn.prepare_cached("SELECT state, version FROM executions WHERE id = ?1")?
+        .query_row([id.0], |row| Ok((json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
+        .optional()
+}
+
+/// A number that changes with every write to the execution.
+pub fn revision(conn: &Connection, id: ExecutionId) -> Sql<Option<u64>> {
+    conn.prepare_cached("SELECT revision FROM executions WHERE id = ?1")?
+        .query_row([id.0], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|revision| revision.map(i64::unsigned_abs))
+}
+
+/// A page of executions before `before`, newest first, and whether there are more.
+pub fn executions(
+    conn: &Connection,
+    filter: &ListFilter,
+    before: Option<ExecutionId>,
+    limit: usize,
+) -> Sql<(Vec<ExecutionRecord>, bool)> {
+    let repo = filter.repo.as_deref().map(repository_key);
+    let status = filter.status.map(ExecutionStatus::word);
+    let number = filter.run_number.map(|number| i64::try_from(number).unwrap_or(-1));
+    let before = before.map(|id| id.0);
+    let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut sql = format!("{EXECUTION} INDEXED BY {} JOIN execution_specs s USING (seq)", index(filter));
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    let mut also = |condition: &str, value| {
+        sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
+        sql.push_str(condition);
+        sql.push('?');
+        values.push(value);
+    };
+    if let Some(repo) = &repo {
+        also("e.repo = ", repo);
+    }
+    if let Some(pipeline) = &filter.pipeline {
+        also("e.pipeline = ", pipeline);
+    }
+    if let Some(branch) = &filter.branch {
+        also("e.branch = ", branch);
+    }
+    if let Some(status) = &status {
+        also("e.status = ", status);
+    }
+    if let Some(number) = &number {
+        also("e.run_number = ", number);
+    }
+    if let Some(before) = &before {
+        also("e.id < ", before);
+    }
+    sql.push_str(" ORDER BY e.id DESC LIMIT ?");
+    values.push(&most);
+    let mut found: Vec<ExecutionRecord> =
+        conn.prepare_cached(&sql)?.query_map(params_from_iter(values), execution_row)?.collect::<Sql<_>>()?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+/// The index whose part that fits the filter is likely the smallest. It is named, as SQLite has no statistics to
+/// choose by, and each (but that of run numbers, whose parts are tiny) has the order of the list.
+fn index(filter: &ListFilter) -> &'static str {
+    match filter {
+        ListFilter { pipeline: Some(_), run_number: Some(_), .. } => "executions_run",
+        ListFilter { run_number: Some(_), .. } => "executions_number",
+        ListFilter { status: Some(status), .. } if !status.is_terminal() => "executions_status",
+        ListFilter { repo: Some(_), pipeline: Some(_), .. } => "executions_repo_pipeline",
+        ListFilter { repo: Some(_), .. } => "executions_repo",
+        ListFilter { pipeline: Some(_), .. } => "executions_pipeline",
+        ListFilter { branch: Some(_), .. } => "executions_branch",
+        ListFilter { status: Some(_), .. } => "executions_status",
+        _ => "executions_id",
+    }
+}
+
+/// Executions that are not over, oldest first.
+pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> Sql<Vec<ExecutionId>> {
+    // The empty blob comes before every id.
+    let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
+    conn.prepare_cached(
+        "SELECT id FROM executions INDEXED BY executions_live
+         WHERE over = 0 AND id > ?1 ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![after, most(limit)], |row| row.get(0).map(ExecutionId))?
+    .collect()
+}
+
+fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> Sql<Node> {
+    move |row| {
+        let key = NodeKey { execution, ix: node_ix(row.get(0)?) };
+        let state: NodeState = json(row, 2)?;
+        let job = state.status().map(|_| JobId::of(execution, key.ix));
+        Ok(Node {
+            key,
+            spec: NodeSpec { job, ..json(row, 1)? },
+            state,
+            version: row.get::<_, i64>(3)?.unsigned_abs(),
+            waits_for: row.get(4)?,
+            failed: row.get(5)?,
+            blocker: row.get(6)?,
+            due_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+        })
+    }
+}
+
+/// Nodes by index.
+pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> Sql<Vec<Node>> {
+    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    let mut query = conn.prepare_cached(&format!("{NODE} WHERE n.node = ?1"))?;
+    let mut found = Vec::with_capacity(ixs.len());
+    for ix in ixs {
+        found.extend(query.query_row([node_key(seq, *ix)], node_row(execution)).optional()?);
+    }
+    Ok(found)
+}
+
+/// All nodes.
+pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> Sql<Vec<Node>> {
+    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    conn.prepare_cached(&format!("{NODE} WHERE n.node BETWEEN ?1 AND ?2 ORDER BY n.node"))?
+        .query_map([node_key(seq, 0), node_key(seq, LAST)], node_row(execution))?
+        .collect()
+}
+
+/// The node of a job.
+pub fn job(conn: &Connection, id: JobId) -> Sql<Option<Node>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
+        )?
+        .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, ExecutionId(row.get(1)?))))
+        .optional()?;
+    let Some((node, execution)) = found else { return Ok(None) };
+    conn.prepare_cached(&format!("{NODE} WHERE n.node = ?1"))?
+        .query_row([node], node_row(execution))
+        .optional()
+}
+
+/// An execution with its nodes.
+pub fn whole(conn: &Connection, id: ExecutionId) -> Sql<Option<Whole>> {
+    // One transaction, so that all is of one time.
+    let all = conn.unchecked_transaction()?;
+    let Some(revision) = revision(&all, id)? else { return Ok(None) };
+    let content = execution(&all, id)?.map(|found| Ok::<_, rusqlite::Error>((found, all_nodes(&all, id)?)));
+    Ok(Some(Whole { revision, content: content.transpose()? }))
+}
+
+/// The first jobs from `from` on that are pending or queued.
+pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> Sql<Vec<u32>> {
+    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    conn.prepare_cached(
+        "SELECT node FROM nodes INDEXED BY nodes_upcoming
+         WHERE status IN ('PENDING', 'QUEUED') AND node BETWEEN ?1 AND ?2 ORDER BY node LIMIT ?3",
+    )?
+    .query_map([node_key(seq, from), node_key(seq, LAST), most(limit)], |row| row.get(0).map(node_ix))?
+    .collect()
+}
+
+/// What an idempotency key stands for.
+pub fn key(conn: &Connection, key: &str) -> Sql<Option<KeyRecord>> {
+    conn.prepare_cached("SELECT record FROM idempotency_keys WHERE key = ?1")?
+        .query_row([key], |row| json(row, 0))
+        .optional()
+}
+
+/// Nodes that are due, those that have been for the longest time first.
+pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<Late>> {
+    let mut query = conn.prepare_cached(
+        "SELECT node, due_at FROM nodes INDEXED BY nodes_due
+         WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, node LIMIT ?2",
+    )?;
+    let mut id_of = conn.prepare_cached("SELECT id FROM executions WHERE seq = ?1")?;
+    let mut known: Option<(i64, ExecutionId)> = None;
+    let mut found = Vec::new();
+    let mut rows = query.query(params![now.0, most(limit)])?;
+    while let Some(row) = rows.next()? {
+        let node = row.get(0)?;
+        let seq = node_seq(node);
+        let execution = match known {
+            Some((same, id)) if same == seq => id,
+            _ => id_of.query_row([seq], |row| row.get(0).map(ExecutionId))?,
+        };
+        known = Some((seq, execution));
+        let key = NodeKey { execution, ix: node_ix(node) };
+        found.push(Late { key, due_at: Timestamp(row.get(1)?) });
+    }
+    Ok(found)
+}
+
+/// An artifact.
+pub fn artifact(conn: &Connection, id: ArtifactId) -> Sql<Option<ArtifactRecord>> {
+    conn.prepare_cached("SELECT record FROM artifacts WHERE id = ?1")?
+        .query_row([id.0], |row| json(row, 0))
+        .optional()
+}
+
+/// Artifacts of an execution.
+pub fn artifacts(conn: &Connection, execution: ExecutionId) -> Sql<Vec<ArtifactRecord>> {
+    conn.prepare_cached("SELECT record FROM artifacts WHERE execution = ?1 ORDER BY ix, id")?
+        .query_map([execution.0], |row| json(row, 0))?
+        .collect()
+}
+
+/// Artifacts of a job.
+pub fn artifacts_of(conn: &Connection, job: JobId) -> Sql<Vec<ArtifactRecord>> {
+    conn.prepare_cached("SELECT record FROM artifacts WHERE job = ?1 ORDER BY id")?
+        .query_map([job.0], |row| json(row, 0))?
+        .collect()
+}
+
+/// Artifacts whose time is over, the longest gone first.
+pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<ArtifactRecord>> {
+    conn.prepare_cached(
+        "SELECT record FROM artifacts INDEXED BY artifacts_expiry
+         WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at, seq LIMIT ?2",
+    )?
+    .query_map(params![now.0, most(limit)], |row| json(row, 0))?
+    .collect()
+}
+
+/// Dead letters before `before`, the newest first, and whether there are more.
+pub fn dead_letters(
+    conn: &Connection,
+    before: Option<DeadLetter>,
+    limit: usize,
+) -> Sql<(Vec<DeadLetter>, bool)> {
+    // One whose execution is gone comes before all others of its time.
+    let place = |letter: DeadLetter| {
+        let seq = seq_of(conn, letter.execution)?.unwrap_or(0);
+        Sql::Ok((letter.at.0, node_key(seq, letter.ix)))
+    };
+    let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), place)?;
+    let mut found: Vec<DeadLetter> = conn
+        .prepare_cached(
+            "SELECT d.at, d.node, e.id FROM dead_letters d JOIN executions e ON e.seq = d.node >> 32
+             WHERE (d.at, d.node) < (?1, ?2) ORDER BY d.at DESC, d.node DESC LIMIT ?3",
+        )?
+        .query_map(params![at, node, most(limit.saturating_add(1))], |row| {
+            Ok(DeadLetter {
+                at: Timestamp(row.get(0)?),
+                execution: ExecutionId(row.get(2)?),
+                ix: node_ix(row.get(1)?),
+            })
+        })?
+        .collect::<Sql<_>>()?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,200 @@
+//! The records in SQLite.
+
+use super::{
+    database::Database, files::blocking, record_reads as reads, record_writes, reserve::Reserve,
+    rows::RowWrite,
+};
+use async_trait::async_trait;
+use rusqlite::Connection;
+use std::{sync::Arc, time::Duration};
+use tidemill_core::{
+    cost::Usage,
+    ids::{ArtifactId, ExecutionId, JobId},
+    time::Timestamp,
+};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{
+    ArtifactRecord, Commit, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter, Node,
+    Records, Whole, Write,
+};
+use tokio::{sync::watch, time::timeout};
+
+/// How long `changed` waits at most, so that other processes' writes are seen.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Up to this many nodes are read without going to a blocking thread.
+const FEW: usize = 100;
+/// Page size of a listing that names none.
+const PAGE: u32 = 50;
+/// Largest page of a listing.
+const MOST_PAGE: u32 = 200;
+
+const WRITING: &str = "writing the records";
+const READING: &str = "reading the records";
+
+/// The records in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteRecords {
+    database: Arc<Database>,
+    /// Says whether there is space for new executions.
+    reserve: Option<Arc<Reserve>>,
+    /// Changes with each commit of this process.
+    commits: watch::Sender<u64>,
+}
+
+impl SqliteRecords {
+    /// The records in this file.
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database, reserve: None, commits: watch::Sender::new(1) }
+    }
+
+    /// The same, where no execution begins while there is too little space.
+    #[must_use]
+    pub(super) fn within(self, reserve: Arc<Reserve>) -> Self {
+        Self { reserve: Some(reserve), ..self }
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.database.read(READING, work)
+    }
+
+    /// For what may read much.
+    async fn read_much<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let database = Arc::clone(&self.database);
+        blocking(READING, move || database.read(READING, work)).await
+    }
+}
+
+fn encode(writes: Vec<Write>) -> Result<Vec<RowWrite>> {
+    writes.into_iter().map(RowWrite::new).collect()
+}
+
+#[async_trait]
+impl Records for SqliteRecords {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
+        // Only what makes an execution can be large.
+        let rows =
+            if writes.iter().any(|write| matches!(write, Write::Create { .. } | Write::AddNodes { .. })) {
+                if let Some(reserve) = &self.reserve {
+                    reserve.check_new("starting an execution")?;
+                }
+                blocking(WRITING, move || encode(writes)).await?
+            } else {
+                encode(writes)?
+            };
+        let commit = self.database.write(WRITING, move |conn| record_writes::apply(conn, &rows)).await?;
+        if commit != Commit::Conflict {
+            self.commits.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        Ok(commit)
+    }
+
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        self.read(|conn| reads::execution(conn, id))
+    }
+
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
+        self.read(|conn| reads::execution_state(conn, id))
+    }
+
+    async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
+        self.read(|conn| reads::revision(conn, id))
+    }
+
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+        let revision = self.revision(id).await?;
+        if revision.is_none() || revision == known {
+            return Ok(revision.map(|revision| Whole { revision, content: None }));
+        }
+        self.read_much(move |conn| reads::whole(conn, id)).await
+    }
+
+    async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
+        let before = match &filter.cursor {
+            Some(cursor) => Some(cursor.parse().map_err(|_| {
+                Error::Invalid(format!("`{cursor}` is no cursor; give back the `next_cursor` of a page"))
+            })?),
+            None => None,
+        };
+        let limit = filter.limit.unwrap_or(PAGE).clamp(1, MOST_PAGE) as usize;
+        let filter = filter.clone();
+        self.read_much(move |conn| reads::executions(conn, &filter, before, limit)).await
+    }
+
+    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+        self.read(|conn| reads::live(conn, after, limit))
+    }
+
+    async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
+        if ixs.len() <= FEW {
+            return self.read(|conn| reads::nodes(conn, execution, ixs));
+        }
+        let ixs = ixs.to_vec();
+        self.read_much(move |conn| reads::nodes(conn, execution, &ixs)).await
+    }
+
+    async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
+        self.read_much(move |conn| reads::all_nodes(conn, execution)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Node>> {
+        self.read(|conn| reads::job(conn, id))
+    }
+
+    async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
+        self.read(|conn| reads::upcoming(conn, execution, from, limit))
+    }
+
+    async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
+        self.read(|conn| reads::key(conn, key))
+    }
+
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+        self.read(|conn| reads::late(conn, now, limit))
+    }
+
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        let moved = self.database.write(WRITING, move |conn| record_writes::postpone(conn, late, until));
+        moved.await
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
+        self.read(|conn| reads::artifact(conn, id))
+    }
+
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
+        self.read_much(move |conn| reads::artifacts(conn, execution)).await
+    }
+
+    async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
+        self.read(|conn| reads::artifacts_of(conn, job))
+    }
+
+    async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
+        self.read_much(move |conn| reads::expired_artifacts(conn, now, limit)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<DeadLetter>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, bool)> {
+        self.read(|conn| reads::dead_letters(conn, before, limit))
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        let mut commits = self.commits.subscribe();
+        let count = *commits.borrow_and_update();
+        if count == seen {
+            // After this time it says that something may have changed, whether or not it did.
+            drop(timeout(LOOK_AGAIN, commits.changed()).await);
+        }
+        *commits.borrow()
+    }
+
+    async fn usage(&self, _: ExecutionId) -> Result<Usage> {
+        Ok(Usage::default())
+    }
+}

@@ -1,0 +1,261 @@
+//! Space on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
+//! below what new work is refused, so that it does not come to that.
+//!
+//! From much space to none: below [`Reserve::low`] no execution is started and nothing is uploaded; below a quarter of that no log and no
+//! artifact gets any more, and each such job ends as `disk_full`; when even the records cannot be written, the reserve, a file, is removed,
+//! and they are written in the space that became free. It is made again as soon as there is space.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tidemill_core::{api::ContentSum, ids::JobId};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{ByteStream, Logs, ObjectInfo, Objects, PutPlace};
+use tidemill_services::services::{Disk, DiskState};
+
+/// Bytes that are kept: a full transaction of the records, their log and its index take less.
+pub const RESERVE: usize = 8 << 20;
+/// A spent reserve is tried to be made again at most this often.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long what the file system says of its space is believed.
+const BELIEVED: Duration = Duration::from_millis(250);
+/// The space below which new work is refused, unless it is set: this, or a twentieth of a small file system.
+const LOW: u64 = 256 << 20;
+
+/// The space of a data directory.
+#[derive(Debug)]
+pub struct Reserve {
+    path: PathBuf,
+    /// Set by the operator.
+    low: Option<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When it was last tried to be made again; `None`: it is there.
+    spent: Option<Instant>,
+    space: Space,
+    looked: Instant,
+}
+
+/// What the file system says.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    free: u64,
+    low: u64,
+}
+
+impl Space {
+    /// What is below it is for the records alone.
+    const fn critical(self) -> u64 {
+        self.low / 4
+    }
+}
+
+impl Reserve {
+    /// The reserve at `path`, made if there is space for it. New work is refused below `low` free bytes.
+    #[must_use]
+    pub fn open(path: PathBuf, low: Option<u64>) -> Self {
+        let there = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE as u64);
+        let made = there || make(&path).is_ok();
+        let state =
+            State { spent: (!made).then(Instant::now), space: space(&path, low), looked: Instant::now() };
+        Self { path, low, state: Mutex::new(state) }
+    }
+
+    /// Gives the space free.
+    pub fn spend(&self) {
+        let mut state = self.locked();
+        if state.spent.is_none() {
+            tracing::error!(
+                path = %self.path.display(),
+                "the disk is full: its reserve is used for the records, and nothing else is stored until there is space"
+            );
+        }
+        state.spent = Some(Instant::now());
+        drop(fs::remove_file(&self.path));
+    }
+
+    /// An error while what is left is for the records alone.
+    pub fn check(&self, doing: &str) -> Result<()> {
+        let state = self.current();
+        let stored = state.spent.is_none() && state.space.free >= state.space.critical();
+        if stored { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+    }
+
+    /// An error while there is too little space to begin anything.
+    pub fn check_new(&self, doing: &str) -> Result<()> {
+        let state = self.current();
+        let begun = state.spent.is_none() && state.space.free >= state.space.low;
+        if begun { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state as it is now; a spent reserve is made again if there is space.
+    fn current(&self) -> MutexGuard<'_, State> {
+        let mut state = self.locked();
+        if state.looked.elapsed() > BELIEVED {
+            state.space = space(&self.path, self.low);
+            state.looked = Instant::now();
+        }
+        if state.spent.is_some_and(|since| since.elapsed() > PAUSE) {
+            let room = state.space.free >= RESERVE as u64 + state.space.critical();
+            if room && make(&self.path).is_ok() {
+                tracing::info!(path = %self.path.display(), "there is space again, and the reserve is made");
+                state.spent = None;
+                state.space = space(&self.path, self.low);
+            } else {
+                state.spent = Some(Instant::now());
+            }
+        }
+        state
+    }
+}
+
+impl Disk for Reserve {
+    fn state(&self) -> DiskState {
+        let state = self.current();
+        DiskState {
+            free_bytes: state.space.free,
+            low_bytes: state.space.low,
+            reserve_bytes: RESERVE as u64,
+            is_reserve_spent: state.spent.is_some(),
+        }
+    }
+}
+
+/// What is free where `path` is, and how much should be.
+fn space(path: &Path, low: Option<u64>) -> Space {
+    let directory = path.parent().unwrap_or(path);
+    match rustix::fs::statvfs(directory) {
+        Ok(found) => Space {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            low: low.unwrap_or_else(|| LOW.min(found.f_blocks.saturating_mul(found.f_frsize) / 20)),
+        },
+        Err(error) => {
+            tracing::debug!(%error, "the file system does not say how much space there is");
+            Space { free: u64::MAX, low: 0 }
+        }
+    }
+}
+
+/// Written, as a file that is only made longer takes no space.
+fn make(path: &PathBuf) -> io::Result<()> {
+    let made = File::create(path).and_then(|mut file| {
+        let zeros = [0; 8 << 10];
+        for _ in 0..RESERVE / zeros.len() {
+            file.write_all(&zeros)?;
+        }
+        file.sync_all()
+    });
+    if made.is_err() {
+        drop(fs::remove_file(path));
+    }
+    made
+}
+
+/// A store that takes nothing while the reserve is spent.
+#[derive(Debug)]
+pub struct Frugal<T> {
+    /// The store.
+    pub store: T,
+    /// The reserve.
+    pub reserve: Arc<Reserve>,
+}
+
+#[async_trait]
+impl<T: Logs> Logs for Frugal<T> {
+    async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
+        self.reserve.check("storing log bytes")?;
+        self.store.append(job, attempt, offset, bytes).await
+    }
+
+    async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
+        self.store.read(job, attempt, offset, limit).await
+    }
+
+    async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.store.finish(job, attempt).await
+    }
+}
+
+#[async_trait]
+impl<T: Objects> Objects for Frugal<T> {
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
+        self.reserve.check_new("storing an artifact")?;
+        let reserve = self.reserve.clone();
+        // However much it is, it ends before the records have no space.
+        let checked = bytes.map(move |chunk| {
+            let chunk = chunk?;
+            let full = |_| io::Error::from(io::ErrorKind::StorageFull);
+            reserve.check("storing an artifact").map_err(full).map(|()| chunk)
+        });
+        self.store.put_checked(key, sha256, Box::pin(checked)).await
+    }
+
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        self.store.info(key).await
+    }
+
+    async fn get(&self, key: &str) -> Result<ByteStream> {
+        self.store.get(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.store.delete(key).await
+    }
+
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+        self.store.put_place(key, sum).await
+    }
+
+    async fn get_address(&self, key: &str) -> Result<Option<String>> {
+        self.store.get_address(key).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{PAUSE, RESERVE, Reserve};
+    use std::{fs, thread::sleep, time::Duration};
+    use tidemill_services::services::Disk;
+
+    #[test]
+    fn new_work_is_refused_first_and_what_runs_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("reserve");
+        let free = Reserve::open(path.clone(), Some(0)).state().free_bytes;
+        let little = Reserve::open(path.clone(), Some(free.saturating_mul(2)));
+        assert!(little.check_new("testing").is_err());
+        little.check("testing").unwrap();
+        let none = Reserve::open(path, Some(free.saturating_mul(8)));
+        assert!(none.check("testing").is_err());
+    }
+
+    #[test]
+    fn a_spent_reserve_comes_back_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("reserve");
+        let reserve = Reserve::open(path.clone(), Some(0));
+        reserve.check_new("testing").unwrap();
+        reserve.spend();
+        assert!(!path.exists());
+        assert!(reserve.check("testing").is_err() && reserve.state().is_reserve_spent);
+        sleep(PAUSE + Duration::from_millis(100));
+        assert!(!reserve.state().is_reserve_spent);
+        assert_eq!(fs::metadata(path).unwrap().len(), RESERVE as u64);
+        reserve.check_new("testing").unwrap();
+    }
+}

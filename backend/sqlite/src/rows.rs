@@ -1,0 +1,226 @@
+//! How records lie in the tables.
+
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use serde::{Serialize, de::DeserializeOwned};
+use tidemill_core::{
+    ids::{ArtifactId, ExecutionId, JobId},
+    status::JobStatus,
+    time::Timestamp,
+};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::pack::{pack, unpack};
+use tidemill_services::ports::{
+    DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write, repository_key,
+};
+
+/// The key of a node: the `seq` of its execution, and its index.
+pub fn node_key(seq: i64, ix: u32) -> i64 {
+    (seq << 32) | i64::from(ix)
+}
+
+/// The index in a node's key.
+pub fn node_ix(key: i64) -> u32 {
+    // The lower half by definition.
+    u32::try_from(key & 0xffff_ffff).unwrap_or(u32::MAX)
+}
+
+/// The `seq` in a node's key.
+pub const fn node_seq(key: i64) -> i64 {
+    key >> 32
+}
+
+/// The `seq` of an execution.
+pub fn seq_of(conn: &Connection, id: ExecutionId) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT seq FROM executions WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()
+}
+
+/// JSON in a column.
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// A packed value in a column.
+pub fn packed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    unpack(row.get_ref(column)?.as_blob()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
+}
+
+fn text<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::storage("writing records as JSON", error))
+}
+
+/// A write with its JSON made, so that the writer's thread has only SQL to do.
+pub enum RowWrite {
+    Create(Box<NewExecution>),
+    AddNodes { id: ExecutionId, if_version: u64, row: ExecutionRow, nodes: Vec<NewNodeRow> },
+    PutExecution { id: ExecutionId, if_version: u64, row: ExecutionRow },
+    PutNode { key: NodeKey, if_version: u64, row: NodeRow, due_at: Option<i64> },
+    SetDue { key: NodeKey, if_version: u64, due_at: Option<i64> },
+    Arrive(Box<ArriveRow>),
+    PutKey { key: String, if_execution: Option<ExecutionId>, execution: ExecutionId, record: String },
+    PutArtifact(Box<ArtifactRow>),
+    DeleteArtifact(ArtifactId),
+    PutDeadLetter(DeadLetter),
+    DeleteDeadLetter(DeadLetter),
+}
+
+/// An arrival.
+pub struct ArriveRow {
+    pub key: NodeKey,
+    pub ok: bool,
+    pub from: String,
+    pub now: i64,
+    pub then: Option<ThenRow>,
+}
+
+/// What a node becomes with its last arrival.
+pub struct ThenRow {
+    pub if_version: u64,
+    pub row: NodeRow,
+    pub due_at: Option<i64>,
+    pub arrivals: Vec<RowWrite>,
+}
+
+/// An execution to insert.
+pub struct NewExecution {
+    pub id: ExecutionId,
+    pub repo: String,
+    pub pipeline: String,
+    pub branch: Option<String>,
+    pub spec: Vec<u8>,
+    pub row: ExecutionRow,
+    pub nodes: Vec<NewNodeRow>,
+}
+
+/// What of an execution changes.
+pub struct ExecutionRow {
+    pub status: &'static str,
+    pub over: bool,
+    pub state: String,
+}
+
+/// A node to insert.
+pub struct NewNodeRow {
+    pub ix: u32,
+    pub row: NodeRow,
+    pub waits_for: u32,
+    pub failed: u32,
+    pub due_at: Option<i64>,
+    pub spec: String,
+    pub job: Option<JobId>,
+}
+
+/// What of a node changes by versioned writes.
+pub struct NodeRow {
+    pub status: Option<&'static str>,
+    pub idle: bool,
+    pub state: String,
+}
+
+/// An artifact to insert.
+pub struct ArtifactRow {
+    pub id: ArtifactId,
+    pub execution: ExecutionId,
+    pub ix: u32,
+    pub job: JobId,
+    pub expires_at: Option<i64>,
+    pub record: String,
+}
+
+impl RowWrite {
+    /// The rows of a write.
+    pub fn new(write: Write) -> Result<Self> {
+        Ok(match write {
+            Write::Create { spec, state, nodes } => Self::Create(Box::new(NewExecution {
+                id: spec.id,
+                spec: pack(&spec)?,
+                repo: repository_key(&spec.repo),
+                pipeline: spec.pipeline_name,
+                branch: spec.branch,
+                row: ExecutionRow::new(&state)?,
+                nodes: NewNodeRow::all(&nodes)?,
+            })),
+            Write::AddNodes { id, if_version, state, nodes } => Self::AddNodes {
+                id,
+                if_version,
+                row: ExecutionRow::new(&state)?,
+                nodes: NewNodeRow::all(&nodes)?,
+            },
+            Write::PutExecution { id, if_version, state } => {
+                Self::PutExecution { id, if_version, row: ExecutionRow::new(&state)? }
+            }
+            Write::PutNode { key, if_version, state, due_at } => {
+                Self::PutNode { key, if_version, row: NodeRow::new(&state)?, due_at: ms(due_at) }
+            }
+            Write::SetDue { key, if_version, due_at } => Self::SetDue { key, if_version, due_at: ms(due_at) },
+            Write::Arrive { key, ok, from, now, then } => {
+                let then = then.map(|then| {
+                    Ok::<_, Error>(ThenRow {
+                        if_version: then.if_version,
+                        row: NodeRow::new(&then.state)?,
+                        due_at: ms(then.due_at),
+                        arrivals: then.arrivals.into_iter().map(Self::new).collect::<Result<_>>()?,
+                    })
+                });
+                Self::Arrive(Box::new(ArriveRow { key, ok, from, now: now.0, then: then.transpose()? }))
+            }
+            Write::PutKey { key, if_execution, record } => {
+                Self::PutKey { key, if_execution, execution: record.execution, record: text(&record)? }
+            }
+            Write::PutArtifact(record) => Self::PutArtifact(Box::new(ArtifactRow {
+                id: record.id,
+                execution: record.execution,
+                ix: record.ix,
+                job: record.job,
+                expires_at: ms(record.expires_at),
+                record: text(&record)?,
+            })),
+            Write::PutDeadLetter(letter) => Self::PutDeadLetter(letter),
+            Write::DeleteDeadLetter(letter) => Self::DeleteDeadLetter(letter),
+            Write::DeleteArtifact(id) => Self::DeleteArtifact(id),
+        })
+    }
+}
+
+impl ExecutionRow {
+    fn new(state: &ExecutionState) -> Result<Self> {
+        Ok(Self { status: state.status.word(), over: state.status.is_terminal(), state: text(state)? })
+    }
+}
+
+impl NewNodeRow {
+    fn all(nodes: &[(u32, NewNode)]) -> Result<Vec<Self>> {
+        nodes.iter().map(|(ix, node)| Self::new(*ix, node)).collect()
+    }
+
+    fn new(ix: u32, node: &NewNode) -> Result<Self> {
+        Ok(Self {
+            ix,
+            row: NodeRow::new(&node.state)?,
+            waits_for: node.waits_for,
+            failed: node.failed,
+            due_at: ms(node.due_at),
+            spec: text(&node.spec)?,
+            job: node.spec.job,
+        })
+    }
+}
+
+impl NodeRow {
+    fn new(state: &NodeState) -> Result<Self> {
+        let idle = match &state.body {
+            NodeBody::Job(item) => item.job.status == JobStatus::Pending,
+            NodeBody::Gate { open } => !open,
+            NodeBody::End => true,
+        };
+        Ok(Self { status: state.status().map(JobStatus::word), idle, state: text(state)? })
+    }
+}
+
+fn ms(time: Option<Timestamp>) -> Option<i64> {
+    time.map(|time| time.0)
+}

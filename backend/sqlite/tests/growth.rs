@@ -1,0 +1,347 @@
+//! What a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
+//! the database.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::{fmt::Write as _, fs, path::Path, sync::Arc};
+use tempfile::TempDir;
+use tidemill_core::{api::path, webhook::sign};
+use tidemill_services::http;
+use tidemill_services::services::{Services, Settings};
+use tidemill_testkit::conformance::ManualClock;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+const SECRET: &str = "the secret of the webhooks";
+const URL: &str = "https://git.example.org/team/app.git";
+const KIB: u64 = 1 << 10;
+
+struct Server {
+    api: Router,
+    clock: Arc<ManualClock>,
+    dir: TempDir,
+}
+
+impl Server {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: Arc<ManualClock> = Arc::default();
+        let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
+        let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
+        let services = Services::new(stores, settings, CancellationToken::new());
+        let api = http::router(services, http::Access::of_token("secret").at_most(0));
+        Self { api, clock, dir }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).header("authorization", "Bearer secret");
+        let request = request.header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let reply = self.api.clone().oneshot(request).await.unwrap();
+        let status = reply.status();
+        let bytes = reply.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, reply) = self.call(method.clone(), path, &body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {reply}");
+        reply
+    }
+
+    /// Bytes of all files of the server.
+    fn bytes(&self) -> u64 {
+        let records = rusqlite::Connection::open(self.dir.path().join("tidemill.db")).unwrap();
+        records.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap();
+        drop(records);
+        size(self.dir.path())
+    }
+
+    /// Posts a fork's pull request at a commit, and takes the job that looks at it.
+    async fn discovery(&self, number: u64, commit: char) -> Value {
+        let commit = commit.to_string().repeat(40);
+        let pull = json!({ "action": "synchronize", "sender": { "login": "eve" },
+            "repository": { "clone_url": URL, "default_branch": "main" },
+            "pull_request": { "number": number, "title": "Faster", "draft": false, "updated_at": uuid::Uuid::now_v7(),
+                "head": { "ref": "main", "sha": commit, "repo": { "id": 2, "owner": { "login": "eve" } } },
+                "base": { "ref": "main", "sha": "b".repeat(40), "repo": { "id": 1 } } } })
+        .to_string();
+        let request = Request::post("/api/webhook/github")
+            .header("content-type", "application/json")
+            .header("x-github-event", "pull_request")
+            .header("x-github-delivery", format!("delivery-{number}-{}", uuid::Uuid::now_v7()))
+            .header("x-hub-signature-256", format!("sha256={}", sign(SECRET.as_bytes(), pull.as_bytes())));
+        let (status, reply) = self.send(request.body(Body::from(pull)).unwrap()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{reply}");
+        self.take().await.unwrap()
+    }
+
+    async fn add_repository(&self) {
+        let known =
+            json!({ "url": URL, "provider": "github", "webhook_secret": SECRET, "approval": "forks" });
+        self.ok(Method::PUT, path::REPOSITORIES, known).await;
+    }
+
+    async fn take(&self) -> Option<Value> {
+        let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+        let reply = self.ok(Method::POST, path::JOB_EXECUTE, json!({ "worker": worker })).await;
+        reply["assignment"].is_object().then(|| reply["assignment"].clone())
+    }
+
+    /// Reports what a worker found at the commit, and ends the discovery.
+    async fn found(&self, taken: &Value, files: &[(String, String)], more: Value) -> (StatusCode, Value) {
+        let files: Vec<Value> =
+            files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
+        let (job, lease) = (&taken["preparation"]["job_id"], &taken["lease"]["token"]);
+        let mut report = json!({ "job_id": job, "lease": lease, "commit": taken["preparation"]["source"]["commit"], "files": files });
+        report.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        let reply = self.call(Method::POST, path::DISCOVERED, &report).await;
+        let end = json!({ "job_id": job, "lease": lease, "end": { "failure": null, "exit_code": 0 } });
+        self.ok(Method::POST, path::JOB_STATUS, end).await;
+        reply
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    let of = |entry: fs::DirEntry| {
+        let kind = entry.metadata().unwrap();
+        if kind.is_dir() { size(&entry.path()) } else { kind.len() }
+    };
+    fs::read_dir(path).unwrap().map(|entry| of(entry.unwrap())).sum()
+}
+
+/// A text that does not compress well.
+fn noise(bytes: usize, seed: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    (0..bytes).map(|_| rng.alphanumeric()).collect()
+}
+
+fn values(count: usize, bytes: usize) -> String {
+    (0..count).map(|ix| noise(bytes, ix as u64 + 1)).collect::<Vec<_>>().join(", ")
+}
+
+/// Small files that ask for much, by name.
+fn amplifiers() -> Vec<(&'static str, String)> {
+    let head = "name: many\non: { pull_request: }\n";
+    let job = "image: i, script: [x]";
+    let mut needs = format!("{head}jobs:\n  a: {{ {job}, matrix: {{ m: [{}] }} }}\n", values(60, 4));
+    for at in 0..30 {
+        let _ = writeln!(needs, "  b{at}: {{ {job}, needs: [a], matrix: {{ m: [a, b, c, d, e, f] }} }}");
+    }
+    let mut anchors = format!("{head}x-job: &job {{ image: i, script: [{}] }}\njobs:\n", noise(3_000, 1));
+    let mut extends = format!("{head}.t: {{ image: i, script: [{}] }}\njobs:\n", noise(3_000, 1));
+    for at in 0..150 {
+        let _ = writeln!(anchors, "  j{at}: *job");
+        let _ = writeln!(extends, "  j{at}: {{ extends: .t }}");
+    }
+    let sixteen = format!("m: [{}], n: [{}]", values(16, 8), values(16, 4));
+    let mut many = format!("{head}jobs:\n");
+    for at in 0..39 {
+        let _ = writeln!(
+            many,
+            "  j{at}: {{ {job}, matrix: {{ m: &m [{}], n: *m }} }}",
+            if at == 0 { values(16, 2) } else { String::new() }
+        );
+    }
+    let many = many.replace("&m [], n: *m", "*m, n: *m");
+    vec![
+        ("many", many),
+        (
+            "moderate",
+            format!(
+                "{head}jobs: {{ a: {{ {job}, matrix: {{ m: [{}], n: [{}] }} }} }}\n",
+                values(16, 8),
+                values(10, 4)
+            ),
+        ),
+        ("one matrix", format!("{head}jobs: {{ a: {{ {job}, matrix: {{ {sixteen} }} }} }}\n")),
+        (
+            "long name",
+            format!(
+                "{head}jobs: {{ a: {{ {job}, matrix: {{ m: [{}], n: [{}] }} }} }}\n",
+                noise(4_000, 1),
+                values(100, 3)
+            ),
+        ),
+        (
+            "script",
+            format!(
+                "{head}jobs: {{ a: {{ image: i, script: [{}], matrix: {{ {sixteen} }} }} }}\n",
+                noise(4_000, 1)
+            ),
+        ),
+        (
+            "variables",
+            format!(
+                "{head}variables: {{ V: {} }}\njobs: {{ a: {{ {job}, matrix: {{ {sixteen} }} }} }}\n",
+                noise(4_000, 1)
+            ),
+        ),
+        (
+            "labels",
+            format!(
+                "{head}jobs: {{ a: {{ {job}, runs_on: {{ l: {} }}, matrix: {{ {sixteen} }} }} }}\n",
+                noise(60, 1)
+            ),
+        ),
+        ("manual", format!("{head}jobs: {{ a: {{ {job}, when: manual, matrix: {{ {sixteen} }} }} }}\n")),
+        (
+            "exit codes",
+            format!(
+                "{head}jobs: {{ a: {{ {job}, allow_failure: {{ exit_codes: [{}] }}, matrix: {{ {sixteen} }} }} }}\n",
+                (1..256).map(|code| code.to_string()).collect::<Vec<_>>().join(", ")
+            ),
+        ),
+        ("needs", needs),
+        ("anchors", anchors),
+        ("extends", extends),
+    ]
+}
+
+#[tokio::test]
+async fn request_of_a_token_stores_at_most_ten_times_its_size() {
+    let (mut refused, mut wrong) = (Vec::new(), Vec::new());
+    for (name, pipeline) in amplifiers() {
+        let server = Server::new();
+        let request = json!({ "pipeline": pipeline, "repo": URL, "force": true,
+                              "source": { "kind": "git", "url": URL, "commit": "a".repeat(40) } });
+        let size = request.to_string().len() as u64;
+        let before = server.bytes();
+        let (status, reply) = server.call(Method::POST, path::EXECUTE, &request).await;
+        let grew = server.bytes() - before;
+        println!("{name}: a request of {size} bytes: {status}, {} KiB; {}", grew / KIB, reply["detail"]);
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            assert!(reply["detail"].as_str().unwrap().contains("matrix"), "{reply}");
+            refused.push(name);
+        } else {
+            assert_eq!(status, StatusCode::CREATED, "{name}: {reply}");
+        }
+        if grew > 10 * size + 64 * KIB {
+            wrong.push(format!("{name}: {size} bytes made {grew}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(refused, ["many", "one matrix", "long name", "labels", "manual", "exit codes"]);
+}
+
+#[tokio::test]
+async fn unapproved_pull_request_stores_at_most_64_kib() {
+    let mut wrong = Vec::new();
+    for (name, pipeline) in amplifiers() {
+        let server = Server::new();
+        server.add_repository().await;
+        let before = server.bytes();
+        let taken = server.discovery(7, 'a').await;
+        let files: Vec<(String, String)> = (0..8)
+            .map(|at| {
+                let file = pipeline.replacen("name: many", &format!("name: many-{at}"), 1);
+                // A commit of 100 KiB in all.
+                let comment = noise((12_800_usize).saturating_sub(file.len()), at);
+                (format!(".pipelines/{at}.yml"), format!("{file}# {comment}\n"))
+            })
+            .collect();
+        let paths: Vec<String> = (0..10_000).map(|at| format!("src/{}/{at}", noise(20, at))).collect();
+        let (status, reply) = server.found(&taken, &files, json!({ "paths": paths, "changed": paths })).await;
+        let grew = server.bytes() - before;
+        println!("{name}: {status}, {} KiB; {:.300}", grew / KIB, reply.to_string());
+        assert_eq!(status, StatusCode::OK, "{reply}");
+        if grew > 64 * KIB {
+            wrong.push(format!("{name} made {grew}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const SMALL: &str =
+    "name: ci\non: { pull_request: }\njobs: { a: { image: i, script: [x] }, b: { image: i, script: [y] } }\n";
+
+fn files(texts: &[String]) -> Vec<(String, String)> {
+    texts.iter().enumerate().map(|(at, text)| (format!(".pipelines/{at}.yml"), text.clone())).collect()
+}
+
+#[tokio::test]
+async fn pull_request_that_fits_is_held_and_runs_once_it_is_approved() {
+    let server = Server::new();
+    server.add_repository().await;
+    let before = server.bytes();
+    let taken = server.discovery(7, 'a').await;
+    let texts: Vec<String> = (0..12)
+        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), "words ".repeat(1_000)))
+        .collect();
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], false, "{reply}");
+    assert!(server.bytes() - before <= 64 * KIB, "{}", server.bytes() - before);
+    assert!(server.take().await.is_none());
+    let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
+    let held =
+        list["executions"].as_array().unwrap().iter().find(|one| one["pipeline_name"] == "ci-3").unwrap();
+    let id = held["id"].as_str().unwrap();
+    let view = server.ok(Method::GET, &path::STATUS.replace("{executionId}", id), Value::Null).await;
+    assert_eq!((&view["approval"], view["jobs"].as_array().unwrap().len()), (&json!("awaited"), 2), "{view}");
+    server.ok(Method::POST, &path::APPROVE_EXECUTION.replace("{executionId}", id), Value::Null).await;
+    let first = server.take().await.unwrap();
+    assert_eq!((&first["job_name"], &first["script"]), (&json!("a"), &json!(["x"])));
+}
+
+#[tokio::test]
+async fn pull_request_that_does_not_fit_is_refused_with_what_to_do() {
+    let server = Server::new();
+    server.add_repository().await;
+    let taken = server.discovery(7, 'a').await;
+    let texts: Vec<String> = (0..8)
+        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), noise(12_000, at)))
+        .collect();
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], true);
+    let lines: Vec<&str> =
+        reply["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(lines[0].contains("waits for an approval"), "{lines:#?}");
+    assert!(lines[7].contains("cannot start") && lines[7].contains("44 KiB"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn newer_commit_of_a_pull_request_cancels_what_waits_at_the_older() {
+    let server = Server::new();
+    server.add_repository().await;
+    let mut states = Vec::new();
+    for (number, commit) in [(7, 'a'), (8, 'a'), (7, 'b'), (7, 'b')] {
+        let taken = server.discovery(number, commit).await;
+        server.found(&taken, &files(&[SMALL.to_owned()]), json!({})).await;
+        server.clock.turn(1_000);
+        let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
+        let all = list["executions"].as_array().unwrap().iter().rev();
+        let of_ci = all.filter(|one| one["pipeline_name"] == "ci");
+        states = of_ci.map(|one| one["status"].as_str().unwrap().to_owned()).collect();
+    }
+    assert_eq!(states[..3], ["CANCELED", "PENDING", "PENDING"]);
+}
+
+#[tokio::test]
+async fn repository_has_at_most_100_executions_that_wait_for_an_approval() {
+    let server = Server::new();
+    server.add_repository().await;
+    let texts: Vec<String> = (0..10).map(|at| SMALL.replace("ci", &format!("ci-{at}"))).collect();
+    let mut failed = Vec::new();
+    for number in 0..11 {
+        let taken =
+            server.discovery(number, char::from_digit(u32::try_from(number).unwrap(), 16).unwrap()).await;
+        let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+        failed.push(reply["failed"].as_bool().unwrap());
+        if number == 10 {
+            assert!(
+                reply["lines"][0].as_str().unwrap().contains("100 executions of this repository wait"),
+                "{reply}"
+            );
+        }
+    }
+    assert!(failed[..10].iter().all(|failed| !failed) && failed[10], "{failed:?}");
+}

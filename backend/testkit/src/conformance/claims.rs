@@ -1,0 +1,37 @@
+//! Claims of jobs, as a worker that nobody has seen before makes them.
+
+use tidemill_core::{
+    api::{JobExecuteReply, JobExecuteRequest, WorkerInfo},
+    assignment::Assignment,
+    ids::{ExecutionId, JobId, WorkerId},
+    labels::Labels,
+};
+use tidemill_services::services::Services;
+use uuid::Uuid;
+
+/// Claims a job for a worker with these labels; an error says why there is nothing.
+pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Result<Assignment, String> {
+    let request = JobExecuteRequest {
+        worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
+        job_id: Some(job),
+        execution_id: None,
+        labels,
+        lease: None,
+        wait_ms: 0,
+        lookahead: 0,
+    };
+    match services.jobs.execute(request).await.unwrap() {
+        JobExecuteReply::Assigned { assignment, .. } => Ok(*assignment),
+        JobExecuteReply::Nothing { reason } => Err(reason),
+    }
+}
+
+/// Claims the job at this place of an execution, for a worker without labels.
+pub(super) async fn claim_at(
+    services: &Services,
+    id: ExecutionId,
+    place: usize,
+) -> Result<Assignment, String> {
+    let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
+    claim(services, view.jobs[place].id, Labels::new()).await
+}

@@ -1,0 +1,78 @@
+//! Logs on their way in, and as they are stored.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tidemill_core::{
+    api::LogBytes,
+    ids::{ExecutionId, JobId},
+};
+use tidemill_services::pack::unpack_bytes;
+use tidemill_services::ports::Logs;
+use tidemill_services::services::unpack_log;
+use tidemill_sqlite::FileLogs;
+use uuid::Uuid;
+
+/// The most that a stored value unpacks to.
+const MOST_STORED: usize = 64 << 20;
+/// The most that one part of a log is long while a stored log is played with.
+const MOST_PART: usize = 64;
+
+/// Reads `bytes` (after the first, which says as what) as a report's log or as a stored one, and panics when what must hold
+/// does not: a log unpacks to what it names or not at all, and a stored one gives each byte back once.
+pub fn log(bytes: &[u8]) {
+    let Some((how, rest)) = bytes.split_first() else { return };
+    match how % 4 {
+        0 => report(rest, true),
+        1 => report(rest, false),
+        2 => {
+            if let Ok(unpacked) = unpack_bytes(rest) {
+                assert!(unpacked.len() <= MOST_STORED);
+            }
+        }
+        _ => stored(rest),
+    }
+}
+
+/// A report's log: its length, and what is either zstd or the text that should be base64 of it.
+fn report(bytes: &[u8], encode: bool) {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
+    let length = u32::from_le_bytes(*length);
+    let text = String::from_utf8_lossy(rest);
+    let zstd_base64 = if encode { STANDARD.encode(rest) } else { text.into_owned() };
+    if let Ok((offset, unpacked)) = unpack_log(&LogBytes { offset: u64::from(length), length, zstd_base64 }) {
+        assert_eq!((offset, unpacked.len()), (u64::from(length), length as usize));
+    }
+}
+
+/// A stored log: three bytes for each thing that is done with it, beside a list of bytes that must always be the same.
+fn stored(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut logs = FileLogs::open(directory.path()).unwrap();
+    let job = JobId::of(ExecutionId(Uuid::nil()), 1);
+    let mut model: Vec<u8> = Vec::new();
+    for step in bytes.chunks_exact(3).take(64) {
+        let (at, length) = (usize::from(step[1]) * 4, usize::from(step[2]) % MOST_PART);
+        match step[0] % 4 {
+            0 | 1 => {
+                // What is sent again is the same as before: a worker prints each byte once.
+                let part: Vec<u8> =
+                    (at..at + length).map(|place| u8::try_from(place % 251).unwrap()).collect();
+                let stored = runtime.block_on(logs.append(job, 1, at as u64, &part));
+                assert_eq!(stored.is_ok(), at <= model.len(), "a gap is refused, and nothing else");
+                if let Ok(stored) = stored {
+                    model.extend(part.iter().skip(model.len() - at));
+                    assert_eq!(stored, model.len() as u64);
+                }
+            }
+            2 => {
+                let (part, end) = runtime.block_on(logs.read(job, 1, at as u64, length)).unwrap();
+                assert_eq!(end, model.len() as u64);
+                assert_eq!(part, model.iter().skip(at).take(length).copied().collect::<Vec<u8>>());
+            }
+            _ => logs = FileLogs::open(directory.path()).unwrap(),
+        }
+    }
+    let far = u64::MAX - bytes.len() as u64;
+    assert!(runtime.block_on(logs.append(job, 1, far, b"x")).is_err());
+    assert!(runtime.block_on(logs.read(job, 1, far, usize::MAX)).unwrap().0.is_empty());
+}

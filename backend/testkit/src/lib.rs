@@ -1,0 +1,9 @@
+//! For tests: stores in memory, the suite that every adapter must pass, the simulation, and what the fuzzers call.
+
+#[cfg(feature = "aws")]
+pub mod cloud;
+pub mod conformance;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod memory;
+pub mod simulation;

@@ -1,0 +1,35 @@
+//! Adapters that keep all in memory: the same contract without a disk, for simulations of many executions.
+
+mod documents;
+mod keys;
+mod logs;
+mod objects;
+mod queue;
+mod records;
+
+pub use documents::MemoryDocuments;
+pub use keys::MemoryKeys;
+pub use logs::MemoryLogs;
+pub use objects::MemoryObjects;
+pub use queue::MemoryQueue;
+pub use records::{Change, MemoryRecords, Observer};
+
+use std::sync::Arc;
+use tidemill_services::RandomIds;
+use tidemill_services::Stores;
+use tidemill_services::ports::Clock;
+
+/// Empty stores.
+#[must_use]
+pub fn open(clock: Arc<dyn Clock>) -> Stores {
+    Stores {
+        records: Arc::new(MemoryRecords::default()),
+        documents: Arc::new(MemoryDocuments::default()),
+        keys: Arc::new(MemoryKeys),
+        queue: Arc::new(MemoryQueue::new(clock.clone())),
+        objects: Arc::new(MemoryObjects::default()),
+        logs: Arc::new(MemoryLogs::default()),
+        clock,
+        ids: Arc::new(RandomIds),
+    }
+}

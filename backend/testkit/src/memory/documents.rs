@@ -1,0 +1,85 @@
+//! Documents in memory.
+
+use async_trait::async_trait;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tidemill_core::time::Timestamp;
+use tidemill_services::error::Result;
+use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
+
+/// Documents in memory.
+#[derive(Debug, Default)]
+pub struct MemoryDocuments(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    documents: BTreeMap<DocumentKey, Document>,
+    writes: u64,
+}
+
+impl MemoryDocuments {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Documents for MemoryDocuments {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        Ok(self.lock().documents.get(key).cloned())
+    }
+
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        let mut inner = self.lock();
+        if inner.documents.get(&document.key).map(|known| known.version) != if_version {
+            return Ok(false);
+        }
+        inner.writes += 1;
+        let NewDocument { key, value, due_at, .. } = document;
+        let version = inner.writes;
+        inner.documents.insert(key.clone(), Document { key, value, due_at, version });
+        Ok(true)
+    }
+
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        let mut inner = self.lock();
+        let known = inner.documents.get(key).map(|known| known.version);
+        if known.is_none() || (if_version.is_some() && if_version != known) {
+            return Ok(false);
+        }
+        Ok(inner.documents.remove(key).is_some())
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        let inner = self.lock();
+        let of_kind = inner.documents.values().filter(|one| one.key.kind == kind);
+        let mut found: Vec<Document> = of_kind
+            .filter(|one| {
+                one.key.name.starts_with(prefix) && after.is_none_or(|after| one.key.name.as_str() > after)
+            })
+            .take(limit.saturating_add(1))
+            .cloned()
+            .collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        let inner = self.lock();
+        let of_kind = inner.documents.values().filter(|one| one.key.kind == kind);
+        let mut due: Vec<Document> =
+            of_kind.filter(|one| one.due_at.is_some_and(|at| at <= now)).cloned().collect();
+        due.sort_by_key(|one| one.due_at);
+        due.truncate(limit);
+        Ok(due)
+    }
+}

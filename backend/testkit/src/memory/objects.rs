@@ -1,0 +1,79 @@
+//! Objects in memory.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+};
+use tidemill_core::api::ContentSum;
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, PutPlace};
+
+/// Objects in memory.
+#[derive(Debug, Default)]
+pub struct MemoryObjects(Mutex<BTreeMap<String, (Bytes, ObjectInfo)>>);
+
+fn checked(key: &str) -> Result<()> {
+    let good = |part: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && part.bytes().all(is_inner)
+    };
+    if key.split('/').all(good) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("`{key}` is no key of an object")))
+}
+
+#[async_trait]
+impl Objects for MemoryObjects {
+    async fn put_checked(&self, key: &str, wanted: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
+        checked(key)?;
+        let parts: Vec<Bytes> =
+            bytes.try_collect().await.map_err(|error| Error::io("storing an object", error))?;
+        let whole: Vec<u8> = parts.concat();
+        let mut sha256 = String::new();
+        for byte in Sha256::digest(&whole) {
+            let _ = write!(sha256, "{byte:02x}");
+        }
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
+            return Err(Error::other_bytes(&sha256, wanted));
+        }
+        let info = ObjectInfo { size: whole.len() as u64, sha256: Some(sha256) };
+        let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.insert(key.to_owned(), (whole.into(), info.clone()));
+        Ok(info)
+    }
+
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        checked(key)?;
+        let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(objects.get(key).map(|(_, info)| info.clone()))
+    }
+
+    async fn get(&self, key: &str) -> Result<ByteStream> {
+        checked(key)?;
+        let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, _) =
+            objects.get(key).ok_or_else(|| Error::NotFound(format!("there is no object `{key}`")))?;
+        let bytes = bytes.clone();
+        Ok(stream::once(async move { Ok(bytes) }).boxed())
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        checked(key)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        Ok(())
+    }
+
+    async fn put_place(&self, _: &str, _: Option<&ContentSum>) -> Result<PutPlace> {
+        Ok(PutPlace::Api)
+    }
+
+    async fn get_address(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+}

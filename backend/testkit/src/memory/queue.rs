@@ -1,0 +1,167 @@
+//! The queue in memory.
+
+use async_trait::async_trait;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tidemill_core::{
+    ids::ExecutionId,
+    labels::{Labels, fits},
+    time::Timestamp,
+};
+use tidemill_services::error::Result;
+use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, Outgoing};
+use tokio::{sync::watch, time};
+
+/// How long a receiver waits before it looks for messages that are no longer hidden.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+struct Waiting {
+    visible_at: Timestamp,
+    /// When it became visible first, among others of that time.
+    place: u64,
+    receipt: Option<u64>,
+    labels: Labels,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    messages: BTreeMap<NodeKey, Waiting>,
+    count: u64,
+}
+
+/// A queue with visibility time-outs.
+pub struct MemoryQueue {
+    inner: Mutex<Inner>,
+    clock: Arc<dyn Clock>,
+    sent: watch::Sender<u64>,
+}
+
+impl fmt::Debug for MemoryQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryQueue").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl MemoryQueue {
+    /// An empty queue; `clock` says what is visible.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Mutex::default(), clock, sent: watch::Sender::new(0) }
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&mut Inner, Timestamp) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
+    }
+
+    /// How many messages there are, visible or not.
+    pub fn len(&self) -> usize {
+        self.change(|inner, _| inner.messages.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Loses all messages.
+    pub fn lose_all(&self) {
+        self.change(|inner, _| inner.messages.clear());
+    }
+
+    /// Makes every message visible, also those that somebody has received.
+    pub fn show_all(&self) {
+        self.change(|inner, now| inner.messages.values_mut().for_each(|one| one.visible_at = now));
+    }
+
+    fn take(&self, of: Option<ExecutionId>, labels: &Labels, hide_ms: u64) -> Option<Message> {
+        self.change(|inner, now| {
+            let wanted = inner.messages.iter_mut().filter(|(node, one)| {
+                one.visible_at <= now
+                    && of.is_none_or(|execution| execution == node.execution)
+                    && fits(&one.labels, labels)
+            });
+            let (node, first) = wanted.min_by_key(|(_, one)| (one.visible_at, one.place))?;
+            inner.count += 1;
+            first.visible_at = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
+            first.receipt = Some(inner.count);
+            Some(Message { node: *node, receipt: inner.count.to_string() })
+        })
+    }
+}
+
+#[async_trait]
+impl JobQueue for MemoryQueue {
+    async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
+        self.change(|inner, now| {
+            for Outgoing { node, delay_ms, labels } in messages {
+                let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
+                inner.count += 1;
+                let place = inner.count;
+                let one = inner.messages.entry(*node).or_insert(Waiting {
+                    visible_at,
+                    place,
+                    receipt: None,
+                    labels: labels.clone(),
+                });
+                one.visible_at = one.visible_at.min(visible_at);
+                one.receipt = None;
+            }
+        });
+        self.sent.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
+    }
+
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
+    async fn receive(
+        &self,
+        execution: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+        wait: Duration,
+    ) -> Result<Option<Message>> {
+        let until = time::Instant::now() + wait;
+        let mut sent = self.sent.subscribe();
+        loop {
+            sent.mark_unchanged();
+            if let Some(message) = self.take(execution, labels, hide_ms) {
+                return Ok(Some(message));
+            }
+            let now = time::Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
+            // The sender outlives this call, so that an error cannot be.
+            drop(time::timeout_at(until.min(now + LOOK_AGAIN), sent.changed()).await);
+        }
+    }
+
+    async fn delete(&self, message: &Message) -> Result<()> {
+        self.change(|inner, _| {
+            let receipt = inner.messages.get(&message.node).and_then(|one| one.receipt);
+            if receipt.is_some_and(|receipt| receipt.to_string() == message.receipt) {
+                inner.messages.remove(&message.node);
+            }
+        });
+        Ok(())
+    }
+
+    async fn give_back(&self, message: &Message) -> Result<()> {
+        self.change(|inner, now| {
+            if let Some(one) = inner.messages.get_mut(&message.node)
+                && one.receipt.is_some_and(|receipt| receipt.to_string() == message.receipt)
+            {
+                one.visible_at = one.visible_at.min(now);
+                one.receipt = None;
+            }
+        });
+        self.sent.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
+    }
+}

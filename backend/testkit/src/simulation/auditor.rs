@@ -1,0 +1,324 @@
+//! The auditor: sees every commit and every acknowledgement, and says what promise was broken.
+//!
+//! It decides nothing with the functions that it watches, but for the plan of a pipeline, from which it takes who needs whom.
+
+mod known;
+mod rules;
+mod triggers;
+mod verdict;
+
+use super::{faults::Tally, pipelines::labels_of, stores::short, world::World};
+use crate::memory::{Change, Observer};
+use known::{Known, Span, Why};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tidemill_core::{
+    failure::FailureKind,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    labels::fits,
+    pipeline::RunWhen,
+    status::{ExecutionStatus, JobStatus},
+};
+use tidemill_services::ports::{ExecutionRecord, Node, NodeBody};
+
+/// By so much a server's clock may be off, in milliseconds.
+pub const SKEW_MS: i64 = 10_000;
+
+/// The auditor of one run.
+pub struct Auditor {
+    world: Arc<World>,
+    tally: Arc<Tally>,
+    known: Mutex<Known>,
+}
+
+/// Milliseconds as the world counts them.
+pub fn ms(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// What an attempt prints from an offset on: it can be told from what every other prints.
+pub fn log(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
+    let seed = job.0.as_u128() ^ u128::from(attempt);
+    (offset..offset + length)
+        .map(|at| {
+            let mixed = (seed ^ u128::from(at)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+            mixed.to_be_bytes()[2]
+        })
+        .collect()
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Auditor {
+    pub fn new(world: Arc<World>, tally: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self { world, tally, known: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self, words: String) {
+        self.world.violation(words);
+    }
+
+    /// How many commits there were.
+    pub fn commits(&self) -> u64 {
+        self.lock().commits
+    }
+
+    /// How many executions ended.
+    pub fn over(&self) -> u64 {
+        self.lock().over
+    }
+
+    /// A client got this execution for its key.
+    pub fn executed(&self, key: &str, id: ExecutionId) {
+        let known = *self.lock().executed.entry(key.to_owned()).or_insert(id);
+        if known != id {
+            self.broken(format!("5: key {key} made {known} and {id}"));
+        }
+    }
+
+    /// Somebody asks for a cancel.
+    pub fn cancels(&self, id: ExecutionId) {
+        self.lock().cancels.insert(id);
+    }
+
+    /// Somebody asks for a job's cancel.
+    pub fn cancels_job(&self, id: JobId) {
+        self.lock().job_cancels.insert(id);
+    }
+
+    /// Somebody approves an execution, or a job of it.
+    pub fn approves(&self, id: ExecutionId, job: Option<u32>) {
+        self.world.event(format_args!("somebody approves {id} {job:?}"));
+        self.lock().approves.insert((id, job));
+    }
+
+    /// That was acknowledged.
+    pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
+        self.tally.count("approval given");
+        self.lock().approved.insert((id, job));
+    }
+
+    /// What waits for an approval since this was asked last.
+    pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        self.lock().last_turn()
+    }
+
+    /// Nothing goes wrong from now on.
+    pub fn quiet(&self) {
+        self.lock().quiet_at = self.world.now();
+    }
+
+    pub fn canceled(&self, id: ExecutionId) {
+        self.world.event(format_args!("cancel of {id} acknowledged"));
+        self.lock().canceled.insert(id);
+    }
+
+    pub fn job_canceled(&self, id: JobId) {
+        self.world.event(format_args!("cancel of job {id} acknowledged"));
+        self.lock().jobs_canceled.insert(id);
+    }
+
+    /// So many bytes of an attempt's log were acknowledged.
+    pub fn logged(&self, job: JobId, attempt: u32, bytes: u64) {
+        let mut known = self.lock();
+        let most = known.logged.entry((job, attempt)).or_default();
+        *most = bytes.max(*most);
+    }
+
+    /// The end of an attempt was acknowledged.
+    pub fn ended(&self, job: JobId, attempt: u32, failure: Option<FailureKind>) {
+        self.world.event(format_args!("end of {job} attempt {attempt} acknowledged: {failure:?}"));
+        self.lock().ended.insert((job, attempt), failure);
+    }
+
+    /// An artifact was acknowledged.
+    pub fn left(&self, job: JobId, id: ArtifactId, sha256: &str) {
+        self.lock().left.insert(id, (job, sha256.to_owned()));
+    }
+
+    /// A report with this lease was taken that was sent after so many commits.
+    pub fn report_taken(&self, job: JobId, token: LeaseToken, begun: u64) {
+        let known = self.lock();
+        let span = known.leases.get(&job).and_then(|spans| spans.iter().find(|span| span.token == token));
+        let valid = span.is_some_and(|span| span.ended.is_none_or(|ended| ended >= begun));
+        drop(known);
+        if !valid {
+            self.broken(format!("2: a report on {job} was taken with a lease that was over"));
+        }
+    }
+
+    fn made(&self, record: &ExecutionRecord, nodes: &[Node]) {
+        let spec = &record.spec;
+        let (id, name) = (spec.id, &spec.pipeline_name);
+        self.world.event(format_args!("execution {id} #{} of {name}", record.run_number));
+        if spec.turn.as_ref().is_some_and(|turn| turn.after.is_some()) {
+            self.tally.count("execution waits in its group");
+        }
+        let mut known = self.lock();
+        let mut wrong = known.made(record, self.world.now());
+        for node in nodes.iter().filter(|node| node.state.status() == Some(JobStatus::Skipped)) {
+            self.tally.count("job spared at once");
+            let why = known.wrongly_skipped(node.key, nodes);
+            wrong = wrong.or(why.map(|why| format!("{why}: {} was skipped", short(node.key))));
+        }
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken(words);
+        }
+    }
+
+    fn job_changed(&self, old: &Node, new: &Node, nodes: &dyn Fn(ExecutionId) -> Vec<Node>) {
+        let (NodeBody::Job(was), NodeBody::Job(is)) = (&old.state.body, &new.state.body) else { return };
+        let (was, is) = (&was.job, &is.job);
+        let at = short(new.key);
+        let job = JobId::of(new.key.execution, new.key.ix);
+        if was == is {
+            return;
+        }
+        if was.status != is.status {
+            self.world.event(format_args!("{at} {} -> {}", was.status, is.status));
+        }
+        if was.status.is_terminal() {
+            self.broken(format!("1: {at} was {} and became {}", was.status, is.status));
+        }
+        let mut known = self.lock();
+        let commits = known.commits;
+        if was.lease.as_ref().map(|lease| lease.token) != is.lease.as_ref().map(|lease| lease.token) {
+            let spans = known.leases.entry(job).or_default();
+            if let Some(last) = spans.last_mut() {
+                last.ended.get_or_insert(commits);
+            }
+            if let Some(lease) = &is.lease {
+                let again = spans.iter().any(|span| span.token == lease.token);
+                spans.push(Span { token: lease.token, ended: None });
+                if again || was.lease.is_some() {
+                    drop(known);
+                    return self.broken(format!("2: {at} got a lease while one was valid, or a token twice"));
+                }
+            }
+        }
+        if is.attempt > was.attempt {
+            let canceled = known.canceled.contains(&new.key.execution) || known.jobs_canceled.contains(&job);
+            let worker = is.lease.as_ref().map(|lease| lease.worker.clone()).unwrap_or_default();
+            let early = known.too_early(new.key, &nodes(new.key.execution));
+            let labels = known.demands(new.key);
+            drop(known);
+            match new.spec.when {
+                RunWhen::OnFailure => self.tally.count("job for failures ran"),
+                RunWhen::Always => self.tally.count("job that always runs ran"),
+                RunWhen::Manual => self.tally.count("manual job ran"),
+                RunWhen::OnSuccess => {}
+            }
+            if labels.as_ref().is_some_and(|labels| !labels.is_empty()) {
+                self.tally.count("job with labels ran");
+            }
+            if canceled {
+                self.broken(format!("8: attempt {} of {at} began after an acknowledged cancel", is.attempt));
+            }
+            if is.attempt != was.attempt + 1 || was.status != JobStatus::Queued {
+                self.broken(format!("3: {at} began attempt {} from {}", is.attempt, was.status));
+            }
+            if let Some(why) = early {
+                self.broken(format!("{why}: attempt {} of {at} began", is.attempt));
+            }
+            let number = worker.trim_start_matches('w').parse().unwrap_or(usize::MAX);
+            if labels.is_some_and(|labels| !fits(&labels, &labels_of(number))) {
+                self.broken(format!("13: {at} was given to {worker}, which has not its labels"));
+            }
+            return;
+        }
+        if was.status == JobStatus::Pending
+            && is.status == JobStatus::Skipped
+            && let Some(why) = known.wrongly_skipped(new.key, &nodes(new.key.execution))
+        {
+            drop(known);
+            return self.broken(format!("{why}: {at} was skipped"));
+        }
+        if is.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved) {
+            self.tally.count("manual job left undone");
+        }
+        let asked = known.cancels_job_of(new.key);
+        if is.status == JobStatus::Canceled && !asked {
+            drop(known);
+            return self.broken(format!("8: {at} was canceled, and nobody asked for it"));
+        }
+        drop(known);
+        let ended = was.lease.is_some() && is.lease.is_none();
+        let again = is.status == JobStatus::Queued;
+        let kept = is.attempts.iter().any(|attempt| attempt.attempt == was.attempt);
+        if ended && again && !kept {
+            self.broken(format!("4: attempt {} of {at} is not kept", was.attempt));
+        }
+    }
+
+    fn execution_changed(&self, old: &ExecutionRecord, new: &ExecutionRecord, nodes: &[Node]) {
+        let (was, is) = (old.state.status, new.state.status);
+        if was.is_terminal() {
+            self.broken(format!("6: execution {} was {was} and was written again", old.spec.id));
+        }
+        if was != is {
+            self.world.event(format_args!("execution {} {was} -> {is}", old.spec.id));
+        }
+        let mut known = self.lock();
+        let now = self.world.now();
+        let mut wrong = None;
+        if new.state.cancel_requested && !old.state.cancel_requested {
+            match known.why_canceled(new, now) {
+                Ok(why) => {
+                    self.tally.count(why.words());
+                    known.cancel(new.spec.id, why);
+                }
+                Err(words) => wrong = Some(words),
+            }
+        }
+        if is.is_terminal() {
+            known.over += 1;
+            let timed_out = known.end(new.spec.id, is, now) == Some(Why::TimedOut);
+            let wanted =
+                match rules::final_status(known.made.get(&new.spec.id), nodes, new.state.cancel_requested) {
+                    Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),
+                    other => other,
+                };
+            if wanted != Some(is) {
+                let number = if timed_out { 14 } else { 6 };
+                let words =
+                    format!("{number}: execution {} ended {is}; it should be {wanted:?}", new.spec.id);
+                wrong.get_or_insert(words);
+            }
+        }
+        drop(known);
+        if let Some(words) = wrong {
+            self.broken(words);
+        }
+    }
+}
+
+impl Observer for Auditor {
+    fn committed(&self, changes: &[Change<'_>], nodes: &dyn Fn(ExecutionId) -> Vec<Node>) {
+        self.lock().commits += 1;
+        for change in changes {
+            match change {
+                Change::Made(record) => self.made(record, &nodes(record.spec.id)),
+                Change::Execution { old, new } => self.execution_changed(old, new, &nodes(new.spec.id)),
+                Change::Node { old, new } => self.job_changed(old, new, nodes),
+            }
+        }
+    }
+}

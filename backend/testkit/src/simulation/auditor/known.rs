@@ -1,0 +1,185 @@
+//! What the auditor knows of a run.
+
+use super::SKEW_MS;
+use std::collections::{BTreeMap, BTreeSet};
+use tidemill_core::{
+    failure::FailureKind,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    pipeline::{self, RunWhen},
+    plan::Plan,
+    status::ExecutionStatus,
+};
+use tidemill_services::ports::ExecutionRecord;
+
+/// What nobody approved is canceled after this time, in milliseconds.
+const APPROVAL_MS: i64 = 30 * 86_400_000;
+
+/// A lease: which commit gave it, and which ended it.
+pub struct Span {
+    pub token: LeaseToken,
+    pub ended: Option<u64>,
+}
+
+/// Why an execution was canceled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody asked for it.
+    Asked,
+    /// A newer one of its group did.
+    Superseded,
+    /// The time that its pipeline gives it was over.
+    TimedOut,
+    /// Nobody approved it.
+    NotApproved,
+}
+
+impl Why {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Asked => "execution canceled",
+            Self::Superseded => "execution superseded",
+            Self::TimedOut => "execution timed out",
+            Self::NotApproved => "execution never approved",
+        }
+    }
+}
+
+/// A group of executions: its repository, whether they are of forks, and its name.
+pub type Group = (String, bool, String);
+
+/// An execution.
+pub struct Made {
+    /// `None`: it looks at a commit.
+    pub plan: Option<Plan>,
+    pub created_at: i64,
+    pub timeout_ms: Option<i64>,
+    pub group: Option<Group>,
+    /// Whether all of it waits for an approval.
+    pub held: bool,
+    /// Jobs that were carried over from the execution that it retries.
+    pub carried: BTreeSet<u32>,
+    pub status: ExecutionStatus,
+    pub over_at: i64,
+    pub canceled: Option<Why>,
+}
+
+#[derive(Default)]
+pub struct Known {
+    pub commits: u64,
+    pub made: BTreeMap<ExecutionId, Made>,
+    /// Members of each group in the order of their making, and whether they supersede.
+    pub groups: BTreeMap<Group, Vec<(ExecutionId, bool)>>,
+    pub executed: BTreeMap<String, ExecutionId>,
+    pub run_numbers: BTreeMap<(String, String), BTreeSet<u64>>,
+    pub cancels: BTreeSet<ExecutionId>,
+    pub job_cancels: BTreeSet<JobId>,
+    pub canceled: BTreeSet<ExecutionId>,
+    pub jobs_canceled: BTreeSet<JobId>,
+    pub waiting: Vec<(ExecutionId, Option<u32>)>,
+    pub approves: BTreeSet<(ExecutionId, Option<u32>)>,
+    pub approved: BTreeSet<(ExecutionId, Option<u32>)>,
+    pub leases: BTreeMap<JobId, Vec<Span>>,
+    pub logged: BTreeMap<(JobId, u32), u64>,
+    pub ended: BTreeMap<(JobId, u32), Option<FailureKind>>,
+    pub left: BTreeMap<ArtifactId, (JobId, String)>,
+    pub triggered: super::triggers::Triggered,
+    pub over: u64,
+    pub quiet_at: i64,
+}
+
+impl Known {
+    /// An execution was made; what is wrong with that.
+    pub fn made(&mut self, record: &ExecutionRecord, now: i64) -> Option<String> {
+        let spec = &record.spec;
+        let file = pipeline::parse(&spec.pipeline).ok();
+        let plan = file.as_ref().and_then(|file| Plan::of(file, &spec.facts).ok());
+        let fork = spec.facts.is_from_fork();
+        let group = file.as_ref().and_then(|file| {
+            let name = file.group(spec.branch.as_deref(), &spec.variables)?;
+            Some((spec.repo.clone(), fork, name))
+        });
+        if let (Some(group), Some(file)) = (&group, &file) {
+            let supersedes = file.concurrency.as_ref().is_some_and(|group| group.cancel_superseded);
+            self.groups.entry(group.clone()).or_default().push((spec.id, supersedes));
+        }
+        let held = fork && plan.is_some() && spec.retry_of.is_none();
+        let carried: BTreeSet<u32> = spec.carried.iter().map(|(ix, _)| *ix).collect();
+        let jobs = plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
+        let manual = jobs.filter(|(ix, job)| job.when == RunWhen::Manual && !carried.contains(ix));
+        self.waiting.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
+        self.waiting.extend(held.then_some((spec.id, None)));
+        let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| super::ms(s * 1_000));
+        let wrong = self.triggered.made(spec, now);
+        let made = Made {
+            plan,
+            created_at: spec.created_at.0,
+            timeout_ms,
+            group,
+            held,
+            carried,
+            status: record.state.status,
+            over_at: 0,
+            canceled: None,
+        };
+        self.made.insert(spec.id, made);
+        let numbers = self.run_numbers.entry((spec.repo.clone(), spec.pipeline_name.clone())).or_default();
+        if !numbers.insert(record.run_number) {
+            return Some(format!("5: run number {} was given twice", record.run_number));
+        }
+        wrong
+    }
+
+    /// Why an execution is canceled now, or that there is no reason.
+    pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<Why, String> {
+        let id = record.spec.id;
+        let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not made")) };
+        if let Some(by) = record.state.superseded_by {
+            let members = made.group.as_ref().and_then(|group| self.groups.get(group));
+            let mut later = members.into_iter().flatten().skip_while(|(other, _)| *other != id).skip(1);
+            if later.any(|(other, supersedes)| *other == by && *supersedes) {
+                return Ok(Why::Superseded);
+            }
+            return Err(format!("execution {id} was superseded by {by}, which is not of its group"));
+        }
+        let is_over = |ms: i64| now + SKEW_MS >= made.created_at + ms;
+        let asked = self.cancels.contains(&id);
+        match made.timeout_ms {
+            Some(ms) if is_over(ms) && (!asked || record.state.timed_out) => Ok(Why::TimedOut),
+            _ if asked => Ok(Why::Asked),
+            None if self.lacks_approval(id, made) && is_over(APPROVAL_MS) => Ok(Why::NotApproved),
+            _ => Err(format!("11, 14: execution {id} was canceled, and nobody asked for it")),
+        }
+    }
+
+    /// Whether somebody may still have to approve something of it.
+    fn lacks_approval(&self, id: ExecutionId, made: &Made) -> bool {
+        let jobs = made.plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
+        let manual = jobs.filter(|(ix, job)| job.when == RunWhen::Manual && !made.carried.contains(ix));
+        let mut wanted: Vec<Option<u32>> = manual.map(|(ix, _)| Some(ix)).collect();
+        wanted.extend(made.held.then_some(None));
+        wanted.iter().any(|job| !self.approved.contains(&(id, *job)))
+    }
+
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        let turn = |(id, made): (&ExecutionId, &Made)| {
+            let waits =
+                !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
+            made.over_at.max(made.created_at + if waits { APPROVAL_MS } else { 0 })
+        };
+        self.made.iter().map(turn).max().unwrap_or(0)
+    }
+
+    pub fn cancel(&mut self, id: ExecutionId, why: Why) {
+        if let Some(made) = self.made.get_mut(&id) {
+            made.canceled = Some(why);
+        }
+    }
+
+    /// An execution ended; why it was canceled before, if it was.
+    pub fn end(&mut self, id: ExecutionId, status: ExecutionStatus, now: i64) -> Option<Why> {
+        let made = self.made.get_mut(&id)?;
+        (made.status, made.over_at) = (status, now);
+        made.canceled
+    }
+}

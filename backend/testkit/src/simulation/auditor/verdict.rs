@@ -1,0 +1,133 @@
+//! What must hold at the end of a run.
+
+use super::{
+    Auditor,
+    known::{Known, Made},
+    log,
+};
+use crate::simulation::stores::{Truth, short};
+use std::collections::BTreeSet;
+use tidemill_core::{
+    failure::FailureKind,
+    ids::{ExecutionId, JobId},
+    pipeline::RunWhen,
+    status::JobStatus,
+    transition::JobState,
+};
+use tidemill_services::ports::{Node, NodeBody};
+
+/// So long after its time is over, and nothing goes wrong any more, an execution is over at the latest, in milliseconds.
+const LATE_MS: i64 = 10 * 60_000;
+
+impl Auditor {
+    /// What must hold at the end of a run.
+    pub async fn judge(&self, truth: &Truth) {
+        let (schedules, _) = truth.documents.list("schedule", "", None, 10).await.unwrap_or_default();
+        self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
+        let known = std::mem::take(&mut *self.lock());
+        for ((_, pipeline), numbers) in &known.run_numbers {
+            let last = numbers.last().copied().unwrap_or(0);
+            if last != numbers.len() as u64 {
+                self.broken(format!("5: run numbers of {pipeline} are {numbers:?}"));
+            }
+        }
+        for (key, id) in &known.executed {
+            match truth.records.execution(*id).await {
+                Ok(Some(execution)) if execution.state.status.is_terminal() => {}
+                other => {
+                    let status = other.ok().flatten().map(|execution| execution.state.status);
+                    self.broken(format!("4, 7: execution {id} of {key} is not over: {status:?}"));
+                }
+            }
+        }
+        let mut dead = BTreeSet::new();
+        let (letters, _) = truth.records.dead_letters(None, usize::MAX - 1).await.unwrap_or_default();
+        dead.extend(letters.iter().map(|letter| (letter.execution, letter.ix)));
+        for (id, made) in &known.made {
+            self.judge_execution(*id, made, &known);
+            for node in truth.records.all_nodes(*id).await.unwrap_or_default() {
+                self.judge_job(&node, &known, &dead);
+                self.judge_kind(&node, made, &known);
+            }
+        }
+        self.judge_triggers(&known.triggered);
+        for ((job, attempt), bytes) in &known.logged {
+            let read = truth.logs.read(*job, *attempt, 0, usize::MAX).await;
+            let (stored, _) = read.unwrap_or_default();
+            let wanted = log(*job, *attempt, 0, stored.len() as u64);
+            if (stored.len() as u64) < *bytes || stored != wanted {
+                let length = stored.len();
+                self.broken(format!(
+                    "7: of {bytes} log bytes of {job} attempt {attempt}, {length} are right"
+                ));
+            }
+        }
+        for (id, (job, sha256)) in &known.left {
+            let record = truth.records.artifact(*id).await.unwrap_or_default();
+            let info = truth.objects.info(&format!("artifacts/{job}/{id}")).await.unwrap_or_default();
+            let stored = info.and_then(|info| info.sha256);
+            if record.is_none_or(|record| record.sha256 != *sha256) || stored.as_ref() != Some(sha256) {
+                self.broken(format!("7: artifact {id} of {job} is not there as it was acknowledged"));
+            }
+        }
+    }
+
+    fn judge_execution(&self, id: ExecutionId, made: &Made, known: &Known) {
+        if !made.status.is_terminal() {
+            self.broken(format!("4: execution {id} is not over: {}", made.status));
+        }
+        let until = made.timeout_ms.map(|ms| (made.created_at + ms).max(known.quiet_at) + LATE_MS);
+        if until.is_some_and(|until| made.over_at > until) {
+            self.broken(format!("14: execution {id} was not over when its time was"));
+        }
+    }
+
+    /// What is promised of jobs by when they run.
+    fn judge_kind(&self, node: &Node, made: &Made, known: &Known) {
+        let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
+        let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
+        let asked = known.cancels_job_of(node.key);
+        let given_up =
+            item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
+        if when == Some(RunWhen::Always) && !asked && item.job.attempt == 0 && !given_up {
+            self.broken(format!("15: {} always runs, and ended {}", short(node.key), item.job.status));
+        }
+    }
+
+    fn judge_job(&self, node: &Node, known: &Known, dead: &BTreeSet<(ExecutionId, u32)>) {
+        let NodeBody::Job(item) = &node.state.body else { return };
+        let state: &JobState = &item.job;
+        let at = short(node.key);
+        if !state.status.is_terminal() {
+            self.broken(format!("4: {at} is {} at the end", state.status));
+        }
+        if node.due_at.is_some() {
+            self.broken(format!("4: {at} is over and still due"));
+        }
+        let job = JobId::of(node.key.execution, node.key.ix);
+        for ((_, attempt), failure) in known.ended.range((job, 0)..=(job, u32::MAX)) {
+            let as_said = if *attempt == state.attempt {
+                match failure {
+                    None => state.status == JobStatus::Success,
+                    Some(_) => state.status != JobStatus::Success,
+                }
+            } else {
+                let kept = state.attempts.iter().find(|one| one.attempt == *attempt);
+                let kind = kept.and_then(|one| one.failure.as_ref()).map(|reason| reason.kind);
+                failure.is_some() && (kind == *failure || kind.is_none())
+            };
+            if !as_said {
+                self.broken(format!(
+                    "7: {at} attempt {attempt} was acknowledged as {failure:?}; it is {}",
+                    state.status
+                ));
+            }
+        }
+        let by_nobodys_fault = state.failure.as_ref().is_some_and(|reason| reason.kind.is_dead_letter());
+        let is_dead = state.status == JobStatus::Failed && by_nobodys_fault && item.carried_from.is_none();
+        let retried = known.executed.contains_key(&format!("retry-{}", node.key.execution));
+        if is_dead != dead.contains(&(node.key.execution, node.key.ix)) && !retried {
+            self.broken(format!("{at} ended {}, and is a dead letter: {}", state.status, !is_dead));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The servers of a run, and how they are called: over a network that loses, delays and repeats.
+
+use super::{
+    auditor::Auditor,
+    forge::Forge,
+    stores::Truth,
+    world::{Owner, World},
+};
+use futures_util::future::BoxFuture;
+use std::sync::{Arc, Mutex, PoisonError};
+use tidemill_services::Error;
+use tidemill_services::Result;
+use tidemill_services::services::{Services, Settings};
+use tokio_util::sync::CancellationToken;
+
+pub const SERVERS: usize = 2;
+/// Milliseconds that a lease lasts.
+pub const LEASE_MS: u64 = 30_000;
+/// How long a caller waits for a reply, in milliseconds.
+const PATIENCE_MS: u64 = 10_000;
+/// How long a server that died is away, in milliseconds.
+const AWAY_MS: u64 = 4_000;
+
+/// Why a call gave nothing.
+#[derive(Debug)]
+pub enum Failure {
+    /// No reply: whether it was done, nobody knows.
+    Lost,
+    /// The server said no.
+    Refused(Error),
+}
+
+/// The servers; each has its own memory, which a crash takes.
+pub struct Cluster {
+    pub truth: Arc<Truth>,
+    pub auditor: Arc<Auditor>,
+    pub forge: Forge,
+    servers: Mutex<Vec<Option<Services>>>,
+    skews: [i64; SERVERS],
+}
+
+impl Cluster {
+    pub fn new(truth: Arc<Truth>, auditor: Arc<Auditor>) -> Arc<Self> {
+        let most = i64::from(truth.chances.skew_ms);
+        let skew = || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - most;
+        let skews = [skew(), skew()];
+        let cluster = Self { truth, auditor, forge: Forge::default(), servers: Mutex::default(), skews };
+        let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
+        *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
+        Arc::new(cluster)
+    }
+
+    pub fn world(&self) -> &Arc<World> {
+        &self.truth.world
+    }
+
+    fn boot(&self, ix: usize) -> Services {
+        let settings = Settings {
+            lease_ttl_ms: LEASE_MS,
+            longest_wait_ms: 0,
+            gives_any_job: false,
+            ..Settings::default()
+        };
+        Services::new(self.truth.stores(self.skews[ix]), settings, CancellationToken::new())
+    }
+
+    pub fn server(&self, ix: usize) -> Option<Services> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix].clone()
+    }
+
+    /// A server dies with all that it was doing, and comes back with nothing in its memory.
+    pub fn crash(self: &Arc<Self>, ix: usize) {
+        self.world().event(format_args!("server {ix} dies"));
+        self.world().kill(Owner::Server(ix));
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = None;
+        let cluster = self.clone();
+        self.world().spawn(Owner::Nobody, async move {
+            let away = cluster.world().below(AWAY_MS);
+            cluster.world().pause(away).await;
+            let server = cluster.boot(ix);
+            cluster.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = Some(server);
+        });
+    }
+
+    /// Has some server do something, and gives its reply.
+    pub async fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        what: impl Fn(Services) -> BoxFuture<'static, Result<T>> + Send + Sync,
+    ) -> Result<T, Failure> {
+        let (truth, world) = (self.truth.clone(), self.world().clone());
+        let ms = world.below(20);
+        world.pause(ms).await;
+        if truth.strikes(truth.chances.lost_request, "request lost") {
+            world.pause(PATIENCE_MS).await;
+            return Err(Failure::Lost);
+        }
+        let ix = usize::try_from(world.below(SERVERS as u64)).unwrap_or(0);
+        let Some(server) = self.server(ix) else {
+            world.pause(100).await;
+            return Err(Failure::Lost);
+        };
+        let (sender, reply) = world.slot();
+        let work = what(server.clone());
+        world.spawn(Owner::Server(ix), async move { sender.send(work.await) });
+        if truth.strikes(truth.chances.duplicate, "request repeated") {
+            let (again, later) = (what(server), world.below(PATIENCE_MS * 6));
+            let waits = world.clone();
+            world.spawn(Owner::Server(ix), async move {
+                waits.pause(later).await;
+                drop(again.await);
+            });
+        }
+        let Some(outcome) = reply.within(PATIENCE_MS).await else { return Err(Failure::Lost) };
+        if truth.strikes(truth.chances.lost_reply, "reply lost") {
+            world.pause(PATIENCE_MS).await;
+            return Err(Failure::Lost);
+        }
+        match outcome {
+            Ok(reply) => Ok(reply),
+            // As over HTTP: whether something was done before a store failed, nobody knows.
+            Err(Error::Storage { .. }) => Err(Failure::Lost),
+            Err(error) => Err(Failure::Refused(error)),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Sweeps, and fate: what happens to servers, workers and the queue.
+
+use super::{
+    clients::LONGEST_WAIT_MS,
+    cluster::{Cluster, LEASE_MS, SERVERS},
+    pipelines::labels_of,
+    worker::{HIDE_MS, WORKERS, Worker},
+    world::Owner,
+};
+use futures_util::FutureExt;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tidemill_core::{ids::JobId, time::Timestamp};
+use tidemill_services::ports::JobQueue;
+
+/// Times between sweeps, in milliseconds.
+const SWEEP_MS: u64 = 20_000;
+
+/// Sweeps now and then, on any server, also at the same time. Once it is quiet and nothing changes, it waits for what is due next.
+pub async fn sweeps(cluster: Arc<Cluster>) {
+    let world = cluster.world().clone();
+    let (mut idle, mut seen) = (SWEEP_MS, 0);
+    loop {
+        let mut waits = SWEEP_MS / 2 + world.below(SWEEP_MS);
+        let commits = cluster.auditor.commits();
+        if commits == seen && cluster.truth.quiet.load(Ordering::Relaxed) {
+            idle = LONGEST_WAIT_MS.min(idle * 2);
+            waits = waits.max(idle.min(due_in(&cluster).await));
+        } else {
+            idle = SWEEP_MS;
+        }
+        seen = commits;
+        world.pause(waits).await;
+        drop(cluster.call(|server| async move { server.sweep.run().await }.boxed()).await);
+        drop(cluster.call(|server| async move { server.schedules.run().await }.boxed()).await);
+    }
+}
+
+/// Milliseconds until something is due.
+async fn due_in(cluster: &Cluster) -> u64 {
+    let (now, ever) = (Timestamp(cluster.world().now()), Timestamp(i64::MAX));
+    let late = cluster.truth.records.late(ever, 1).await.unwrap_or_default();
+    let schedules = cluster.truth.documents.due("schedule", ever, 1).await.unwrap_or_default();
+    let next = late.iter().map(|late| late.due_at).chain(schedules.iter().filter_map(|one| one.due_at)).min();
+    next.map_or(u64::MAX, |at| at.since_ms(now))
+}
+
+/// What happens to servers, workers and the queue, second by second, until it is quiet.
+pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
+    let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
+    let chances = truth.chances;
+    while world.now() < until {
+        world.pause(1_000).await;
+        for ix in 0..SERVERS {
+            if cluster.server(ix).is_some() && truth.strikes(chances.server_dies, "server died") {
+                cluster.crash(ix);
+            }
+        }
+        for (number, cut) in cuts.iter().enumerate() {
+            if truth.strikes(chances.worker_dies, "worker died") {
+                world.kill(Owner::Worker(number));
+                let (cluster, cut) = (cluster.clone(), cut.clone());
+                let waits = world.below(5_000);
+                world.spawn(Owner::Nobody, async move {
+                    cluster.world().pause(waits).await;
+                    let worker = Worker { cluster: cluster.clone(), number, cut };
+                    cluster.world().spawn(Owner::Worker(number), worker.work());
+                });
+            }
+            if truth.strikes(chances.cut, "worker cut off") {
+                cut.store(true, Ordering::Relaxed);
+                let (world, cut, waits) = (world.clone(), cut.clone(), world.below(3 * LEASE_MS));
+                let later = world.clone();
+                world.spawn(Owner::Nobody, async move {
+                    later.pause(waits).await;
+                    cut.store(false, Ordering::Relaxed);
+                });
+            }
+        }
+        if truth.strikes(chances.redelivery, "messages show again") {
+            truth.queue.show_all();
+        }
+        if truth.strikes(chances.give_up, "message given up")
+            && let Ok(Some(message)) =
+                truth.queue.receive(None, &labels_of(WORKERS - 1), HIDE_MS, Duration::ZERO).await
+        {
+            let job = JobId::of(message.node.execution, message.node.ix);
+            let giver = cluster.clone();
+            world.spawn(Owner::Nobody, async move {
+                drop(giver.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
+            });
+        }
+        if truth.strikes(chances.queue_loss, "queue lost all") {
+            truth.queue.lose_all();
+        }
+    }
+    world.event(format_args!("it is quiet now"));
+    truth.quiet.store(true, Ordering::Relaxed);
+    cluster.auditor.quiet();
+    for cut in cuts {
+        cut.store(false, Ordering::Relaxed);
+    }
+}

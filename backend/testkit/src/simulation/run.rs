@@ -1,0 +1,106 @@
+//! One run, from its seed to its verdict.
+
+use super::{
+    auditor::Auditor,
+    clients::{Client, LONGEST_WAIT_MS, approver},
+    cluster::Cluster,
+    fate::{fate, sweeps},
+    faults::{Chances, Tally},
+    forge::provider,
+    stores::Truth,
+    worker::{WORKERS, Worker},
+    world::{Owner, World},
+};
+use crate::memory::MemoryRecords;
+use std::sync::{Arc, atomic::AtomicBool};
+
+/// How long things go wrong, in milliseconds of the run.
+const TROUBLE_MS: i64 = 180_000;
+/// By when after that, and after the one that it waits for, every execution is over: a lost message is sent again after at most a
+/// quarter of an hour, and a job may wait for others first.
+const PEACE_MS: i64 = 4 * 3_600_000;
+/// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
+const PATIENCE_MS: i64 = 60 * 86_400_000;
+
+/// What came of a run.
+pub struct Outcome {
+    /// The hash of all that happened, in its order.
+    pub hash: u64,
+    pub events: u64,
+    /// Executions that ended.
+    pub executions: u64,
+    /// The broken promise, and the last events before it was noticed.
+    pub broken: Option<(String, Vec<String>)>,
+}
+
+/// Runs the run of this seed.
+pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let chances = Chances::drawn(&mut rng);
+    let world = World::new(rng.u64(..), loud);
+    let auditor = Auditor::new(world.clone(), tally.clone());
+    let truth =
+        Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
+    let cluster = Cluster::new(truth.clone(), auditor.clone());
+    let begin = world.now();
+    // Now and then all are of one group, and somebody often cancels: then it matters who waits for whom.
+    let crowd = rng.u32(..6) == 0;
+    for number in 0..if crowd { 5 } else { rng.usize(1..=4) } {
+        // Some of the same pipeline, so that they supersede each other.
+        let name = format!("p{}", rng.u32(..2));
+        let client = Client { number, rivals: rng.u32(..3) == 0, name, crowd };
+        world.spawn(Owner::Nobody, client.act(cluster.clone()));
+    }
+    let cuts: Vec<Arc<AtomicBool>> = (0..WORKERS).map(|_| Arc::default()).collect();
+    for (number, cut) in cuts.iter().enumerate() {
+        let worker = Worker { cluster: cluster.clone(), number, cut: cut.clone() };
+        world.spawn(Owner::Worker(number), worker.work());
+    }
+    for _ in 0..2 {
+        world.spawn(Owner::Nobody, sweeps(cluster.clone()));
+    }
+    world.spawn(Owner::Nobody, approver(cluster.clone()));
+    if rng.u32(..5) == 0 {
+        world.spawn(Owner::Nobody, provider(cluster.clone(), begin + TROUBLE_MS));
+    }
+    world.spawn(Owner::Nobody, fate(cluster.clone(), cuts, begin + TROUBLE_MS));
+    world.spawn(Owner::Nobody, watch(cluster, begin + TROUBLE_MS));
+    world.run(begin + TROUBLE_MS + PATIENCE_MS + PEACE_MS);
+    let executions = auditor.over();
+    let (_, _, broken, _) = world.outcome();
+    if broken.is_none() {
+        // What it asks of the stores does not wait.
+        let judging = auditor.judge(&truth);
+        if futures_util::FutureExt::now_or_never(judging).is_none() {
+            world.violation("the stores did not answer".into());
+        }
+        if !truth.queue.is_empty() {
+            world.violation(format!("{} messages are left at the end", truth.queue.len()));
+        }
+    }
+    let (hash, events, broken, last) = world.outcome();
+    Outcome { hash, events, executions, broken: broken.map(|words| (words, last)) }
+}
+
+/// Ends the run once it is quiet, every execution is over and the queue is empty.
+async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
+    let world = cluster.world().clone();
+    let (mut waits, mut seen) = (2_000, 0);
+    loop {
+        world.pause(waits).await;
+        let commits = cluster.auditor.commits();
+        let still = commits == seen && world.now() > quiet_at;
+        waits = if still { LONGEST_WAIT_MS.min(waits * 2) } else { 2_000 };
+        seen = commits;
+        let live = cluster.truth.records.live(None, 1).await;
+        let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
+        // Nobody has anything more to ask for by then.
+        if idle && world.now() > quiet_at + 60_000 && !cluster.forge.is_busy() {
+            return world.stop();
+        }
+        // Something is not over, and never will be.
+        if world.now() > quiet_at.max(cluster.auditor.last_turn()) + PEACE_MS {
+            return world.stop();
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The stores as a server sees them: each call takes time, may fail before or after its effect, and is where the server may die.
+
+use super::{
+    faults::{Chances, Tally},
+    world::World,
+};
+use crate::memory::{MemoryDocuments, MemoryKeys, MemoryLogs, MemoryObjects, MemoryQueue};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tidemill_core::labels::Labels;
+use tidemill_core::{
+    api::ContentSum,
+    cost::Usage,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    time::Timestamp,
+};
+use tidemill_services::Error;
+use tidemill_services::Result;
+use tidemill_services::Stores;
+use tidemill_services::ports::{
+    ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents, ExecutionRecord,
+    ExecutionState, Ids, JobQueue, KeyRecord, Late, ListFilter, Logs, Message, NewDocument, Node, NodeKey,
+    ObjectInfo, Objects, Outgoing, PutPlace, Records, Whole, Write,
+};
+use uuid::{Builder, Uuid};
+
+/// What all servers share: the truth, and what is wrong with the way to it.
+pub struct Truth {
+    pub world: Arc<World>,
+    pub chances: Chances,
+    pub tally: Arc<Tally>,
+    /// From then on nothing goes wrong any more.
+    pub quiet: AtomicBool,
+    pub records: Arc<dyn Records>,
+    pub queue: Arc<MemoryQueue>,
+    pub logs: Arc<dyn Logs>,
+    pub objects: Arc<dyn Objects>,
+    pub documents: Arc<dyn Documents>,
+}
+
+/// A clock that is off by so many milliseconds.
+pub struct Skewed {
+    pub world: Arc<World>,
+    pub by: i64,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.world.now() + self.by)
+    }
+}
+
+struct SeededIds(Arc<World>);
+
+impl Ids for SeededIds {
+    fn execution(&self) -> ExecutionId {
+        let millis = u64::try_from(self.0.now()).unwrap_or(0);
+        let random = self.0.random().to_be_bytes();
+        let mut bytes = [0; 10];
+        bytes.copy_from_slice(&random[..10]);
+        ExecutionId(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
+    }
+
+    fn lease(&self) -> LeaseToken {
+        LeaseToken(Uuid::from_u128(self.0.random()))
+    }
+}
+
+impl Truth {
+    pub fn new(
+        world: Arc<World>,
+        chances: Chances,
+        tally: Arc<Tally>,
+        records: Arc<dyn Records>,
+    ) -> Arc<Self> {
+        let clock = Arc::new(Skewed { world: world.clone(), by: 0 });
+        Arc::new(Self {
+            world,
+            chances,
+            tally,
+            quiet: AtomicBool::new(false),
+            records,
+            queue: Arc::new(MemoryQueue::new(clock)),
+            logs: Arc::new(MemoryLogs::default()),
+            objects: Arc::new(MemoryObjects::default()),
+            documents: Arc::new(MemoryDocuments::default()),
+        })
+    }
+
+    /// Whether a fault of this chance happens now; it is counted.
+    pub fn strikes(&self, per_mille: u32, what: &'static str) -> bool {
+        let strikes = !self.quiet.load(Ordering::Relaxed) && self.world.chance(per_mille);
+        if strikes {
+            self.tally.count(what);
+            self.world.event(format_args!("fault: {what}"));
+        }
+        strikes
+    }
+
+    /// The stores of a server whose clock is off by so much.
+    pub fn stores(self: &Arc<Self>, skew_ms: i64) -> Stores {
+        let way = Arc::new(Way(self.clone()));
+        Stores {
+            records: way.clone(),
+            documents: way.clone(),
+            keys: Arc::new(MemoryKeys),
+            queue: way.clone(),
+            objects: way.clone(),
+            logs: way,
+            clock: Arc::new(Skewed { world: self.world.clone(), by: skew_ms }),
+            ids: Arc::new(SeededIds(self.world.clone())),
+        }
+    }
+}
+
+/// The way to the truth.
+struct Way(Arc<Truth>);
+
+impl Way {
+    /// Mostly short, so that what happens meanwhile is rare; now and then as long as a caller waits.
+    async fn take_time(&self) {
+        let truth = &self.0;
+        let slow = truth.strikes(truth.chances.slow, "slow store");
+        let ms = truth.world.below(if slow { 5_000 } else { 12 });
+        truth.world.pause(ms).await;
+    }
+
+    async fn before(&self) -> Result<()> {
+        let truth = &self.0;
+        self.take_time().await;
+        if truth.strikes(truth.chances.throttle, "throttled") {
+            return Err(Error::storage("asking a store", "throttled"));
+        }
+        Ok(())
+    }
+
+    async fn read<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.before().await?;
+        work.await
+    }
+
+    async fn write<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.before().await?;
+        let outcome = work.await;
+        let truth = &self.0;
+        self.take_time().await;
+        if truth.strikes(truth.chances.landed, "timed out after its effect") {
+            return Err(Error::storage("asking a store", "timed out"));
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl Records for Way {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
+        let truth = &self.0;
+        if truth.strikes(truth.chances.conflict, "spurious conflict") {
+            self.before().await?;
+            return Ok(Commit::Conflict);
+        }
+        self.write(truth.records.commit(writes)).await
+    }
+
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        self.read(self.0.records.execution(id)).await
+    }
+
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
+        self.read(self.0.records.execution_state(id)).await
+    }
+
+    async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
+        self.read(self.0.records.revision(id)).await
+    }
+
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+        self.read(self.0.records.whole(id, known)).await
+    }
+
+    async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
+        self.read(self.0.records.executions(filter)).await
+    }
+
+    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+        self.read(self.0.records.live(after, limit)).await
+    }
+
+    async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
+        self.read(self.0.records.nodes(execution, ixs)).await
+    }
+
+    async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
+        self.read(self.0.records.all_nodes(execution)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Node>> {
+        self.read(self.0.records.job(id)).await
+    }
+
+    async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
+        self.read(self.0.records.upcoming(execution, from, limit)).await
+    }
+
+    async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
+        self.read(self.0.records.key(key)).await
+    }
+
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+        let truth = &self.0;
+        // An index that is behind: what became due in the last half minute is not there yet.
+        let behind = truth.strikes(truth.chances.late_listing, "late listing");
+        let until = if behind { now.plus_ms(-30_000) } else { now };
+        self.read(truth.records.late(until, limit)).await
+    }
+
+    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+        self.write(self.0.records.postpone(late, until)).await
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
+        self.read(self.0.records.artifact(id)).await
+    }
+
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
+        self.read(self.0.records.artifacts(execution)).await
+    }
+
+    async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
+        self.read(self.0.records.artifacts_of(job)).await
+    }
+
+    async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
+        self.read(self.0.records.expired_artifacts(now, limit)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<DeadLetter>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, bool)> {
+        self.read(self.0.records.dead_letters(before, limit)).await
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        self.0.world.pause(500).await;
+        seen.wrapping_add(1)
+    }
+
+    async fn usage(&self, id: ExecutionId) -> Result<Usage> {
+        self.read(self.0.records.usage(id)).await
+    }
+}
+
+#[async_trait]
+impl Documents for Way {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        Way::read(self, self.0.documents.get(key)).await
+    }
+
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        self.write(self.0.documents.put(document, if_version)).await
+    }
+
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.write(self.0.documents.delete(key, if_version)).await
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        Way::read(self, self.0.documents.list(kind, prefix, after, limit)).await
+    }
+
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        let truth = &self.0;
+        // An index that is behind still shows what is not due any more.
+        let behind = truth.strikes(truth.chances.late_listing, "late listing");
+        let until = if behind { now.plus_ms(60_000) } else { now };
+        Way::read(self, truth.documents.due(kind, until, limit)).await
+    }
+}
+
+#[async_trait]
+impl JobQueue for Way {
+    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+        let truth = &self.0;
+        if truth.strikes(truth.chances.partial_send, "partial batch") {
+            let some = usize::try_from(truth.world.below(messages.len() as u64)).unwrap_or(0);
+            self.write(truth.queue.send(&messages[..some], trace)).await?;
+            return Err(Error::storage("sending", "some messages were refused"));
+        }
+        self.write(truth.queue.send(messages, trace)).await
+    }
+
+    fn serves(&self, _: &Labels) -> bool {
+        true
+    }
+
+    async fn receive(
+        &self,
+        of: Option<ExecutionId>,
+        labels: &Labels,
+        hide_ms: u64,
+        _: Duration,
+    ) -> Result<Option<Message>> {
+        self.write(self.0.queue.receive(of, labels, hide_ms, Duration::ZERO)).await
+    }
+
+    async fn delete(&self, message: &Message) -> Result<()> {
+        self.write(self.0.queue.delete(message)).await
+    }
+
+    async fn give_back(&self, message: &Message) -> Result<()> {
+        self.write(self.0.queue.give_back(message)).await
+    }
+}
+
+#[async_trait]
+impl Logs for Way {
+    async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
+        self.write(self.0.logs.append(job, attempt, offset, bytes)).await
+    }
+
+    async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
+        Way::read(self, self.0.logs.read(job, attempt, offset, limit)).await
+    }
+
+    async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
+        self.write(self.0.logs.finish(job, attempt)).await
+    }
+}
+
+#[async_trait]
+impl Objects for Way {
+    async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
+        self.write(self.0.objects.put_checked(key, sha256, bytes)).await
+    }
+
+    async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        Way::read(self, self.0.objects.info(key)).await
+    }
+
+    async fn get(&self, key: &str) -> Result<ByteStream> {
+        Way::read(self, self.0.objects.get(key)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.write(self.0.objects.delete(key)).await
+    }
+
+    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+        self.0.objects.put_place(key, sum).await
+    }
+
+    async fn get_address(&self, key: &str) -> Result<Option<String>> {
+        self.0.objects.get_address(key).await
+    }
+}
+
+/// The key of a node, for events.
+pub fn short(key: NodeKey) -> String {
+    format!("{}#{}", &key.execution.to_string()[24..], key.ix)
+}

@@ -1,0 +1,17 @@
+//! The fuzzers' kept inputs, replayed without a fuzzer.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
+
+#[test]
+fn the_kept_inputs_of_api_hold() {
+    replay("api", tidemill_testkit::fuzzing::api);
+}
+
+#[test]
+fn the_kept_inputs_of_log_hold() {
+    replay("log", tidemill_testkit::fuzzing::log);
+}

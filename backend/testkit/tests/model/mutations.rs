@@ -1,0 +1,91 @@
+//! Each guard taken out in turn: some promise must break, or nothing rests on it.
+
+use super::{
+    cases::{CALM, CHAIN, Case, DIAMOND},
+    fan,
+    judge::Promise,
+    liveness,
+    state::Budget,
+    walk,
+};
+use stateright::{Checker, HasDiscoveries, Model};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use tidemill_core::guard::{Guard, take_out};
+
+/// In order of size.
+const HUNTS: &[Case] = &[
+    hunt("chain, calm", CHAIN, 1, CALM),
+    hunt("chain, lost operation", CHAIN, 1, Budget { op_crashes: 1, ..CALM }),
+    hunt("chain, cut off", CHAIN, 1, Budget { cut_offs: 1, beats: 1, ..CALM }),
+    hunt("chain, failure", CHAIN, 1, Budget { failures: 1, ..CALM }),
+    hunt("chain, given up", CHAIN, 1, Budget { give_ups: 1, ..CALM }),
+    hunt("chain, canceled", CHAIN, 1, Budget { cancels: 1, op_crashes: 1, failures: 1, ..CALM }),
+    hunt("diamond, failure", DIAMOND, 1, Budget { failures: 1, ..CALM }),
+    hunt("chain, asked for twice at once", CHAIN, 2, Budget { executes: 2, ..CALM }),
+    hunt("chain, two at once", CHAIN, 2, CALM),
+    hunt("chain, two at once, lost worker", CHAIN, 2, Budget { worker_crashes: 1, ..CALM }),
+    hunt("chain, two at once, canceled", CHAIN, 2, Budget { cancels: 1, ..CALM }),
+    hunt("chain, two at once, cut off", CHAIN, 2, Budget { cut_offs: 1, beats: 1, ..CALM }),
+    hunt("diamond, two at once", DIAMOND, 2, CALM),
+    hunt("chain, two at once, two lost workers", CHAIN, 2, Budget { worker_crashes: 2, ..CALM }),
+];
+
+const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: Budget) -> Case {
+    Case { name, file, budget, at_once, ends: true }
+}
+
+/// What breaks without a guard: the promise, where, and after how many steps.
+fn found(guard: Guard) -> Option<(String, &'static str, usize)> {
+    take_out(Some(guard));
+    let found = hunt_all();
+    take_out(None);
+    found
+}
+
+fn hunt_all() -> Option<(String, &'static str, usize)> {
+    if let Some((promise, length)) = walk::first_broken() {
+        return Some((promise.words().to_owned(), "the state machine alone", length as usize));
+    }
+    if let Some((promise, length)) = fan::first_broken() {
+        return Some((promise.words().to_owned(), "a job that many need", length));
+    }
+    for case in HUNTS {
+        let checker = case.model().checker().finish_when(HasDiscoveries::Any).spawn_bfs().join();
+        if let Some((promise, path)) = checker.discoveries().into_iter().next() {
+            return Some((promise.to_owned(), case.name, path.into_actions().len()));
+        }
+        if let Some(path) = liveness::explore(&case.model()).stuck {
+            return Some((Promise::Ends.words().to_owned(), case.name, path.len()));
+        }
+    }
+    None
+}
+
+/// Checks that the table in the documentation is what is found; `UPDATE_MODEL=1` writes it.
+pub fn check_table() {
+    let mut rows = BTreeMap::new();
+    for guard in Guard::PROTOCOL {
+        let begun = std::time::Instant::now();
+        let found = found(guard);
+        println!("{guard:?}: {found:?} in {:.1?}", begun.elapsed());
+        rows.insert(guard, found);
+    }
+    let missed: Vec<Guard> =
+        rows.iter().filter(|(_, found)| found.is_none()).map(|(guard, _)| *guard).collect();
+    assert!(missed.is_empty(), "nothing notices that these are gone: {missed:?}");
+    let mut table = String::from("| without | breaks | found in | steps |\n| --- | --- | --- | --- |\n");
+    for (guard, found) in &rows {
+        let Some((promise, place, steps)) = found else { continue };
+        let _ = writeln!(table, "| `{guard:?}` | {promise} | {place} | {steps} |");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reliability.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once("<!-- mutations -->\n").unwrap();
+    let (old, tail) = rest.split_once("<!-- end of mutations -->").unwrap();
+    if std::env::var_os("UPDATE_MODEL").is_some() {
+        let new = format!("{head}<!-- mutations -->\n{table}<!-- end of mutations -->{tail}");
+        std::fs::write(&path, new).unwrap();
+    } else {
+        assert_eq!(old, table, "docs/reliability.md is old; run this test with UPDATE_MODEL=1");
+    }
+}

@@ -1,0 +1,294 @@
+//! The steps of an operation in flight.
+
+use super::{
+    judge::Promise,
+    protocol::{Protocol, TTL_MS},
+    records::{NOW, Records, token},
+    state::{Op, Said, Stage, State, What, Worker},
+};
+use tidemill_core::{
+    api::AttemptEnd,
+    failure::{FailureKind, FailureReason},
+    ids::LeaseToken,
+    status::JobStatus,
+    time::Timestamp,
+    transition::JobEvent,
+};
+use tidemill_services::ports::{Committed, Node, NodeBody, Write};
+use tidemill_services::services::{
+    claim::{Asked, Claim, claim},
+    ending::{EndTurn, Next, end_turn, finish, request_cancel},
+    turn::{Move, Turn, foresee, happen, queued_by, released, turn},
+};
+
+impl Protocol {
+    fn commit(&self, state: &mut State, op: &mut Op, mut writes: Vec<Write>) -> Option<Committed> {
+        // What the writes lead to is foreseen from what was read.
+        let read = op.read.as_ref()?;
+        let end = self.shape.spec.end_node;
+        let nodes = read.nodes(&self.shape).into_iter().filter(|node| node.key.ix != end);
+        foresee(&mut writes, &nodes.map(|node| (node.key.ix, node)).collect(), &mut 90, NOW);
+        let before = state.records.clone();
+        let done = state.records.commit(&writes)?;
+        state.broken = state.broken.or(self.judge(state, &before, op));
+        Some(done)
+    }
+
+    /// Makes a move; whether it was committed.
+    fn make(&self, state: &mut State, op: &mut Op, ix: usize, moved: Move) -> bool {
+        let Move { writes, send_after, more } = moved;
+        let Some(done) = self.commit(state, op, writes) else {
+            op.read = None;
+            return false;
+        };
+        op.sends |= queued_by(&done).fold(0, |bits, message| bits | 1 << message.node.ix);
+        op.due |= released(&done).iter().fold(0, |bits, node| bits | 1 << node);
+        if send_after.is_some() {
+            op.sends |= 1 << ix;
+        }
+        if more {
+            op.due |= 1 << ix;
+        }
+        true
+    }
+
+    /// The next step of an operation; `None`: it is over, and its reply has been given.
+    pub fn step(&self, state: &mut State, mut op: Op) -> Option<Op> {
+        if op.sends != 0 {
+            state.queue |= op.sends;
+            op.sends = 0;
+            return Some(op);
+        }
+        if op.stage == Stage::Settle && op.due == 0 {
+            Self::reply(state, &op, true);
+            return None;
+        }
+        let Some(read) = op.read.clone() else {
+            op.read = Some(Box::new(state.records.clone()));
+            return Some(op);
+        };
+        match op.stage {
+            Stage::Main => self.main(state, op, &read),
+            Stage::CancelJobs => Some(self.cancel_next(state, op, &read)),
+            Stage::Settle => Some(self.settle_next(state, op, &read)),
+        }
+    }
+
+    fn main(&self, state: &mut State, mut op: Op, read: &Records) -> Option<Op> {
+        let node = |job: u8| read.cells[usize::from(job)].node(&self.shape, usize::from(job));
+        let moved = match op.what {
+            What::Execute => {
+                if read.made == 0 {
+                    let Some(()) = state.records.create(false) else {
+                        op.read = None;
+                        return Some(op);
+                    };
+                    let made = state.records.made > 1;
+                    state.broken = state.broken.or(made.then_some(Promise::OneExecution));
+                    op.sends = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
+                }
+                op.stage = Stage::Settle;
+                op.read = None;
+                return Some(op);
+            }
+            What::Claim { worker, job } => {
+                let labels = tidemill_core::labels::Labels::new();
+                let asked =
+                    Asked { worker: "", token: token((worker + 1) << 4), ttl_ms: TTL_MS, labels: &labels };
+                match claim(&node(job), (&read.state(), read.version.into()), None, asked, NOW) {
+                    Claim::TakeOver => {
+                        // The claim is asked again after the job has moved on, by another delivery.
+                        (op.stage, op.due, op.read) = (Stage::Settle, 1 << job, None);
+                        return Some(op);
+                    }
+                    Claim::Held(_) => {
+                        Self::reply(state, &op, true);
+                        return None;
+                    }
+                    Claim::Nothing(_) => {
+                        Self::reply(state, &op, false);
+                        return None;
+                    }
+                    Claim::Take(moved, _) => (job, moved),
+                }
+            }
+            What::Report { job, token: small, said, .. } => {
+                let node = node(job);
+                let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
+                if !item.job.holds(token(small)) {
+                    Self::reply(state, &op, false);
+                    return None;
+                }
+                let lease = item.job.lease.as_ref();
+                if said == Said::Alive && !lease.is_some_and(|lease| lease.is_renewal_due(TTL_MS, NOW)) {
+                    Self::reply(state, &op, true);
+                    return None;
+                }
+                let Ok(moved) = happen(&node, item, event(token(small), said), NOW) else {
+                    Self::reply(state, &op, false);
+                    return None;
+                };
+                (job, moved)
+            }
+            What::CancelJob { job } | What::GiveUp { job } => {
+                let node = node(job);
+                let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
+                let is_cancel = matches!(op.what, What::CancelJob { .. });
+                let event = if is_cancel { JobEvent::Cancel } else { JobEvent::Undeliverable };
+                let Ok(moved) = happen(&node, item, event, NOW) else {
+                    Self::reply(state, &op, true);
+                    return None;
+                };
+                (job, moved)
+            }
+            What::CancelExecution => {
+                if read.status.is_terminal() {
+                    Self::reply(state, &op, false);
+                    return None;
+                }
+                if !read.cancel {
+                    let end = read.cells[self.shape.end()].node(&self.shape, self.shape.end());
+                    let writes = request_cancel(&read.execution(&self.shape), &end, None, NOW);
+                    if self.commit(state, &mut op, writes.into()).is_none() {
+                        op.read = None;
+                        return Some(op);
+                    }
+                }
+                (op.stage, op.at, op.read) = (Stage::CancelJobs, 0, None);
+                return Some(op);
+            }
+            What::Sweep => unreachable!("a sweep only settles"),
+        };
+        let (job, moved) = moved;
+        if self.make(state, &mut op, usize::from(job), moved) {
+            (op.stage, op.read) = (Stage::Settle, None);
+        }
+        Some(op)
+    }
+
+    /// Cancels the next job; after the last, all again if others were in the way.
+    fn cancel_next(&self, state: &mut State, mut op: Op, read: &Records) -> Op {
+        let jobs = self.shape.jobs();
+        while usize::from(op.at) < jobs {
+            let ix = usize::from(op.at);
+            let node = read.cells[ix].node(&self.shape, ix);
+            op.at += 1;
+            let NodeBody::Job(item) = &node.state.body else { continue };
+            let Ok(moved) = happen(&node, item, JobEvent::Cancel, NOW) else { continue };
+            let same = op.read.clone();
+            if !self.make(state, &mut op, ix, moved) {
+                op.conflict = true;
+                // The others of the batch go on from what was read.
+                op.read = same;
+            }
+            return op;
+        }
+        op.read = None;
+        op.at = 0;
+        if std::mem::take(&mut op.conflict) {
+            return op;
+        }
+        op.stage = Stage::Settle;
+        op.canceled = true;
+        op.due |= 1 << self.shape.end();
+        op
+    }
+
+    /// The turn of the next node that is due.
+    fn settle_next(&self, state: &mut State, mut op: Op, read: &Records) -> Op {
+        let ix = op.due.trailing_zeros() as usize;
+        let node = read.cells[ix].node(&self.shape, ix);
+        let bit = 1 << ix;
+        match turn(&node, NOW) {
+            Turn::Move(moved) => {
+                op.due &= !bit;
+                if !self.make(state, &mut op, ix, moved) {
+                    op.due |= bit;
+                }
+            }
+            rest @ (Turn::Rest | Turn::Later(_)) => {
+                let due_at = if let Turn::Later(at) = rest { Some(at) } else { None };
+                if node.due_at == due_at || self.set_due(state, &mut op, &node, due_at) {
+                    op.due &= !bit;
+                }
+            }
+            // No job of the model is manual.
+            Turn::Close { .. } => unreachable!(),
+            Turn::End => match end_turn(&read.state(), None, &node, NOW) {
+                EndTurn::Wait { cancel: true } if !op.canceled => {
+                    (op.stage, op.at) = (Stage::CancelJobs, 0);
+                }
+                EndTurn::Wait { .. } => {
+                    let later = Some(NOW.plus_ms(30_000));
+                    // Whether or not it is made: nobody looks at what it comes to.
+                    if node.due_at.is_some() {
+                        self.set_due(state, &mut op, &node, later);
+                    }
+                    op.due &= !bit;
+                }
+                // The model's executions have no deadline.
+                EndTurn::TimeOut => op.due &= !bit,
+                EndTurn::Rest => {
+                    self.set_due(state, &mut op, &node, None);
+                    op.due &= !bit;
+                }
+                EndTurn::Finish => {
+                    let nodes = read.nodes(&self.shape);
+                    let writes = finish(&read.execution(&self.shape), &node, &nodes, Next::Begins, NOW);
+                    if self.commit(state, &mut op, writes).is_some() {
+                        op.due &= !bit;
+                    }
+                }
+            },
+        }
+        op.read = None;
+        op
+    }
+
+    fn set_due(&self, state: &mut State, op: &mut Op, node: &Node, due_at: Option<Timestamp>) -> bool {
+        let write = Write::SetDue { key: node.key, if_version: node.version, due_at };
+        self.commit(state, op, vec![write]).is_some()
+    }
+
+    /// The reply arrives; `well`: what was asked for was done.
+    fn reply(state: &mut State, op: &Op, well: bool) {
+        match op.what {
+            What::Claim { worker, job } => {
+                let cell = &state.records.cells[usize::from(job)];
+                let of_worker = cell.token >> 4 == worker + 1;
+                let runs = Worker::Runs { job, attempt: cell.attempt, token: cell.token };
+                let now = if well && of_worker { runs } else { Worker::Idle };
+                let asking = &mut state.workers[usize::from(worker)];
+                if *asking == Worker::Asks {
+                    *asking = now;
+                }
+            }
+            What::Report { worker, job, attempt, token, said } => {
+                if well && said == Said::Succeeded {
+                    state.succeeded |= 1 << job;
+                }
+                let telling = &mut state.workers[usize::from(worker)];
+                if *telling == (Worker::Tells { job, attempt, token }) {
+                    let goes_on = well && said == Said::Alive;
+                    *telling = if goes_on { Worker::Runs { job, attempt, token } } else { Worker::Idle };
+                }
+            }
+            What::CancelJob { job } => state.canceled |= 1 << job,
+            What::CancelExecution if well => state.cancel_acknowledged = true,
+            _ => {}
+        }
+    }
+}
+
+fn event(token: LeaseToken, said: Said) -> JobEvent {
+    let kind = match said {
+        Said::Alive => {
+            return JobEvent::Heartbeat { token, ttl_ms: TTL_MS, phase: None, steps: Vec::new() };
+        }
+        Said::Succeeded => None,
+        Said::Failed => Some(FailureKind::ScriptFailed),
+        Said::GivenBack => Some(FailureKind::GivenBack),
+    };
+    let failure = kind.map(|kind| FailureReason::new(kind, ""));
+    JobEvent::End { token, end: AttemptEnd { failure, exit_code: None }, steps: Vec::new() }
+}

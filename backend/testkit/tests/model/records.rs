@@ -1,0 +1,368 @@
+//! The records, small enough to be compared: what the transition functions read and write, without times and words.
+
+use tidemill_core::{
+    api::Trigger,
+    assignment::Source,
+    failure::{FailureKind, FailureReason},
+    guard::{Guard, holds},
+    ids::{ExecutionId, LeaseToken},
+    plan::Plan,
+    status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
+    transition::{JobState, Lease},
+};
+use tidemill_services::ports::{
+    Arrival, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem, Node, NodeBody, NodeKey,
+    NodeSpec, NodeState, Write,
+};
+use uuid::Uuid;
+
+/// The time of every action; what matters of times is whether they are over.
+pub const NOW: Timestamp = Timestamp(1_000_000_000);
+/// Long enough ago for a message to be sent again.
+const LONG_AGO: Timestamp = Timestamp(900_000_000);
+
+/// When a node is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Due {
+    No,
+    Now,
+    Later,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Job,
+    Gate,
+    End,
+}
+
+/// What changes of a node.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cell {
+    pub kind: Kind,
+    pub version: u8,
+    pub waits_for: u8,
+    pub failed: u8,
+    pub due: Due,
+    pub told: u8,
+    /// Of a gate.
+    pub open: bool,
+    /// Of a job, like all that follows.
+    pub status: JobStatus,
+    pub attempt: u8,
+    /// 0: there is no lease.
+    pub token: u8,
+    pub run_out: bool,
+    pub cancel: bool,
+    pub infrastructure_tries: u8,
+    pub failed_tries: u8,
+    /// Skipped, as nothing failed that it is for.
+    pub spared: bool,
+    /// Queued so long ago that its message is sent again.
+    pub old: bool,
+}
+
+/// What changes of the execution, and what stands for its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Records {
+    /// How many executions were made under the key.
+    pub made: u8,
+    pub status: ExecutionStatus,
+    pub cancel: bool,
+    pub version: u8,
+    pub cells: Vec<Cell>,
+}
+
+/// What never changes: the plan, as the nodes that are really made of it.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub plan: Plan,
+    pub specs: Vec<NodeSpec>,
+    pub spec: ExecutionSpec,
+}
+
+pub fn execution_id() -> ExecutionId {
+    ExecutionId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000))
+}
+
+pub fn token(small: u8) -> LeaseToken {
+    LeaseToken(Uuid::from_u128(u128::from(small)))
+}
+
+fn small(token: LeaseToken) -> u8 {
+    u8::try_from(token.0.as_u128()).unwrap()
+}
+
+impl Shape {
+    pub fn new(file: &str) -> (Self, Vec<Cell>) {
+        let pipeline = tidemill_core::pipeline::parse(file).unwrap();
+        let plan = Plan::new(&pipeline, &indexmap::IndexMap::new()).unwrap();
+        let none = std::collections::BTreeMap::new();
+        let entry = tidemill_services::services::create::Entry::default();
+        let made =
+            tidemill_services::services::create::nodes(&plan, execution_id(), &none, entry, (NOW, 30_000));
+        let nodes = made.nodes;
+        let cells = nodes
+            .iter()
+            .map(|node| Cell::of(&node.state, 0, (node.waits_for, node.failed), node.due_at))
+            .collect();
+        let spec = ExecutionSpec {
+            id: execution_id(),
+            pipeline_name: plan.pipeline_name.clone(),
+            repo: String::new(),
+            branch: None,
+            commit: None,
+            source: Source::None,
+            stages: plan.stages.clone(),
+            pipeline: String::new(),
+            discovery: None,
+            plan_digest: plan.digest(),
+            held: false,
+            variables: indexmap::IndexMap::new(),
+
+            facts: tidemill_core::facts::Facts::default(),
+            trigger: Trigger::Manual,
+            requested_by: None,
+            retry_of: None,
+            created_at: NOW,
+            jobs: u32::try_from(plan.jobs.len()).unwrap(),
+            end_node: u32::try_from(nodes.len() - 1).unwrap(),
+            carried: Vec::new(),
+            approvals: Vec::new(),
+            demands: Vec::new(),
+            turn: None,
+            deadline: None,
+            trace: None,
+        };
+        let specs = nodes.into_iter().map(|node| node.spec).collect();
+        (Self { plan, specs, spec }, cells)
+    }
+
+    pub fn end(&self) -> usize {
+        self.spec.end_node as usize
+    }
+
+    pub fn jobs(&self) -> usize {
+        self.plan.jobs.len()
+    }
+}
+
+impl Cell {
+    /// What changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
+    pub fn of(
+        state: &NodeState,
+        version: u64,
+        (waits_for, failed): (u32, u32),
+        due_at: Option<Timestamp>,
+    ) -> Self {
+        let mut cell = Self {
+            kind: Kind::Job,
+            version: u8::try_from(version).unwrap(),
+            waits_for: u8::try_from(waits_for).unwrap(),
+            failed: u8::try_from(failed).unwrap(),
+            due: Due::No,
+            told: 0,
+            open: false,
+            status: JobStatus::Pending,
+            attempt: 0,
+            token: 0,
+            run_out: false,
+            cancel: false,
+            infrastructure_tries: 0,
+            failed_tries: 0,
+            spared: false,
+            old: false,
+        };
+        cell.put(state);
+        cell.set_due(due_at);
+        cell
+    }
+
+    /// The node as the real functions read it.
+    pub fn node(&self, shape: &Shape, ix: usize) -> Node {
+        let body = match self.kind {
+            Kind::Gate => NodeBody::Gate { open: self.open },
+            Kind::End => NodeBody::End,
+            Kind::Job => NodeBody::Job(Box::new(JobItem {
+                job: self.job(),
+                log_bytes: 0,
+                carried_from: None,
+                carried_attempt: 0,
+            })),
+        };
+        let due_at = match self.due {
+            Due::No => None,
+            Due::Now => Some(NOW),
+            Due::Later => Some(NOW.plus_ms(30_000)),
+        };
+        Node {
+            key: NodeKey { execution: execution_id(), ix: u32::try_from(ix).unwrap() },
+            spec: shape.specs[ix].clone(),
+            state: NodeState { told: self.told.into(), body },
+            version: self.version.into(),
+            waits_for: self.waits_for.into(),
+            failed: self.failed.into(),
+            blocker: None,
+            due_at,
+        }
+    }
+
+    fn job(&self) -> JobState {
+        let lease = (self.token > 0).then(|| Lease {
+            token: token(self.token),
+            worker: String::new(),
+            expires_at: if self.run_out { NOW } else { NOW.plus_ms(30_000) },
+        });
+        JobState {
+            status: self.status,
+            attempt: self.attempt.into(),
+            lease,
+            cancel_requested: self.cancel,
+            queued_at: Some(if self.old { LONG_AGO } else { NOW }),
+            started_at: Some(NOW),
+            ended_at: self.status.is_terminal().then_some(NOW),
+            infrastructure_tries: self.infrastructure_tries.into(),
+            failed_tries: self.failed_tries.into(),
+            failure: self.spared.then(|| FailureReason::new(FailureKind::NotNeeded, "")),
+            ..JobState::default()
+        }
+    }
+
+    fn put(&mut self, state: &NodeState) {
+        self.told = u8::try_from(state.told).unwrap();
+        let item = match &state.body {
+            NodeBody::Job(item) => item,
+            NodeBody::Gate { open } => {
+                (self.kind, self.open) = (Kind::Gate, *open);
+                return;
+            }
+            NodeBody::End => {
+                self.kind = Kind::End;
+                return;
+            }
+        };
+        let job = &item.job;
+        self.status = job.status;
+        self.attempt = u8::try_from(job.attempt).unwrap();
+        self.token = job.lease.as_ref().map_or(0, |lease| small(lease.token));
+        self.run_out = job.lease.as_ref().is_some_and(|lease| lease.expires_at <= NOW);
+        self.cancel = job.cancel_requested;
+        self.infrastructure_tries = u8::try_from(job.infrastructure_tries).unwrap();
+        self.failed_tries = u8::try_from(job.failed_tries).unwrap();
+        self.spared = job.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotNeeded);
+        self.old = job.status == JobStatus::Queued && job.queued_at.is_some_and(|at| at < NOW);
+    }
+
+    fn set_due(&mut self, at: Option<Timestamp>) {
+        self.due = match at {
+            None => Due::No,
+            Some(at) if at <= NOW => Due::Now,
+            Some(_) => Due::Later,
+        };
+    }
+
+    fn is_idle(&self) -> bool {
+        match self.kind {
+            Kind::Job => self.status == JobStatus::Pending,
+            Kind::Gate => !self.open,
+            Kind::End => true,
+        }
+    }
+}
+
+impl Records {
+    pub fn nodes(&self, shape: &Shape) -> Vec<Node> {
+        self.cells.iter().enumerate().map(|(ix, cell)| cell.node(shape, ix)).collect()
+    }
+
+    pub fn execution(&self, shape: &Shape) -> ExecutionRecord {
+        ExecutionRecord {
+            spec: shape.spec.clone(),
+            run_number: 1,
+            state: self.state(),
+            version: self.version.into(),
+        }
+    }
+
+    pub fn state(&self) -> ExecutionState {
+        ExecutionState {
+            status: self.status,
+            start_time: None,
+            end_time: None,
+            cancel_requested: self.cancel,
+            unplanned: false,
+            superseded_by: None,
+            timed_out: false,
+            followed_by: None,
+        }
+    }
+
+    /// Makes all writes, as the port's contract says; `None`: a condition does not hold, and nothing is written.
+    pub fn commit(&mut self, writes: &[Write]) -> Option<Committed> {
+        let mut new = self.clone();
+        let mut done = Committed::default();
+        for write in writes {
+            new.make(write, &mut done)?;
+        }
+        *self = new;
+        Some(done)
+    }
+
+    /// Makes an execution under the key, if there is none yet that was not read.
+    pub fn create(&mut self, known: bool) -> Option<()> {
+        holds(Guard::KeyCondition, known == (self.made > 0)).then_some(())?;
+        self.made += 1;
+        Some(())
+    }
+
+    fn make(&mut self, write: &Write, done: &mut Committed) -> Option<()> {
+        match write {
+            Write::PutExecution { if_version, state, .. } => {
+                holds(Guard::ExecutionVersion, u64::from(self.version) == *if_version).then_some(())?;
+                self.version += 1;
+                (self.status, self.cancel) = (state.status, state.cancel_requested);
+            }
+            Write::PutNode { key, if_version, state, due_at } => {
+                let cell = &mut self.cells[key.ix as usize];
+                holds(Guard::NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
+                cell.version += 1;
+                cell.put(state);
+                cell.set_due(*due_at);
+            }
+            Write::SetDue { key, if_version, due_at } => {
+                let cell = &mut self.cells[key.ix as usize];
+                holds(Guard::NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
+                cell.set_due(*due_at);
+            }
+            Write::Arrive { key, ok, now, then, .. } => {
+                let cell = &mut self.cells[key.ix as usize];
+                cell.waits_for = cell.waits_for.saturating_sub(1);
+                cell.failed += u8::from(!ok);
+                let last = cell.waits_for == 0 && cell.is_idle();
+                if last && !holds(Guard::ArrivalMakesDue, false) {
+                    cell.set_due(Some(*now));
+                }
+                let as_read = |version| {
+                    let same = u64::from(cell.version) == version;
+                    holds(Guard::ForeseenOnlyLast, last) && same
+                };
+                let then = then.as_ref().filter(|then| as_read(then.if_version));
+                if let Some(then) = then {
+                    cell.version += 1;
+                    cell.put(&then.state);
+                    cell.set_due(then.due_at);
+                }
+                let (waits_for, failed) = (cell.waits_for.into(), cell.failed.into());
+                done.arrivals.push(Arrival { key: *key, waits_for, failed, moved: then.is_some() });
+                for led_to in then.iter().flat_map(|then| &then.arrivals) {
+                    self.make(led_to, done)?;
+                }
+            }
+            Write::PutDeadLetter(_) | Write::DeleteDeadLetter(_) => {}
+            other => unreachable!("nothing of the model writes {other:?}"),
+        }
+        Some(())
+    }
+}
