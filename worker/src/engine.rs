@@ -303,15 +303,15 @@ impl DockerManager {
         while let Some(step) = pull.next().await {
             let words = match step {
                 Ok(info) => {
-                    if let Some(problem) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(pull_failure(image, &problem));
+                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
+                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
                     }
                     // Layers report many times a second: only their ends are worth a line.
                     info.status
                         .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
                         .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
                 }
-                Err(error) => return Err(pull_failure(image, &causes(&error))),
+                Err(error) => return Err(pull_failure(image, &error)),
             };
             words.into_iter().for_each(&mut progress);
         }

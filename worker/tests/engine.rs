@@ -48,6 +48,8 @@ use tidemill_worker::{
 mod limits;
 #[path = "engine/losses.rs"]
 mod losses;
+#[path = "engine/messages.rs"]
+mod messages;
 
 #[derive(Default)]
 struct Server {
