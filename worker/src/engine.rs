@@ -303,15 +303,15 @@ impl DockerManager {
         while let Some(step) = pull.next().await {
             let words = match step {
                 Ok(info) => {
-                    if let Some(problem) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(pull_failure(image, &problem));
+                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
+                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
                     }
                     // Layers report many times a second: only their ends are worth a line.
                     info.status
                         .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
                         .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
                 }
-                Err(error) => return Err(pull_failure(image, &causes(&error))),
+                Err(error) => return Err(pull_failure(image, &error)),
             };
             words.into_iter().for_each(&mut progress);
         }
@@ -367,7 +367,6 @@ impl DockerManager {
                 // Of one that made such workspaces before it is a failure, and else perhaps that it cannot.
                 Err(error)
                     if error.kind == FailureKind::EngineFailed
-                        && tree.is_some()
                         && !self.seen_overlay.load(Ordering::Relaxed) =>
                 {
                     refused = Some(error);
@@ -390,7 +389,7 @@ impl DockerManager {
     }
 
     fn no_overlay(&self, reason: &str) {
-        tracing::info!(%reason, "no overlay workspaces here: sources are copied");
+        tracing::info!(%reason, "no overlay workspaces here: they are plain volumes, and sources are copied");
         self.overlay.store(false, Ordering::Relaxed);
     }
 
@@ -639,16 +638,24 @@ fn usual_sockets() -> Vec<String> {
     std::iter::once(DOCKER_SOCKET.to_owned()).chain(others).collect()
 }
 
-/// Options of the volume that lays fresh directories over the shared tree; `None`: a plain volume.
+/// Options of the volume that lays fresh directories over the shared tree, or over nothing; `None`: a plain volume, which
+/// the local driver cannot mount with `nosuid` and `nodev`: what a job leaves in one is behind the engine's own directory,
+/// which is closed to others.
 fn overlay_options(
     room: &Path,
     tree: Option<&Path>,
     overlay: bool,
 ) -> std::io::Result<Option<HashMap<String, String>>> {
-    let Some(lower) = tree.filter(|_| overlay) else { return Ok(None) };
-    let (upper, work) = (room.join("upper"), room.join("work"));
+    if !overlay {
+        return Ok(None);
+    }
+    let (empty, upper, work) = (room.join("empty"), room.join("upper"), room.join("work"));
     std::fs::create_dir_all(&upper)?;
     std::fs::create_dir_all(&work)?;
+    if tree.is_none() {
+        std::fs::create_dir_all(&empty)?;
+    }
+    let lower = tree.unwrap_or(&empty);
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     // What a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.

@@ -156,23 +156,20 @@ impl DiskWatch {
 
 /// Returns once the container has more on the disk than it may.
 ///
-/// No file system that engines commonly use can limit a directory, so it is measured: when the disks lost so much space that it
-/// may be too much, and every minute, as others may have given space back meanwhile.
+/// No file system that engines commonly use can limit a directory, so it is measured: a little after the start, so that short
+/// jobs do not pay for it; when the disks lost so much space since that it may be too much; and every minute, as others may have
+/// given space back meanwhile.
 async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) {
     let max = engine.limits().workspace_bytes;
+    tokio::time::sleep(GLANCE).await;
     let disks = engine.disks().await;
-    let begun = used(&disks);
-    let (mut known, mut at_known) = (0, begun);
-    let mut measured = Instant::now();
-    let mut took = Duration::ZERO;
+    let mut last: Option<Measurement> = None;
     loop {
-        tokio::time::sleep(GLANCE.max(took * SHARE)).await;
         let now = used(&disks);
-        // What is there is at most what was there and what all together wrote since, but for what others removed.
-        let may_have = now.zip(at_known).map(|(now, then)| known + now.saturating_sub(then));
-        if may_have.is_some_and(|bytes| bytes <= max) && measured.elapsed() < MEASURE
-            || may_have.is_none() && measured.elapsed() < MEASURE / 6
+        if let Some(last) = &last
+            && last.holds(now, max)
         {
+            tokio::time::sleep(GLANCE.max(last.took * SHARE)).await;
             continue;
         }
         let begun = Instant::now();
@@ -185,11 +182,34 @@ async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) 
             }
             None => engine.volume_bytes(container, left).await,
         };
-        known = outside.saturating_add(inside);
-        if known > max {
+        let bytes = outside.saturating_add(inside);
+        if bytes > max {
             return;
         }
-        (at_known, measured, took) = (now, Instant::now(), begun.elapsed());
+        last = Some(Measurement { bytes, used: now, at: Instant::now(), took: begun.elapsed() });
+    }
+}
+
+/// What a job had on the disk when it was measured.
+#[derive(Debug)]
+struct Measurement {
+    bytes: u64,
+    /// The bytes in use on all disks then, if known.
+    used: Option<u64>,
+    at: Instant,
+    took: Duration,
+}
+
+impl Measurement {
+    /// Whether the job cannot have more than `max` bytes yet, with `used` bytes in use on all disks now.
+    fn holds(&self, used: Option<u64>, max: u64) -> bool {
+        // What is there is at most what was there and what all together wrote since, but for what others removed.
+        match used.zip(self.used) {
+            Some((now, then)) => {
+                self.bytes.saturating_add(now.saturating_sub(then)) <= max && self.at.elapsed() < MEASURE
+            }
+            None => self.at.elapsed() < MEASURE / 6,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! A worker has one seat for each slot. A network namespace takes the engine longer to make than all the rest of a
 //! container. The first container of an execution in a seat brings one of its own; while its job runs, a holder (a
 //! container in which no job ever runs) is made, whose network the seat's later containers of that execution join, each
-//! once the one before is over with all its processes. A seat runs one job at a time, so that jobs never share a
+//! once the one before is over with all its processes. Where it is known that a seat will run several jobs, its holder is
+//! made before the first container, which joins it too. A seat runs one job at a time, so that jobs never share a
 //! network while they run, and executions never share one at all.
 
 use crate::engine::{Container, DockerManager, Holding, shape};
@@ -82,8 +83,20 @@ struct Seat {
 /// The network of a seat.
 #[derive(Debug)]
 struct Network {
-    execution: ExecutionId,
+    /// Whose jobs join it; `None`: no job joined it yet, and it belongs to the execution of the first one that does.
+    execution: Option<ExecutionId>,
     holding: Holding,
+}
+
+impl Network {
+    /// Whether it could not be created.
+    fn failed(&self) -> bool {
+        matches!(self.holding.peek(), Some(None))
+    }
+
+    fn serves(&self, execution: ExecutionId) -> bool {
+        self.execution.is_none_or(|owner| owner == execution)
+    }
 }
 
 #[derive(Debug)]
@@ -95,9 +108,9 @@ struct Parked {
 }
 
 impl Seat {
-    /// Whether the seat's network, if it has one, is that of `execution`.
+    /// Whether jobs of `execution` can join the seat's network, if it has one.
     fn is_of(&self, execution: ExecutionId) -> Option<bool> {
-        self.network.as_ref().map(|network| network.execution == execution)
+        self.network.as_ref().filter(|network| !network.failed()).map(|network| network.serves(execution))
     }
 
     /// Whether a job of `execution` with this shape can run in what is parked, if something is.
@@ -137,6 +150,18 @@ impl ParkingLot {
         }
     }
 
+    /// Parks containers for the `first` jobs of an execution whose ID is not known yet, and which has `jobs` jobs in all.
+    pub fn prepare_execution(&self, first: &[Preparation], jobs: usize) {
+        let mut state = self.lock();
+        if pays_ahead(jobs, state.seats.len()) {
+            for (seat, preparation) in state.seats.iter_mut().zip(first) {
+                let hold = || self.engine.hold_network_later(&preparation.image);
+                seat.network.get_or_insert_with(|| Network { execution: None, holding: hold() });
+            }
+        }
+        self.park(&mut state.seats, first);
+    }
+
     /// Makes networks that are kept for seats that had a job of an execution and will have another: from then on they pay, even
     /// when a job has to wait a little longer for its container meanwhile.
     fn hold_networks(&self, seats: &mut [Seat], upcoming: &[Preparation]) {
@@ -146,7 +171,7 @@ impl ParkingLot {
                 |seat: &&mut Seat| seat.execution == Some(execution) && seat.is_of(execution) != Some(true);
             let Some(seat) = seats.iter_mut().find(lacks) else { return };
             let holding = self.engine.hold_network_later(&preparation.image);
-            seat.network = Some(Network { execution, holding });
+            seat.network = Some(Network { execution: Some(execution), holding });
         }
     }
 
@@ -165,7 +190,8 @@ impl ParkingLot {
         let empty = free.into_iter().chain(busy).filter(|seat| seat.parked.is_none());
         for (seat, (shape, preparation)) in empty.zip(missing) {
             let execution = preparation.execution_id;
-            let known = seat.network.as_ref().filter(|network| network.execution == execution);
+            let known =
+                seat.network.as_ref().filter(|network| network.serves(execution) && !network.failed());
             let network = known.map(|network| network.holding.clone());
             let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
@@ -207,10 +233,11 @@ impl ParkingLot {
             self.let_go(parked);
             None
         };
-        if seat.is_of(execution) == Some(false) {
-            seat.network = None;
-        }
-        let network = seat.network.as_ref().map(|network| network.holding.clone());
+        seat.network.take_if(|network| network.failed() || !network.serves(execution));
+        let network = seat.network.as_mut().map(|network| {
+            network.execution = Some(execution);
+            network.holding.clone()
+        });
         Place { seat: at, parked, network }
     }
 
@@ -282,6 +309,14 @@ impl ParkingLot {
     }
 }
 
+/// Whether the networks of all `seats` are created before the first containers of an execution with `jobs` jobs.
+///
+/// A first container that joins a network starts a little later than one that brings its own, as the holder starts before
+/// it; but its seat needs one network instead of two. That pays where each seat has a second job at least.
+const fn pays_ahead(jobs: usize, seats: usize) -> bool {
+    jobs / 2 >= seats
+}
+
 async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
@@ -304,4 +339,15 @@ async fn park(
     let mut container = engine.park(preparation, network.as_deref(), canceled).await?;
     container.holder = holder;
     Ok(container)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pays_ahead;
+
+    #[test]
+    fn networks_are_created_ahead_for_two_jobs_per_seat() {
+        assert!(pays_ahead(8, 4) && pays_ahead(50, 4) && pays_ahead(2, 1));
+        assert!(!pays_ahead(7, 4) && !pays_ahead(1, 1) && !pays_ahead(4, 4));
+    }
 }

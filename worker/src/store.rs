@@ -8,13 +8,16 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 /// The mode of all directories of a worker: what jobs leave must not be run, or read, by others on the machine.
 const PRIVATE: u32 = 0o700;
+
+/// The mode of the files by which workers tell each other what is in use.
+const PRIVATE_FILE: u32 = 0o600;
 
 /// A lock on a file, held until it is dropped.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl FileLock {
         if let Some(parent) = path.parent() {
             private_directory(parent)?;
         }
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        let file = File::options().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(path)?;
         flock(&file, operation)?;
         Ok(Self(file))
     }
@@ -253,6 +256,7 @@ mod tests {
             assert_eq!(mode(&root.join(path)), 0o700, "{path}");
         }
         assert_eq!(mode(&store.work()), 0o700);
+        assert_eq!(mode(&root.join("work/new.lock")), 0o600);
         if is_root_here() {
             for way in &ways {
                 assert!(!nobody_can(way), "{way}");

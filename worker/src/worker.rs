@@ -139,9 +139,9 @@ impl Worker {
         self.engine.sources.reach().sign_in(address, credentials);
     }
 
-    /// Makes containers for jobs that will come soon.
-    pub fn prepare(&self, upcoming: &[Preparation]) {
-        self.lot.prepare(upcoming);
+    /// Creates containers for the `first` jobs of an execution that will come soon, and has `jobs` jobs in all.
+    pub fn prepare(&self, first: &[Preparation], jobs: usize) {
+        self.lot.prepare_execution(first, jobs);
     }
 
     /// Begins to ask the server of `client` for jobs.

@@ -48,6 +48,8 @@ use tidemill_worker::{
 mod limits;
 #[path = "engine/losses.rs"]
 mod losses;
+#[path = "engine/messages.rs"]
+mod messages;
 
 #[derive(Default)]
 struct Server {
@@ -114,13 +116,13 @@ async fn upload(
 impl Server {
     fn remove_containers(&self) {
         let Some(label) = self.removes.lock().unwrap().take() else { return };
-        let docker = |words: &[&str]| std::process::Command::new("docker").args(words).output().unwrap();
         for container in containers(&label) {
-            let removed = docker(&["rm", "-f", "-v", &container]);
-            assert!(removed.status.success(), "{removed:?}");
+            docker(&["rm", "-f", "-v", &container]);
         }
         // The engine removes what removes itself a little later.
-        while !docker(&["volume", "ls", "-q", "--filter", &label]).stdout.is_empty() {
+        let begun = std::time::Instant::now();
+        while !docker(&["volume", "ls", "-q", "--filter", &label]).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "volumes are left");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -236,10 +238,52 @@ impl Bench {
         format!("label=tidemill.data={}", self.data.path().canonicalize().unwrap().display())
     }
 
-    /// Waits until `wanted` holds for the number of this worker's containers.
-    async fn until(&self, wanted: impl Fn(usize) -> bool) {
+    /// Waits until the log of the current job contains `text`.
+    async fn until_logged(&self, text: &str) -> String {
         let begun = std::time::Instant::now();
-        while !wanted(containers(&self.label()).len()) {
+        loop {
+            let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "no {text:?} in {log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts `assignment`, whose script must be [`HELD`]; its container, once the script runs. While a job runs, the worker
+    /// keeps what it prepared for others, however long the test takes.
+    async fn hold(&self, assignment: Assignment) -> String {
+        self.give(Assignment { timeout_s: 600, ..assignment });
+        // A line that is whole, so that all of the name is there.
+        let log = self.until_logged(&format!("$ {WAIT}\n")).await;
+        network(&log).replace("net:", "")
+    }
+
+    /// Ends a job that was started with [`Bench::hold`].
+    async fn release(&mut self, container: &str) -> AttemptEnd {
+        docker(&["exec", container, "touch", "/tmp/release"]);
+        self.end().await
+    }
+
+    /// Waits until exactly `count` containers of this worker run beside `other`; returns their ids.
+    async fn until_running_beside(&self, other: &str, count: usize) -> Vec<String> {
+        let begun = std::time::Instant::now();
+        loop {
+            let mut running = running(&self.label());
+            running.retain(|id| id != other);
+            if running.len() == count {
+                return running;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{running:?} run, not {count}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until no container of this worker exists.
+    async fn until_none_exists(&self) {
+        let begun = std::time::Instant::now();
+        while !containers(&self.label()).is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -272,11 +316,21 @@ fn job(script: &[&str]) -> Assignment {
     }
 }
 
+/// The lines that a `docker` command prints, which must succeed.
+fn docker(words: &[&str]) -> Vec<String> {
+    let done = std::process::Command::new("docker").args(words).output().unwrap();
+    assert!(done.status.success(), "docker {words:?}: {done:?}");
+    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
+}
+
+/// The containers with this label that exist: created, running, or ended and not removed yet.
 fn containers(label: &str) -> Vec<String> {
-    let listed =
-        std::process::Command::new("docker").args(["ps", "-aq", "--filter", label]).output().unwrap();
-    assert!(listed.status.success(), "{listed:?}");
-    String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+    docker(&["ps", "-aq", "--filter", label])
+}
+
+/// The containers with this label that run.
+fn running(label: &str) -> Vec<String> {
+    docker(&["ps", "-q", "--filter", label])
 }
 
 /// The network that a job printed with [`NETWORK`].
@@ -288,6 +342,11 @@ fn network(log: &str) -> String {
 /// Containers in one network share the hostname, the id of the container that brought it. (The number of a namespace would not
 /// do: the kernel gives it again.)
 const NETWORK: &str = "echo net:$(hostname)";
+
+/// Runs until [`Bench::release`].
+const WAIT: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
+/// The script of jobs for [`Bench::hold`].
+const HELD: [&str; 2] = [NETWORK, WAIT];
 
 fn kind(end: &AttemptEnd) -> Option<FailureKind> {
     end.failure.as_ref().map(|reason| reason.kind)
@@ -345,8 +404,7 @@ async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
     // An address of this machine that does not say so: the one from which it would speak to a container. Older engines
     // do not name the gateway, so the kernel is asked; nothing is sent.
     let words = ["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"];
-    let seen = std::process::Command::new("docker").args(words).output().unwrap();
-    let subnet = String::from_utf8_lossy(&seen.stdout).trim().to_owned();
+    let subnet = docker(&words).remove(0);
     let peer = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     peer.connect(format!("{}:9", subnet.split('/').next().unwrap().replace(".0.0", ".0.9"))).unwrap();
     let address = peer.local_addr().unwrap().ip().to_string();
@@ -426,11 +484,13 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
     let (end, log) = bench.run(hungry).await;
     assert_eq!(kind(&end), Some(FailureKind::OutOfMemory), "{end:?}\n{log}");
 
-    bench.give(job(&["trap '' TERM", "while :; do sleep 1; done"]));
+    let mut deaf = job(&["trap '' TERM", "while :; do sleep 1; done"]);
+    // It ends because of the cancel, and not of its time.
+    deaf.timeout_s = 600;
+    bench.give(deaf);
+    bench.until_logged("$ while").await;
     *bench.server.cancel.lock().unwrap() = true;
-    let begun = std::time::Instant::now();
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
-    assert!(begun.elapsed() < Duration::from_secs(10));
     bench.stop().await;
 }
 
@@ -531,7 +591,8 @@ async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_the_othe
     ];
     let mut logs = Vec::new();
     let mut jobs = of_execution(&bench, &scripts);
-    jobs[3].timeout_s = 1;
+    // Time enough to listen on a busy machine.
+    jobs[3].timeout_s = 4;
     for job in jobs {
         logs.push(bench.run(job).await.1);
     }
@@ -562,8 +623,7 @@ async fn network_whose_holder_is_gone_is_replaced() {
     bench.server.upcoming.lock().unwrap().clear();
     let second = bench.run(jobs.next().unwrap()).await.1;
     let holder = network(&second).replace("net:", "");
-    let removed = std::process::Command::new("docker").args(["rm", "-f", &holder]).output().unwrap();
-    assert!(removed.status.success(), "{removed:?}");
+    docker(&["rm", "-f", &holder]);
     let (end, third) = bench.run(jobs.next().unwrap()).await;
     assert_eq!(kind(&end), None, "{third}");
     assert_ne!(network(&second), network(&third));
@@ -575,44 +635,38 @@ async fn what_is_parked_is_used_or_removed() {
     let mut bench = Bench::start().await;
     let next = job(&["hostname"]);
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
-    let end = bench.run(job(&["true"])).await.0;
-    assert_eq!(kind(&end), None);
-    // It, and what holds the network that it joined, whose name it has.
-    bench.until(|count| count == 2).await;
-    let parked = containers(&bench.label());
+    let held = bench.hold(job(&HELD)).await;
+    let parked = bench.until_running_beside(&held, 1).await;
+    assert_eq!(kind(&bench.release(&held).await), None);
     bench.server.upcoming.lock().unwrap().clear();
     let log = bench.run(next).await.1;
-    let ran_in = log.lines().last().unwrap_or_default();
-    assert!(parked.iter().any(|id| *id == ran_in), "{ran_in} of {parked:?}");
+    assert_eq!(log.lines().last(), Some(parked[0].as_str()), "it runs in what is parked: {log}");
 
     // Parked for a job that never comes: it goes when the worker has had nothing to do for a while.
     let mut never = job(&["true"]);
     never.preparation.resources.memory_bytes = Some(64 << 20);
     *bench.server.upcoming.lock().unwrap() = vec![never.preparation];
-    assert_eq!(kind(&bench.run(job(&["true"])).await.0), None);
-    bench.server.upcoming.lock().unwrap().clear();
-    bench.until(|count| count == 0).await;
+    let held = bench.hold(job(&HELD)).await;
+    bench.until_running_beside(&held, 1).await;
+    assert_eq!(kind(&bench.release(&held).await), None);
+    bench.until_none_exists().await;
     bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_that_the_engine_lost_track_of_is_removed() {
     let bench = Bench::start().await;
-    let docker = |words: &[&str]| {
-        let done = std::process::Command::new("docker").arg("volume").args(words).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    };
+    let volumes = |words: &[&str]| docker(&[&["volume"], words].concat()).join("\n");
     // As an engine leaves it that was killed: the container is gone, its volume is not.
     let data = bench.label().replace("label=", "");
     let labels = ["--label", "tidemill=1", "--label", &data, "--label", "tidemill.worker=dead"];
-    let volume = docker(&[&["create"], &labels[..]].concat());
-    let others = docker(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
+    let volume = volumes(&[&["create"], &labels[..]].concat());
+    let others = volumes(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
     bench.stop().await;
-    let left = docker(&["ls", "--quiet"]);
+    let left = volumes(&["ls", "--quiet"]);
     assert!(!left.contains(&volume), "{left}");
     assert!(left.contains(&others), "what is another's stays");
-    docker(&["rm", &others]);
+    volumes(&["rm", &others]);
 }
 
 fn secret(variable: &str, value: &str, file: bool) -> SecretValue {

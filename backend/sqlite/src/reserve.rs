@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -150,9 +151,10 @@ fn space(path: &Path, low: Option<u64>) -> Space {
     }
 }
 
-/// Written, as a file that is only made longer takes no space.
+/// Written, as a file that is only made longer takes no space; no more open to others than the store's files are.
 fn make(path: &PathBuf) -> io::Result<()> {
-    let made = File::create(path).and_then(|mut file| {
+    let created = File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
+    let made = created.and_then(|mut file| {
         let zeros = [0; 8 << 10];
         for _ in 0..RESERVE / zeros.len() {
             file.write_all(&zeros)?;
@@ -229,7 +231,7 @@ impl<T: Objects> Objects for Frugal<T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{PAUSE, RESERVE, Reserve};
-    use std::{fs, thread::sleep, time::Duration};
+    use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
     use tidemill_services::services::Disk;
 
     #[test]
@@ -255,7 +257,8 @@ mod tests {
         assert!(reserve.check("testing").is_err() && reserve.state().is_reserve_spent);
         sleep(PAUSE + Duration::from_millis(100));
         assert!(!reserve.state().is_reserve_spent);
-        assert_eq!(fs::metadata(path).unwrap().len(), RESERVE as u64);
+        let reserved = fs::metadata(path).unwrap();
+        assert_eq!((reserved.len(), reserved.permissions().mode() & 0o777), (RESERVE as u64, 0o600));
         reserve.check_new("testing").unwrap();
     }
 }

@@ -181,7 +181,7 @@ async fn get_ready(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(Ori
     if let Some((address, credentials)) = &origin.sign_in {
         worker.sign_in(address, credentials.clone());
     }
-    worker.prepare(&first);
+    worker.prepare(&first, plan.jobs.len());
     Ok((origin, Some(worker)))
 }
 

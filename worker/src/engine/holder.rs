@@ -26,7 +26,7 @@ while IFS= read -r L; do
   echo "$R"
 done"#;
 /// How long the files of a network may take to be put back.
-const MAX_RESTORE_TIME: Duration = Duration::from_secs(2);
+const MAX_RESTORE_TIME: Duration = Duration::from_secs(5);
 
 /// A container whose network jobs join, one at a time. It is removed in the background when this is dropped, and ends by
 /// itself once its stdin is gone.

@@ -1,7 +1,7 @@
 //! How a job ends is the engine's to say, whatever the job prints, and nothing of it is left afterwards.
 
 use super::{Bench, job, kind, of_execution};
-use tidemill_core::{assignment::Assignment, failure::FailureKind};
+use tidemill_core::failure::FailureKind;
 
 /// Learns the nonce of the markers, and prints those by which a script could seem to be over.
 const FORGE: &str = r#"printf() {
@@ -69,24 +69,14 @@ async fn container_that_ends_before_its_script_begins_is_no_end_of_the_script() 
     let mut bench = Bench::start().await;
     let next = job(&["true"]);
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
-    let mut first = job(&["true"]);
+    let mut first = job(&super::HELD);
     first.preparation.execution_id = next.preparation.execution_id;
-    let ran_in =
-        super::network(&bench.run(Assignment { script: vec![super::NETWORK.into()], ..first }).await.1);
-    let ran_in = ran_in.replace("net:", "");
-    bench.server.upcoming.lock().unwrap().clear();
+    let held = bench.hold(first).await;
     // What is parked, and what holds its network.
-    let begun = std::time::Instant::now();
-    let parked = loop {
-        let parked = super::containers(&bench.label());
-        if parked.len() == 2 && !parked.contains(&ran_in) {
-            break parked;
-        }
-        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{parked:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
-    let stopped = std::process::Command::new("docker").arg("kill").args(&parked).output().unwrap();
-    assert!(stopped.status.success(), "{stopped:?}");
+    let parked = bench.until_running_beside(&held, 2).await;
+    super::docker(&[&["kill"], &parked.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    bench.server.upcoming.lock().unwrap().clear();
+    assert_eq!(kind(&bench.release(&held).await), None);
     assert_eq!(kind(&bench.run(next).await.0), Some(FailureKind::EngineFailed));
     bench.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
 
-use super::{Bench, Limits, job, kind, service, serving};
-use std::{net::TcpListener, process::Command, time::Duration};
+use super::{Bench, Limits, docker, job, kind, service, serving};
+use std::net::TcpListener;
 use tidemill_core::{failure::FailureKind, pipeline::Health};
 
 /// `None`, with the reason printed, where jobs cannot be isolated.
@@ -15,12 +15,6 @@ async fn isolated(allowed: &[u16]) -> Option<Bench> {
     eprintln!("skipped: {words}");
     bench.stop().await;
     None
-}
-
-fn docker(words: &[&str]) -> Vec<String> {
-    let done = Command::new("docker").args(words).output().unwrap();
-    assert!(done.status.success(), "{done:?}");
-    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
 }
 
 fn networks(bench: &Bench) -> Vec<String> {
@@ -47,15 +41,9 @@ async fn isolated_job_reaches_neither_other_jobs_nor_the_machine() {
     let mut listens = job(&["echo at:$(hostname -i):", "while :; do echo hello | nc -l -p 4712; done"]);
     listens.timeout_s = 60;
     other.give(listens);
-    let begun = std::time::Instant::now();
-    let at = loop {
-        let log = String::from_utf8_lossy(&other.server.log.lock().unwrap()).into_owned();
-        if let Some(at) = log.split("\nat:").nth(1).and_then(|rest| rest.split(':').next()) {
-            break at.trim().to_owned();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{log}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    // The echo of the next command comes after the whole address.
+    let log = other.until_logged("\n$ while").await;
+    let at = log.split("\nat:").nth(1).and_then(|rest| rest.split(':').next()).unwrap().trim().to_owned();
 
     let gateways = |bench: &Bench| {
         let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";

@@ -3,7 +3,7 @@
 use super::{Bench, job, kind, secret};
 use std::time::Duration;
 use tidemill_core::{
-    assignment::{Artifacts, ArtifactsWhen},
+    assignment::{Artifacts, ArtifactsWhen, Source},
     failure::FailureKind,
     pipeline::Reports,
 };
@@ -99,20 +99,22 @@ async fn workspace_is_mounted_without_set_id_and_devices_and_artifacts_lose_set_
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
     let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
-    let mut leaves =
-        job(&["grep \" $PWD \" /proc/self/mountinfo", "cp /bin/sh suid; chmod 6755 suid", "ls -l suid"]);
-    leaves.preparation.source = found.source;
-    leaves.artifacts = Some(artifacts(&["suid"]));
-    let (end, log) = bench.run(leaves).await;
-    assert_eq!(kind(&end), None, "{log}");
-    let options =
-        log.lines().find(|line| line.contains(" - overlay ")).unwrap_or_else(|| panic!("no overlay: {log}"));
-    assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
-    assert!(log.contains("-rwsr-sr-x"), "{log}");
-    let stored = bench.server.artifact.lock().unwrap().clone();
-    let mut archive = tar::Archive::new(&stored[..]);
-    let entry = archive.entries().unwrap().next().unwrap().unwrap();
-    assert_eq!(entry.header().mode().unwrap() & 0o7777, 0o755);
+    for source in [found.source, Source::None] {
+        let mut leaves =
+            job(&["grep \" $PWD \" /proc/self/mountinfo", "cp /bin/sh suid; chmod 6755 suid", "ls -l suid"]);
+        leaves.preparation.source = source.clone();
+        leaves.artifacts = Some(artifacts(&["suid"]));
+        let (end, log) = bench.run(leaves).await;
+        assert_eq!(kind(&end), None, "{log}");
+        let options = log.lines().find(|line| line.contains(" /workspace ") && line.contains(" - "));
+        let options = options.unwrap_or_else(|| panic!("{source:?}: no mount in {log}"));
+        assert!(options.contains("nosuid") && options.contains("nodev"), "{source:?}: {options}");
+        assert!(log.contains("-rwsr-sr-x"), "{log}");
+        let stored = bench.server.artifact.lock().unwrap().clone();
+        let mut archive = tar::Archive::new(&stored[..]);
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.header().mode().unwrap() & 0o7777, 0o755);
+    }
     bench.stop().await;
 }
 

@@ -1,7 +1,6 @@
 //! Things that go away beneath a job: never its own failure.
 
-use super::{Bench, containers, job, kind};
-use std::time::Duration;
+use super::{Bench, HELD, job, kind};
 use tidemill_core::{
     assignment::{ArtifactSource, Artifacts, ArtifactsWhen},
     failure::FailureKind,
@@ -65,20 +64,11 @@ async fn removed_worker_cache_is_no_failure_of_the_job() {
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
     let cache = bench.data.path().join("cache");
     let found = snapshot(sources.path(), &cache).unwrap();
-    let mut reads = job(&["until [ -e /tmp/go ]; do sleep 0.1; done", "cat a.txt; exit 3"]);
+    let mut reads = job(&[&HELD[..], &["cat a.txt; exit 3"]].concat());
     reads.preparation.source = found.source;
-    bench.give(reads);
-    let begun = std::time::Instant::now();
-    while !String::from_utf8_lossy(&bench.server.log.lock().unwrap()).contains("until") {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let container = bench.hold(reads).await;
     std::fs::remove_dir_all(&cache).unwrap();
-    let container = containers(&bench.label()).remove(0);
-    let told =
-        std::process::Command::new("docker").args(["exec", &container, "touch", "/tmp/go"]).output().unwrap();
-    assert!(told.status.success(), "{told:?}");
-    let end = bench.end().await;
+    let end = bench.release(&container).await;
     assert_eq!(kind(&end), Some(FailureKind::WorkerFailed), "{end:?}");
     bench.stop().await;
 }
