@@ -15,7 +15,10 @@ use crate::{
     ports::{ExecutionRecord, ExecutionSpec, ListFilter},
 };
 use indexmap::IndexMap;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     assignment::Source,
@@ -30,6 +33,7 @@ use tidemill_core::{
     repository::Approval,
     retry::RetryFor,
     status::ExecutionStatus,
+    time::Timestamp,
     trigger,
 };
 
@@ -44,6 +48,9 @@ const MOST_RETRIES: usize = 100;
 const MOST_MISTAKES: usize = 20;
 /// Executions that are looked at at once.
 const PAGE: u32 = 200;
+/// How often so many of them are looked at for what a day held.
+const MAX_PAGES: usize = 10;
+const DAY_MS: i64 = 86_400_000;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
 /// What all lines of a reply come to at most, in bytes.
@@ -244,19 +251,16 @@ impl DiscoveryService {
         };
         let mut to_start =
             ToStart { repository: &repository, discovering: &execution, facts: &facts, first, hold, left: 0 };
-        let mut too_many = false;
+        let mut too_many = None;
         if hold {
             self.cancel_older(&execution).await?;
-            too_many = self.count_held(&execution).await? >= budget::MAX_HELD;
-            to_start.left = if too_many { 0 } else { budget::MAX_HELD_BYTES };
+            too_many = self.too_many_held(&execution).await?;
+            to_start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
         let mut reply = DiscoveryReply::default();
-        if too_many {
+        if let Some(words) = too_many {
             reply.failed = true;
-            reply.lines.push(format!(
-                "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
-                budget::MAX_HELD
-            ));
+            reply.lines.push(words);
         }
         if report.files.is_empty() {
             reply.lines.push("there is no pipeline file at this commit".into());
@@ -309,6 +313,52 @@ impl DiscoveryService {
             reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
         }
         Ok(reply)
+    }
+
+    /// Why no more executions of the pull request are recorded before somebody approves some.
+    async fn too_many_held(&self, discovering: &ExecutionRecord) -> Result<Option<String>> {
+        if self.count_held(discovering).await? >= budget::MAX_HELD {
+            return Ok(Some(format!(
+                "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
+                budget::MAX_HELD
+            )));
+        }
+        let (of_request, of_all) = self.count_held_commits(discovering).await?;
+        let (whose, max) = if of_request >= budget::MAX_HELD_COMMITS {
+            ("this pull request", budget::MAX_HELD_COMMITS)
+        } else if of_all >= budget::MAX_HELD_COMMITS_OF_REPOSITORY {
+            ("the pull requests of this repository", budget::MAX_HELD_COMMITS_OF_REPOSITORY)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(format!(
+            "{max} commits of {whose} were held for an approval within a day, and no more are recorded: retry this tomorrow, or have a \
+             member of the repository push the commit to a branch of it"
+        )))
+    }
+
+    /// The commits of this pull request, and those of all of the repository, of which executions were held within a day and never
+    /// approved; of very many, not all.
+    async fn count_held_commits(&self, discovering: &ExecutionRecord) -> Result<(usize, usize)> {
+        let this = &discovering.spec;
+        let number = this.facts.pull_request.as_ref().map(|request| request.number);
+        let since = Timestamp(this.created_at.0 - DAY_MS);
+        let mut filter = ListFilter { status: None, ..pending(&this.repo) };
+        let mut commits = BTreeSet::new();
+        for _ in 0..MAX_PAGES {
+            let (found, more) = self.context.stores.records.executions(&filter).await?;
+            for one in &found {
+                let of = one.spec.facts.pull_request.as_ref().map(|request| request.number);
+                let is_other = of != number || one.spec.commit != this.commit;
+                if one.state.unplanned && is_other && one.spec.created_at >= since {
+                    commits.insert((of, one.spec.commit.clone()));
+                }
+            }
+            let Some(last) = found.last().filter(|last| more && last.spec.created_at >= since) else { break };
+            filter.cursor = Some(last.spec.id.to_string());
+        }
+        let of_request = commits.iter().filter(|(of, _)| *of == number).count();
+        Ok((of_request, commits.len()))
     }
 
     /// Unapproved executions of a repository at other commits; of very many, not all.
