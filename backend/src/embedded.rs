@@ -3,6 +3,7 @@
 //! Several processes may use the same directory at the same time.
 
 mod acknowledged;
+mod compute;
 mod database;
 mod documents;
 mod failure;
@@ -22,6 +23,7 @@ mod serving;
 mod tls;
 mod writer;
 
+pub use compute::ComputeThreads;
 pub use database::Database;
 pub use documents::SqliteDocuments;
 pub use key_file::KeyFile;

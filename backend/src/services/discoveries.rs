@@ -154,7 +154,7 @@ pub(super) async fn look(
 struct ToStart<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
-    facts: &'a Facts,
+    facts: &'a Arc<Facts>,
     /// What it started before is not started again.
     first: ExecutionId,
     /// Whether somebody must approve it.
@@ -189,6 +189,29 @@ fn bound(lines: &mut Vec<String>) {
 enum Outcome {
     Said(String),
     Mistaken(Vec<String>),
+}
+
+/// What a file says of itself.
+struct Looked {
+    found: Found,
+    /// Why it does not start; `None`: it does, for all that the file says.
+    stays: Option<Outcome>,
+}
+
+impl Looked {
+    fn at(path: &str, parsed: Pipeline, facts: &Facts) -> Self {
+        let said = |why: String| Some(Outcome::Said(format!("{path}: not started: {why}")));
+        let stays = match trigger::starts(&parsed.on, facts) {
+            Err(why) => said(why.to_string()),
+            Ok(_) => match Plan::of(&parsed, facts) {
+                Ok(_) => None,
+                Err(why @ PlanError::AllLeftOut(_)) => said(why.to_string()),
+                Err(why) => Some(Outcome::Mistaken(vec![format!("{path}: {why}")])),
+            },
+        };
+        let found = Found { path: path.to_owned(), pipeline: parsed.name, schedules: parsed.on.schedule };
+        Self { found, stays }
+    }
 }
 
 impl DiscoveryService {
@@ -237,12 +260,12 @@ impl DiscoveryService {
             let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![words], failed: true });
         };
-        let facts = Facts {
+        let facts = Arc::new(Facts {
             commit: Some(report.commit),
             changed: report.changed,
             files: report.paths,
             ..execution.spec.facts.clone()
-        };
+        });
         let first = self.first(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (Approval::None, _) | (_, None) => false,
@@ -268,15 +291,17 @@ impl DiscoveryService {
         let mut found = Vec::new();
         let mut broken = None;
         for file in report.files {
-            let outcome = match read(&file) {
+            let known = facts.clone();
+            let look = move || {
+                let looked = read(&file).map(|parsed| Looked::at(&file.path, parsed, &known));
+                (file, looked)
+            };
+            let (file, looked) = self.context.compute("reading a pipeline file", look).await?;
+            let outcome = match looked {
                 Err(mistakes) => Outcome::Mistaken(mistakes),
-                Ok(parsed) => {
-                    found.push(Found {
-                        path: file.path.clone(),
-                        pipeline: parsed.name.clone(),
-                        schedules: parsed.on.schedule.clone(),
-                    });
-                    match self.try_start(&mut to_start, &file, &parsed).await {
+                Ok(looked) => {
+                    found.push(looked.found);
+                    match self.try_start(&mut to_start, &file, looked.stays).await {
                         Ok(outcome) => outcome,
                         // The worker tells again what it found; files that come after this one do not wait for that.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
@@ -410,19 +435,13 @@ impl DiscoveryService {
         &self,
         to_start: &mut ToStart<'_>,
         file: &PipelineFile,
-        parsed: &Pipeline,
+        stays: Option<Outcome>,
     ) -> Result<Outcome> {
+        if let Some(stays) = stays {
+            return Ok(stays);
+        }
         let ToStart { repository, discovering, facts, first, hold, .. } = *to_start;
         let path = &file.path;
-        let stays = |why: String| Ok(Outcome::Said(format!("{path}: not started: {why}")));
-        if let Err(why) = trigger::starts(&parsed.on, facts) {
-            return stays(why.to_string());
-        }
-        match Plan::of(parsed, facts) {
-            Ok(_) => {}
-            Err(why @ PlanError::AllLeftOut(_)) => return stays(why.to_string()),
-            Err(why) => return Ok(Outcome::Mistaken(vec![format!("{path}: {why}")])),
-        }
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
             pipeline: file.text.clone(),
@@ -443,7 +462,7 @@ impl DiscoveryService {
             ..ExecuteRequest::default()
         };
         let key = Key::from(IdempotencyKey::Discovered { first, path });
-        let start = Start { facts: facts.clone(), hold, allowance: budget::Allowance::Push };
+        let start = Start { facts: facts.as_ref().clone(), hold, allowance: budget::Allowance::Push };
         match Box::pin(self.pipelines.start_within(request, start, Some(key), None, &mut to_start.left)).await
         {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
