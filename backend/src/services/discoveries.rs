@@ -203,7 +203,7 @@ impl Looked {
         let said = |why: String| Some(Outcome::Said(format!("{path}: not started: {why}")));
         let stays = match trigger::starts(&parsed.on, facts) {
             Err(why) => said(why.to_string()),
-            Ok(_) => match Plan::of(&parsed, facts) {
+            Ok(()) => match Plan::of(&parsed, facts) {
                 Ok(_) => None,
                 Err(why @ PlanError::AllLeftOut(_)) => said(why.to_string()),
                 Err(why) => Some(Outcome::Mistaken(vec![format!("{path}: {why}")])),
