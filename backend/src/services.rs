@@ -16,6 +16,7 @@ mod dead_letters;
 mod discoveries;
 pub mod ending;
 mod health;
+mod held;
 mod jobs;
 mod keys;
 mod outbox;

@@ -1,6 +1,6 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
-use super::{Api, ClientAddress, problem::Refused};
+use super::{Api, ClientAddress, json_body::Wanted, problem::Refused};
 use crate::{
     error::Error,
     ports::{ObjectInfo, repository_key},
@@ -9,8 +9,7 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Body,
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, State, rejection::JsonRejection},
+    extract::{FromRequestParts, Path, Query, State, rejection::JsonRejection},
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
@@ -18,11 +17,8 @@ use axum::{
     },
     response::{IntoResponse, Redirect, Response},
 };
-use futures_util::{FutureExt as _, TryStreamExt};
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
 use tidemill_core::{
     api::{
@@ -37,36 +33,6 @@ use tidemill_core::{
 };
 
 pub type Reply = Result<Response, Refused>;
-
-/// Bodies of more bytes than this are read away from the threads that answer requests.
-const MAX_READ_HERE: usize = 64 << 10;
-
-/// A JSON body whose refusal is a problem document.
-pub struct Wanted<T>(pub T);
-
-impl<T: DeserializeOwned + Send + 'static> FromRequest<Api> for Wanted<T> {
-    type Rejection = Refused;
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Refused> {
-        // All of it first: who sends slowly takes no thread from others.
-        let head = request.headers().clone();
-        let bytes = Bytes::from_request(request, api).await.map_err(JsonRejection::from)?;
-        let is_small = bytes.len() <= MAX_READ_HERE;
-        let read = move || read_json::<T>(head, &bytes);
-        let read = if is_small { read() } else { api.services.compute("reading a request", read).await? };
-        Ok(Self(read?))
-    }
-}
-
-/// Reads a body that is all there.
-fn read_json<T: DeserializeOwned>(head: HeaderMap, body: &[u8]) -> Result<T, JsonRejection> {
-    // Only the headers of this are looked at; there is nothing to wait for.
-    let mut request = Request::new(Body::from("null"));
-    *request.headers_mut() = head;
-    if let Some(Err(rejection)) = Json::<IgnoredAny>::from_request(request, &()).now_or_never() {
-        return Err(rejection);
-    }
-    Json::from_bytes(body).map(|Json(value)| value)
-}
 
 /// The id in the path.
 pub struct Id<T>(pub T);

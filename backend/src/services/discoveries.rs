@@ -3,6 +3,7 @@
 use super::{
     budget,
     context::{Context, job_of},
+    held,
     keys::{IdempotencyKey, Key},
     outbox::Outbox,
     pipeline::{PipelineExecutionService, Start, Under},
@@ -12,13 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ExecutionSpec, ListFilter},
+    ports::{ExecutionRecord, ExecutionSpec},
 };
 use indexmap::IndexMap;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     assignment::Source,
@@ -32,8 +30,6 @@ use tidemill_core::{
     repo::canonical,
     repository::Approval,
     retry::RetryFor,
-    status::ExecutionStatus,
-    time::Timestamp,
     trigger,
 };
 
@@ -46,11 +42,6 @@ const RETRY: u32 = 2;
 const MOST_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
 const MOST_MISTAKES: usize = 20;
-/// Executions that are looked at at once.
-const PAGE: u32 = 200;
-/// How often so many of them are looked at for what a day held.
-const MAX_PAGES: usize = 10;
-const DAY_MS: i64 = 86_400_000;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
 /// What all lines of a reply come to at most, in bytes.
@@ -277,7 +268,7 @@ impl DiscoveryService {
         let mut too_many = None;
         if hold {
             self.cancel_older(&execution).await?;
-            too_many = self.too_many_held(&execution).await?;
+            too_many = held::too_many(&self.context, &execution).await?;
             to_start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
         let mut reply = DiscoveryReply::default();
@@ -340,82 +331,10 @@ impl DiscoveryService {
         Ok(reply)
     }
 
-    /// Why no more executions of the pull request are recorded before somebody approves some.
-    async fn too_many_held(&self, discovering: &ExecutionRecord) -> Result<Option<String>> {
-        if self.count_held(discovering).await? >= budget::MAX_HELD {
-            return Ok(Some(format!(
-                "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
-                budget::MAX_HELD
-            )));
-        }
-        let (of_request, of_all) = self.count_held_commits(discovering).await?;
-        let (whose, max) = if of_request >= budget::MAX_HELD_COMMITS {
-            ("this pull request", budget::MAX_HELD_COMMITS)
-        } else if of_all >= budget::MAX_HELD_COMMITS_OF_REPOSITORY {
-            ("the pull requests of this repository", budget::MAX_HELD_COMMITS_OF_REPOSITORY)
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(format!(
-            "{max} commits of {whose} were held for an approval within a day, and no more are recorded: retry this tomorrow, or have a \
-             member of the repository push the commit to a branch of it"
-        )))
-    }
-
-    /// The commits of this pull request, and those of all of the repository, of which executions were held within a day and never
-    /// approved; of very many, not all.
-    async fn count_held_commits(&self, discovering: &ExecutionRecord) -> Result<(usize, usize)> {
-        let this = &discovering.spec;
-        let number = this.facts.pull_request.as_ref().map(|request| request.number);
-        let since = Timestamp(this.created_at.0 - DAY_MS);
-        let mut filter = ListFilter { status: None, ..pending(&this.repo) };
-        let mut commits = BTreeSet::new();
-        for _ in 0..MAX_PAGES {
-            let (found, more) = self.context.stores.records.executions(&filter).await?;
-            for one in &found {
-                let of = one.spec.facts.pull_request.as_ref().map(|request| request.number);
-                let is_other = of != number || one.spec.commit != this.commit;
-                if one.state.unplanned && is_other && one.spec.created_at >= since {
-                    commits.insert((of, one.spec.commit.clone()));
-                }
-            }
-            let Some(last) = found.last().filter(|last| more && last.spec.created_at >= since) else { break };
-            filter.cursor = Some(last.spec.id.to_string());
-        }
-        let of_request = commits.iter().filter(|(of, _)| *of == number).count();
-        Ok((of_request, commits.len()))
-    }
-
-    /// Unapproved executions of a repository at other commits; of very many, not all.
-    async fn count_held(&self, discovering: &ExecutionRecord) -> Result<usize> {
-        let mut filter = pending(&discovering.spec.repo);
-        // What this commit has made before is not counted against it.
-        let counts =
-            |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
-        let mut count = 0;
-        loop {
-            let (found, more) = self.context.stores.records.executions(&filter).await?;
-            count += found.iter().filter(counts).count();
-            filter.cursor = found.last().map(|last| last.spec.id.to_string());
-            if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
-                return Ok(count);
-            }
-        }
-    }
-
     /// Cancels what waits for an approval at earlier commits of the same pull request: nobody needs it any more.
     async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
-        let Some(request) = &discovering.spec.facts.pull_request else { return Ok(()) };
-        let (found, _) = self.context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
-        let of_it = |one: &&ExecutionRecord| {
-            one.state.unplanned
-                && !one.state.cancel_requested
-                && one.spec.created_at < discovering.spec.created_at
-                && one.spec.commit != discovering.spec.commit
-                && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
-        };
-        for one in found.iter().filter(of_it) {
-            self.pipelines.cancel(one.spec.id).await?;
+        for id in held::older(&self.context, discovering).await? {
+            self.pipelines.cancel(id).await?;
         }
         Ok(())
     }
@@ -482,16 +401,6 @@ impl DiscoveryService {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Executions of a repository of which nothing runs yet.
-fn pending(repo: &str) -> ListFilter {
-    ListFilter {
-        repo: Some(repo.to_owned()),
-        status: Some(ExecutionStatus::Pending),
-        limit: Some(PAGE),
-        ..ListFilter::default()
     }
 }
 
