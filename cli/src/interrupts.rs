@@ -4,7 +4,10 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -27,11 +30,11 @@ pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receive)
 }
 
-/// How long the usual way has after the second interrupt.
+/// How long the usual way has after the second interrupt, and the last words of a process that is ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Ends this process `limit` after the first interrupt, and at once after the second, should the usual way not have ended it: a
-/// thread of its own sees to it, whatever keeps the others.
+/// thread of its own sees to it, whatever keeps the others. Standard error says so, if somebody reads it.
 pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
@@ -41,12 +44,25 @@ pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
         }
         thread::spawn(move || {
             thread::sleep(limit);
-            std::process::exit(exit_code);
+            let words = format!("it did not end within {} s of the signal: ended", limit.as_secs());
+            end(words, exit_code);
         });
         if signals.next().is_some() {
             thread::sleep(LAST_WORDS);
-            std::process::exit(exit_code);
+            end("it did not end at the second signal: ended".into(), exit_code);
         }
     })?;
     Ok(())
+}
+
+/// Says why and ends this process. What keeps the other threads may be standard error itself, so that nothing waits for the words.
+fn end(words: String, exit_code: i32) -> ! {
+    let said = thread::Builder::new().name("last-words".into()).spawn(move || {
+        crate::errln!("tidemill: {words}; the next start carries on what is left");
+    });
+    let begun = Instant::now();
+    while said.as_ref().is_ok_and(|said| !said.is_finished()) && begun.elapsed() < LAST_WORDS {
+        thread::sleep(Duration::from_millis(5));
+    }
+    std::process::exit(exit_code)
 }

@@ -1,6 +1,7 @@
 //! The whole backend in this process: embedded stores, the API on a listener, and the sweep.
 
 use super::{
+    ComputeThreads,
     serving::{self, ConnectionLimits},
     tls::Tls,
 };
@@ -118,6 +119,7 @@ impl Embedded {
             opened.await.map_err(|error| Error::storage("opening the data directory", error))??;
         let services =
             Services::new(stores, settings, closing.clone()).reaching(outside).taking(sources).on(reserve);
+        services.compute_on(Arc::new(ComputeThreads::default()));
         Ok(Self { services, database, token, sweep_every, rate_limit, limits, closing })
     }
 

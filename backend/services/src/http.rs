@@ -5,6 +5,7 @@ mod body_limits;
 mod expected;
 mod handlers;
 mod intake;
+mod json_body;
 mod limits;
 mod openapi;
 mod page;

@@ -1,11 +1,13 @@
 //! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
 
+mod compute;
 mod documents;
 mod keys;
 mod messenger;
 mod records;
 mod storage;
 
+pub use compute::{Compute, Work};
 pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;

@@ -16,6 +16,7 @@ mod dead_letters;
 mod discoveries;
 pub mod ending;
 mod health;
+mod held;
 mod jobs;
 mod keys;
 mod outbox;
@@ -64,7 +65,7 @@ pub use texts::check_artifact;
 pub use tokens::TokenService;
 pub use webhooks::{Expected, WebhookService};
 
-use crate::{Stores, seal::Seal};
+use crate::{Stores, ports::Compute, seal::Seal};
 use context::Context;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -168,6 +169,21 @@ impl Services {
     #[must_use]
     pub fn on(self, disk: Arc<dyn Disk>) -> Self {
         Self { health: self.health.on(disk), ..self }
+    }
+
+    /// Has what takes the processor for long run on `compute`, for all copies of these services; where nobody says so, it runs where it is
+    /// asked for.
+    pub fn compute_on(&self, compute: Arc<dyn Compute>) {
+        self.pipelines.context().compute_on(compute);
+    }
+
+    /// What `work` comes to, which takes the processor for long.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> crate::Result<T> {
+        self.pipelines.context().compute(doing, work).await
     }
 
     /// Forgets a repository and its schedules. False: it was not known.

@@ -67,8 +67,8 @@ impl Server {
     }
 
     /// Posts a fork's pull request at a commit, and takes the job that looks at it.
-    async fn discovery(&self, number: u64, commit: char) -> Value {
-        let commit = commit.to_string().repeat(40);
+    async fn discovery(&self, number: u64, commit: impl Into<u32>) -> Value {
+        let commit = format!("{:040x}", commit.into());
         let pull = json!({ "action": "synchronize", "sender": { "login": "eve" },
             "repository": { "clone_url": URL, "default_branch": "main" },
             "pull_request": { "number": number, "title": "Faster", "draft": false, "updated_at": uuid::Uuid::now_v7(),
@@ -89,6 +89,27 @@ impl Server {
         let known =
             json!({ "url": URL, "provider": "github", "webhook_secret": SECRET, "approval": "forks" });
         self.ok(Method::PUT, path::REPOSITORIES, known).await;
+    }
+
+    /// Ends an execution: it is canceled, or all of its jobs that run fail.
+    async fn end(&self, execution: &str, end: End) {
+        if end == End::Failures {
+            while let Some(taken) = self.take().await {
+                let (job, lease) = (&taken["preparation"]["job_id"], &taken["lease"]["token"]);
+                let failure =
+                    json!({ "kind": "script_failed", "message": "the script ended with exit code 1" });
+                let report =
+                    json!({ "job_id": job, "lease": lease, "end": { "failure": failure, "exit_code": 1 } });
+                self.ok(Method::POST, path::JOB_STATUS, report).await;
+            }
+        }
+        let view = self.ok(Method::GET, &path::STATUS.replace("{executionId}", execution), Value::Null).await;
+        if view["execution"]["end_time"].is_null() {
+            let cancel = path::CANCEL_EXECUTION.replace("{executionId}", execution);
+            self.ok(Method::POST, &cancel, Value::Null).await;
+        }
+        let view = self.ok(Method::GET, &path::STATUS.replace("{executionId}", execution), Value::Null).await;
+        assert!(view["execution"]["end_time"].is_string(), "{view}");
     }
 
     async fn take(&self) -> Option<Value> {
@@ -134,7 +155,7 @@ fn amplifiers() -> Vec<(&'static str, String)> {
     let head = "name: many\non: { pull_request: }\n";
     let job = "image: i, script: [x]";
     let mut needs = format!("{head}jobs:\n  a: {{ {job}, matrix: {{ m: [{}] }} }}\n", values(60, 4));
-    for at in 0..30 {
+    for at in 0..15 {
         let _ = writeln!(needs, "  b{at}: {{ {job}, needs: [a], matrix: {{ m: [a, b, c, d, e, f] }} }}");
     }
     let mut anchors = format!("{head}x-job: &job {{ image: i, script: [{}] }}\njobs:\n", noise(3_000, 1));
@@ -160,7 +181,7 @@ fn amplifiers() -> Vec<(&'static str, String)> {
             format!(
                 "{head}jobs: {{ a: {{ {job}, matrix: {{ m: [{}], n: [{}] }} }} }}\n",
                 values(16, 8),
-                values(10, 4)
+                values(8, 4)
             ),
         ),
         ("one matrix", format!("{head}jobs: {{ a: {{ {job}, matrix: {{ {sixteen} }} }} }}\n")),
@@ -230,7 +251,87 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(refused, ["many", "one matrix", "long name", "labels", "manual", "exit codes"]);
+    let expected =
+        ["many", "one matrix", "long name", "script", "variables", "labels", "manual", "exit codes"];
+    assert_eq!(refused, expected);
+}
+
+/// Jobs each of which needs all jobs before it: few bytes in the file, many links in the plan.
+fn dense(jobs: usize, more: &str) -> String {
+    let mut file = String::from("name: dense\njobs:\n");
+    for at in 0..jobs {
+        let needs: Vec<String> = (0..at).map(|before| format!("j{before}")).collect();
+        let _ = writeln!(file, "  j{at}: {{ image: i, script: x, needs: [{}]{more} }}", needs.join(", "));
+    }
+    file
+}
+
+/// Jobs that need one with a long name, which would stand with each of them.
+fn behind_a_long_name(jobs: usize) -> String {
+    let job = "image: i, script: x";
+    let name = noise(3_000, 1);
+    let mut file = format!("name: long\njobs:\n  a: {{ {job}, matrix: {{ m: [{name}] }} }}\n");
+    for at in 0..jobs {
+        let _ = writeln!(file, "  b{at}: {{ {job}, needs: [a] }}");
+    }
+    file
+}
+
+/// Jobs one after the other.
+fn chain(jobs: usize) -> String {
+    let mut file = String::from("name: chain\njobs:\n  j0: { image: i, script: x }\n");
+    for at in 1..jobs {
+        let _ = writeln!(file, "  j{at}: {{ image: i, script: x, needs: [j{}] }}", at - 1);
+    }
+    file
+}
+
+/// How an execution ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Cancel,
+    Failures,
+}
+
+#[tokio::test]
+async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_are_over() {
+    let mut pipelines = vec![
+        ("dense", dense(55, "")),
+        ("dense always", dense(55, ", when: always")),
+        ("dense for failures", dense(55, ", when: on_failure")),
+        ("dense manual", dense(50, ", when: manual")),
+        ("dense, larger", dense(120, "")),
+        ("long name", behind_a_long_name(100)),
+        ("chain", chain(150)),
+    ];
+    let accepted = ["moderate", "needs", "anchors", "extends"];
+    pipelines.extend(amplifiers().into_iter().filter(|(name, _)| accepted.contains(name)));
+    let mut wrong = Vec::new();
+    for (name, pipeline) in &pipelines {
+        for end in [End::Cancel, End::Failures] {
+            let server = Server::new();
+            let request = json!({ "pipeline": pipeline, "repo": URL, "force": true,
+                                  "source": { "kind": "git", "url": URL, "commit": "a".repeat(40) } });
+            let size = request.to_string().len() as u64;
+            let before = server.bytes();
+            let made = server.ok(Method::POST, path::EXECUTE, request).await;
+            server.end(made["execution_id"].as_str().unwrap(), end).await;
+            let ended = server.bytes() - before;
+            // A retry has as much stored as what it repeats.
+            let retry = path::RETRY.replace("{executionId}", made["execution_id"].as_str().unwrap());
+            let made = server.ok(Method::POST, &retry, json!({ "all": true })).await;
+            server.end(made["execution_id"].as_str().unwrap(), end).await;
+            let retried = server.bytes() - before;
+            let allowed = 10 * size + 64 * KIB;
+            println!(
+                "{name}, {end:?}: a request of {size} bytes made {ended}, with a retry {retried}; {allowed} are allowed"
+            );
+            if ended > allowed || retried > 2 * allowed {
+                wrong.push(format!("{name}, {end:?}: {size} bytes made {ended}, with a retry {retried}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test]
@@ -344,4 +445,34 @@ async fn repository_has_at_most_100_executions_that_wait_for_an_approval() {
         }
     }
     assert!(failed[..10].iter().all(|failed| !failed) && failed[10], "{failed:?}");
+}
+
+#[tokio::test]
+async fn pull_request_that_is_pushed_to_again_and_again_is_held_for_30_commits_a_day() {
+    let server = Server::new();
+    server.add_repository().await;
+    let texts = [format!("{SMALL}# {}\n", noise(40_000, 1))];
+    let before = server.bytes();
+    for commit in 1_u32..=33 {
+        let taken = server.discovery(7, commit).await;
+        let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+        server.clock.turn(1_000);
+        let refused = reply["failed"].as_bool().unwrap();
+        assert_eq!(refused, commit > 30, "{commit}: {reply}");
+        if refused {
+            assert!(
+                reply["lines"][0].as_str().unwrap().contains("30 commits of this pull request"),
+                "{reply}"
+            );
+        }
+    }
+    let grew = server.bytes() - before;
+    assert!(grew < 30 * 64 * KIB, "{grew}");
+    let taken = server.discovery(8, 1_u32).await;
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], false, "another pull request is not concerned: {reply}");
+    server.clock.turn(86_400_000);
+    let taken = server.discovery(7, 34_u32).await;
+    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], false, "the next day: {reply}");
 }

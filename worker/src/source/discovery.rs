@@ -2,6 +2,7 @@
 //! is read of it has limits in number, size and time.
 
 use super::{
+    bounds::Bounds,
     git::{self, SourceError},
     listing::{Paths, Records, entry},
     mirror::{Objects, objects_of},
@@ -16,7 +17,7 @@ use tidemill_core::{
         MOST_FILES, PipelineFile,
     },
     gitlab,
-    pipeline::assemble,
+    pipeline::{ReadFile, assemble},
 };
 
 /// Where pipeline files are.
@@ -64,8 +65,13 @@ pub fn discover(
     if folder.is_too_large {
         gathered.mistaken(format!("{FOLDER} has more than {MAX_FOLDER_ENTRIES} entries: none is read\n"));
     }
+    let bounds = Bounds::current();
     let reader = RefCell::new(FileReader::new(repo, commit, LOOK));
-    let read = |path: &str| reader.borrow_mut().read(path);
+    let read = |path: &str| {
+        // What a file includes is not read any more either.
+        bounds.check().map_err(|canceled| canceled.to_string())?;
+        reader.borrow_mut().read(path)
+    };
     let files = if wanted.only.is_empty() {
         folder.files
     } else {
@@ -74,15 +80,7 @@ pub fn discover(
             wanted.only.iter().filter(|path| *path != GITLAB).collect();
         asked.into_iter().filter(|path| reader.borrow_mut().is_file(path)).take(MOST_FILES).cloned().collect()
     };
-    for path in files.iter().take(MOST_FILES) {
-        match read(path) {
-            Ok(text) => match assemble(path, &text, &read) {
-                Ok(assembled) => gathered.add(path, assembled.text),
-                Err(found) => gathered.mistaken(found.render(false)),
-            },
-            Err(why) => gathered.mistaken(format!("{path} cannot be read: {why}\n")),
-        }
-    }
+    gathered.gather(&files, &read, &bounds)?;
     let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
     if gathered.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB) {
@@ -92,6 +90,7 @@ pub fn discover(
             },
             Err(why) => gathered.mistaken(format!("{GITLAB} cannot be read: {why}\n")),
         }
+        bounds.check()?;
     }
     let changed = changed(&objects, remote, commit, wanted);
     let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
@@ -110,6 +109,22 @@ struct Gathered {
 impl Gathered {
     const fn is_empty(&self) -> bool {
         self.files.is_empty() && self.mistakes.is_empty()
+    }
+
+    /// Reads pipeline files, each with what it includes. Reading one is bounded; between two of them it is seen whether anybody still
+    /// waits for them.
+    fn gather(&mut self, paths: &[String], read: &ReadFile<'_>, bounds: &Bounds) -> Result<(), SourceError> {
+        for path in paths.iter().take(MOST_FILES) {
+            match read(path) {
+                Ok(text) => match assemble(path, &text, read) {
+                    Ok(assembled) => self.add(path, assembled.text),
+                    Err(found) => self.mistaken(found.render(false)),
+                },
+                Err(why) => self.mistaken(format!("{path} cannot be read: {why}\n")),
+            }
+            bounds.check()?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: &str, text: String) {
@@ -249,10 +264,11 @@ fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery)
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Found, discover};
-    use crate::source::{Remote, git};
-    use std::{fs, path::Path};
+    use super::{Found, Gathered, discover};
+    use crate::source::{Bounds, Limits, Remote, SourceErrorKind, git};
+    use std::{cell::RefCell, fs, path::Path};
     use tidemill_core::discovery::Discovery;
+    use tokio_util::sync::CancellationToken;
 
     fn git_in(dir: &Path, words: &[&str]) -> String {
         let identity =
@@ -273,6 +289,39 @@ mod tests {
 
     fn find(dir: &Path, cache: &Path, commit: &str, wanted: &Discovery) -> Found {
         discover(&Remote::on_disk(dir), Some("main"), commit, wanted, cache).unwrap()
+    }
+
+    #[test]
+    fn canceled_look_reads_no_further_file() {
+        let paths: Vec<String> = (0..5).map(|number| format!(".pipelines/{number}.yml")).collect();
+        let cancel = CancellationToken::new();
+        let bounds = Bounds::new(Limits::default(), cancel.clone());
+        let seen = RefCell::new(Vec::new());
+        let read = |path: &str| {
+            seen.borrow_mut().push(path.to_owned());
+            if seen.borrow().len() == 2 {
+                cancel.cancel();
+            }
+            Ok("name: ci\njobs: { j: { image: i, script: x } }\n".to_owned())
+        };
+        let mut gathered = Gathered::default();
+        let error = gathered.gather(&paths, &read, &bounds).unwrap_err();
+        assert_eq!((error.kind(), seen.into_inner().len()), (SourceErrorKind::Canceled, 2));
+    }
+
+    #[test]
+    fn canceled_look_at_a_commit_is_an_error_and_no_result() {
+        let (place, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = place.path();
+        git_in(dir, &["init", "-q", "-b", "main"]);
+        let first = commit(dir, &[(".pipelines/ci.yml", "name: ci\njobs: { j: { image: i, script: x } }\n")]);
+        find(dir, cache.path(), &first, &Discovery::default());
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let look =
+            || discover(&Remote::on_disk(dir), Some("main"), &first, &Discovery::default(), cache.path());
+        let error = Bounds::new(Limits::default(), cancel).hold(look).unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Canceled);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
-use super::{Api, ClientAddress, problem::Refused};
+use super::{Api, ClientAddress, json_body::Wanted, problem::Refused};
 use crate::{
     error::Error,
     ports::{ObjectInfo, repository_key},
@@ -9,7 +9,7 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{FromRequest, FromRequestParts, Path, Query, State, rejection::JsonRejection},
+    extract::{FromRequestParts, Path, Query, State, rejection::JsonRejection},
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
@@ -33,11 +33,6 @@ use tidemill_core::{
 };
 
 pub type Reply = Result<Response, Refused>;
-
-/// A JSON body whose refusal is a problem document.
-#[derive(FromRequest)]
-#[from_request(via(Json), rejection(Refused))]
-pub struct Wanted<T>(pub T);
 
 /// The id in the path.
 pub struct Id<T>(pub T);

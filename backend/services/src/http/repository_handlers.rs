@@ -3,7 +3,8 @@
 use super::{
     Api, Proof,
     access::{ClientAddress, address_of},
-    handlers::{Asked, Reply, Wanted, json},
+    handlers::{Asked, Reply, json},
+    json_body::Wanted,
 };
 use crate::{error::Error, services::Caller};
 use axum::{

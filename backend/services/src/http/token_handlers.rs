@@ -2,7 +2,8 @@
 
 use super::{
     Api,
-    handlers::{Asked, Id, Reply, Wanted, json},
+    handlers::{Asked, Id, Reply, json},
+    json_body::Wanted,
 };
 use crate::services::Caller;
 use axum::{Extension, Json, extract::State, http::StatusCode, response::IntoResponse};

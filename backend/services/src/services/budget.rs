@@ -2,6 +2,7 @@
 //! kilobytes. What is stored is counted before anything is, by what a record costs in the embedded store, which is the one that packs
 //! least; `backend/sqlite/tests/growth.rs` holds the numbers against the files.
 
+use super::turn::MAX_BLOCKER_BYTES;
 use crate::{
     error::{Error, Result},
     pack::pack,
@@ -22,6 +23,10 @@ const BASE: u64 = 64 << 10;
 const PUSHED_BASE: u64 = 1 << 20;
 /// What all held executions of one pull request's commit may come to; with what else is recorded of the commit that is less than 64 KiB.
 pub const MAX_HELD_BYTES: u64 = 44 << 10;
+/// Commits of one pull request whose executions are held within a day; those of older commits are canceled, but stay recorded.
+pub const MAX_HELD_COMMITS: usize = 30;
+/// The same of all pull requests of one repository.
+pub const MAX_HELD_COMMITS_OF_REPOSITORY: usize = 100;
 /// Held executions of one repository that nobody approved yet.
 pub const MAX_HELD: usize = 100;
 
@@ -29,6 +34,10 @@ pub const MAX_HELD: usize = 100;
 const EXECUTION_BYTES: u64 = 1_700;
 /// A job that waits.
 const JOB_BYTES: u64 = 150;
+/// What its end adds: the time and the reason of a cancel.
+const ENDED_BYTES: u64 = 120;
+/// What the end of a job adds on top that is skipped since a need failed, besides that need's name.
+const SKIPPED_BYTES: u64 = 90;
 /// What a job that is queued at once has on top: its message, and its place among what is due.
 const QUEUED_BYTES: u64 = 190;
 /// A gate.
@@ -42,16 +51,29 @@ const MAX_PATHS: usize = 50_000;
 /// What the nodes of a plan come to when they are recorded.
 fn nodes_bytes(plan: &Plan) -> u64 {
     let gates = plan.gates.iter().map(|gate| GATE_BYTES + LINK_BYTES * gate.releases.len() as u64);
-    plan.jobs.iter().map(job_bytes).chain(gates).fold(0, u64::saturating_add)
+    let blocker = blocker_bytes(plan);
+    plan.jobs.iter().map(|job| job_bytes(job, blocker)).chain(gates).fold(0, u64::saturating_add)
 }
 
-fn job_bytes(job: &PlannedJob) -> u64 {
+/// What is recorded of the name of a job that blocks another.
+fn blocker_bytes(plan: &Plan) -> u64 {
+    let longest = plan.jobs.iter().map(|job| job.name.len()).max().unwrap_or_default();
+    longest.min(MAX_BLOCKER_BYTES) as u64
+}
+
+/// What a job comes to that names of `blocker` bytes may be recorded with.
+fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let codes = job.allow_exit_codes.len() + job.retry_for.exit_codes.len() + 6 * job.retry_for.kinds.len();
     // It also tells the end, and perhaps a gate that closes approvals.
     let links = LINK_BYTES * (job.releases.len() as u64 + 2);
     let manual = if job.when == RunWhen::Manual { 2 * GATE_BYTES } else { 0 };
     let queued = if job.waits_for == 0 && job.when != RunWhen::Manual { QUEUED_BYTES } else { 0 };
-    JOB_BYTES + queued + manual + job.name.len() as u64 + 4 * codes as u64 + links
+    let name = job.name.len() as u64;
+    // Why it was skipped names the need that failed, and so does its node.
+    let skipped = if job.waits_for > 0 { SKIPPED_BYTES + 2 * blocker } else { 0 };
+    // The reason of a job that nobody approved says by which name it still is.
+    let names = if job.when == RunWhen::Manual { 2 * name } else { name };
+    JOB_BYTES + ENDED_BYTES + queued + skipped + manual + names + 4 * codes as u64 + links
 }
 
 /// Who has something stored, and so how much it may be.
@@ -95,9 +117,10 @@ pub fn check(plan: &Plan, request_bytes: u64, allowance: Allowance) -> Result<()
 
 /// Which job of the file comes to most.
 fn largest(plan: &Plan) -> String {
+    let blocker = blocker_bytes(plan);
     let mut jobs: Vec<(&str, u64, u64)> = Vec::new();
     for job in &plan.jobs {
-        let bytes = job_bytes(job);
+        let bytes = job_bytes(job, blocker);
         match jobs.last_mut() {
             // The variants of a job follow one another.
             Some((name, variants, sum)) if *name == job.base_name => {

@@ -5,11 +5,12 @@ use crate::{
     Stores,
     error::{Error, Result},
     ports::{
-        Document, DocumentKey, ExecutionRecord, JobItem, NewDocument, Node, NodeBody, NodeKey, Outgoing,
+        Compute, Document, DocumentKey, ExecutionRecord, JobItem, NewDocument, Node, NodeBody, NodeKey,
+        Outgoing,
     },
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use tidemill_core::{
@@ -67,9 +68,9 @@ pub(crate) struct Context {
     /// What failed lately, and is tried again later.
     pub setbacks: Setbacks,
     /// The jobs of executions.
-    pub(super) planned: Recent<Vec<JobSpec>>,
-    /// Held by who plans an execution.
-    pub(super) planning: Mutex<()>,
+    pub(super) planned: Arc<Recent<Vec<JobSpec>>>,
+    /// Where long computations run; where none is set, right where they are asked for.
+    compute: OnceLock<Arc<dyn Compute>>,
     shapes: Recent<ExecutionRecord>,
 }
 
@@ -80,10 +81,33 @@ impl Context {
             settings,
             closing,
             setbacks: Setbacks::default(),
-            planned: Recent::new(MAX_PLANNED_BYTES),
-            planning: Mutex::default(),
+            planned: Arc::new(Recent::new(MAX_PLANNED_BYTES)),
+            compute: OnceLock::new(),
             shapes: Recent::new(MAX_SHAPES_BYTES),
         }
+    }
+
+    /// Has long computations run on `compute`, unless that was said before.
+    pub fn compute_on(&self, compute: Arc<dyn Compute>) {
+        let _ = self.compute.set(compute);
+    }
+
+    /// What `work` comes to, which takes the processor for long; named in errors as `doing`.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let Some(compute) = self.compute.get() else { return Ok(work()) };
+        let made = Arc::new(Mutex::new(None));
+        let into = made.clone();
+        let work = move || {
+            let value = work();
+            *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        };
+        compute.run(Box::new(work)).await;
+        let value = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| Error::storage(doing, "it broke off"))
     }
 
     pub fn now(&self) -> Timestamp {

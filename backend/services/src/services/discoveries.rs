@@ -3,6 +3,7 @@
 use super::{
     budget,
     context::{Context, job_of},
+    held,
     keys::{IdempotencyKey, Key},
     outbox::Outbox,
     pipeline::{PipelineExecutionService, Start, Under},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ExecutionSpec, ListFilter},
+    ports::{ExecutionRecord, ExecutionSpec},
 };
 use indexmap::IndexMap;
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,7 +30,6 @@ use tidemill_core::{
     repo::canonical,
     repository::Approval,
     retry::RetryFor,
-    status::ExecutionStatus,
     trigger,
 };
 
@@ -42,8 +42,6 @@ const RETRY: u32 = 2;
 const MOST_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
 const MOST_MISTAKES: usize = 20;
-/// Executions that are looked at at once.
-const PAGE: u32 = 200;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
 /// What all lines of a reply come to at most, in bytes.
@@ -147,7 +145,7 @@ pub(super) async fn look(
 struct ToStart<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
-    facts: &'a Facts,
+    facts: &'a Arc<Facts>,
     /// What it started before is not started again.
     first: ExecutionId,
     /// Whether somebody must approve it.
@@ -182,6 +180,29 @@ fn bound(lines: &mut Vec<String>) {
 enum Outcome {
     Said(String),
     Mistaken(Vec<String>),
+}
+
+/// What a file says of itself.
+struct Looked {
+    found: Found,
+    /// Why it does not start; `None`: it does, for all that the file says.
+    stays: Option<Outcome>,
+}
+
+impl Looked {
+    fn at(path: &str, parsed: Pipeline, facts: &Facts) -> Self {
+        let said = |why: String| Some(Outcome::Said(format!("{path}: not started: {why}")));
+        let stays = match trigger::starts(&parsed.on, facts) {
+            Err(why) => said(why.to_string()),
+            Ok(()) => match Plan::of(&parsed, facts) {
+                Ok(_) => None,
+                Err(why @ PlanError::AllLeftOut(_)) => said(why.to_string()),
+                Err(why) => Some(Outcome::Mistaken(vec![format!("{path}: {why}")])),
+            },
+        };
+        let found = Found { path: path.to_owned(), pipeline: parsed.name, schedules: parsed.on.schedule };
+        Self { found, stays }
+    }
 }
 
 impl DiscoveryService {
@@ -230,12 +251,12 @@ impl DiscoveryService {
             let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![words], failed: true });
         };
-        let facts = Facts {
+        let facts = Arc::new(Facts {
             commit: Some(report.commit),
             changed: report.changed,
             files: report.paths,
             ..execution.spec.facts.clone()
-        };
+        });
         let first = self.first(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (Approval::None, _) | (_, None) => false,
@@ -244,19 +265,16 @@ impl DiscoveryService {
         };
         let mut to_start =
             ToStart { repository: &repository, discovering: &execution, facts: &facts, first, hold, left: 0 };
-        let mut too_many = false;
+        let mut too_many = None;
         if hold {
             self.cancel_older(&execution).await?;
-            too_many = self.count_held(&execution).await? >= budget::MAX_HELD;
-            to_start.left = if too_many { 0 } else { budget::MAX_HELD_BYTES };
+            too_many = held::too_many(&self.context, &execution).await?;
+            to_start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
         let mut reply = DiscoveryReply::default();
-        if too_many {
+        if let Some(words) = too_many {
             reply.failed = true;
-            reply.lines.push(format!(
-                "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
-                budget::MAX_HELD
-            ));
+            reply.lines.push(words);
         }
         if report.files.is_empty() {
             reply.lines.push("there is no pipeline file at this commit".into());
@@ -264,15 +282,17 @@ impl DiscoveryService {
         let mut found = Vec::new();
         let mut broken = None;
         for file in report.files {
-            let outcome = match read(&file) {
+            let known = facts.clone();
+            let look = move || {
+                let looked = read(&file).map(|parsed| Looked::at(&file.path, parsed, &known));
+                (file, looked)
+            };
+            let (file, looked) = self.context.compute("reading a pipeline file", look).await?;
+            let outcome = match looked {
                 Err(mistakes) => Outcome::Mistaken(mistakes),
-                Ok(parsed) => {
-                    found.push(Found {
-                        path: file.path.clone(),
-                        pipeline: parsed.name.clone(),
-                        schedules: parsed.on.schedule.clone(),
-                    });
-                    match self.try_start(&mut to_start, &file, &parsed).await {
+                Ok(looked) => {
+                    found.push(looked.found);
+                    match self.try_start(&mut to_start, &file, looked.stays).await {
                         Ok(outcome) => outcome,
                         // The worker tells again what it found; files that come after this one do not wait for that.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
@@ -311,36 +331,10 @@ impl DiscoveryService {
         Ok(reply)
     }
 
-    /// Unapproved executions of a repository at other commits; of very many, not all.
-    async fn count_held(&self, discovering: &ExecutionRecord) -> Result<usize> {
-        let mut filter = pending(&discovering.spec.repo);
-        // What this commit has made before is not counted against it.
-        let counts =
-            |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
-        let mut count = 0;
-        loop {
-            let (found, more) = self.context.stores.records.executions(&filter).await?;
-            count += found.iter().filter(counts).count();
-            filter.cursor = found.last().map(|last| last.spec.id.to_string());
-            if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
-                return Ok(count);
-            }
-        }
-    }
-
     /// Cancels what waits for an approval at earlier commits of the same pull request: nobody needs it any more.
     async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
-        let Some(request) = &discovering.spec.facts.pull_request else { return Ok(()) };
-        let (found, _) = self.context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
-        let of_it = |one: &&ExecutionRecord| {
-            one.state.unplanned
-                && !one.state.cancel_requested
-                && one.spec.created_at < discovering.spec.created_at
-                && one.spec.commit != discovering.spec.commit
-                && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
-        };
-        for one in found.iter().filter(of_it) {
-            self.pipelines.cancel(one.spec.id).await?;
+        for id in held::older(&self.context, discovering).await? {
+            self.pipelines.cancel(id).await?;
         }
         Ok(())
     }
@@ -360,19 +354,13 @@ impl DiscoveryService {
         &self,
         to_start: &mut ToStart<'_>,
         file: &PipelineFile,
-        parsed: &Pipeline,
+        stays: Option<Outcome>,
     ) -> Result<Outcome> {
+        if let Some(stays) = stays {
+            return Ok(stays);
+        }
         let ToStart { repository, discovering, facts, first, hold, .. } = *to_start;
         let path = &file.path;
-        let stays = |why: String| Ok(Outcome::Said(format!("{path}: not started: {why}")));
-        if let Err(why) = trigger::starts(&parsed.on, facts) {
-            return stays(why.to_string());
-        }
-        match Plan::of(parsed, facts) {
-            Ok(_) => {}
-            Err(why @ PlanError::AllLeftOut(_)) => return stays(why.to_string()),
-            Err(why) => return Ok(Outcome::Mistaken(vec![format!("{path}: {why}")])),
-        }
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
             pipeline: file.text.clone(),
@@ -393,7 +381,7 @@ impl DiscoveryService {
             ..ExecuteRequest::default()
         };
         let key = Key::from(IdempotencyKey::Discovered { first, path });
-        let start = Start { facts: facts.clone(), hold, allowance: budget::Allowance::Push };
+        let start = Start { facts: facts.as_ref().clone(), hold, allowance: budget::Allowance::Push };
         match Box::pin(self.pipelines.start_within(request, start, Some(key), None, &mut to_start.left)).await
         {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
@@ -413,16 +401,6 @@ impl DiscoveryService {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Executions of a repository of which nothing runs yet.
-fn pending(repo: &str) -> ListFilter {
-    ListFilter {
-        repo: Some(repo.to_owned()),
-        status: Some(ExecutionStatus::Pending),
-        limit: Some(PAGE),
-        ..ListFilter::default()
     }
 }
 

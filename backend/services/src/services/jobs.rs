@@ -31,6 +31,8 @@ const MOST_TRIES: u32 = 1_000;
 /// How often in a row (some minutes, as the pauses grow) the server may fail to say what a job runs before that counts
 /// as a failure of the attempt, so that a job that cannot be described ends.
 const MOST_UNSAID: u32 = 10;
+/// More log bytes than this are unpacked away from the threads that answer requests.
+const MAX_UNPACKED_HERE: u32 = 256 << 10;
 /// The most log bytes of one report, unpacked.
 const MOST_LOG_BYTES: u32 = 8 << 20;
 /// log2 of the most memory that unpacking them may look back on: as much as there can be. A few bytes could else have 128
@@ -271,7 +273,14 @@ impl JobExecutionService {
     /// Takes a report: stores its log bytes, renews the lease or ends the attempt. All of it is durable when this
     /// returns.
     pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
-        let log = report.log.as_ref().map(unpack).transpose()?;
+        let is_large = report.log.as_ref().is_some_and(|log| log.length > MAX_UNPACKED_HERE);
+        let unpack = move || {
+            let log = report.log.as_ref().map(unpack).transpose();
+            (report, log)
+        };
+        let (report, log) =
+            if is_large { self.context.compute("unpacking a log", unpack).await? } else { unpack() };
+        let log = log?;
         let found = self.context.job(report.job_id).await?;
         let key = found.key;
         let mut found = Some(found);

@@ -76,6 +76,10 @@ impl PipelineExecutionService {
         Self { context, sources: Arc::default() }
     }
 
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// The same, that takes sources as `policy` says.
     pub(super) fn taking(self, policy: SourcePolicy) -> Self {
         Self { sources: Arc::new(policy), ..self }
@@ -133,13 +137,12 @@ impl PipelineExecutionService {
         left: &mut u64,
     ) -> Result<ExecuteReply> {
         texts::check_request(&request)?;
-        let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
-            let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
-            Error::InvalidPipeline(values.collect())
-        })?;
-        let (plan, facts) =
-            Plan::of_decisive(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
-        budget::check(&plan, budget::request_bytes(&request), allowance)?;
+        let read = move || {
+            let read = planned(&request, &facts, allowance);
+            (request, read)
+        };
+        let (request, read) = self.context.compute("reading a pipeline file", read).await?;
+        let (file, plan, facts) = read?;
         let identity = hash(&Identity {
             repo: &request.repo,
             commit: request.commit.as_deref(),
@@ -208,7 +211,12 @@ impl PipelineExecutionService {
             )));
         }
         self.sources.admit_again(&self.context, &mut old.spec.source).await?;
-        let (file, plan) = plan_of(&old.spec)?;
+        let read = move || {
+            let planned = plan_of(&old.spec);
+            (old, planned)
+        };
+        let (old, planned) = self.context.compute("planning an execution", read).await?;
+        let (file, plan) = planned?;
         budget::check(&plan, old.spec.pipeline.len() as u64, self.allowance())?;
         let is_manual =
             |name: &String| plan.jobs.iter().any(|job| job.when == RunWhen::Manual && job.is_called(name));
@@ -407,8 +415,13 @@ impl PipelineExecutionService {
                     "execution {id} is over or canceled: it is too late to approve it"
                 )));
             }
+            let read = move || {
+                let planned = same_plan_of(&execution.spec);
+                (execution, planned)
+            };
+            let (execution, planned) = self.context.compute("planning an execution", read).await?;
+            let (_, plan) = planned?;
             let spec = &execution.spec;
-            let (_, plan) = same_plan_of(spec)?;
             let in_turn = spec.turn.as_ref().is_some_and(|turn| turn.after.is_some());
             let entry = Entry { hold: true, in_turn, approved: &[] };
             let made = create::nodes(&plan, id, &BTreeMap::new(), entry, (spec.created_at, RESEND_FIRST_MS));
@@ -543,6 +556,17 @@ impl PipelineExecutionService {
         self.context.cancel_jobs(of.spec.id).await?;
         self.context.settle(of.spec.id, vec![of.spec.end_node]).await
     }
+}
+
+/// The file of a request, its plan, and what decided it; an error where it has mistakes, or would have too much stored.
+fn planned(request: &ExecuteRequest, facts: &Facts, allowance: Allowance) -> Result<(Pipeline, Plan, Facts)> {
+    let file = pipeline::parse(&request.pipeline).map_err(|mistakes| {
+        let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
+        Error::InvalidPipeline(values.collect())
+    })?;
+    let (plan, facts) = Plan::of_decisive(&file, facts).map_err(|error| Error::Invalid(error.to_string()))?;
+    budget::check(&plan, budget::request_bytes(request), allowance)?;
+    Ok((file, plan, facts))
 }
 
 /// What an idempotency key stands for.

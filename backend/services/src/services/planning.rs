@@ -1,12 +1,12 @@
 //! The jobs of an execution, made again from what is recorded of it: its pipeline's text and facts. Nothing of a job is stored that
 //! follows from these, so that what a request stores does not grow with what its matrices come to.
 
-use super::{context::Context, discoveries};
+use super::{context::Context, discoveries, recent::Recent};
 use crate::{
     error::{Error, Result},
     ports::ExecutionSpec,
 };
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tidemill_core::{
     facts::Facts,
     ids::{ExecutionId, JobId},
@@ -75,13 +75,16 @@ impl Context {
             return Ok(specs);
         }
         let shape = self.shape(id).await?;
-        // One at a time: many who ask for jobs of the same execution would all plan it. Nothing is awaited meanwhile.
-        let _turn = self.planning.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(specs) = self.planned.get(id) {
-            return Ok(specs);
-        }
-        let (_, plan) = same_plan_of(&shape.spec)?;
-        Ok(self.keep_specs(id, plan))
+        let planned = self.planned.clone();
+        let plan = move || {
+            // Many who ask for jobs of the same execution would else all plan it, one after the other.
+            if let Some(specs) = planned.get(id) {
+                return Ok(specs);
+            }
+            let (_, plan) = same_plan_of(&shape.spec)?;
+            Ok(keep_specs(&planned, id, plan))
+        };
+        self.compute("planning an execution", plan).await?
     }
 
     /// The spec of one job.
@@ -93,8 +96,12 @@ impl Context {
 
     /// Keeps the jobs of a plan at hand.
     pub fn keep_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
-        let specs = Arc::new(specs_of(id, plan));
-        self.planned.put(id, specs.clone(), weight(&specs));
-        specs
+        keep_specs(&self.planned, id, plan)
     }
+}
+
+fn keep_specs(planned: &Recent<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+    let specs = Arc::new(specs_of(id, plan));
+    planned.put(id, specs.clone(), weight(&specs));
+    specs
 }

@@ -24,6 +24,9 @@ pub const MOST_ARRIVALS: usize = 80;
 pub const RESEND_FIRST_MS: i64 = 30_000;
 const RESEND_MOST_MS: i64 = 15 * 60_000;
 
+/// The most bytes of a job's name that are recorded with each job that waits for it: a name is as long as its matrix values.
+pub const MAX_BLOCKER_BYTES: usize = 64;
+
 /// What a gate's opening without an approval comes from. No job has such a name.
 pub const TOO_LATE: &str = "(nobody)";
 
@@ -255,6 +258,17 @@ fn ok(node: &Node, body: &NodeBody) -> bool {
     }
 }
 
+/// A job's name as it is recorded with those that it blocks.
+fn blocker_name(name: &str) -> String {
+    const CUT: &str = "...";
+    if name.len() <= MAX_BLOCKER_BYTES {
+        return name.to_owned();
+    }
+    let fits = |end: &usize| name.is_char_boundary(*end);
+    let end = (0..=MAX_BLOCKER_BYTES - CUT.len()).rev().find(fits).unwrap_or(0);
+    format!("{}{CUT}", &name[..end])
+}
+
 /// Puts a node that is over, and tells the next of its links.
 fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     let links = &node.spec.links;
@@ -262,7 +276,7 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     let to = links.len().min(from + MOST_ARRIVALS);
     let ok = ok(node, &state.body);
     let name = match &state.body {
-        NodeBody::Job(_) => node.spec.name.clone(),
+        NodeBody::Job(_) => blocker_name(&node.spec.name),
         NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
     };
     let arrivals = links.get(from..to).unwrap_or_default().iter().map(|ix| Write::Arrive {
