@@ -294,3 +294,19 @@ fn tell(node: &Node, mut state: NodeState, now: Timestamp) -> Move {
     writes.extend(arrivals);
     Move { writes, send_after: None, more }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_BLOCKER_BYTES, blocker_name};
+
+    #[test]
+    fn long_name_of_a_blocker_is_cut_between_characters() {
+        let fits = "x".repeat(MAX_BLOCKER_BYTES);
+        assert_eq!(blocker_name(&fits), fits);
+        for long in ["x", "\u{e4}", "\u{1f30a}"].map(|one| one.repeat(MAX_BLOCKER_BYTES + 1)) {
+            let cut = blocker_name(&long);
+            assert!((MAX_BLOCKER_BYTES - 3..=MAX_BLOCKER_BYTES).contains(&cut.len()), "{cut}");
+            assert!(cut.strip_suffix("...").is_some_and(|begin| long.starts_with(begin)), "{cut}");
+        }
+    }
+}
