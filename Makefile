@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test lint audit fuzz api-fuzz model sim bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test lint audit fuzz api-fuzz model sim bench bench-cloud faults build clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -26,17 +26,17 @@ api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for
 	@SEED="$(SEED)" scripts/api-fuzz
 
 model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
-	@TIDEMILL_MODEL=full cargo nextest run --release -p tidemill-testkit --test model --no-capture --profile patient
+	@TIDEMILL_MODEL=full cargo nextest run --release -p backend --test model --no-capture --profile patient
 
 sim:   ## simulate many runs of the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 for every event
-	@cargo build --quiet --release -p tidemill-testkit --example simulate
+	@cargo build --quiet --release -p backend --example simulate --features memory
 	@target/release/examples/simulate $(SEEDS) $(SEED_START)
 
 bench: ## measure against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
 
 bench-cloud: ## measure the AWS side on an emulator; see docs/performance.md
-	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
+	@cargo build --release -p functions --bins && cargo build --release --bin tidemill
 	@scripts/setup bench/cloud
 
 # What `make faults` may be told: about how many seconds, how many executions under kill -9, which scenarios, which seed.
@@ -45,16 +45,12 @@ EXECUTIONS = 200
 ONLY =
 SEED =
 faults: ## kill, cut off and fill up real processes, then audit; SECONDS, EXECUTIONS, SEED, ONLY
-	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
+	@cargo build --release -p functions --bins && cargo build --release --bin tidemill
 	@scripts/setup bench/faults run --profile release --seconds "$(SECONDS)" --executions "$(EXECUTIONS)" \
 		--only "$(ONLY)" --seed "$(SEED)"
 
 build: ## build the release binary, target/release/tidemill
-	cargo build --release -p tidemill-cli
-
-deploy-tools: ## build the release binary with `deploy`, `destroy` and the SQS worker, and the functions
-	cargo build --release -p tidemill-cli --features aws
-	cargo build --release -p tidemill-functions --bins
+	cargo build --release --bin tidemill
 
 cloud-up: ## bring the AWS deployment up on an emulator here; see localstack/README.md
 	@scripts/setup localstack/cloud up

@@ -251,9 +251,9 @@ def control_plane(bench):
     """the control plane alone: 1,000 and 10,000 jobs, transitions per second"""
     if bench.tidemill is None:
         return
-    if not pathlib.Path(CHECKOUT, "backend", "server", "examples", "control_plane.rs").exists():
+    if not pathlib.Path(CHECKOUT, "backend", "examples", "control_plane.rs").exists():
         raise CaseFailed("backend/server/examples/control_plane.rs is not there")
-    done = subprocess.run(["cargo", "run", "--release", "-q", "-p", "tidemill-server", "--example", "control_plane"],
+    done = subprocess.run(["cargo", "run", "--release", "-q", "-p", "backend", "--example", "control_plane"],
                           cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CaseFailed(f"control_plane ended with {done.returncode}: {done.stderr.strip()[-300:]}")

@@ -57,7 +57,7 @@ class Tidemill:
     @classmethod
     def find(cls, binary, scratch):
         if binary is None:
-            subprocess.run(["cargo", "build", "--release", "-p", "tidemill-cli"], cwd=CHECKOUT, check=True)
+            subprocess.run(["cargo", "build", "--release", "--bin", "tidemill"], cwd=CHECKOUT, check=True)
             target = os.environ.get("CARGO_TARGET_DIR", "target")
             binary = pathlib.Path(CHECKOUT, target, "release", "tidemill")
         return cls(pathlib.Path(binary).resolve(), scratch)

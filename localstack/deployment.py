@@ -63,7 +63,7 @@ class Deployment:
         missing = [name for name in FUNCTIONS if not (functions / name).is_file()]
         if missing:
             raise Failure(
-                f"{functions} lacks {', '.join(missing)}.\nBuild the functions: cargo build --release -p tidemill-functions"
+                f"{functions} lacks {', '.join(missing)}.\nBuild the functions: cargo build --release -p functions"
                 "\nor name the directory that has them: TIDEMILL_FUNCTIONS_DIR"
             )
         bodies = {name: zipped(stripped(functions / name)) for name in FUNCTIONS}

@@ -1,10 +1,10 @@
 //! The command line, as clap reads it.
 
-#[cfg(feature = "aws")]
+#[cfg(feature = "deploy")]
 mod deploy;
 mod facts;
 
-#[cfg(feature = "aws")]
+#[cfg(feature = "deploy")]
 pub use deploy::{ApiKind, Architecture, Deploy, Destroy, Place, Role};
 
 pub use facts::FactArgs;
@@ -156,21 +156,15 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Make or update a deployment on AWS
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "deploy")]
     #[command(
         after_help = "Examples:\n  tidemill deploy --dry-run\n  tidemill deploy --max-workers 4 --spot-share 100"
     )]
     Deploy(Box<Deploy>),
     /// Remove a deployment from AWS; its data stays unless told otherwise
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "deploy")]
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
-    /// Make or update a deployment on AWS (not in this build)
-    #[cfg(not(feature = "aws"))]
-    Deploy(NotBuilt),
-    /// Remove a deployment from AWS (not in this build)
-    #[cfg(not(feature = "aws"))]
-    Destroy(NotBuilt),
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,
@@ -927,12 +921,4 @@ pub struct Import {
 pub struct CleanUp {
     /// The worker that is about to be no more
     pub worker: WorkerId,
-}
-
-/// Arguments of a command that this build does not have; they are not looked at.
-#[cfg(not(feature = "aws"))]
-#[derive(Debug, Args)]
-pub struct NotBuilt {
-    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<std::ffi::OsString>,
 }

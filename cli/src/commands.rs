@@ -5,9 +5,9 @@ pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod dead_letters;
-#[cfg(feature = "aws")]
+#[cfg(feature = "deploy")]
 pub mod deploy;
-#[cfg(feature = "aws")]
+#[cfg(feature = "deploy")]
 pub mod destroy;
 pub mod import;
 pub mod init;

@@ -38,15 +38,6 @@ impl Failure {
         Self { exit: Exit::Usage, words: words.into() }
     }
 
-    /// This build has no AWS in it.
-    #[cfg(not(feature = "aws"))]
-    pub fn without_aws(command: &str) -> Self {
-        Self::usage(format!(
-            "`{command}` is not in this build, which has no AWS SDK in it; `make deploy-tools` (or `cargo build --release \
-             -p tidemill-cli --features aws`) builds a tidemill that has it"
-        ))
-    }
-
     /// The system failed.
     pub fn system(words: impl Into<String>) -> Self {
         Self { exit: Exit::System, words: words.into() }

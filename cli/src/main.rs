@@ -2,7 +2,7 @@
 
 mod args;
 mod commands;
-#[cfg(feature = "aws")]
+#[cfg(feature = "deploy")]
 mod deploy;
 mod deployment;
 mod facts;
@@ -92,14 +92,10 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Worker(args) => server::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
             Command::Logout => login::logout(settings),
-            #[cfg(feature = "aws")]
+            #[cfg(feature = "deploy")]
             Command::Deploy(args) => commands::deploy::deploy(settings, args).await,
-            #[cfg(feature = "aws")]
+            #[cfg(feature = "deploy")]
             Command::Destroy(args) => commands::destroy::destroy(args).await,
-            #[cfg(not(feature = "aws"))]
-            Command::Deploy(_) => Err(Failure::without_aws("tidemill deploy")),
-            #[cfg(not(feature = "aws"))]
-            Command::Destroy(_) => Err(Failure::without_aws("tidemill destroy")),
             Command::CleanUp(args) => workers::clean_up(settings, args).await,
             Command::Check(_)
             | Command::Plan(_)

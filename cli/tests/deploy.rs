@@ -1,5 +1,5 @@
 //! `tidemill deploy` and `tidemill destroy` against an emulator of AWS, in an account of its own.
-#![cfg(feature = "aws")]
+#![cfg(feature = "deploy")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use std::{

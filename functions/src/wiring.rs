@@ -1,7 +1,7 @@
 //! The services over AWS, made once for a process.
 
 use crate::settings::{PUBLIC_URL, Settings, SettingsError};
-use tidemill_aws::Meter;
+use tidemill_aws::{self, Meter};
 use tidemill_services::services::{Outside, Services, Settings as ServiceSettings, SourcePolicy};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,8 @@ impl Wiring {
     /// Reads the settings and makes the clients.
     pub async fn load() -> Result<Self, SettingsError> {
         let settings = Settings::of_environment()?;
-        let sdk = tidemill_aws::load_sdk_config().await;
-        let (stores, meter) = tidemill_aws::open(&sdk, settings.names);
+        let sdk = aws::load_sdk_config().await;
+        let (stores, meter) = aws::open(&sdk, settings.names);
         let of_services = ServiceSettings {
             lease_ttl_ms: settings.lease_ttl_ms,
             // A function that waits is paid for as if it worked.

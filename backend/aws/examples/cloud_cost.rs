@@ -8,7 +8,7 @@
 use tidemill_testkit::cloud;
 
 use std::{error::Error, fmt::Write, sync::Arc};
-use tidemill_aws::Meter;
+use tidemill_aws::{self, Meter};
 use tidemill_core::{
     api::{
         AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, Trigger,
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Failed> {
     }
     let account = cloud::Account::new();
     let clock = Arc::new(ManualClock::default());
-    let (stores, meter) = tidemill_aws::open_at(&account.sdk(), account.make().await, clock.clone());
+    let (stores, meter) = aws::open_at(&account.sdk(), account.make().await, clock.clone());
     let settings = Settings { lease_ttl_ms: LEASE_MS, longest_wait_ms: 0, ..Settings::default() };
     let deployment =
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };

@@ -9,7 +9,7 @@ use aws_smithy_http_client::{Builder, tls};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_services::RandomIds;
 use tidemill_services::Stores;
-use tidemill_services::SystemClock;
+use tidemill_services::clock::SystemClock;
 use tidemill_services::ports::Clock;
 
 /// What a deployment's parts are called.

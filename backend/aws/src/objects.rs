@@ -328,10 +328,10 @@ impl Objects for S3Objects {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{S3Objects, base64_of_hex, hex_of_base64};
-    use crate::meter::Meter;
     use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
     use tidemill_core::api::ContentSum;
     use tidemill_services::error::Error;
+    use tidemill_services::meter::Meter;
     use tidemill_services::ports::{Objects, PutPlace};
 
     fn objects() -> S3Objects {

@@ -35,6 +35,7 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 }
 
 /// `bytes` packed without a dictionary, for large values and logs.
+#[cfg(any(feature = "aws", test))]
 pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = vec![ZSTD];
     let mut stream = zstd::stream::read::Encoder::new(bytes, LEVEL)

@@ -1,4 +1,4 @@
-//! Measures the embedded stores on the disk that it is run on: `cargo run --release -p tidemill-sqlite --example stores`.
+//! Measures the embedded stores on the disk that it is run on: `cargo run --release -p backend --example stores`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 use tidemill_core::labels::Labels;
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
 use tidemill_services::ports::{JobQueue, NodeKey, Outgoing, Records, Write};
+use tidemill_sqlite as embedded;
 use tidemill_testkit::conformance::samples::{
     START, create, done, execution_id, flat, job_id, job_state, node, repo, spec,
 };
@@ -84,7 +85,7 @@ async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let directory = tempfile::tempdir_in(".").unwrap();
-    let stores = tidemill_sqlite::open(directory.path()).unwrap();
+    let stores = embedded::open(directory.path()).unwrap();
     for jobs in [1_000, 10_000] {
         pipeline(&stores.records, jobs).await;
     }

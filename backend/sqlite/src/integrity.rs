@@ -95,14 +95,14 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::Database;
-    use crate::integrity::set_aside;
     use rusqlite::params;
     use std::{
         fs,
         path::{Path, PathBuf},
     };
+    use tidemill_services::Database;
     use tidemill_services::Error;
+    use tidemill_services::integrity::set_aside;
 
     use super::super::writer::Step;
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tidemill_core::{api::path, webhook::sign};
 use tidemill_services::http;
 use tidemill_services::services::{Services, Settings};
+use tidemill_sqlite as embedded;
 use tidemill_testkit::conformance::ManualClock;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -32,7 +33,7 @@ impl Server {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: Arc<ManualClock> = Arc::default();
-        let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
+        let stores = embedded::open_at(dir.path(), clock.clone()).unwrap();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores, settings, CancellationToken::new());
         let api = http::router(services, http::Access::of_token("secret").at_most(0));

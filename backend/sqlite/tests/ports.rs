@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use tidemill_sqlite as embedded;
 use tidemill_testkit::conformance::Subject;
 
 fn subject() -> Subject {
     let directory = tempfile::tempdir().unwrap();
     Subject::new(move |clock| {
-        let stores = tidemill_sqlite::open_at(directory.path(), clock).unwrap();
+        let stores = embedded::open_at(directory.path(), clock).unwrap();
         Box::pin(async move { stores })
     })
 }

@@ -1,15 +1,5 @@
 //! An account of its own on an emulator of AWS, with a deployment's table, queue and bucket.
-#![allow(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::new_without_default,
-    clippy::print_stderr,
-    clippy::return_self_not_must_use,
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "these are for tests"
-)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::{

@@ -1,14 +1,5 @@
 //! Deterministic simulation: the real services over stores in memory, with a simulated clock, a seeded scheduler, and faults.
 
-#![allow(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a panic is how a simulated run fails"
-)]
-
 pub mod auditor;
 pub mod clients;
 pub mod cluster;

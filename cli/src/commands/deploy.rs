@@ -134,8 +134,7 @@ fn worker_program(
     };
     if let Some(why) = hindrance {
         let architecture = wanted.or(needs.map(|needs| needs.architecture));
-        let hint =
-            architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
+        let hint = architecture.map(|to| cross_build(to, "--bin tidemill", "--worker", "/tidemill"));
         return Err(Failure::usage(format!(
             "workers cannot run {}, which {why}\n{}",
             path.display(),

@@ -23,8 +23,7 @@ use tidemill_server::raise_open_files;
 use tidemill_services::services::SourcePolicy;
 use tidemill_worker::{
     Client, Worker, WorkerError,
-    client::ApiClient,
-    job_source::{JobSource, LongPoll},
+    job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
     notices as ec2,
 };
 use tokio::{
@@ -261,7 +260,16 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         worker.close().await;
         return Err(failure);
     }
-    let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
+    let mut requests = None;
+    let source: Arc<dyn JobSource> = match &args.queue {
+        Some(url) => {
+            let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
+            let queue = SqsJobSource::connect(queue, deployment.api.clone()).await;
+            requests = Some(queue.requests());
+            Arc::new(queue)
+        }
+        None => Arc::new(LongPoll::new(deployment.api.clone(), None)),
+    };
     let mut working = worker.work_from(source, deployment.api.clone(), false);
     crate::outln!("working for {}, {slots} job(s) at the same time", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
@@ -283,7 +291,9 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         };
         tokio::select! {
             done = working.done() => {
-                log_usage();
+                if let Some(requests) = requests {
+                    tracing::info!(usage = ?requests.usage(), "requests to SQS");
+                }
                 return Ok(done?);
             }
             () = late => {
@@ -348,28 +358,4 @@ async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) -> O
     }
     crate::errln!("tidemill: warning: {words}; they may act as this machine's role");
     Ok(())
-}
-
-/// Where the worker's jobs come from, and what logs how many requests that cost.
-async fn job_source(
-    args: &WorkerArgs,
-    api: ApiClient,
-) -> Result<(Arc<dyn JobSource>, Box<dyn Fn() + Send>), Failure> {
-    let Some(url) = &args.queue else {
-        return Ok((Arc::new(LongPoll::new(api, None)), Box::new(|| ())));
-    };
-    #[cfg(feature = "aws")]
-    {
-        use tidemill_worker::job_source::{SqsJobSource, SqsSettings};
-        let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
-        let queue = SqsJobSource::connect(queue, api).await;
-        let requests = queue.requests();
-        let log_usage = move || tracing::info!(usage = ?requests.usage(), "requests to SQS");
-        Ok((Arc::new(queue), Box::new(log_usage)))
-    }
-    #[cfg(not(feature = "aws"))]
-    {
-        let _ = url;
-        Err(Failure::without_aws("tidemill worker --queue"))
-    }
 }

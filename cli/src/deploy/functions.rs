@@ -96,7 +96,7 @@ fn take(directory: &Path, wanted: Wanted) -> Outcome<Functions> {
             return Err(Failure::usage(format!(
                 "{} {why}\n{}",
                 path.display(),
-                cross_build(architecture, "-p tidemill-functions --bins", "--functions", "")
+                cross_build(architecture, "-p functions --bins", "--functions", "")
             )));
         }
         seen = Some(architecture);
@@ -105,7 +105,7 @@ fn take(directory: &Path, wanted: Wanted) -> Outcome<Functions> {
     if !missing.is_empty() {
         return Err(Failure::usage(format!(
             "{} lacks {}: it must hold {}, each as a program or as a zip\nIn a checkout, build them with: cargo build \
-             --release -p tidemill-functions --bins",
+             --release -p functions --bins",
             directory.display(),
             missing.join(", "),
             NAMES.join(", ")
@@ -133,16 +133,16 @@ fn build(checkout: &Path, wanted: Wanted) -> Outcome<PathBuf> {
     if let Some(other) = wanted.architecture.filter(|wanted| Some(*wanted) != here) {
         return Err(Failure::usage(format!(
             "this machine does not build for Linux on {other} by itself\n{}",
-            cross_build(other, "-p tidemill-functions --bins", "--functions", "")
+            cross_build(other, "-p functions --bins", "--functions", "")
         )));
     }
-    crate::errln!("building the functions: cargo build --release -p tidemill-functions --bins");
+    crate::errln!("building the functions: cargo build --release -p functions --bins");
     let built = Command::new("cargo")
         .args([
             "build",
             "--release",
             "-p",
-            "tidemill-functions",
+            "functions",
             "--bins",
             "--message-format",
             "json-render-diagnostics",

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, sync::Arc};
+use tidemill_aws as aws;
 use tidemill_core::{
     ids::{ExecutionId, JobId},
     status::{ExecutionStatus, JobStatus},
@@ -42,7 +43,7 @@ async fn place() -> Place {
     let sdk = account.sdk();
     let table = aws_sdk_dynamodb::Client::new(&sdk);
     let name = names.table.clone();
-    let (stores, _) = tidemill_aws::open_at(&sdk, names, Arc::new(ManualClock::default()));
+    let (stores, _) = aws::open_at(&sdk, names, Arc::new(ManualClock::default()));
     Place { stores, table, name }
 }
 

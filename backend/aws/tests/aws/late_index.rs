@@ -4,6 +4,7 @@
 use crate::lagging;
 use lagging::Index;
 use std::sync::Arc;
+use tidemill_aws as aws;
 use tidemill_core::{
     api::{ExecuteRequest, JobExecuteReply, JobExecuteRequest, ListQuery, Trigger, WorkerInfo},
     assignment::Source,
@@ -34,7 +35,7 @@ impl Place {
         let names = account.make().await;
         let (address, index) = lagging::start(account.endpoint()).await;
         let clock = Arc::new(ManualClock::default());
-        let (stores, _) = tidemill_aws::open_at(&account.behind(&address).sdk(), names, clock.clone());
+        let (stores, _) = aws::open_at(&account.behind(&address).sdk(), names, clock.clone());
         let settings = Settings { lease_ttl_ms: 10_000, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
         Self { stores, services, clock, index }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+use tidemill_aws as aws;
 use tidemill_testkit::cloud;
 use tidemill_testkit::conformance::Subject;
 
@@ -16,7 +17,7 @@ async fn subject() -> Subject {
     let names = if has_table { account.make().await } else { account.names().await };
     let sdk = account.sdk();
     Subject::new(move |clock| {
-        let stores = tidemill_aws::open_at(&sdk, names.clone(), clock).0;
+        let stores = aws::open_at(&sdk, names.clone(), clock).0;
         Box::pin(async move { stores })
     })
     .in_real_time()

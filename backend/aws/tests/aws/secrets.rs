@@ -4,6 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::io::Read;
+use tidemill_aws as aws;
 use tidemill_core::{
     api::{
         AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes,
@@ -66,7 +67,7 @@ async fn nothing_that_is_stored_says_a_secret() {
     }
     let account = cloud::Account::new();
     let (sdk, names) = (account.sdk(), account.make().await);
-    let (stores, _) = tidemill_aws::open(&sdk, names.clone());
+    let (stores, _) = aws::open(&sdk, names.clone());
     let services = Services::new(stores, Settings::default(), CancellationToken::new());
     let repo = samples::repo();
     let request =

@@ -458,7 +458,7 @@ fn lease_lost(job: JobId) -> Error {
 }
 
 /// The offset and the bytes of a report's log.
-pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
+pub(crate) fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
     let wrong = |what: &str| Error::Invalid(format!("the report's log {what}"));
     if log.length > MOST_LOG_BYTES {
         return Err(wrong(&format!("has {} bytes; a report carries at most {MOST_LOG_BYTES}", log.length)));

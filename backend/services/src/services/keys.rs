@@ -125,8 +125,7 @@ impl CallerKey {
 
 /// A key as the records have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// The key's name in the records.
+pub(crate) struct Key {
     pub name: String,
     /// Whether it outlives the execution that was made under it.
     pub lasts: bool,

@@ -24,9 +24,9 @@ use tidemill_core::{
 };
 
 /// Kind of the documents that say what is to be told of an execution.
-pub const STATUS: &str = "status";
+pub(crate) const STATUS: &str = "status";
 /// Kind of the documents that are notices to be given.
-pub const NOTICE: &str = "notice";
+pub(crate) const NOTICE: &str = "notice";
 /// How the last execution of a pipeline and branch ended.
 const OUTCOME: &str = "outcome";
 const AT_ONCE: usize = 500;

@@ -108,7 +108,7 @@ impl PipelineExecutionService {
     }
 
     /// The same, of an execution of which `start` says what is known for sure.
-    pub async fn start(
+    pub(crate) async fn start(
         &self,
         request: ExecuteRequest,
         start: Start,
@@ -557,7 +557,7 @@ enum Known {
 
 /// How an execution starts that something inside asks for.
 #[derive(Debug, Clone, Default)]
-pub struct Start {
+pub(crate) struct Start {
     /// How much may be stored.
     pub allowance: Allowance,
     /// What is known of it for sure.

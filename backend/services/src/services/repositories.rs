@@ -65,7 +65,7 @@ impl TroubleOf {
 
 /// A repository as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// What workers clone.
     pub url: String,
     /// Who posts its webhooks.
@@ -301,7 +301,7 @@ impl RepositoryService {
     }
 
     /// The repository at this address, which must be known.
-    pub async fn must_find(&self, repo: &str) -> Result<Repository> {
+    pub(crate) async fn must_find(&self, repo: &str) -> Result<Repository> {
         let name = canonical(repo);
         self.find(&name).await?.ok_or_else(|| unknown(&name))
     }
@@ -319,7 +319,7 @@ impl RepositoryService {
     }
 
     /// What its webhooks are signed with.
-    pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
+    pub(crate) async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
 

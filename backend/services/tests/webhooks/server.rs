@@ -12,6 +12,7 @@ use tidemill_core::{api::path, webhook::sign};
 use tidemill_services::Stores;
 use tidemill_services::http;
 use tidemill_services::services::{Services, Settings};
+use tidemill_sqlite as embedded;
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ impl Server {
     pub fn each() -> [Self; 2] {
         let clock: Arc<ManualClock> = Arc::default();
         let dir = tempfile::tempdir().unwrap();
-        let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
+        let stores = embedded::open_at(dir.path(), clock.clone()).unwrap();
         [Self::memory(), Self { _dir: Some(dir), ..Self::over(stores, clock) }]
     }
 

@@ -1,13 +1,13 @@
 //! What schedules and webhooks made.
 
 use super::{Auditor, SKEW_MS};
-use crate::simulation::forge::Found;
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::{
     api::Trigger,
     ids::{ExecutionId, JobId},
 };
 use tidemill_services::ports::ExecutionSpec;
+use tidemill_services::sim::forge::Found;
 
 const MINUTE_MS: i64 = 60_000;
 

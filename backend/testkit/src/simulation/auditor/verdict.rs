@@ -5,7 +5,6 @@ use super::{
     known::{Known, Made},
     log,
 };
-use crate::simulation::stores::{Truth, short};
 use std::collections::BTreeSet;
 use tidemill_core::{
     failure::FailureKind,
@@ -15,6 +14,7 @@ use tidemill_core::{
     transition::JobState,
 };
 use tidemill_services::ports::{Node, NodeBody};
+use tidemill_services::sim::stores::{Truth, short};
 
 /// So long after its time is over, and nothing goes wrong any more, an execution is over at the latest, in milliseconds.
 const LATE_MS: i64 = 10 * 60_000;
