@@ -27,11 +27,11 @@ pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receive)
 }
 
-/// How long the usual way has after the second interrupt.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Time for an orderly exit after the second interrupt.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// Ends this process `limit` after the first interrupt, and at once after the second, should the usual way not have ended it: a
-/// thread of its own sees to it, whatever keeps the others.
+/// Ends this process `limit` after the first interrupt, and soon after the second, unless it ends by itself before. A separate
+/// thread does it, even if all others hang.
 pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
@@ -44,7 +44,7 @@ pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
             std::process::exit(exit_code);
         });
         if signals.next().is_some() {
-            thread::sleep(LAST_WORDS);
+            thread::sleep(EXIT_GRACE);
             std::process::exit(exit_code);
         }
     })?;

@@ -1,0 +1,124 @@
+//! `worker`: runs jobs for a server until it is stopped.
+
+use super::isolation::{block_metadata, isolate};
+use crate::{
+    args::{BlockMetadata, Notices, WorkerArgs},
+    deployment::Deployment,
+    failure::{Exit, Failure, Outcome},
+    interrupts::interrupts,
+    settings::Settings,
+    workers,
+};
+use std::{sync::Arc, time::Duration};
+use tidemill_core::{assignment::Resources, repo::AddressPolicy};
+use tidemill_worker::{
+    Worker,
+    job_source::{JobSource, LongPoll, SqsJobSource, SqsSettings},
+    notices as ec2,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// Time reserved for returning jobs to the queue before EC2 takes the machine away.
+const RETURN_TIME: Duration = Duration::from_secs(15);
+/// Time to end after jobs were returned to the queue.
+const SHUTDOWN: Duration = Duration::from_secs(9);
+
+/// `tidemill worker`.
+pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
+    if !settings.is_remote() {
+        return Err(Failure::usage("a worker needs a server: use --server, TIDEMILL_SERVER or --profile"));
+    }
+    let deployment = Deployment::connect(settings).await?;
+    let mut interrupts = interrupts()?;
+    let slots = workers::slots(args.slots.parallel);
+    let name = args.name.clone().unwrap_or_else(workers::machine_name);
+    let mut config = workers::config(settings, slots, &args.slots.labels.values, name)?;
+    config.addresses = AddressPolicy { hosts: args.allowed.hosts.clone(), ..AddressPolicy::default() };
+    config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
+    let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
+    let metadata = async {
+        if needs_metadata { ec2::Notices::connect(&args.metadata).await } else { Err(String::new()) }
+    };
+    let (worker, metadata) = tokio::join!(Worker::open(config), metadata);
+    let worker = worker?;
+    if let Err(error) = isolate(&args.isolation, &worker).await {
+        worker.close().await;
+        return Err(error.into());
+    }
+    let ready = match &metadata {
+        Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
+            "EC2 interruption notices are not available: {error}; start the worker on EC2, or use --notices off"
+        ))),
+        _ => block_metadata(args.block_metadata, &worker, metadata.is_ok()).await,
+    };
+    if let Err(failure) = ready {
+        worker.close().await;
+        return Err(failure);
+    }
+    let mut requests = None;
+    let source: Arc<dyn JobSource> = match &args.queue {
+        Some(url) => {
+            let queue = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
+            let queue = SqsJobSource::connect(queue, deployment.api.clone()).await;
+            requests = Some(queue.requests());
+            Arc::new(queue)
+        }
+        None => Arc::new(LongPoll::new(deployment.api.clone(), None)),
+    };
+    let mut handle = worker.work_from(source, deployment.api.clone(), false);
+    crate::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
+    let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
+    let mut is_draining = false;
+    // Set once jobs are being returned to the queue.
+    let mut deadline: Option<Instant> = None;
+    loop {
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let notice = async {
+            match &mut notices {
+                Some(notices) => notices.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = handle.done() => {
+                if let Some(requests) = requests {
+                    tracing::info!(usage = ?requests.usage(), "requests to SQS");
+                }
+                return Ok(done?);
+            }
+            () = expired => {
+                crate::errln!("tidemill: jobs did not end in time; they are removed in the background");
+                workers::clean_up_in_background(settings, handle.id());
+                return Ok(());
+            }
+            _ = interrupts.recv() => {
+                if deadline.is_some() {
+                    crate::errln!("tidemill: exiting immediately; the next start removes what is left");
+                    return Err(Failure::silent(Exit::Canceled));
+                }
+                if is_draining {
+                    handle.stop();
+                    deadline = Some(Instant::now() + SHUTDOWN);
+                    continue;
+                }
+                is_draining = true;
+                crate::outln!(
+                    "stopping: running jobs have {} s to end; a second signal returns them to the queue immediately",
+                    args.grace.as_secs()
+                );
+                handle.drain(args.grace);
+            }
+            notice = notice => {
+                notices = None;
+                let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(RETURN_TIME).min(args.grace));
+                crate::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
+                handle.drain(grace);
+            }
+        }
+    }
+}
