@@ -1,50 +1,50 @@
-# The two to start with: `make demo` and `make test`. Each does all of its own set-up.
+# Start with `make demo` and `make test`. Each does its own set-up.
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
 .PHONY: help demo test lint audit fuzz api-fuzz model sim bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
-help:  ## show this list
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 demo:  ## run a small pipeline in containers and print its report
 	@scripts/setup scripts/demo
 
-test:  ## run every test, the ones in real containers too
+test:  ## run every test, including those in containers
 	@scripts/setup scripts/test
 
-lint:  ## check formatting, clippy (warnings are errors) and the scripts
+lint:  ## check formatting, clippy, dependencies, scripts, Python and spelling
 	@scripts/lint
 
-audit: ## check the dependencies' licenses, sources and known flaws; installs cargo-deny
+audit: ## check the dependencies' licenses, sources and advisories; installs cargo-deny
 	@scripts/audit install
 
-fuzz:  ## fuzz what reads bytes that others wrote; SECONDS=600 for each target
+fuzz:  ## fuzz the readers of untrusted input; SECONDS=600 per target
 	@SECONDS_EACH="$(SECONDS)" scripts/fuzz
 
-api-fuzz: ## hold a running server against its OpenAPI document; SEED=random for fresh requests
+api-fuzz: ## test a running server against its OpenAPI document; SEED=random for new requests
 	@SEED="$(SEED)" scripts/api-fuzz
 
-model: ## check the protocol's model exhaustively, the large cases too; see docs/reliability.md
+model: ## check the protocol's model exhaustively, with the large cases; see docs/reliability.md
 	@TIDEMILL_MODEL=full cargo nextest run --release -p tidemill-testkit --test model --no-capture --profile patient
 
-sim:   ## simulate many runs of the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 for every event
+sim:   ## simulate the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 prints every event
 	@cargo build --quiet --release -p tidemill-testkit --example simulate
 	@target/release/examples/simulate $(SEEDS) $(SEED_START)
 
-bench: ## measure against the bare engine; see docs/performance.md
+bench: ## benchmark against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
 
-bench-cloud: ## measure the AWS side on an emulator; see docs/performance.md
+bench-cloud: ## benchmark the AWS side on an emulator; see docs/performance.md
 	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
 	@scripts/setup bench/cloud
 
-# What `make faults` may be told: about how many seconds, how many executions under kill -9, which scenarios, which seed.
+# Settings of `make faults`: approximate duration, number of executions under kill -9, scenarios, seed.
 SECONDS = 600
 EXECUTIONS = 200
 ONLY =
 SEED =
-faults: ## kill, cut off and fill up real processes, then audit; SECONDS, EXECUTIONS, SEED, ONLY
+faults: ## inject faults into real processes, then audit the results; SECONDS, EXECUTIONS, SEED, ONLY
 	@cargo build --release -p tidemill-functions --bins && cargo build --release -p tidemill-cli --features aws
 	@scripts/setup bench/faults run --profile release --seconds "$(SECONDS)" --executions "$(EXECUTIONS)" \
 		--only "$(ONLY)" --seed "$(SEED)"
@@ -56,22 +56,22 @@ deploy-tools: ## build the release binary with `deploy`, `destroy` and the SQS w
 	cargo build --release -p tidemill-cli --features aws
 	cargo build --release -p tidemill-functions --bins
 
-cloud-up: ## bring the AWS deployment up on an emulator here; see localstack/README.md
+cloud-up: ## start the AWS deployment on a local emulator; see localstack/README.md
 	@scripts/setup localstack/cloud up
 
 cloud-demo: ## run the demo pipeline on that deployment and print its report
 	@scripts/setup scripts/cloud-demo
 
-cloud-down: ## take it away again
+cloud-down: ## remove that deployment
 	@localstack/cloud down
 
 aws-localstack: ## run the tests of queue, objects and logs against LocalStack itself
 	@scripts/localstack-suite
 
-engine-stop: ## stop the engine if set-up started it by hand
+engine-stop: ## stop the engine that set-up started
 	@scripts/engine stop
 
-clean: ## remove what was built, the demo's files and the demo image
+clean: ## remove build output, the demo's files and the demo image
 	cargo clean
 	rm -rf .demo
 	-@scripts/demo-image remove

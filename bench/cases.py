@@ -20,7 +20,7 @@ class CaseFailed(Exception):
 
 
 class Row:
-    """One line of the table. `value` is held against `limit` (at or under); None for either means: only shown."""
+    """One line of the table. `value` must be at most `limit`; if either is None, it is only shown."""
 
     def __init__(self, case, what, ours=(), floor=(), value=None, limit=None, show="{:.2f}", at_least=False):
         self.case, self.what, self.ours, self.floor = case, what, list(ours), list(floor)
@@ -38,19 +38,40 @@ class Row:
     def cells(self):
         def seconds(samples):
             return f"{statistics.median(samples):.3f} s" if samples else ""
-        verdict = "FAILED" if self.broken else "" if self.limit is None or self.value is None \
-            else "over" if self.failed else "ok"
-        return (self.case, self.what, seconds(self.ours), seconds(self.floor),
-                "" if self.value is None else self.show.format(self.value),
-                "" if self.limit is None else self.show.format(self.limit), verdict)
+
+        verdict = (
+            "FAILED"
+            if self.broken
+            else ""
+            if self.limit is None or self.value is None
+            else "over"
+            if self.failed
+            else "ok"
+        )
+        return (
+            self.case,
+            self.what,
+            seconds(self.ours),
+            seconds(self.floor),
+            "" if self.value is None else self.show.format(self.value),
+            "" if self.limit is None else self.show.format(self.limit),
+            verdict,
+        )
 
     def as_json(self):
-        return {"case": self.case, "what": self.what, "ours": self.ours, "floor": self.floor,
-                "value": self.value, "limit": self.limit, "failed": self.failed}
+        return {
+            "case": self.case,
+            "what": self.what,
+            "ours": self.ours,
+            "floor": self.floor,
+            "value": self.value,
+            "limit": self.limit,
+            "failed": self.failed,
+        }
 
 
 class Bench:
-    """What a case needs: the floor, the subject (None: measure the floor alone), a folder of its own."""
+    """The environment of a case: the baseline, the subject (None: measure the baseline only), and a folder."""
 
     def __init__(self, engine, tidemill, scratch, installed, samples):
         self.engine, self.tidemill, self.scratch = engine, tidemill, scratch
@@ -69,7 +90,7 @@ class Bench:
         results = [[] for _ in measures]
         try:
             for turn in range(times + 1):
-                for measure, result in zip(measures, results):
+                for measure, result in zip(measures, results, strict=False):
                     self.wait_until_clean()
                     seconds = measure()
                     if turn > 0:
@@ -79,37 +100,42 @@ class Bench:
         return results
 
     def wait_until_clean(self):
-        """Until what the last run removes in the background is gone, so that it slows nobody's sample."""
+        """Waits for background clean-up of the last run, so that it does not affect the next sample."""
         rooms = self.tidemill and self.tidemill.data / "worker" / "work"
-        while rooms and rooms.exists() and (
-                any(rooms.iterdir()) or self.engine.labelled(f"tidemill.data={rooms.parent.resolve()}")):
+        while (
+            rooms
+            and rooms.exists()
+            and (any(rooms.iterdir()) or self.engine.labelled(f"tidemill.data={rooms.parent.resolve()}"))
+        ):
             time.sleep(0.02)
 
     def ratio(self, case, what, default, ours, floors):
         """Rows for `ours` against each of `floors`: (words, measure, limit or None)."""
         measures = [measure for _, measure, _ in floors]
         if self.tidemill is None:
-            for (words, _, _), samples in zip(floors, self.series(default, *measures)):
+            for (words, _, _), samples in zip(floors, self.series(default, *measures), strict=False):
                 self.rows.append(Row(case, f"{what}, {words}", floor=samples))
             return
         mine, *theirs = self.series(default, ours, *measures)
-        for (words, _, limit), samples in zip(floors, theirs):
-            value = statistics.median(a / b for a, b in zip(mine, samples))
+        for (words, _, limit), samples in zip(floors, theirs, strict=False):
+            value = statistics.median(a / b for a, b in zip(mine, samples, strict=False))
             self.rows.append(Row(case, f"{what}, {words}", mine, samples, value, limit))
 
     def difference(self, case, what, default, ours, base, limit):
-        """A row for how many seconds `ours` takes above `base`, both runs of Tidemill."""
+        """A row for the difference in seconds between `ours` and `base`, both runs of Tidemill."""
         if self.tidemill is None:
             return
         mine, theirs = self.series(default, ours, base)
-        value = statistics.median(a - b for a, b in zip(mine, theirs))
+        value = statistics.median(a - b for a, b in zip(mine, theirs, strict=False))
         self.rows.append(Row(case, what, mine, theirs, value, limit, "{:+.3f} s"))
 
     def beside(self, case, what, jobs, stages, seconds):
         """The same jobs through each peer, a few times, shown without a limit."""
         for peer in self.peers:
             try:
-                folder = repository(self.scratch / f"{peer.name}-{what.replace(' ', '-')}", "", peer.files(jobs, stages))
+                folder = repository(
+                    self.scratch / f"{peer.name}-{what.replace(' ', '-')}", "", peer.files(jobs, stages)
+                )
                 samples = self.series(3, lambda: timed(peer.command(folder), cwd=folder, env=peer.env))[0]
                 value = statistics.median(samples) / seconds if seconds else None
                 self.rows.append(Row(case, f"{what}, {peer.name}", samples, value=value, show="{:.1f} x ours"))
@@ -125,8 +151,14 @@ class Bench:
 
 def no_op(bench):
     """one no-op job, the whole process, against `docker run --rm`"""
-    bench.jobs("a", "one no-op job", 15, {"only": ("build", None, ["true"])}, ["build"],
-               [("docker run", lambda: docker_run(["true"]), 0.85)])
+    bench.jobs(
+        "a",
+        "one no-op job",
+        15,
+        {"only": ("build", None, ["true"])},
+        ["build"],
+        [("docker run", lambda: docker_run(["true"]), 0.85)],
+    )
 
 
 def many_jobs(bench):
@@ -136,18 +168,31 @@ def many_jobs(bench):
     staged = {f"{stage}-{i}": (stage, None, ["true"]) for stage in stages for i in range(4)}
     flat = {f"job-{i:02}": ("build", None, ["true"]) for i in range(50)}
     for what, jobs, names, plan, default in (
-            ("12 jobs in 3 stages", staged, stages, [[["true"]] * 4] * 3, 9),
-            ("50 flat jobs", flat, ["build"], [[["true"]] * 50], 5)):
-        bench.jobs("b", what, default, jobs, names, [
-            ("bare API", lambda plan=plan: bench.engine.run_stages(plan), 1.0),
-            ("bare API, shared network", lambda plan=plan: bench.engine.run_stages(plan, holder), None)])
+        ("12 jobs in 3 stages", staged, stages, [[["true"]] * 4] * 3, 9),
+        ("50 flat jobs", flat, ["build"], [[["true"]] * 50], 5),
+    ):
+        bench.jobs(
+            "b",
+            what,
+            default,
+            jobs,
+            names,
+            [
+                ("bare API", lambda plan=plan: bench.engine.run_stages(plan), 1.0),
+                ("bare API, shared network", lambda plan=plan: bench.engine.run_stages(plan, holder), None),
+            ],
+        )
 
 
 def sleeping_dag(bench):
     """a DAG with sleeps, a1 -> c1 -> d1 beside b3, against its critical path"""
     stages = ["first", "second", "third"]
-    jobs = {"a1": ("first", [], ["sleep 1"]), "b3": ("first", [], ["sleep 3"]),
-            "c1": ("second", ["a1"], ["sleep 1"]), "d1": ("third", ["c1"], ["sleep 1"])}
+    jobs = {
+        "a1": ("first", [], ["sleep 1"]),
+        "b3": ("first", [], ["sleep 3"]),
+        "c1": ("second", ["a1"], ["sleep 1"]),
+        "d1": ("third", ["c1"], ["sleep 1"]),
+    }
     start = statistics.median(bench.engine.bare_start() for _ in range(7))
     limit = 3 * 1.05 + start
     bench.notes.append(f"c: the limit is 1.05 x 3 s plus one bare start, measured as {start:.3f} s")
@@ -163,7 +208,7 @@ def sleeping_dag(bench):
 
 
 def holds(log, expected):
-    """True when the bytes of file `expected` stand, in one piece, somewhere in file `log`."""
+    """Whether file `log` contains the bytes of file `expected`."""
     with open(log, "rb") as have, open(expected, "rb") as want:
         if os.fstat(have.fileno()).st_size == 0:
             return False
@@ -172,11 +217,11 @@ def holds(log, expected):
             length = os.fstat(want.fileno()).st_size
             # The command's own echo may hold the first bytes too, so every place is tried.
             at = text.find(head)
-            while 0 <= at and at + length <= len(text):
+            while at >= 0 and at + length <= len(text):
                 want.seek(0)
                 place, same = at, True
                 while same and (piece := want.read(MIB)):
-                    same = text[place:place + len(piece)] == piece
+                    same = text[place : place + len(piece)] == piece
                     place += len(piece)
                 if same:
                     return True
@@ -187,8 +232,10 @@ def holds(log, expected):
 def output(bench):
     """2,000,000 lines of output, against `docker run` into a file: time, memory, every byte kept"""
     wide = "0123456789" * 7 + "abcdefghi"
-    for what, command in (("2,000,000 short lines", "seq 1 2000000"),
-                          ("2,000,000 lines of 80 bytes", f"yes {wide} | head -n 2000000 || true")):
+    for what, command in (
+        ("2,000,000 short lines", "seq 1 2000000"),
+        ("2,000,000 lines of 80 bytes", f"yes {wide} | head -n 2000000 || true"),
+    ):
         folder = bench.scratch / what.replace(" ", "-")
         folder.mkdir()
         expected, shown, stored = folder / "expected", folder / "shown", folder / "stored"
@@ -227,9 +274,14 @@ def sources(bench):
         repo = repository(bench.scratch / words.replace(" ", "-"), text, files)
         run = bench.tidemill.run
         bench.difference("e", f"{words}, as on disk", 7, lambda: run(repo), lambda: run(empty), 0.1)
-        bench.difference("e", f"{words}, --repo", 7,
-                         lambda: run(repo, "--repo", f"file://{repo}", "--branch", "main"),
-                         lambda: run(empty, "--repo", f"file://{empty}", "--branch", "main"), 0.1)
+        bench.difference(
+            "e",
+            f"{words}, --repo",
+            7,
+            lambda: run(repo, "--repo", f"file://{repo}", "--branch", "main"),
+            lambda: run(empty, "--repo", f"file://{empty}", "--branch", "main"),
+            0.1,
+        )
 
 
 def artifact(bench):
@@ -239,12 +291,15 @@ def artifact(bench):
     make = "head -c 104857600 /dev/urandom > big"
     stages = ["build", "test"]
     base = {"make": ("build", None, [make]), "use": ("test", ["make"], ["true"])}
-    with_one = {"make": ("build", None, [make], "artifacts: { paths: [big] }"),
-                "use": ("test", ["make"], ['test "$(stat -c %s big)" = 104857600'])}
+    with_one = {
+        "make": ("build", None, [make], "artifacts: { paths: [big] }"),
+        "use": ("test", ["make"], ['test "$(stat -c %s big)" = 104857600']),
+    }
     none = repository(bench.scratch / "none", pipeline(base, stages))
     one = repository(bench.scratch / "one", pipeline(with_one, stages))
-    bench.difference("f", "100 MB artifact, random bytes", 5,
-                     lambda: bench.tidemill.run(one), lambda: bench.tidemill.run(none), 0.6)
+    bench.difference(
+        "f", "100 MB artifact, random bytes", 5, lambda: bench.tidemill.run(one), lambda: bench.tidemill.run(none), 0.6
+    )
 
 
 def control_plane(bench):
@@ -253,16 +308,22 @@ def control_plane(bench):
         return
     if not pathlib.Path(CHECKOUT, "backend", "server", "examples", "control_plane.rs").exists():
         raise CaseFailed("backend/server/examples/control_plane.rs is not there")
-    done = subprocess.run(["cargo", "run", "--release", "-q", "-p", "tidemill-server", "--example", "control_plane"],
-                          cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["cargo", "run", "--release", "-q", "-p", "tidemill-server", "--example", "control_plane"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise CaseFailed(f"control_plane ended with {done.returncode}: {done.stderr.strip()[-300:]}")
     for line in done.stdout.strip().splitlines():
         bench.notes.append(f"g: {line}")
     rates = [float(n.replace(",", "")) for n in re.findall(r"([\d,.]+) transitions/s", done.stdout)]
     if rates:
-        bench.rows.append(Row("g", "transitions per second, slowest", value=min(rates), limit=5000,
-                              show="{:,.0f} /s", at_least=True))
+        bench.rows.append(
+            Row("g", "transitions per second, slowest", value=min(rates), limit=5000, show="{:,.0f} /s", at_least=True)
+        )
     if len(rates) >= 2:
         bench.rows.append(Row("g", "cost per job, 10,000 jobs to 1,000", value=rates[0] / rates[-1], limit=1.3))
 
@@ -286,5 +347,13 @@ def check(bench):
             bench.notes.append(f"h: {peer.name}: {error}")
 
 
-ALL = {"a": no_op, "b": many_jobs, "c": sleeping_dag, "d": output, "e": sources, "f": artifact,
-       "g": control_plane, "h": check}
+ALL = {
+    "a": no_op,
+    "b": many_jobs,
+    "c": sleeping_dag,
+    "d": output,
+    "e": sources,
+    "f": artifact,
+    "g": control_plane,
+    "h": check,
+}

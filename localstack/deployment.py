@@ -1,4 +1,4 @@
-"""Puts the functions and the template onto an emulator, as `tidemill deploy` does on AWS."""
+"""Deploys the functions and the template to an emulator, as `tidemill deploy` does to AWS."""
 
 import hashlib
 import io
@@ -13,20 +13,19 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-
 from emulators import REGION
 from processes import Failure
 
 STACK = "tidemill"
 CODE_BUCKET = "tidemill-code"
-FUNCTIONS = ("api", "sweep", "dead_letter", "scale", "tell")
+FUNCTIONS = ("api", "sweep", "dead_letter", "scale", "notify")
 # The outputs that are queues of jobs with labels.
 LABELLED = ("LabelledQueueUrlA", "LabelledQueueUrlB", "LabelledQueueUrlC")
 TEMPLATE = Path(__file__).resolve().parent.parent / "infra" / "template.yml"
 
 
 def stripped(binary: Path) -> bytes:
-    """A binary without what only debuggers read, which is most of a debug build; as it is where there is no `strip`."""
+    """A binary without debug information; unchanged if there is no `strip`."""
     if not shutil.which("strip"):
         return binary.read_bytes()
     with tempfile.NamedTemporaryFile() as small:
@@ -59,12 +58,12 @@ class Deployment:
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
     def upload(self, functions: Path) -> str:
-        """Uploads the functions' zips, and gives their prefix, which changes whenever one of them does."""
+        """Uploads the functions' zips and returns their prefix, which depends on their content."""
         missing = [name for name in FUNCTIONS if not (functions / name).is_file()]
         if missing:
             raise Failure(
                 f"{functions} lacks {', '.join(missing)}.\nBuild the functions: cargo build --release -p tidemill-functions"
-                "\nor name the directory that has them: TIDEMILL_FUNCTIONS_DIR"
+                "\nor set their directory: TIDEMILL_FUNCTIONS_DIR"
             )
         bodies = {name: zipped(stripped(functions / name)) for name in FUNCTIONS}
         prefix = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies.values())).hexdigest()[:16]
@@ -76,7 +75,7 @@ class Deployment:
         return prefix
 
     def apply(self, parameters: dict) -> dict:
-        """Creates the stack, or updates it, and gives its outputs."""
+        """Creates or updates the stack and returns its outputs."""
         cloudformation = self.client("cloudformation")
         request = {
             "StackName": STACK,
@@ -97,11 +96,11 @@ class Deployment:
                 cloudformation.update_stack(**request)
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
-                raise Failure(f"the emulator refused the template: {error}") from error
+                raise Failure(f"the emulator rejected the template: {error}") from error
         return self._outputs(cloudformation)
 
     def allow_for_the_emulator(self, outputs: dict) -> None:
-        """Makes good where the emulator is stricter than AWS. The template stays as AWS wants it."""
+        """Works around where the emulator is stricter than AWS; the template stays unchanged."""
         self._allow_plain_http(outputs)
         # AWS asks for the right to SendMessage, MiniStack for one of the batch's own name.
         statement = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": self._job_queues(outputs)}
@@ -114,7 +113,7 @@ class Deployment:
             )
 
     def _allow_plain_http(self, outputs: dict) -> None:
-        """Takes away the policies that refuse what does not come over TLS."""
+        """Removes the policies that require TLS."""
         self.client("s3").delete_bucket_policy(Bucket=outputs["BucketName"])
         sqs = self.client("sqs")
 
@@ -135,7 +134,7 @@ class Deployment:
         return reply["Attributes"]["QueueArn"]
 
     def worker_credentials(self, known: dict, outputs: dict) -> dict:
-        """Credentials that may do what the template's WorkerRole may, and no more; `known` ones if they are still good."""
+        """Credentials with the permissions of the template's WorkerRole; `known` ones if they are still valid."""
         iam, user = self.client("iam"), "tidemill-local-worker"
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
         statement = {"Effect": "Allow", "Action": actions, "Resource": self._job_queues(outputs)}
@@ -147,7 +146,9 @@ class Deployment:
         iam.put_user_policy(UserName=user, PolicyName="worker", PolicyDocument=policy)
         keys = [key["AccessKeyId"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]]
         if known.get("TIDEMILL_WORKER_ACCESS_KEY_ID") in keys:
-            return {name: known[name] for name in ("TIDEMILL_WORKER_ACCESS_KEY_ID", "TIDEMILL_WORKER_SECRET_ACCESS_KEY")}
+            return {
+                name: known[name] for name in ("TIDEMILL_WORKER_ACCESS_KEY_ID", "TIDEMILL_WORKER_SECRET_ACCESS_KEY")
+            }
         made = iam.create_access_key(UserName=user)["AccessKey"]
         return {
             "TIDEMILL_WORKER_ACCESS_KEY_ID": made["AccessKeyId"],
@@ -155,7 +156,7 @@ class Deployment:
         }
 
     def function_log(self, name: str, lines: int = 20) -> str:
-        """The last lines of a function's log, for when something does not work."""
+        """The last lines of a function's log, for error messages."""
         try:
             events = self.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{STACK}-{name}")["events"]
         except ClientError:
@@ -190,5 +191,5 @@ class Deployment:
 
 
 def architecture() -> str:
-    """This machine's, in Lambda's words."""
+    """This machine's architecture, as Lambda names it."""
     return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"

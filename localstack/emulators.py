@@ -1,4 +1,4 @@
-"""The emulators that a local cloud can stand on. All listen on this machine only."""
+"""The emulators for local deployments. All listen on this machine only."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -31,14 +31,14 @@ def answers(url: str) -> bool:
 
 
 class Process:
-    """An emulator that is a process of this machine. Of its kind are known the command and its environment."""
+    """An emulator that is a process of this machine. Subclasses define its command and environment."""
 
     def __init__(self, directory: Path):
         self.directory = directory
         self.process = Background(directory, "emulator")
 
     def start(self, port: int) -> int:
-        """Starts it unless it runs, and gives its port; 0 takes a free one."""
+        """Starts the emulator unless it is running, and returns its port; 0: a free one."""
         if (notes := self.process.notes()) is not None:
             return notes["port"]
         asked = port
@@ -78,7 +78,7 @@ class Process:
 
 
 class MiniStack(Process):
-    """MiniStack from PyPI. The functions are processes of this machine too."""
+    """MiniStack from PyPI. The functions are processes of this machine, too."""
 
     api_kind = "http"
 
@@ -100,7 +100,7 @@ class MiniStack(Process):
 
 
 class LocalStackProcess(Process):
-    """LocalStack from PyPI, as scripts/localstack-suite installs it: S3 and SQS only, so nothing can be deployed."""
+    """LocalStack from PyPI, as scripts/localstack-suite installs it: S3 and SQS only, without deployments."""
 
     api_kind = "rest"
 
@@ -121,7 +121,7 @@ class LocalStackProcess(Process):
 
 
 class LocalStack:
-    """The LocalStack image, through docker compose: for who has the image, or may fetch it."""
+    """The LocalStack image, through docker compose: needs the image, or access to its registry."""
 
     api_kind = "rest"  # its community edition has no HTTP APIs
 
@@ -130,7 +130,7 @@ class LocalStack:
         self.port_file = directory / "emulator.port"
 
     def start(self, port: int) -> int:
-        """Starts it unless it runs, and gives its port; 0 takes a free one."""
+        """Starts the emulator unless it is running, and returns its port; 0: a free one."""
         if self.port_file.exists():
             port = int(self.port_file.read_text())
         port = port or free_port()
@@ -138,7 +138,7 @@ class LocalStack:
         self._compose(port, "up", "--detach")
         health = f"http://127.0.0.1:{port}/_localstack/health"
         if not wait_until(lambda: answers(health), 120):
-            raise Failure(f"LocalStack does not answer at {health}. See: docker compose -p {self._project()} logs")
+            raise Failure(f"no reply from LocalStack at {health}. See: docker compose -p {self._project()} logs")
         return port
 
     def stop(self) -> None:
@@ -151,13 +151,15 @@ class LocalStack:
 
     def _compose(self, port: int, *command: str) -> None:
         if not shutil.which("docker"):
-            raise Failure("TIDEMILL_EMULATOR=localstack needs docker with its compose plugin, and docker is not here.")
+            raise Failure(
+                "TIDEMILL_EMULATOR=localstack needs docker with its compose plugin, but docker is not installed."
+            )
         done = subprocess.run(
             ["docker", "compose", "-p", self._project(), "-f", CHECKOUT / "localstack" / "compose.yml", *command],
             env={**os.environ, "TIDEMILL_EMULATOR_PORT": str(port)},
         )
         if done.returncode:
-            raise Failure(f"docker compose {command[0]} failed; its own words are above.")
+            raise Failure(f"docker compose {command[0]} failed; see its output above.")
 
 
 KINDS = {"ministack": MiniStack, "localstack": LocalStack, "localstack-process": LocalStackProcess}

@@ -1,5 +1,4 @@
-"""Removes what a worker left in the container engine, should it have been killed. Speaks the engine's API itself, so
-that no client is needed."""
+"""Removes what a killed worker left in the container engine. Calls the engine's API directly, so that no client is needed."""
 
 import http.client
 import json
@@ -29,7 +28,7 @@ class _Engine(http.client.HTTPConnection):
 
 
 def remove_labelled(host: str, label: str) -> None:
-    """Removes all containers, networks and volumes with a label. An engine that is away has nothing that runs."""
+    """Removes all containers, networks and volumes with a label. Ignores an engine that is not running."""
     engine = _Engine(host)
     chosen = "filters=" + quote(json.dumps({"label": [label]}))
     try:
@@ -40,6 +39,6 @@ def remove_labelled(host: str, label: str) -> None:
         for volume in engine.ask("GET", f"/volumes?{chosen}")["Volumes"] or []:
             engine.ask("DELETE", f"/volumes/{quote(volume['Name'])}?force=1")
     except OSError as error:
-        print(f"the container engine does not answer, so nothing was removed there: {error}")
+        print(f"no reply from the container engine, so that nothing was removed there: {error}")
     finally:
         engine.close()

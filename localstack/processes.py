@@ -1,4 +1,4 @@
-"""Background processes that outlive the command that started them, each known by a file beside its log."""
+"""Background processes that outlive the command that started them, each recorded in a file beside its log."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Failure(Exception):
-    """What went wrong, to what, and what to do next: shown as it is."""
+    """A failure: what went wrong and what to do next."""
 
 
 def tail(log: Path, lines: int = 20) -> str:
@@ -20,7 +20,7 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 class Background:
-    """One background process, by name, in the directory of a local cloud."""
+    """One background process, by name, in the directory of a local deployment."""
 
     def __init__(self, directory: Path, name: str):
         self.name = name
@@ -28,7 +28,7 @@ class Background:
         self.log = directory / f"{name}.log"
 
     def start(self, command: list, environment: dict, notes: dict | None = None) -> None:
-        """Starts the command in a session of its own. `notes` are kept for whoever asks later."""
+        """Starts the command in a session of its own. `notes` can be read later."""
         with open(self.log, "ab") as log:
             child = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -37,7 +37,7 @@ class Background:
         self.record.write_text(json.dumps(known) + "\n")
 
     def notes(self) -> dict | None:
-        """What was noted at the start of the process; None unless it is running."""
+        """The notes from the start of the process; None unless it is running."""
         known = self._known()
         return known["notes"] if known else None
 
@@ -45,7 +45,7 @@ class Background:
         return self._known() is not None
 
     def stop(self, patience: float) -> None:
-        """Asks the process to end, and ends it after `patience` seconds, with whatever it left in its session."""
+        """Terminates the process and its session; kills them after `patience` seconds."""
         known = self._known()
         if known:
             pid = known["pid"]
@@ -59,7 +59,7 @@ class Background:
         self.record.unlink(missing_ok=True)
 
     def _known(self) -> dict | None:
-        """The record, if it is of a process that is still running: ids are used again, so its start must match."""
+        """The record, if the process is still running: its start must match, since ids are reused."""
         try:
             known = json.loads(self.record.read_text())
         except (FileNotFoundError, ValueError):
@@ -69,7 +69,7 @@ class Background:
 
 
 def began(pid: int) -> str | None:
-    """When a process began, in words that no later process with its id shares; None when it is over."""
+    """The start of a process, unique among processes with its id; None if it has ended."""
     try:
         os.waitpid(pid, os.WNOHANG)  # if it is a child of ours that ended, it goes
     except ChildProcessError:
@@ -87,7 +87,7 @@ def began(pid: int) -> str | None:
 
 
 def wait_until(condition, patience: float) -> bool:
-    """Whether the condition came to hold within `patience` seconds."""
+    """Whether the condition holds within `patience` seconds."""
     end = time.monotonic() + patience
     while not condition():
         if time.monotonic() > end:

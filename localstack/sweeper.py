@@ -1,4 +1,4 @@
-"""Invokes a function again and again: schedules are as slow as a minute, and tests have no time for that."""
+"""Invokes a function repeatedly: schedules run once a minute, which is too slow for tests."""
 
 import os
 import sys

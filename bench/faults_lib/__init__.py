@@ -1,1 +1,1 @@
-"""Real faults against real processes, and the auditor that says what became of it. The command is `bench/faults`."""
+"""Injects faults into real processes and audits the results. The command is `bench/faults`."""

@@ -1,4 +1,4 @@
-"""A small client of Tidemill's API. Each call has a connection of its own, as servers come and go here."""
+"""A client of Tidemill's API. Each call opens a connection, since servers are killed and restarted."""
 
 import http.client
 import json
@@ -6,11 +6,11 @@ import urllib.parse
 
 
 class Unreachable(Exception):
-    """No reply, or half of one: nobody knows whether the request was carried out."""
+    """No reply, or an incomplete one: the result of the request is unknown."""
 
 
 class Refused(Exception):
-    """The server's refusal, with its status and its problem document."""
+    """An error reply, with its status and problem document."""
 
     def __init__(self, status: int, problem: dict):
         super().__init__(f"{status} {problem.get('type', '')}: {problem.get('detail', problem)}")
@@ -24,7 +24,7 @@ class Api:
         self.url, self.token = url.rstrip("/"), token
 
     def call(self, method: str, path: str, body=None, headers: dict | None = None, timeout: float = 10):
-        """The reply's bytes and headers; `Refused` or `Unreachable` when there is none that is good."""
+        """The reply's bytes and headers. Raises `Refused` or `Unreachable`."""
         address = urllib.parse.urlsplit(self.url + path)
         sent = {**({"authorization": f"Bearer {self.token}"} if self.token else {}), **(headers or {})}
         if body is not None:
@@ -49,7 +49,7 @@ class Api:
         return content, reply.headers
 
     def json(self, method: str, path: str, body=None, headers: dict | None = None, timeout: float = 10) -> dict:
-        """A reply that is JSON."""
+        """The reply from JSON."""
         content, _ = self.call(method, path, body, headers, timeout)
         try:
             return json.loads(content)
@@ -69,7 +69,7 @@ class Api:
         return self.json("POST", f"/api/pipeline/cancel/{execution}")
 
     def log(self, job: str, attempt: int) -> bytes:
-        """All that is stored of an attempt's log."""
+        """The stored log of an attempt."""
         got = b""
         while True:
             path = f"/api/job/logs/{job}?attempt={attempt}&offset={len(got)}"
@@ -90,7 +90,7 @@ class Api:
         return content
 
     def executions(self) -> list:
-        """Every execution there is, newest first."""
+        """All executions, newest first."""
         found, cursor = [], ""
         while True:
             page = self.json("GET", f"/api/pipeline/executions?limit=200{cursor}", timeout=20)

@@ -1,21 +1,22 @@
-"""The auditor: reads what clients were told, what is recorded, every log and object, and what the engine saw, and says
-of each promise whether it was kept.
+"""The auditor: compares what clients observed, the records, all logs and objects, and the engine's events, and reports every broken
+guarantee.
 
-It trusts nobody: the execution's status is worked out again from its jobs, each log is counted line by line, each
-artifact is hashed and opened, and what ran at the same time is read from the engine's events, not from the records.
+It is independent: it computes the execution's status from its jobs, counts each log line by line, hashes and opens each artifact,
+and takes concurrency from the engine's events, not from the records.
 """
 
 import collections
 import dataclasses
 import hashlib
 import io
+import itertools
 import pathlib
 import re
 import tarfile
 
-from .ledger import read
+from .journal import read
 from .records import Records
-from .work import FILLER
+from .workload import FILLER
 
 # Kinds of failures that are not the job's own doing; so many of them may end a job. To be given back costs none.
 COSTLY = ("engine_failed", "worker_lost", "disk_full", "image_pull_failed", "internal")
@@ -30,13 +31,13 @@ _LINE = re.compile(rb"@ (\d+) " + FILLER.encode())
 
 
 def _is_good(job: dict) -> bool:
-    """Whether what waits for the job may run."""
+    """Whether dependents of the job may run."""
     return job["status"] == "SUCCESS" or (job["status"] == "FAILED" and job["allow_failure"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A promise that was broken: by its short name, of what, and how."""
+    """A broken guarantee: its short name, the subject, and the violation."""
 
     promise: str
     of: str
@@ -47,12 +48,20 @@ class Finding:
 
 
 class Audit:
-    """The audit of one case: a directory with the clients' and the engine's notes, and what is recorded."""
+    """The audit of one case: a directory with the clients' and the engine's journals, and the records."""
 
-    def __init__(self, case: pathlib.Path, records: Records, *, bound: float | None = None,
-                 refusals: tuple | None = (("tidemill:disk-full", 507),)):
+    def __init__(
+        self,
+        case: pathlib.Path,
+        records: Records,
+        *,
+        bound: float | None = None,
+        refusals: tuple | None = (("tidemill:disk-full", 507),),
+    ):
         self.records, self.bound, self.refusals = records, bound, refusals
-        self.ledger, self.faults, self.events = (read(case / f"{name}.jsonl") for name in ("ledger", "faults", "events"))
+        self.journal, self.faults, self.events = (
+            read(case / f"{name}.jsonl") for name in ("journal", "faults", "events")
+        )
         self.findings: list[Finding] = []
         self.figures: collections.Counter = collections.Counter()
         self.execution_of = {one["id"]: one for one in records.executions}
@@ -61,8 +70,19 @@ class Audit:
 
     def run(self) -> list[Finding]:
         """All findings."""
-        for check in (self._acknowledged, self._refused, self._ended, self._statuses, self._outcomes, self._once, self._logs,
-                      self._artifacts, self._seen, self._cancels, self._apart):
+        for check in (
+            self._acknowledged,
+            self._refused,
+            self._ended,
+            self._statuses,
+            self._outcomes,
+            self._once,
+            self._logs,
+            self._artifacts,
+            self._seen,
+            self._cancels,
+            self._apart,
+        ):
             check()
         self.figures["executions"] = len(self.records.executions)
         self.figures["jobs"] = len(self.job_of)
@@ -75,19 +95,19 @@ class Audit:
         return self.findings
 
     def find(self, promise: str, of: str, words: str) -> None:
-        """Notes that a promise was broken."""
+        """Adds a finding."""
         self.findings.append(Finding(promise, of, words))
 
     def _expectations(self) -> dict:
-        """What each execution's jobs must come to, by the execution's id."""
-        asked = {note["key"]: note for note in self.ledger if note["what"] == "asked"}
-        told = {note["execution"]: note["key"] for note in self.ledger if note["what"] == "acknowledged"}
+        """The expected results of each execution's jobs, by the execution's id."""
+        asked = {note["key"]: note for note in self.journal if note["what"] == "asked"}
+        told = {note["execution"]: note["key"] for note in self.journal if note["what"] == "acknowledged"}
         return {execution: asked[key]["expected"] for execution, key in told.items() if key in asked}
 
     def _acknowledged(self) -> None:
-        """Each execution that a client was told of is recorded, once, and no other one is."""
+        """Every acknowledged execution has exactly one record, and there are no others."""
         by_key = collections.defaultdict(set)
-        for note in self.ledger:
+        for note in self.journal:
             if note["what"] == "acknowledged":
                 self.figures["acknowledged executions"] += 1
                 by_key[note["key"]].add((note["execution"], note["number"]))
@@ -102,7 +122,7 @@ class Audit:
                     self.find("nothing acknowledged is lost", execution, "was acknowledged and is not recorded")
                 elif there["number"] != number:
                     self.find("nothing acknowledged is lost", execution, f"was #{number} and is #{there['number']}")
-        unsure = {note["key"] for note in self.ledger if note["what"] == "asked"} - set(by_key)
+        unsure = {note["key"] for note in self.journal if note["what"] == "asked"} - set(by_key)
         extra = set(self.execution_of) - told
         if len(extra) > len(unsure):
             self.find("one key, one execution", ", ".join(sorted(extra)), "are recorded and no client asked for them")
@@ -112,8 +132,8 @@ class Audit:
                 self.find("one key, one execution", pipeline, f"has {times} executions with the number {number}")
 
     def _refused(self) -> None:
-        """A server that cannot do what it is asked says why, in the form that it promises."""
-        for note in self.ledger:
+        """Error replies are problem documents."""
+        for note in self.journal:
             if note["what"] == "refused":
                 self.figures[f"refusals with {note['status']}"] += 1
                 problem = note["problem"]
@@ -123,7 +143,7 @@ class Audit:
                     self.find("an error is clear", note["key"], f"was refused with {note['status']}: {problem}")
 
     def _ended(self) -> None:
-        """Everything is over, and nothing is left to do."""
+        """All executions have ended, and no work is left."""
         for one in self.records.executions:
             if one["status"] not in TERMINAL:
                 self.find("nothing is stuck", one["id"], f"is {one['status']}")
@@ -141,25 +161,27 @@ class Audit:
             self.find("nothing is stuck", "records", words)
 
     def _statuses(self) -> None:
-        """An execution's status is what its jobs' are, and a job ran only when its needs held."""
+        """An execution's status follows from its jobs, and a job ran only if its needs held."""
         for one in self.records.executions:
             good = [_is_good(job) for job in one["jobs"]]
             failed = any(job["status"] == "FAILED" and not job["allow_failure"] for job in one["jobs"])
             due = "SUCCESS" if all(good) else "CANCELED" if one["canceled"] or not failed else "FAILED"
             if one["status"] in TERMINAL and one["status"] != due:
                 self.find("the end fits the jobs", one["id"], f"is {one['status']}, and its jobs say {due}")
-            by_name = {job["name"]: (job, fine) for job, fine in zip(one["jobs"], good)}
+            by_name = {job["name"]: (job, fine) for job, fine in zip(one["jobs"], good, strict=False)}
             for job in one["jobs"]:
                 for need in job["needs"]:
                     before, fine = by_name[need]
-                    first = min([job["begin"], *(a["begin"] for a in job["attempts"])], default=None, key=lambda t: t or 0)
+                    first = min(
+                        [job["begin"], *(a["begin"] for a in job["attempts"])], default=None, key=lambda t: t or 0
+                    )
                     if job["attempt"] > 0 and not fine:
                         self.find("needs hold", job["id"], f"{job['name']} ran, and {need} is {before['status']}")
                     elif job["attempt"] > 0 and first < before["end"]:
                         self.find("needs hold", job["id"], f"{job['name']} began before {need} was over")
 
     def _outcomes(self) -> None:
-        """Each job ended as its script says, but for those that were canceled, or whose tries faults took."""
+        """Each job ended as its script does, except canceled ones and those whose attempts were lost to faults."""
         for execution, jobs in self.expected.items():
             one = self.execution_of.get(execution)
             if one is None:
@@ -180,32 +202,43 @@ class Audit:
                 if job["status"] == "FAILED" and job["failure"] in COSTLY and taken >= TRIES:
                     self.figures["jobs that lost all their tries to faults"] += 1
                 elif not canceled and not (job["status"] == "SKIPPED" and blocked):
-                    self.find("a job ends as its script does", job["id"],
-                              f"{name} is {job['status']} ({job['failure']}, exit code {job['exit_code']}) and should be {due}")
+                    self.find(
+                        "a job ends as its script does",
+                        job["id"],
+                        f"{name} is {job['status']} ({job['failure']}, exit code {job['exit_code']}) and should be {due}",
+                    )
 
     def _once(self) -> None:
-        """No job ran to success twice: of its attempts only the last may have ended well, and there is none after it."""
+        """No job succeeded twice: only its last attempt may have succeeded."""
         for job in self.job_of.values():
             numbers = [one["attempt"] for one in job["attempts"]]
             # One that was canceled while it waited for its next attempt has only ended ones.
             waited = numbers[-1:] == [job["attempt"]] and job["status"] != "SUCCESS"
             if sorted(set(numbers)) != numbers or any(number >= job["attempt"] + waited for number in numbers):
-                self.find("nothing succeeds twice", job["id"], f"has attempts {numbers} before attempt {job['attempt']}")
+                self.find(
+                    "nothing succeeds twice", job["id"], f"has attempts {numbers} before attempt {job['attempt']}"
+                )
             for one in job["attempts"]:
                 if one["failure"] is None:
-                    self.find("nothing succeeds twice", job["id"], f"attempt {one['attempt']} succeeded, and another followed")
+                    self.find(
+                        "nothing succeeds twice", job["id"], f"attempt {one['attempt']} succeeded, and another followed"
+                    )
             later = [attempt for owner, attempt in self.records.logs if owner == job["id"] and attempt > job["attempt"]]
             if later:
-                self.find("nothing succeeds twice", job["id"], f"has logs of attempts {later} after its last, {job['attempt']}")
+                self.find(
+                    "nothing succeeds twice",
+                    job["id"],
+                    f"has logs of attempts {later} after its last, {job['attempt']}",
+                )
             spans = [(a["begin"], a["end"]) for a in job["attempts"]]
             if job["attempt"] and not waited:
                 spans.append((job["begin"], job["end"]))
-            for (_, end), (begin, _) in zip(spans, spans[1:]):
+            for (_, end), (begin, _) in itertools.pairwise(spans):
                 if end is not None and begin < end:
                     self.find("one lease at a time", job["id"], "has attempts that overlap in the records")
 
     def _logs(self) -> None:
-        """A log counts from 1 without a gap; that of an attempt that came to its end counts all the way."""
+        """A log counts from 1 without gaps; the log of a completed attempt is complete."""
         lines_of = {}
         for execution, jobs in self.expected.items():
             for job in self.execution_of.get(execution, {}).get("jobs", []):
@@ -230,17 +263,26 @@ class Audit:
                 self.find("logs are whole", owner, f"{job['log_bytes']} bytes were stored, and {len(log)} are there")
             if last and job["status"] == "SUCCESS":
                 if done != [(owner.encode(), str(attempt).encode())] or (wanted is not None and len(numbers) != wanted):
-                    self.find("logs are whole", owner, f"succeeded after {len(numbers)} of {wanted} lines, ends: {done}")
+                    self.find(
+                        "logs are whole", owner, f"succeeded after {len(numbers)} of {wanted} lines, ends: {done}"
+                    )
                 elif job["log_bytes"] != len(log):
-                    self.find("logs are whole", owner, f"{job['log_bytes']} bytes were stored, and {len(log)} are there")
-            if last and job["status"] == "FAILED" and job["failure"] == "script_failed" and wanted not in (None, len(numbers)):
+                    self.find(
+                        "logs are whole", owner, f"{job['log_bytes']} bytes were stored, and {len(log)} are there"
+                    )
+            if (
+                last
+                and job["status"] == "FAILED"
+                and job["failure"] == "script_failed"
+                and wanted not in (None, len(numbers))
+            ):
                 self.find("logs are whole", owner, f"failed after {len(numbers)} of {wanted} lines")
         for job in self.job_of.values():
             if job["log_bytes"] and not self.records.logs.get((job["id"], job["attempt"])):
                 self.find("logs are whole", job["id"], f"{job['log_bytes']} bytes were stored, and there is no log")
 
     def _artifacts(self) -> None:
-        """Each artifact is there, has the hash that is recorded, and holds what its job left."""
+        """Each artifact exists, has the recorded hash, and the content that its job wrote."""
         left = collections.defaultdict(set)
         wanted = {}
         for execution, jobs in self.expected.items():
@@ -258,11 +300,16 @@ class Audit:
             if one["encoding"] != "identity" or "owner" not in want:
                 continue
             with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-                files = {member.name.removeprefix("./"): tar.extractfile(member).read()
-                         for member in tar.getmembers() if member.isfile()}
+                files = {
+                    member.name.removeprefix("./"): tar.extractfile(member).read()
+                    for member in tar.getmembers()
+                    if member.isfile()
+                }
             owner = files.get(want["owner"], b"").decode().split()[-2:]
             if owner[:1] != [job] or (attempt is not None and owner[1:] != [str(attempt)]):
-                self.find("artifacts are whole", one["id"], f"is of {job}, attempt {attempt}, and says it is of {owner}")
+                self.find(
+                    "artifacts are whole", one["id"], f"is of {job}, attempt {attempt}, and says it is of {owner}"
+                )
             if "numbers" in want:
                 due = b"".join(b"%d\n" % number for number in range(1, want["numbers"] + 1))
                 if files.get("out/numbers") != due:
@@ -273,12 +320,14 @@ class Audit:
                 self.find("artifacts are whole", job, "succeeded, and what it left is not recorded")
 
     def _seen(self) -> None:
-        """What a client saw of an end, or read of a log, is still so."""
-        for note in self.ledger:
+        """Statuses and logs that a client saw are unchanged."""
+        for note in self.journal:
             if note["what"] == "saw":
                 one = self.execution_of.get(note["execution"])
                 if one is None or (note["status"] in TERMINAL and one["status"] != note["status"]):
-                    self.find("an end is final", note["execution"], f"was {note['status']}, and is {one and one['status']}")
+                    self.find(
+                        "an end is final", note["execution"], f"was {note['status']}, and is {one and one['status']}"
+                    )
                 for seen in note["jobs"]:
                     job = self.job_of.get(seen["id"])
                     is_now = job and (job["status"], job["attempt"])
@@ -288,13 +337,16 @@ class Audit:
             elif note["what"] == "read":
                 self.figures["reads of logs that were checked again"] += 1
                 log = self.records.logs.get((note["job"], note["attempt"]), b"")
-                if hashlib.sha256(log[:note["bytes"]]).hexdigest() != note["sha256"] or len(log) < note["bytes"]:
-                    self.find("nothing acknowledged is lost", note["job"],
-                              f"attempt {note['attempt']}: the first {note['bytes']} bytes of its log are not what was read")
+                if hashlib.sha256(log[: note["bytes"]]).hexdigest() != note["sha256"] or len(log) < note["bytes"]:
+                    self.find(
+                        "nothing acknowledged is lost",
+                        note["job"],
+                        f"attempt {note['attempt']}: the first {note['bytes']} bytes of its log are not what was read",
+                    )
 
     def _cancels(self) -> None:
-        """After a cancel was acknowledged nothing begins, and what runs is over soon."""
-        for note in self.ledger:
+        """After an acknowledged cancel, no attempt starts and running ones end soon."""
+        for note in self.journal:
             if note["what"] != "canceled" or not note["changed"]:
                 continue
             self.figures["acknowledged cancels"] += 1
@@ -309,23 +361,29 @@ class Audit:
                     self.find("a cancel holds", job["id"], f"{job['name']} began after the cancel was acknowledged")
                 late = (job["end"] or at) - at
                 self.figures["slowest end after a cancel, ms"] = max(
-                    self.figures["slowest end after a cancel, ms"], int(late * 1000))
+                    self.figures["slowest end after a cancel, ms"], int(late * 1000)
+                )
                 # A lease that runs out is seen by the next sweep.
                 if late > CANCEL_SECONDS + 3 and not self._was_disturbed(at, job["end"], ("server", "engine", "disk")):
                     self.find("a cancel holds", job["id"], f"{job['name']} was over {late:.1f} s after the cancel")
 
     def _is_explained(self, attempt: dict) -> bool:
-        return any(fault["at"] < attempt["end"] and fault.get("until", fault["at"]) + 1 > attempt["begin"]
-                   and (fault["what"] in ("server", "disk", "engine") or fault["of"] in (attempt["worker"], "aws"))
-                   for fault in self.faults)
+        return any(
+            fault["at"] < attempt["end"]
+            and fault.get("until", fault["at"]) + 1 > attempt["begin"]
+            and (fault["what"] in ("server", "disk", "engine") or fault["of"] in (attempt["worker"], "aws"))
+            for fault in self.faults
+        )
 
     def _was_disturbed(self, begin: float, end: float, subjects: tuple) -> bool:
-        return any(fault["what"] in subjects and fault["at"] < end and fault.get("until", fault["at"]) + 3 > begin
-                   for fault in self.faults)
+        return any(
+            fault["what"] in subjects and fault["at"] < end and fault.get("until", fault["at"]) + 3 > begin
+            for fault in self.faults
+        )
 
     def _apart(self) -> None:
-        """Two attempts of a job never ran at the same time, by the engine's own events."""
-        booted = next((note["booted"] for note in self.events if note["what"] == "witness"), None)
+        """Two attempts of a job never ran concurrently, by the engine's events."""
+        booted = next((note["booted"] for note in self.events if note["what"] == "recorder"), None)
         gaps = [(note["since"], note["at"]) for note in self.events if note["what"] == "gap"]
         container_of, died, upper_of, ran = {}, {}, {}, {}
         for note in self.events:
@@ -357,18 +415,25 @@ class Audit:
             if len(attempts) > 1:
                 self.find("a container is one attempt's", container, f"ran {attempts}")
         for owner, attempts in begun.items():
-            lost = {a["attempt"]: a for a in self.job_of.get(owner, {"attempts": []})["attempts"]
-                    if a["failure"] in INFRASTRUCTURE}
+            lost = {
+                a["attempt"]: a
+                for a in self.job_of.get(owner, {"attempts": []})["attempts"]
+                if a["failure"] in INFRASTRUCTURE
+            }
             for attempt, (_, container) in attempts.items():
                 later = [begin for number, (begin, _) in attempts.items() if number > attempt]
                 if attempt not in lost or not later or container is None:
                     continue
                 # A container that outlives its script, as the keeper of a network, is idle.
                 end = ran.get(container, died.get(container))
-                if end is None and any(since < min(later) + 60 and until > lost[attempt]["begin"] for since, until in gaps):
+                if end is None and any(
+                    since < min(later) + 60 and until > lost[attempt]["begin"] for since, until in gaps
+                ):
                     self.figures["ends that the engine's restart hid"] += 1
                     continue
                 self.figures["lost attempts whose script was over before the next began"] += 1
                 if end is None or end > min(later) + CLOCKS:
-                    over = "never ended" if end is None else f"still ran {end - min(later):.2f} s after the next one began"
+                    over = (
+                        "never ended" if end is None else f"still ran {end - min(later):.2f} s after the next one began"
+                    )
                     self.find("two attempts never run at once", owner, f"the script of attempt {attempt} {over}")

@@ -1,5 +1,4 @@
-"""Stands between Tidemill and an emulator of AWS, and answers as a cloud does on a bad day: throttled, broken, slow, or
-not at all although the work was done."""
+"""A proxy between Tidemill and an AWS emulator that injects faults: throttling, errors, delays, and lost replies of completed requests."""
 
 import http.client
 import http.server
@@ -28,7 +27,7 @@ def _xml(code: str) -> bytes:
 
 
 def service(path: str, headers) -> str:
-    """Which service a request is for."""
+    """The service of a request."""
     target = headers.get("x-amz-target", "")
     if target.startswith("DynamoDB"):
         return "dynamodb"
@@ -40,7 +39,7 @@ def service(path: str, headers) -> str:
 
 
 def refusal(of: str, throttled: bool) -> tuple[int, str, bytes]:
-    """Status, media type and body of a refusal, as the service would say it."""
+    """Status, media type and body of an error reply of the service."""
     json_1_0 = "application/x-amz-json-1.0"
     if of == "dynamodb" and throttled:
         return 400, json_1_0, _error(f"{_DYNAMODB}#ProvisionedThroughputExceededException", "too fast")
@@ -49,12 +48,14 @@ def refusal(of: str, throttled: bool) -> tuple[int, str, bytes]:
     if of == "sqs":
         return 503, json_1_0, _error(f"{_SQS}#ServiceUnavailable", "a bad day")
     if of == "s3":
-        return (503, "application/xml", _xml("SlowDown")) if throttled else (500, "application/xml", _xml("InternalError"))
+        return (
+            (503, "application/xml", _xml("SlowDown")) if throttled else (500, "application/xml", _xml("InternalError"))
+        )
     return (429 if throttled else 502), "application/json", b'{"message": "a bad day"}'
 
 
 class AwsProxy:
-    """Listens on 127.0.0.1:`port` for what is meant for the emulator at 127.0.0.1:`target`."""
+    """Forwards 127.0.0.1:`port` to the emulator at 127.0.0.1:`target`."""
 
     def __init__(self, target: int, seed: int):
         self.target, self.random, self.lock = target, random.Random(seed), threading.Lock()
@@ -72,16 +73,16 @@ class AwsProxy:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def trouble(self, share: float) -> None:
-        """From now on this share of all requests goes wrong."""
+        """Sets the share of requests with faults."""
         self.share = share
 
     def close(self) -> None:
-        """Listens no more."""
+        """Stops listening."""
         self.server.shutdown()
         self.server.server_close()
 
     def fate(self, of: str) -> tuple[str, float]:
-        """What becomes of a request, and after how many seconds."""
+        """The fault of a request, and its delay in seconds."""
         with self.lock:
             if self.random.random() >= self.share:
                 return "pass", 0.0
@@ -116,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = handle_any
 
     def log_message(self, *_) -> None:
-        """Nobody reads it."""
+        """Discards the message."""
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
@@ -172,7 +173,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _is_still_asked(self, upstream: socket.socket) -> bool:
-        """Waits for the reply; false when who asked hangs up before, as the emulator is then to see."""
+        """Waits for the reply; false if the client closes its connection first."""
         while True:
             ready, _, _ = select.select([self.connection, upstream], [], [])
             if upstream in ready:

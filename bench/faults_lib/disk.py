@@ -8,7 +8,7 @@ import time
 from .api import Api, Refused, Unreachable
 from .audit import Finding
 from .campaign import Campaign
-from .work import Maker
+from .workload import Maker
 
 
 class SmallDisk:
@@ -20,7 +20,7 @@ class SmallDisk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(place)], check=True)
 
     def fill(self) -> None:
-        """Takes all that is left of it, to the last page."""
+        """Fills the disk completely."""
         with open(self.filler, "ab", buffering=0) as file:
             for size in (1 << 20, 4096):
                 try:
@@ -30,16 +30,17 @@ class SmallDisk:
                     continue
 
     def free(self) -> None:
-        """Gives that back."""
+        """Frees the space."""
         self.filler.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Takes it away."""
+        """Unmounts the disk."""
         subprocess.run(["umount", "-l", str(self.place)], check=False)
 
 
 def fillings(disk: SmallDisk, findings: list[Finding]):
-    """Fills the server's disk and frees it again, with more and more pressure, and once kills the server meanwhile."""
+    """Fills and frees the server's disk repeatedly, for longer each time, and once kills the server meanwhile."""
+
     def disturb(campaign: Campaign, seconds: float) -> None:
         deadline, random, times = time.monotonic() + seconds, campaign.random, 0
         while campaign.is_busy(deadline):
@@ -57,16 +58,19 @@ def fillings(disk: SmallDisk, findings: list[Finding]):
             campaign.faults.note("disk", at=begun, until=time.time(), how="full", of="server")
             campaign.count("filling of the server's disk")
             _recovers(campaign, findings)
+
     return disturb
 
 
 def _still_answers(campaign: Campaign, findings: list[Finding]) -> None:
-    """What only reads goes on while the disk is full."""
+    """Reads work while the disk is full."""
     if not campaign.server.is_running():
-        findings.append(Finding("a full disk ends no server", "server", f"it ended with {campaign.server.child.poll()}"))
+        findings.append(
+            Finding("a full disk ends no server", "server", f"it ended with {campaign.server.child.poll()}")
+        )
         return
-    with campaign.load.lock:
-        live = next(iter(campaign.load.live), None)
+    with campaign.clients.lock:
+        live = next(iter(campaign.clients.live), None)
     try:
         # It answers that it cannot take work.
         try:
@@ -81,19 +85,25 @@ def _still_answers(campaign: Campaign, findings: list[Finding]) -> None:
 
 
 def _recovers(campaign: Campaign, findings: list[Finding]) -> None:
-    """Once there is space, requests are taken again, without anybody's help."""
-    with campaign.load.lock:
-        begun = campaign.load.begun
+    """Requests are accepted again once there is space."""
+    with campaign.clients.lock:
+        begun = campaign.clients.begun
     deadline = time.monotonic() + 20
-    while campaign.load.begun == begun and not campaign.load.is_sent() and len(campaign.load.live) < campaign.load.most_live:
+    while (
+        campaign.clients.begun == begun
+        and not campaign.clients.is_sent()
+        and len(campaign.clients.live) < campaign.clients.max_live
+    ):
         if time.monotonic() > deadline:
-            findings.append(Finding("the server recovers by itself", "server", "nothing was accepted for 20 s after space was free"))
+            findings.append(
+                Finding("the server recovers by itself", "server", "nothing was accepted for 20 s after space was free")
+            )
             return
         time.sleep(0.1)
 
 
 def job_on_a_full_disk(campaign: Campaign, disk: SmallDisk, where: str) -> list[Finding]:
-    """Runs one execution while `disk`, of the worker or of its engine, is full, and one when it has space again."""
+    """Runs one execution while the worker's or engine's `disk` is full, and one after it has space again."""
     findings = []
     stop = threading.Event()
 
@@ -120,18 +130,23 @@ def job_on_a_full_disk(campaign: Campaign, disk: SmallDisk, where: str) -> list[
         findings.append(Finding("a job without disk space ends as disk_full", job["id"], words))
     view = _run_one(campaign, 2)
     if view["execution"]["status"] != "SUCCESS":
-        findings.append(Finding("the worker recovers by itself", view["execution"]["id"],
-                                f"it is {view['execution']['status']} with space again: {view['jobs'][0]['failure_reason']}"))
+        findings.append(
+            Finding(
+                "the worker recovers by itself",
+                view["execution"]["id"],
+                f"it is {view['execution']['status']} with space again: {view['jobs'][0]['failure_reason']}",
+            )
+        )
     return findings
 
 
 def _run_one(campaign: Campaign, wanted: int) -> dict:
-    """The next execution of the campaign's clients, once it is over."""
-    with campaign.load.lock:
-        campaign.load.wanted = wanted
-    campaign.load.start()
+    """Runs the next execution of the clients to its end."""
+    with campaign.clients.lock:
+        campaign.clients.wanted = wanted
+    campaign.clients.start()
     deadline = time.monotonic() + 90
-    while not campaign.load.is_over():
+    while not campaign.clients.is_over():
         if time.monotonic() > deadline:
             raise RuntimeError("an execution on a full disk does not end")
         time.sleep(0.1)
@@ -140,5 +155,5 @@ def _run_one(campaign: Campaign, wanted: int) -> dict:
 
 
 def sources_only(seed: int) -> Maker:
-    """Plans whose jobs need their sources laid out, which takes space."""
+    """Plans whose jobs check out sources, which takes disk space."""
     return Maker(seed, kinds=["sources"])

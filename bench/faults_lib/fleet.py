@@ -1,4 +1,4 @@
-"""Tidemill's own processes: started, killed, stopped, and looked for."""
+"""Starts, kills, stops and finds Tidemill's processes."""
 
 import os
 import pathlib
@@ -13,14 +13,14 @@ POINTERS = ("TIDEMILL_SERVER", "TIDEMILL_TOKEN", "TIDEMILL_PROFILE", "TIDEMILL_Q
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def wait_until(holds, seconds: float, pause: float = 0.05) -> bool:
-    """Whether `holds` did within the time."""
+    """Whether `holds` became true within the time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -30,7 +30,7 @@ def wait_until(holds, seconds: float, pause: float = 0.05) -> bool:
 
 
 class Process:
-    """A process of Tidemill that may be started again and again with the same data directory."""
+    """A process of Tidemill that can be restarted with the same data directory."""
 
     def __init__(self, name: str, command: list, data: pathlib.Path, directory: pathlib.Path, environment: dict):
         self.name, self.command, self.data = name, [str(word) for word in command], data
@@ -54,31 +54,35 @@ class Process:
         """Starts it."""
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
         self.starts += 1
 
     def is_running(self) -> bool:
-        """Whether it is there."""
+        """Whether it is running."""
         return self.child is not None and self.child.poll() is None
 
     def kill(self) -> None:
-        """Ends it so that it cannot say a word."""
+        """Kills it with SIGKILL."""
         if self.child is not None:
             self.child.kill()
             self.child.wait()
 
     def pause(self) -> None:
-        """Has it stand still, as a machine does that swaps, or is suspended."""
+        """Pauses it, like a suspended machine."""
         os.kill(self.child.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Resumes it."""
         os.kill(self.child.pid, signal.SIGCONT)
 
     def stop(self, patience: float = 60) -> bool:
-        """Stops it as a service manager does, at most so long; whether it ended well, and by itself."""
+        """Stops it with SIGTERM. Returns whether it ended successfully within the time."""
         if not self.is_running():
             return self.child is not None and self.child.returncode == 0
         self.child.send_signal(signal.SIGTERM)
@@ -89,14 +93,25 @@ class Process:
             return False
 
 
-def server(binary, directory: pathlib.Path, data: pathlib.Path, port: int, workers: int, lease_ms: int, docker: str) -> Process:
+def server(
+    binary, directory: pathlib.Path, data: pathlib.Path, port: int, workers: int, lease_ms: int, docker: str
+) -> Process:
     """A server on this data directory, not started."""
     words = [binary, "server", "--listen", f"127.0.0.1:{port}", "--workers", workers]
     return Process("server", words, data, directory, {"TIDEMILL_LEASE_TTL_MS": str(lease_ms), "DOCKER_HOST": docker})
 
 
-def worker(binary, directory: pathlib.Path, name: str, url: str, token: str, docker: str, more: dict | None = None,
-           data: pathlib.Path | None = None, slots: int = 2) -> Process:
+def worker(
+    binary,
+    directory: pathlib.Path,
+    name: str,
+    url: str,
+    token: str,
+    docker: str,
+    more: dict | None = None,
+    data: pathlib.Path | None = None,
+    slots: int = 2,
+) -> Process:
     """A worker for the server at `url`, not started."""
     words = [binary, "worker", "--name", name, "--parallel", slots, "--grace", "0s", "--notices", "off"]
     passed = {"TIDEMILL_SERVER": url, "TIDEMILL_TOKEN": token, "DOCKER_HOST": docker, **(more or {})}
@@ -104,7 +119,7 @@ def worker(binary, directory: pathlib.Path, name: str, url: str, token: str, doc
 
 
 def processes_of(directory: pathlib.Path, program: pathlib.Path) -> list[str]:
-    """Processes of `program` whose data, as their environment or command says, is below `directory`."""
+    """Processes of `program` whose data directory is in `directory`, by their environment or command line."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if not re.fullmatch(r"\d+", entry.name):

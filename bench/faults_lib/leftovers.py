@@ -1,22 +1,40 @@
-"""What must not be there any more once servers and workers were stopped."""
+"""Finds what remains after servers and workers were stopped."""
 
 import pathlib
 
 from .audit import Finding
+from .event_recorder import Engine
 from .fleet import processes_of, wait_until
-from .witness import Engine
 
 # All that a server's data directory may hold.
-OWN = {"tidemill.db", "tidemill.db-wal", "tidemill.db-shm", "tidemill.lock", "tidemill.acknowledged", "token", "secret.key", "reserve", "logs",
-       "artifacts", "worker"}
+OWN = {
+    "tidemill.db",
+    "tidemill.db-wal",
+    "tidemill.db-shm",
+    "tidemill.lock",
+    "tidemill.acknowledged",
+    "token",
+    "secret.key",
+    "reserve",
+    "logs",
+    "artifacts",
+    "worker",
+}
 # An engine removes what ended by itself a moment later.
 PATIENCE = 15
 
 
-def leftovers(case: pathlib.Path, binary: pathlib.Path, engine: Engine, networks: set[str], datas: list[pathlib.Path],
-              mounts: set[str], patience: float = PATIENCE) -> list[Finding]:
+def leftovers(
+    case: pathlib.Path,
+    binary: pathlib.Path,
+    engine: Engine,
+    networks: set[str],
+    data_dirs: list[pathlib.Path],
+    mounts: set[str],
+    patience: float = PATIENCE,
+) -> list[Finding]:
     """Containers, volumes, networks, processes, mounts and directories that a case left behind. `networks` were there
-    before it; `datas` are the data directories of its processes, and `mounts` its own."""
+    before it; `data_dirs` are the data directories of its processes, and `mounts` its own."""
     found = []
 
     def find(kind: str, things) -> None:
@@ -33,7 +51,7 @@ def leftovers(case: pathlib.Path, binary: pathlib.Path, engine: Engine, networks
     lines = pathlib.Path("/proc/self/mounts").read_text().splitlines()
     find("mounts", {place for place in (line.split()[1] for line in lines) if str(case) in place} - mounts)
     find("temporary files", (str(path) for path in (case / "tmp").iterdir()))
-    for data in datas:
+    for data in data_dirs:
         work = data / "worker" / "work"
         find("working directories", (str(path) for path in work.iterdir()) if work.exists() else ())
         if (data / "tidemill.db").exists():

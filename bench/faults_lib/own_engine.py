@@ -1,4 +1,4 @@
-"""An engine of a case's own, which can be killed without anybody else noticing. It is Docker's, and needs root."""
+"""A separate Docker engine for one case, which can be killed. Needs root."""
 
 import contextlib
 import os
@@ -8,15 +8,15 @@ import signal
 import subprocess
 import time
 
+from .event_recorder import Engine
 from .fleet import wait_until
-from .witness import Engine
-from .work import IMAGE
+from .workload import IMAGE
 
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts" / "engine"
 
 
 class OwnEngine:
-    """A `dockerd` that keeps everything below `root`, in a network of its own. `scripts/engine` knows how."""
+    """A `dockerd` with all of its state in `root` and its own network namespace, started by `scripts/engine`."""
 
     def __init__(self, root: pathlib.Path, shared: str):
         self.root, self.shared = root, Engine(shared)
@@ -24,11 +24,11 @@ class OwnEngine:
         self.environment = {**os.environ, "TIDEMILL_ENGINE_ROOT": str(root)}
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Starts it and waits until it replies."""
         subprocess.run([SCRIPT], env=self.environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def load_image(self) -> None:
-        """Gives it the demo image of the shared engine."""
+        """Loads the demo image of the shared engine."""
         source, target = self.shared.connection(), Engine(self.address).connection()
         source.request("GET", f"/images/{IMAGE}/get")
         image = source.getresponse().read()
@@ -39,14 +39,16 @@ class OwnEngine:
             raise RuntimeError(f"the engine did not take the image: {words!r}")
 
     def kill(self) -> None:
-        """Ends it so that it cannot say a word; containers and their shims stay."""
+        """Kills it with SIGKILL; containers and their shims stay."""
         pid = int((self.root / "docker.pid").read_text())
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), 10)
 
     def stop(self) -> None:
-        """Stops it, and removes all that it had."""
-        subprocess.run([SCRIPT, "stop"], env=self.environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        """Stops it and removes its state."""
+        subprocess.run(
+            [SCRIPT, "stop"], env=self.environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for pid in self._helpers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -61,7 +63,7 @@ class OwnEngine:
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"{self.root}/".encode() in (entry / "cmdline").read_bytes():
-                    if (entry / "comm").read_text().startswith(("containerd", "dockerd")):
-                        found.append(int(entry.name))
+                is_own = entry.name.isdigit() and f"{self.root}/".encode() in (entry / "cmdline").read_bytes()
+                if is_own and (entry / "comm").read_text().startswith(("containerd", "dockerd")):
+                    found.append(int(entry.name))
         return found

@@ -1,4 +1,4 @@
-"""Everything that is recorded, in one form, read from where it lies: SQLite and files, or the cloud's API."""
+"""Reads all records into one form: from SQLite and files, or from a deployment's API."""
 
 import dataclasses
 import datetime
@@ -18,7 +18,7 @@ _TRAILER = len(_MAGIC) + 8 + 32
 
 @dataclasses.dataclass
 class Records:
-    """What is recorded. Times are seconds since the epoch."""
+    """All records. Times are seconds since the epoch."""
 
     executions: list
     logs: dict
@@ -28,20 +28,22 @@ class Records:
 
 
 def seconds(text: str | None) -> float | None:
-    """The time that RFC 3339 text names."""
+    """The time of an RFC 3339 text."""
     return None if text is None else datetime.datetime.fromisoformat(text).timestamp()
 
 
 def embedded(data: pathlib.Path) -> Records:
-    """What an embedded server's data directory holds. No server may be using it."""
+    """The records of an embedded server's data directory, which no server may be using."""
     connection = sqlite3.connect(f"file:{data / 'tidemill.db'}?mode=rw", uri=True)
     try:
         connection.execute("PRAGMA query_only = 1")
         damage = connection.execute("PRAGMA integrity_check").fetchall()
         executions, unsettled = _rows(connection)
         unsettled += [f"SQLite finds damage: {line}" for (line,) in damage if line != "ok"]
-        keys = {key: str(uuid.UUID(bytes=execution)) for key, execution in
-                connection.execute("SELECT key, execution FROM idempotency_keys")}
+        keys = {
+            key: str(uuid.UUID(bytes=execution))
+            for key, execution in connection.execute("SELECT key, execution FROM idempotency_keys")
+        }
         for key, execution in keys.items():
             if execution not in {one["id"] for one in executions}:
                 unsettled.append(f"the key {key} names the execution {execution}, which is not there")
@@ -64,7 +66,7 @@ def embedded(data: pathlib.Path) -> Records:
 
 
 def waiting_messages(data: pathlib.Path) -> int:
-    """How many messages the queue of an embedded server holds, which may be at work."""
+    """Number of messages in the queue of an embedded server, which may be running."""
     connection = sqlite3.connect(f"file:{data / 'tidemill.db'}?mode=ro", uri=True, timeout=10)
     try:
         return connection.execute("SELECT count(*) FROM queue").fetchone()[0]
@@ -77,8 +79,14 @@ def _rows(connection: sqlite3.Connection) -> tuple[list, list]:
     rows = connection.execute("SELECT seq, id, run_number, status, over, state FROM executions ORDER BY seq")
     for seq, identity, number, status, over, state in rows:
         state = json.loads(state)
-        one = {"id": str(uuid.UUID(bytes=identity)), "number": number, "status": status,
-               "canceled": state.get("cancel_requested", False), "end": seconds(state.get("end_time")), "jobs": []}
+        one = {
+            "id": str(uuid.UUID(bytes=identity)),
+            "number": number,
+            "status": status,
+            "canceled": state.get("cancel_requested", False),
+            "end": seconds(state.get("end_time")),
+            "jobs": [],
+        }
         if bool(over) != (status in ("SUCCESS", "FAILED", "CANCELED")) or state["status"] != status:
             unsettled.append(f"the execution {one['id']} has two minds about its status: {status}, {state['status']}")
         by_seq[seq] = one
@@ -95,7 +103,8 @@ def _rows(connection: sqlite3.Connection) -> tuple[list, list]:
             if released in needs:
                 needs[released].append(name)
     rows = connection.execute(
-        "SELECT n.node, n.due_at, n.status, n.state, j.id FROM nodes n LEFT JOIN jobs j ON j.node = n.node ORDER BY n.node")
+        "SELECT n.node, n.due_at, n.status, n.state, j.id FROM nodes n LEFT JOIN jobs j ON j.node = n.node ORDER BY n.node"
+    )
     for node, due, status, state, identity in rows:
         state, spec, execution = json.loads(state), specs[node], by_seq[node >> 32]
         if due is not None:
@@ -116,37 +125,72 @@ def _job(identity: str, spec: dict, needs: list, item: dict) -> dict:
     # What has its usual value is left out.
     job = item["job"]
     attempts = [_attempt(one) for one in job.get("attempts", [])]
-    return {"id": identity, "name": spec["name"], "status": job["status"], "attempt": job.get("attempt", 0),
-            "allow_failure": spec.get("allow_failure", False), "needs": needs, "lease": job.get("lease"),
-            "begin": seconds(job.get("started_at")), "end": seconds(job.get("ended_at")), "exit_code": job.get("exit_code"),
-            "failure": (job.get("failure") or {}).get("kind"), "attempts": attempts, "log_bytes": item.get("log_bytes", 0)}
+    return {
+        "id": identity,
+        "name": spec["name"],
+        "status": job["status"],
+        "attempt": job.get("attempt", 0),
+        "allow_failure": spec.get("allow_failure", False),
+        "needs": needs,
+        "lease": job.get("lease"),
+        "begin": seconds(job.get("started_at")),
+        "end": seconds(job.get("ended_at")),
+        "exit_code": job.get("exit_code"),
+        "failure": (job.get("failure") or {}).get("kind"),
+        "attempts": attempts,
+        "log_bytes": item.get("log_bytes", 0),
+    }
 
 
 def _attempt(one: dict) -> dict:
-    return {"attempt": one["attempt"], "begin": seconds(one["started_at"]), "end": seconds(one["ended_at"]),
-            "failure": (one["failure"] or {}).get("kind"), "worker": one["worker"]}
+    return {
+        "attempt": one["attempt"],
+        "begin": seconds(one["started_at"]),
+        "end": seconds(one["ended_at"]),
+        "failure": (one["failure"] or {}).get("kind"),
+        "worker": one["worker"],
+    }
 
 
 def deployed(api: Api) -> Records:
-    """What a deployment says that it holds."""
+    """The records of a deployment."""
     executions, logs, artifacts, objects = [], {}, [], {}
     for summary in api.executions():
         view = api.status(summary["id"])
         known = view["execution"]
         jobs = []
         for job in view["jobs"]:
-            jobs.append({
-                "id": job["id"], "name": job["job_name"], "status": job["status"], "attempt": job["attempt"],
-                "allow_failure": job["allow_failure"], "needs": job["needs"], "lease": None,
-                "begin": seconds(job["start_time"]), "end": seconds(job["end_time"]), "exit_code": job["exit_code"],
-                "failure": (job["failure_reason"] or {}).get("kind"),
-                "attempts": [_attempt(one) for one in job["attempts"]], "log_bytes": job["log_bytes"],
-            })
+            jobs.append(
+                {
+                    "id": job["id"],
+                    "name": job["job_name"],
+                    "status": job["status"],
+                    "attempt": job["attempt"],
+                    "allow_failure": job["allow_failure"],
+                    "needs": job["needs"],
+                    "lease": None,
+                    "begin": seconds(job["start_time"]),
+                    "end": seconds(job["end_time"]),
+                    "exit_code": job["exit_code"],
+                    "failure": (job["failure_reason"] or {}).get("kind"),
+                    "attempts": [_attempt(one) for one in job["attempts"]],
+                    "log_bytes": job["log_bytes"],
+                }
+            )
             for attempt in range(1, job["attempt"] + 1):
                 logs[job["id"], attempt] = api.log(job["id"], attempt)
-        executions.append({"id": known["id"], "number": known["run_number"], "status": known["status"],
-                           "canceled": known["cancel_requested"], "end": seconds(known["end_time"]), "jobs": jobs,
-                           "pipeline": known["pipeline_name"], "created": seconds(known["created_at"])})
+        executions.append(
+            {
+                "id": known["id"],
+                "number": known["run_number"],
+                "status": known["status"],
+                "canceled": known["cancel_requested"],
+                "end": seconds(known["end_time"]),
+                "jobs": jobs,
+                "pipeline": known["pipeline_name"],
+                "created": seconds(known["created_at"]),
+            }
+        )
         for one in api.artifacts(known["id"]):
             body = api.artifact(one["id"])
             objects[hashlib.sha256(body).hexdigest()] = body

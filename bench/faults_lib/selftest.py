@@ -1,5 +1,4 @@
-"""Damages a good case in many ways, each in a copy, and looks whether the auditor finds it: one that finds nothing proves
-nothing."""
+"""Damages copies of a good case in many ways, and checks that the auditor finds each damage."""
 
 import json
 import os
@@ -10,11 +9,11 @@ import subprocess
 import uuid
 
 from .audit import Audit
-from .ledger import read
+from .event_recorder import LABEL, Engine
+from .journal import read
 from .leftovers import leftovers
 from .records import embedded
-from .witness import LABEL, Engine
-from .work import IMAGE
+from .workload import IMAGE
 
 
 class Copy:
@@ -34,7 +33,7 @@ class Copy:
         return self.data / "logs" / job["id"][-2:] / f"{job['id']}.{attempt or job['attempt']}.log"
 
     def sql(self, statement: str, *values) -> None:
-        """Changes the records behind everybody's back."""
+        """Changes the records directly."""
         connection = sqlite3.connect(self.data / "tidemill.db")
         assert connection.execute(statement, values).rowcount > 0, statement
         connection.commit()
@@ -43,9 +42,11 @@ class Copy:
     def change(self, job: dict, change) -> None:
         """Changes a job's state."""
         connection = sqlite3.connect(self.data / "tidemill.db")
-        rows = connection.execute("SELECT n.node, n.state FROM nodes n JOIN jobs j ON j.node = n.node WHERE j.id = ?",
-                                  (uuid.UUID(job["id"]).bytes,)).fetchall()
-        (node, state), = rows
+        rows = connection.execute(
+            "SELECT n.node, n.state FROM nodes n JOIN jobs j ON j.node = n.node WHERE j.id = ?",
+            (uuid.UUID(job["id"]).bytes,),
+        ).fetchall()
+        ((node, state),) = rows
         state = json.loads(state)
         change(state["body"]["Job"])
         status = state["body"]["Job"]["job"]["status"]
@@ -54,7 +55,7 @@ class Copy:
         connection.close()
 
     def notes(self, name: str, change) -> None:
-        """Changes notes: `change` gives each note, another one, or nothing."""
+        """Changes entries: `change` returns the entry, another one, or nothing."""
         path = self.case / f"{name}.jsonl"
         changed = [note for note in map(change, read(path)) if note is not None]
         path.write_text("".join(json.dumps(note) + "\n" for note in changed))
@@ -73,14 +74,14 @@ def _loses_a_line_of_a_log(copy: Copy) -> None:
     log = copy.log(copy.job(_good))
     lines = log.read_bytes().splitlines(keepends=True)
     at = next(at for at, line in enumerate(lines) if line.startswith(b"@ 5 "))
-    log.write_bytes(b"".join(lines[:at] + lines[at + 1:]))
+    log.write_bytes(b"".join(lines[:at] + lines[at + 1 :]))
 
 
 def _doubles_a_line_of_a_log(copy: Copy) -> None:
     log = copy.log(copy.job(_good))
     lines = log.read_bytes().splitlines(keepends=True)
     at = next(at for at, line in enumerate(lines) if line.startswith(b"@ 5 "))
-    log.write_bytes(b"".join(lines[:at + 1] + lines[at:]))
+    log.write_bytes(b"".join(lines[: at + 1] + lines[at:]))
 
 
 def _changes_a_byte_that_was_read(copy: Copy) -> None:
@@ -105,9 +106,18 @@ def _leaves_a_lease(copy: Copy) -> None:
 def _has_a_success_before_the_last_attempt(copy: Copy) -> None:
     def again(item):
         job = item["job"]
-        job.setdefault("attempts", []).append({"attempt": job["attempt"], "started_at": job["started_at"], "ended_at": job["ended_at"],
-                                "exit_code": 0, "failure": None, "worker": "w"})
+        job.setdefault("attempts", []).append(
+            {
+                "attempt": job["attempt"],
+                "started_at": job["started_at"],
+                "ended_at": job["ended_at"],
+                "exit_code": 0,
+                "failure": None,
+                "worker": "w",
+            }
+        )
         job["attempt"] += 1
+
     copy.change(copy.job(_good), again)
 
 
@@ -123,20 +133,30 @@ def _turns_a_success_into_a_failure(copy: Copy) -> None:
 
 def _calls_an_execution_failed(copy: Copy) -> None:
     one = next(one for one in copy.records.executions if one["status"] == "SUCCESS")
-    state = json.dumps({"status": "FAILED", "start_time": None, "end_time": "2030-01-01T00:00:00Z", "cancel_requested": False})
-    copy.sql("UPDATE executions SET status = 'FAILED', state = ? WHERE run_number = ? AND pipeline = ?",
-             state, one["number"], one["pipeline"])
+    state = json.dumps(
+        {"status": "FAILED", "start_time": None, "end_time": "2030-01-01T00:00:00Z", "cancel_requested": False}
+    )
+    copy.sql(
+        "UPDATE executions SET status = 'FAILED', state = ? WHERE run_number = ? AND pipeline = ?",
+        state,
+        one["number"],
+        one["pipeline"],
+    )
 
 
 def _lets_a_job_run_though_its_need_failed(copy: Copy) -> None:
     never = copy.job(lambda job: job["name"] == "never" and job["status"] == "SKIPPED")
-    copy.change(never, lambda item: item["job"].update(status="SUCCESS", attempt=1, started_at="2030-01-01T00:00:00Z",
-                                                       ended_at="2030-01-01T00:00:01Z"))
+    copy.change(
+        never,
+        lambda item: item["job"].update(
+            status="SUCCESS", attempt=1, started_at="2030-01-01T00:00:00Z", ended_at="2030-01-01T00:00:01Z"
+        ),
+    )
 
 
 def _loses_an_execution(copy: Copy) -> None:
     connection = sqlite3.connect(copy.data / "tidemill.db")
-    (last,), = connection.execute("SELECT MAX(seq) FROM executions")
+    ((last,),) = connection.execute("SELECT MAX(seq) FROM executions")
     for table, column in (("nodes", "node"), ("node_specs", "node"), ("jobs", "node")):
         connection.execute(f"DELETE FROM {table} WHERE {column} >> 32 = ?", (last,))
     for table in ("executions", "execution_specs"):
@@ -146,14 +166,14 @@ def _loses_an_execution(copy: Copy) -> None:
 
 
 def _has_an_execution_that_nobody_asked_for(copy: Copy) -> None:
-    key = next(note["key"] for note in read(copy.case / "ledger.jsonl") if note["what"] == "acknowledged")
-    copy.notes("ledger", lambda note: None if note.get("key") == key else note)
+    key = next(note["key"] for note in read(copy.case / "journal.jsonl") if note["what"] == "acknowledged")
+    copy.notes("journal", lambda note: None if note.get("key") == key else note)
 
 
 def _answered_one_key_twice(copy: Copy) -> None:
-    told = [note for note in read(copy.case / "ledger.jsonl") if note["what"] == "acknowledged"]
+    told = [note for note in read(copy.case / "journal.jsonl") if note["what"] == "acknowledged"]
     other = next(note for note in told if note["key"] != told[0]["key"])
-    copy.notes("ledger", lambda note: {**note, "key": told[0]["key"]} if note == other else note)
+    copy.notes("journal", lambda note: {**note, "key": told[0]["key"]} if note == other else note)
 
 
 def _loses_an_artifact(copy: Copy) -> None:
@@ -189,33 +209,45 @@ def _saw_an_end_that_changed(copy: Copy) -> None:
             done = True
             return {**note, "status": "FAILED"}
         return note
-    copy.notes("ledger", other)
+
+    copy.notes("journal", other)
 
 
 def _began_after_a_cancel(copy: Copy) -> None:
     one = next(one for one in copy.records.executions if one["status"] == "SUCCESS")
     note = {"what": "canceled", "at": 1.0, "execution": one["id"], "changed": True}
-    path = copy.case / "ledger.jsonl"
+    path = copy.case / "journal.jsonl"
     path.write_text(path.read_text() + json.dumps(note) + "\n")
 
 
 def _refuses_without_words(copy: Copy) -> None:
     note = {"what": "refused", "at": 1.0, "key": "k", "status": 500, "problem": {}}
-    path = copy.case / "ledger.jsonl"
+    path = copy.case / "journal.jsonl"
     path.write_text(path.read_text() + json.dumps(note) + "\n")
 
 
 def _ran_two_attempts_at_once(copy: Copy) -> None:
-    job = copy.job(lambda job: any(one["failure"] == "worker_lost" for one in job["attempts"])
-                   and all(copy.log(job, number).exists() and b"@ begin" in copy.log(job, number).read_bytes()
-                           for number in range(1, job["attempt"] + 1)))
+    job = copy.job(
+        lambda job: (
+            any(one["failure"] == "worker_lost" for one in job["attempts"])
+            and all(
+                copy.log(job, number).exists() and b"@ begin" in copy.log(job, number).read_bytes()
+                for number in range(1, job["attempt"] + 1)
+            )
+        )
+    )
     first = job["attempts"][0]["attempt"]
     mount = copy.log(job, first).read_bytes()
     events = read(copy.case / "events.jsonl")
-    names = {note["name"]: note["container"] for note in events if note["what"] == "volume" and note["action"] == "mount"}
+    names = {
+        note["name"]: note["container"] for note in events if note["what"] == "volume" and note["action"] == "mount"
+    }
     uppers = {note["upper"]: note["name"] for note in events if note["what"] == "volume" and note["upper"]}
-    container = next(container for name, container in names.items()
-                     if name.encode() in mount or any(upper.encode() in mount for upper, of in uppers.items() if of == name))
+    container = next(
+        container
+        for name, container in names.items()
+        if name.encode() in mount or any(upper.encode() in mount for upper, of in uppers.items() if of == name)
+    )
     note = {"what": "ran", "at": 1.0, "until": 4e9, "container": container}
     path = copy.case / "events.jsonl"
     path.write_text(path.read_text() + json.dumps(note) + "\n")
@@ -251,7 +283,7 @@ DAMAGES = {
 
 
 def damages(case: pathlib.Path, room: pathlib.Path) -> list[str]:
-    """Which damages the auditor did not find. `case` is one in which all is well, `room` is where copies may lie."""
+    """The damages that the auditor did not find. `case` is a good case, `room` a directory for copies."""
     missed = []
     for damage, promise in DAMAGES.items():
         shutil.rmtree(room, ignore_errors=True)
@@ -267,7 +299,7 @@ def damages(case: pathlib.Path, room: pathlib.Path) -> list[str]:
 
 
 def left_behind(case: pathlib.Path, binary: pathlib.Path, engine: Engine) -> list[str]:
-    """Which leftovers are not found: one of each kind is left in a case of their own."""
+    """The kinds of leftovers that are not found: one of each is created."""
     (case / "tmp").mkdir(parents=True)
     work = case / "worker-0" / "worker" / "work" / "somebody"
     work.mkdir(parents=True)
@@ -295,8 +327,15 @@ def left_behind(case: pathlib.Path, binary: pathlib.Path, engine: Engine) -> lis
         engine.delete(f"/networks/{network}")
     kinds = {finding.of for finding in found}
     missed = []
-    for kind in ("containers", "volumes", "networks", "processes", "temporary files", "working directories",
-                 "files in the data directory"):
+    for kind in (
+        "containers",
+        "volumes",
+        "networks",
+        "processes",
+        "temporary files",
+        "working directories",
+        "files in the data directory",
+    ):
         print(f"  {'found ' if kind in kinds else 'MISSED'}  leaves {kind}")
         if kind not in kinds:
             missed.append(f"leaves {kind}")

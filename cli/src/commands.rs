@@ -1,22 +1,8 @@
-//! One file for each command that is more than a few lines.
+//! The commands, grouped by what they work on.
 
-pub mod artifacts;
-pub mod audit;
-pub mod check;
-pub mod cost;
-pub mod dead_letters;
+pub mod administration;
 #[cfg(feature = "aws")]
-pub mod deploy;
-#[cfg(feature = "aws")]
-pub mod destroy;
-pub mod import;
-pub mod init;
-pub mod login;
-pub mod plan;
-pub mod records;
-pub mod repo;
-pub mod report;
-pub mod run;
-pub mod secret;
-pub mod server;
-pub mod token;
+pub mod deployment;
+pub mod execution;
+pub mod pipeline;
+pub mod serving;

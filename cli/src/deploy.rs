@@ -1,5 +1,5 @@
-//! What `deploy` and `destroy` do on AWS, with the credentials of whoever runs them. Nothing else of Tidemill calls
-//! CloudFormation, and nothing here touches records: this makes, changes and removes what those live in.
+//! Creates, updates and deletes deployments on AWS, with the user's credentials. Nothing else in Tidemill calls CloudFormation, and
+//! nothing here reads or writes records.
 
 pub mod account;
 pub mod code;

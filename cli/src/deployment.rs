@@ -1,4 +1,4 @@
-//! What a command talks to: the deployment that it was pointed at, or a server of its own in this process.
+//! The deployment that a command calls: a remote one, or a server in this process.
 
 use crate::{
     failure::{Failure, Outcome},
@@ -6,9 +6,9 @@ use crate::{
     settings::{Settings, Target},
 };
 use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
@@ -30,13 +30,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The longest that a held reply is asked for.
+/// How long the server is asked to hold a reply until something changes.
 pub const WAIT_MS: u64 = 15_000;
 
-/// The longest that a POST may take.
-const LONGEST_POST: Duration = Duration::from_secs(60);
-/// Tries of a call to a deployment.
-const MOST_TRIES: u32 = 6;
+/// Timeout of a POST request.
+const POST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of attempts of a call to a remote deployment.
+const MAX_ATTEMPTS: u32 = 6;
 
 /// A deployment.
 #[derive(Debug)]
@@ -47,27 +47,27 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
-    /// The flags that point a command at it.
-    pointer: String,
-    own: Option<Own>,
+    /// The flags that select it in another command.
+    flags: String,
+    own: Option<OwnServer>,
 }
 
-/// A server of this process.
+/// A server in this process.
 #[derive(Debug)]
-struct Own {
+struct OwnServer {
     services: Services,
     shutdown: CancellationToken,
-    served: JoinHandle<tidemill_services::Result<()>>,
+    task: JoinHandle<tidemill_services::Result<()>>,
 }
 
-/// Settings of an embedded server.
+/// Configuration of the embedded server.
 pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let lease_ttl_ms = settings.lease_ttl_ms;
     let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
     let data_dir = settings.data_dir()?.to_owned();
-    // It serves the person who starts it. `tidemill server` says otherwise.
+    // It serves only the user who starts it. `tidemill server` has a stricter policy.
     let sources = SourcePolicy::unrestricted();
-    // Enough for this process's own; `server` has limits of its own.
+    // `tidemill server` has its own limits.
     let limits = ConnectionLimits { max_connections: 256, ..ConnectionLimits::default() };
     Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, sources, limits, ..EmbeddedConfig::new(data_dir) })
 }
@@ -75,17 +75,16 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
 impl Deployment {
     /// The deployment that the settings name, or a server in this process.
     pub async fn connect(settings: &Settings) -> Outcome<Self> {
-        if let Target::Deployment { url, token, by_default, insecure_http } = &settings.target {
+        if let Target::Deployment { url, token, default_profile, insecure_http } = &settings.target {
             let api = ApiClient::new(url, token)
                 .trusting(settings.ca_cert.clone())
                 .with_insecure_http(*insecure_http);
-            // Before anything else is done for it.
             api.check_transport().await?;
-            if let Some(profile) = by_default {
-                crate::errln!("on {} (profile {})", Printable(url), Printable(profile));
+            if let Some(profile) = default_profile {
+                crate::errln!("using {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self { api, url, token, pointer: settings.pointer.clone(), own: None });
+            return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), own: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
@@ -94,73 +93,74 @@ impl Deployment {
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
         let services = embedded.services().clone();
-        let served = tokio::spawn(embedded.serve(listener, shutdown.clone()));
+        let task = tokio::spawn(embedded.serve(listener, shutdown.clone()));
         Ok(Self {
             api: ApiClient::new(&url, &token),
             url,
             token,
-            pointer: String::new(),
-            own: Some(Own { services, shutdown, served }),
+            flags: String::new(),
+            own: Some(OwnServer { services, shutdown, task }),
         })
     }
 
-    /// Whether the server runs in this process, so that this process must also run the jobs.
+    /// Whether the server runs in this process, which then also runs the jobs.
     pub const fn is_own(&self) -> bool {
         self.own.is_some()
     }
 
-    /// Has the server of this process give a secret to jobs, in place of what is stored.
-    pub fn lend(&self, name: String, value: String) -> Outcome {
+    /// Passes a secret to the server of this process, for jobs to use instead of a stored one.
+    pub fn pass_secret(&self, name: String, value: String) -> Outcome {
         let Some(own) = &self.own else {
-            return Err(Failure::system(format!("there is no server of this process for secret {name}")));
+            return Err(Failure::system(format!(
+                "secret {name} can be passed only to a server in this process"
+            )));
         };
-        let lent = own.services.secrets.lend(name, value);
-        lent.map_err(|error| Failure::usage(error.to_string()))
+        let passed = own.services.secrets.lend(name, value);
+        passed.map_err(|error| Failure::usage(error.to_string()))
     }
 
-    /// How long it is waited for when it does not answer: a server of this process comes back soon, or never.
-    pub const fn patience(&self) -> Duration {
+    /// The longest outage that is tolerated: a server in this process recovers soon, or never.
+    pub const fn max_outage(&self) -> Duration {
         Duration::from_secs(if self.is_own() { 15 } else { 300 })
     }
 
-    /// The command that watches an execution of it.
+    /// The command that watches one of its executions.
     pub fn watch_command(&self, id: ExecutionId) -> String {
-        format!("tidemill watch {id}{}", self.pointer)
+        format!("tidemill watch {id}{}", self.flags)
     }
 
-    /// Stops a server of this process.
+    /// Stops the server of this process.
     pub async fn close(self) {
-        let Some(Own { shutdown, served, .. }) = self.own else { return };
+        let Some(OwnServer { shutdown, task, .. }) = self.own else { return };
         shutdown.cancel();
-        if let Ok(Err(error)) = served.await {
-            tracing::warn!(%error, "the embedded server");
+        if let Ok(Err(error)) = task.await {
+            tracing::warn!(%error, "the embedded server failed");
         }
     }
 
-    /// What `call` gives. A deployment may be out of reach for a moment, or busy: then it is called again, so that
-    /// the call must be one that may happen twice.
-    pub async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let mut pauses = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
-        let mut tries = 1;
+    /// Calls the API, and retries while a remote deployment is unreachable or busy. The call must be idempotent.
+    pub async fn with_retries<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let mut back_off = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let mut attempts = 1;
         loop {
             match call().await {
-                Err(error) if error.is_passing() && tries < MOST_TRIES && !self.is_own() => {
-                    tracing::debug!(%error, tries, "the deployment is called again");
-                    tokio::time::sleep(pauses.pause()).await;
-                    tries += 1;
+                Err(error) if error.is_passing() && attempts < MAX_ATTEMPTS && !self.is_own() => {
+                    tracing::debug!(%error, attempts, "retrying a call to the deployment");
+                    tokio::time::sleep(back_off.pause()).await;
+                    attempts += 1;
                 }
-                done => return done,
+                result => return result,
             }
         }
     }
 
-    /// The bytes that a GET answers.
+    /// The body of a GET's reply.
     pub async fn fetch(&self, path: &str) -> Outcome<Bytes> {
-        let fetched = self.patiently(async || self.api.fetch(path, None).await).await?;
+        let fetched = self.with_retries(async || self.api.fetch(path, None).await).await?;
         Ok(fetched.map(|fetched| fetched.body).unwrap_or_default())
     }
 
-    /// What a GET answers.
+    /// The reply of a GET, from JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         let body = self.fetch(path).await?;
         self.read(path, &body)
@@ -169,18 +169,18 @@ impl Deployment {
     fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
         serde_json::from_slice(body).map_err(|error| {
             let error = printable(&error.to_string());
-            Failure::system(format!("{}{path} gave an unreadable reply: {error}", self.url))
+            Failure::system(format!("{}{path} returned an invalid reply: {error}", self.url))
         })
     }
 
-    /// What a POST answers that may happen twice.
+    /// The reply of an idempotent POST, from JSON.
     pub async fn post<Q: Serialize, T: DeserializeOwned>(&self, path: &str, request: &Q) -> Outcome<T> {
         self.post_with(path, request, &[]).await
     }
 
-    /// What a POST answers that begins an execution. With `is_new` it begins one of its own, and just one however
-    /// often it must be sent; without, the server knows by its content what was sent before.
-    pub async fn begin<Q: Serialize, T: DeserializeOwned>(
+    /// The reply of a POST that starts an execution. With `is_new` it carries an idempotency key of its own, so that retries
+    /// start only one execution; otherwise the server derives the key from the request.
+    pub async fn start<Q: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,
         request: &Q,
@@ -199,15 +199,16 @@ impl Deployment {
         request: &Q,
         headers: &[(&'static str, String)],
     ) -> Outcome<T> {
-        Ok(self.patiently(async || self.api.post_with(path, request, LONGEST_POST, headers).await).await?)
+        Ok(self.with_retries(async || self.api.post_with(path, request, POST_TIMEOUT, headers).await).await?)
     }
 
-    /// Gives the server what workers elsewhere cannot fetch, unless it has it; what they are told, and how many bytes were sent.
-    pub async fn send_sources(&self, pack: SourcePack) -> Outcome<(Source, Option<u64>)> {
+    /// Uploads the sources that remote workers cannot fetch, unless the server has them. Returns the source for workers, and the
+    /// number of bytes uploaded.
+    pub async fn upload_sources(&self, pack: SourcePack) -> Outcome<(Source, Option<u64>)> {
         if let Some(upload) = pack.name_before() {
             let request = SourceUploadRequest { upload, size: None };
-            let asked: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
-            if asked.url.is_none() {
+            let known: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+            if known.url.is_none() {
                 return Ok((pack.named(&request.upload), None));
             }
         }
@@ -217,11 +218,11 @@ impl Deployment {
             .map_err(|error| Failure::system(error.to_string()))?;
         let size = written.file.metadata()?.len();
         let request = SourceUploadRequest { upload: written.name, size: Some(size) };
-        let place: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
+        let reply: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
         let source = pack.named(&request.upload);
-        // Somebody else may have been faster.
-        let Some(url) = place.url else { return Ok((source, None)) };
-        self.api.put_file(&url, &place.headers, &written.file).await?;
+        // Another upload of the same pack may have finished meanwhile.
+        let Some(url) = reply.url else { return Ok((source, None)) };
+        self.api.put_file(&url, &reply.headers, &written.file).await?;
         Ok((source, Some(size)))
     }
 
@@ -230,17 +231,17 @@ impl Deployment {
         self.get(&path::STATUS.replace("{executionId}", &id.to_string())).await
     }
 
-    /// What the tests of an execution came to; none on a deployment of a version that does not read any.
+    /// The test results of an execution.
     pub async fn tests(&self, id: ExecutionId) -> Outcome<ExecutionTests> {
         let path = path::TESTS.replace("{executionId}", &id.to_string());
-        match self.patiently(async || self.api.fetch(&path, None).await).await {
+        match self.with_retries(async || self.api.fetch(&path, None).await).await {
             Err(ApiError::Refused { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
             Ok(Some(fetched)) => self.read(&path, &fetched.body),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// An execution once it is another than `tag` says; its new tag with it. `None`: nothing changed for a while.
+    /// An execution with its entity tag, once it differs from `tag`. `None`: nothing changed while the reply was held.
     pub async fn view_after(
         &self,
         id: ExecutionId,
@@ -253,33 +254,25 @@ impl Deployment {
         let tag = fetched.header("etag").unwrap_or_default().to_owned();
         let view = serde_json::from_slice(&fetched.body).map_err(|error| ApiError::Unreachable {
             url: format!("{}{path}", self.url),
-            message: format!("unreadable reply: {error}"),
+            message: format!("invalid reply: {error}"),
         })?;
         Ok(Some((view, tag)))
     }
 }
 
-/// `text` as a value of a query.
-pub fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+/// `text` percent-encoded, as a value in a query.
+pub fn query_encoded(text: &str) -> impl Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
-/// The beginning of a trace (W3C Trace Context), as a header: its id, the id of the call, and that it is recorded.
+/// The header that starts a trace (W3C Trace Context): its id, the id of the call, and the flag for recording.
 fn traceparent() -> String {
     let (trace, call) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
     format!("00-{trace}-{}-01", &call[..16])
 }
 
-/// The one job of an execution that `name` names; without a name its only one.
-pub fn one_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
+/// The job of this name; without a name, the execution's only job.
+pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
     let found: Vec<&JobView> =
         view.jobs.iter().filter(|job| name.is_none_or(|name| is_named(job, name))).collect();
     if let Some(exact) = found.iter().find(|job| name == Some(job.job_name.as_str())) {
@@ -287,10 +280,10 @@ pub fn one_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a J
     }
     match found.as_slice() {
         [only] => Ok(only),
-        [] => Err(Failure::usage(format!("no job is called that; there are {}", names(&view.jobs)))),
+        [] => Err(Failure::usage(format!("no such job; the jobs are {}", names(&view.jobs)))),
         _ => {
             let all: Vec<JobView> = found.into_iter().cloned().collect();
-            Err(Failure::usage(format!("which job? Name one with --job: {}", names(&all))))
+            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&all))))
         }
     }
 }

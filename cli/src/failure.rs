@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed.
+//! Failures of commands, and their exit codes.
 
 use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
@@ -9,9 +9,9 @@ use tidemill_worker::client::ApiError;
 pub enum Exit {
     /// The pipeline failed.
     Failed = 1,
-    /// Bad usage, or a bad file.
+    /// Usage error or invalid file.
     Usage = 2,
-    /// Engine, disk, network or Tidemill itself failed.
+    /// Engine, disk, network or internal error.
     System = 3,
     /// Canceled.
     Canceled = 130,
@@ -23,38 +23,38 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An end with words for standard error; empty: all was said.
+/// A failed command.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What happened, and what to do.
-    pub words: String,
+    /// The message for standard error; empty if everything was printed already.
+    pub message: String,
 }
 
 impl Failure {
-    /// Bad usage or a bad file.
-    pub fn usage(words: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, words: words.into() }
+    /// A usage error or an invalid file.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
     }
 
-    /// This build has no AWS in it.
+    /// A command that needs the AWS SDK, which this build does not have.
     #[cfg(not(feature = "aws"))]
     pub fn without_aws(command: &str) -> Self {
         Self::usage(format!(
-            "`{command}` is not in this build, which has no AWS SDK in it; `make deploy-tools` (or `cargo build --release \
-             -p tidemill-cli --features aws`) builds a tidemill that has it"
+            "`{command}` needs AWS support, which this build does not include; build it with `make deploy-tools`, or \
+             `cargo build --release -p tidemill-cli --features aws`"
         ))
     }
 
-    /// The system failed.
-    pub fn system(words: impl Into<String>) -> Self {
-        Self { exit: Exit::System, words: words.into() }
+    /// A system error.
+    pub fn system(message: impl Into<String>) -> Self {
+        Self { exit: Exit::System, message: message.into() }
     }
 
-    /// An end whose words were printed already.
+    /// A failure that was printed already.
     pub const fn silent(exit: Exit) -> Self {
-        Self { exit, words: String::new() }
+        Self { exit, message: String::new() }
     }
 }
 
@@ -81,7 +81,7 @@ impl From<tidemill_services::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        // Whoever read our output has seen enough.
+        // The reader of the output is gone.
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::silent(Exit::System);
         }

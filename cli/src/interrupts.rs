@@ -30,11 +30,11 @@ pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receive)
 }
 
-/// How long the usual way has after the second interrupt, and the last words of a process that is ended.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Time for an orderly exit after the second interrupt, and for the last message of a process that is ended.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// Ends this process `limit` after the first interrupt, and at once after the second, should the usual way not have ended it: a
-/// thread of its own sees to it, whatever keeps the others. Standard error says so, if somebody reads it.
+/// Ends this process `limit` after the first interrupt, and soon after the second, unless it ends by itself before. A separate
+/// thread does it, even if all others hang. Standard error says so, if somebody reads it.
 pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
@@ -44,24 +44,25 @@ pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
         }
         thread::spawn(move || {
             thread::sleep(limit);
-            let words = format!("it did not end within {} s of the signal: ended", limit.as_secs());
-            end(words, exit_code);
+            let reason = format!("it did not end within {} s of the signal: ended", limit.as_secs());
+            end(reason, exit_code);
         });
         if signals.next().is_some() {
-            thread::sleep(LAST_WORDS);
+            thread::sleep(EXIT_GRACE);
             end("it did not end at the second signal: ended".into(), exit_code);
         }
     })?;
     Ok(())
 }
 
-/// Says why and ends this process. What keeps the other threads may be standard error itself, so that nothing waits for the words.
-fn end(words: String, exit_code: i32) -> ! {
-    let said = thread::Builder::new().name("last-words".into()).spawn(move || {
-        crate::errln!("tidemill: {words}; the next start carries on what is left");
+/// Reports the reason and ends this process. Standard error itself may be what blocks, so the message is written by a thread of
+/// its own, with a time limit.
+fn end(reason: String, exit_code: i32) -> ! {
+    let writer = thread::Builder::new().name("exit-message".into()).spawn(move || {
+        crate::errln!("tidemill: {reason}; the next start continues from here");
     });
-    let begun = Instant::now();
-    while said.as_ref().is_ok_and(|said| !said.is_finished()) && begun.elapsed() < LAST_WORDS {
+    let started = Instant::now();
+    while writer.as_ref().is_ok_and(|writer| !writer.is_finished()) && started.elapsed() < EXIT_GRACE {
         thread::sleep(Duration::from_millis(5));
     }
     std::process::exit(exit_code)

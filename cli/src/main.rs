@@ -5,25 +5,23 @@ mod commands;
 #[cfg(feature = "aws")]
 mod deploy;
 mod deployment;
-mod facts;
+mod env_vars;
+mod execution;
 mod failure;
-mod file;
 mod interrupts;
 mod output;
-mod pace;
-mod profiles;
-mod select;
+mod pipeline;
 mod settings;
-mod test_results;
 mod view;
-mod watch;
-mod worker_file;
 mod workers;
 
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
 use commands::{
-    artifacts, check, dead_letters, import, init, login, plan, records, repo, report, run, secret, server,
+    administration::{audit, dead_letters, login, repo, secret, token},
+    execution::{approve, artifacts, cancel, logs, report, retry, run, status, watch},
+    pipeline::{check, import, init, plan},
+    serving::{server, worker},
 };
 use failure::{Failure, Outcome};
 use output::{LogStyle, ServerLog};
@@ -31,15 +29,14 @@ use settings::Settings;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
-    // clap ends with 2 for bad usage by itself.
+    // clap exits with 2 on a usage error.
     let cli = Cli::parse();
     log_to_stderr(&cli);
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.words.is_empty() {
-                // Nothing is left to do when even this cannot be said.
-                let _ = writeln!(output::stderr(), "tidemill: {}", failure.words);
+            if !failure.message.is_empty() {
+                let _ = writeln!(output::stderr(), "tidemill: {}", failure.message);
             }
             failure.exit.into()
         }
@@ -70,32 +67,32 @@ fn in_runtime(cli: &Cli) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::system(format!("no threads can be started: {error}")))?;
+        .map_err(|error| Failure::system(format!("cannot start threads: {error}")))?;
     let settings = &Settings::resolve(cli)?;
     let outcome = runtime.block_on(async {
         match &cli.command {
             Command::Run(args) => run::run(settings, args).await,
             Command::Report(args) => report::report(settings, args).await,
-            Command::Status(args) => records::status(settings, args).await,
-            Command::Logs(args) => records::logs(settings, args).await,
-            Command::Watch(args) => records::watch(settings, args).await,
-            Command::Cancel(args) => records::cancel(settings, args).await,
+            Command::Status(args) => status::status(settings, args).await,
+            Command::Logs(args) => logs::logs(settings, args).await,
+            Command::Watch(args) => watch::watch(settings, args).await,
+            Command::Cancel(args) => cancel::cancel(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
-            Command::Approve(args) => records::approve(settings, args).await,
-            Command::Retry(args) => records::retry(settings, args).await,
+            Command::Approve(args) => approve::approve(settings, args).await,
+            Command::Retry(args) => retry::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
-            Command::Token(args) => commands::token::token(settings, args).await,
-            Command::Audit(args) => commands::audit::audit(settings, args).await,
+            Command::Token(args) => token::token(settings, args).await,
+            Command::Audit(args) => audit::audit(settings, args).await,
             Command::Server(args) => server::server(settings, args).await,
-            Command::Worker(args) => server::worker(settings, args).await,
+            Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
             Command::Logout => login::logout(settings),
             #[cfg(feature = "aws")]
-            Command::Deploy(args) => commands::deploy::deploy(settings, args).await,
+            Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]
-            Command::Destroy(args) => commands::destroy::destroy(args).await,
+            Command::Destroy(args) => commands::deployment::destroy::destroy(args).await,
             #[cfg(not(feature = "aws"))]
             Command::Deploy(_) => Err(Failure::without_aws("tidemill deploy")),
             #[cfg(not(feature = "aws"))]
@@ -109,14 +106,14 @@ fn in_runtime(cli: &Cli) -> Outcome {
             | Command::Man => Ok(()),
         }
     });
-    // Blocking threads may still read a file; nobody waits for them.
+    // Do not wait for blocking threads that still read a file.
     runtime.shutdown_background();
     outcome
 }
 
-/// Tidemill's own log: silent, unless `TIDEMILL_LOG` asks for more (`info`, `tidemill_worker=debug`).
+/// Starts Tidemill's own log: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
 fn log_to_stderr(cli: &Cli) {
-    let filter = std::env::var("TIDEMILL_LOG").unwrap_or_else(|_| "error".to_owned());
+    let filter = std::env::var(env_vars::LOG).unwrap_or_else(|_| "error".to_owned());
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_ansi(false);

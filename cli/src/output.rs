@@ -1,8 +1,8 @@
-//! The one way to standard output and standard error.
+//! All writes to standard output and standard error.
 //!
-//! Text from outside (names, reasons, addresses, what servers answer) is shown through [`Printable`], and what is
-//! written goes through a guard that lets only text, line ends and colours out: what somebody forgot to escape is
-//! still no command to a terminal. Logs of jobs have a filter of their own, [`LogFilter`].
+//! Text from outside (names, reasons, addresses, replies of servers) is escaped by [`Printable`]. In addition, all output passes a
+//! guard that lets only text, line ends and colours through, so that unescaped text cannot control a terminal. Logs of jobs have
+//! their own filter, [`LogFilter`].
 
 mod guard;
 mod log_filter;
@@ -30,18 +30,18 @@ pub fn stderr() -> Guarded<io::Stderr> {
     Guarded::new(anstream::stderr())
 }
 
-/// Where a job's log is printed: filtered on a terminal, and as it is in files and pipes.
+/// A writer of a job's log: filtered on a terminal, unchanged in files and pipes.
 #[derive(Debug)]
 pub struct LogWriter(Option<LogFilter>);
 
 impl LogWriter {
-    /// Standard output; `raw`: as it is, even on a terminal.
+    /// Writes to standard output; `raw`: unfiltered even on a terminal.
     pub fn to_stdout(raw: bool) -> Self {
         let is_filtered = !raw && io::stdout().is_terminal();
         Self(is_filtered.then(|| LogFilter::new(stdout_has_colours())))
     }
 
-    /// Writes bytes that the job printed.
+    /// Writes bytes of the log.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match &mut self.0 {
@@ -51,7 +51,7 @@ impl LogWriter {
         out.flush()
     }
 
-    /// The log is over: the terminal is as it was.
+    /// Ends the log and resets colours.
     pub fn finish(&mut self) -> io::Result<()> {
         let Some(filter) = &mut self.0 else { return Ok(()) };
         let mut out = io::stdout().lock();
@@ -65,7 +65,7 @@ pub fn stdout_has_colours() -> bool {
     anstream::stdout().current_choice() != anstream::ColorChoice::Never
 }
 
-/// Whether somebody at a terminal reads standard error.
+/// Whether standard error is a terminal.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
@@ -75,17 +75,17 @@ pub fn stderr_has_colours() -> bool {
     anstream::stderr().current_choice() != anstream::ColorChoice::Never
 }
 
-/// Writes a line to standard output; there is nobody to tell when that cannot be done.
+/// Writes a line to standard output; errors are ignored.
 pub fn print_line(line: fmt::Arguments<'_>) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// Writes a line to standard error; there is nobody to tell when that cannot be done.
+/// Writes a line to standard error; errors are ignored.
 pub fn print_error_line(line: fmt::Arguments<'_>) {
     let _ = writeln!(stderr(), "{line}");
 }
 
-/// Writes text that has its own line ends to standard error.
+/// Writes text with its own line ends to standard error.
 pub fn print_error_text(text: &str) {
     let _ = write!(stderr(), "{text}");
 }
@@ -93,16 +93,16 @@ pub fn print_error_text(text: &str) {
 /// Writes a line to standard output.
 #[macro_export]
 macro_rules! outln {
-    ($($words:tt)*) => { $crate::output::print_line(format_args!($($words)*)) };
+    ($($arguments:tt)*) => { $crate::output::print_line(format_args!($($arguments)*)) };
 }
 
 /// Writes a line to standard error.
 #[macro_export]
 macro_rules! errln {
-    ($($words:tt)*) => { $crate::output::print_error_line(format_args!($($words)*)) };
+    ($($arguments:tt)*) => { $crate::output::print_error_line(format_args!($($arguments)*)) };
 }
 
-/// Prints a value as JSON for people and programs.
+/// Prints a value as indented JSON.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     writeln!(stdout(), "{}", json_escaped(&text))
@@ -114,7 +114,7 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(stdout(), "{}", json_escaped(&text))
 }
 
-/// JSON in which strings hold nothing that a terminal acts on: JSON itself escapes only the characters below U+0020.
+/// JSON without characters that control a terminal: JSON itself escapes only characters below U+0020.
 fn json_escaped(json: &str) -> String {
     let is_odd = |c: char| c >= '\u{7f}' && (is_control(c) || is_invisible(c));
     if !json.contains(is_odd) {
@@ -140,18 +140,18 @@ mod tests {
     use std::{fs, path::Path};
 
     #[test]
-    fn json_strings_hold_no_control_characters_and_keep_their_value() {
+    fn escaped_json_has_no_control_characters_and_the_same_value() {
         let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041}ü\u{7f}", "b": ["\u{200b}"] });
         let escaped = json_escaped(&serde_json::to_string_pretty(&value).unwrap());
         assert!(escaped.chars().all(|c| c == '\n' || c == 'ü' || (' '..='~').contains(&c)), "{escaped}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
-    /// What is written otherwise is not guarded.
+    /// Other writes are not guarded.
     #[test]
-    fn everything_is_written_through_this_module() {
+    fn only_this_module_writes_to_standard_streams() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        // The live view moves the cursor; completions and the manual page are made of nothing from outside.
+        // The live view moves the cursor; completions and the manual page contain nothing from outside.
         let allowed = ["output", "output.rs", "live.rs", "main.rs"];
         let mut left = vec![src];
         let mut files = 0;
@@ -177,6 +177,6 @@ mod tests {
                 path.display()
             );
         }
-        assert!(files > 30, "only {files} files were looked at");
+        assert!(files > 30, "only {files} files were checked");
     }
 }

@@ -1,53 +1,48 @@
-//! What flags, environment and config file say together, resolved once.
+//! The settings of all commands, resolved once from flags, environment variables and config files.
+
+pub mod profiles;
+pub mod worker_file;
 
 use crate::{
     args::{Cli, Command},
+    env_vars,
     failure::{Failure, Outcome},
-    profiles::{LOCAL, Profiles},
-    worker_file::WorkerFile,
 };
+use profiles::{LOCAL, Profiles};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
+use tidemill_core::text::check_line;
+use tidemill_worker::source::SourceSettings;
+use worker_file::WorkerFile;
 
-/// Names of environment variables.
-mod variable {
-    /// Address of the deployment.
-    pub const SERVER: &str = "TIDEMILL_SERVER";
-    /// Its token.
-    pub const TOKEN: &str = "TIDEMILL_TOKEN";
-    /// Name of a profile.
-    pub const PROFILE: &str = "TIDEMILL_PROFILE";
-    /// Another config file.
-    pub const CONFIG: &str = "TIDEMILL_CONFIG";
-    /// Another file of the limits of jobs.
-    pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
-}
+/// Maximum length of a user's name in bytes, as servers accept it.
+const MAX_USER_LEN: usize = 200;
 
 /// What a command works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// This machine.
-    Here,
-    /// A deployment.
+    Local,
+    /// A remote deployment.
     Deployment {
-        /// Its address.
+        /// Its URL.
         url: String,
         /// Its token.
         token: String,
-        /// The profile, when it was used only because it is the default one.
-        by_default: Option<String>,
+        /// The profile, if it was selected only because it is the default.
+        default_profile: Option<String>,
         /// Whether the token may be sent to another machine without TLS.
         insecure_http: bool,
     },
 }
 
 impl Target {
-    /// The same, to which the token may be sent without TLS if `allowed`, or if its profile says so.
-    fn with_insecure_http(mut self, allowed: bool) -> Self {
+    /// Also allows insecure HTTP if `is_allowed`; the profile may allow it too.
+    fn with_insecure_http(mut self, is_allowed: bool) -> Self {
         if let Self::Deployment { insecure_http, .. } = &mut self {
-            *insecure_http |= allowed;
+            *insecure_http |= is_allowed;
         }
         self
     }
@@ -56,81 +51,85 @@ impl Target {
 /// The settings of all commands.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where records live, if any place is known.
+    /// Directory of the records. `None`: neither set nor derivable.
     data_dir: Option<PathBuf>,
-    /// The config file, if any place is known.
+    /// The config file. `None`: neither set nor derivable.
     config_file: Option<PathBuf>,
-    /// The file that says what jobs may use, if any place is known.
+    /// The file with the limits of jobs. `None`: neither set nor derivable.
     worker_file: Option<PathBuf>,
-    /// Milliseconds that a lease of an embedded server lasts.
+    /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// A PEM file of certificate authorities that are trusted beside the system's.
+    /// PEM file of certificate authorities that are trusted in addition to the system's.
     pub ca_cert: Option<PathBuf>,
-    /// Whether flag or environment let a token be sent to another machine without TLS.
+    /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
-    /// What is worked on.
+    /// What commands work on.
     pub target: Target,
-    /// The flags that point another command at the same target.
-    pub pointer: String,
-    /// The token that flag or environment name, for `login`.
+    /// The flags that select the same deployment in another command.
+    pub deployment_flags: String,
+    /// The token of flag or environment, for `login`.
     pub token: Option<String>,
-    /// The profile that flag or environment name, for `login` and `logout`.
+    /// The profile of flag or environment, for `login` and `logout`.
     pub profile: Option<String>,
+    /// Address of the container engine; `None`: the default.
+    pub docker_host: Option<String>,
+    /// How sources are fetched and cached.
+    pub sources: SourceSettings,
+    /// The user that starts executions, if the system tells a valid name.
+    pub requested_by: Option<String>,
 }
 
-/// What one source of settings says.
+/// What one source of settings says about the deployment.
 #[derive(Debug, Clone, Default)]
-struct Asked {
+struct DeploymentSettings {
     server: Option<String>,
     token: Option<String>,
     profile: Option<String>,
 }
 
 impl Settings {
-    /// The settings of this call. Flags win over the environment, and that over the config file.
+    /// Merges all sources of settings. Flags win over environment variables, and these over the config file.
     pub fn resolve(cli: &Cli) -> Outcome<Self> {
-        let flags =
-            Asked { server: cli.server.clone(), token: cli.token.clone(), profile: cli.profile.clone() };
-        let environment = Asked {
-            server: text(variable::SERVER)?,
-            token: text(variable::TOKEN)?,
-            profile: text(variable::PROFILE)?,
+        let flags = DeploymentSettings {
+            server: cli.server.clone(),
+            token: cli.token.clone(),
+            profile: cli.profile.clone(),
         };
-        let config_file = match set(variable::CONFIG) {
-            Some(named) => Some(PathBuf::from(named)),
-            None => xdg("XDG_CONFIG_HOME", ".config").map(|base| base.join("tidemill/config.toml")),
+        let environment = DeploymentSettings {
+            server: text(env_vars::SERVER)?,
+            token: text(env_vars::TOKEN)?,
+            profile: text(env_vars::PROFILE)?,
         };
-        let worker_file = match set(variable::WORKER_CONFIG) {
-            Some(named) => {
-                let named = PathBuf::from(named);
-                // One that is named has to be there: without it there would be other limits than the operator thinks.
-                if !named.exists() {
-                    let words = format!(
-                        "there is no file {}, which {} names",
-                        named.display(),
-                        variable::WORKER_CONFIG
-                    );
-                    return Err(Failure::usage(words));
-                }
-                Some(named)
+        let config_dir = xdg(env_vars::XDG_CONFIG_HOME, ".config").map(|base| base.join("tidemill"));
+        let in_config_dir = |name: &str| config_dir.as_ref().map(|directory| directory.join(name));
+        let config_file =
+            variable(env_vars::CONFIG).map(PathBuf::from).or_else(|| in_config_dir("config.toml"));
+        let worker_file = match variable(env_vars::WORKER_CONFIG).map(PathBuf::from) {
+            // Without the file, jobs would run with other limits than the operator expects.
+            Some(path) if !path.exists() => {
+                let (path, name) = (path.display(), env_vars::WORKER_CONFIG);
+                return Err(Failure::usage(format!("file {path} of {name} does not exist")));
             }
-            None => xdg("XDG_CONFIG_HOME", ".config").map(|base| base.join("tidemill/worker.toml")),
+            Some(path) => Some(path),
+            None => in_config_dir("worker.toml"),
         };
         let load = || config_file.as_deref().map_or_else(|| Ok(Profiles::default()), Profiles::load);
         let target = match cli.command {
-            // These are always about this machine.
-            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Here,
-            _ => choose(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
+            // These work on this machine only.
+            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Local,
+            _ => target(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
         };
         let data_dir = match &cli.data_dir {
-            Some(told) => Some(std::path::absolute(told)?),
-            None => xdg("XDG_DATA_HOME", ".local/share").map(|base| base.join("tidemill")),
+            Some(path) => Some(std::path::absolute(path)?),
+            None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
         };
-        let pointer = match (&flags.server, &flags.profile) {
+        let deployment_flags = match (&flags.server, &flags.profile) {
             (Some(url), _) => format!(" --server {url}"),
             (None, Some(name)) => format!(" --profile {name}"),
             (None, None) => String::new(),
         };
+        let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
+        let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
             data_dir,
             config_file,
@@ -139,48 +138,55 @@ impl Settings {
             ca_cert: cli.ca_cert.clone(),
             insecure_http: cli.insecure_http,
             target,
-            pointer,
+            deployment_flags,
             token: flags.token.or(environment.token),
             profile: flags.profile.or(environment.profile),
+            docker_host: text(env_vars::DOCKER_HOST)?,
+            sources: sources.map_err(Failure::usage)?,
+            requested_by: std::env::var(env_vars::USER).ok().filter(valid_user),
         })
     }
 
-    /// Where records live: as told, or in the user's data directory (XDG base directory specification).
+    /// Directory of the records: as set, or in the user's data directory (XDG base directory specification).
     pub fn data_dir(&self) -> Outcome<&Path> {
-        self.data_dir
-            .as_deref()
-            .ok_or_else(|| Failure::usage("no data directory is known: set TIDEMILL_DATA_DIR, or HOME"))
+        self.data_dir.as_deref().ok_or_else(|| {
+            Failure::usage(format!("no data directory: set {} or {}", env_vars::DATA_DIR, env_vars::HOME))
+        })
     }
 
     /// The profiles of the config file.
     pub fn profiles(&self) -> Outcome<Profiles> {
         let path = self.config_file.as_deref().ok_or_else(|| {
-            Failure::usage(format!("no config file is known: set {}, or HOME", variable::CONFIG))
+            Failure::usage(format!("no config file: set {} or {}", env_vars::CONFIG, env_vars::HOME))
         })?;
         Profiles::load(path)
     }
 
-    /// What `worker.toml` says of the workers of this machine.
+    /// The settings of `worker.toml`.
     pub fn worker_file(&self) -> Outcome<WorkerFile> {
         self.worker_file.as_deref().map_or_else(|| Ok(WorkerFile::default()), WorkerFile::load)
     }
 
-    /// Whether jobs run elsewhere.
-    pub const fn is_elsewhere(&self) -> bool {
+    /// Whether jobs run on a remote deployment.
+    pub const fn is_remote(&self) -> bool {
         matches!(self.target, Target::Deployment { .. })
     }
 }
 
-/// What to work on. The config file is read only if it can matter.
-fn choose(flags: &Asked, environment: &Asked, load: impl FnOnce() -> Outcome<Profiles>) -> Outcome<Target> {
+/// What a command works on. The config file is read only if it can matter.
+fn target(
+    flags: &DeploymentSettings,
+    environment: &DeploymentSettings,
+    load: impl FnOnce() -> Outcome<Profiles>,
+) -> Outcome<Target> {
     if flags.server.is_some() && flags.profile.is_some() {
-        return Err(Failure::usage("--server and --profile both name a deployment: give one of them"));
+        return Err(Failure::usage("--server and --profile cannot be used together"));
     }
-    let told = flags.token.clone().or_else(|| environment.token.clone());
-    let from_url =
+    let explicit = flags.token.clone().or_else(|| environment.token.clone());
+    let server =
         flags.server.clone().or_else(|| environment.server.clone().filter(|_| flags.profile.is_none()));
-    if let Some(url) = from_url {
-        let (token, insecure_http) = match told {
+    if let Some(url) = server {
+        let (token, insecure_http) = match explicit {
             Some(token) => (Some(token), false),
             None => match load()?.of_url(&url)? {
                 Some(profile) => (Some(profile.token), profile.insecure_http),
@@ -189,54 +195,54 @@ fn choose(flags: &Asked, environment: &Asked, load: impl FnOnce() -> Outcome<Pro
         };
         let token = token.ok_or_else(|| {
             Failure::usage(format!(
-                "{url} needs a token: give --token, set {}, or keep it with `tidemill login {url}`",
-                variable::TOKEN
+                "{url} requires a token: use --token, set {}, or save it with `tidemill login {url}`",
+                env_vars::TOKEN
             ))
         })?;
-        return Ok(Target::Deployment { url, token, by_default: None, insecure_http });
+        return Ok(Target::Deployment { url, token, default_profile: None, insecure_http });
     }
-    // The environment's token is for what the environment names: a profile that a flag names has its own.
-    let (name, told) = match (&flags.profile, &environment.profile) {
+    // A profile selected by a flag has its own token: the environment's belongs to the environment's deployment.
+    let (name, explicit) = match (&flags.profile, &environment.profile) {
         (Some(name), _) => (Some(name.clone()), flags.token.clone()),
-        (None, name) => (name.clone(), told),
+        (None, name) => (name.clone(), explicit),
     };
     if name.as_deref() == Some(LOCAL) {
-        return Ok(Target::Here);
+        return Ok(Target::Local);
     }
     let profiles = load()?;
-    let by_default = if name.is_none() { profiles.default.clone() } else { None };
-    let Some(name) = name.or_else(|| by_default.clone()) else { return Ok(Target::Here) };
+    let default_profile = if name.is_none() { profiles.default.clone() } else { None };
+    let Some(name) = name.or_else(|| default_profile.clone()) else { return Ok(Target::Local) };
     let profile = profiles.named(&name)?;
-    let token = told.unwrap_or_else(|| profile.token.clone());
+    let token = explicit.unwrap_or_else(|| profile.token.clone());
     let (url, insecure_http) = (profile.server.clone(), profile.insecure_http);
-    Ok(Target::Deployment { url, token, by_default, insecure_http })
+    Ok(Target::Deployment { url, token, default_profile, insecure_http })
 }
 
-/// A variable's value; an empty one is as good as none.
-fn set(name: &str) -> Option<OsString> {
+/// The value of an environment variable; an empty one counts as not set.
+fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn text(name: &str) -> Outcome<Option<String>> {
-    let value = set(name).map(OsString::into_string).transpose();
+    let value = variable(name).map(OsString::into_string).transpose();
     value.map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
 }
 
-/// A base directory: the variable's, or the usual one below HOME.
-fn xdg(name: &str, usual: &str) -> Option<PathBuf> {
-    let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(name).or_else(|| absolute("HOME").map(|home| home.join(usual)))
+/// A base directory: of the variable, or the default below HOME.
+fn xdg(name: &str, default: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(name).or_else(|| absolute(env_vars::HOME).map(|home| home.join(default)))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Asked, Target, choose};
-    use crate::profiles::{Profile, Profiles};
+    use super::{DeploymentSettings, Target, target};
+    use crate::settings::profiles::{Profile, Profiles};
 
-    fn asked(server: &str, token: &str, profile: &str) -> Asked {
-        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Asked { server: given(server), token: given(token), profile: given(profile) }
+    fn given(server: &str, token: &str, profile: &str) -> DeploymentSettings {
+        let value = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        DeploymentSettings { server: value(server), token: value(token), profile: value(profile) }
     }
 
     fn profiles(default: Option<&str>) -> Profiles {
@@ -250,50 +256,50 @@ mod tests {
         profiles
     }
 
-    /// What is chosen, in short.
-    fn chosen(flags: &Asked, environment: &Asked, default: Option<&str>) -> String {
-        match choose(flags, environment, || Ok(profiles(default))) {
-            Ok(Target::Here) => "here".into(),
-            Ok(Target::Deployment { url, token, by_default, .. }) => {
-                format!("{url} {token}{}", by_default.map(|_| " by default").unwrap_or_default())
+    /// The target, as text.
+    fn chosen(flags: &DeploymentSettings, environment: &DeploymentSettings, default: Option<&str>) -> String {
+        match target(flags, environment, || Ok(profiles(default))) {
+            Ok(Target::Local) => "local".into(),
+            Ok(Target::Deployment { url, token, default_profile, .. }) => {
+                format!("{url} {token}{}", default_profile.map(|_| " by default").unwrap_or_default())
             }
-            Err(failure) => failure.words,
+            Err(failure) => failure.message,
         }
     }
 
     #[test]
-    fn without_a_choice_it_is_this_machine_whatever_profiles_there_are() {
-        let none = Asked::default();
-        assert_eq!(chosen(&none, &none, None), "here");
-        assert_eq!(chosen(&none, &asked("", "lonely", ""), None), "here");
+    fn target_without_a_selection_is_local_or_the_default_profile() {
+        let none = DeploymentSettings::default();
+        assert_eq!(chosen(&none, &none, None), "local");
+        assert_eq!(chosen(&none, &given("", "lonely", ""), None), "local");
         assert_eq!(chosen(&none, &none, Some("ci")), "https://ci ci-token by default");
-        assert_eq!(chosen(&asked("", "", "local"), &none, Some("ci")), "here");
-        assert_eq!(chosen(&none, &asked("", "", "local"), Some("ci")), "here");
+        assert_eq!(chosen(&given("", "", "local"), &none, Some("ci")), "local");
+        assert_eq!(chosen(&none, &given("", "", "local"), Some("ci")), "local");
     }
 
     #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
-        let none = Asked::default();
-        let environment = asked("https://env", "env-token", "other");
+    fn flags_override_the_environment_and_it_overrides_the_file() {
+        let none = DeploymentSettings::default();
+        let environment = given("https://env", "env-token", "other");
         assert_eq!(chosen(&none, &environment, Some("ci")), "https://env env-token");
-        assert_eq!(chosen(&asked("https://flag", "", ""), &environment, None), "https://flag env-token");
-        assert_eq!(chosen(&asked("", "flag-token", ""), &environment, None), "https://env flag-token");
-        assert_eq!(chosen(&asked("", "", "ci"), &environment, None), "https://ci ci-token");
-        assert_eq!(chosen(&asked("", "t", "ci"), &environment, None), "https://ci t");
-        assert_eq!(chosen(&none, &asked("", "", "other"), Some("ci")), "https://other other-token");
-        assert_eq!(chosen(&none, &asked("", "t", "other"), None), "https://other t");
+        assert_eq!(chosen(&given("https://flag", "", ""), &environment, None), "https://flag env-token");
+        assert_eq!(chosen(&given("", "flag-token", ""), &environment, None), "https://env flag-token");
+        assert_eq!(chosen(&given("", "", "ci"), &environment, None), "https://ci ci-token");
+        assert_eq!(chosen(&given("", "t", "ci"), &environment, None), "https://ci t");
+        assert_eq!(chosen(&none, &given("", "", "other"), Some("ci")), "https://other other-token");
+        assert_eq!(chosen(&none, &given("", "t", "other"), None), "https://other t");
     }
 
     #[test]
-    fn an_address_that_a_profile_has_takes_its_token() {
-        let none = Asked::default();
-        assert_eq!(chosen(&asked("https://ci/", "", ""), &none, None), "https://ci/ ci-token");
-        assert_eq!(chosen(&none, &asked("https://ci", "", ""), None), "https://ci ci-token");
-        let words = chosen(&asked("https://new", "", ""), &none, Some("ci"));
-        assert!(words.contains("tidemill login https://new"), "{words}");
-        let words = chosen(&asked("https://ci", "", "ci"), &none, None);
-        assert!(words.contains("give one of them"), "{words}");
-        let words = chosen(&asked("", "", "nobody"), &none, None);
-        assert!(words.contains("no profile `nobody`") && words.contains("ci, other"), "{words}");
+    fn server_url_of_a_profile_uses_its_token() {
+        let none = DeploymentSettings::default();
+        assert_eq!(chosen(&given("https://ci/", "", ""), &none, None), "https://ci/ ci-token");
+        assert_eq!(chosen(&none, &given("https://ci", "", ""), None), "https://ci ci-token");
+        let message = chosen(&given("https://new", "", ""), &none, Some("ci"));
+        assert!(message.contains("tidemill login https://new"), "{message}");
+        let message = chosen(&given("https://ci", "", "ci"), &none, None);
+        assert!(message.contains("cannot be used together"), "{message}");
+        let message = chosen(&given("", "", "nobody"), &none, None);
+        assert!(message.contains("no profile `nobody`") && message.contains("ci, other"), "{message}");
     }
 }

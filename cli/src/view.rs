@@ -1,8 +1,9 @@
-//! How a run is shown while it lasts.
+//! Shows an execution while it runs.
 
+pub mod format;
 mod live;
 mod plain;
-pub mod words;
+pub mod test_results;
 
 pub use live::LiveView;
 pub use plain::PlainView;
@@ -10,20 +11,20 @@ pub use plain::PlainView;
 use std::io::IsTerminal;
 use tidemill_core::api::ExecutionView;
 
-/// Somewhere that a run is shown.
+/// A display of an execution.
 pub trait View: Send {
-    /// Something changed.
+    /// Shows a changed execution.
     fn show(&mut self, view: &ExecutionView) -> std::io::Result<()>;
-    /// Some time passed.
+    /// Updates animations.
     fn tick(&mut self) -> std::io::Result<()>;
-    /// The run is over: the last picture.
+    /// Shows the ended execution.
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()>;
-    /// A line beside the picture.
-    fn note(&mut self, words: &str) -> std::io::Result<()>;
+    /// Prints a message.
+    fn note(&mut self, message: &str) -> std::io::Result<()>;
 }
 
-/// The view that fits standard output: a picture on a terminal, lines elsewhere, or nothing when that is wanted.
-pub fn fitting(quiet: bool) -> Box<dyn View> {
+/// The view for standard output: a live tree on a terminal, lines otherwise, and nothing if `quiet`.
+pub fn for_stdout(quiet: bool) -> Box<dyn View> {
     if quiet {
         Box::new(NoView)
     } else if std::io::stdout().is_terminal() {
@@ -33,7 +34,7 @@ pub fn fitting(quiet: bool) -> Box<dyn View> {
     }
 }
 
-/// Shows nothing.
+/// A view that shows nothing.
 #[derive(Debug)]
 pub struct NoView;
 
@@ -47,8 +48,8 @@ impl View for NoView {
     fn finish(&mut self, _: &ExecutionView) -> std::io::Result<()> {
         Ok(())
     }
-    fn note(&mut self, words: &str) -> std::io::Result<()> {
-        crate::errln!("{}", crate::output::printable_lines(words));
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
+        crate::errln!("{}", crate::output::printable_lines(message));
         Ok(())
     }
 }

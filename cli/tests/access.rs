@@ -80,7 +80,7 @@ impl Drop for Secure {
 }
 
 #[test]
-fn a_server_with_tls_runs_jobs_for_a_token_until_that_is_revoked_and_says_who_did_it() {
+fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
     let secure = Secure::start();
     let own = secure.token.clone();
     let words = ["token", "create", "--name", "bot", "--scope", "run", "--expires", "90d"];
@@ -108,7 +108,7 @@ fn a_server_with_tls_runs_jobs_for_a_token_until_that_is_revoked_and_says_who_di
 }
 
 #[test]
-fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+fn new_certificate_is_loaded_and_an_invalid_one_is_not() {
     let secure = Secure::start();
     let works =
         |authority: &str| secure.tidemill(&secure.token, authority, &["audit"]).status.code() == Some(0);
@@ -125,7 +125,7 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_server_beyond_loopback_wants_tls_or_to_be_told_in_words() {
+fn server_beyond_loopback_requires_tls_or_the_plain_http_flag() {
     let place = Place::new(ONE);
     let refused = place.tidemill(&["server", "--listen", "0.0.0.0:0", "--workers", "0"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");

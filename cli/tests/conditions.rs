@@ -64,7 +64,7 @@ fn good_base() -> String {
 }
 
 #[test]
-fn a_plan_shows_what_would_run_and_why_the_rest_would_not() {
+fn plan_shows_jobs_and_why_others_are_left_out() {
     let dir = repository(&good_base());
     let plan = |words: &[&str]| {
         let (code, text) = tidemill(dir.path(), &[&["plan"], words].concat());
@@ -92,7 +92,7 @@ fn a_plan_shows_what_would_run_and_why_the_rest_would_not() {
 }
 
 #[test]
-fn mistakes_in_an_included_file_are_shown_in_it() {
+fn errors_in_an_included_file_name_that_file() {
     let dir = repository(BASE);
     let (code, text) = tidemill(dir.path(), &["check"]);
     assert_eq!(code, 2);
@@ -104,7 +104,7 @@ fn mistakes_in_an_included_file_are_shown_in_it() {
 }
 
 #[test]
-fn an_include_does_not_lead_out_of_the_repository() {
+fn include_outside_of_the_repository_is_rejected() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret.yml"), "name: secret\n").unwrap();
     let dir = repository(&good_base());
@@ -112,5 +112,5 @@ fn an_include_does_not_lead_out_of_the_repository() {
     std::os::unix::fs::symlink(outside.path().join("secret.yml"), dir.path().join("ci/base.yml")).unwrap();
     let (code, text) = tidemill(dir.path(), &["check"]);
     assert_eq!(code, 2);
-    assert!(text.contains("it leads out of the repository"), "{text}");
+    assert!(text.contains("outside of the repository"), "{text}");
 }

@@ -24,7 +24,7 @@ impl Account {
         };
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("functions")).unwrap();
-        for name in ["api", "sweep", "dead_letter", "scale", "tell"] {
+        for name in ["api", "sweep", "dead_letter", "scale", "notify"] {
             fs::copy("/bin/true", dir.path().join("functions").join(name)).unwrap();
         }
         let id = format!("{:012}", uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000_000_000);
@@ -86,7 +86,7 @@ fn words(output: &Output) -> String {
 }
 
 #[test]
-fn a_deployment_is_made_kept_changed_and_removed() {
+fn deployment_is_created_updated_and_deleted() {
     let Some(account) = Account::new() else { return };
     let asked = account.deploy(&[]);
     assert_eq!(asked.status.code(), Some(2), "there is nobody to ask: {}", words(&asked));
@@ -102,7 +102,7 @@ fn a_deployment_is_made_kept_changed_and_removed() {
 
     let again = account.deploy(&["--yes"]);
     assert_eq!(again.status.code(), Some(0));
-    assert!(text(&again).contains("nothing changes"), "{}", text(&again));
+    assert!(text(&again).contains("no changes"), "{}", text(&again));
     assert!(!text(&again).contains("admin token"), "{}", text(&again));
 
     let shown = account.deploy(&["--dry-run", "--record-days", "30"]);
@@ -118,12 +118,12 @@ fn a_deployment_is_made_kept_changed_and_removed() {
     assert!(text(&refused).contains("(kept)"), "{}", text(&refused));
     let gone = account.run(&["destroy", "--yes"]);
     assert_eq!(gone.status.code(), Some(0), "{}", text(&gone));
-    assert!(text(&gone).contains("kept with their data"), "{}", text(&gone));
+    assert!(text(&gone).contains("; kept: "), "{}", text(&gone));
     assert_eq!(account.run(&["destroy", "--yes"]).status.code(), Some(2), "there is none any more");
 }
 
 #[test]
-fn all_of_it_goes_when_that_is_asked_for() {
+fn destroy_with_all_data_deletes_everything() {
     let Some(account) = Account::new() else { return };
     assert_eq!(account.deploy(&["--yes", "--name", "other"]).status.code(), Some(0));
     let key = r#"{ "Name": "/tidemill/other/secret-key", "Value": "k", "Type": "SecureString" }"#;
@@ -131,13 +131,13 @@ fn all_of_it_goes_when_that_is_asked_for() {
     assert!(made.starts_with("HTTP/1.1 200"), "{made}");
     let gone = account.run(&["destroy", "--name", "other", "--all-data", "--yes"]);
     assert_eq!(gone.status.code(), Some(0), "{}", words(&gone));
-    assert!(text(&gone).contains("with its data"), "{}", text(&gone));
+    assert!(text(&gone).contains("and its data"), "{}", text(&gone));
     let key = account.parameters("GetParameter", r#"{ "Name": "/tidemill/other/secret-key" }"#);
     assert!(key.contains("ParameterNotFound"), "{key}");
 }
 
 #[test]
-fn what_cannot_be_deployed_is_said_before_anything_is_made() {
+fn invalid_deployment_is_rejected_before_any_change() {
     let Some(account) = Account::new() else { return };
     fs::remove_file(account.dir.path().join("functions/scale")).unwrap();
     let output = account.deploy(&["--yes"]);

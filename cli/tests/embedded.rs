@@ -24,20 +24,20 @@ fn bad_files_and_bad_usage_end_with_2() {
 }
 
 #[test]
-fn a_run_of_this_machine_cost_no_cloud() {
+fn local_run_has_no_cloud_cost() {
     let place = Place::new(
         "name: free\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n",
     );
     assert_eq!(place.tidemill(&["run", "--quiet"]).status.code(), Some(0));
     let shown = text(&place.tidemill(&["report", "--cost"]).stdout);
-    assert!(shown.contains("no cloud was used"), "{shown}");
+    assert!(shown.contains("no cloud usage"), "{shown}");
     let cost = place.json(&["report", "--cost", "--format", "json"]);
     assert!(cost["bill"].is_null() && cost["worker_ms"].as_u64().unwrap() > 0, "{cost:#}");
     assert_eq!(place.tidemill(&["report", "--cost", "--format", "junit"]).status.code(), Some(2));
 }
 
 #[test]
-fn a_run_is_lent_secrets_that_are_kept_nowhere() {
+fn secrets_passed_to_a_run_are_not_stored() {
     let mut place = Place::new(
         r#"
 name: lent

@@ -83,7 +83,7 @@ fn tidemill(repo: &Path, words: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn a_gitlab_file_runs_as_it_stands() {
+fn gitlab_file_runs_unchanged() {
     let (_dir, repo) = repository(FILE);
     let commit = git(&repo, &["rev-parse", "HEAD"]);
     let short = &commit[..8];
@@ -112,7 +112,7 @@ fn a_gitlab_file_runs_as_it_stands() {
 }
 
 #[test]
-fn a_gitlab_file_is_checked_and_planned() {
+fn gitlab_file_is_checked_and_planned() {
     let (_dir, repo) = repository(FILE);
     let (code, shown, _) = tidemill(&repo, &["check"]);
     assert_eq!(code, 0, "{shown}");
@@ -129,15 +129,15 @@ fn a_gitlab_file_is_checked_and_planned() {
 }
 
 #[test]
-fn an_imported_file_is_written_once_and_plans_the_same() {
+fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     let (_dir, repo) = repository(FILE);
     let before: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
     let (code, shown, said) = tidemill(&repo, &["import"]);
     assert_eq!(code, 0, "{shown}{said}");
-    assert!(shown.contains("wrote .pipelines/ci.yml"), "{shown}");
+    assert!(shown.contains("created .pipelines/ci.yml"), "{shown}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
     assert!(text.contains("# line 29: `resource_group` is not honoured"), "{text}");
-    assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no mistakes\n");
+    assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no errors\n");
     let after: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
     assert_eq!(before, after);
     let (code, _, said) = tidemill(&repo, &["import"]);

@@ -255,7 +255,7 @@ fn commands() -> Vec<Vec<&'static str>> {
 }
 
 #[test]
-fn no_text_of_a_server_is_a_command_to_a_terminal() {
+fn server_text_does_not_control_the_terminal() {
     let hostile = Hostile::start();
     for words in commands() {
         let (code, said) = hostile.piped(&words);
@@ -265,7 +265,7 @@ fn no_text_of_a_server_is_a_command_to_a_terminal() {
 }
 
 #[test]
-fn nor_is_it_on_a_real_terminal_with_the_live_view() {
+fn server_text_does_not_control_the_terminal_in_the_live_view() {
     let hostile = Hostile::start();
     for words in [
         &["watch", ID][..],
@@ -281,7 +281,7 @@ fn nor_is_it_on_a_real_terminal_with_the_live_view() {
 }
 
 #[test]
-fn a_log_keeps_its_colours_on_a_terminal_and_all_of_its_bytes_elsewhere() {
+fn log_keeps_colours_on_a_terminal_and_all_bytes_in_a_pipe() {
     let hostile = Hostile::start();
     let log = ["logs", "--job", HOSTILE, "--execution", ID];
     let shown = hostile.on_terminal(&log);
@@ -298,7 +298,7 @@ fn a_log_keeps_its_colours_on_a_terminal_and_all_of_its_bytes_elsewhere() {
 }
 
 #[test]
-fn a_hostile_pipeline_file_is_shown_and_not_obeyed() {
+fn hostile_pipeline_file_does_not_control_the_terminal() {
     let hostile = Hostile::start();
     let file = hostile.place.repo().join("bad.yml");
     for text in [

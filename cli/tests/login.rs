@@ -80,7 +80,7 @@ fn said(output: &Output) -> (i32, String) {
 }
 
 #[test]
-fn a_profile_is_kept_for_its_owner_alone_and_used_when_it_is_named() {
+fn profile_is_private_and_used_when_selected() {
     let known = Known::new();
     let login = known.login(&["--profile", "ci"]);
     assert_eq!(login.status.code(), Some(0), "{login:?}");
@@ -103,23 +103,23 @@ fn a_profile_is_kept_for_its_owner_alone_and_used_when_it_is_named() {
     let logout = tidemill(&["logout"]);
     assert_eq!(logout.status.code(), Some(0), "{logout:?}");
     let (code, words) = said(&tidemill(&["status", "--profile", "ci"]));
-    assert!(code == 2 && words.contains("there is no profile `ci`"), "{words}");
+    assert!(code == 2 && words.contains("no profile `ci`"), "{words}");
 }
 
 #[test]
-fn a_default_profile_says_where_a_command_is() {
+fn default_profile_is_named_in_the_output() {
     let known = Known::new();
     assert_eq!(known.login(&["--profile", "ci", "--default"]).status.code(), Some(0));
     let (code, words) = said(&known.place.tidemill(&["status"]));
-    assert_eq!((code, words), (0, format!("on {} (profile ci)\n", known.url)));
+    assert_eq!((code, words), (0, format!("using {} (profile ci)\n", known.url)));
     let here = known.place.tidemill(&["status", "--profile", "local"]);
     assert_eq!(said(&here), (0, String::new()));
     let (code, words) = said(&known.login(&["--profile", "local"]));
-    assert!(code == 2 && words.contains("this machine's own"), "{words}");
+    assert!(code == 2 && words.contains("reserved for this machine"), "{words}");
 }
 
 #[test]
-fn a_token_that_others_can_read_is_not_used() {
+fn token_readable_by_others_is_not_used() {
     let known = Known::new();
     assert_eq!(known.login(&["--profile", "ci"]).status.code(), Some(0));
     fs::set_permissions(known.config(), fs::Permissions::from_mode(0o640)).unwrap();
@@ -132,18 +132,18 @@ fn a_token_that_others_can_read_is_not_used() {
 }
 
 #[test]
-fn only_what_works_is_kept() {
+fn login_saves_only_a_working_profile() {
     let known = Known::new();
     let wrong = known.piped(&["login", &known.url], "wrong\n");
     let (code, words) = said(&wrong);
-    assert!(code == 2 && words.contains("does not take this token"), "{words}");
+    assert!(code == 2 && words.contains("rejected the token"), "{words}");
     let elsewhere = format!("{}/elsewhere", known.url);
     let (code, words) = said(&known.piped(&["login", &elsewhere], "secret\n"));
-    assert!(code == 2 && words.contains("is no Tidemill deployment"), "{words}");
+    assert!(code == 2 && words.contains("is not a Tidemill deployment"), "{words}");
     let (code, words) = said(&known.piped(&["login", &known.url], "\n"));
-    assert!(code == 2 && words.contains("no token was given"), "{words}");
+    assert!(code == 2 && words.contains("no token: "), "{words}");
     let (code, words) = said(&known.piped(&["login", "ci.example.org"], "secret\n"));
-    assert!(code == 2 && words.contains("begins with https://"), "{words}");
+    assert!(code == 2 && words.contains("expected https://"), "{words}");
     assert!(!known.config().exists());
     fs::write(known.config(), "[profiles.ci]\nserver = \"x\"\ntoken = \"secret\"\ntokn = 1\n").unwrap();
     let (code, words) = said(&known.place.tidemill(&["status", "--profile", "ci"]));
@@ -151,7 +151,7 @@ fn only_what_works_is_kept() {
 }
 
 #[test]
-fn a_deployment_on_https_is_trusted_by_the_roots_that_are_named() {
+fn https_deployment_is_trusted_by_the_given_ca() {
     let known = Known::new();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let root = known.place.dir.path().join("root.pem");
@@ -193,7 +193,7 @@ fn a_deployment_on_https_is_trusted_by_the_roots_that_are_named() {
 }
 
 #[test]
-fn a_token_goes_over_plain_http_to_loopback_only_unless_told() {
+fn token_is_sent_over_plain_http_only_to_loopback_unless_allowed() {
     let known = Known::new();
     // No loopback address, although it leads to this machine.
     let url = known.url.replace("127.0.0.1", "0.0.0.0");
@@ -228,14 +228,14 @@ fn a_token_goes_over_plain_http_to_loopback_only_unless_told() {
     assert!(code == 2 && words.contains("--insecure-http") && !known.config().exists(), "{words}");
     let login = known.piped(&["login", &url, "--profile", "ci", "--insecure-http"], &input);
     assert_eq!(login.status.code(), Some(0), "{login:?}");
-    assert!(text(&login.stderr).contains("not on https"), "{login:?}");
+    assert!(text(&login.stderr).contains("does not use https"), "{login:?}");
     for words in [&["status", "--profile", "ci"][..], &["status", "--server", &url]] {
         assert_eq!(said(&known.place.tidemill(words)), (0, String::new()), "{words:?}");
     }
 }
 
 #[test]
-fn a_token_that_begins_with_a_hyphen_can_be_given() {
+fn token_may_begin_with_a_hyphen() {
     let place = Place::new(ONE);
     let data = place.dir.path().join("server");
     fs::create_dir_all(&data).unwrap();

@@ -63,7 +63,7 @@ fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_lost_reply_makes_no_second_execution_even_when_another_one_is_asked_for() {
+fn lost_reply_starts_no_second_execution() {
     let place = Backend::Server.place(ONE);
     let (url, begun) = lossy(&place);
     let run = finish(place.spawn(&["run", "--force", "--server", &url]));
@@ -86,7 +86,7 @@ fn a_lost_reply_makes_no_second_execution_even_when_another_one_is_asked_for() {
 }
 
 #[test]
-fn without_force_the_server_knows_the_request_by_its_content() {
+fn request_without_force_is_identified_by_its_content() {
     let place = Backend::Server.place(&ONE.replace("\"true\"", "sleep 3"));
     let (url, begun) = lossy(&place);
     let run = finish(place.spawn(&["run", "--server", &url]));

@@ -120,7 +120,7 @@ impl Drop for World {
 }
 
 #[test]
-fn commands_without_an_id_act_on_the_repository_they_are_called_in() {
+fn commands_without_an_id_act_on_the_current_repository() {
     let world = World::new();
     let alpha = world.start(ALPHA, "ci", "main");
     // The newest of all is another repository's.
@@ -152,7 +152,7 @@ fn commands_without_an_id_act_on_the_repository_they_are_called_in() {
     let said = world.done("alpha", &["cancel"]);
     assert_eq!(said, format!("ci #1 of {ALPHA}: canceled\n"));
     let said = world.done("alpha", &["cancel"]);
-    assert!(said.contains("it is over: CANCELED"), "{said}");
+    assert!(said.contains("already ended: CANCELED"), "{said}");
     assert_eq!(world.status(alpha.execution_id), "CANCELED");
     assert_ne!(world.status(beta.execution_id), "CANCELED");
     // What waits for an approval in another repository is none of this one's.
@@ -176,7 +176,7 @@ fn commands_without_an_id_act_on_the_repository_they_are_called_in() {
 }
 
 #[test]
-fn repo_names_a_repository_however_it_is_written() {
+fn repo_argument_accepts_every_form_of_an_address() {
     let world = World::new();
     let alpha = world.start(ALPHA, "ci", "main");
     world.start(BETA, "ci", "main");
@@ -191,7 +191,7 @@ fn repo_names_a_repository_however_it_is_written() {
 }
 
 #[test]
-fn outside_of_a_repository_every_command_refuses_and_lists_the_choices() {
+fn commands_outside_of_a_repository_fail_and_list_executions() {
     let world = World::new();
     let alpha = world.start(ALPHA, "ci", "main");
     let beta = world.start(BETA, "ci", "topic");
@@ -204,7 +204,7 @@ fn outside_of_a_repository_every_command_refuses_and_lists_the_choices() {
                 assert!(line.contains(part), "{command}: {line}");
             }
         }
-        assert!(said.contains("in no repository") && said.contains("--repo"), "{command}: {said}");
+        assert!(said.contains("not in a repository") && said.contains("--repo"), "{command}: {said}");
     }
     assert!(world.refused("nowhere", &["dead-letters", "--retry"]).contains("--all-repositories"));
     assert_ne!(world.status(alpha.execution_id), "CANCELED");
@@ -215,13 +215,13 @@ fn outside_of_a_repository_every_command_refuses_and_lists_the_choices() {
     git(&world.dir("nowhere"), &["init", "-q"]);
     for command in ["report", "logs", "cancel", "approve", "retry", "artifacts", "watch"] {
         let said = world.refused("nowhere", &[command]);
-        assert!(said.contains("no such execution of") && said.contains(ALPHA), "{command}: {said}");
+        assert!(said.contains("no matching execution of") && said.contains(ALPHA), "{command}: {said}");
     }
     assert_eq!(printed(&world.tidemill("nowhere", &["status", "--json"])), json!([]));
 }
 
 #[test]
-fn an_id_of_another_repository_is_shown_and_changed_only_when_it_is_named() {
+fn execution_of_another_repository_is_changed_only_with_repo_argument() {
     let world = World::new();
     world.start(ALPHA, "ci", "main");
     let beta = world.start(BETA, "ci", "main");
@@ -234,7 +234,7 @@ fn an_id_of_another_repository_is_shown_and_changed_only_when_it_is_named() {
         assert!(
             said.contains(&format!("ci #1 of {BETA}"))
                 && said.contains(ALPHA)
-                && said.contains("nothing was done")
+                && said.contains("nothing was changed")
                 && said.contains(&format!("--repo '{BETA}'")),
             "{said}"
         );
@@ -254,7 +254,7 @@ fn an_id_of_another_repository_is_shown_and_changed_only_when_it_is_named() {
 }
 
 #[test]
-fn what_is_ambiguous_is_refused_with_the_choices() {
+fn ambiguous_selection_fails_and_lists_executions() {
     let world = World::new();
     let first = world.start(ALPHA, "ci", "main");
     let second = world.start(ALPHA, "ci", "topic");
@@ -264,7 +264,7 @@ fn what_is_ambiguous_is_refused_with_the_choices() {
         [&["cancel"][..], &["approve"], &["approve", "--job", "deploy"], &["watch"], &["watch", "--cancel"]]
     {
         let said = world.refused("alpha", words);
-        assert!(said.contains("which one?") && said.contains("nothing was done"), "{said}");
+        assert!(said.contains("several executions match"), "{said}");
         assert!(!said.contains(&lookup.execution_id.to_string()), "{said}");
         for of in [&first, &second] {
             let line = said.lines().find(|line| line.contains(&of.execution_id.to_string())).unwrap();
@@ -292,7 +292,7 @@ fn what_is_ambiguous_is_refused_with_the_choices() {
 }
 
 #[test]
-fn directories_without_an_origin_are_repositories_of_their_own() {
+fn directories_without_an_origin_are_separate_repositories() {
     let world = World::new();
     for name in ["one", "two"] {
         fs::create_dir_all(world.dir(name).join("below")).unwrap();
@@ -310,7 +310,7 @@ fn directories_without_an_origin_are_repositories_of_their_own() {
 }
 
 #[test]
-fn the_server_refuses_a_change_to_another_repository_than_the_caller_expects() {
+fn server_rejects_a_change_to_an_unexpected_repository() {
     let world = World::new();
     let beta = world.start(BETA, "ci", "main");
     let view = world.view(beta.execution_id);
@@ -338,7 +338,7 @@ fn the_server_refuses_a_change_to_another_repository_than_the_caller_expects() {
 }
 
 #[test]
-fn a_made_token_cannot_say_that_somebody_else_asked() {
+fn created_token_cannot_name_another_requester() {
     let world = World::new();
     let made = world.done("nowhere", &["token", "create", "--name", "bot", "--scope", "run"]);
     let api = ApiClient::new(&world.url, made.trim());

@@ -47,7 +47,7 @@ fn resident(process: &Child) -> u64 {
 }
 
 #[test]
-fn unfinished_webhook_bodies_take_little_memory_and_give_it_back() {
+fn unfinished_webhook_bodies_take_little_memory_and_release_it() {
     const BODIES: usize = 40;
     let place = Place::new(TWO);
     let (server, url) = serve(&place, &place.data, "0");
@@ -93,7 +93,7 @@ fn unfinished_webhook_bodies_take_little_memory_and_give_it_back() {
 }
 
 #[test]
-fn a_body_without_a_signature_is_not_read() {
+fn webhook_body_without_a_signature_is_not_read() {
     let place = Place::new(TWO);
     let (server, url) = serve(&place, &place.data, "0");
     let mut stream = connect(&url);
@@ -173,7 +173,7 @@ fn ends(process: Child) -> (Option<i32>, Duration) {
 }
 
 #[test]
-fn a_server_whose_engine_hangs_ends_within_ten_seconds() {
+fn server_with_a_hanging_engine_ends_within_ten_seconds() {
     let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
     let (server, mut client, engine) = hanging(&place);
     signal(&server, "TERM");
@@ -191,7 +191,7 @@ fn a_server_whose_engine_hangs_ends_within_ten_seconds() {
 }
 
 #[test]
-fn a_second_signal_ends_a_server_at_once() {
+fn second_signal_ends_a_server_immediately() {
     let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
     let (server, mut client, engine) = hanging(&place);
     signal(&server, "TERM");
@@ -206,7 +206,7 @@ fn a_second_signal_ends_a_server_at_once() {
 }
 
 #[test]
-fn connections_do_not_hold_the_end_of_a_server() {
+fn open_connections_do_not_delay_shutdown() {
     let place = Place::new(TWO);
     let (server, url) = serve(&place, &place.data, "0");
     let mut held = [connect(&url), connect(&url), connect(&url)];
@@ -230,7 +230,7 @@ fn refused(place: &Place) -> String {
 }
 
 #[test]
-fn a_server_without_its_database_or_with_a_damaged_log_refuses_to_start_until_told() {
+fn server_with_a_lost_or_damaged_database_does_not_start_without_new_database() {
     let place = Place::new(TWO);
     let (mut server, _) = serve(&place, &place.data, "0");
     let made = place.tidemill(&["token", "create", "--name", "w", "--scope", "worker"]);
@@ -291,7 +291,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_shows_in_health_refuses_new_work_and_is_recovered_from() {
+fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
     let script = r#"["for i in $(seq 50); do echo line $i; sleep 0.1; done"]"#;
     let pipeline = format!(
         "name: talks\nstages: [a]\njobs:\n  slow: {{ stage: a, image: \"IMAGE\", script: {script} }}\n"

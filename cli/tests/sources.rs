@@ -46,7 +46,7 @@ fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn password_in_an_address_is_used_and_kept_nowhere() {
+fn password_in_an_address_is_used_and_not_stored() {
     let mut place = Place::new(SHOW);
     place.logs = true;
     bare(&place);
@@ -67,7 +67,7 @@ fn password_in_an_address_is_used_and_kept_nowhere() {
 }
 
 #[test]
-fn password_in_an_address_is_refused_for_a_server() {
+fn password_in_an_address_is_rejected_for_a_server() {
     let place = Backend::Server.place(SHOW);
     let run = place.tidemill(&["run", "--repo", &format!("https://jo:{PASSWORD}@git.example.org/mill.git")]);
     let shown = text(&run.stderr);
@@ -96,7 +96,7 @@ fn directory_on_this_machine_runs_and_can_be_retried() {
 
 /// Git is told to take every directory for somebody else's.
 #[test]
-fn what_the_configuration_of_another_users_directory_names_is_not_run() {
+fn git_configuration_of_another_users_directory_runs_nothing() {
     let place = Place::new(SHOW);
     let marker = place.dir.path().join("ran");
     for key in ["core.fsmonitor", "core.sshCommand", "filter.x.clean"] {

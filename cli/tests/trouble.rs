@@ -22,7 +22,7 @@ fn server(place: &Place, workers: &str) -> (Child, String) {
 }
 
 #[test]
-fn a_killed_server_that_starts_again_finishes_what_was_under_way() {
+fn restarted_server_finishes_running_executions() {
     let place = Place::new(TWO);
     let (mut first, url) = server(&place, "2");
     let token = std::fs::read_to_string(place.data.join("token")).unwrap();
@@ -98,7 +98,7 @@ fn copy(from: &mut UnixStream, to: &mut UnixStream) {
 }
 
 #[test]
-fn an_engine_that_goes_away_fails_the_job_in_words() {
+fn lost_engine_fails_the_job_with_the_reason() {
     let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
     let cable = Cable::lay(&place);
     let run = place
@@ -118,7 +118,7 @@ fn an_engine_that_goes_away_fails_the_job_in_words() {
 }
 
 #[test]
-fn a_worker_whose_engine_is_away_fails_no_job_and_goes_on_once_it_is_back() {
+fn worker_without_an_engine_fails_no_job_and_resumes_with_it() {
     let mut place = Place::new(TWO);
     let cable = Cable::lay(&place);
     let (server, url) = server(&place, "0");
@@ -170,7 +170,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_fails_the_job_in_words() {
+fn full_disk_fails_the_job_with_the_reason() {
     let place = Place::new(
         r#"
 name: chatty
@@ -195,7 +195,7 @@ jobs:
 }
 
 #[test]
-fn a_disk_that_is_full_for_the_records_too_ends_the_execution_in_words() {
+fn disk_too_full_for_records_ends_the_execution_with_the_reason() {
     let place = Place::new(
         r#"
 name: chatty
@@ -227,13 +227,13 @@ jobs:
 }
 
 #[test]
-fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
+fn second_interrupt_exits_and_the_next_server_ends_the_execution() {
     let mut place = Place::new(STUBBORN);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
     signal(&run, "INT");
-    assert!(lines.any(|line| line.unwrap().contains("interrupt again to leave at once")));
+    assert!(lines.any(|line| line.unwrap().contains("interrupt again to exit immediately")));
     signal(&run, "INT");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
@@ -245,7 +245,7 @@ fn a_second_interrupt_leaves_at_once_and_the_next_server_ends_what_is_left() {
 }
 
 #[test]
-fn a_silent_worker_does_not_hold_a_cancel() {
+fn silent_worker_does_not_delay_a_cancel() {
     let mut place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
     // Far longer than anyone waits here: only the cancel itself can end the lease.
     place.lease_ttl_ms = 600_000;

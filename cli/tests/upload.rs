@@ -42,7 +42,7 @@ fn uploads(place: &Place) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_on_the_disk_is_uploaded_once() {
+fn working_tree_is_uploaded_once() {
     let place = place();
     fs::write(place.repo().join("source.txt"), "uncommitted\n").unwrap();
     let run = place.tidemill(&["run"]);
@@ -56,7 +56,7 @@ fn what_is_on_the_disk_is_uploaded_once() {
 }
 
 #[test]
-fn what_the_origin_has_is_fetched_there() {
+fn commits_of_the_origin_are_not_uploaded() {
     let place = place();
     let server = served(&place);
     let run = place.tidemill(&["run"]);
@@ -73,7 +73,7 @@ fn what_the_origin_has_is_fetched_there() {
 }
 
 #[test]
-fn an_origin_that_workers_cannot_reach_is_said_and_uploading_all_helps() {
+fn unreachable_origin_error_suggests_upload_all() {
     let place = place();
     drop(served(&place));
     fs::write(place.repo().join("source.txt"), "mine alone\n").unwrap();

@@ -79,7 +79,7 @@ impl Between {
 }
 
 #[test]
-fn a_server_that_does_not_hold_replies_is_asked_once_a_second_and_less_when_nothing_changes() {
+fn server_without_long_poll_is_polled_once_a_second_at_most() {
     let place = Backend::Server.place(&TWO.replace("sleep 3", "sleep 12"));
     let between = Between::of(&place);
     let run = place.tidemill(&["run", "--server", &between.url]);
@@ -92,26 +92,26 @@ fn a_server_that_does_not_hold_replies_is_asked_once_a_second_and_less_when_noth
 }
 
 #[test]
-fn a_server_that_is_away_for_a_while_is_waited_for() {
+fn watch_tolerates_a_short_outage() {
     let place = Backend::Server.place(TWO);
     let between = Between::of(&place);
     let mut run = place.spawn(&["run", "--server", &between.url]);
     place.wait_until_begun();
     between.cut();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("does not answer; waiting for it")), "the outage is said");
+    assert!(lines.any(|line| line.contains("is unreachable; retrying")), "the outage is said");
     place.wait_for("the execution ends meanwhile", is_over);
     between.mend();
     let rest: Vec<String> = lines.collect();
-    assert!(rest.iter().any(|line| line.contains("answers again")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("is reachable again")), "{rest:?}");
     assert!(rest.iter().any(|line| line.contains("succeeded in")), "{rest:?}");
-    assert_eq!(rest.iter().filter(|line| line.contains("does not answer")).count(), 0, "said once: {rest:?}");
+    assert_eq!(rest.iter().filter(|line| line.contains("is unreachable")).count(), 0, "said once: {rest:?}");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
 }
 
 #[test]
-fn watching_can_be_left_and_taken_up_again() {
+fn watch_can_be_left_and_resumed() {
     let place = Backend::Server.place(&TWO.replace("sleep 3", "while [ ! -e /tmp/go ]; do sleep 0.1; done"));
     let run = place.spawn(&["run"]);
     place.wait_until_begun();
@@ -142,14 +142,14 @@ fn watching_can_be_left_and_taken_up_again() {
 }
 
 #[test]
-fn a_run_that_is_left_at_once_says_how_to_see_its_end() {
+fn second_interrupt_of_a_run_names_the_watch_command() {
     let place = Backend::Server.place(STUBBORN);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |_| place.log("deaf").contains("ready\n"));
     let execution = place.latest()["execution"]["id"].as_str().unwrap().to_owned();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
     signal(&run, "INT");
-    assert!(lines.any(|line| line.unwrap().contains("interrupt again to leave at once")));
+    assert!(lines.any(|line| line.unwrap().contains("interrupt again to exit immediately")));
     signal(&run, "INT");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
@@ -158,7 +158,7 @@ fn a_run_that_is_left_at_once_says_how_to_see_its_end() {
 }
 
 #[test]
-fn a_log_that_is_followed_through_a_server_that_does_not_hold_comes_whole() {
+fn followed_log_without_long_poll_is_complete() {
     let place = Backend::Server.place(TWO);
     let between = Between::of(&place);
     let run = place.spawn(&["run"]);

@@ -104,7 +104,7 @@ fn failure(attempt: &Value) -> &str {
 }
 
 #[test]
-fn a_worker_that_is_told_to_stop_finishes_what_it_runs() {
+fn stopping_worker_finishes_running_jobs() {
     let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let worker = server.worker(&place, &[]);
@@ -124,7 +124,7 @@ fn a_worker_that_is_told_to_stop_finishes_what_it_runs() {
 }
 
 #[test]
-fn a_grace_that_is_over_and_a_second_signal_give_jobs_back_at_no_cost() {
+fn expired_grace_or_second_signal_returns_jobs_without_an_attempt() {
     let mut place = Place::new(STUBBORN);
     let server = Server::start(&place);
     let run = server.run(&place);
@@ -210,7 +210,7 @@ fn a_notice_of_ec2_drains_the_worker() {
 }
 
 #[test]
-fn without_metadata_a_worker_that_must_heed_notices_does_not_start() {
+fn worker_with_required_notices_does_not_start_without_metadata() {
     let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let words = ["worker", "--notices", "on"];
@@ -222,7 +222,7 @@ fn without_metadata_a_worker_that_must_heed_notices_does_not_start() {
 }
 
 #[test]
-fn jobs_that_ask_for_the_whole_machine_run_one_after_the_other() {
+fn jobs_that_request_all_resources_run_one_at_a_time() {
     let mut place = Place::new(
         r#"
 name: large
@@ -248,7 +248,7 @@ jobs:
 }
 
 #[test]
-fn a_job_that_is_too_large_for_a_worker_goes_to_a_larger_one_or_fails_with_the_reason() {
+fn job_too_large_for_a_worker_runs_on_a_larger_one_or_fails_with_the_reason() {
     let pipeline = |cpus| {
         format!(
             "name: large\nstages: [a]\njobs:\n  j: {{ stage: a, image: IMAGE, resources: {{ cpus: {cpus} }}, script: [\"true\"] }}\n"
@@ -282,7 +282,7 @@ fn a_job_that_is_too_large_for_a_worker_goes_to_a_larger_one_or_fails_with_the_r
 }
 
 #[test]
-fn a_log_in_json_names_the_job() {
+fn json_log_names_the_job() {
     let place = Place::new(SHORT);
     let server = Server::start(&place);
     let worker = server.worker(&place, &["--log-format", "json"]);
@@ -311,7 +311,7 @@ fn rules() -> Vec<(&'static str, String)> {
 
 /// That the rules hold is tested with the worker's own tests; here, that a worker sets them.
 #[test]
-fn a_worker_that_must_keeps_jobs_from_metadata() {
+fn worker_with_required_blocking_blocks_metadata() {
     if !Command::new("iptables")
         .args(["-w", "10", "-t", "raw", "-S"])
         .output()
@@ -351,7 +351,7 @@ fn a_worker_that_must_keeps_jobs_from_metadata() {
 }
 
 #[test]
-fn a_worker_that_cannot_keep_jobs_from_metadata_does_not_start() {
+fn worker_that_cannot_block_metadata_does_not_start() {
     let mut place = Place::new(SHORT);
     let server = Server::start(&place);
     let words = ["worker", "--notices", "off", "--block-metadata"];
@@ -434,7 +434,7 @@ impl Drop for Queue {
 }
 
 #[test]
-fn a_worker_on_a_queue_runs_what_messages_name_and_deletes_them() {
+fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
     let place = Place::new(SHORT);
     let Some(queue) = Queue::start(&place) else { return };
     let server = Server::start(&place);

@@ -8,8 +8,8 @@ use tidemill_core::{labels, repo::AddressPolicy};
 pub const TABLE: &str = "TIDEMILL_TABLE";
 /// The job queue's URL.
 pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
-/// URLs of the queues for jobs that demand labels of their worker, as a JSON object by labels:
-/// `{"arch=arm64,gpu=true": "https://..."}`; absent: there is none.
+/// URLs of the queues for jobs that require labels of their worker, as a JSON object by labels:
+/// `{"arch=arm64,gpu=true": "https://..."}`; absent: none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
 /// The name of the Parameter Store's parameter that holds the key of secrets.
 pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
@@ -23,9 +23,9 @@ pub const RECORD_DAYS: &str = "TIDEMILL_RECORD_DAYS";
 pub const ADMIN_TOKEN_SHA256: &str = "TIDEMILL_ADMIN_TOKEN_SHA256";
 /// SHA-256, hex, of workers' tokens, separated by commas.
 pub const WORKER_TOKEN_SHA256: &str = "TIDEMILL_WORKER_TOKEN_SHA256";
-/// Calls a second that a user's token may make, in each container; default 50, 0: as many as anyone likes.
+/// Requests per second of one user's token, per container; default 50, 0: unlimited.
 pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
-/// The deployment's address as people have it, for links in commit statuses and notices; absent or empty: no links.
+/// Public URL of the deployment, for links in commit statuses and notifications; absent or empty: no links.
 pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
 /// `true`: repositories over http may be fetched; default no.
 pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
@@ -33,16 +33,16 @@ pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
 pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
 /// The Auto Scaling group of the workers.
 pub const GROUP: &str = "TIDEMILL_GROUP";
-/// Jobs that one worker runs at the same time.
+/// Concurrent jobs per worker.
 pub const SLOTS: &str = "TIDEMILL_SLOTS";
-/// The fewest workers.
+/// Minimum number of workers.
 pub const MIN: &str = "TIDEMILL_MIN";
-/// The most workers.
+/// Maximum number of workers.
 pub const MAX: &str = "TIDEMILL_MAX";
 /// Filter of the log, as `tracing` reads it; default `info`.
 pub const LOG: &str = "TIDEMILL_LOG";
 
-/// A setting is missing or wrong: the template and the functions are not of one version, or somebody changed them.
+/// A setting is missing or invalid: the template and the functions are of different versions, or were changed.
 #[derive(Debug, thiserror::Error)]
 #[error("the function's environment variable {name} is {what}; deploy the template again")]
 pub struct SettingsError {
@@ -50,20 +50,20 @@ pub struct SettingsError {
     what: String,
 }
 
-/// What every function is told.
+/// The settings of every function.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The deployment's parts.
+    /// Names of the deployment's resources.
     pub names: Names,
     /// Milliseconds that a lease lasts.
     pub lease_ttl_ms: u64,
-    /// Repositories that may be fetched beside public ones.
+    /// Hosts of repositories that may be fetched in addition to public ones.
     pub addresses: AddressPolicy,
 }
 
 impl Settings {
     /// The settings of this process.
-    pub fn of_environment() -> Result<Self, SettingsError> {
+    pub fn from_environment() -> Result<Self, SettingsError> {
         let keep_days = number_or(RECORD_DAYS, 0_u32)?;
         Ok(Self {
             names: Names {
@@ -98,7 +98,7 @@ fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError>
     }
     let wrong = |what: String| SettingsError { name, what };
     let by_labels: BTreeMap<String, String> =
-        serde_json::from_str(&value).map_err(|error| wrong(format!("no JSON object of URLs: {error}")))?;
+        serde_json::from_str(&value).map_err(|error| wrong(format!("not a JSON object of URLs: {error}")))?;
     let named = by_labels.into_iter().map(|(labels, url)| {
         let labels = labels::parse(&labels).map_err(&wrong)?;
         Ok((labels::queue_name(&labels), url))
@@ -106,24 +106,24 @@ fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError>
     named.collect()
 }
 
-/// A variable that must be there.
+/// A required variable.
 pub fn text(name: &'static str) -> Result<String, SettingsError> {
     let found = env::var(name).ok().filter(|text| !text.is_empty());
     found.ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
 }
 
-/// A variable that must be a number.
+/// A required variable that must be a number.
 pub fn number<T: FromStr>(name: &'static str) -> Result<T, SettingsError> {
     let value = text(name)?;
-    value.parse().map_err(|_| SettingsError { name, what: format!("`{value}`, which is no number") })
+    value.parse().map_err(|_| SettingsError { name, what: format!("`{value}`, which is not a number") })
 }
 
-/// A variable that must be a number if it is there.
+/// An optional variable that must be a number.
 pub fn number_or<T: FromStr>(name: &'static str, default: T) -> Result<T, SettingsError> {
     if env::var_os(name).is_none_or(|value| value.is_empty()) { Ok(default) } else { number(name) }
 }
 
-/// The parts of a variable that may be absent.
+/// The comma-separated parts of an optional variable.
 #[must_use]
 pub fn list(name: &'static str) -> Vec<String> {
     let value = env::var(name).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::{
 };
 use tidemill_core::cost::Usage;
 
-/// Begins to log: JSON, one object a line, on standard output.
+/// Starts logging to standard output, one JSON object per line.
 pub fn start() {
     let filter = env::var(settings::LOG).ok().filter(|filter| !filter.is_empty());
     let filter = tracing_subscriber::EnvFilter::new(filter.as_deref().unwrap_or("info"));
@@ -29,15 +29,15 @@ pub fn start() {
 pub struct Measured<'a> {
     /// Lambda's id of the request.
     pub request_id: &'a str,
-    /// The operation: its route, or the function's name.
+    /// The operation: the route, or the function's name.
     pub operation: &'a str,
-    /// HTTP status; 200 for what is no HTTP request.
+    /// HTTP status; 200 for other invocations.
     pub status: u16,
-    /// Milliseconds that it took.
+    /// Duration in milliseconds.
     pub milliseconds: f64,
-    /// What it used.
+    /// Its usage.
     pub used: Usage,
-    /// The trace that it belongs to.
+    /// Its trace.
     pub trace: Option<&'a str>,
 }
 
@@ -81,11 +81,11 @@ pub fn measure(of: &Measured<'_>) {
     let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
     let deployment = env::var(settings::TABLE).unwrap_or_default();
     let line = metric_line(of, &deployment, at_ms);
-    // A log that cannot be written must not fail what it tells of.
+    // A failed log write must not fail the request.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// MiB of memory that this function has, which its time is paid by.
+/// Memory of this function in MiB, by which its time is billed.
 #[must_use]
 pub fn memory_mib() -> u64 {
     env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|text| text.parse().ok()).unwrap_or(128)
@@ -99,7 +99,7 @@ mod tests {
     use tidemill_core::cost::Usage;
 
     #[test]
-    fn every_metric_that_is_declared_has_a_value_and_the_line_no_token() {
+    fn every_declared_metric_has_a_value() {
         let of = Measured {
             request_id: "r",
             operation: "/api/job/status",

@@ -1,7 +1,7 @@
-//! The AWS account and region that are worked on, and clients of the services.
+//! The AWS account and region, with clients of the services.
 
 use crate::{
-    args::Place,
+    args::StackArgs,
     failure::{Exit, Failure, Outcome},
 };
 use aws_sdk_cloudformation as cloudformation;
@@ -13,58 +13,56 @@ use aws_sdk_s3::{
 };
 use std::{error::Error, fmt::Debug, time::Duration};
 
-/// How long one upload or download may take.
-const TRANSFER: Duration = Duration::from_secs(15 * 60);
+/// Timeout of one upload or download.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// An account in a region.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Its 12 digits.
+    /// Account id, 12 digits.
     pub id: String,
-    /// The region.
+    /// Region.
     pub region: String,
-    /// `aws`, but for China and the like.
+    /// Partition: `aws`, `aws-cn` and the like.
     pub partition: String,
-    /// The emulator, if it is one.
+    /// URL of the emulator, if it is one.
     pub endpoint: Option<String>,
-    /// CloudFormation there.
+    /// CloudFormation client.
     pub cloudformation: cloudformation::Client,
-    /// S3 there.
+    /// S3 client.
     pub s3: s3::Client,
-    /// DynamoDB there.
+    /// DynamoDB client.
     pub dynamodb: dynamodb::Client,
-    /// The Parameter Store there.
+    /// Parameter Store client.
     pub ssm: aws_sdk_ssm::Client,
 }
 
 impl Account {
-    /// The account of the credentials that the environment gives.
-    pub async fn connect(place: &Place) -> Outcome<Self> {
+    /// The account of the environment's credentials.
+    pub async fn connect(args: &StackArgs) -> Outcome<Self> {
         let mut sdk = tidemill_aws::load_sdk_config().await;
-        if place.region.is_some() || place.endpoint.is_some() {
+        if args.region.is_some() || args.endpoint.is_some() {
             let mut changed = sdk.into_builder();
-            if let Some(region) = &place.region {
+            if let Some(region) = &args.region {
                 changed = changed.region(Region::new(region.clone()));
             }
-            if let Some(endpoint) = &place.endpoint {
+            if let Some(endpoint) = &args.endpoint {
                 changed = changed.endpoint_url(endpoint.trim_end_matches('/'));
             }
             sdk = changed.build();
         }
         let region = sdk.region().map(ToString::to_string).ok_or_else(|| {
-            Failure::usage(
-                "no AWS region is known: give --region, or set AWS_REGION, or one in ~/.aws/config",
-            )
+            Failure::usage("no AWS region: use --region, or set AWS_REGION or a region in ~/.aws/config")
         })?;
         let endpoint = sdk.endpoint_url().map(str::to_owned);
         let identity = aws_sdk_sts::Client::new(&sdk).get_caller_identity().send().await;
-        let identity = identity.map_err(|error| refused("asking AWS whose credentials these are", &error))?;
+        let identity = identity.map_err(|error| aws_failure("looking up the AWS account", &error))?;
         let transfers = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(10))
-            .operation_attempt_timeout(TRANSFER);
+            .operation_attempt_timeout(TRANSFER_TIMEOUT);
         let s3 = s3::config::Builder::from(&sdk)
             .timeout_config(transfers.build())
-            // An emulator has no host for each bucket.
+            // An emulator has no host names for buckets.
             .force_path_style(endpoint.is_some());
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
         Ok(Self {
@@ -79,49 +77,49 @@ impl Account {
         })
     }
 
-    /// How often to look whether something is over.
-    pub const fn pause(&self) -> Duration {
+    /// Interval for polling AWS.
+    pub const fn poll_interval(&self) -> Duration {
         if self.endpoint.is_some() { Duration::from_millis(100) } else { Duration::from_secs(2) }
     }
 
-    /// The account and region in words.
-    pub fn words(&self) -> String {
-        let where_ = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("account {}, region {}{where_}", self.id, self.region)
+    /// Account and region, for messages.
+    pub fn describe(&self) -> String {
+        let at = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("account {}, region {}{at}", self.id, self.region)
     }
 }
 
-/// The failure of a call: what was being done, AWS's own words, and what to do.
-pub fn refused<E>(doing: &str, error: &SdkError<E>) -> Failure
+/// The failure of a call: the action, AWS's message, and what to do.
+pub fn aws_failure<E>(action: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
 {
-    let Some(answer) = error.as_service_error() else {
-        let words = DisplayErrorContext(error).to_string();
-        let hint = if words.contains("redentials") {
-            "log in to AWS (aws sso login, or aws configure), or name a profile with AWS_PROFILE"
+    let Some(reply) = error.as_service_error() else {
+        let message = DisplayErrorContext(error).to_string();
+        let hint = if message.contains("redentials") {
+            "log in to AWS (aws sso login or aws configure), or select a profile with AWS_PROFILE"
         } else {
             "check the network, and try again"
         };
-        return Failure::system(format!("{doing} failed: {words}\n{hint}"));
+        return Failure::system(format!("{action} failed: {message}\n{hint}"));
     };
-    let code = answer.code().unwrap_or_default();
-    let words = format!("{doing} failed: {code}: {}", answer.message().unwrap_or("AWS gave no reason"));
+    let code = reply.code().unwrap_or_default();
+    let message = format!("{action} failed: {code}: {}", reply.message().unwrap_or("no reason given"));
     let hint = match code {
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AllAccessDisabled" => {
-            "\nthese credentials lack a permission; docs/deploy.md has the policy that is needed"
+            "\nthe credentials lack a permission; docs/deploy.md has the required policy"
         }
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "InvalidClientTokenId" => {
-            "\nlog in to AWS again: aws sso login, or aws configure"
+            "\nlog in to AWS again: aws sso login or aws configure"
         }
         _ => "",
     };
     let exit = if code == "ValidationError" { Exit::Usage } else { Exit::System };
-    Failure { exit, words: words + hint }
+    Failure { exit, message: message + hint }
 }
 
-/// Whether a call failed because what it named is not there.
-pub fn is_absent<E>(error: &SdkError<E>) -> bool
+/// Whether a call failed because its target does not exist.
+pub fn is_not_found<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
 {
@@ -135,7 +133,7 @@ where
         "ResourceNotFoundException",
     ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    // The reply to a HEAD has no body, and so no code.
+    // The reply to a HEAD request has no body, and so no code.
     code.is_some_and(|code| CODES.contains(&code))
         || error.raw_response().is_some_and(|reply| reply.status().as_u16() == 404)
 }

@@ -1,7 +1,7 @@
-//! The bucket that CloudFormation takes the template and the functions from: one for the account and region, which all
-//! deployments there share. Objects are named by what is in them, so that none is sent twice and none is overwritten.
+//! The bucket from which CloudFormation reads the template and the functions. All deployments of an account and region share it.
+//! Objects are named by their content, so that none is uploaded twice or overwritten.
 
-use super::account::{Account, is_absent, refused};
+use super::account::{Account, aws_failure, is_not_found};
 use crate::failure::{Failure, Outcome};
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -18,65 +18,65 @@ pub fn name(account: &Account) -> String {
     format!("tidemill-code-{}-{}", account.id, account.region)
 }
 
-/// Whether the bucket is there. One of that name that another account has is refused: its owner could put other code
-/// into it.
+/// Whether the bucket exists. Fails if another account owns it, which could replace the code in it.
 pub async fn exists(account: &Account) -> Outcome<bool> {
     let name = name(account);
     match account.s3.head_bucket().bucket(&name).expected_bucket_owner(&account.id).send().await {
         Ok(_) => Ok(true),
-        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) if is_not_found(&error) => Ok(false),
         Err(error) if error.raw_response().is_some_and(|reply| reply.status().as_u16() == 403) => {
             Err(Failure::system(format!(
-                "bucket {name} may not be used: these credentials lack s3:ListBucket on it, or another account has it\n\
-                 docs/deploy.md has the policy that is needed"
+                "no access to bucket {name}: the credentials lack s3:ListBucket on it, or another account owns it\n\
+                 docs/deploy.md has the required policy"
             )))
         }
-        Err(error) => Err(refused(&format!("looking for bucket {name}"), &error)),
+        Err(error) => Err(aws_failure(&format!("looking for bucket {name}"), &error)),
     }
 }
 
-/// Makes the bucket: private, encrypted, reached by TLS only.
-pub async fn make(account: &Account) -> Outcome {
+/// Creates the bucket: private, encrypted, TLS only.
+pub async fn create(account: &Account) -> Outcome {
     let name = &name(account);
-    let place = (account.region != "us-east-1").then(|| {
+    let location = (account.region != "us-east-1").then(|| {
         CreateBucketConfiguration::builder()
             .location_constraint(BucketLocationConstraint::from(account.region.as_str()))
             .build()
     });
-    let made = account.s3.create_bucket().bucket(name).set_create_bucket_configuration(place).send().await;
-    made.map_err(|error| refused(&format!("making bucket {name}"), &error))?;
-    let outcome = close(account, name).await;
+    let created =
+        account.s3.create_bucket().bucket(name).set_create_bucket_configuration(location).send().await;
+    created.map_err(|error| aws_failure(&format!("creating bucket {name}"), &error))?;
+    let outcome = secure(account, name).await;
     if outcome.is_err() {
-        // Or the next deployment would take it for one that is closed. That it is empty is certain.
+        // Otherwise the next deployment would use it although it is not secured. It is empty.
         let _ = account.s3.delete_bucket().bucket(name).send().await;
     }
     outcome
 }
 
-/// Makes a new bucket what this one must be.
-async fn close(account: &Account, name: &str) -> Outcome {
-    let doing = |what: &str| format!("{what} bucket {name}");
+/// Configures a new bucket.
+async fn secure(account: &Account, name: &str) -> Outcome {
+    let action = |what: &str| format!("{what} bucket {name}");
     let private = PublicAccessBlockConfiguration::builder()
         .block_public_acls(true)
         .block_public_policy(true)
         .ignore_public_acls(true)
         .restrict_public_buckets(true);
-    let closed = account.s3.put_public_access_block().bucket(name);
-    let closed = closed.public_access_block_configuration(private.build()).send().await;
-    closed.map_err(|error| refused(&doing("closing"), &error))?;
+    let secured = account.s3.put_public_access_block().bucket(name);
+    let secured = secured.public_access_block_configuration(private.build()).send().await;
+    secured.map_err(|error| aws_failure(&action("securing"), &error))?;
 
-    let unfit = |error| Failure::system(format!("bucket {name} cannot be described: {error}"));
+    let invalid = |error| Failure::system(format!("invalid configuration of bucket {name}: {error}"));
     let key = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::Aes256);
     let rule = ServerSideEncryptionRule::builder()
-        .apply_server_side_encryption_by_default(key.build().map_err(unfit)?)
+        .apply_server_side_encryption_by_default(key.build().map_err(invalid)?)
         .build();
-    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().map_err(unfit)?;
+    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().map_err(invalid)?;
     let encrypted = account.s3.put_bucket_encryption().bucket(name);
     let encrypted = encrypted.server_side_encryption_configuration(encryption).send().await;
-    encrypted.map_err(|error| refused(&doing("encrypting"), &error))?;
+    encrypted.map_err(|error| aws_failure(&action("encrypting"), &error))?;
 
     let policy = account.s3.put_bucket_policy().bucket(name).policy(tls_only(account, name)).send().await;
-    policy.map_err(|error| refused(&doing("setting the policy of"), &error))?;
+    policy.map_err(|error| aws_failure(&action("setting the policy of"), &error))?;
 
     let rule = LifecycleRule::builder()
         .id("abandoned-uploads")
@@ -86,11 +86,11 @@ async fn close(account: &Account, name: &str) -> Outcome {
             AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
         )
         .build()
-        .map_err(unfit)?;
-    let lifecycle = BucketLifecycleConfiguration::builder().rules(rule).build().map_err(unfit)?;
-    let kept = account.s3.put_bucket_lifecycle_configuration().bucket(name);
-    let kept = kept.lifecycle_configuration(lifecycle).send().await;
-    kept.map_err(|error| refused(&doing("setting the lifecycle of"), &error))?;
+        .map_err(invalid)?;
+    let lifecycle = BucketLifecycleConfiguration::builder().rules(rule).build().map_err(invalid)?;
+    let configured = account.s3.put_bucket_lifecycle_configuration().bucket(name);
+    let configured = configured.lifecycle_configuration(lifecycle).send().await;
+    configured.map_err(|error| aws_failure(&action("setting the lifecycle of"), &error))?;
     Ok(())
 }
 
@@ -110,21 +110,21 @@ fn tls_only(account: &Account, name: &str) -> String {
     .to_string()
 }
 
-/// Puts an object, unless one of this name is there already. Says whether it was put.
+/// Uploads an object unless it exists. Returns whether it was uploaded.
 pub async fn put(account: &Account, bucket: &str, key: &str, body: Vec<u8>) -> Outcome<bool> {
     let head = account.s3.head_object().bucket(bucket).key(key).expected_bucket_owner(&account.id);
     match head.send().await {
         Ok(_) => return Ok(false),
-        Err(error) if is_absent(&error) => {}
-        Err(error) => return Err(refused(&format!("looking for {key} in bucket {bucket}"), &error)),
+        Err(error) if is_not_found(&error) => {}
+        Err(error) => return Err(aws_failure(&format!("looking for {key} in bucket {bucket}"), &error)),
     }
     let put = account.s3.put_object().bucket(bucket).key(key).expected_bucket_owner(&account.id);
     let put = put.body(ByteStream::from(body)).send().await;
-    put.map_err(|error| refused(&format!("uploading {key} to bucket {bucket}"), &error))?;
+    put.map_err(|error| aws_failure(&format!("uploading {key} to bucket {bucket}"), &error))?;
     Ok(true)
 }
 
-/// The address by which CloudFormation takes an object.
+/// The URL of an object for CloudFormation.
 pub fn url(account: &Account, bucket: &str, key: &str) -> String {
     if let Some(endpoint) = &account.endpoint {
         return format!("{endpoint}/{bucket}/{key}");

@@ -1,19 +1,19 @@
-//! What a deployment keeps when its stack goes: the table, the bucket and the key of secrets, and how to be rid of them.
+//! Deletes the data that outlives a deployment's stack: the table, the bucket and the key of secrets.
 
-use super::account::{Account, is_absent, refused};
+use super::account::{Account, aws_failure, is_not_found};
 use crate::failure::Outcome;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
-/// Empties and deletes a bucket. One that is not there is no error.
+/// Empties and deletes a bucket, if it exists.
 pub async fn delete_bucket(account: &Account, bucket: &str) -> Outcome {
-    let doing = format!("emptying bucket {bucket}");
+    let action = format!("emptying bucket {bucket}");
     loop {
         let listed =
             account.s3.list_objects_v2().bucket(bucket).expected_bucket_owner(&account.id).send().await;
         let listed = match listed {
             Ok(listed) => listed,
-            Err(error) if is_absent(&error) => return Ok(()),
-            Err(error) => return Err(refused(&doing, &error)),
+            Err(error) if is_not_found(&error) => return Ok(()),
+            Err(error) => return Err(aws_failure(&action, &error)),
         };
         let objects: Vec<ObjectIdentifier> = listed
             .contents()
@@ -24,33 +24,36 @@ pub async fn delete_bucket(account: &Account, bucket: &str) -> Outcome {
             break;
         }
         let all = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let all = all.map_err(|error| crate::failure::Failure::system(format!("{doing} failed: {error}")))?;
+        let all =
+            all.map_err(|error| crate::failure::Failure::system(format!("{action} failed: {error}")))?;
         let deleted = account.s3.delete_objects().bucket(bucket).delete(all).send().await;
-        deleted.map_err(|error| refused(&doing, &error))?;
+        deleted.map_err(|error| aws_failure(&action, &error))?;
     }
     match account.s3.delete_bucket().bucket(bucket).send().await {
-        Err(error) if !is_absent(&error) => Err(refused(&format!("deleting bucket {bucket}"), &error)),
+        Err(error) if !is_not_found(&error) => Err(aws_failure(&format!("deleting bucket {bucket}"), &error)),
         _ => Ok(()),
     }
 }
 
-/// Deletes a table. One that is not there is no error.
+/// Deletes a table, if it exists.
 pub async fn delete_table(account: &Account, table: &str) -> Outcome {
     match account.dynamodb.delete_table().table_name(table).send().await {
-        Err(error) if !is_absent(&error) => Err(refused(&format!("deleting table {table}"), &error)),
+        Err(error) if !is_not_found(&error) => Err(aws_failure(&format!("deleting table {table}"), &error)),
         _ => Ok(()),
     }
 }
 
-/// The parameter with the key of a deployment's secrets, which its functions make with the first of them.
+/// The name of the parameter with the key of a deployment's secrets, which its functions create with the first secret.
 pub fn key_parameter(name: &str) -> String {
     format!("/tidemill/{name}/secret-key")
 }
 
-/// Deletes the key of a deployment's secrets. One that is not there is no error.
+/// Deletes the key of a deployment's secrets, if it exists.
 pub async fn delete_key(account: &Account, parameter: &str) -> Outcome {
     match account.ssm.delete_parameter().name(parameter).send().await {
-        Err(error) if !is_absent(&error) => Err(refused(&format!("deleting parameter {parameter}"), &error)),
+        Err(error) if !is_not_found(&error) => {
+            Err(aws_failure(&format!("deleting parameter {parameter}"), &error))
+        }
         _ => Ok(()),
     }
 }

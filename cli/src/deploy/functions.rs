@@ -1,8 +1,8 @@
-//! The functions' programs: where they are found or built, and whether Lambda can run them.
+//! Finds or builds the functions' programs, and checks that Lambda can run them.
 
 use super::{
     package::{is_zip, zip},
-    program::{GLIBC, Needs},
+    program::{GLIBC, Requirements},
     tokens::hash,
 };
 use crate::{
@@ -16,41 +16,41 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The functions, by the names of their programs and zips.
-pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "tell"];
+/// Names of the functions' programs and zips.
+pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "notify"];
 
-/// What the functions must run on.
+/// Where the functions run.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// The processor, if that is decided.
+pub struct Platform {
+    /// CPU architecture; `None`: as the programs are built for.
     pub architecture: Option<Architecture>,
-    /// An emulator runs them on a machine whose C library nobody knows.
-    pub emulated: bool,
+    /// Whether an emulator runs them, with an unknown C library.
+    pub is_emulated: bool,
 }
 
-/// Functions ready to be uploaded.
+/// Functions to upload.
 #[derive(Debug)]
 pub struct Functions {
-    /// Their zips, by name.
+    /// Zips by name.
     pub zips: BTreeMap<&'static str, Vec<u8>>,
-    /// Says what is in them: it is another whenever any of them is.
+    /// A hash of all of them.
     pub version: String,
-    /// Their processor, unless they came as zips.
+    /// CPU architecture; `None` for zips.
     pub architecture: Option<Architecture>,
-    /// Where they came from.
+    /// Directory of the programs.
     pub origin: PathBuf,
 }
 
-/// Takes the functions from `told`, or from beside this program, or builds them in the checkout around the working
-/// directory.
-pub fn gather(told: Option<&Path>, wanted: Wanted) -> Outcome<Functions> {
-    if let Some(directory) = told {
-        return take(directory, wanted);
+/// Loads the functions from `directory`, otherwise from the directory of this program, otherwise builds them in the checkout of the
+/// working directory.
+pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<Functions> {
+    if let Some(directory) = directory {
+        return load_from(directory, platform);
     }
     let here = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
     if let Some(directory) = here.filter(|directory| NAMES.iter().all(|name| directory.join(name).is_file()))
     {
-        return take(&directory, wanted);
+        return load_from(&directory, platform);
     }
     let checkout = std::env::current_dir()?
         .ancestors()
@@ -58,19 +58,19 @@ pub fn gather(told: Option<&Path>, wanted: Wanted) -> Outcome<Functions> {
         .map(Path::to_owned)
         .ok_or_else(|| {
             Failure::usage(
-                "the functions' programs are neither beside tidemill nor is this a checkout of Tidemill: name their \
-                 directory with --functions (a release's archive has them)",
+                "the functions' programs are not beside tidemill, and this is not a checkout of Tidemill: use --functions \
+                 with their directory (release archives contain them)",
             )
         })?;
-    take(&build(&checkout, wanted)?, wanted)
+    load_from(&build(&checkout, platform)?, platform)
 }
 
-/// The functions in `directory`, as programs or as zips.
-fn take(directory: &Path, wanted: Wanted) -> Outcome<Functions> {
+/// Loads the functions in `directory`, which are programs or zips.
+fn load_from(directory: &Path, platform: Platform) -> Outcome<Functions> {
     let mut zips = BTreeMap::new();
     let mut contents = String::new();
-    let mut architecture = wanted.architecture;
-    let mut seen = None;
+    let mut architecture = platform.architecture;
+    let mut detected = None;
     let mut missing = Vec::new();
     for name in NAMES {
         let (program, packed) = (directory.join(name), directory.join(format!("{name}.zip")));
@@ -87,52 +87,56 @@ fn take(directory: &Path, wanted: Wanted) -> Outcome<Functions> {
             zips.insert(name, bytes);
             continue;
         }
-        let needs = Needs::of(&bytes).ok_or_else(|| {
-            Failure::usage(format!("{} is neither a Linux program nor a zip of one", path.display()))
+        let requirements = Requirements::of(&bytes).ok_or_else(|| {
+            Failure::usage(format!("{} is neither a Linux program nor a zip", path.display()))
         })?;
-        let architecture = *architecture.get_or_insert(needs.architecture);
-        let hindrance = needs.hindrance(architecture);
-        if let Some(why) = hindrance.filter(|_| !wanted.emulated || needs.architecture != architecture) {
+        let architecture = *architecture.get_or_insert(requirements.architecture);
+        let incompatibility = requirements.incompatibility(architecture);
+        if let Some(why) =
+            incompatibility.filter(|_| !platform.is_emulated || requirements.architecture != architecture)
+        {
             return Err(Failure::usage(format!(
                 "{} {why}\n{}",
                 path.display(),
                 cross_build(architecture, "-p tidemill-functions --bins", "--functions", "")
             )));
         }
-        seen = Some(architecture);
-        zips.insert(name, zip(&bytes)?);
+        detected = Some(architecture);
+        let packed = zip(&bytes)
+            .map_err(|error| Failure::system(format!("{} cannot be packed: {error}", path.display())))?;
+        zips.insert(name, packed);
     }
     if !missing.is_empty() {
         return Err(Failure::usage(format!(
-            "{} lacks {}: it must hold {}, each as a program or as a zip\nIn a checkout, build them with: cargo build \
+            "{} lacks {}: it must contain {}, each as a program or zip\nIn a checkout, build them with: cargo build \
              --release -p tidemill-functions --bins",
             directory.display(),
             missing.join(", "),
             NAMES.join(", ")
         )));
     }
-    // Enough to tell versions apart, and short enough to read.
+    // Long enough to be unique, short enough to read.
     let mut version = hash(contents);
     version.truncate(16);
-    Ok(Functions { zips, version, architecture: seen, origin: directory.to_owned() })
+    Ok(Functions { zips, version, architecture: detected, origin: directory.to_owned() })
 }
 
-/// How to build for machines unlike this one.
+/// How to build for another machine.
 pub fn cross_build(architecture: Architecture, packages: &str, flag: &str, file: &str) -> String {
     let target = architecture.target();
     format!(
-        "In a checkout, build for it with (cargo install cargo-zigbuild; pip install ziglang; rustup target add {target}):\n  \
-         cargo zigbuild --release {packages} --target {target}.{}.{}\nand then give {flag} target/{target}/release{file}",
+        "In a checkout, cross-build with (cargo install cargo-zigbuild; pip install ziglang; rustup target add {target}):\n  \
+         cargo zigbuild --release {packages} --target {target}.{}.{}\nand then use {flag} target/{target}/release{file}",
         GLIBC.0, GLIBC.1
     )
 }
 
-/// Builds the functions for this machine, and gives the directory that they are in.
-fn build(checkout: &Path, wanted: Wanted) -> Outcome<PathBuf> {
+/// Builds the functions for this machine, and returns their directory.
+fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
     let here = Architecture::of_this_machine().filter(|_| cfg!(target_os = "linux"));
-    if let Some(other) = wanted.architecture.filter(|wanted| Some(*wanted) != here) {
+    if let Some(other) = platform.architecture.filter(|platform| Some(*platform) != here) {
         return Err(Failure::usage(format!(
-            "this machine does not build for Linux on {other} by itself\n{}",
+            "this machine cannot build for Linux on {other} natively\n{}",
             cross_build(other, "-p tidemill-functions --bins", "--functions", "")
         )));
     }
@@ -152,10 +156,12 @@ fn build(checkout: &Path, wanted: Wanted) -> Outcome<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| {
-            Failure::system(format!("cargo cannot be started: {error}; name built ones with --functions"))
+            Failure::system(format!(
+                "cargo cannot be started: {error}; use --functions with the directory of built ones"
+            ))
         })?;
     if !built.status.success() {
-        return Err(Failure::system("the functions were not built; cargo's own words are above"));
+        return Err(Failure::system("building the functions failed; see cargo's output above"));
     }
     String::from_utf8_lossy(&built.stdout)
         .lines()
@@ -163,18 +169,20 @@ fn build(checkout: &Path, wanted: Wanted) -> Outcome<PathBuf> {
         .filter_map(|message| Some(Path::new(message["executable"].as_str()?).parent()?.to_owned()))
         .next_back()
         .ok_or_else(|| {
-            Failure::system("cargo built the functions, but did not say where; name them with --functions")
+            Failure::system(
+                "cargo did not report where the functions are; use --functions with their directory",
+            )
         })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{NAMES, Wanted, take};
+    use super::{NAMES, Platform, load_from};
     use crate::args::Architecture;
     use std::fs;
 
-    const WANTED: Wanted = Wanted { architecture: None, emulated: false };
+    const PLATFORM: Platform = Platform { architecture: None, is_emulated: false };
 
     fn program(machine: u8, glibc: &str) -> Vec<u8> {
         let mut bytes = b"\x7fELF".to_vec();
@@ -185,35 +193,35 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_packed_and_their_processor_is_seen() {
+    fn programs_are_packed_and_their_architecture_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         for name in NAMES {
             fs::write(dir.path().join(name), program(0xb7, "2.34")).unwrap();
         }
-        let first = take(dir.path(), WANTED).unwrap();
+        let first = load_from(dir.path(), PLATFORM).unwrap();
         assert_eq!(first.architecture, Some(Architecture::Arm64));
         assert_eq!(first.zips.len(), NAMES.len());
-        assert_eq!(first.version, take(dir.path(), WANTED).unwrap().version);
+        assert_eq!(first.version, load_from(dir.path(), PLATFORM).unwrap().version);
         fs::write(dir.path().join("scale"), program(0xb7, "2.33")).unwrap();
-        assert_ne!(first.version, take(dir.path(), WANTED).unwrap().version);
+        assert_ne!(first.version, load_from(dir.path(), PLATFORM).unwrap().version);
     }
 
     #[test]
-    fn what_cannot_run_is_refused_with_the_command_that_builds_it() {
+    fn incompatible_program_is_rejected_with_the_build_command() {
         let dir = tempfile::tempdir().unwrap();
-        let words = take(dir.path(), WANTED).unwrap_err().words;
-        assert!(words.contains("lacks api, sweep, dead_letter, scale, tell"), "{words}");
+        let message = load_from(dir.path(), PLATFORM).unwrap_err().message;
+        assert!(message.contains("lacks api, sweep, dead_letter, scale, notify"), "{message}");
         for name in NAMES {
             fs::write(dir.path().join(name), program(0x3e, "2.39")).unwrap();
         }
-        let words = take(dir.path(), WANTED).unwrap_err().words;
-        assert!(words.contains("--target x86_64-unknown-linux-gnu.2.34"), "{words}");
-        let arm = Wanted { architecture: Some(Architecture::Arm64), emulated: true };
-        let words = take(dir.path(), arm).unwrap_err().words;
-        assert!(words.contains("--target aarch64-unknown-linux-gnu.2.34"), "{words}");
-        assert!(take(dir.path(), Wanted { emulated: true, ..WANTED }).is_ok());
+        let message = load_from(dir.path(), PLATFORM).unwrap_err().message;
+        assert!(message.contains("--target x86_64-unknown-linux-gnu.2.34"), "{message}");
+        let arm = Platform { architecture: Some(Architecture::Arm64), is_emulated: true };
+        let message = load_from(dir.path(), arm).unwrap_err().message;
+        assert!(message.contains("--target aarch64-unknown-linux-gnu.2.34"), "{message}");
+        assert!(load_from(dir.path(), Platform { is_emulated: true, ..PLATFORM }).is_ok());
         fs::write(dir.path().join("api"), "#!/bin/sh\n").unwrap();
-        let words = take(dir.path(), WANTED).unwrap_err().words;
-        assert!(words.contains("neither a Linux program nor a zip"), "{words}");
+        let message = load_from(dir.path(), PLATFORM).unwrap_err().message;
+        assert!(message.contains("neither a Linux program nor a zip"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! The template and its parameters: which are set anew, and which stay as the stack has them.
+//! The template and its parameters: new values, and values that the stack keeps.
 
 use super::tokens;
 use crate::{
@@ -16,25 +16,25 @@ pub type Values = BTreeMap<String, String>;
 const ADMIN_HASH: &str = "AdminTokenSha256";
 const WORKER_HASH: &str = "WorkerTokenSha256";
 
-/// What a parameter is to be.
+/// The setting of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
-    /// This.
+    /// A new value.
     Value(String),
-    /// What it was.
+    /// The stack's current value.
     Previous,
 }
 
-/// Tokens that were made just now.
+/// New tokens.
 #[derive(Default)]
 pub struct Tokens {
-    /// Of users.
+    /// For users.
     pub admin: Option<String>,
-    /// Of workers.
+    /// For workers.
     pub worker: Option<String>,
 }
 
-/// Names of all parameters of the template, in its order.
+/// Names of all template parameters, in order.
 pub fn names() -> Vec<&'static str> {
     let section = TEMPLATE.lines().skip_while(|line| *line != "Parameters:").skip(1);
     section
@@ -44,12 +44,12 @@ pub fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// What the arguments say. What they do not say is absent.
-pub fn told(args: &Deploy) -> Outcome<Values> {
-    let mut told = Values::from([("Name".to_owned(), args.place.name.clone())]);
+/// The parameters that the arguments set.
+pub fn from_arguments(args: &Deploy) -> Outcome<Values> {
+    let mut values = Values::from([("Name".to_owned(), args.stack.name.clone())]);
     let mut set = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            told.insert(name.to_owned(), value);
+            values.insert(name.to_owned(), value);
         }
     };
     set("Architecture", args.arch.map(|arch| arch.to_string()));
@@ -73,43 +73,42 @@ pub fn told(args: &Deploy) -> Outcome<Values> {
     for (name, value) in &args.parameters {
         if !known.contains(&name.as_str()) {
             return Err(Failure::usage(format!(
-                "--parameter {name}: the template has no such parameter; it has {}",
+                "--parameter {name}: no such template parameter; the parameters are {}",
                 known.join(", ")
             )));
         }
         set(name, Some(value.clone()));
     }
-    Ok(told)
+    Ok(values)
 }
 
-/// Makes the tokens that are wanted: both for a new deployment, else those that are to be replaced. Puts what the stack
-/// must know of them into `told`.
-pub fn make_tokens(args: &Deploy, before: Option<&Values>, told: &mut Values) -> Outcome<Tokens> {
-    let mut made = Tokens::default();
+/// Creates tokens: both for a new deployment, otherwise those to rotate. Adds their hashes to `values`.
+pub fn create_tokens(args: &Deploy, before: Option<&Values>, values: &mut Values) -> Outcome<Tokens> {
+    let mut created = Tokens::default();
     for (role, name, token) in
-        [(Role::Admin, ADMIN_HASH, &mut made.admin), (Role::Worker, WORKER_HASH, &mut made.worker)]
+        [(Role::Admin, ADMIN_HASH, &mut created.admin), (Role::Worker, WORKER_HASH, &mut created.worker)]
     {
         let known = before.and_then(|before| before.get(name)).map_or("", String::as_str);
-        if told.contains_key(name) {
-            // The caller keeps tokens of their own.
+        if values.contains_key(name) {
+            // The caller set the hashes.
         } else if before.is_none() || args.rotate_token.contains(&role) {
-            let new = tokens::make()?;
+            let new = tokens::create()?;
             let known = if args.drop_old_tokens { "" } else { known };
-            told.insert(name.to_owned(), tokens::rotated(&new, known));
+            values.insert(name.to_owned(), tokens::rotated(&new, known));
             *token = Some(new);
         } else if args.drop_old_tokens {
-            told.insert(name.to_owned(), tokens::newest(known).to_owned());
+            values.insert(name.to_owned(), tokens::newest(known).to_owned());
         }
     }
-    if let Some(token) = &made.worker {
-        told.entry("WorkerToken".to_owned()).or_insert_with(|| token.clone());
+    if let Some(token) = &created.worker {
+        values.entry("WorkerToken".to_owned()).or_insert_with(|| token.clone());
     }
-    Ok(made)
+    Ok(created)
 }
 
-/// What to send: all that is told, and of the rest what the stack has. What neither knows takes its default.
-pub fn settings(told: &Values, before: Option<&Values>) -> BTreeMap<&'static str, Setting> {
-    let setting = |name: &str| match told.get(name) {
+/// The settings to send: `values`, and the stack's current values of other parameters. The rest take their defaults.
+pub fn settings(values: &Values, before: Option<&Values>) -> BTreeMap<&'static str, Setting> {
+    let setting = |name: &str| match values.get(name) {
         Some(value) => Some(Setting::Value(value.clone())),
         None => before.is_some_and(|before| before.contains_key(name)).then_some(Setting::Previous),
     };
@@ -119,27 +118,27 @@ pub fn settings(told: &Values, before: Option<&Values>) -> BTreeMap<&'static str
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Setting, Values, make_tokens, names, settings, told};
+    use super::{Setting, Values, create_tokens, from_arguments, names, settings};
     use crate::{
         args::{Cli, Command, Deploy},
         deploy::tokens::hash,
     };
     use clap::Parser;
 
-    fn args(words: &str) -> Deploy {
-        let words = ["tidemill", "deploy"].into_iter().chain(words.split_whitespace());
-        match Cli::try_parse_from(words).unwrap().command {
+    fn args(text: &str) -> Deploy {
+        let arguments = ["tidemill", "deploy"].into_iter().chain(text.split_whitespace());
+        match Cli::try_parse_from(arguments).unwrap().command {
             Command::Deploy(args) => *args,
             other => panic!("{other:?}"),
         }
     }
 
-    fn values(pairs: &[(&str, &str)]) -> Values {
+    fn map(pairs: &[(&str, &str)]) -> Values {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
-    fn the_templates_parameters_are_read() {
+    fn template_parameters_are_found() {
         let names = names();
         for name in ["Name", "CodePrefix", "WorkerToken", "SubnetIds", "Tracing"] {
             assert!(names.contains(&name), "{name} is not in {names:?}");
@@ -148,69 +147,69 @@ mod tests {
     }
 
     #[test]
-    fn every_argument_sets_a_parameter_that_there_is() {
+    fn every_argument_sets_a_template_parameter() {
         let all = args(
             "--name ci --arch arm64 --api rest --max-workers 4 --min-workers 1 --instance-type m7g.large --slots 3 \
              --spot-share 50 --vpc vpc-12345678 --subnets subnet-1,subnet-2 --log-days 1 --record-days 2 \
              --artifact-days 3 --alarm-email a@example.org --parameter Tracing=on",
         );
-        let told = told(&all).unwrap();
-        assert_eq!(told.len(), 15, "{told:?}");
-        assert_eq!(told["SubnetIds"], "subnet-1,subnet-2");
-        assert_eq!(settings(&told, None).len(), told.len(), "a name is none of the template's");
+        let values = from_arguments(&all).unwrap();
+        assert_eq!(values.len(), 15, "{values:?}");
+        assert_eq!(values["SubnetIds"], "subnet-1,subnet-2");
+        assert_eq!(settings(&values, None).len(), values.len(), "a parameter is not in the template");
     }
 
     #[test]
-    fn an_unknown_parameter_is_refused() {
-        let words = told(&args("--parameter Tracingg=on")).unwrap_err().words;
-        assert!(words.contains("Tracingg") && words.contains("Tracing"), "{words}");
+    fn unknown_parameter_is_rejected() {
+        let message = from_arguments(&args("--parameter Tracingg=on")).unwrap_err().message;
+        assert!(message.contains("Tracingg") && message.contains("Tracing"), "{message}");
     }
 
     #[test]
-    fn an_update_keeps_what_is_not_told_and_forgets_what_the_template_no_longer_has() {
-        let before = values(&[("Name", "tidemill"), ("ApiKind", "rest"), ("Gone", "x"), ("LogDays", "9")]);
-        let sent = settings(&told(&args("--log-days 7")).unwrap(), Some(&before));
+    fn update_keeps_other_values_and_drops_removed_parameters() {
+        let before = map(&[("Name", "tidemill"), ("ApiKind", "rest"), ("Gone", "x"), ("LogDays", "9")]);
+        let sent = settings(&from_arguments(&args("--log-days 7")).unwrap(), Some(&before));
         assert_eq!(sent["LogDays"], Setting::Value("7".to_owned()));
         assert_eq!(sent["ApiKind"], Setting::Previous);
         assert!(!sent.contains_key("Gone") && !sent.contains_key("MaxWorkers"), "{sent:?}");
     }
 
     #[test]
-    fn tokens_are_made_once_and_only_their_hashes_are_told() {
+    fn tokens_are_created_once_and_set_by_hash() {
         let mut first = Values::new();
-        let made = make_tokens(&args(""), None, &mut first).unwrap();
-        let (admin, worker) = (made.admin.unwrap(), made.worker.unwrap());
+        let created = create_tokens(&args(""), None, &mut first).unwrap();
+        let (admin, worker) = (created.admin.unwrap(), created.worker.unwrap());
         assert_eq!(first["AdminTokenSha256"], hash(&admin));
         assert_eq!(first["WorkerTokenSha256"], hash(&worker));
         assert_eq!(first["WorkerToken"], worker);
         assert_eq!(first.len(), 3);
 
         let mut update = Values::new();
-        let made = make_tokens(&args(""), Some(&first), &mut update).unwrap();
-        assert!(made.admin.is_none() && made.worker.is_none() && update.is_empty());
+        let created = create_tokens(&args(""), Some(&first), &mut update).unwrap();
+        assert!(created.admin.is_none() && created.worker.is_none() && update.is_empty());
     }
 
     #[test]
-    fn a_token_is_rotated_beside_the_old_one_which_is_dropped_later() {
-        let before =
-            values(&[("AdminTokenSha256", "old"), ("WorkerTokenSha256", "w"), ("WorkerToken", "****")]);
-        let mut told = Values::new();
-        let made = make_tokens(&args("--rotate-token admin"), Some(&before), &mut told).unwrap();
-        let hashes = format!("{},old", hash(made.admin.unwrap()));
-        assert_eq!(told, values(&[("AdminTokenSha256", &hashes)]));
+    fn rotated_token_keeps_the_old_one_until_it_is_dropped() {
+        let before = map(&[("AdminTokenSha256", "old"), ("WorkerTokenSha256", "w"), ("WorkerToken", "****")]);
+        let mut values = Values::new();
+        let created = create_tokens(&args("--rotate-token admin"), Some(&before), &mut values).unwrap();
+        let hashes = format!("{},old", hash(created.admin.unwrap()));
+        assert_eq!(values, map(&[("AdminTokenSha256", &hashes)]));
 
-        let before = values(&[("AdminTokenSha256", &hashes), ("WorkerTokenSha256", "w")]);
-        let mut told = Values::new();
-        make_tokens(&args("--drop-old-tokens"), Some(&before), &mut told).unwrap();
-        assert_eq!(told["AdminTokenSha256"], hashes.split(',').next().unwrap());
-        assert_eq!(told["WorkerTokenSha256"], "w");
+        let before = map(&[("AdminTokenSha256", &hashes), ("WorkerTokenSha256", "w")]);
+        let mut values = Values::new();
+        create_tokens(&args("--drop-old-tokens"), Some(&before), &mut values).unwrap();
+        assert_eq!(values["AdminTokenSha256"], hashes.split(',').next().unwrap());
+        assert_eq!(values["WorkerTokenSha256"], "w");
 
-        // Both at once: the old one is of no use from now on.
-        let mut told = Values::new();
-        let made =
-            make_tokens(&args("--rotate-token worker --drop-old-tokens"), Some(&before), &mut told).unwrap();
-        let worker = made.worker.unwrap();
-        assert_eq!(told["WorkerTokenSha256"], hash(&worker));
-        assert_eq!(told["WorkerToken"], worker);
+        // Both at once: only the new token is valid.
+        let mut values = Values::new();
+        let created =
+            create_tokens(&args("--rotate-token worker --drop-old-tokens"), Some(&before), &mut values)
+                .unwrap();
+        let worker = created.worker.unwrap();
+        assert_eq!(values["WorkerTokenSha256"], hash(&worker));
+        assert_eq!(values["WorkerToken"], worker);
     }
 }

@@ -1,21 +1,21 @@
-//! What a Linux program needs of the machine that it runs on, read from the program itself.
+//! Reads a Linux program's requirements from the program itself.
 
 use crate::args::Architecture;
 
 /// The C library of Amazon Linux 2023, on which functions and workers run.
 pub const GLIBC: (u32, u32) = (2, 34);
 
-/// What a program needs.
+/// A program's requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
-    /// The processor.
+pub struct Requirements {
+    /// CPU architecture.
     pub architecture: Architecture,
-    /// The oldest C library that will do; `None`: it brings its own.
+    /// Minimum glibc version; `None`: statically linked.
     pub glibc: Option<(u32, u32)>,
 }
 
-impl Needs {
-    /// What an ELF program needs; `None`: it is none, or is for a processor that AWS does not have.
+impl Requirements {
+    /// The requirements of an ELF program. `None`: not an ELF program, or of an architecture that AWS does not have.
     pub fn of(program: &[u8]) -> Option<Self> {
         let machine = program.get(18..20).filter(|_| program.starts_with(b"\x7fELF"))?;
         let architecture = match machine {
@@ -26,24 +26,24 @@ impl Needs {
         Some(Self { architecture, glibc: newest_glibc(program) })
     }
 
-    /// Why the program cannot run on Amazon Linux 2023 with this processor; `None`: it can.
-    pub fn hindrance(&self, architecture: Architecture) -> Option<String> {
+    /// Why the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
+    pub fn incompatibility(&self, architecture: Architecture) -> Option<String> {
         if self.architecture != architecture {
             return Some(format!("is built for {}, not for {architecture}", self.architecture));
         }
-        let (major, minor) = self.glibc.filter(|needed| *needed > GLIBC)?;
+        let (major, minor) = self.glibc.filter(|required| *required > GLIBC)?;
         Some(format!("needs glibc {major}.{minor}, and Amazon Linux 2023 has {}.{}", GLIBC.0, GLIBC.1))
     }
 }
 
-/// The newest version among the names of symbol versions (`GLIBC_2.34`) that the dynamic linker reads.
+/// The newest of the symbol versions (`GLIBC_2.34`) that the dynamic linker reads.
 fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     const NAME: &[u8] = b"\0GLIBC_";
-    memchr_all(program, NAME).filter_map(|at| version(&program[at + NAME.len()..])).max()
+    positions(program, NAME).filter_map(|at| version(&program[at + NAME.len()..])).max()
 }
 
-fn memchr_all<'a>(text: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    text.windows(wanted.len()).enumerate().filter_map(move |(at, part)| (part == wanted).then_some(at))
+fn positions<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    text.windows(needle.len()).enumerate().filter_map(move |(at, part)| (part == needle).then_some(at))
 }
 
 fn version(text: &[u8]) -> Option<(u32, u32)> {
@@ -55,7 +55,7 @@ fn version(text: &[u8]) -> Option<(u32, u32)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Needs;
+    use super::Requirements;
     use crate::args::Architecture;
 
     fn program(machine: u8, versions: &str) -> Vec<u8> {
@@ -67,28 +67,31 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_library_that_is_asked_for_counts() {
-        let needs = Needs::of(&program(0xb7, " GLIBC_2.17 GLIBC_2.34 GLIBC_2.9 GLIBC_PRIVATE ")).unwrap();
-        assert_eq!(needs, Needs { architecture: Architecture::Arm64, glibc: Some((2, 34)) });
-        assert_eq!(needs.hindrance(Architecture::Arm64), None);
-        assert!(needs.hindrance(Architecture::X86_64).unwrap().contains("arm64, not for x86_64"));
-        let newer = Needs::of(&program(0x3e, " GLIBC_2.39 ")).unwrap();
-        assert!(newer.hindrance(Architecture::X86_64).unwrap().contains("glibc 2.39"));
-        assert_eq!(Needs::of(&program(0x3e, " static ")).unwrap().glibc, None);
+    fn required_glibc_is_the_newest_symbol_version() {
+        let requirements =
+            Requirements::of(&program(0xb7, " GLIBC_2.17 GLIBC_2.34 GLIBC_2.9 GLIBC_PRIVATE ")).unwrap();
+        assert_eq!(requirements, Requirements { architecture: Architecture::Arm64, glibc: Some((2, 34)) });
+        assert_eq!(requirements.incompatibility(Architecture::Arm64), None);
+        assert!(
+            requirements.incompatibility(Architecture::X86_64).unwrap().contains("arm64, not for x86_64")
+        );
+        let newer = Requirements::of(&program(0x3e, " GLIBC_2.39 ")).unwrap();
+        assert!(newer.incompatibility(Architecture::X86_64).unwrap().contains("glibc 2.39"));
+        assert_eq!(Requirements::of(&program(0x3e, " static ")).unwrap().glibc, None);
     }
 
     #[test]
-    fn what_is_no_program_of_linux_is_told_apart() {
+    fn other_files_have_no_requirements() {
         for other in [&b"#!/bin/sh\n"[..], b"", b"\x7fELF", &program(0x28, "")] {
-            assert_eq!(Needs::of(other), None);
+            assert_eq!(Requirements::of(other), None);
         }
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_very_program_is_read() {
+    fn test_binary_requires_this_architecture() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let needs = Needs::of(&program).unwrap();
-        assert_eq!(Some(needs.architecture), Architecture::of_this_machine());
+        let requirements = Requirements::of(&program).unwrap();
+        assert_eq!(Some(requirements.architecture), Architecture::of_this_machine());
     }
 }

@@ -1,24 +1,22 @@
-//! Questions to whoever is at the terminal.
+//! Confirmation prompts.
 
 use crate::failure::{Exit, Failure, Outcome};
 use std::io::{IsTerminal, Write};
 
-/// Asks a question whose answer is `yes`; anything else ends the command, with nothing changed.
+/// Asks for confirmation; any answer but yes ends the command.
 pub fn confirm(question: &str) -> Outcome {
     answer(&format!("{question} [y/N] "), |answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Has `word` typed; anything else ends the command, with nothing changed.
+/// Asks to type `word`; any other answer ends the command.
 pub fn confirm_by(word: &str, question: &str) -> Outcome {
-    answer(&format!("{question}\nType {word} to go on: "), |answer| answer == word)
+    answer(&format!("{question}\nType {word} to continue: "), |answer| answer == word)
 }
 
 fn answer(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(Failure::usage(
-            "there is no terminal to ask at: give --yes to go on without being asked",
-        ));
+        return Err(Failure::usage("no terminal for the confirmation prompt: use --yes to skip it"));
     }
     let mut stderr = crate::output::stderr();
     write!(stderr, "{question}")?;
@@ -28,5 +26,5 @@ fn answer(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
     if is_yes(line.trim()) {
         return Ok(());
     }
-    Err(Failure { exit: Exit::Canceled, words: "nothing was changed".to_owned() })
+    Err(Failure { exit: Exit::Canceled, message: "nothing was changed".to_owned() })
 }

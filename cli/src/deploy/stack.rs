@@ -1,7 +1,7 @@
-//! The stack: where it stands, what would change, and the change, watched to its end.
+//! The CloudFormation stack: its state, change sets, and watching changes.
 
 use super::{
-    account::{Account, refused},
+    account::{Account, aws_failure},
     parameters::Setting,
 };
 use crate::{
@@ -20,58 +20,58 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// A stack, as it was when it was looked at.
+/// A snapshot of a stack.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Names it even when it is gone.
+    /// Id, which is valid even after deletion.
     pub id: String,
     /// `CREATE_COMPLETE` and the like.
     pub status: String,
-    /// Parameters; those that are secret as asterisks.
+    /// Parameters; secret values are asterisks.
     pub parameters: BTreeMap<String, String>,
     /// Outputs.
     pub outputs: BTreeMap<String, String>,
 }
 
-/// A part of a stack.
+/// A resource of a stack.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Its name in the template.
+    /// Name in the template.
     pub logical: String,
-    /// Its name in the account.
+    /// Name in the account.
     pub physical: String,
     /// `AWS::SQS::Queue` and the like.
     pub kind: String,
 }
 
-/// What can be done with a stack of this name.
+/// The state of a stack.
 #[derive(Debug)]
-pub enum Standing {
-    /// There is none, or only the empty shell of one.
+pub enum StackState {
+    /// It does not exist, or only as an empty shell.
     Absent,
-    /// Its first creation failed; what is left must go before it can be made.
+    /// Its creation failed; it must be deleted before it can be created again.
     Failed(Stack),
     /// It is complete.
     Complete(Stack),
 }
 
-/// The stack of this name or id, if there is one.
+/// The stack of this name or id, if it exists.
 pub async fn find(account: &Account, name: &str) -> Outcome<Option<Stack>> {
     match account.cloudformation.describe_stacks().stack_name(name).send().await {
         Ok(found) => Ok(found.stacks.unwrap_or_default().into_iter().next().map(Stack::from)),
-        Err(error) if error.message().is_some_and(|words| words.contains("does not exist")) => Ok(None),
-        Err(error) => Err(refused(&format!("looking for stack {name}"), &error)),
+        Err(error) if error.message().is_some_and(|message| message.contains("does not exist")) => Ok(None),
+        Err(error) => Err(aws_failure(&format!("looking for stack {name}"), &error)),
     }
 }
 
-/// What can be done with the stack of this name.
-pub async fn standing(account: &Account, name: &str) -> Outcome<Standing> {
-    let Some(stack) = find(account, name).await? else { return Ok(Standing::Absent) };
+/// The state of the stack of this name. Fails if the stack cannot be changed.
+pub async fn state(account: &Account, name: &str) -> Outcome<StackState> {
+    let Some(stack) = find(account, name).await? else { return Ok(StackState::Absent) };
     match stack.status.as_str() {
-        // Only the wish to make one.
-        "REVIEW_IN_PROGRESS" => return Ok(Standing::Absent),
+        // A change set that was never executed.
+        "REVIEW_IN_PROGRESS" => return Ok(StackState::Absent),
         "CREATE_COMPLETE"
         | "UPDATE_COMPLETE"
         | "UPDATE_ROLLBACK_COMPLETE"
@@ -80,24 +80,28 @@ pub async fn standing(account: &Account, name: &str) -> Outcome<Standing> {
         | "ROLLBACK_COMPLETE" => {}
         status if status.ends_with("_IN_PROGRESS") => {
             return Err(Failure::system(format!(
-                "stack {name} is being changed already ({status}); wait until that is over, and try again"
+                "stack {name} is being changed ({status}); wait for that to end and try again"
             )));
         }
         "UPDATE_ROLLBACK_FAILED" => {
             return Err(Failure::system(format!(
-                "stack {name} is between two versions (UPDATE_ROLLBACK_FAILED): put right what its events name, then: \
+                "stack {name} is between two versions (UPDATE_ROLLBACK_FAILED): fix the cause in its events, then run: \
                  aws cloudformation continue-update-rollback --stack-name {name}"
             )));
         }
         status => {
             return Err(Failure::system(format!(
-                "stack {name} cannot be changed as it is ({status}): remove it with tidemill destroy --name {name} \
-                 (records and artifacts stay), and deploy again"
+                "stack {name} cannot be changed ({status}): delete it with tidemill destroy --name {name} \
+                 (keeps records and artifacts), and deploy again"
             )));
         }
     }
-    stack.must_be_ours()?;
-    Ok(if stack.status == "ROLLBACK_COMPLETE" { Standing::Failed(stack) } else { Standing::Complete(stack) })
+    stack.check_is_tidemill()?;
+    Ok(if stack.status == "ROLLBACK_COMPLETE" {
+        StackState::Failed(stack)
+    } else {
+        StackState::Complete(stack)
+    })
 }
 
 impl From<Described> for Stack {
@@ -117,24 +121,24 @@ impl From<Described> for Stack {
 }
 
 impl Stack {
-    /// Fails for a stack that something else made.
-    pub fn must_be_ours(&self) -> Outcome {
+    /// Fails if the stack was not created by Tidemill.
+    pub fn check_is_tidemill(&self) -> Outcome {
         if self.parameters.contains_key("CodePrefix") && self.parameters.contains_key("AdminTokenSha256") {
             return Ok(());
         }
         Err(Failure::usage(format!(
-            "there is a stack {} that is none of Tidemill's; choose another name with --name",
+            "stack {} was not created by Tidemill; use another name with --name",
             self.name
         )))
     }
 
-    /// Its parts.
+    /// Its resources.
     pub async fn resources(&self, account: &Account) -> Outcome<Vec<Resource>> {
         let mut pages =
             account.cloudformation.list_stack_resources().stack_name(&self.id).into_paginator().send();
         let mut resources = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| refused(&format!("listing stack {}", self.name), &error))?;
+            let page = page.map_err(|error| aws_failure(&format!("listing stack {}", self.name), &error))?;
             let live = |status: &str| status != "DELETE_COMPLETE";
             resources.extend(
                 page.stack_resource_summaries
@@ -152,41 +156,41 @@ impl Stack {
         Ok(resources)
     }
 
-    /// Deletes it, and waits until it is gone.
+    /// Deletes the stack and waits for the end.
     pub async fn delete(&self, account: &Account) -> Outcome {
-        let seen = Watch::begin(account, self).await?;
+        let watch = StackWatch::begin(account, self).await?;
         let deleted = account.cloudformation.delete_stack().stack_name(&self.id).send().await;
-        deleted.map_err(|error| refused(&format!("deleting stack {}", self.name), &error))?;
-        seen.until_over(account).await.map(drop)
+        deleted.map_err(|error| aws_failure(&format!("deleting stack {}", self.name), &error))?;
+        watch.until_end(account).await.map(drop)
     }
 }
 
-/// A change that is worked out, and not made yet.
+/// A change set that is not executed yet.
 #[derive(Debug)]
 pub struct ChangeSet {
     stack: Stack,
     id: String,
     is_first: bool,
-    /// What it changes.
+    /// The changed resources.
     pub changes: Vec<ResourceChange>,
 }
 
 impl ChangeSet {
-    /// Works out what deploying this template would change; `None`: nothing.
-    pub async fn work_out(
+    /// Creates the change set for a template; `None`: nothing changes.
+    pub async fn create(
         account: &Account,
         name: &str,
         is_first: bool,
         template_url: &str,
         settings: BTreeMap<&'static str, Setting>,
     ) -> Outcome<Option<Self>> {
-        let doing = format!("working out the changes of stack {name}");
+        let action = format!("computing the changes of stack {name}");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let parameters = settings.into_iter().map(|(key, setting)| match setting {
             Setting::Value(value) => Parameter::builder().parameter_key(key).parameter_value(value).build(),
             Setting::Previous => Parameter::builder().parameter_key(key).use_previous_value(true).build(),
         });
-        let made = account
+        let created = account
             .cloudformation
             .create_change_set()
             .stack_name(name)
@@ -197,30 +201,34 @@ impl ChangeSet {
             .capabilities(Capability::CapabilityIam)
             .send()
             .await
-            .map_err(|error| refused(&doing, &error))?;
-        let stack_id = made.stack_id.unwrap_or_default();
+            .map_err(|error| aws_failure(&action, &error))?;
+        let stack_id = created.stack_id.unwrap_or_default();
         let stack = find(account, &stack_id).await?;
-        let stack = stack.ok_or_else(|| Failure::system(format!("{doing} failed: the stack is gone")))?;
-        let mut set = Self { stack, id: made.id.unwrap_or_default(), is_first, changes: Vec::new() };
+        let stack =
+            stack.ok_or_else(|| Failure::system(format!("{action} failed: the stack was deleted")))?;
+        let mut set = Self { stack, id: created.id.unwrap_or_default(), is_first, changes: Vec::new() };
         match set.read(account).await {
             Ok(true) => Ok(Some(set)),
             Ok(false) => set.discard(account).await.map(|()| None),
             Err(failure) => {
-                // That it could not be worked out matters more than what is left of it.
+                // Report the first failure.
                 let _ = set.discard(account).await;
                 Err(failure)
             }
         }
     }
 
-    /// Waits until the changes are known. Whether there are any.
+    /// Waits for the changes. Returns whether there are any.
     async fn read(&mut self, account: &Account) -> Outcome<bool> {
-        let doing = format!("working out the changes of stack {}", self.stack.name);
+        let action = format!("computing the changes of stack {}", self.stack.name);
         let mut token = None;
         loop {
             let page = account.cloudformation.describe_change_set().change_set_name(&self.id);
-            let page =
-                page.set_next_token(token.clone()).send().await.map_err(|error| refused(&doing, &error))?;
+            let page = page
+                .set_next_token(token.clone())
+                .send()
+                .await
+                .map_err(|error| aws_failure(&action, &error))?;
             match page.status {
                 Some(ChangeSetStatus::CreateComplete) => {}
                 Some(ChangeSetStatus::Failed) => {
@@ -230,10 +238,10 @@ impl ChangeSet {
                     {
                         return Ok(false);
                     }
-                    return Err(Failure::usage(format!("{doing} failed: {reason}")));
+                    return Err(Failure::usage(format!("{action} failed: {reason}")));
                 }
                 _ => {
-                    tokio::time::sleep(account.pause()).await;
+                    tokio::time::sleep(account.poll_interval()).await;
                     continue;
                 }
             }
@@ -247,29 +255,29 @@ impl ChangeSet {
         }
     }
 
-    /// The changes in words, one a line; those that replace or remove something say so.
+    /// One line per change.
     pub fn lines(&self) -> Vec<String> {
         self.changes.iter().map(line).collect()
     }
 
-    /// Forgets the change; a stack that it would have made goes with it.
+    /// Deletes the change set, and the empty stack that a first one created.
     pub async fn discard(self, account: &Account) -> Outcome {
-        let doing = format!("discarding the changes of stack {}", self.stack.name);
+        let action = format!("discarding the changes of stack {}", self.stack.name);
         let cloudformation = &account.cloudformation;
         if self.is_first {
             let deleted = cloudformation.delete_stack().stack_name(&self.stack.id).send().await;
-            return deleted.map(drop).map_err(|error| refused(&doing, &error));
+            return deleted.map(drop).map_err(|error| aws_failure(&action, &error));
         }
         let deleted = cloudformation.delete_change_set().change_set_name(&self.id).send().await;
-        deleted.map(drop).map_err(|error| refused(&doing, &error))
+        deleted.map(drop).map_err(|error| aws_failure(&action, &error))
     }
 
-    /// Makes the change, and gives the stack as it is then.
+    /// Executes the change set, and returns the changed stack.
     pub async fn execute(self, account: &Account) -> Outcome<Stack> {
-        let watch = Watch::begin(account, &self.stack).await?;
+        let watch = StackWatch::begin(account, &self.stack).await?;
         let executed = account.cloudformation.execute_change_set().change_set_name(&self.id).send().await;
-        executed.map_err(|error| refused(&format!("changing stack {}", self.stack.name), &error))?;
-        watch.until_over(account).await
+        executed.map_err(|error| aws_failure(&format!("changing stack {}", self.stack.name), &error))?;
+        watch.until_end(account).await
     }
 }
 
@@ -289,76 +297,76 @@ fn line(change: &ResourceChange) -> String {
     format!("{sign} {} ({}{consequence})", logical.unwrap_or_default(), kind.unwrap_or_default())
 }
 
-/// Shows what happens to a stack until it is over.
-struct Watch {
+/// Prints the events of a stack while it changes.
+struct StackWatch {
     stack: Stack,
     status: String,
     seen: HashSet<String>,
     failed: Option<StackEvent>,
 }
 
-impl Watch {
-    /// Begins before the change does, so that what is shown is of this one.
+impl StackWatch {
+    /// Starts watching, before the change, to skip earlier events.
     async fn begin(account: &Account, stack: &Stack) -> Outcome<Self> {
         let mut watch =
             Self { stack: stack.clone(), status: stack.status.clone(), seen: HashSet::new(), failed: None };
-        watch.seen.extend(watch.news(account).await?.into_iter().filter_map(|event| event.event_id));
+        watch.seen.extend(watch.new_events(account).await?.into_iter().filter_map(|event| event.event_id));
         Ok(watch)
     }
 
-    /// Events that were not seen yet, the oldest first.
-    async fn news(&self, account: &Account) -> Outcome<Vec<StackEvent>> {
+    /// New events, oldest first.
+    async fn new_events(&self, account: &Account) -> Outcome<Vec<StackEvent>> {
         let mut pages =
             account.cloudformation.describe_stack_events().stack_name(&self.stack.id).into_paginator().send();
-        let mut news = Vec::new();
+        let mut events = Vec::new();
         'pages: while let Some(page) = pages.next().await {
             let page =
-                page.map_err(|error| refused(&format!("watching stack {}", self.stack.name), &error))?;
-            // They come with the newest first.
+                page.map_err(|error| aws_failure(&format!("watching stack {}", self.stack.name), &error))?;
+            // AWS returns the newest first.
             for event in page.stack_events.unwrap_or_default() {
                 if event.event_id.as_ref().is_none_or(|id| self.seen.contains(id)) {
                     break 'pages;
                 }
-                news.push(event);
+                events.push(event);
             }
         }
-        news.reverse();
-        Ok(news)
+        events.reverse();
+        Ok(events)
     }
 
-    /// The stack when nothing happens to it any more, if all went well.
-    async fn until_over(mut self, account: &Account) -> Outcome<Stack> {
+    /// Waits for the end of the change, and returns the stack if it succeeded.
+    async fn until_end(mut self, account: &Account) -> Outcome<Stack> {
         let mut interrupts = interrupts()?;
         loop {
-            let begun = self.show(account).await?;
+            let has_started = self.show(account).await?;
             let now = find(account, &self.stack.id).await?;
             let status = now.as_ref().map_or("DELETE_COMPLETE", |stack| stack.status.as_str()).to_owned();
-            // Until the first event it is as it was before.
-            let over = !status.ends_with("_IN_PROGRESS") && (begun || status != self.status);
-            if over {
+            // Before the first event, the status is still the old one.
+            let has_ended = !status.ends_with("_IN_PROGRESS") && (has_started || status != self.status);
+            if has_ended {
                 self.show(account).await?;
                 return self.verdict(status, now);
             }
             tokio::select! {
-                () = tokio::time::sleep(account.pause()) => {}
+                () = tokio::time::sleep(account.poll_interval()) => {}
                 _ = interrupts.recv() => return Err(Failure {
                     exit: Exit::Canceled,
-                    words: format!("CloudFormation goes on with stack {} by itself; the same command later shows how it \
-                                    ended", self.stack.name),
+                    message: format!("CloudFormation continues to change stack {}; run the same command again to see \
+                                      the result", self.stack.name),
                 }),
             }
         }
     }
 
-    /// Prints what is new; whether anything ever was.
+    /// Prints new events. Returns whether there were any so far.
     async fn show(&mut self, account: &Account) -> Outcome<bool> {
-        for event in self.news(account).await? {
+        for event in self.new_events(account).await? {
             let status = event.resource_status.as_ref().map(ResourceStatus::as_str).unwrap_or_default();
             let (kind, logical) = (event.resource_type.as_deref(), event.logical_resource_id.as_deref());
             if status.ends_with("_FAILED") && self.failed.is_none() && !is_consequence(&event) {
                 self.failed = Some(event.clone());
             }
-            // That something begins is told by its end; of the stack itself both matter.
+            // Of resources only the end is shown, of the stack also the start.
             if !status.ends_with("_IN_PROGRESS") || kind == Some("AWS::CloudFormation::Stack") {
                 let (kind, logical) = (kind.unwrap_or_default(), logical.unwrap_or_default());
                 crate::errln!("  {status:<26} {logical} ({kind})");
@@ -376,12 +384,12 @@ impl Watch {
         let name = &self.stack.name;
         let Some(event) = self.failed else {
             return Err(Failure::system(format!(
-                "stack {name} ended as {status}, with no reason given; its events are in CloudFormation's console"
+                "stack {name} ended as {status} without a reason; see its events in the CloudFormation console"
             )));
         };
-        let reason = event.resource_status_reason.unwrap_or_else(|| "no reason was given".to_owned());
+        let reason = event.resource_status_reason.unwrap_or_else(|| "no reason given".to_owned());
         Err(Failure::system(format!(
-            "stack {name} ended as {status}. First to fail was {} ({}):\n  {reason}\n{}",
+            "stack {name} ended as {status}. The first failure was {} ({}):\n  {reason}\n{}",
             event.logical_resource_id.unwrap_or_default(),
             event.resource_type.unwrap_or_default(),
             advice(&reason)
@@ -389,25 +397,25 @@ impl Watch {
     }
 }
 
-/// Whether a part failed only because another did.
+/// Whether a resource failed only because another one did.
 fn is_consequence(event: &StackEvent) -> bool {
     event.resource_status_reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains("cancelled"))
 }
 
-/// What to do about a part's failure.
+/// What to do about a failure.
 fn advice(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let has = |parts: &[&str]| parts.iter().any(|part| reason.contains(part));
     if has(&["not authorized", "accessdenied", "access denied", "unauthorized"]) {
-        "These credentials lack that permission; docs/deploy.md has the policy that is needed. Then deploy again."
+        "The credentials lack that permission; docs/deploy.md has the required policy. Then deploy again."
     } else if has(&["already exists"]) {
-        "Something of that name is left from elsewhere: remove it, or deploy under another name with --name."
+        "A resource of that name exists: delete it, or deploy under another name with --name."
     } else if has(&["limit", "quota", "exceed"]) {
-        "The account has no more of these: ask AWS for a higher quota (Service Quotas), or remove some. Then deploy again."
+        "The account's quota is exhausted: request a higher one (Service Quotas), or delete resources. Then deploy again."
     } else if has(&["resource handler returned message", "invalid", "not supported"]) {
-        "Put right what it names (an instance type or a subnet, perhaps) and deploy again."
+        "Correct the setting (such as the instance type or a subnet) and deploy again."
     } else {
-        "Put that right and run the same command again; docs/deploy.md, \"Troubleshooting\", may help."
+        "Fix the cause and run the same command again; see \"Troubleshooting\" in docs/deploy.md."
     }
 }
 
@@ -417,7 +425,7 @@ mod tests {
     use aws_sdk_cloudformation::types::{ChangeAction, Replacement, ResourceChange, StackEvent};
 
     #[test]
-    fn a_change_says_what_it_does_to_what_is_there() {
+    fn change_line_names_replacement_and_removal() {
         let change =
             ResourceChange::builder().logical_resource_id("Table").resource_type("AWS::DynamoDB::Table");
         let shown =
@@ -430,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_is_told_from_its_consequences() {
+    fn cancelled_resource_is_a_consequence() {
         let event = |reason: &str| StackEvent::builder().resource_status_reason(reason).build();
         assert!(is_consequence(&event("Resource creation cancelled")));
         assert!(!is_consequence(&event("Access Denied")));
@@ -438,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_fits_the_reason() {
+    fn advice_matches_the_reason() {
         assert!(advice("User is not authorized to perform: iam:CreateRole").contains("permission"));
         assert!(advice("/aws/lambda/tidemill-api already exists").contains("--name"));
         assert!(advice("You have exceeded the limit of vCPUs").contains("quota"));

@@ -1,28 +1,23 @@
-//! Bearer tokens: made here, shown once, and known to the deployment by their hashes only.
+//! Bearer tokens: created here, shown once, and known to the deployment only by their hashes.
 
 use crate::failure::{Failure, Outcome};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
-/// A new token: 256 random bits.
-pub fn make() -> Outcome<String> {
+/// A new token of 256 random bits.
+pub fn create() -> Outcome<String> {
     let mut bits = [0_u8; 32];
     getrandom::fill(&mut bits)
-        .map_err(|error| Failure::system(format!("no token can be made: no random bits: {error}")))?;
-    Ok(URL_SAFE_NO_PAD.encode(bits))
+        .map_err(|error| Failure::system(format!("cannot create a token: no random bytes: {error}")))?;
+    Ok(BASE64URL_NOPAD.encode(&bits))
 }
 
-/// SHA-256 in hex, as `sha256sum` prints it.
+/// SHA-256 in lower-case hex.
 pub fn hash(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
-/// The hashes that are valid once `token` is, too: it, and the newest of those before it.
+/// The valid hashes after a rotation: that of `token`, and the newest of `before`.
 pub fn rotated(token: &str, before: &str) -> String {
     let new = hash(token);
     match newest(before) {
@@ -31,7 +26,7 @@ pub fn rotated(token: &str, before: &str) -> String {
     }
 }
 
-/// The newest of several hashes.
+/// The newest hash of a list.
 pub fn newest(hashes: &str) -> &str {
     hashes.split(',').next().unwrap_or_default()
 }
@@ -39,23 +34,23 @@ pub fn newest(hashes: &str) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{hash, make, newest, rotated};
+    use super::{create, hash, newest, rotated};
 
     #[test]
-    fn tokens_are_long_and_never_the_same() {
-        let (one, two) = (make().unwrap(), make().unwrap());
+    fn new_tokens_are_long_and_distinct() {
+        let (one, two) = (create().unwrap(), create().unwrap());
         assert_ne!(one, two);
         assert_eq!(one.len(), 43, "{one}");
         assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{one}");
     }
 
     #[test]
-    fn a_hash_is_what_sha256sum_prints() {
+    fn hash_is_lower_case_hex() {
         assert_eq!(hash("one"), "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed");
     }
 
     #[test]
-    fn a_rotation_keeps_the_token_before_and_no_older_one() {
+    fn rotation_keeps_only_the_previous_token() {
         let once = rotated("one", "first");
         assert_eq!(once, format!("{},first", hash("one")));
         let twice = rotated("two", &once);

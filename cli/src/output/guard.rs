@@ -1,19 +1,18 @@
-//! A writer that lets only text, line ends and colours through.
+//! A writer that passes only text, line ends and colours.
 
 use anstream::{AutoStream, stream::RawStream};
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use std::io::{self, Write};
 use tidemill_core::text::{escape, is_control, is_invisible};
 
-/// A stream to a terminal, a file or a pipe, on which nothing but text, line ends and colours is written; colours only
-/// where they are wanted. Everything else is shown escaped.
+/// A stream that passes only text, line ends and, where enabled, colours. Everything else is escaped.
 pub struct Guarded<S: RawStream> {
     stream: AutoStream<S>,
     parser: Parser<DefaultCharAccumulator>,
     passed: Passed,
 }
 
-/// What may be written.
+/// The text that passed.
 #[derive(Debug, Default)]
 struct Passed(String);
 
@@ -72,7 +71,7 @@ impl Perform for Passed {
     }
 
     fn esc_dispatch(&mut self, _: &[u8], _: bool, byte: u8) {
-        // The end of a string whose beginning was shown.
+        // The terminator of a string whose start was escaped.
         if byte != b'\\' {
             self.0.push_str("\\x1b");
         }
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_pass_and_every_other_sequence_is_shown() {
+    fn colours_pass_and_other_sequences_are_escaped() {
         assert_eq!(passed("\u{1b}[1;31mred\u{1b}[0m\nö\t."), "\u{1b}[1;31mred\u{1b}[0m\nö\t.");
         assert_eq!(passed("\u{1b}[38:2:1:2:3mx"), "\u{1b}[38:2:1:2:3mx");
         for hostile in [

@@ -1,45 +1,45 @@
-//! What of a job's log reaches a terminal: its text and its colours.
+//! Filters a job's log for a terminal: only text and colours pass.
 
 use super::guard::sequence;
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use tidemill_core::text::{escape, is_control};
 
-/// Bytes of one control sequence after which it is taken for none: it must not swallow a log, nor be kept.
+/// Maximum length of a control sequence: a longer one is dropped, so that it cannot swallow the log.
 const MAX_SEQUENCE: usize = 4_096;
-/// Puts everything back that colours changed.
+/// Resets colours.
 const RESET: &str = "\u{1b}[0m";
 
-/// A filter of the bytes that a job printed, chunk by chunk. Text, line ends, tabs, carriage returns and backspaces pass, as
-/// do colours and the erasing of the rest of a line, which progress bars use. Everything else that a terminal would
-/// act on does not: titles, hyperlinks, the clipboard, cursor movement, modes, and questions that it answers as if typed.
+/// Filters a job's output, chunk by chunk. Text, line ends, tabs, carriage returns and backspaces pass, as do colours and erasing
+/// the rest of a line, which progress bars use. Everything else that controls a terminal is dropped: titles, hyperlinks, the
+/// clipboard, cursor movement, modes, and queries that the terminal answers as if typed.
 #[derive(Debug)]
 pub struct LogFilter {
     parser: Parser<DefaultCharAccumulator>,
     passed: Passed,
-    /// Bytes since something passed.
+    /// Number of bytes since something passed.
     swallowed: usize,
 }
 
 #[derive(Debug)]
-// Two say what passes, and two what did: they do not hang together.
+// Two are settings, and two are state: they are independent.
 #[allow(clippy::struct_excessive_bools)]
 struct Passed {
     text: String,
     colours: bool,
-    /// Whether what rewrites a line passes: carriage returns, backspaces and erasing.
+    /// Whether carriage returns, backspaces and erasing pass.
     rewrites: bool,
     is_coloured: bool,
     line_ended: bool,
 }
 
 impl LogFilter {
-    /// A filter that lets colours through, or not even these.
+    /// A filter with or without colours.
     pub fn new(colours: bool) -> Self {
         Self::passing(colours, true)
     }
 
-    /// A filter of one line that is shown among others: nothing in it moves the cursor.
-    pub fn of_line(colours: bool) -> Self {
+    /// A filter for a single line among others: nothing in it moves the cursor.
+    pub fn for_line(colours: bool) -> Self {
         Self::passing(colours, false)
     }
 
@@ -48,7 +48,7 @@ impl LogFilter {
         Self { parser: Parser::default(), passed, swallowed: 0 }
     }
 
-    /// What passes of the next bytes.
+    /// Filters the next bytes.
     pub fn pass(&mut self, bytes: &[u8]) -> String {
         for byte in bytes {
             let before = self.passed.text.len();
@@ -57,7 +57,7 @@ impl LogFilter {
             let swallows_line_end = *byte == b'\n' && !self.passed.line_ended;
             self.swallowed = if self.passed.text.len() == before { self.swallowed + 1 } else { 0 };
             if swallows_line_end || self.swallowed > MAX_SEQUENCE {
-                // A sequence that does not end hides no more than its line.
+                // An unterminated sequence ends with its line.
                 self.parser = Parser::default();
                 self.swallowed = 0;
                 if swallows_line_end {
@@ -68,7 +68,7 @@ impl LogFilter {
         std::mem::take(&mut self.passed.text)
     }
 
-    /// What makes the terminal as it was.
+    /// The sequence that resets the terminal.
     pub fn finish(&mut self) -> &'static str {
         if std::mem::take(&mut self.passed.is_coloured) { RESET } else { "" }
     }
@@ -118,21 +118,21 @@ mod tests {
         let whole = filter.pass(bytes) + filter.finish();
         let mut filter = LogFilter::new(true);
         let bytewise: String = bytes.iter().map(|byte| filter.pass(&[*byte])).collect();
-        assert_eq!(whole, bytewise + filter.finish(), "chunks make no difference");
+        assert_eq!(whole, bytewise + filter.finish(), "the result does not depend on chunks");
         whole
     }
 
     #[test]
-    fn text_and_colours_pass_and_are_put_back_at_the_end() {
+    fn text_and_colours_pass_and_colours_are_reset_at_the_end() {
         assert_eq!(passed("10%\r20%\tö 日\u{8}\n".as_bytes()), "10%\r20%\tö 日\u{8}\n");
         assert_eq!(passed(b"\x1b[1;32mok\x1b[m\x1b[K\n"), "\u{1b}[1;32mok\u{1b}[0m\u{1b}[0K\n\u{1b}[0m");
-        assert_eq!(LogFilter::of_line(true).pass(b"\x1b[2K\x1b[31mx\r\x08"), "\u{1b}[31mx");
+        assert_eq!(LogFilter::for_line(true).pass(b"\x1b[2K\x1b[31mx\r\x08"), "\u{1b}[31mx");
         assert_eq!(LogFilter::new(false).pass(b"\x1b[1;32mok\x1b[m\n"), "ok\n");
         assert_eq!(passed(b"no utf-8: \xc3(\xff.\n"), "no utf-8: \u{fffd}.\n");
     }
 
     #[test]
-    fn nothing_else_that_a_terminal_acts_on_passes() {
+    fn other_control_sequences_are_dropped() {
         for hostile in [
             "\u{1b}]0;title\u{7}",
             "\u{1b}]52;c;cm0gLXJm\u{7}",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_that_does_not_end_hides_no_more_than_its_line() {
+    fn unterminated_sequence_ends_with_its_line() {
         assert_eq!(passed(b"a\x1b]0;never ended\nnext\n"), "a\nnext\n");
         assert_eq!(passed(b"a\x1bPnever ended\nnext\n"), "a\nnext\n");
         let long = [b"\x1b]", "x".repeat(2 * MAX_SEQUENCE).as_bytes(), b"end\n"].concat();

@@ -1,19 +1,19 @@
-//! The log of this process, one line for each event: what an event tells of others is no command to a terminal, and no
-//! line of its own.
+//! The log of this process, one line per event. Text from outside in an event is escaped, so that it can neither control a terminal
+//! nor add lines.
 
 use super::{json_escaped, printable};
 use std::io::{self, Write};
 
-/// How lines are written.
+/// Format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStyle {
-    /// For people.
+    /// Text.
     Text,
-    /// A JSON object for each line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A writer of events, of which each comes with one call, to standard error.
+/// Writes events to standard error; each call is one event.
 #[derive(Debug)]
 pub struct ServerLog(pub LogStyle);
 
@@ -45,7 +45,7 @@ mod tests {
     use super::{LogStyle, line};
 
     #[test]
-    fn an_event_is_one_line_without_control_characters() {
+    fn event_is_one_line_without_control_characters() {
         let event = "INFO branch=a\u{1b}[2J\u{9b}31m\nINFO faked=true\n".as_bytes();
         assert_eq!(line(LogStyle::Text, event), "INFO branch=a\\x1b[2J\\u{9b}31m\\nINFO faked=true\n");
         let event = "{\"branch\":\"a\u{9b}\"}\n".as_bytes();

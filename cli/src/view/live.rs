@@ -1,6 +1,6 @@
-//! A tree of stages and jobs, drawn over itself on a terminal.
+//! A live tree of stages and jobs on a terminal.
 
-use super::{View, words};
+use super::{View, format};
 use crate::output::{Printable, printable, printable_lines};
 use anstream::AutoStream;
 use anstyle::Style;
@@ -16,12 +16,12 @@ use tidemill_core::{
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// The tree.
+/// A tree that is redrawn in place.
 #[derive(Debug)]
 pub struct LiveView {
     out: AutoStream<Stdout>,
     last: Option<ExecutionView>,
-    /// Lines of the picture that is on the screen.
+    /// Number of lines on the screen.
     drawn: u16,
     frame: usize,
 }
@@ -44,15 +44,15 @@ impl LiveView {
     fn draw(&mut self, view: &ExecutionView, all: bool) -> std::io::Result<()> {
         let (width, height) = terminal::size().unwrap_or((80, 24));
         let mut lines = lines(view, SPINNER[self.frame % SPINNER.len()], usize::from(width));
-        let room = usize::from(height).saturating_sub(2).max(3);
-        if !all && lines.len() > room {
-            // Too long for the screen: what runs matters most, then what failed.
-            let rest = lines.len() - (room - 1);
+        let max_lines = usize::from(height).saturating_sub(2).max(3);
+        if !all && lines.len() > max_lines {
+            // Too long for the screen: show running jobs first, then failed ones.
+            let omitted = lines.len() - (max_lines - 1);
             lines.sort_by_key(|line| (line.rank, line.place));
-            lines.truncate(room - 1);
+            lines.truncate(max_lines - 1);
             lines.sort_by_key(|line| line.place);
             let place = usize::MAX;
-            lines.push(Line { text: format!("  … and {rest} more"), rank: 0, place });
+            lines.push(Line { text: format!("  … and {omitted} more"), rank: 0, place });
         }
         self.erase()?;
         for line in &lines {
@@ -77,10 +77,10 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<Line> {
         lines.push(Line { text, rank, place });
     };
     let of = &view.execution;
-    // Cut as jobs' lines are, so that a picture's lines can be counted.
-    let title: String = words::title(of).chars().take(width.saturating_sub(1)).collect();
+    // Lines must not wrap, so that they can be counted.
+    let title: String = format::title(of).chars().take(width.saturating_sub(1)).collect();
     push(format!("{bold}{title}{bold:#}"), 0);
-    let longest =
+    let name_width =
         view.jobs.iter().map(|job| printable(&job.job_name).chars().count()).max().unwrap_or(0).min(40);
     for stage in &view.stages {
         push(format!(" {bold}{}{bold:#}", Printable(stage)), 1);
@@ -91,18 +91,18 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<Line> {
                 JobStatus::Queued => 2,
                 _ => 3,
             };
-            push(line(job, spinner, longest, width), rank);
+            push(line(job, spinner, name_width, width), rank);
         }
     }
     lines
 }
 
-/// One job, cut to the width of the terminal so that a picture's lines can be counted.
-fn line(job: &JobView, spinner: &str, longest: usize, width: usize) -> String {
-    let (sign, style) = words::sign(job);
+/// One job, truncated to the width of the terminal.
+fn line(job: &JobView, spinner: &str, name_width: usize, width: usize) -> String {
+    let (sign, style) = format::sign(job);
     let sign = if job.status == JobStatus::Running { spinner } else { sign };
-    let took = words::ran(job, words::now()).unwrap_or_default();
-    let rest = format!("{:longest$}  {took:>7}  {}", Printable(&job.job_name), words::state(job));
+    let took = format::ran(job, format::now()).unwrap_or_default();
+    let rest = format!("{:name_width$}  {took:>7}  {}", Printable(&job.job_name), format::state(job));
     let rest: String = rest.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
     let mut text = String::new();
     let _ = write!(text, "  {style}{sign}{style:#} {}", rest.trim_end());
@@ -126,14 +126,14 @@ impl View for LiveView {
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         self.last = None;
         self.draw(view, true)?;
-        let (verdict, style) = words::verdict(view);
+        let (verdict, style) = format::verdict(view);
         writeln!(self.out, "{style}{verdict}{style:#}")?;
         self.out.flush()
     }
 
-    fn note(&mut self, words: &str) -> std::io::Result<()> {
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
         self.erase()?;
-        writeln!(self.out, "{}", printable_lines(words))?;
+        writeln!(self.out, "{}", printable_lines(message))?;
         self.out.flush()
     }
 }

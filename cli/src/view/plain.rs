@@ -1,6 +1,6 @@
-//! One line for each thing that happens, for pipes and logs.
+//! One line per change, for pipes and logs.
 
-use super::{View, words};
+use super::{View, format};
 use crate::output::{self, Guarded, Printable, printable_lines};
 use std::{
     collections::HashMap,
@@ -26,15 +26,15 @@ impl View for PlainView {
         for job in &view.jobs {
             let at = (job.status, job.attempt);
             let before = self.shown.insert(job.id, at);
-            // What only waits is no news.
+            // Waiting jobs are not shown.
             if before == Some(at) || matches!(job.status, JobStatus::Pending | JobStatus::Queued) {
                 continue;
             }
-            let (sign, style) = words::sign(job);
-            let took = words::ran(job, words::now()).filter(|_| job.status != JobStatus::Running);
+            let (sign, style) = format::sign(job);
+            let took = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
             let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
             let state =
-                if job.status == JobStatus::Running { "started".to_owned() } else { words::state(job) };
+                if job.status == JobStatus::Running { "started".to_owned() } else { format::state(job) };
             writeln!(self.out, "{style}{sign}{style:#} {}: {state}{took}", Printable(&job.job_name))?;
         }
         self.out.flush()
@@ -46,13 +46,13 @@ impl View for PlainView {
 
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         self.show(view)?;
-        let (verdict, style) = words::verdict(view);
+        let (verdict, style) = format::verdict(view);
         writeln!(self.out, "{style}{verdict}{style:#}")?;
         self.out.flush()
     }
 
-    fn note(&mut self, words: &str) -> std::io::Result<()> {
-        writeln!(self.out, "{}", printable_lines(words))?;
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
+        writeln!(self.out, "{}", printable_lines(message))?;
         self.out.flush()
     }
 }

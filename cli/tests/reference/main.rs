@@ -151,7 +151,7 @@ fn runs(name: &str, example: &str, images: &Images) {
 }
 
 #[test]
-fn every_example_of_the_reference_runs_as_it_says() {
+fn every_reference_example_runs_as_documented() {
     let images = Images::build();
     let examples = reference::examples();
     assert!(examples.len() >= 35, "only {} examples were found", examples.len());

@@ -11,7 +11,7 @@ fn took(place: &Place, name: &str) -> u64 {
     line["run_ms"].as_u64().unwrap_or_else(|| panic!("{line:#}"))
 }
 
-pub fn a_second_run_is_faster_by_what_the_cache_holds(on: &Backend) {
+pub fn second_run_uses_the_cache(on: &Backend) {
     let mut place = on.place(
         r#"
 name: cached
@@ -46,7 +46,7 @@ jobs:
     place.wait_until_clean();
 }
 
-pub fn a_job_reaches_its_services_by_name(on: &Backend) {
+pub fn job_reaches_its_services_by_name(on: &Backend) {
     let mut place = on.place(
         r#"
 name: served
@@ -72,7 +72,7 @@ jobs:
     place.wait_until_clean();
 }
 
-pub fn a_manual_job_runs_once_somebody_approves_it(on: &Backend) {
+pub fn manual_job_runs_when_approved(on: &Backend) {
     let place = on.place(
         r#"
 name: gated
@@ -100,7 +100,7 @@ jobs:
     assert_eq!(place.of_latest(&["approve", "--job", "build"]).status.code(), Some(2));
 }
 
-pub fn a_manual_job_that_was_left_undone_is_run_later(on: &Backend) {
+pub fn unapproved_manual_job_runs_when_approved_later(on: &Backend) {
     let place = on.place(
         r#"
 name: undone
@@ -130,7 +130,7 @@ jobs:
     assert_eq!(place.of_latest(&["retry"]).status.code(), Some(2));
 }
 
-pub fn a_job_that_demands_labels_waits_for_a_worker_that_has_them(on: &Backend) {
+pub fn job_with_labels_waits_for_a_matching_worker(on: &Backend) {
     let mut place = on.place(
         r#"
 name: labelled

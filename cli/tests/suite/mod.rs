@@ -14,26 +14,26 @@ use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, s
 macro_rules! suite {
     ($on:expr) => {
         $crate::suite!($on =>
-            a_pipeline_runs_hands_on_its_artifacts_and_is_reported
+            pipeline_runs_passes_artifacts_and_is_reported
             a_failure_ends_with_1_shows_the_log_and_a_retry_runs_only_the_rest
-            uncommitted_work_runs_as_it_is_on_disk
-            ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind
-            a_cancel_from_elsewhere_ends_the_run
-            the_same_commit_twice_at_once_is_one_execution
-            a_newer_run_of_a_group_cancels_the_older
-            a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown
-            a_registry_that_does_not_answer_is_tried_three_times
-            a_script_that_ignores_its_time_out_is_killed
-            a_job_that_uses_too_much_memory_says_so
-            a_second_run_is_faster_by_what_the_cache_holds
-            a_job_reaches_its_services_by_name
-            a_secret_that_a_job_prints_ten_ways_is_found_nowhere
-            the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky
-            the_coverage_that_a_script_prints_is_in_its_report_and_is_carried_by_a_retry
-            a_job_without_its_secret_says_how_to_set_it
-            a_manual_job_runs_once_somebody_approves_it
-            a_manual_job_that_was_left_undone_is_run_later
-            a_job_that_demands_labels_waits_for_a_worker_that_has_them
+            uncommitted_changes_are_part_of_the_run
+            interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container
+            cancel_by_another_process_ends_the_run
+            concurrent_runs_of_one_commit_share_an_execution
+            newer_run_of_a_group_cancels_the_older_one
+            lost_worker_costs_an_attempt_and_no_shown_log_byte
+            unreachable_registry_is_tried_three_times
+            script_that_ignores_its_timeout_is_killed
+            job_out_of_memory_reports_the_reason
+            second_run_uses_the_cache
+            job_reaches_its_services_by_name
+            secret_printed_in_ten_encodings_is_masked_everywhere
+            report_has_test_results_and_a_retry_marks_flaky_tests
+            report_has_printed_coverage_and_a_retry_keeps_it
+            missing_secret_error_names_the_command_that_sets_it
+            manual_job_runs_when_approved
+            unapproved_manual_job_runs_when_approved_later
+            job_with_labels_waits_for_a_matching_worker
         );
     };
     ($on:expr => $($name:ident)*) => {
@@ -72,13 +72,13 @@ jobs:
   last: { stage: end, script: ["ls out/bytes"] }
 "#;
 
-pub fn a_pipeline_runs_hands_on_its_artifacts_and_is_reported(on: &Backend) {
+pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
     let mut place = on.place(WHOLE);
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let shown = text(&run.stdout);
     assert!(shown.contains("✓ use [size=large]: succeeded"), "{shown}");
-    assert!(shown.contains("! may-fail: failed, which is allowed"), "{shown}");
+    assert!(shown.contains("! may-fail: failed (allowed)"), "{shown}");
 
     let log = text(&place.of_latest(&["logs", "--job", "make"]).stdout);
     assert!(log.contains("from the repository\n"), "{log}");
@@ -120,7 +120,7 @@ jobs:
     assert!(job(&view, "good")["carried_from"].is_string(), "{view:#}");
 }
 
-pub fn uncommitted_work_runs_as_it_is_on_disk(on: &Backend) {
+pub fn uncommitted_changes_are_part_of_the_run(on: &Backend) {
     let place = on.place(
         "name: dirty\nstages: [a]\njobs:\n  show: { stage: a, image: \"IMAGE\", script: [cat source.txt new.txt] }\n",
     );
@@ -131,7 +131,7 @@ pub fn uncommitted_work_runs_as_it_is_on_disk(on: &Backend) {
     assert!(place.log("show").contains("changed\nnot even added\n"), "{}", place.log("show"));
 }
 
-pub fn ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind(on: &Backend) {
+pub fn interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container(on: &Backend) {
     let mut place = on.place(STUBBORN);
     let run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| {
@@ -148,7 +148,7 @@ pub fn ctrl_c_cancels_even_a_script_that_ignores_it_and_leaves_nothing_behind(on
     place.wait_until_clean();
 }
 
-pub fn a_cancel_from_elsewhere_ends_the_run(on: &Backend) {
+pub fn cancel_by_another_process_ends_the_run(on: &Backend) {
     let place = on.place(&TWO.replace("sleep 3", "sleep 600"));
     let run = place.spawn(&["run"]);
     place.wait_until_begun();
@@ -161,7 +161,7 @@ pub fn a_cancel_from_elsewhere_ends_the_run(on: &Backend) {
     assert_eq!(job(&view, "after")["attempt"], 0, "nothing starts after a cancel: {view:#}");
 }
 
-pub fn the_same_commit_twice_at_once_is_one_execution(on: &Backend) {
+pub fn concurrent_runs_of_one_commit_share_an_execution(on: &Backend) {
     let place = on
         .place("name: same\nstages: [a]\njobs:\n  slow: { stage: a, image: \"IMAGE\", script: [sleep 2] }\n");
     let first = place.spawn(&["run"]);
@@ -169,13 +169,13 @@ pub fn the_same_commit_twice_at_once_is_one_execution(on: &Backend) {
     let second = place.tidemill(&["run"]);
     let first = finish(first);
     assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{first:?} {second:?}");
-    assert!(text(&second.stdout).contains("is under way already"), "{second:?}");
+    assert!(text(&second.stdout).contains("is already running"), "{second:?}");
     assert_eq!(place.executions().len(), 1);
     assert_eq!(place.tidemill(&["run", "--force", "--quiet"]).status.code(), Some(0));
     assert_eq!(place.executions().len(), 2);
 }
 
-pub fn a_newer_run_of_a_group_cancels_the_older(on: &Backend) {
+pub fn newer_run_of_a_group_cancels_the_older_one(on: &Backend) {
     let place = on.place(
         r#"
 name: pushed
@@ -194,12 +194,12 @@ jobs:
     assert_eq!(newer.status.code(), Some(0), "{newer:?}");
     let older = finish(older);
     assert_eq!(older.status.code(), Some(130), "{older:?}");
-    assert!(text(&older.stdout).contains("was canceled for a newer execution"), "{older:?}");
+    assert!(text(&older.stdout).contains("was superseded by a newer execution"), "{older:?}");
     let executions = place.executions();
     assert_eq!(executions[1]["superseded_by"], executions[0]["id"], "{executions:#?}");
 }
 
-pub fn a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown(on: &Backend) {
+pub fn lost_worker_costs_an_attempt_and_no_shown_log_byte(on: &Backend) {
     let mut place = on.place(TWO);
     let run = place.spawn(&["run"]);
     place.wait_until_begun();
@@ -218,7 +218,7 @@ pub fn a_lost_worker_costs_an_attempt_and_no_byte_that_was_shown(on: &Backend) {
     place.wait_until_clean();
 }
 
-pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
+pub fn unreachable_registry_is_tried_three_times(on: &Backend) {
     let place = on.place(
         "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
     );
@@ -230,9 +230,9 @@ pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
     assert_eq!(job(&view, "j")["attempt"], 3, "{view:#}");
     let id = view["execution"]["id"].as_str().unwrap();
     let letters = text(&place.tidemill(&["dead-letters", id]).stdout);
-    assert!(letters.contains(" j  3 tries") && letters.contains("  try 1: "), "{letters}");
+    assert!(letters.contains(" j  3 attempt(s)") && letters.contains("  attempt 1: "), "{letters}");
     let report = text(&place.of_latest(&["report"]).stdout);
-    assert!(report.contains("j try 2: ") && report.contains("a dead letter"), "{report}");
+    assert!(report.contains("j attempt 2: ") && report.contains("dead letter: "), "{report}");
     let dismissed = text(&place.tidemill(&["dead-letters", "--dismiss", id]).stdout);
     assert!(dismissed.contains("dismissed j"), "{dismissed}");
     assert!(text(&place.tidemill(&["dead-letters", id]).stdout).contains("no dead letters"));
@@ -240,7 +240,7 @@ pub fn a_registry_that_does_not_answer_is_tried_three_times(on: &Backend) {
     assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
 }
 
-pub fn a_script_that_ignores_its_time_out_is_killed(on: &Backend) {
+pub fn script_that_ignores_its_timeout_is_killed(on: &Backend) {
     let mut place = on.place(
         r#"
 name: deaf
@@ -254,7 +254,7 @@ jobs:
     place.wait_until_clean();
 }
 
-pub fn a_job_that_uses_too_much_memory_says_so(on: &Backend) {
+pub fn job_out_of_memory_reports_the_reason(on: &Backend) {
     let place = on.place(
         r#"
 name: greedy

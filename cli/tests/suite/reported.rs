@@ -35,7 +35,7 @@ const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 </testsuites>
 "#;
 
-pub fn the_tests_of_a_job_are_in_its_report_and_a_retry_shows_which_are_flaky(on: &Backend) {
+pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
     let mut place = on.place(TESTED);
     std::fs::write(place.repo().join("report.xml"), REPORT).unwrap();
     let run = place.tidemill(&["run"]);
@@ -91,7 +91,7 @@ jobs:
     coverage: '(\d+)%'
 "#;
 
-pub fn the_coverage_that_a_script_prints_is_in_its_report_and_is_carried_by_a_retry(on: &Backend) {
+pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
     let mut place = on.place(COVERED);
     let value = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(value.path(), "0056").unwrap();

@@ -73,7 +73,7 @@ jobs:
     script: ['test -z "$PASSWORD$KEY"']
 "#;
 
-pub fn a_secret_that_a_job_prints_ten_ways_is_found_nowhere(on: &Backend) {
+pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     let mut place = on.talkative_place(LEAKY);
     let set = with_input(&place, &["secret", "set", "PASSWORD"], &format!("{PASSWORD}\n"));
     assert_eq!(set.status.code(), Some(0), "{set:?}");
@@ -191,7 +191,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-pub fn a_job_without_its_secret_says_how_to_set_it(on: &Backend) {
+pub fn missing_secret_error_names_the_command_that_sets_it(on: &Backend) {
     let place = on.place(
         "name: unset\nstages: [a]\njobs:\n  uses: { stage: a, image: \"IMAGE\", script: [\"true\"], secrets: [NOT_THERE] }\n",
     );

@@ -128,14 +128,14 @@ fn a_push_runs_its_pipelines_and_their_statuses_are_heard(on: &Backend, provider
 }
 
 #[test]
-fn a_push_runs_on_a_server() {
+fn push_runs_on_a_server() {
     for provider in ["github", "gitlab", "gitea"] {
         a_push_runs_its_pipelines_and_their_statuses_are_heard(&Backend::Server, provider);
     }
 }
 
 #[test]
-fn a_push_runs_in_the_cloud() {
+fn push_runs_in_the_cloud() {
     if let Some(cloud) = Backend::cloud() {
         a_push_runs_its_pipelines_and_their_statuses_are_heard(&cloud, "github");
     }

@@ -42,7 +42,7 @@ for line in sys.stdin:
     if "checkout_sha" in body:
         body["checkout_sha"] = after
     place = body.get("repository", {}) if settings["provider"] != "gitlab" else body["project"]
-    place |= {name: settings["url"] for name in ADDRESSES & place.keys()}
+    place |= dict.fromkeys(ADDRESSES & place.keys(), settings["url"])
     place["default_branch"] = "main"
     text = json.dumps(body).encode()
     request = urllib.request.Request(settings["webhook"], text, headers(text) | {"Content-Type": "application/json"})

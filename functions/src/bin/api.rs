@@ -13,8 +13,8 @@ use tidemill_services::http::{Access, ClientAddress, USUAL_RATE, router};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::{Instrument, field};
 
-/// Replies that are smaller are not worth packing.
-const LEAST_PACKED: u64 = 1024;
+/// Smaller replies are not compressed.
+const MIN_COMPRESSED: u64 = 1024;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -25,12 +25,12 @@ async fn main() -> Result<(), Error> {
     let access = Access::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
         .at_most(settings::number_or(settings::RATE_LIMIT, USUAL_RATE)?);
     let api = router(wiring.services.clone(), access)
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(LEAST_PACKED)))
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED)))
         .layer(middleware::from_fn_with_state(wiring, measured));
     run(api).await
 }
 
-/// Counts a request, logs it, and says what it used.
+/// Counts and logs a request, and writes its metrics.
 async fn measured(State(wiring): State<Wiring>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let before = wiring.meter.total();
@@ -72,7 +72,7 @@ async fn measured(State(wiring): State<Wiring>, mut request: Request, next: Next
     response
 }
 
-/// Where API Gateway says that the request comes from.
+/// The client's address, as API Gateway reports it.
 fn source_address(request: &Request) -> Option<IpAddr> {
     let text = match request.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone()?,
@@ -83,7 +83,7 @@ fn source_address(request: &Request) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-/// What was used between two readings of the counter: a function serves one request at a time.
+/// The usage between two readings of the counter: a function serves one request at a time.
 fn since(before: Usage, now: Usage) -> Usage {
     Usage {
         table_write_halves: now.table_write_halves - before.table_write_halves,

@@ -1,4 +1,4 @@
-//! Ends jobs whose messages the queue gave up, since no worker could take them.
+//! Ends jobs whose messages moved to the dead-letter queue, since no worker could run them.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
         let mut reply = SqsBatchResponse::default();
         for message in event.payload.records {
             if let Err(error) = give_up(&wiring, message.body.as_deref().unwrap_or_default()).await {
-                tracing::error!(id = message.message_id, %error, "the message is looked at again");
+                tracing::error!(id = message.message_id, %error, "the message is processed again");
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = message.message_id.unwrap_or_default();
                 reply.batch_item_failures.push(failure);
@@ -24,11 +24,10 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// Ends the job that a message is about. One that is not Tidemill's stays in the dead-letter queue, where its alarm calls
-/// somebody.
+/// /// somebody.
 async fn give_up(wiring: &Wiring, body: &str) -> Result<(), Error> {
     let body: MessageBody = serde_json::from_str(body)?;
     let ended = wiring.meter.request(wiring.services.jobs.give_up(body.job_id)).await?;
-    tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could take it");
+    tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could run the job");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Invoked each minute: asks for as many workers as the backlog needs.
+//! Invoked every minute: requests as many workers as the backlog needs.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -38,13 +38,13 @@ async fn main() -> Result<(), Error> {
 impl Scaler {
     async fn scale(&self) -> Result<Value, Error> {
         let load = self.load().await?;
-        let wanted = desired(load, self.limits);
-        if wanted != load.desired {
-            tracing::info!(?load, wanted, "another number of workers");
+        let desired_now = desired(load, self.limits);
+        if desired_now != load.desired {
+            tracing::info!(?load, desired_now, "changing the number of workers");
             let set = self.groups.set_desired_capacity().auto_scaling_group_name(&self.group);
-            set.desired_capacity(i32::try_from(wanted)?).honor_cooldown(false).send().await?;
+            set.desired_capacity(i32::try_from(desired_now)?).honor_cooldown(false).send().await?;
         }
-        Ok(json!({ "desired": wanted }))
+        Ok(json!({ "desired": desired_now }))
     }
 
     async fn load(&self) -> Result<Load, Error> {
@@ -61,7 +61,7 @@ impl Scaler {
         let groups = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(&self.group);
         let groups = groups.send().await?;
         let group = groups.auto_scaling_groups().first();
-        let group = group.ok_or_else(|| format!("there is no Auto Scaling group {}", self.group))?;
+        let group = group.ok_or_else(|| format!("no Auto Scaling group {}", self.group))?;
         let now = group.desired_capacity().and_then(|now| u32::try_from(now).ok()).unwrap_or(0);
         Ok(Load { waiting: count(&waiting), running: count(&running), desired: now })
     }

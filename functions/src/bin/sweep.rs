@@ -1,15 +1,15 @@
-//! The sweep: invoked each minute, carries on what is late.
+//! The sweep, invoked every minute: resumes overdue work.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tidemill_functions::{Wiring, telemetry};
 
-/// How long each step may take; together less than the function's time.
-const CARRYING_ON: Duration = Duration::from_secs(18);
-const STARTING: Duration = Duration::from_secs(10);
-const TELLING: Duration = Duration::from_secs(15);
-const REMOVING: Duration = Duration::from_secs(8);
+/// Time limit of each step; their sum is less than the function's timeout.
+const NODES_LIMIT: Duration = Duration::from_secs(18);
+const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
+const OUTBOX_LIMIT: Duration = Duration::from_secs(15);
+const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -17,28 +17,30 @@ async fn main() -> Result<(), Error> {
     let wiring = Wiring::load().await?;
     run(service_fn(|_: LambdaEvent<Value>| async {
         let services = &wiring.services;
-        // Each step is taken whatever becomes of the others; what is not done in its time is done by the next sweep.
-        let late =
-            step("nodes", CARRYING_ON, wiring.meter.request(Box::pin(services.sweep.carry_on()))).await;
+        // Each step runs even if others fail; the next sweep continues steps that run out of time.
+        let overdue =
+            step("nodes", NODES_LIMIT, wiring.meter.request(Box::pin(services.sweep.carry_on()))).await;
         let scheduled =
-            step("schedules", STARTING, wiring.meter.request(Box::pin(services.schedules.run()))).await;
-        let told = step("outbox", TELLING, wiring.meter.request(Box::pin(services.outbox.run()))).await;
+            step("schedules", SCHEDULES_LIMIT, wiring.meter.request(Box::pin(services.schedules.run())))
+                .await;
+        let notified =
+            step("outbox", OUTBOX_LIMIT, wiring.meter.request(Box::pin(services.outbox.run()))).await;
         let removed =
-            step("expired", REMOVING, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
-        for (step, number) in [("nodes", &late), ("schedules", &scheduled), ("expired", &removed)] {
+            step("expired", EXPIRY_LIMIT, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
+        for (step, number) in [("nodes", &overdue), ("schedules", &scheduled), ("expired", &removed)] {
             if let Ok(number @ 1..) = number {
                 tracing::info!(step, number, "done");
             }
         }
-        let done = json!({ "late": late.as_ref().ok() });
-        // The invocation fails if a step did, so that the function's alarm shows it.
-        late.and(scheduled).and(told).and(removed)?;
+        let done = json!({ "overdue": overdue.as_ref().ok() });
+        // The invocation fails if a step failed, which raises the function's alarm.
+        overdue.and(scheduled).and(notified).and(removed)?;
         Ok::<Value, Error>(done)
     }))
     .await
 }
 
-/// What `work` gives, within `limit`.
+/// Runs `work` within `limit`.
 async fn step(
     name: &'static str,
     limit: Duration,
@@ -47,11 +49,11 @@ async fn step(
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(number)) => Ok(number),
         Ok(Err(error)) => {
-            tracing::error!(step = name, %error, "a step of the sweep failed; the next sweep tries again");
+            tracing::error!(step = name, %error, "a step of the sweep failed; the next sweep retries it");
             Err(error.into())
         }
         Err(_) => {
-            tracing::warn!(step = name, "there is more to do than time for it: the next sweep goes on");
+            tracing::warn!(step = name, "a step ran out of time; the next sweep continues it");
             Ok(0)
         }
     }

@@ -1,0 +1,242 @@
+//! Arguments of the commands that administer a deployment: secrets, repositories, tokens, the audit log and profiles.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tidemill_core::{access::Scope, ids::ExecutionId, pipeline::span_s, webhook::Provider};
+
+/// `secret`.
+#[derive(Debug, Args)]
+pub struct Secret {
+    /// The action.
+    #[command(subcommand)]
+    pub action: SecretAction,
+}
+
+/// Actions of `secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Create or update a secret; prompts for the value or reads standard input
+    Set {
+        /// Name of the secret: letters, digits and `_`
+        name: String,
+        #[command(flatten)]
+        scope: SecretScope,
+        /// Read the value from this file
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+    },
+    /// List the names of secrets; values are never shown
+    List {
+        #[command(flatten)]
+        scope: SecretScope,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a secret
+    Remove {
+        /// Name of the secret
+        name: String,
+        #[command(flatten)]
+        scope: SecretScope,
+    },
+    /// Encrypt all secrets again under the deployment's newest key
+    Rekey,
+}
+
+/// Repository and environment of secrets.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SecretScope {
+    /// Repository of the secret [default: the current one]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only for jobs of this environment
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+}
+
+/// `repo`.
+#[derive(Debug, Args)]
+pub struct Repo {
+    /// The action.
+    #[command(subcommand)]
+    pub action: RepoAction,
+}
+
+/// Actions of `repo`.
+#[derive(Debug, Subcommand)]
+pub enum RepoAction {
+    /// Register a repository or change its settings
+    Add(Box<AddRepo>),
+    /// List registered repositories
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Unregister a repository; keeps its executions
+    Remove {
+        /// URL of the repository
+        url: String,
+    },
+    /// Reload the schedules of the default branch
+    Sync {
+        /// URL of the repository
+        url: String,
+    },
+    /// Accept earlier webhook deliveries once more
+    Redeliver {
+        /// URL of the repository
+        url: String,
+    },
+}
+
+/// `repo add`.
+#[derive(Debug, Args)]
+pub struct AddRepo {
+    /// URL that workers clone
+    pub url: String,
+    /// Git provider: github, gitlab, gitea (also Forgejo) or bitbucket
+    #[arg(long, value_name = "NAME")]
+    pub provider: Provider,
+    /// File with the webhook secret [default: the current one, or a new one, which is printed]
+    #[arg(long, value_name = "PATH")]
+    pub secret_file: Option<PathBuf>,
+    /// File with the provider token for commit statuses; an empty file turns them off
+    #[arg(long, value_name = "PATH")]
+    pub status_token_file: Option<PathBuf>,
+    /// URL of the provider's API, if it cannot be derived [example: https://git.example.org/api/v1]
+    #[arg(long, value_name = "URL")]
+    pub api_url: Option<String>,
+    /// Default branch; an empty value resets it [default: from webhooks]
+    #[arg(long, value_name = "NAME")]
+    pub default_branch: Option<String>,
+    /// Pull requests that require approval [default: forks]
+    #[arg(long, value_enum)]
+    pub approval: Option<ApprovalPolicy>,
+    /// File with the URL of a chat webhook to notify of failures and recoveries
+    #[arg(long, value_name = "PATH")]
+    pub notify_chat_file: Vec<PathBuf>,
+    /// URL to notify of failures and recoveries, signed with --notify-secret-file
+    #[arg(long, value_name = "URL", requires = "notify_secret_file")]
+    pub notify: Vec<String>,
+    /// Remove all notifications
+    #[arg(long, conflicts_with_all = ["notify", "notify_chat_file"])]
+    pub no_notify: bool,
+    /// File with the secret that signs notifications to --notify
+    #[arg(long, value_name = "PATH", requires = "notify")]
+    pub notify_secret_file: Option<PathBuf>,
+}
+
+/// Pull requests that require approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ApprovalPolicy {
+    /// None
+    None,
+    /// Pull requests from forks
+    Forks,
+    /// All pull requests
+    All,
+}
+
+/// `dead-letters`.
+#[derive(Debug, Args)]
+// Each is a flag of the command line.
+#[allow(clippy::struct_excessive_bools)]
+pub struct DeadLetters {
+    /// Only of these executions
+    #[arg(value_name = "ID")]
+    pub executions: Vec<ExecutionId>,
+    /// Only of this repository [default: the current one]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Of all repositories
+    #[arg(long, conflicts_with = "repo")]
+    pub all_repositories: bool,
+    /// Retry the executions on the server; keeps successful jobs
+    #[arg(long, conflicts_with = "dismiss")]
+    pub retry: bool,
+    /// Dismiss the dead letters; keeps the job records
+    #[arg(long)]
+    pub dismiss: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["retry", "dismiss"])]
+    pub json: bool,
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The action.
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+/// Actions of `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Create a token; it is shown only once
+    Create(CreateToken),
+    /// List tokens
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token
+    Revoke {
+        /// Id of the token
+        #[arg(value_name = "ID")]
+        id: uuid::Uuid,
+    },
+}
+
+/// `token create`.
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// Name of the token
+    #[arg(long)]
+    pub name: String,
+    /// Scopes: read, run, worker, admin; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+    pub scopes: Vec<Scope>,
+    /// Restrict the token to this repository
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Lifetime, such as 90d [default: until revoked]
+    #[arg(long, value_name = "TIME", value_parser = span_s)]
+    pub expires: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only entries of this repository
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only entries of the token with this name or id
+    #[arg(long, value_name = "NAME")]
+    pub who: Option<String>,
+    /// Only this action, such as execution.start
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// Maximum number of entries
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// URL of the deployment
+    pub url: String,
+    /// Make it the default deployment
+    #[arg(long)]
+    pub default: bool,
+}

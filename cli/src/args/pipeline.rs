@@ -1,0 +1,122 @@
+//! Arguments of the commands that work on pipeline files.
+
+use super::shared::{FileArgs, VariableArgs};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use tidemill_core::api::Trigger;
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Files to check; `-` is standard input [default: all in .pipelines/]
+    pub files: Vec<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// Formats of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Text with source excerpts
+    Human,
+    /// JSON array of diagnostics
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub facts: FactArgs,
+    #[command(flatten)]
+    pub variables: VariableArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Facts that conditions are evaluated with; those that are not given come from git.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Facts for conditions")]
+pub struct FactArgs {
+    /// Assume this event [default: manual]
+    #[arg(long, value_enum, value_name = "EVENT")]
+    pub event: Option<Event>,
+    /// Assume this branch
+    #[arg(long, value_name = "NAME", conflicts_with = "tag")]
+    pub branch: Option<String>,
+    /// Assume that this tag was pushed
+    #[arg(long, value_name = "NAME")]
+    pub tag: Option<String>,
+    /// Assume this default branch
+    #[arg(long, value_name = "NAME")]
+    pub default_branch: Option<String>,
+    /// Assume that exactly these files changed
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub changed: Vec<String>,
+    /// Assume this target branch of the pull request [default: the default branch]
+    #[arg(long, value_name = "NAME")]
+    pub target_branch: Option<String>,
+    /// Assume that the pull request comes from a fork
+    #[arg(long)]
+    pub fork: bool,
+    /// Assume that the pull request is a draft
+    #[arg(long)]
+    pub draft: bool,
+}
+
+/// Events that start executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Event {
+    /// A push
+    Push,
+    /// A pull request or merge request
+    #[value(alias = "pull-request")]
+    PullRequest,
+    /// A schedule
+    Schedule,
+    /// A user
+    Manual,
+}
+
+impl Event {
+    /// The trigger of this event.
+    pub fn trigger(self) -> Trigger {
+        match self {
+            Self::Push => Trigger::Push,
+            Self::PullRequest => Trigger::PullRequest,
+            Self::Schedule => Trigger::Schedule,
+            Self::Manual => Trigger::Manual,
+        }
+    }
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Path of the new file
+    #[arg(default_value = ".pipelines/ci.yml")]
+    pub path: PathBuf,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// GitLab CI file
+    #[arg(default_value = ".gitlab-ci.yml")]
+    pub file: PathBuf,
+    /// Path of the pipeline file
+    #[arg(short, long, value_name = "PATH", default_value = ".pipelines/ci.yml")]
+    pub output: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,0 +1,87 @@
+//! Arguments that several commands share.
+
+use crate::env_vars;
+use clap::Args;
+use std::path::PathBuf;
+use tidemill_core::{
+    ids::ExecutionId,
+    labels::{Labels, parse},
+    repo::HostPort,
+};
+
+/// Selects a pipeline file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FileArgs {
+    /// Pipeline file
+    #[arg(short, long, value_name = "PATH", conflicts_with = "pipeline")]
+    pub file: Option<PathBuf>,
+    /// Pipeline of this name in .pipelines/
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Read the file as a GitLab CI file, whatever its name
+    #[arg(long)]
+    pub gitlab: bool,
+}
+
+/// Selects an execution.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExecutionArgs {
+    /// Repository of the execution [default: the current one]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Branch of the execution
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// Pipeline of the execution
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Pipeline file of the execution
+    #[arg(short = 'F', long, value_name = "PATH", conflicts_with = "pipeline")]
+    pub file: Option<PathBuf>,
+    /// Run number [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub run: Option<u64>,
+    /// Execution id; --repo is required to change another repository's execution
+    #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "branch"])]
+    pub execution: Option<ExecutionId>,
+}
+
+/// Variables of the pipeline.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VariableArgs {
+    /// Set a variable; overrides the pipeline file
+    #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+}
+
+/// How many jobs a worker runs at the same time, and its labels.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SlotArgs {
+    /// Maximum number of concurrent jobs [default: number of processors, at least 2]
+    #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: Option<u16>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
+}
+
+/// Labels of a worker.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LabelArgs {
+    /// Label of the worker, for `runs_on`; `arch` and `os` are set automatically
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse)]
+    pub values: Vec<Labels>,
+}
+
+/// Hosts that jobs may fetch repositories from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AllowedHostArgs {
+    /// Allow fetching repositories from this host with a private address; without a port: git's default ports
+    #[arg(
+        long = "allow-host",
+        env = env_vars::ALLOW_HOSTS,
+        hide_env_values = true,
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
+    pub hosts: Vec<HostPort>,
+}

@@ -1,0 +1,8 @@
+//! Commands that administer a deployment.
+
+pub mod audit;
+pub mod dead_letters;
+pub mod login;
+pub mod repo;
+pub mod secret;
+pub mod token;

@@ -1,0 +1,128 @@
+//! `dead-letters`: lists, retries and dismisses jobs that ended through no fault of their own.
+
+use crate::{
+    args::DeadLetters,
+    deployment::{Deployment, query_encoded},
+    execution::{repository::TargetRepository, select::expecting},
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    settings::Settings,
+    view::format::title,
+};
+use std::{collections::BTreeMap, io::Write};
+use tidemill_core::{
+    api::{DeadLetterList, DeadLetterView, DismissReply, ExecuteReply, ExecutionSummary, RetryRequest, path},
+    ids::ExecutionId,
+};
+
+/// `tidemill dead-letters`.
+pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    if args.retry && deployment.is_own() {
+        return Err(Failure::usage(
+            "--retry needs a server with workers; on this machine, run `tidemill retry --execution ID` for each execution",
+        ));
+    }
+    let target = TargetRepository::resolve(args.repo.as_deref())?;
+    let is_named = !args.executions.is_empty();
+    if let (TargetRepository::None(directory), false, false) = (&target, is_named, args.all_repositories) {
+        return Err(Failure::usage(format!(
+            "{} is not in a repository: use --repo or --all-repositories",
+            Printable(directory)
+        )));
+    }
+    // Ids are looked up in all repositories; the check below rejects those of another repository.
+    let repo = (!is_named && !args.all_repositories).then(|| target.address());
+    let found = all(&deployment, &args.executions, repo).await?;
+    if is_named && !args.all_repositories {
+        for letter in &found {
+            target.check(&letter.execution, args.retry || args.dismiss)?;
+        }
+    }
+    if args.retry {
+        retry(settings, &deployment, &found).await?;
+    } else if args.dismiss {
+        dismiss(&deployment, &found).await?;
+    } else if args.json {
+        output::print_json(&found)?;
+    } else {
+        show(&found)?;
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+/// All dead letters, or those of `executions` if there are any, newest first.
+async fn all(
+    deployment: &Deployment,
+    executions: &[ExecutionId],
+    repo: Option<&str>,
+) -> Outcome<Vec<DeadLetterView>> {
+    let repo = repo.map(|repo| format!("&repo={}", query_encoded(repo))).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page: DeadLetterList =
+            deployment.get(&format!("{}?limit=200{repo}{cursor}", path::DEAD_LETTERS)).await?;
+        let wanted =
+            |letter: &DeadLetterView| executions.is_empty() || executions.contains(&letter.execution.id);
+        found.extend(page.dead_letters.into_iter().filter(wanted));
+        match page.next_cursor {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn show(found: &[DeadLetterView]) -> std::io::Result<()> {
+    let mut out = output::stdout();
+    if found.is_empty() {
+        writeln!(out, "no dead letters")?;
+    }
+    for DeadLetterView { job, execution } in found {
+        let ended = job.end_time.map(|at| at.to_string()).unwrap_or_default();
+        writeln!(
+            out,
+            "{}  {}  {}  {} attempt(s)  {ended}",
+            execution.id,
+            title(execution),
+            Printable(&job.job_name),
+            job.attempt
+        )?;
+        let earlier = job.attempts.iter().map(|attempt| (attempt.attempt, attempt.failure.as_ref()));
+        for (attempt, failure) in earlier.chain([(job.attempt, job.failure_reason.as_ref())]) {
+            let message = failure.map_or("no reason recorded", |reason| reason.message.as_str());
+            writeln!(out, "  attempt {attempt}: {}", Printable(message))?;
+        }
+    }
+    out.flush()
+}
+
+async fn retry(settings: &Settings, deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
+    let executions: BTreeMap<ExecutionId, &ExecutionSummary> =
+        found.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
+    for (old, of) in executions {
+        let path = expecting(&path::RETRY.replace("{executionId}", &old.to_string()), &of.repo);
+        let request = RetryRequest { requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
+        let reply: ExecuteReply = deployment.start(&path, &request, true).await?;
+        crate::outln!("{}: retried as #{} ({})", title(of), reply.run_number, reply.execution_id);
+    }
+    Ok(())
+}
+
+async fn dismiss(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
+    for letter in found {
+        let path = path::DISMISS.replace("{jobId}", &letter.job.id.to_string());
+        let path = expecting(&path, &letter.execution.repo);
+        let reply: DismissReply = deployment.post(&path, &()).await?;
+        if reply.dismissed {
+            crate::outln!(
+                "dismissed {} of {} ({})",
+                Printable(&letter.job.job_name),
+                title(&letter.execution),
+                letter.execution.id
+            );
+        }
+    }
+    Ok(())
+}

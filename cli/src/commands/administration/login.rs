@@ -1,0 +1,132 @@
+//! `login` and `logout`: save and remove profiles of deployments.
+
+use crate::{
+    args::Login,
+    failure::{Failure, Outcome},
+    output::Printable,
+    settings::Settings,
+    settings::profiles::{LOCAL, Profile},
+};
+use std::io::{BufRead, IsTerminal};
+use tidemill_core::api::{Health, HealthStatus, path};
+use tidemill_worker::client::{ApiClient, ApiError};
+
+/// `tidemill login`.
+pub async fn login(settings: &Settings, args: &Login) -> Outcome {
+    let url = args.url.trim_end_matches('/').to_owned();
+    let name = match &settings.profile {
+        Some(name) => name.clone(),
+        None => host(&url)?,
+    };
+    if name == LOCAL {
+        return Err(Failure::usage(format!(
+            "profile `{LOCAL}` is reserved for this machine: use another name with --profile"
+        )));
+    }
+    // Only a deployment may see the token.
+    check_health(&ApiClient::new(&url, "").trusting(settings.ca_cert.clone())).await?;
+    let connect = |token: &str| {
+        let api = ApiClient::new(&url, token).trusting(settings.ca_cert.clone());
+        api.with_insecure_http(settings.insecure_http)
+    };
+    // Do not prompt for a token that could not be sent.
+    connect("").check_transport().await?;
+    let token = match &settings.token {
+        Some(token) => token.clone(),
+        None => ask(&url)?,
+    };
+    let api = connect(&token);
+    match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
+        Ok(_) => {}
+        Err(ApiError::Refused { status: 401 | 403, .. }) => {
+            return Err(Failure::usage(format!("{url} rejected the token; nothing was saved")));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let mut profiles = settings.profiles()?;
+    profiles.put(&name, Profile { server: url.clone(), token, insecure_http: settings.insecure_http });
+    if args.default {
+        profiles.default = Some(name.clone());
+    }
+    profiles.save()?;
+    if url.starts_with("http://") && !api.is_on_this_machine() {
+        crate::errln!("warning: {url} does not use https: the token can be read in transit");
+    }
+    if profiles.default.as_ref() == Some(&name) {
+        crate::outln!(
+            "logged in to {url}, which is now the default (--profile {LOCAL} selects this machine)"
+        );
+    } else {
+        crate::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
+    }
+    Ok(())
+}
+
+/// `tidemill logout`.
+pub fn logout(settings: &Settings) -> Outcome {
+    let mut profiles = settings.profiles()?;
+    let names: Vec<String> = profiles.names().map(str::to_owned).collect();
+    let name = match (&settings.profile, &profiles.default, names.as_slice()) {
+        (Some(name), _, _) | (None, Some(name), _) | (None, None, [name]) => name.clone(),
+        (None, None, []) => return Err(Failure::usage("no profiles")),
+        (None, None, _) => {
+            let all = names.join(", ");
+            return Err(Failure::usage(format!("several profiles: {all}; select one with --profile")));
+        }
+    };
+    let Some(gone) = profiles.remove(&name) else {
+        return Err(Failure::usage(format!("no profile `{name}` (known: {})", names.join(", "))));
+    };
+    profiles.save()?;
+    crate::outln!("removed profile {name} with its token for {}; the token itself stays valid", gone.server);
+    Ok(())
+}
+
+/// Fails unless a healthy deployment answers.
+async fn check_health(api: &ApiClient) -> Outcome {
+    let url = api.server();
+    let other = |message: String| Failure::usage(format!("{url} is not a Tidemill deployment: {message}"));
+    let reply = match api.fetch(path::HEALTH, None).await {
+        Ok(reply) => reply.map(|reply| reply.body).unwrap_or_default(),
+        Err(ApiError::Refused { status, message, .. }) if status < 500 => {
+            return Err(other(format!("{} returned {status}: {}", path::HEALTH, Printable(&message))));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let health: Health = serde_json::from_slice(&reply).map_err(|error| {
+        other(format!("{} returned an invalid reply: {}", path::HEALTH, Printable(error.to_string())))
+    })?;
+    match health.status {
+        HealthStatus::Ok | HealthStatus::Degraded => Ok(()),
+        HealthStatus::Failing => {
+            let problems = format!("{:?}", health.problems);
+            Err(Failure::system(format!("{url} is unhealthy: {}", Printable(problems))))
+        }
+    }
+}
+
+/// Prompts for the token without echo, or reads the first line of standard input.
+fn ask(url: &str) -> Outcome<String> {
+    let stdin = std::io::stdin();
+    let token = if stdin.is_terminal() {
+        rpassword::prompt_password(format!("Token for {url}: "))?
+    } else {
+        let mut line = String::new();
+        stdin.lock().read_line(&mut line)?;
+        line
+    };
+    let token = token.trim().to_owned();
+    if token.is_empty() {
+        return Err(Failure::usage("no token: enter it, pipe it to standard input, or use --token"));
+    }
+    Ok(token)
+}
+
+/// The host of a URL, the default name of a profile.
+fn host(url: &str) -> Outcome<String> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let host = host.and_then(|rest| rest.split(['/', '?', '#']).next()).filter(|host| !host.is_empty());
+    host.map(str::to_owned).ok_or_else(|| {
+        Failure::usage(format!("`{url}` is not a URL of a deployment: expected https:// or http://"))
+    })
+}

@@ -1,0 +1,143 @@
+//! `repo`: manages repositories whose webhooks and schedules start pipelines.
+
+use crate::{
+    args::{AddRepo, ApprovalPolicy, Repo, RepoAction},
+    deployment::{Deployment, query_encoded},
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    settings::Settings,
+};
+use std::{fs, io::Write, path::Path, time::Duration};
+use tidemill_core::{
+    api::{ExecuteReply, path},
+    repository::{
+        Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryName, RepositoryRemoved,
+        RepositoryReply, RepositoryRequest,
+    },
+};
+
+/// `tidemill repo`.
+pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
+    let request = match &args.action {
+        RepoAction::Add(add) => Some(request(add)?),
+        _ => None,
+    };
+    let deployment = Deployment::connect(settings).await?;
+    match &args.action {
+        RepoAction::Add(_) => {
+            if let Some(request) = request {
+                add(&deployment, &request).await?;
+            }
+        }
+        RepoAction::List { json } => list(&deployment, *json).await?,
+        RepoAction::Remove { url } => {
+            let path = format!("{}?repo={}", path::REPOSITORIES, query_encoded(url));
+            let reply: RepositoryRemoved = deployment.api.delete(&path).await?;
+            if !reply.removed {
+                return Err(Failure::usage(format!(
+                    "{url} is not registered; `tidemill repo list` lists repositories"
+                )));
+            }
+            crate::outln!("{} unregistered", Printable(url));
+        }
+        RepoAction::Sync { url } => {
+            let timeout = Duration::from_secs(30);
+            let reply: ExecuteReply =
+                deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, timeout).await?;
+            crate::outln!("execution {} reloads the schedules of {}", reply.execution_id, Printable(url));
+        }
+        RepoAction::Redeliver { url } => {
+            let timeout = Duration::from_secs(30);
+            let reply: RedeliveryReply =
+                deployment.api.post(path::REDELIVER, &RepositoryName { repo: url.clone() }, timeout).await?;
+            crate::outln!(
+                "earlier webhook deliveries of {} are accepted once more when the provider sends them again",
+                reply.repository
+            );
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
+    let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
+    let known = &reply.repository;
+    let statuses = if known.statuses { "written" } else { "not written" };
+    crate::outln!("{} registered; commit statuses are {statuses}", Printable(&known.name));
+    crate::outln!("webhook URL: {}{}", deployment.url, Printable(&reply.webhook_path));
+    if let Some(secret) = &reply.webhook_secret {
+        crate::errln!("webhook secret; save it now, it is not shown again:");
+        let mut out = output::stdout();
+        writeln!(out, "{}", Printable(secret))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+async fn list(deployment: &Deployment, json: bool) -> Outcome {
+    let list: RepositoryList = deployment.get(path::REPOSITORIES).await?;
+    let mut out = output::stdout();
+    if json {
+        return Ok(output::print_json(&list.repositories)?);
+    }
+    if list.repositories.is_empty() {
+        writeln!(out, "no repositories; register one with `tidemill repo add`")?;
+    }
+    for known in &list.repositories {
+        let branch = Printable(known.default_branch.as_deref().unwrap_or("default branch unknown"));
+        let statuses = if known.statuses { "statuses" } else { "no statuses" };
+        let approval = match known.approval {
+            Approval::None => "no approval required",
+            Approval::Forks => "forks require approval",
+            Approval::All => "pull requests require approval",
+        };
+        let notified = match known.notify.len() {
+            0 => String::new(),
+            number => format!(", {number} notification(s)"),
+        };
+        writeln!(
+            out,
+            "{}  {}, {branch}, {statuses}, {approval}{notified}",
+            Printable(&known.name),
+            known.provider
+        )?;
+        if let Some(trouble) = &known.trouble {
+            writeln!(out, "    {}", Printable(trouble))?;
+        }
+    }
+    Ok(())
+}
+
+fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
+    let secret = add.notify_secret_file.as_deref().map(read).transpose()?;
+    let chats = add.notify_chat_file.iter().map(|path| read(path));
+    let mut notify = Vec::new();
+    for url in chats {
+        notify.push(Notify { kind: NotifyKind::Chat, url: url?, secret: None });
+    }
+    for url in &add.notify {
+        notify.push(Notify { kind: NotifyKind::Webhook, url: url.clone(), secret: secret.clone() });
+    }
+    Ok(RepositoryRequest {
+        url: add.url.clone(),
+        provider: add.provider,
+        webhook_secret: add.secret_file.as_deref().map(read).transpose()?,
+        status_token: add.status_token_file.as_deref().map(read).transpose()?,
+        api_url: add.api_url.clone(),
+        default_branch: add.default_branch.clone(),
+        approval: add.approval.map(|approval| match approval {
+            ApprovalPolicy::None => Approval::None,
+            ApprovalPolicy::Forks => Approval::Forks,
+            ApprovalPolicy::All => Approval::All,
+        }),
+        notify: (add.no_notify || !notify.is_empty()).then_some(notify),
+    })
+}
+
+/// Reads a file without the line end that editors add.
+fn read(path: &Path) -> Outcome<String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read as text: {error}", path.display())))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}

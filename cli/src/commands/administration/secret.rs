@@ -1,0 +1,119 @@
+//! `secret`: manages the secrets of repositories.
+
+use crate::{
+    args::{Secret, SecretAction},
+    deployment::{Deployment, query_encoded},
+    execution::repository,
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    settings::Settings,
+};
+use std::io::{IsTerminal, Read, Write};
+use tidemill_core::{
+    api::{
+        RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
+    },
+    repo::canonical,
+};
+
+/// `tidemill secret`.
+pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
+    match &args.action {
+        SecretAction::Set { name, scope, file } => {
+            let repo = repository::address(scope.repo.as_deref())?;
+            let value = match file {
+                Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                    Failure::usage(format!("{} cannot be read as text: {error}", path.display()))
+                })?,
+                None => ask(name)?,
+            };
+            let request =
+                SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
+            let deployment = Deployment::connect(settings).await?;
+            let set: SecretView = deployment.post(path::SECRETS, &request).await?;
+            crate::outln!("secret `{}` set for {}", Printable(&set.name), Printable(of(&set)));
+            deployment.close().await;
+        }
+        SecretAction::List { scope, json } => {
+            let repo = repository::address(scope.repo.as_deref())?;
+            let deployment = Deployment::connect(settings).await?;
+            let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
+            let mut list: SecretList = deployment.get(&path).await?;
+            if let Some(environment) = &scope.environment {
+                list.secrets.retain(|secret| secret.environment.as_ref() == Some(environment));
+            }
+            let mut out = output::stdout();
+            if *json {
+                output::print_json(&list)?;
+            }
+            for secret in list.secrets.iter().filter(|_| !*json) {
+                let by = Some(secret.updated_by.as_str())
+                    .filter(|by| !by.is_empty())
+                    .map(|by| format!(" by {}", Printable(by)));
+                let by = by.unwrap_or_default();
+                let (name, of) = (Printable(&secret.name), Printable(of(secret)));
+                writeln!(out, "{name}  {of}  set {}{by}", secret.updated_at)?;
+            }
+            deployment.close().await;
+        }
+        SecretAction::Remove { name, scope } => {
+            let environment = scope.environment.clone();
+            let request = RemoveSecretRequest {
+                repo: repository::address(scope.repo.as_deref())?,
+                environment,
+                name: name.clone(),
+            };
+            let deployment = Deployment::connect(settings).await?;
+            let reply: RemoveSecretReply = deployment.post(path::REMOVE_SECRET, &request).await?;
+            deployment.close().await;
+            if !reply.removed {
+                return Err(Failure::usage(format!("no secret `{name}` for {}", request.repo)));
+            }
+            crate::outln!("secret `{name}` removed");
+        }
+        SecretAction::Rekey => {
+            let deployment = Deployment::connect(settings).await?;
+            let mut renewed = 0;
+            let unreadable = loop {
+                let reply: RekeyReply = deployment.post(path::REKEY_SECRETS, &serde_json::json!({})).await?;
+                renewed += reply.renewed;
+                if !reply.more {
+                    break reply.unreadable;
+                }
+            };
+            deployment.close().await;
+            crate::outln!("re-encrypted {renewed} secret(s) under the newest key");
+            for what in &unreadable {
+                crate::errln!("no key decrypts {}; set it again", Printable(what));
+            }
+            if !unreadable.is_empty() {
+                return Err(Failure::usage("some secrets cannot be decrypted"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of(secret: &SecretView) -> String {
+    match &secret.environment {
+        Some(environment) => format!("{} ({environment})", canonical(&secret.repo)),
+        None => canonical(&secret.repo),
+    }
+}
+
+/// Reads the value from standard input, or prompts for it without echo.
+fn ask(name: &str) -> Outcome<String> {
+    let stdin = std::io::stdin();
+    let value = if stdin.is_terminal() {
+        rpassword::prompt_password(format!("value of {name}: "))?
+    } else {
+        let mut text = String::new();
+        stdin.lock().read_to_string(&mut text)?;
+        // `echo` and editors add a line end.
+        text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+    };
+    if value.is_empty() {
+        return Err(Failure::usage(format!("no value for {name}: pass it on standard input or with --file")));
+    }
+    Ok(value)
+}

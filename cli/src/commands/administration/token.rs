@@ -1,0 +1,72 @@
+//! `token`: creates, lists and revokes a deployment's tokens.
+
+use crate::{
+    args::{CreateToken, TokenAction, TokenArgs},
+    deployment::Deployment,
+    failure::Outcome,
+    output::{self, Printable},
+    settings::Settings,
+};
+use std::io::Write;
+use tidemill_core::{
+    access::{RevokeReply, TokenList, TokenReply, TokenRequest, TokenView},
+    api::path,
+};
+
+/// `tidemill token`.
+pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    match &args.action {
+        TokenAction::Create(args) => create(&deployment, args).await?,
+        TokenAction::List { json } => list(&deployment, *json).await?,
+        TokenAction::Revoke { id } => {
+            let path = path::TOKEN.replace("{tokenId}", &id.to_string());
+            let reply: RevokeReply = deployment.api.delete(&path).await?;
+            crate::outln!("revoked {} ({id})", Printable(&reply.revoked.name));
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+async fn create(deployment: &Deployment, args: &CreateToken) -> Outcome {
+    let request = TokenRequest {
+        name: args.name.clone(),
+        scopes: args.scopes.iter().copied().collect(),
+        repo: args.repo.clone(),
+        expire_in_s: args.expires,
+    };
+    // No retry: after a lost reply it would create a second token, and nobody would have the first.
+    let timeout = std::time::Duration::from_secs(30);
+    let reply: TokenReply = deployment.api.post(path::TOKENS, &request, timeout).await?;
+    if args.json {
+        return Ok(output::print_json(&reply)?);
+    }
+    crate::errln!("{}; save the token now, it is not shown again:", described(&reply.view));
+    let mut out = output::stdout();
+    writeln!(out, "{}", Printable(&reply.token))?;
+    Ok(out.flush()?)
+}
+
+async fn list(deployment: &Deployment, json: bool) -> Outcome {
+    let list: TokenList = deployment.get(path::TOKENS).await?;
+    if json {
+        return Ok(output::print_json(&list.tokens)?);
+    }
+    let mut out = output::stdout();
+    if list.tokens.is_empty() {
+        writeln!(out, "no tokens; create one with `tidemill token create`")?;
+    }
+    for token in &list.tokens {
+        let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
+        writeln!(out, "{}  {}, {used}", token.id, described(token))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn described(token: &TokenView) -> String {
+    let scopes = token.scopes.iter().map(|scope| scope.word()).collect::<Vec<_>>().join(", ");
+    let repo = token.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
+    let until = token.expires_at.map_or_else(|| "until revoked".to_owned(), |at| format!("until {at}"));
+    format!("{} ({scopes}){repo}, {until}", Printable(&token.name))
+}

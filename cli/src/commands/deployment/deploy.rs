@@ -1,0 +1,192 @@
+//! `deploy`: creates or updates a deployment on AWS.
+
+use crate::{
+    args::Deploy,
+    deploy::{
+        account::Account,
+        code,
+        functions::{self, Functions, Platform, cross_build},
+        parameters::{self, TEMPLATE, Tokens, Values},
+        program::Requirements,
+        prompt::confirm,
+        stack::{self, ChangeSet, Stack, StackState},
+        tokens::hash,
+    },
+    failure::{Failure, Outcome},
+    settings::Settings,
+    settings::profiles::Profile,
+};
+use std::fs;
+use tidemill_core::api::path;
+
+/// Stack output: URL of the API.
+const ENDPOINT: &str = "Endpoint";
+/// Stack output: name of the bucket.
+const BUCKET: &str = "BucketName";
+
+/// `tidemill deploy`.
+pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
+    let account = Account::connect(&args.stack).await?;
+    let name = &args.stack.name;
+    let before = match stack::state(&account, name).await? {
+        StackState::Absent => None,
+        StackState::Complete(stack) => Some(stack),
+        StackState::Failed(stack) => {
+            crate::errln!("stack {name} failed to be created; its remains are deleted first");
+            if !args.stack.yes {
+                confirm(&format!("Delete the remains of stack {name}?"))?;
+            }
+            stack.delete(&account).await?;
+            None
+        }
+    };
+    let known = before.as_ref().map(|stack| &stack.parameters);
+    let platform = Platform { architecture: args.arch, is_emulated: account.endpoint.is_some() };
+    let functions = functions::load(args.functions.as_deref(), platform)?;
+    let mut values = parameters::from_arguments(args)?;
+    if let Some(architecture) = functions.architecture {
+        values.entry("Architecture".into()).or_insert_with(|| architecture.to_string());
+    }
+    values.insert("CodeBucket".into(), code::name(&account));
+    values.insert("CodePrefix".into(), prefix(&functions));
+    let program = worker_program(args, &functions, &values, known)?;
+    if let Some((_, sha256)) = &program {
+        values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
+        values.insert("WorkerBinarySha256".into(), sha256.clone());
+    }
+    let tokens = parameters::create_tokens(args, known, &mut values)?;
+
+    crate::errln!("{}: functions from {}", account.describe(), functions.origin.display());
+    let template_url = upload(&account, args, &functions).await?;
+    let to_send = parameters::settings(&values, known);
+    let changes = ChangeSet::create(&account, name, before.is_none(), &template_url, to_send).await?;
+    let Some(changes) = changes else {
+        crate::outln!("no changes: {name} is up to date");
+        return match &before {
+            Some(stack) => finish(settings, &account, stack, program, &Tokens::default()).await,
+            None => Ok(()),
+        };
+    };
+    for line in changes.lines() {
+        crate::outln!("  {line}");
+    }
+    if args.dry_run {
+        return changes.discard(&account).await;
+    }
+    if !args.stack.yes
+        && let Err(failure) = confirm(&format!("Apply these changes in {}?", account.describe()))
+    {
+        changes.discard(&account).await?;
+        return Err(failure);
+    }
+    let stack = changes.execute(&account).await?;
+    finish(settings, &account, &stack, program, &tokens).await
+}
+
+/// The functions' prefix in the code bucket, which depends on their content.
+fn prefix(functions: &Functions) -> String {
+    format!("code/{}", functions.version)
+}
+
+/// Uploads the template and the functions for CloudFormation, and returns the template's URL.
+async fn upload(account: &Account, args: &Deploy, functions: &Functions) -> Outcome<String> {
+    let bucket = code::name(account);
+    if !code::exists(account).await? {
+        if !args.stack.yes {
+            confirm(&format!("Create bucket {bucket} for the functions' code?"))?;
+        }
+        code::create(account).await?;
+    }
+    for (name, zip) in &functions.zips {
+        let key = format!("{}/{name}.zip", prefix(functions));
+        if code::put(account, &bucket, &key, zip.clone()).await? {
+            crate::errln!("uploaded {name}");
+        }
+    }
+    let key = format!("templates/{}.yml", hash(TEMPLATE));
+    code::put(account, &bucket, &key, TEMPLATE.into()).await?;
+    Ok(code::url(account, &bucket, &key))
+}
+
+/// The program for workers and its SHA-256, if there are workers.
+fn worker_program(
+    args: &Deploy,
+    functions: &Functions,
+    values: &Values,
+    known: Option<&Values>,
+) -> Outcome<Option<(Vec<u8>, String)>> {
+    let value = |name: &str| values.get(name).or_else(|| known.and_then(|known| known.get(name)));
+    let has_workers = value("MaxWorkers").is_some_and(|count| count != "0");
+    if !has_workers || values.contains_key("WorkerBinaryUrl") {
+        return Ok(None);
+    }
+    let path = match &args.worker {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?,
+    };
+    let program = fs::read(&path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+    let architecture = functions.architecture.or(args.arch);
+    let requirements = Requirements::of(&program);
+    let incompatibility = match (requirements, architecture) {
+        (None, _) => Some("is not a Linux program".to_owned()),
+        (Some(requirements), Some(architecture)) => requirements.incompatibility(architecture),
+        (Some(requirements), None) => requirements.incompatibility(requirements.architecture),
+    };
+    if let Some(why) = incompatibility {
+        let architecture = architecture.or(requirements.map(|required| required.architecture));
+        let hint = architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
+        return Err(Failure::usage(format!(
+            "workers cannot run {}, which {why}\n{}",
+            path.display(),
+            hint.unwrap_or_default()
+        )));
+    }
+    let sha256 = hash(&program);
+    Ok(Some((program, sha256)))
+}
+
+/// Uploads the workers' program, saves a new token, and prints the next steps.
+async fn finish(
+    settings: &Settings,
+    account: &Account,
+    stack: &Stack,
+    program: Option<(Vec<u8>, String)>,
+    tokens: &Tokens,
+) -> Outcome {
+    let output = |name: &str| stack.outputs.get(name).cloned().unwrap_or_default();
+    if let Some((program, sha256)) = program {
+        code::put(account, &output(BUCKET), &format!("programs/{sha256}"), program).await?;
+    }
+    let endpoint = output(ENDPOINT);
+    crate::outln!("\n{} is at {endpoint}", stack.name);
+    if let Some(token) = &tokens.admin {
+        save_profile(settings, &stack.name, &endpoint, token)?;
+        crate::outln!(
+            "admin token, shown only now:  {token}\n\
+             saved as profile `{}`; run a pipeline with:  tidemill run --profile {}",
+            stack.name,
+            stack.name
+        );
+    }
+    if let Some(token) = &tokens.worker {
+        crate::outln!(
+            "start your own worker with:  TIDEMILL_TOKEN={token} tidemill worker --server {endpoint} --queue {}",
+            output("QueueUrl")
+        );
+    }
+    Ok(())
+}
+
+fn save_profile(settings: &Settings, name: &str, endpoint: &str, token: &str) -> Outcome {
+    let mut profiles = settings.profiles()?;
+    profiles.put(
+        name,
+        Profile {
+            server: endpoint.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+            insecure_http: false,
+        },
+    );
+    profiles.save()
+}

@@ -1,0 +1,68 @@
+//! `destroy`: deletes a deployment from AWS. Keeps its table, bucket and key of secrets, unless all data is to be deleted.
+
+use crate::{
+    args::Destroy,
+    deploy::{
+        account::Account,
+        code, data,
+        prompt::confirm_by,
+        stack::{Resource, find},
+    },
+    failure::{Failure, Outcome},
+};
+
+/// Types of the resources with data.
+const DATA_TYPES: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];
+
+/// `tidemill destroy`.
+pub async fn destroy(args: &Destroy) -> Outcome {
+    let account = Account::connect(&args.stack).await?;
+    let name = &args.stack.name;
+    let stack = find(&account, name).await?;
+    let stack = stack.ok_or_else(|| {
+        Failure::usage(format!("no stack {name} in {}; select another one with --name", account.describe()))
+    })?;
+    stack.check_is_tidemill()?;
+    let (data_resources, others): (Vec<Resource>, Vec<Resource>) = stack
+        .resources(&account)
+        .await?
+        .into_iter()
+        .partition(|resource| DATA_TYPES.contains(&resource.kind.as_str()));
+    crate::outln!("In {}, this deletes:", account.describe());
+    for resource in &others {
+        crate::outln!("  {}  {}", resource.kind, resource.physical);
+    }
+    for resource in &data_resources {
+        let action = if args.all_data { "deleted with its content" } else { "kept" };
+        crate::outln!("  {}  {}  ({action})", resource.kind, resource.physical);
+    }
+    let key = data::key_parameter(name);
+    let action = if args.all_data { "deleted" } else { "kept" };
+    crate::outln!("  AWS::SSM::Parameter  {key}  ({action}, if there are secrets)");
+    if args.all_data {
+        crate::outln!("Records, logs, artifacts and secrets cannot be restored.");
+    }
+    if !args.stack.yes {
+        confirm_by(name, "")?;
+    }
+    stack.delete(&account).await?;
+    if args.all_data {
+        for resource in &data_resources {
+            match resource.kind.as_str() {
+                "AWS::S3::Bucket" => data::delete_bucket(&account, &resource.physical).await?,
+                _ => data::delete_table(&account, &resource.physical).await?,
+            }
+        }
+        // Last: without the key, secrets in the table cannot be read.
+        data::delete_key(&account, &key).await?;
+        crate::outln!("deleted {name} and its data");
+    } else {
+        let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical.as_str()).collect();
+        crate::outln!("deleted {name}; kept: {}", names.join(", "));
+    }
+    crate::outln!(
+        "Bucket {} has the code of all deployments in this region; delete it after the last one.",
+        code::name(&account)
+    );
+    Ok(())
+}

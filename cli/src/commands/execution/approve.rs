@@ -1,0 +1,89 @@
+//! `approve`: approves a manual job or a held execution.
+
+use super::retry::retry;
+use crate::{
+    args::{Approve, ExecutionArgs, Retry},
+    deployment::{Deployment, find_job},
+    execution::select::{Purpose, Selected, is_not_approved, select},
+    failure::{Failure, Outcome},
+    output::Printable,
+    settings::Settings,
+};
+use tidemill_core::{
+    api::{Approval, ApproveReply, ExecuteReply, ExecutionView, JobView, RetryRequest, path},
+    ids::JobId,
+};
+
+/// `tidemill approve`.
+pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let selected = select(&deployment, &args.selection, Purpose::Approve(args.job.as_deref())).await?;
+    let view = &selected.view;
+    let job = job_to_approve(view, args.job.as_deref(), &selected.title())?;
+    if let Some(job) = job.filter(|job| is_not_approved(job) && view.execution.end_time.is_some()) {
+        let approve = vec![job.job_name.clone()];
+        return approve_by_retry(settings, deployment, &selected, approve).await;
+    }
+    let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
+    let (path, target) = if let Some(job) = job {
+        (of_job(job.id), format!("job `{}` of {}", Printable(&job.job_name), selected.title()))
+    } else {
+        let path = path::APPROVE_EXECUTION.replace("{executionId}", &selected.id().to_string());
+        (path, selected.title())
+    };
+    let reply: ApproveReply = deployment.post(&selected.expecting(&path), &()).await?;
+    crate::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
+    deployment.close().await;
+    Ok(())
+}
+
+/// The job to approve: the one of this name, or the only one that awaits approval. `None`: the execution itself.
+fn job_to_approve<'a>(
+    view: &'a ExecutionView,
+    name: Option<&str>,
+    title: &str,
+) -> Outcome<Option<&'a JobView>> {
+    if let Some(name) = name {
+        return find_job(view, Some(name)).map(Some);
+    }
+    if view.approval.is_some() {
+        return Ok(None);
+    }
+    let awaits = |job: &&JobView| job.approval == Some(Approval::Awaited) || is_not_approved(job);
+    let waiting: Vec<&JobView> = view.jobs.iter().filter(awaits).collect();
+    match waiting.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        _ => {
+            let names = waiting.iter().map(|job| Printable(&job.job_name).to_string()).collect::<Vec<_>>();
+            Err(Failure::usage(format!(
+                "several jobs of {title} await approval: {}; select one with --job; nothing was approved",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Approves jobs of an execution that has ended: a retry runs them.
+async fn approve_by_retry(
+    settings: &Settings,
+    deployment: Deployment,
+    selected: &Selected,
+    approve: Vec<String>,
+) -> Outcome {
+    if deployment.is_own() {
+        // Only this process would run it.
+        deployment.close().await;
+        let repo = Some(selected.repo().to_owned());
+        let selection = ExecutionArgs { execution: Some(selected.id()), repo, ..ExecutionArgs::default() };
+        let args =
+            Retry { selection, all: false, approve, slots: crate::args::SlotArgs::default(), quiet: false };
+        return retry(settings, &args).await;
+    }
+    let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
+    let request = RetryRequest { all: false, approve, requested_by: settings.requested_by.clone() };
+    let reply: ExecuteReply = deployment.post(&selected.expecting(&path), &request).await?;
+    crate::outln!("{}: approved; runs as #{} ({})", selected.title(), reply.run_number, reply.execution_id);
+    deployment.close().await;
+    Ok(())
+}

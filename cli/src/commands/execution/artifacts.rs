@@ -1,0 +1,99 @@
+//! `artifacts`: lists artifacts or extracts them.
+
+use crate::{
+    args::Artifacts,
+    deployment::Deployment,
+    execution::select::{Purpose, select},
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    settings::Settings,
+    view::format,
+};
+use data_encoding::HEXLOWER;
+use futures_util::TryStreamExt;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    io::{BufReader, Seek, Write},
+    path::Path,
+};
+use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
+use tidemill_worker::workspace::{HostWorkspace, Keep};
+
+/// The output of `--json`.
+#[derive(Serialize)]
+struct Listing<'a> {
+    execution: &'a ExecutionSummary,
+    artifacts: &'a [ArtifactView],
+}
+
+/// `tidemill artifacts`.
+pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let selected = select(&deployment, &args.selection, Purpose::Read).await?;
+    let id = selected.id();
+    let list: ArtifactList =
+        deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;
+    let is_selected = |artifact: &ArtifactView| {
+        args.job.as_ref().is_none_or(|name| {
+            artifact.job_name == *name || artifact.job_name.starts_with(&format!("{name} ["))
+        })
+    };
+    let artifacts: Vec<ArtifactView> = list.artifacts.into_iter().filter(is_selected).collect();
+    let mut out = output::stdout();
+    if let Some(directory) = &args.output {
+        if artifacts.is_empty() {
+            return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
+        }
+        fs::create_dir_all(directory)?;
+        writeln!(out, "{}", selected.title())?;
+        for artifact in &artifacts {
+            extract(&deployment, artifact, directory).await?;
+            writeln!(out, "{}: {} file(s)", Printable(&artifact.job_name), artifact.files.len())?;
+        }
+    } else if args.json {
+        output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
+    } else {
+        writeln!(out, "{}", selected.title())?;
+        for artifact in &artifacts {
+            let (job, name) = (Printable(&artifact.job_name), Printable(&artifact.file_path));
+            writeln!(out, "{job}  {name}  {}", format::size(artifact.size))?;
+            for file in &artifact.files {
+                writeln!(out, "  {}  {}", Printable(&file.path), format::size(file.size))?;
+            }
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+/// Downloads an artifact, verifies its hash, and extracts it; nothing is written outside of `directory`.
+async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &Path) -> Outcome {
+    let url = path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &artifact.id.to_string());
+    let mut bytes = Box::pin(deployment.api.get(&url).await?);
+    let mut file = tempfile::tempfile()?;
+    let mut hash = Sha256::new();
+    while let Some(chunk) = bytes.try_next().await? {
+        hash.update(&chunk);
+        file.write_all(&chunk)?;
+    }
+    let hash = HEXLOWER.encode(&hash.finalize());
+    if hash != artifact.sha256 {
+        return Err(Failure::system(format!(
+            "the artifact of `{}` is corrupt (SHA-256 is {hash}, expected {}); try again",
+            Printable(&artifact.job_name),
+            Printable(&artifact.sha256)
+        )));
+    }
+    file.rewind()?;
+    let extracted = HostWorkspace::directory_at(directory)
+        .and_then(|target| target.unpack(BufReader::new(file), Keep::Permissions));
+    extracted.map_err(|error| {
+        Failure::system(format!(
+            "the artifact of `{}` cannot be extracted in {}: {error}",
+            Printable(&artifact.job_name),
+            directory.display()
+        ))
+    })
+}

@@ -1,0 +1,28 @@
+//! `logs`: prints a job's log.
+
+use crate::{
+    args::Logs,
+    deployment::{Deployment, find_job},
+    execution::{
+        LogRequest, print_log,
+        select::{Purpose, select},
+    },
+    failure::Outcome,
+    output::{self, Printable},
+    settings::Settings,
+};
+use std::io::Write;
+
+/// `tidemill logs`.
+pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let selected = select(&deployment, &args.selection, Purpose::Read).await?;
+    let job = find_job(&selected.view, args.job.as_deref())?;
+    // Standard output has nothing but the log.
+    crate::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
+    let note = |message: &str| writeln!(output::stderr(), "{message}");
+    let request = LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, raw: args.raw };
+    print_log(&deployment, request, note).await?;
+    deployment.close().await;
+    Ok(())
+}

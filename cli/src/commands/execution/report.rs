@@ -1,0 +1,196 @@
+//! `report`: an execution's records as a table, JSON or JUnit XML.
+
+use crate::{
+    args::{Report, ReportFormat},
+    commands::execution::cost,
+    deployment::Deployment,
+    execution::select::{Purpose, select},
+    failure::{Failure, Outcome},
+    output::{self, Printable, printable},
+    settings::Settings,
+    view::format::{self, duration},
+    view::test_results,
+};
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use std::{io::Write, time::Duration};
+use tidemill_core::{
+    report::{self as core, JobLine, Selection},
+    status::JobStatus,
+};
+
+/// `tidemill report`.
+pub async fn report(settings: &Settings, args: &Report) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let view = select(&deployment, &args.selection, Purpose::Read).await?.view;
+    if args.cost {
+        cost::print(&deployment, &view, args.format).await?;
+        deployment.close().await;
+        return Ok(());
+    }
+    let mut tests = deployment.tests(view.execution.id).await?;
+    deployment.close().await;
+    let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
+    let mut report = core::report(&view, &selection, format::now());
+    if report.jobs.is_empty() {
+        return Err(Failure::usage("no matching job; omit --stage and --job to show all"));
+    }
+    tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
+    report.tests = Some(tests);
+    let mut out = output::stdout();
+    match args.format {
+        ReportFormat::Table => table(&mut out, &report)?,
+        ReportFormat::Json => {
+            output::print_json(&report)?;
+        }
+        ReportFormat::Junit => {
+            let xml = junit(&report).to_string().map_err(|error| Failure::system(error.to_string()))?;
+            write!(out, "{xml}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+    let of = &report.execution;
+    writeln!(
+        out,
+        "{} #{}  {}  in {}",
+        Printable(&of.pipeline_name),
+        of.run_number,
+        of.status.word(),
+        duration(report.duration_ms)
+    )?;
+    writeln!(out, "repository  {}", Printable(&of.repo))?;
+    let branch = of.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
+    writeln!(out, "commit      {}{branch}", Printable(of.commit.as_deref().unwrap_or("-")))?;
+    writeln!(out, "execution   {}", of.id)?;
+    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    writeln!(out, "started     {}{by}", of.created_at)?;
+    writeln!(out)?;
+    let width =
+        |of: fn(&JobLine) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
+    let stage = width(|job| printable(&job.stage).chars().count(), 5);
+    let name = width(|job| printable(&job.name).chars().count(), 3);
+    writeln!(
+        out,
+        "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>8}  waited on",
+        "stage", "job", "status", "ran", "needs", "worker", "attempts"
+    )?;
+    let time = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), duration);
+    for job in &report.jobs {
+        writeln!(
+            out,
+            "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>8}  {}",
+            Printable(&job.stage),
+            Printable(&job.name),
+            job.status.word(),
+            time(job.run_ms),
+            time(job.needs_ms),
+            time(job.worker_ms),
+            job.attempts,
+            Printable(job.waited_on.as_deref().unwrap_or("-")),
+        )?;
+    }
+    let failed: Vec<&JobLine> = report.jobs.iter().filter(|job| job.failure.is_some()).collect();
+    if !failed.is_empty() {
+        writeln!(out)?;
+    }
+    for job in failed {
+        let message = job.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
+        let allowed = if job.status == JobStatus::Failed && job.allow_failure { " (allowed)" } else { "" };
+        writeln!(out, "{}{allowed}: {}", Printable(&job.name), Printable(message))?;
+        if job.dead_letter {
+            writeln!(
+                out,
+                "  dead letter: not caused by the job; `tidemill retry --execution {}` runs it again",
+                of.id
+            )?;
+        }
+    }
+    attempts(out, report)?;
+    for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
+        writeln!(out)?;
+        test_results::print(out, job, usize::MAX)?;
+    }
+    if !report.critical_path.is_empty() {
+        writeln!(out)?;
+        writeln!(
+            out,
+            "critical path  {}  ({} of {})",
+            Printable(report.critical_path.join(" → ")),
+            duration(report.critical_path_ms),
+            duration(report.duration_ms)
+        )?;
+    }
+    Ok(())
+}
+
+/// Prints the earlier attempts of jobs.
+fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+    for job in report.jobs.iter().filter(|job| !job.earlier.is_empty()) {
+        writeln!(out)?;
+        for one in &job.earlier {
+            let message = one.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
+            let took = duration(one.ended_at.since_ms(one.started_at));
+            let worker =
+                one.worker.as_deref().map(|name| format!(" on {}", Printable(name))).unwrap_or_default();
+            writeln!(
+                out,
+                "{} attempt {}: {took}{worker}: {}",
+                Printable(&job.name),
+                one.attempt,
+                Printable(message)
+            )?;
+        }
+        writeln!(
+            out,
+            "  logs: `tidemill logs --job '{}' --attempt N --execution {}`",
+            Printable(&job.name),
+            report.execution.id
+        )?;
+    }
+    Ok(())
+}
+
+/// One suite per stage, one case per job.
+fn junit(report: &core::Report) -> quick_junit::Report {
+    let of = &report.execution;
+    let mut all = quick_junit::Report::new(format::title(of));
+    all.set_time(Duration::from_millis(report.duration_ms));
+    let mut stages: Vec<&str> = Vec::new();
+    for job in &report.jobs {
+        if !stages.contains(&job.stage.as_str()) {
+            stages.push(&job.stage);
+        }
+    }
+    for stage in stages {
+        let mut suite = TestSuite::new(printable(stage));
+        for job in report.jobs.iter().filter(|job| job.stage == stage) {
+            let message = job.failure.as_ref().map(|why| printable(&why.message)).unwrap_or_default();
+            let status = match job.status {
+                JobStatus::Success => TestCaseStatus::success(),
+                JobStatus::Failed if !job.allow_failure => {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status.set_message(message);
+                    status
+                }
+                _ => {
+                    let mut status = TestCaseStatus::skipped();
+                    status.set_message(if message.is_empty() {
+                        job.status.word().to_owned()
+                    } else {
+                        message
+                    });
+                    status
+                }
+            };
+            let mut case = TestCase::new(printable(&job.name), status);
+            case.set_classname(format!("{}.{}", Printable(&of.pipeline_name), Printable(stage)));
+            case.set_time(Duration::from_millis(job.run_ms.unwrap_or(0)));
+            suite.add_test_case(case);
+        }
+        all.add_test_suite(suite);
+    }
+    all
+}

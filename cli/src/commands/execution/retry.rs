@@ -1,0 +1,56 @@
+//! `retry`: runs the unsuccessful jobs of an execution again.
+
+use crate::{
+    args::Retry,
+    deployment::Deployment,
+    execution::{
+        select::{Purpose, select},
+        show_failures,
+        watch::{self, OnInterrupt},
+    },
+    failure::Outcome,
+    settings::Settings,
+    view::{NoView, PlainView, View},
+    workers,
+};
+use tidemill_core::api::{ExecuteReply, RetryRequest, path};
+
+/// `tidemill retry`.
+pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    let purpose = Purpose::Retry { successful_too: args.all || !args.approve.is_empty() };
+    let selected = select(&deployment, &args.selection, purpose).await?;
+    let worker = if deployment.is_own() {
+        let slots = workers::slots(args.slots.parallel);
+        Some(workers::open(settings, slots, &args.slots.labels.values).await?)
+    } else {
+        None
+    };
+    let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
+    let request = RetryRequest {
+        all: args.all,
+        approve: args.approve.clone(),
+        requested_by: settings.requested_by.clone(),
+    };
+    let reply: ExecuteReply = match deployment.start(&selected.expecting(&path), &request, true).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
+    let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
+    if !args.quiet {
+        let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
+        view.note(&format!("{}: {retried}", selected.title()))?;
+    }
+    let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
+    let watched = watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await;
+    if let Some(worker) = worker {
+        workers::end(settings, worker, &watched).await?;
+    }
+    let last = watched?;
+    show_failures(&deployment, &last).await?;
+    deployment.close().await;
+    watch::verdict(&last)
+}

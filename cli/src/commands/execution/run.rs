@@ -1,0 +1,236 @@
+//! `run`: starts an execution, runs its jobs on this machine or on a deployment, and shows it.
+
+use super::run_sources::{RunSources, find_sources};
+use crate::{
+    args::Run,
+    deployment::Deployment,
+    execution::{
+        LogRequest, print_log, show_failures,
+        watch::{self, OnInterrupt},
+    },
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    pipeline::{
+        file::{self, PipelineFile},
+        git_facts,
+    },
+    settings::Settings,
+    view::{self, format},
+    workers,
+};
+use indexmap::IndexMap;
+use std::path::Path;
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, path},
+    assignment::Preparation,
+    facts::Facts,
+    ids::{ExecutionId, JobId},
+    labels::{Labels, fits, queue_name},
+    plan::Plan,
+    report::is_named,
+};
+use tidemill_worker::{Worker, WorkerHandle};
+use uuid::Uuid;
+
+/// `tidemill run`.
+pub async fn run(settings: &Settings, args: &Run) -> Outcome {
+    let file = file::load(&args.file, settings.is_remote())?;
+    let variables = file::variables(&args.variables.variables)?;
+    let facts = facts(args, &file, &variables);
+    let plan = Plan::of(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
+    check_followed_job(args, &file, &plan)?;
+    let secrets = secrets(settings, args)?;
+    // An execution that another caller started does not have these secrets.
+    let is_new = args.force || !secrets.is_empty();
+    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
+    let (deployment, (sources, worker)) = match (deployment, prepared) {
+        (Ok(deployment), Ok(prepared)) => (deployment, prepared),
+        (Err(failure), prepared) => {
+            workers::close(prepared.ok().and_then(|(_, worker)| worker)).await;
+            return Err(failure);
+        }
+        (_, Err(failure)) => return Err(failure),
+    };
+    let mut source = sources.source;
+    if let Some(pack) = sources.pack {
+        let uploaded;
+        (source, uploaded) = deployment.upload_sources(pack).await?;
+        if let Some(size) = uploaded.filter(|_| !args.quiet) {
+            crate::errln!("uploaded {} of sources", format::size(size));
+        }
+    }
+    let request = ExecuteRequest {
+        pipeline: file.text,
+        file: Some(file.name),
+        repo: sources.repo,
+        branch: sources.branch,
+        commit: sources.commit,
+        source,
+        variables,
+        requested_by: settings.requested_by.clone(),
+        tag: facts.tag,
+        default_branch: facts.default_branch,
+        changed: facts.changed,
+        files: facts.files,
+        force: is_new,
+        ..ExecuteRequest::default()
+    };
+    let start = async {
+        for (name, value) in secrets {
+            deployment.pass_secret(name, value)?;
+        }
+        deployment.start(path::EXECUTE, &request, is_new).await
+    };
+    let reply: ExecuteReply = match start.await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
+    let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
+    let outcome = follow(settings, &deployment, args, &reply, worker).await;
+    deployment.close().await;
+    outcome
+}
+
+/// Fails unless the job of `--follow` is in the plan.
+fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
+    let Some(job) = &args.follow else { return Ok(()) };
+    if plan.jobs.iter().any(|planned| planned.is_called(job)) {
+        return Ok(());
+    }
+    let left_out = plan.left_out.iter().find(|left| left.job == *job);
+    Err(Failure::usage(left_out.map_or_else(
+        || format!("--follow {job}: no such job in {}", file.name),
+        |left| format!("--follow {job}: the job is not in the plan: its condition {}", left.why),
+    )))
+}
+
+/// The secrets of `--secret`, by name.
+fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
+    if let (Some(first), true) = (args.secrets.first(), settings.is_remote()) {
+        let name = first.split('=').next().unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {name}"
+        )));
+    }
+    let value = |arg: &String| match arg.split_once('=') {
+        None => std::env::var(arg).map(|value| (arg.clone(), value)).map_err(|_| {
+            Failure::usage(format!("--secret {arg}: the environment variable is not set, or not UTF-8"))
+        }),
+        Some((name, from)) => {
+            // The text may be the value itself, so that no message shows it.
+            let path = from.strip_prefix('@').ok_or_else(|| {
+                Failure::usage(format!(
+                    "--secret {name}: use {name} to read the environment variable, or {name}=@FILE to read a file; other users \
+                     can see values in arguments"
+                ))
+            })?;
+            let value = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("--secret {name}: {path}: {error}")))?;
+            Ok((name.to_owned(), value))
+        }
+    };
+    args.secrets.iter().map(value).collect()
+}
+
+/// Facts for conditions: from git in the current directory, or for `--repo` from the arguments.
+fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
+    let facts = if args.repo.is_some() {
+        Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
+    } else {
+        git_facts::of_working_tree(Path::new("."), git_facts::FactNeeds::of(&file.pipeline, &file.text))
+    };
+    Facts { variables: variables.clone(), ..facts }
+}
+
+/// Finds the sources. For a run on this machine, also opens a worker and has it create the first containers, which take the
+/// engine longer than everything else here.
+async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSources, Option<Worker>)> {
+    if settings.is_remote() {
+        return Ok((find_sources(settings, args).await?, None));
+    }
+    let labels = &args.slots.labels.values;
+    check_labels(plan, &workers::labels(labels))?;
+    let slots = workers::slots(args.slots.parallel);
+    let (sources, worker) =
+        tokio::join!(find_sources(settings, args), workers::open(settings, slots, labels));
+    let (sources, worker) = match (sources, worker) {
+        (Ok(sources), Ok(worker)) => (sources, worker),
+        (Err(failure), Ok(worker)) => {
+            worker.close().await;
+            return Err(failure);
+        }
+        (_, Err(failure)) => return Err(failure),
+    };
+    // Containers do not depend on the ids of the execution and its jobs, which are not known yet.
+    let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
+    let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
+    let first: Vec<_> =
+        first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
+    if let Some((address, credentials)) = &sources.sign_in {
+        worker.sign_in(address, credentials.clone());
+    }
+    worker.prepare(&first, plan.jobs.len());
+    Ok((sources, Some(worker)))
+}
+
+/// Fails for a job whose labels the only worker, the one of this process, does not have: it would wait forever.
+fn check_labels(plan: &Plan, available: &Labels) -> Outcome {
+    let Some(job) = plan.jobs.iter().find(|job| !fits(&job.runs_on, available)) else { return Ok(()) };
+    let required = queue_name(&job.runs_on);
+    Err(Failure::usage(format!(
+        "job `{}` requires a worker with {required}, but this machine has {}; run it on a server with such a worker \
+         (--server), or add the label to this machine: --label {required}",
+        job.name,
+        queue_name(available)
+    )))
+}
+
+/// Shows the execution until it ends.
+async fn follow(
+    settings: &Settings,
+    deployment: &Deployment,
+    args: &Run,
+    reply: &ExecuteReply,
+    worker: Option<WorkerHandle>,
+) -> Outcome {
+    let mut view = view::for_stdout(args.quiet || args.json || args.follow.is_some());
+    if reply.attached && !args.quiet {
+        let message = format!(
+            "{} #{} of {} is already running for the same commit; attaching to it (--force starts a new execution)",
+            Printable(&reply.pipeline_name),
+            reply.run_number,
+            Printable(&reply.repo)
+        );
+        if args.json { crate::errln!("{message}") } else { view.note(&message)? }
+    }
+    let id = reply.execution_id;
+    let watched = match &args.follow {
+        None => watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel).await,
+        Some(name) => {
+            let first = deployment.view(id).await?;
+            let job = first.jobs.iter().find(|job| job.job_name == *name);
+            let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
+            let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job has no record"))?;
+            let request = LogRequest { job, attempt: None, follow: true, raw: false };
+            // `watch` prints the notes.
+            let printed = print_log(deployment, request, |_| Ok(()));
+            let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
+            let (watched, printed) = tokio::join!(watched, printed);
+            printed?;
+            watched
+        }
+    };
+    if let Some(worker) = worker {
+        workers::end(settings, worker, &watched).await?;
+    }
+    let last = watched?;
+    if args.json {
+        output::print_json_line(&last)?;
+    } else if args.follow.is_none() {
+        show_failures(deployment, &last).await?;
+    }
+    watch::verdict(&last)
+}

@@ -1,0 +1,94 @@
+//! The sources of a run: a snapshot of the current directory, or the repository of `--repo`.
+
+use crate::{
+    args::Run,
+    failure::{Failure, Outcome},
+    output,
+    settings::Settings,
+};
+use std::path::Path;
+use tidemill_core::{
+    assignment::Source,
+    repo::{AddressError, AddressPolicy, Credentials, RepositoryAddress},
+};
+use tidemill_worker::source::{self, Reach, Resolved, SourceError, SourcePack, Upload};
+
+/// The sources of a run, and how the execution records them.
+pub struct RunSources {
+    /// The repository's address or directory.
+    pub repo: String,
+    /// Branch, if known.
+    pub branch: Option<String>,
+    /// Commit hash.
+    pub commit: Option<String>,
+    /// How workers get the sources.
+    pub source: Source,
+    /// What to upload before workers of a deployment can use `source`.
+    pub pack: Option<SourcePack>,
+    /// Credentials of the address, for the worker of this process only.
+    pub sign_in: Option<(RepositoryAddress, Credentials)>,
+}
+
+/// Finds the sources of a run.
+pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources> {
+    let cache = settings.data_dir()?.join("worker").join("cache");
+    let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let (is_remote, upload_all) = (settings.is_remote(), args.upload_all);
+    if is_remote && let Some(repo) = &repo {
+        check_repo_for_servers(repo)?;
+    }
+    let found = tokio::task::spawn_blocking(move || match repo {
+        None => snapshot(&cache, is_remote, upload_all),
+        Some(repo) => {
+            // The user may connect to any host.
+            let reach = Reach::new(AddressPolicy::unrestricted());
+            let Resolved { repo, branch, commit, source, sign_in } =
+                source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &reach))
+                    .map_err(|error| failure(&error))?;
+            Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
+        }
+    });
+    found.await.map_err(|error| Failure::system(error.to_string()))?
+}
+
+/// The sources of the current directory.
+fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSources> {
+    let here = std::env::current_dir()?;
+    let found = source::snapshot(&here, cache).map_err(|error| failure(&error))?;
+    let (source, pack) = if is_remote {
+        match source::upload(&found, upload_all).map_err(|error| failure(&error))? {
+            Upload::Nothing(source) => (source, None),
+            // The upload names the source.
+            Upload::Pack(pack) => (Source::None, Some(pack)),
+        }
+    } else {
+        (found.source, None)
+    };
+    let (repo, branch, commit) = (found.repo, found.branch, Some(found.commit));
+    Ok(RunSources { repo, branch, commit, source, pack, sign_in: None })
+}
+
+/// Rejects repositories that the workers of a server cannot fetch: directories, and addresses with credentials.
+fn check_repo_for_servers(repo: &str) -> Outcome {
+    let is_directory = !repo.contains("://") && Path::new(repo).is_dir();
+    match RepositoryAddress::parse_with_credentials(repo) {
+        Err(_) if is_directory => Err(directory()),
+        Err(AddressError::LocalPath) => Err(directory()),
+        Ok((_, None)) => Ok(()),
+        Ok((address, Some(_))) => Err(Failure::usage(format!(
+            "--repo contains credentials, which the server would store: use --repo {address}, and give the server's \
+             workers an SSH key or a git credential helper for this host"
+        ))),
+        Err(error) => Err(Failure::usage(format!("--repo: {error}"))),
+    }
+}
+
+fn directory() -> Failure {
+    Failure::usage(
+        "--repo is a directory, which the server's workers cannot read: run the command in it without --repo to upload it",
+    )
+}
+
+fn failure(error: &SourceError) -> Failure {
+    Failure::usage(output::printable_lines(&error.to_string()))
+}

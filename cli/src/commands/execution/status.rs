@@ -1,0 +1,50 @@
+//! `status`: lists executions, or shows the jobs of one.
+
+use crate::{
+    args::StatusArgs,
+    deployment::Deployment,
+    execution::select::{self, Purpose, select},
+    failure::Outcome,
+    output::{self, Printable},
+    settings::Settings,
+    view::format,
+};
+use std::io::Write;
+use tidemill_core::api::ExecutionView;
+
+/// `tidemill status`.
+pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
+    let deployment = Deployment::connect(settings).await?;
+    if args.selection.execution.is_some() || args.selection.run.is_some() {
+        let view = select(&deployment, &args.selection, Purpose::Read).await?.view;
+        if args.json {
+            output::print_json(&view)?;
+        } else {
+            show(&view)?;
+        }
+    } else {
+        let executions =
+            select::list(&deployment, &args.selection, args.all_repositories, args.limit).await?;
+        if args.json {
+            output::print_json(&executions)?;
+        } else {
+            let mut out = output::stdout();
+            for execution in &executions {
+                writeln!(out, "{}", format::listed(execution))?;
+            }
+        }
+    }
+    deployment.close().await;
+    Ok(())
+}
+
+fn show(view: &ExecutionView) -> std::io::Result<()> {
+    let mut out = output::stdout();
+    writeln!(out, "{}", format::title(&view.execution))?;
+    for job in &view.jobs {
+        let (sign, style) = format::sign(job);
+        writeln!(out, "{style}{sign}{style:#} {}: {}", Printable(&job.job_name), format::state(job))?;
+    }
+    let (verdict, style) = format::verdict(view);
+    writeln!(out, "{style}{verdict}{style:#}")
+}

@@ -1,0 +1,102 @@
+//! `check`: reports the errors and warnings of pipeline files.
+
+use super::sarif;
+use crate::{
+    args::{Check, CheckFormat},
+    failure::{Exit, Failure, Outcome},
+    output::{self, Printable},
+    pipeline::file,
+};
+use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
+use tidemill_core::{
+    diagnostics::{Diagnostic, Severity, render_files},
+    pipeline::{MAX_FILE_BYTES, SourceFile},
+};
+
+/// The diagnostics of a file and its includes.
+struct CheckedFile {
+    /// Path, for messages.
+    name: String,
+    /// The file and its includes.
+    sources: Vec<SourceFile>,
+    /// Errors and warnings.
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// `tidemill check`.
+pub fn check(args: &Check) -> Outcome {
+    let mut files = args.files.clone();
+    if files.is_empty() {
+        files = match (&args.file.file, &args.file.pipeline) {
+            (None, None) => file::all()?,
+            _ => vec![file::find(&args.file)?],
+        };
+    }
+    let mut checked = Vec::with_capacity(files.len());
+    for path in &files {
+        let (name, text) = if path.as_os_str() == "-" {
+            ("standard input".to_owned(), standard_input()?)
+        } else {
+            (path.display().to_string(), file::read(path)?)
+        };
+        // Includes of standard input are relative to the current directory.
+        let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
+        let kind = file::Kind::of(path, args.file.gitlab, true);
+        let (diagnostics, sources) = match file::assemble(path, &text, kind) {
+            Ok(assembled) => (assembled.parsed.warnings, assembled.files),
+            Err(mistakes) => (mistakes.found, mistakes.files),
+        };
+        checked.push(CheckedFile { name, sources, diagnostics });
+    }
+    let has_errors = checked
+        .iter()
+        .flat_map(|file| &file.diagnostics)
+        .any(|diagnostic| diagnostic.severity == Severity::Error);
+    match args.format {
+        CheckFormat::Human => human(&checked)?,
+        CheckFormat::Json => output::print_json(&Value::Array(checked.iter().flat_map(as_json).collect()))?,
+        CheckFormat::Sarif => output::print_json(&sarif::log(with_names(&checked)))?,
+    }
+    if has_errors { Err(Failure::silent(Exit::Usage)) } else { Ok(()) }
+}
+
+fn standard_input() -> Outcome<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES as u64 {
+        return Err(Failure::usage(format!("standard input is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::usage("standard input is not UTF-8 text"))
+}
+
+fn human(checked: &[CheckedFile]) -> std::io::Result<()> {
+    let mut out = output::stdout();
+    let colour = output::stdout_has_colours();
+    for file in checked {
+        if file.diagnostics.is_empty() {
+            writeln!(out, "{}: no errors", Printable(&file.name))?;
+        } else {
+            let sources: Vec<(&str, &str)> =
+                file.sources.iter().map(|source| (source.name.as_str(), source.text.as_str())).collect();
+            write!(out, "{}", render_files(&sources, &file.diagnostics, colour))?;
+        }
+    }
+    out.flush()
+}
+
+fn with_names(checked: &[CheckedFile]) -> impl Iterator<Item = (&str, &Diagnostic)> {
+    checked.iter().flat_map(|file| file.diagnostics.iter().map(|diagnostic| (file.name.as_str(), diagnostic)))
+}
+
+fn as_json(file: &CheckedFile) -> Vec<Value> {
+    let with_file = |diagnostic: &Diagnostic| {
+        let mut value = serde_json::to_value(diagnostic).unwrap_or_default();
+        value["file"] = json!(diagnostic.file.as_ref().unwrap_or(&file.name));
+        value
+    };
+    file.diagnostics.iter().map(with_file).collect()
+}

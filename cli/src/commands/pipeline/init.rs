@@ -1,0 +1,134 @@
+//! `init`: creates a starter pipeline file for the kind of repository.
+
+use crate::{
+    args::Init,
+    failure::{Failure, Outcome},
+};
+use std::{fs, io::Write, path::Path};
+
+/// A kind of repository: the file that identifies it, and its usual image and commands.
+struct Kind {
+    file: &'static str,
+    name: &'static str,
+    image: &'static str,
+    build: &'static [&'static str],
+    test: &'static [&'static str],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        file: "Cargo.toml",
+        name: "Rust",
+        image: "rust:1",
+        build: &["cargo build --locked"],
+        test: &["cargo test --locked"],
+    },
+    Kind {
+        file: "go.mod",
+        name: "Go",
+        image: "golang:1",
+        build: &["go build ./..."],
+        test: &["go vet ./...", "go test ./..."],
+    },
+    Kind {
+        file: "package.json",
+        name: "Node.js",
+        image: "node:lts",
+        build: &["npm ci"],
+        test: &["npm ci", "npm test"],
+    },
+    Kind {
+        file: "pyproject.toml",
+        name: "Python",
+        image: "python:3",
+        build: &["pip install ."],
+        test: &["pip install . pytest", "pytest"],
+    },
+    Kind {
+        file: "requirements.txt",
+        name: "Python",
+        image: "python:3",
+        build: &["pip install -r requirements.txt"],
+        test: &["pip install -r requirements.txt pytest", "pytest"],
+    },
+    Kind {
+        file: "pom.xml",
+        name: "Maven",
+        image: "maven:3",
+        build: &["mvn -B compile"],
+        test: &["mvn -B test"],
+    },
+    Kind {
+        file: "build.gradle",
+        name: "Gradle",
+        image: "gradle:8",
+        build: &["gradle build -x test"],
+        test: &["gradle test"],
+    },
+    Kind {
+        file: "Gemfile",
+        name: "Ruby",
+        image: "ruby:3",
+        build: &["bundle install"],
+        test: &["bundle install", "bundle exec rake"],
+    },
+    Kind {
+        file: "Makefile",
+        name: "make",
+        image: "buildpack-deps:stable",
+        build: &["make"],
+        test: &["make test"],
+    },
+];
+
+const OTHER: Kind = Kind {
+    file: "",
+    name: "any",
+    image: "debian:stable-slim",
+    build: &["echo \"replace this with your build commands\""],
+    test: &["echo \"replace this with your test commands\""],
+};
+
+/// `tidemill init`.
+pub fn init(args: &Init) -> Outcome {
+    let kind = KINDS.iter().find(|kind| Path::new(kind.file).exists()).unwrap_or(&OTHER);
+    if let Some(directory) = args.path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut file = fs::File::create_new(&args.path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
+            "{} already exists; use another path, or remove it first",
+            args.path.display()
+        )),
+        _ => Failure::system(format!("{} cannot be written: {error}", args.path.display())),
+    })?;
+    file.write_all(starter(kind).as_bytes())?;
+    crate::outln!("created {} for a {} repository; next: tidemill run", args.path.display(), kind.name);
+    Ok(())
+}
+
+fn starter(kind: &Kind) -> String {
+    let commands =
+        |all: &[&str]| all.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
+    format!(
+        "# Reference: docs/pipeline-reference.md of Tidemill. Check with: tidemill check\n\
+         name: ci\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
+         test:\n    stage: test\n    script:\n{}",
+        kind.image,
+        commands(kind.build),
+        commands(kind.test)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KINDS, OTHER, starter};
+    use tidemill_core::pipeline::parse;
+
+    #[test]
+    fn every_starter_is_a_valid_file() {
+        for kind in KINDS.iter().chain([&OTHER]) {
+            assert!(parse(&starter(kind)).is_ok(), "{}: {}", kind.name, starter(kind));
+        }
+    }
+}

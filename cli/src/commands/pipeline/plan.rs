@@ -1,0 +1,89 @@
+//! `plan`: shows the jobs that would run, in order.
+
+use crate::{
+    args::PlanArgs,
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    pipeline::file,
+    pipeline::git_facts,
+};
+use std::{io::Write, path::Path};
+use tidemill_core::{
+    condition,
+    facts::Facts,
+    pipeline::RunWhen,
+    plan::{LeftOut, Plan, PlannedJob},
+};
+
+/// `tidemill plan`.
+pub fn plan(args: &PlanArgs) -> Outcome {
+    let file = file::load(&args.file, true)?;
+    let needs = git_facts::FactNeeds::of(&file.pipeline, &file.text);
+    let facts = git_facts::with_arguments(&args.facts, git_facts::of_working_tree(Path::new("."), needs));
+    let facts = Facts { variables: file::variables(&args.variables.variables)?, ..facts };
+    let plan = Plan::of(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut out = output::stdout();
+    if args.json {
+        return Ok(output::print_json(&plan)?);
+    }
+    let name_width = plan.jobs.iter().map(|job| job.name.chars().count()).max().unwrap_or(0);
+    writeln!(out, "{}: {} job(s)", Printable(&plan.pipeline_name), plan.jobs.len())?;
+    for stage in &plan.stages {
+        writeln!(out, " {}", Printable(stage))?;
+        for job in plan.jobs.iter().filter(|job| job.stage == *stage) {
+            let condition = match job.when {
+                RunWhen::OnSuccess => "",
+                RunWhen::OnFailure => ", on failure",
+                RunWhen::Always => ", always",
+                RunWhen::Manual => ", when approved",
+            };
+            let (name, image) = (Printable(&job.name), Printable(&job.image));
+            writeln!(
+                out,
+                "  {name:name_width$}  {image}  {}{condition}",
+                Printable(dependencies(&plan, job))
+            )?;
+        }
+    }
+    left_out(&mut out, &plan.left_out, &facts)
+}
+
+/// Prints the jobs that conditions left out, with the facts.
+fn left_out(out: &mut impl Write, jobs: &[LeftOut], facts: &Facts) -> Outcome {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let name_width = jobs.iter().map(|left| left.job.chars().count()).max().unwrap_or(0);
+    writeln!(out, "left out: {} job(s) ({})", jobs.len(), Printable(describe(facts)))?;
+    for LeftOut { job, why } in jobs {
+        writeln!(out, "  {:name_width$}  {}", Printable(job), Printable(why))?;
+    }
+    Ok(())
+}
+
+fn describe(facts: &Facts) -> String {
+    let mut parts = vec![format!("event {}", condition::event(facts))];
+    parts.extend(facts.branch.as_ref().map(|branch| format!("branch {branch}")));
+    parts.extend(facts.tag.as_ref().map(|tag| format!("tag {tag}")));
+    parts.push(match &facts.default_branch {
+        Some(branch) => format!("default branch {branch}"),
+        None => "default branch unknown".to_owned(),
+    });
+    parts.extend(facts.changed.as_ref().map(|changed| match changed.as_slice() {
+        [one] => format!("{one} changed"),
+        many => format!("{} files changed", many.len()),
+    }));
+    parts.join(", ")
+}
+
+fn dependencies(plan: &Plan, job: &PlannedJob) -> String {
+    match job.after_stages {
+        None if job.needs.is_empty() => "immediately".to_owned(),
+        None => format!("after {}", job.needs.join(", ")),
+        Some(0) => "immediately".to_owned(),
+        Some(stages) => {
+            let earlier: Vec<&str> = plan.stages.iter().take(stages as usize).map(String::as_str).collect();
+            format!("after stage(s) {}", earlier.join(", "))
+        }
+    }
+}

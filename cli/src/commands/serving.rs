@@ -1,0 +1,5 @@
+//! Commands that run until they are stopped.
+
+mod isolation;
+pub mod server;
+pub mod worker;

@@ -1,0 +1,214 @@
+//! `server`: serves the API and runs jobs until it is stopped.
+
+use super::isolation::isolate;
+use crate::{
+    args::Server,
+    deployment::embedded_config,
+    failure::{Exit, Failure, Outcome},
+    interrupts::{end_within, interrupts},
+    settings::Settings,
+    workers,
+};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tidemill_core::{ids::WorkerId, repo::AddressPolicy};
+use tidemill_server::ConnectionLimits;
+use tidemill_server::Embedded;
+use tidemill_server::EmbeddedConfig;
+use tidemill_server::Listeners;
+use tidemill_server::Tls;
+use tidemill_server::connections_within;
+use tidemill_server::raise_open_files;
+use tidemill_services::services::SourcePolicy;
+use tidemill_worker::{Client, Worker, WorkerError};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Time for an orderly shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(9);
+/// Time until the process ends even if all its threads hang.
+const MAX_SHUTDOWN: Duration = Duration::from_secs(10);
+/// The part of the shutdown that workers have to return their jobs; the rest is for pending requests.
+const WORKERS_SHUTDOWN: Duration = Duration::from_secs(6);
+
+/// `tidemill server`.
+pub async fn server(settings: &Settings, args: &Server) -> Outcome {
+    let mut interrupts = interrupts()?;
+    end_within(MAX_SHUTDOWN, i32::from(Exit::Canceled as u8))?;
+    let started = tokio::select! {
+        started = RunningServer::start(settings, args) => started,
+        // Nothing was acknowledged yet.
+        _ = interrupts.recv() => return Ok(()),
+    };
+    let mut server = started?;
+    let failed = tokio::select! {
+        _ = interrupts.recv() => Ok(()),
+        ended = server.ended() => ended,
+    };
+    tokio::select! {
+        stopped = timeout(SHUTDOWN, server.stop(settings)) => {
+            if stopped.is_err() {
+                crate::errln!("tidemill: shutdown timed out; the next start resumes the remaining work");
+            }
+            failed
+        }
+        _ = interrupts.recv() => {
+            crate::errln!("tidemill: exiting immediately; the next start resumes the remaining work");
+            failed.and(Err(Failure::silent(Exit::Canceled)))
+        }
+    }
+}
+
+/// A running server with its workers.
+struct RunningServer {
+    serving: Option<JoinHandle<tidemill_services::Result<()>>>,
+    shutdown: CancellationToken,
+    working: Option<JoinHandle<Result<(), WorkerError>>>,
+    stop_workers: CancellationToken,
+    /// Known once the worker is connected to an engine.
+    worker: Arc<OnceLock<WorkerId>>,
+}
+
+impl RunningServer {
+    async fn start(settings: &Settings, args: &Server) -> Outcome<Self> {
+        let tls = tls(args)?;
+        let limits = limits(args);
+        let addresses =
+            AddressPolicy { allow_http: args.allow_http, hosts: args.allowed.hosts.clone(), any_host: false };
+        let config = EmbeddedConfig {
+            sources: SourcePolicy { addresses: addresses.clone(), snapshots: false },
+            rate_limit: args.rate_limit,
+            public_url: args.public_url.clone(),
+            limits,
+            min_free_space: args.min_free_space,
+            new_database: args.new_database,
+            ..embedded_config(settings)?
+        };
+        let data_dir = config.data_dir.clone();
+        if args.new_database {
+            crate::errln!(
+                "tidemill: creating a new database; existing data is moved to {}/replaced-<time>",
+                data_dir.display()
+            );
+        }
+        let embedded = Embedded::open(config).await?;
+        let public = TcpListener::bind(args.listen).await.map_err(|error| {
+            Failure::system(format!(
+                "cannot listen on {}: {error}; use another address with --listen",
+                args.listen
+            ))
+        })?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = public.local_addr()?;
+        // Its workers need no TLS, and do not compete with other clients for connections.
+        let own_workers = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let client = Client {
+            server: format!("http://{}", own_workers.local_addr()?),
+            token: embedded.token().to_owned(),
+            only_execution: None,
+            insecure_http: false,
+        };
+        let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
+        let mut config = workers::config(settings, slots, &args.labels.values, workers::machine_name())?;
+        config.addresses = addresses;
+        embedded.check_records();
+        let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
+        let serving =
+            tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
+        crate::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
+        crate::outln!("the admin token is in {}", data_dir.join("token").display());
+        let worker = Arc::new(OnceLock::new());
+        let (stop, opened) = (stop_workers.clone(), worker.clone());
+        let isolation = args.isolation.clone();
+        let working = tokio::spawn(async move {
+            if slots == 0 {
+                stop.cancelled().await;
+                return Ok(());
+            }
+            // An unresponsive engine must not delay the shutdown.
+            let Some(worker) = stop.run_until_cancelled(Worker::open(config)).await else { return Ok(()) };
+            let worker = worker?;
+            if let Err(error) = isolate(&isolation, &worker).await {
+                worker.close().await;
+                return Err(error);
+            }
+            let mut worker = worker.work_for(&client);
+            let _ = opened.set(worker.id());
+            tokio::select! {
+                done = worker.done() => done,
+                () = stop.cancelled() => worker.shutdown().await,
+            }
+        });
+        let (serving, working) = (Some(serving), Some(working));
+        Ok(Self { serving, shutdown, working, stop_workers, worker })
+    }
+
+    /// Waits until the server or its workers fail.
+    async fn ended(&mut self) -> Outcome {
+        let (Some(serving), Some(working)) = (&mut self.serving, &mut self.working) else { return Ok(()) };
+        tokio::select! {
+            result = serving => {
+                self.serving = None;
+                Ok(result.map_err(|error| Failure::system(error.to_string()))??)
+            }
+            result = working => {
+                self.working = None;
+                Ok(result.map_err(|error| Failure::system(error.to_string()))??)
+            }
+        }
+    }
+
+    /// Stops the workers, then the server, which must accept the jobs that they return.
+    async fn stop(self, settings: &Settings) {
+        self.stop_workers.cancel();
+        if let Some(working) = self.working
+            && timeout(WORKERS_SHUTDOWN, working).await.is_err()
+            && let Some(worker) = self.worker.get()
+        {
+            crate::errln!("tidemill: jobs did not end in time; they are removed in the background");
+            workers::clean_up_in_background(settings, *worker);
+        }
+        self.shutdown.cancel();
+        if let Some(serving) = self.serving
+            && let Ok(Err(error)) = serving.await
+        {
+            tracing::warn!(%error, "the server failed during shutdown");
+        }
+    }
+}
+
+/// Limits on connections, within the limit of open files.
+fn limits(args: &Server) -> ConnectionLimits {
+    let max_connections = connections_within(raise_open_files(), args.max_connections.max(1));
+    if max_connections < args.max_connections {
+        tracing::warn!(
+            max_connections,
+            "the limit of open files allows fewer connections than --max-connections"
+        );
+    }
+    ConnectionLimits {
+        max_connections,
+        max_per_address: args.max_connections_per_address.max(1),
+        head: Duration::from_secs(args.head_timeout.max(1)),
+        stall: Duration::from_secs(args.stall_timeout.max(1)),
+        ..ConnectionLimits::default()
+    }
+}
+
+/// The TLS certificate. Without one, a server that other machines can reach does not start, unless told to.
+fn tls(args: &Server) -> Outcome<Option<Arc<Tls>>> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let opened = Tls::open(certificate.clone(), key.clone());
+        return Ok(Some(opened.map_err(|error| Failure::usage(error.to_string()))?));
+    }
+    if args.listen.ip().is_loopback() || args.plain_http_on_a_network {
+        return Ok(None);
+    }
+    Err(Failure::usage(format!(
+        "{} is reachable from other machines, and without TLS they can read tokens, sources and logs: use --tls-cert and \
+         --tls-key, listen on 127.0.0.1 behind a TLS proxy, or use --plain-http-on-a-network",
+        args.listen
+    )))
+}

@@ -1,0 +1,139 @@
+//! `worker`: runs jobs for a server until it is stopped.
+
+use super::isolation::{block_metadata, isolate};
+use crate::{
+    args::{BlockMetadata, Notices, WorkerArgs},
+    deployment::Deployment,
+    failure::{Exit, Failure, Outcome},
+    interrupts::interrupts,
+    settings::Settings,
+    workers,
+};
+use std::{sync::Arc, time::Duration};
+use tidemill_core::{assignment::Resources, repo::AddressPolicy};
+use tidemill_worker::{
+    Worker,
+    client::ApiClient,
+    job_source::{JobSource, LongPoll},
+    notices as ec2,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// Time reserved for returning jobs to the queue before EC2 takes the machine away.
+const RETURN_TIME: Duration = Duration::from_secs(15);
+/// Time to end after jobs were returned to the queue.
+const SHUTDOWN: Duration = Duration::from_secs(9);
+
+/// `tidemill worker`.
+pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
+    if !settings.is_remote() {
+        return Err(Failure::usage("a worker needs a server: use --server, TIDEMILL_SERVER or --profile"));
+    }
+    let deployment = Deployment::connect(settings).await?;
+    let mut interrupts = interrupts()?;
+    let slots = workers::slots(args.slots.parallel);
+    let name = args.name.clone().unwrap_or_else(workers::machine_name);
+    let mut config = workers::config(settings, slots, &args.slots.labels.values, name)?;
+    config.addresses = AddressPolicy { hosts: args.allowed.hosts.clone(), ..AddressPolicy::default() };
+    config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
+    let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
+    let metadata = async {
+        if needs_metadata { ec2::Notices::connect(&args.metadata).await } else { Err(String::new()) }
+    };
+    let (worker, metadata) = tokio::join!(Worker::open(config), metadata);
+    let worker = worker?;
+    if let Err(error) = isolate(&args.isolation, &worker).await {
+        worker.close().await;
+        return Err(error.into());
+    }
+    let ready = match &metadata {
+        Err(error) if args.notices == Notices::On => Err(Failure::system(format!(
+            "EC2 interruption notices are not available: {error}; start the worker on EC2, or use --notices off"
+        ))),
+        _ => block_metadata(args.block_metadata, &worker, metadata.is_ok()).await,
+    };
+    if let Err(failure) = ready {
+        worker.close().await;
+        return Err(failure);
+    }
+    let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
+    let mut handle = worker.work_from(source, deployment.api.clone(), false);
+    crate::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
+    let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
+    let mut is_draining = false;
+    // Set once jobs are being returned to the queue.
+    let mut deadline: Option<Instant> = None;
+    loop {
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let notice = async {
+            match &mut notices {
+                Some(notices) => notices.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = handle.done() => {
+                log_usage();
+                return Ok(done?);
+            }
+            () = expired => {
+                crate::errln!("tidemill: jobs did not end in time; they are removed in the background");
+                workers::clean_up_in_background(settings, handle.id());
+                return Ok(());
+            }
+            _ = interrupts.recv() => {
+                if deadline.is_some() {
+                    crate::errln!("tidemill: exiting immediately; the next start removes what is left");
+                    return Err(Failure::silent(Exit::Canceled));
+                }
+                if is_draining {
+                    handle.stop();
+                    deadline = Some(Instant::now() + SHUTDOWN);
+                    continue;
+                }
+                is_draining = true;
+                crate::outln!(
+                    "stopping: running jobs have {} s to end; a second signal returns them to the queue immediately",
+                    args.grace.as_secs()
+                );
+                handle.drain(args.grace);
+            }
+            notice = notice => {
+                notices = None;
+                let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(RETURN_TIME).min(args.grace));
+                crate::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
+                handle.drain(grace);
+            }
+        }
+    }
+}
+
+/// The source of the worker's jobs, and a function that logs how many requests it made.
+#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only a queue is connected to"))]
+async fn job_source(
+    args: &WorkerArgs,
+    api: ApiClient,
+) -> Outcome<(Arc<dyn JobSource>, Box<dyn Fn() + Send>)> {
+    let Some(url) = &args.queue else {
+        return Ok((Arc::new(LongPoll::new(api, None)), Box::new(|| ())));
+    };
+    #[cfg(feature = "aws")]
+    {
+        use tidemill_worker::job_source::{SqsJobSource, SqsSettings};
+        let settings = SqsSettings { wait: args.queue_wait, ..SqsSettings::new(url) };
+        let queue = SqsJobSource::connect(settings, api).await;
+        let requests = queue.requests();
+        let log_usage = move || tracing::info!(usage = ?requests.usage(), "requests to SQS");
+        Ok((Arc::new(queue), Box::new(log_usage)))
+    }
+    #[cfg(not(feature = "aws"))]
+    {
+        let _ = url;
+        Err(Failure::without_aws("tidemill worker --queue"))
+    }
+}

@@ -1,0 +1,77 @@
+//! Names of the environment variables that the command line reads. Flags win over variables, and variables over files.
+
+/// Directory of records, logs and artifacts.
+pub const DATA_DIR: &str = "TIDEMILL_DATA_DIR";
+/// URL of the deployment.
+pub const SERVER: &str = "TIDEMILL_SERVER";
+/// Bearer token of the deployment.
+pub const TOKEN: &str = "TIDEMILL_TOKEN";
+/// Name of a profile; `local` is this machine.
+pub const PROFILE: &str = "TIDEMILL_PROFILE";
+/// PEM file of certificate authorities that are trusted in addition to the system's.
+pub const CA_CERT: &str = "TIDEMILL_CA_CERT";
+/// `true`: send the token to another machine without TLS.
+pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
+/// Path of the config file with the profiles.
+pub const CONFIG: &str = "TIDEMILL_CONFIG";
+/// Path of `worker.toml`, the limits of one job.
+pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
+/// Filter of the process's own log, as `tracing` reads it.
+pub const LOG: &str = "TIDEMILL_LOG";
+/// Format of the worker's own log: `text` or `json`.
+pub const LOG_FORMAT: &str = "TIDEMILL_LOG_FORMAT";
+/// Milliseconds that a lease lasts without a report.
+pub const LEASE_TTL_MS: &str = "TIDEMILL_LEASE_TTL_MS";
+
+/// PEM file of the server's certificate.
+pub const TLS_CERT: &str = "TIDEMILL_TLS_CERT";
+/// PEM file of the server's private key.
+pub const TLS_KEY: &str = "TIDEMILL_TLS_KEY";
+/// Requests per second of one user's token.
+pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
+/// Public URL of the server.
+pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
+/// `true`: jobs may fetch repositories over http.
+pub const ALLOW_HTTP: &str = "TIDEMILL_ALLOW_HTTP";
+/// Hosts of repositories that may have private addresses, separated by commas.
+pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
+/// Maximum number of connections.
+pub const MAX_CONNECTIONS: &str = "TIDEMILL_MAX_CONNECTIONS";
+/// Maximum number of unauthenticated connections per address.
+pub const MAX_CONNECTIONS_PER_ADDRESS: &str = "TIDEMILL_MAX_CONNECTIONS_PER_ADDRESS";
+/// Free bytes of the disk below which no new work is accepted.
+pub const MIN_FREE_SPACE: &str = "TIDEMILL_MIN_FREE_SPACE";
+
+/// URL of the SQS queue that a worker reads.
+pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
+/// Wait time of one request to the queue.
+pub const QUEUE_WAIT: &str = "TIDEMILL_QUEUE_WAIT";
+/// Time that running jobs have to end when the worker stops.
+pub const GRACE: &str = "TIDEMILL_GRACE";
+/// When to follow EC2's interruption notices: `off`, `auto` or `on`.
+pub const NOTICES: &str = "TIDEMILL_NOTICES";
+/// When to block EC2's instance metadata: `off`, `auto` or `required`.
+pub const BLOCK_METADATA: &str = "TIDEMILL_BLOCK_METADATA";
+/// When to isolate jobs: `off`, `auto` or `required`.
+pub const ISOLATE: &str = "TIDEMILL_ISOLATE";
+/// TCP ports of this machine that isolated jobs may reach, separated by commas.
+pub const ALLOW_HOST_PORTS: &str = "TIDEMILL_ALLOW_HOST_PORTS";
+/// Processors that jobs may request together.
+pub const CPUS: &str = "TIDEMILL_CPUS";
+/// Memory that jobs may request together.
+pub const MEMORY: &str = "TIDEMILL_MEMORY";
+/// URL of the instance metadata service.
+pub const IMDS: &str = "TIDEMILL_IMDS";
+
+/// Address of the container engine.
+pub const DOCKER_HOST: &str = "DOCKER_HOST";
+/// The user's home directory.
+pub const HOME: &str = "HOME";
+/// This machine's name, where the kernel does not tell it.
+pub const HOSTNAME: &str = "HOSTNAME";
+/// The user's name, which executions are recorded under.
+pub const USER: &str = "USER";
+/// Base directory of config files.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Base directory of data.
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";

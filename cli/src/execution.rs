@@ -1,0 +1,10 @@
+//! Selecting executions and following them to their end.
+
+mod choices;
+mod logs;
+mod polling;
+pub mod repository;
+pub mod select;
+pub mod watch;
+
+pub use logs::{LogRequest, print_log, show_failures};

@@ -1,0 +1,68 @@
+//! Narrows a list of executions down to one, and lists them where that is impossible.
+
+use super::repository::is_same_repository;
+use crate::{
+    failure::{Failure, Outcome},
+    view::format,
+};
+use std::fmt::Write as _;
+use tidemill_core::api::{ExecutionSummary, ExecutionView};
+
+/// Maximum number of executions that a message lists.
+const MAX_CHOICES: usize = 20;
+
+/// The newest execution of each pipeline of each repository, of a list with the newest first.
+pub fn newest_of_each_pipeline(all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
+    let mut newest: Vec<ExecutionSummary> = Vec::new();
+    for execution in all {
+        let is_same_pipeline = |known: &ExecutionSummary| {
+            known.pipeline_name == execution.pipeline_name && is_same_repository(&known.repo, &execution.repo)
+        };
+        if !newest.iter().any(is_same_pipeline) {
+            newest.push(execution);
+        }
+    }
+    newest
+}
+
+/// The only execution with its jobs; `None` for an empty list.
+pub fn single_view(mut views: Vec<ExecutionView>) -> Outcome<Option<ExecutionView>> {
+    if views.len() > 1 {
+        return Err(ambiguous(views.iter().map(|view| &view.execution)));
+    }
+    Ok(views.pop())
+}
+
+/// The only execution.
+pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary> {
+    if executions.len() > 1 {
+        return Err(ambiguous(executions.iter()));
+    }
+    executions
+        .pop()
+        .ok_or_else(|| Failure::usage("no matching execution found; `tidemill status` lists executions"))
+}
+
+fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
+    Failure::usage(format!(
+        "several executions match; select one with --pipeline, --branch, --run or --execution; nothing was changed:{}",
+        choices(executions)
+    ))
+}
+
+/// One line per execution.
+pub fn choices<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> String {
+    let mut lines = String::new();
+    let mut omitted = 0;
+    for (index, execution) in executions.enumerate() {
+        if index < MAX_CHOICES {
+            let _ = write!(lines, "\n  {}", format::listed(execution));
+        } else {
+            omitted += 1;
+        }
+    }
+    if omitted > 0 {
+        let _ = write!(lines, "\n  and {omitted} more");
+    }
+    lines
+}

@@ -1,0 +1,169 @@
+//! How often a server is polled, and how long an outage is tolerated.
+
+use std::time::{Duration, Instant};
+use tidemill_worker::client::BackOff;
+
+/// Minimum interval between requests to a server that replies at once.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum interval, reached while nothing changes.
+const MAX_INTERVAL: Duration = Duration::from_secs(5);
+/// A reply that takes at least this long was held by the server until something changed.
+const LONG_POLL_MIN: Duration = Duration::from_secs(2);
+
+/// What a reply contained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing changed.
+    Unchanged,
+    /// A change that is not shown, such as a heartbeat.
+    Invisible,
+    /// A change that is shown.
+    Changed,
+}
+
+/// The interval between requests. A server that holds its replies is asked again at once. A server that does not, such as a
+/// function that is billed by time, is asked at most once a second, and less often while nothing changes.
+#[derive(Debug, Clone)]
+pub struct PollInterval {
+    holds_replies: bool,
+    interval: Duration,
+}
+
+impl PollInterval {
+    /// The interval for a server that is known to hold its replies, or not known to.
+    pub const fn new(holds_replies: bool) -> Self {
+        Self { holds_replies, interval: MIN_INTERVAL }
+    }
+
+    /// The pause before the next request, after a reply that took `took`.
+    pub fn after(&mut self, reply: Reply, took: Duration) -> Duration {
+        if took >= LONG_POLL_MIN {
+            self.holds_replies = true;
+        } else if reply == Reply::Unchanged {
+            // The server could have held this reply.
+            self.holds_replies = false;
+        }
+        if reply == Reply::Changed || self.holds_replies {
+            self.interval = MIN_INTERVAL;
+        } else {
+            self.interval = (self.interval + self.interval / 2).min(MAX_INTERVAL);
+        }
+        if self.holds_replies { Duration::ZERO } else { self.interval.saturating_sub(took) }
+    }
+}
+
+/// Outages of at least this duration are reported to the user.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
+
+/// Tracks whether a server is unavailable, and for how long.
+#[derive(Debug)]
+pub struct Outage {
+    max: Duration,
+    since: Option<(Instant, BackOff)>,
+    is_reported: bool,
+}
+
+/// What to do after a failed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Report the outage, and retry after this pause.
+    Report(Duration),
+    /// Retry after this pause.
+    Retry(Duration),
+    /// The outage is too long.
+    GiveUp,
+}
+
+impl Outage {
+    /// No outage so far; `max` is the longest that is tolerated.
+    pub const fn new(max: Duration) -> Self {
+        Self { max, since: None, is_reported: false }
+    }
+
+    /// The longest tolerated outage.
+    pub const fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// A request failed at `now`.
+    pub fn failed(&mut self, now: Instant) -> AfterFailure {
+        let start = || (now, BackOff::new(Duration::from_millis(500), Duration::from_secs(10)));
+        let (since, back_off) = self.since.get_or_insert_with(start);
+        let duration = now.saturating_duration_since(*since);
+        if duration >= self.max {
+            return AfterFailure::GiveUp;
+        }
+        let pause = back_off.pause();
+        if duration >= REPORT_AFTER && !self.is_reported {
+            self.is_reported = true;
+            return AfterFailure::Report(pause);
+        }
+        AfterFailure::Retry(pause)
+    }
+
+    /// The server answered. Returns whether that ends a reported outage.
+    pub fn end(&mut self) -> bool {
+        self.since = None;
+        std::mem::take(&mut self.is_reported)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AfterFailure, LONG_POLL_MIN, MAX_INTERVAL, MIN_INTERVAL, Outage, PollInterval, Reply};
+    use std::time::{Duration, Instant};
+
+    const FAST: Duration = Duration::from_millis(100);
+    /// The rest of the minimum interval after a fast reply.
+    const REST: Duration = Duration::from_millis(900);
+
+    #[test]
+    fn interval_grows_while_a_server_replies_at_once_without_changes() {
+        let mut interval = PollInterval::new(false);
+        assert_eq!(interval.after(Reply::Changed, FAST), REST);
+        let mut before = MIN_INTERVAL;
+        for reply in
+            [Reply::Unchanged, Reply::Invisible, Reply::Unchanged, Reply::Invisible, Reply::Unchanged]
+        {
+            let pause = interval.after(reply, FAST) + FAST;
+            assert!(pause > before || pause == MAX_INTERVAL, "{pause:?} after {before:?}");
+            before = pause;
+        }
+        assert_eq!(before, MAX_INTERVAL);
+        assert_eq!(interval.after(Reply::Changed, FAST), REST, "a change resets the interval");
+        assert_eq!(
+            interval.after(Reply::Changed, MIN_INTERVAL + FAST),
+            Duration::ZERO,
+            "slow replies need no pause"
+        );
+    }
+
+    #[test]
+    fn server_that_holds_replies_is_asked_again_at_once() {
+        let mut known = PollInterval::new(true);
+        for reply in [Reply::Changed, Reply::Invisible, Reply::Changed] {
+            assert_eq!(known.after(reply, FAST), Duration::ZERO);
+        }
+        let mut learned = PollInterval::new(false);
+        assert_eq!(learned.after(Reply::Changed, FAST), REST);
+        assert_eq!(learned.after(Reply::Unchanged, LONG_POLL_MIN), Duration::ZERO);
+        assert_eq!(learned.after(Reply::Changed, FAST), Duration::ZERO);
+        // A slow first reply is not evidence; a fast unchanged reply is.
+        assert!(learned.after(Reply::Unchanged, FAST) >= REST);
+    }
+
+    #[test]
+    fn outage_is_reported_once_and_given_up_after_its_maximum() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut outage = Outage::new(Duration::from_secs(300));
+        assert!(matches!(outage.failed(at(0)), AfterFailure::Retry(_)), "one failed request is not reported");
+        assert!(!outage.end());
+        assert!(matches!(outage.failed(at(10)), AfterFailure::Retry(_)));
+        assert!(matches!(outage.failed(at(14)), AfterFailure::Report(_)));
+        assert!(matches!(outage.failed(at(200)), AfterFailure::Retry(_)));
+        assert_eq!(outage.failed(at(310)), AfterFailure::GiveUp);
+        assert!(outage.end());
+        assert!(matches!(outage.failed(at(400)), AfterFailure::Retry(_)), "a new outage starts anew");
+    }
+}

@@ -1,0 +1,99 @@
+//! The repository that a command acts on: the current one, or the one of `--repo`, and no other.
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    pipeline::file,
+    view::format,
+};
+use std::io::{BufRead, IsTerminal, Write as _};
+use tidemill_core::{api::ExecutionSummary, repo::canonical};
+use tidemill_worker::source::{self, SourceError};
+
+/// The repository that a command acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetRepository {
+    /// The repository of `--repo`.
+    Named(String),
+    /// The repository of the current directory.
+    Current(String),
+    /// The current directory, which is in no repository.
+    None(String),
+}
+
+impl TargetRepository {
+    /// The repository of `--repo`, otherwise the one of the current directory, as `tidemill run` records it.
+    pub fn resolve(named: Option<&str>) -> Outcome<Self> {
+        if let Some(repo) = named {
+            return Ok(Self::Named(address(Some(repo))?));
+        }
+        let repo = address(None)?;
+        let here = std::env::current_dir()?;
+        let has_git = here.ancestors().any(|above| above.join(".git").exists());
+        Ok(if has_git || file::has_pipelines() { Self::Current(repo) } else { Self::None(repo) })
+    }
+
+    /// The repository's address; outside of repositories, the current directory's path.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Named(repo) | Self::Current(repo) | Self::None(repo) => repo,
+        }
+    }
+
+    /// Fails if `execution` belongs to another repository and the command would change it, unless the user confirms it at the
+    /// terminal.
+    pub fn check(&self, execution: &ExecutionSummary, is_change: bool) -> Outcome {
+        if is_same_repository(self.address(), &execution.repo) {
+            return Ok(());
+        }
+        match self {
+            Self::Named(repo) => Err(Failure::usage(format!(
+                "execution {} is {}, not of {}; nothing was changed",
+                execution.id,
+                format::title(execution),
+                Printable(repo)
+            ))),
+            Self::Current(repo) if is_change => confirm(repo, execution),
+            Self::Current(_) | Self::None(_) => Ok(()),
+        }
+    }
+}
+
+/// The address of the repository of `--repo`, otherwise of the current directory's, as `tidemill run` records it.
+pub fn address(named: Option<&str>) -> Outcome<String> {
+    let failure = |error: SourceError| Failure::usage(error.to_string());
+    match named {
+        Some(repo) => source::repository_named(repo).map_err(failure),
+        None => source::repository_of(&std::env::current_dir()?).map_err(failure),
+    }
+}
+
+/// Whether two addresses are of the same repository.
+pub fn is_same_repository(one: &str, other: &str) -> bool {
+    one == other || canonical(one) == canonical(other)
+}
+
+/// Asks at the terminal whether to change another repository's execution. Without a terminal the answer is no.
+fn confirm(current: &str, execution: &ExecutionSummary) -> Outcome {
+    let current = Printable(current);
+    let title = format::title(execution);
+    let rejected = || {
+        Failure::usage(format!(
+            "execution {} is {title}, but the current repository is {current}; nothing was changed; to change it, add --repo '{}'",
+            execution.id,
+            Printable(&execution.repo)
+        ))
+    };
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() || !output::stderr_is_terminal() {
+        return Err(rejected());
+    }
+    write!(
+        output::stderr(),
+        "execution {} is {title}, but the current repository is {current}; continue? [y/N] ",
+        execution.id
+    )?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(rejected()) }
+}

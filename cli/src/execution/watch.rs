@@ -1,0 +1,171 @@
+//! Follows an execution to its end.
+
+use super::polling::{AfterFailure, Outage, PollInterval, Reply};
+use crate::{
+    deployment::Deployment,
+    failure::{Exit, Failure, Outcome},
+    interrupts::interrupts,
+    output::printable,
+    view::View,
+};
+use std::{
+    pin::Pin,
+    process,
+    time::{Duration, Instant},
+};
+use tidemill_core::{
+    api::{CancelReply, ExecutionView, path},
+    ids::ExecutionId,
+    status::ExecutionStatus,
+};
+use tidemill_worker::client::ApiError;
+
+/// Time for a cancel request to finish after the second interrupt.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What an interrupt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// The first cancels the execution, the second ends this process.
+    Cancel,
+    /// It stops watching; the execution continues.
+    Leave,
+}
+
+type CancelRequest<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
+
+/// Shows an execution until it ends. Outages of the server are tolerated for a while.
+pub async fn watch(
+    deployment: &Deployment,
+    id: ExecutionId,
+    view: &mut dyn View,
+    on_interrupt: OnInterrupt,
+) -> Outcome<ExecutionView> {
+    let mut interrupts = interrupts()?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let mut etag: Option<String> = None;
+    let mut shown: Option<ExecutionView> = None;
+    let mut interval = PollInterval::new(deployment.is_own());
+    let mut outage = Outage::new(deployment.max_outage());
+    let mut pause = Duration::ZERO;
+    let mut is_interrupted = false;
+    let mut cancel_request: Option<CancelRequest<'_>> = None;
+    loop {
+        let (known, before) = (etag.clone(), pause);
+        let next = async {
+            tokio::time::sleep(before).await;
+            let start = Instant::now();
+            (deployment.view_after(id, known.as_deref()).await, start.elapsed())
+        };
+        tokio::pin!(next);
+        let reply = loop {
+            let canceled = async {
+                match &mut cancel_request {
+                    Some(request) => request.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                reply = &mut next => break Some(reply),
+                _ = ticks.tick() => view.tick()?,
+                result = canceled => {
+                    cancel_request = None;
+                    if let Err(failure) = result {
+                        view.note(&format!("cancel failed: {}", failure.message))?;
+                    }
+                    break None;
+                }
+                Some(()) = interrupts.recv() => {
+                    if on_interrupt == OnInterrupt::Leave {
+                        let message =
+                            format!("the execution continues; watch it with: {}", deployment.watch_command(id));
+                        return Err(Failure { exit: Exit::Canceled, message });
+                    }
+                    if is_interrupted {
+                        if let Some(request) = cancel_request.take() {
+                            let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
+                        }
+                        if !deployment.is_own() {
+                            crate::errln!("watch the execution end with: {}", deployment.watch_command(id));
+                        }
+                        // Containers end by themselves when their connection breaks.
+                        process::exit(Exit::Canceled as i32);
+                    }
+                    is_interrupted = true;
+                    view.note("canceling; interrupt again to exit immediately")?;
+                    cancel_request = Some(Box::pin(cancel(deployment, id)));
+                }
+            }
+        };
+        pause = match reply {
+            // The cancel changed the execution: show it at once.
+            None => Duration::ZERO,
+            Some((Ok(changed), took)) => {
+                if outage.end() {
+                    view.note(&format!("{} is reachable again", deployment.url))?;
+                }
+                let mut reply = Reply::Unchanged;
+                if let Some((now, new)) = changed {
+                    etag = Some(new);
+                    if now.execution.status.is_terminal() {
+                        view.finish(&now)?;
+                        return Ok(now);
+                    }
+                    // A heartbeat changes the tag, but nothing that is shown.
+                    reply = if shown.as_ref() == Some(&now) { Reply::Invisible } else { Reply::Changed };
+                    view.show(&now)?;
+                    shown = Some(now);
+                }
+                interval.after(reply, took)
+            }
+            Some((Err(error), _)) => {
+                let note = |message: &str| view.note(message);
+                after_error(deployment, &mut outage, error, note).map_err(|failure| {
+                    let Failure { exit, mut message } = failure;
+                    if !deployment.is_own() {
+                        message += "; the execution continues; watch it with: ";
+                        message += &deployment.watch_command(id);
+                    }
+                    Failure { exit, message }
+                })?
+            }
+        };
+    }
+}
+
+async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply> {
+    deployment.post(&path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()), &()).await
+}
+
+/// The pause before a failed call is retried. Fails if a retry cannot help, or the outage is too long.
+pub(super) fn after_error(
+    deployment: &Deployment,
+    outage: &mut Outage,
+    error: ApiError,
+    note: impl FnOnce(&str) -> std::io::Result<()>,
+) -> Outcome<Duration> {
+    if !error.is_passing() {
+        return Err(error.into());
+    }
+    let error = printable(&error.to_string());
+    match outage.failed(Instant::now()) {
+        AfterFailure::Retry(pause) => Ok(pause),
+        AfterFailure::Report(pause) => {
+            note(&format!("{} is unreachable; retrying ({error})", deployment.url))?;
+            Ok(pause)
+        }
+        AfterFailure::GiveUp => {
+            let seconds = outage.max().as_secs();
+            Err(Failure::system(format!("{} was unreachable for {seconds} s: {error}", deployment.url)))
+        }
+    }
+}
+
+/// The outcome of a command that waited for an execution.
+pub fn verdict(view: &ExecutionView) -> Outcome {
+    match view.execution.status {
+        ExecutionStatus::Success => Ok(()),
+        ExecutionStatus::Canceled => Err(Failure::silent(Exit::Canceled)),
+        _ => Err(Failure::silent(Exit::Failed)),
+    }
+}

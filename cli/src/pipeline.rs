@@ -1,0 +1,4 @@
+//! Pipeline files, and what git knows about the repository around them.
+
+pub mod file;
+pub mod git_facts;

@@ -1,0 +1,204 @@
+//! Finds and reads pipeline files.
+
+use crate::{
+    args::FileArgs,
+    failure::{Failure, Outcome},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tidemill_core::gitlab;
+use tidemill_core::pipeline::{self, Assembled, MAX_FILE_BYTES, Mistakes, Pipeline};
+
+/// A valid pipeline file.
+#[derive(Debug)]
+pub struct PipelineFile {
+    /// Path, for messages.
+    pub name: String,
+    /// Text with its includes inserted.
+    pub text: String,
+    /// The parsed pipeline.
+    pub pipeline: Pipeline,
+}
+
+/// Reads and checks the file that the arguments select; prints its warnings.
+///
+/// `is_remote`: the jobs run on a deployment, whose workers may have labels.
+pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
+    let path = find(args)?;
+    let name = path.display().to_string();
+    let text = read(&path)?;
+    let colour = crate::output::stderr_has_colours();
+    let kind = Kind::of(&path, args.gitlab, is_remote);
+    match assemble(&path, &text, kind) {
+        Ok(assembled) => {
+            // Warn each time about what is not supported of another system's file.
+            if kind != Kind::Native {
+                crate::output::print_error_text(&assembled.render_warnings(colour));
+            }
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+        }
+        Err(mistakes) => Err(Failure::usage(mistakes.render(colour).trim_end().to_owned())),
+    }
+}
+
+/// The format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Tidemill.
+    Native,
+    /// GitLab CI.
+    GitLab {
+        /// Whether `tags` are labels that a job requires of its worker.
+        tags_are_labels: bool,
+    },
+}
+
+impl Kind {
+    /// The kind of a file, by its name or as the arguments say.
+    pub fn of(path: &Path, gitlab: bool, tags_are_labels: bool) -> Self {
+        let named =
+            path.file_name().is_some_and(|name| gitlab::FILE_NAMES.iter().any(|known| name == *known));
+        if gitlab || named { Self::GitLab { tags_are_labels } } else { Self::Native }
+    }
+}
+
+/// Checks a file's text with its includes, whose paths are relative to the root of its repository.
+pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<Assembled, Mistakes> {
+    let root = repository_root(path);
+    let included = |name: &str| {
+        let path = root.join(name);
+        match fs::metadata(&path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => return Err("not a file".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        }
+        // A link must not lead out of the repository: a checkout is not trusted with the rest of the disk.
+        let real = path.canonicalize().map_err(|error| error.to_string())?;
+        if !root.canonicalize().is_ok_and(|root| real.starts_with(root)) {
+            return Err("outside of the repository".to_owned());
+        }
+        read(&real).map_err(|failure| failure.message)
+    };
+    let name = path.display().to_string();
+    match kind {
+        Kind::Native => pipeline::assemble(&name, text, &included),
+        Kind::GitLab { tags_are_labels } => {
+            let directory = root.file_name().map(|name| name.to_string_lossy().into_owned());
+            let settings = gitlab::Settings::of(directory.as_deref().unwrap_or("gitlab"));
+            let settings = gitlab::Settings { tags_are_labels, ..settings };
+            gitlab::translate(&name, text, &included, &settings)
+        }
+    }
+}
+
+/// The root of the repository of a file: the directory with `.git`, otherwise the one above `.pipelines`, otherwise the file's own.
+fn repository_root(path: &Path) -> PathBuf {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let own = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    if let Some(root) = own.ancestors().find(|above| above.join(".git").exists()) {
+        return root.to_owned();
+    }
+    match own.parent() {
+        Some(above) if own.ends_with(".pipelines") => above.to_owned(),
+        _ => own,
+    }
+}
+
+/// Reads a file, which must not be larger than a pipeline file may be.
+pub fn read(path: &Path) -> Outcome<String> {
+    let name = path.display();
+    let failed = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
+    let length = fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_FILE_BYTES as u64 {
+        return Err(Failure::usage(format!("{name} has {length} bytes; the maximum is {MAX_FILE_BYTES}")));
+    }
+    String::from_utf8(fs::read(path).map_err(failed)?)
+        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
+}
+
+/// All files in `.pipelines/` of the current repository; without that directory, GitLab's file.
+pub fn all() -> Outcome<Vec<PathBuf>> {
+    let Some(directory) = directory() else {
+        if let Some(file) = gitlab_file() {
+            return Ok(vec![file]);
+        }
+        return Err(Failure::usage(
+            "no directory .pipelines here or in a parent directory; create a starter file with `tidemill init`, or select a \
+             file with -f",
+        ));
+    };
+    let entries = fs::read_dir(&directory)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", directory.display())))?;
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yml" || end == "yaml");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_yaml).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// GitLab's file of the current repository.
+fn gitlab_file() -> Option<PathBuf> {
+    search_up(|directory| {
+        gitlab::FILE_NAMES.iter().map(|name| directory.join(name)).find(|path| path.is_file())
+    })
+}
+
+/// Whether the current directory or one above has pipeline files.
+pub fn has_pipelines() -> bool {
+    directory().is_some() || gitlab_file().is_some()
+}
+
+fn directory() -> Option<PathBuf> {
+    search_up(|directory| Some(directory.join(".pipelines")).filter(|path| path.is_dir()))
+}
+
+/// The first match in the current directory or one above.
+fn search_up(look: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let found = here.ancestors().find_map(look)?;
+    // Relative paths are easier to read.
+    Some(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+}
+
+/// The file that the arguments select, or the only one.
+pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
+    if let Some(path) = &args.file {
+        return Ok(path.clone());
+    }
+    let files = all()?;
+    let names = || files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = &args.pipeline {
+        let is_it = |path: &&PathBuf| {
+            path.file_stem().is_some_and(|stem| stem.to_string_lossy() == *name)
+                || read(path)
+                    .ok()
+                    .and_then(|text| pipeline::parse(&text).ok())
+                    .is_some_and(|it| it.name == *name)
+        };
+        return files
+            .iter()
+            .find(is_it)
+            .cloned()
+            .ok_or_else(|| Failure::usage(format!("no pipeline `{name}` in {}", names())));
+    }
+    match files.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::usage("no .yml file in .pipelines/; create one with `tidemill init`")),
+        _ => Err(Failure::usage(format!(
+            "several pipeline files: {}; select one with -f or --pipeline",
+            names()
+        ))),
+    }
+}
+
+/// `NAME=VALUE` arguments as variables.
+pub fn variables(given: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
+    given
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Failure::usage(format!("`{text}` is not NAME=VALUE"))),
+        })
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! Facts for conditions from git: branch, tag, default branch, changed files and all files.
+
+use crate::args::FactArgs;
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+use tidemill_core::{
+    api::Trigger,
+    facts::{Facts, PullRequest},
+    pipeline::Pipeline,
+};
+
+/// Maximum number of changed files; with more, conditions on changes hold.
+const MAX_CHANGED_FILES: usize = 10_000;
+/// Maximum number of files; with more, conditions on files hold.
+const MAX_FILES: usize = 50_000;
+
+/// The facts that a pipeline's conditions and references use; the others are not queried.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct FactNeeds {
+    refs: bool,
+    changed: bool,
+    files: bool,
+}
+
+impl FactNeeds {
+    /// The needs of `pipeline`, whose file has this text.
+    pub fn of(pipeline: &Pipeline, text: &str) -> Self {
+        let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);
+        let calls =
+            |name: &str| rules().filter_map(|rule| rule.condition.as_deref()).any(|it| it.contains(name));
+        Self {
+            refs: rules().next().is_some() || text.contains("${") || text.contains("CI_"),
+            changed: calls("changed") || rules().any(|rule| !rule.changes.is_empty()),
+            files: calls("exists") || rules().any(|rule| !rule.exists.is_empty()),
+        }
+    }
+}
+
+/// The needed facts of the repository that `dir` is in. Facts that git does not know are absent.
+pub fn of_working_tree(dir: &Path, needs: FactNeeds) -> Facts {
+    let mut facts = Facts::default();
+    let Some(top) = git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from) else { return facts };
+    if needs.refs || needs.changed {
+        facts.branch = git(&top, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
+        if facts.branch.is_none() {
+            facts.tag = git(&top, &["describe", "--tags", "--exact-match", "HEAD"]);
+        }
+        facts.commit = git(&top, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+        facts.default_branch = default_branch(&top);
+    }
+    if needs.changed {
+        facts.changed = changed(&top, facts.default_branch.as_deref());
+    }
+    if needs.files {
+        facts.files = paths(&top, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .filter(|files| files.len() <= MAX_FILES)
+            .map(|files| files.into_iter().collect());
+    }
+    facts
+}
+
+/// Overrides facts with arguments.
+pub fn with_arguments(args: &FactArgs, mut facts: Facts) -> Facts {
+    if let Some(event) = args.event {
+        facts.trigger = event.trigger();
+    }
+    if let Some(branch) = &args.branch {
+        facts.branch = Some(branch.clone());
+        facts.tag = None;
+    }
+    if let Some(tag) = &args.tag {
+        facts.tag = Some(tag.clone());
+        facts.branch = None;
+        // Tags are pushed, unless --event is given.
+        if args.event.is_none() {
+            facts.trigger = Trigger::Push;
+        }
+    }
+    if let Some(branch) = &args.default_branch {
+        facts.default_branch = Some(branch.clone());
+    }
+    if facts.trigger == Trigger::PullRequest {
+        let target = args.target_branch.clone().or_else(|| facts.default_branch.clone());
+        facts.pull_request = Some(PullRequest {
+            target_branch: target.unwrap_or_default(),
+            from_fork: args.fork,
+            draft: args.draft,
+            ..PullRequest::default()
+        });
+    }
+    if !args.changed.is_empty() {
+        facts.changed = Some(args.changed.clone());
+    }
+    facts
+}
+
+/// The default branch of `origin`; otherwise `main` or `master` if it exists.
+fn default_branch(top: &Path) -> Option<String> {
+    if let Some(head) = git(top, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]) {
+        return head.strip_prefix("origin/").map(str::to_owned);
+    }
+    ["main", "master"].into_iter().map(str::to_owned).find(|name| {
+        let refs = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")];
+        refs.iter().any(|name| git(top, &["rev-parse", "--verify", "--quiet", name]).is_some())
+    })
+}
+
+/// The files that differ from the merge base with the default branch, uncommitted ones included. `None` if there is no merge base,
+/// or if nothing differs: on an unchanged default branch all jobs run.
+fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
+    let name = default_branch?;
+    let base = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")]
+        .iter()
+        .find_map(|name| git(top, &["merge-base", "HEAD", name]))?;
+    let mut changed = paths(top, &["diff", "--name-only", "--no-renames", "-z", &base, "--"])?;
+    changed.extend(paths(top, &["ls-files", "-z", "--others", "--exclude-standard"])?);
+    (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
+}
+
+fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
+    let text = String::from_utf8(output(dir, arguments)?).ok()?;
+    let text = text.trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// NUL-terminated paths of git's output. Pipeline files cannot name paths that are not UTF-8.
+fn paths(dir: &Path, arguments: &[&str]) -> Option<BTreeSet<String>> {
+    let bytes = output(dir, arguments)?;
+    let paths = bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    Some(paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+}
+
+fn output<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Vec<u8>> {
+    let done = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        // Reading a repository must not run programs of its configuration.
+        .args(["-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
+        .args(["-c", "protocol.allow=never"])
+        .args(arguments)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    done.status.success().then_some(done.stdout)
+}

@@ -1,0 +1,140 @@
+//! The config file: profiles of deployments, with their tokens.
+
+use crate::failure::{Failure, Outcome};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The profile name of this machine; no deployment can have it.
+pub const LOCAL: &str = "local";
+
+/// Permission bits of anyone but the owner.
+const OTHERS: u32 = 0o077;
+
+/// A deployment and its token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// URL of the deployment.
+    pub server: String,
+    /// Bearer token.
+    pub token: String,
+    /// Whether the token may be sent to another machine without TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_http: bool,
+}
+
+impl std::fmt::Debug for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profile").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// The content of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profiles {
+    /// The profile that commands use by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// Profiles by name.
+    #[serde(default, rename = "profiles")]
+    named: BTreeMap<String, Profile>,
+    #[serde(skip)]
+    path: PathBuf,
+    /// The file's mode, if others than its owner can access it.
+    #[serde(skip)]
+    exposed: Option<u32>,
+}
+
+impl Profiles {
+    /// Reads the file at `path`; a missing file has no profiles.
+    pub fn load(path: &Path) -> Outcome<Self> {
+        let name = path.display();
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self { path: path.to_owned(), ..Self::default() });
+            }
+            Err(error) => return Err(Failure::usage(format!("{name} cannot be read: {error}"))),
+        };
+        let mut read: Self = toml::from_str(&text).map_err(|error| {
+            Failure::usage(format!("{name} is not a valid config file: {}", error.message()))
+        })?;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        read.exposed = (mode & OTHERS != 0).then_some(mode);
+        path.clone_into(&mut read.path);
+        Ok(read)
+    }
+
+    /// The profile of this name.
+    pub fn named(&self, name: &str) -> Outcome<&Profile> {
+        let found = self.named.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.names().collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Failure::usage(format!(
+                "no profile `{name}` in {} (known: {known}); create it with `tidemill login URL --profile {name}`",
+                self.path.display()
+            ))
+        })?;
+        self.check_permissions()?;
+        Ok(found)
+    }
+
+    /// The profile of the deployment at `url`.
+    pub fn of_url(&self, url: &str) -> Outcome<Option<Profile>> {
+        let is_it = |profile: &&Profile| {
+            profile.server.trim_end_matches('/').eq_ignore_ascii_case(url.trim_end_matches('/'))
+        };
+        let Some(found) = self.named.values().find(is_it) else { return Ok(None) };
+        self.check_permissions()?;
+        Ok(Some(found.clone()))
+    }
+
+    /// The names of all profiles.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
+    /// Adds or replaces a profile.
+    pub fn put(&mut self, name: &str, profile: Profile) {
+        self.named.insert(name.to_owned(), profile);
+    }
+
+    /// Removes a profile, also as the default.
+    pub fn remove(&mut self, name: &str) -> Option<Profile> {
+        self.default = self.default.take().filter(|default| default != name);
+        self.named.remove(name)
+    }
+
+    /// Writes the file atomically, readable by its owner only.
+    pub fn save(&self) -> Outcome {
+        // Replace the target of a symbolic link, not the link.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let failed = |error: std::io::Error| {
+            Failure::system(format!("{} cannot be written: {error}", self.path.display()))
+        };
+        let directory = path.parent().unwrap_or(Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let text = toml::to_string(self).map_err(|error| Failure::system(error.to_string()))?;
+        // Created with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(&path).map(drop).map_err(|error| failed(error.error))
+    }
+
+    /// Fails if others than the owner can access the file, and so its tokens.
+    fn check_permissions(&self) -> Outcome {
+        let Some(mode) = self.exposed else { return Ok(()) };
+        let path = self.path.display();
+        Err(Failure::usage(format!(
+            "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {path}`, and create new \
+             tokens if others may have read it"
+        )))
+    }
+}

@@ -1,0 +1,135 @@
+//! Texts, signs and colours that all views share.
+
+use anstyle::{AnsiColor, Style};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidemill_core::{
+    api::{Approval, ExecutionSummary, ExecutionView, JobView},
+    labels::queue_name,
+    status::{ExecutionStatus, JobStatus},
+    text::{Printable, printable},
+    time::Timestamp,
+};
+
+/// The current time.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A human-readable duration: `0.4s`, `12.3s`, `2m05s`, `1h02m`.
+pub fn duration(ms: u64) -> String {
+    match ms / 1000 {
+        s if s < 60 => format!("{s}.{}s", ms % 1000 / 100),
+        s if s < 3600 => format!("{}m{:02}s", s / 60, s % 60),
+        s => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A human-readable size.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..=1023 => format!("{bytes} B"),
+        1024..=1_048_575 => format!("{}.{} KiB", bytes / 1024, bytes % 1024 * 10 / 1024),
+        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+    }
+}
+
+/// An execution's title: pipeline, run number and repository.
+pub fn title(of: &ExecutionSummary) -> String {
+    format!("{} #{} of {}", Printable(&of.pipeline_name), of.run_number, Printable(&of.repo))
+}
+
+/// An execution as one line of a list.
+pub fn listed(of: &ExecutionSummary) -> String {
+    let took = of.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(of.created_at)));
+    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    format!(
+        "{}  {} #{}  {}  {}  {took}  {}  {}{by}",
+        of.id,
+        Printable(&of.pipeline_name),
+        of.run_number,
+        of.status.word(),
+        of.created_at,
+        Printable(of.branch.as_deref().unwrap_or("-")),
+        Printable(&of.repo),
+    )
+}
+
+/// The sign of a job's status, and its colour.
+pub fn sign(job: &JobView) -> (&'static str, Style) {
+    match job.status {
+        JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
+        JobStatus::Failed if job.allow_failure || job.excused => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
+        JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
+        JobStatus::Skipped => ("-", Style::new().dimmed()),
+        JobStatus::Running => ("▶", AnsiColor::Cyan.on_default()),
+        JobStatus::Queued => ("◦", AnsiColor::Blue.on_default()),
+        JobStatus::Pending => ("·", Style::new().dimmed()),
+    }
+}
+
+/// A job's activity or result.
+pub fn state(job: &JobView) -> String {
+    let retried = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
+    let text = match job.status {
+        JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
+        JobStatus::Success => "succeeded".to_owned(),
+        JobStatus::Failed if job.allow_failure || job.excused => {
+            format!("failed (allowed): {}", reason(job))
+        }
+        JobStatus::Failed => format!("failed: {}", reason(job)),
+        JobStatus::Canceled => "canceled".to_owned(),
+        JobStatus::Skipped => reason(job),
+        JobStatus::Running => job.phase.as_deref().map_or_else(|| "running".to_owned(), printable),
+        JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
+        JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
+        JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
+        JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
+            format!("waiting for `tidemill approve --job {}`", Printable(&job.job_name))
+        }
+        JobStatus::Pending => "waiting".to_owned(),
+    };
+    text + &retried
+}
+
+fn reason(job: &JobView) -> String {
+    job.failure_reason.as_ref().map_or_else(|| "no reason recorded".to_owned(), |why| printable(&why.message))
+}
+
+/// A job's run time so far.
+pub fn ran(job: &JobView, now: Timestamp) -> Option<String> {
+    let start = job.start_time.filter(|_| job.carried_from.is_none())?;
+    let end = if job.status == JobStatus::Running { now } else { job.end_time? };
+    Some(duration(end.since_ms(start)))
+}
+
+/// The last line for an execution.
+pub fn verdict(view: &ExecutionView) -> (String, Style) {
+    let of = &view.execution;
+    let took = of.end_time.map(|end| duration(end.since_ms(of.created_at))).unwrap_or_default();
+    let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
+    let mut counts = Vec::new();
+    for (status, word) in [
+        (JobStatus::Success, "succeeded"),
+        (JobStatus::Failed, "failed"),
+        (JobStatus::Canceled, "canceled"),
+        (JobStatus::Skipped, "skipped"),
+    ] {
+        if count(status) > 0 {
+            counts.push(format!("{} {word}", count(status)));
+        }
+    }
+    let (word, style) = match of.status {
+        ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
+        ExecutionStatus::Failed if of.timed_out => ("timed out", AnsiColor::Red.on_default().bold()),
+        ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
+        ExecutionStatus::Canceled if of.superseded_by.is_some() => {
+            ("was superseded by a newer execution", AnsiColor::Yellow.on_default().bold())
+        }
+        ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
+        ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
+    };
+    let name = Printable(&of.pipeline_name);
+    (format!("{name} #{} {word} in {took} ({})", of.run_number, counts.join(", ")), style)
+}

@@ -1,0 +1,36 @@
+//! Sends commit statuses and notifications as soon as the table's stream has their change. The sweep retries what is missed or fails.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tidemill_aws::{Change, change_of};
+use tidemill_functions::{Wiring, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let wiring = Wiring::load().await?;
+    let wiring = &wiring;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let records = event.payload["Records"].as_array().map_or(&[][..], Vec::as_slice);
+        let changes: BTreeSet<Change> =
+            records.iter().filter_map(|record| change_of(&record["dynamodb"]["NewImage"])).collect();
+        let mut notified = 0;
+        for change in changes {
+            // A failed invocation would repeat these records, and delay those after them.
+            match wiring.meter.request(notify(wiring, &change)).await {
+                Ok(number) => notified += number,
+                Err(error) => tracing::warn!(?change, %error, "notification failed; the sweep retries it"),
+            }
+        }
+        Ok::<Value, Error>(json!({ "notified": notified }))
+    }))
+    .await
+}
+
+async fn notify(wiring: &Wiring, change: &Change) -> Result<usize, tidemill_services::Error> {
+    match change {
+        Change::Execution(id) => wiring.services.outbox.changed(*id).await,
+        Change::Notice(name) => wiring.services.outbox.noticed(name).await.map(usize::from),
+    }
+}
