@@ -140,7 +140,7 @@ fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
             cross_build(other, "-p functions --bins", "--functions", "")
         )));
     }
-    crate::errln!("building the functions: cargo build --release -p functions --bins");
+    crate::output::errln!("building the functions: cargo build --release -p functions --bins");
     let built = Command::new("cargo")
         .args([
             "build",
