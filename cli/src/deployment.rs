@@ -81,7 +81,7 @@ impl Deployment {
                 .with_insecure_http(*insecure_http);
             api.check_transport().await?;
             if let Some(profile) = default_profile {
-                crate::errln!("using {} (profile {})", Printable(url), Printable(profile));
+                crate::output::errln!("using {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
             return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), own: None });

@@ -91,16 +91,16 @@ pub fn print_error_text(text: &str) {
 }
 
 /// Writes a line to standard output.
-#[macro_export]
 macro_rules! outln {
     ($($arguments:tt)*) => { $crate::output::print_line(format_args!($($arguments)*)) };
 }
 
 /// Writes a line to standard error.
-#[macro_export]
 macro_rules! errln {
     ($($arguments:tt)*) => { $crate::output::print_error_line(format_args!($($arguments)*)) };
 }
+
+pub(crate) use {errln, outln};
 
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {

@@ -49,7 +49,7 @@ impl View for NoView {
         Ok(())
     }
     fn note(&mut self, message: &str) -> std::io::Result<()> {
-        crate::errln!("{}", crate::output::printable_lines(message));
+        crate::output::errln!("{}", crate::output::printable_lines(message));
         Ok(())
     }
 }

@@ -140,7 +140,7 @@ fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
             cross_build(other, "-p tidemill-functions --bins", "--functions", "")
         )));
     }
-    crate::errln!("building the functions: cargo build --release -p tidemill-functions --bins");
+    crate::output::errln!("building the functions: cargo build --release -p tidemill-functions --bins");
     let built = Command::new("cargo")
         .args([
             "build",

@@ -369,7 +369,7 @@ impl StackWatch {
             // Of resources only the end is shown, of the stack also the start.
             if !status.ends_with("_IN_PROGRESS") || kind == Some("AWS::CloudFormation::Stack") {
                 let (kind, logical) = (kind.unwrap_or_default(), logical.unwrap_or_default());
-                crate::errln!("  {status:<26} {logical} ({kind})");
+                crate::output::errln!("  {status:<26} {logical} ({kind})");
             }
             self.status.clear();
             self.seen.extend(event.event_id);

@@ -25,7 +25,8 @@ impl TargetRepository {
     /// The repository of `--repo`, otherwise the one of the current directory, as `tidemill run` records it.
     pub fn resolve(named: Option<&str>) -> Outcome<Self> {
         if let Some(repo) = named {
-            return Ok(Self::Named(address(Some(repo))?));
+            // Text that is not an address still selects what a server recorded under it.
+            return Ok(Self::Named(source::repository_named(repo).unwrap_or_else(|_| repo.to_owned())));
         }
         let repo = address(None)?;
         let here = std::env::current_dir()?;

@@ -86,7 +86,7 @@ pub async fn watch(
                             let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
                         }
                         if !deployment.is_own() {
-                            crate::errln!("watch the execution end with: {}", deployment.watch_command(id));
+                            crate::output::errln!("watch the execution end with: {}", deployment.watch_command(id));
                         }
                         // Containers end by themselves when their connection breaks.
                         process::exit(Exit::Canceled as i32);

@@ -105,7 +105,7 @@ async fn retry(settings: &Settings, deployment: &Deployment, found: &[DeadLetter
         let path = expecting(&path::RETRY.replace("{executionId}", &old.to_string()), &of.repo);
         let request = RetryRequest { requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
         let reply: ExecuteReply = deployment.start(&path, &request, true).await?;
-        crate::outln!("{}: retried as #{} ({})", title(of), reply.run_number, reply.execution_id);
+        crate::output::outln!("{}: retried as #{} ({})", title(of), reply.run_number, reply.execution_id);
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ async fn dismiss(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
         let path = expecting(&path, &letter.execution.repo);
         let reply: DismissReply = deployment.post(&path, &()).await?;
         if reply.dismissed {
-            crate::outln!(
+            crate::output::outln!(
                 "dismissed {} of {} ({})",
                 Printable(&letter.job.job_name),
                 title(&letter.execution),

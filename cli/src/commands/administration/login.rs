@@ -50,14 +50,14 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     }
     profiles.save()?;
     if url.starts_with("http://") && !api.is_on_this_machine() {
-        crate::errln!("warning: {url} does not use https: the token can be read in transit");
+        crate::output::errln!("warning: {url} does not use https: the token can be read in transit");
     }
     if profiles.default.as_ref() == Some(&name) {
-        crate::outln!(
+        crate::output::outln!(
             "logged in to {url}, which is now the default (--profile {LOCAL} selects this machine)"
         );
     } else {
-        crate::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
+        crate::output::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
     }
     Ok(())
 }
@@ -78,7 +78,10 @@ pub fn logout(settings: &Settings) -> Outcome {
         return Err(Failure::usage(format!("no profile `{name}` (known: {})", names.join(", "))));
     };
     profiles.save()?;
-    crate::outln!("removed profile {name} with its token for {}; the token itself stays valid", gone.server);
+    crate::output::outln!(
+        "removed profile {name} with its token for {}; the token itself stays valid",
+        gone.server
+    );
     Ok(())
 }
 

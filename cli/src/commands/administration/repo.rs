@@ -38,19 +38,23 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                     "{url} is not registered; `tidemill repo list` lists repositories"
                 )));
             }
-            crate::outln!("{} unregistered", Printable(url));
+            crate::output::outln!("{} unregistered", Printable(url));
         }
         RepoAction::Sync { url } => {
             let timeout = Duration::from_secs(30);
             let reply: ExecuteReply =
                 deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, timeout).await?;
-            crate::outln!("execution {} reloads the schedules of {}", reply.execution_id, Printable(url));
+            crate::output::outln!(
+                "execution {} reloads the schedules of {}",
+                reply.execution_id,
+                Printable(url)
+            );
         }
         RepoAction::Redeliver { url } => {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =
                 deployment.api.post(path::REDELIVER, &RepositoryName { repo: url.clone() }, timeout).await?;
-            crate::outln!(
+            crate::output::outln!(
                 "earlier webhook deliveries of {} are accepted once more when the provider sends them again",
                 reply.repository
             );
@@ -64,10 +68,10 @@ async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
     let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
     let known = &reply.repository;
     let statuses = if known.statuses { "written" } else { "not written" };
-    crate::outln!("{} registered; commit statuses are {statuses}", Printable(&known.name));
-    crate::outln!("webhook URL: {}{}", deployment.url, Printable(&reply.webhook_path));
+    crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&known.name));
+    crate::output::outln!("webhook URL: {}{}", deployment.url, Printable(&reply.webhook_path));
     if let Some(secret) = &reply.webhook_secret {
-        crate::errln!("webhook secret; save it now, it is not shown again:");
+        crate::output::errln!("webhook secret; save it now, it is not shown again:");
         let mut out = output::stdout();
         writeln!(out, "{}", Printable(secret))?;
         out.flush()?;

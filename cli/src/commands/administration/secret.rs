@@ -31,7 +31,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
             let deployment = Deployment::connect(settings).await?;
             let set: SecretView = deployment.post(path::SECRETS, &request).await?;
-            crate::outln!("secret `{}` set for {}", Printable(&set.name), Printable(of(&set)));
+            crate::output::outln!("secret `{}` set for {}", Printable(&set.name), Printable(of(&set)));
             deployment.close().await;
         }
         SecretAction::List { scope, json } => {
@@ -69,7 +69,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("no secret `{name}` for {}", request.repo)));
             }
-            crate::outln!("secret `{name}` removed");
+            crate::output::outln!("secret `{name}` removed");
         }
         SecretAction::Rekey => {
             let deployment = Deployment::connect(settings).await?;
@@ -82,9 +82,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 }
             };
             deployment.close().await;
-            crate::outln!("re-encrypted {renewed} secret(s) under the newest key");
+            crate::output::outln!("re-encrypted {renewed} secret(s) under the newest key");
             for what in &unreadable {
-                crate::errln!("no key decrypts {}; set it again", Printable(what));
+                crate::output::errln!("no key decrypts {}; set it again", Printable(what));
             }
             if !unreadable.is_empty() {
                 return Err(Failure::usage("some secrets cannot be decrypted"));

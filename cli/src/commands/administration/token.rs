@@ -22,7 +22,7 @@ pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
         TokenAction::Revoke { id } => {
             let path = path::TOKEN.replace("{tokenId}", &id.to_string());
             let reply: RevokeReply = deployment.api.delete(&path).await?;
-            crate::outln!("revoked {} ({id})", Printable(&reply.revoked.name));
+            crate::output::outln!("revoked {} ({id})", Printable(&reply.revoked.name));
         }
     }
     deployment.close().await;
@@ -42,7 +42,7 @@ async fn create(deployment: &Deployment, args: &CreateToken) -> Outcome {
     if args.json {
         return Ok(output::print_json(&reply)?);
     }
-    crate::errln!("{}; save the token now, it is not shown again:", described(&reply.view));
+    crate::output::errln!("{}; save the token now, it is not shown again:", described(&reply.view));
     let mut out = output::stdout();
     writeln!(out, "{}", Printable(&reply.token))?;
     Ok(out.flush()?)

@@ -32,7 +32,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         StackState::Absent => None,
         StackState::Complete(stack) => Some(stack),
         StackState::Failed(stack) => {
-            crate::errln!("stack {name} failed to be created; its remains are deleted first");
+            crate::output::errln!("stack {name} failed to be created; its remains are deleted first");
             if !args.stack.yes {
                 confirm(&format!("Delete the remains of stack {name}?"))?;
             }
@@ -56,19 +56,19 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     }
     let tokens = parameters::create_tokens(args, known, &mut values)?;
 
-    crate::errln!("{}: functions from {}", account.describe(), functions.origin.display());
+    crate::output::errln!("{}: functions from {}", account.describe(), functions.origin.display());
     let template_url = upload(&account, args, &functions).await?;
     let to_send = parameters::settings(&values, known);
     let changes = ChangeSet::create(&account, name, before.is_none(), &template_url, to_send).await?;
     let Some(changes) = changes else {
-        crate::outln!("no changes: {name} is up to date");
+        crate::output::outln!("no changes: {name} is up to date");
         return match &before {
             Some(stack) => finish(settings, &account, stack, program, &Tokens::default()).await,
             None => Ok(()),
         };
     };
     for line in changes.lines() {
-        crate::outln!("  {line}");
+        crate::output::outln!("  {line}");
     }
     if args.dry_run {
         return changes.discard(&account).await;
@@ -100,7 +100,7 @@ async fn upload(account: &Account, args: &Deploy, functions: &Functions) -> Outc
     for (name, zip) in &functions.zips {
         let key = format!("{}/{name}.zip", prefix(functions));
         if code::put(account, &bucket, &key, zip.clone()).await? {
-            crate::errln!("uploaded {name}");
+            crate::output::errln!("uploaded {name}");
         }
     }
     let key = format!("templates/{}.yml", hash(TEMPLATE));
@@ -159,10 +159,10 @@ async fn finish(
         code::put(account, &output(BUCKET), &format!("programs/{sha256}"), program).await?;
     }
     let endpoint = output(ENDPOINT);
-    crate::outln!("\n{} is at {endpoint}", stack.name);
+    crate::output::outln!("\n{} is at {endpoint}", stack.name);
     if let Some(token) = &tokens.admin {
         save_profile(settings, &stack.name, &endpoint, token)?;
-        crate::outln!(
+        crate::output::outln!(
             "admin token, shown only now:  {token}\n\
              saved as profile `{}`; run a pipeline with:  tidemill run --profile {}",
             stack.name,
@@ -170,7 +170,7 @@ async fn finish(
         );
     }
     if let Some(token) = &tokens.worker {
-        crate::outln!(
+        crate::output::outln!(
             "start your own worker with:  TIDEMILL_TOKEN={token} tidemill worker --server {endpoint} --queue {}",
             output("QueueUrl")
         );

@@ -28,19 +28,19 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         .await?
         .into_iter()
         .partition(|resource| DATA_TYPES.contains(&resource.kind.as_str()));
-    crate::outln!("In {}, this deletes:", account.describe());
+    crate::output::outln!("In {}, this deletes:", account.describe());
     for resource in &others {
-        crate::outln!("  {}  {}", resource.kind, resource.physical);
+        crate::output::outln!("  {}  {}", resource.kind, resource.physical);
     }
     for resource in &data_resources {
         let action = if args.all_data { "deleted with its content" } else { "kept" };
-        crate::outln!("  {}  {}  ({action})", resource.kind, resource.physical);
+        crate::output::outln!("  {}  {}  ({action})", resource.kind, resource.physical);
     }
     let key = data::key_parameter(name);
     let action = if args.all_data { "deleted" } else { "kept" };
-    crate::outln!("  AWS::SSM::Parameter  {key}  ({action}, if there are secrets)");
+    crate::output::outln!("  AWS::SSM::Parameter  {key}  ({action}, if there are secrets)");
     if args.all_data {
-        crate::outln!("Records, logs, artifacts and secrets cannot be restored.");
+        crate::output::outln!("Records, logs, artifacts and secrets cannot be restored.");
     }
     if !args.stack.yes {
         confirm_by(name, "")?;
@@ -55,12 +55,12 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         }
         // Last: without the key, secrets in the table cannot be read.
         data::delete_key(&account, &key).await?;
-        crate::outln!("deleted {name} and its data");
+        crate::output::outln!("deleted {name} and its data");
     } else {
         let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical.as_str()).collect();
-        crate::outln!("deleted {name}; kept: {}", names.join(", "));
+        crate::output::outln!("deleted {name}; kept: {}", names.join(", "));
     }
-    crate::outln!(
+    crate::output::outln!(
         "Bucket {} has the code of all deployments in this region; delete it after the last one.",
         code::name(&account)
     );

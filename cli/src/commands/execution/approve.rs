@@ -32,7 +32,7 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
         (path, selected.title())
     };
     let reply: ApproveReply = deployment.post(&selected.expecting(&path), &()).await?;
-    crate::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
+    crate::output::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
     deployment.close().await;
     Ok(())
 }
@@ -83,7 +83,12 @@ async fn approve_by_retry(
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request = RetryRequest { all: false, approve, requested_by: settings.requested_by.clone() };
     let reply: ExecuteReply = deployment.post(&selected.expecting(&path), &request).await?;
-    crate::outln!("{}: approved; runs as #{} ({})", selected.title(), reply.run_number, reply.execution_id);
+    crate::output::outln!(
+        "{}: approved; runs as #{} ({})",
+        selected.title(),
+        reply.run_number,
+        reply.execution_id
+    );
     deployment.close().await;
     Ok(())
 }

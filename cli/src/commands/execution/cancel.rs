@@ -28,7 +28,7 @@ pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
         (false, "RUNNING" | "PENDING" | "QUEUED") => "already being canceled".to_owned(),
         (false, status) => format!("already ended: {}", Printable(status)),
     };
-    crate::outln!("{target}: {result}");
+    crate::output::outln!("{target}: {result}");
     deployment.close().await;
     Ok(())
 }

@@ -56,7 +56,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         let uploaded;
         (source, uploaded) = deployment.upload_sources(pack).await?;
         if let Some(size) = uploaded.filter(|_| !args.quiet) {
-            crate::errln!("uploaded {} of sources", format::size(size));
+            crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
     let request = ExecuteRequest {
@@ -204,7 +204,7 @@ async fn follow(
             reply.run_number,
             Printable(&reply.repo)
         );
-        if args.json { crate::errln!("{message}") } else { view.note(&message)? }
+        if args.json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
     let watched = match &args.follow {

@@ -32,6 +32,6 @@ pub fn import(args: &Import) -> Outcome {
     })?;
     output.write_all(assembled.text.as_bytes())?;
     crate::output::print_error_text(&assembled.render_warnings(colour));
-    crate::outln!("created {name} from {}; next: tidemill check", args.file.display());
+    crate::output::outln!("created {name} from {}; next: tidemill check", args.file.display());
     Ok(())
 }

@@ -103,7 +103,11 @@ pub fn init(args: &Init) -> Outcome {
         _ => Failure::system(format!("{} cannot be written: {error}", args.path.display())),
     })?;
     file.write_all(starter(kind).as_bytes())?;
-    crate::outln!("created {} for a {} repository; next: tidemill run", args.path.display(), kind.name);
+    crate::output::outln!(
+        "created {} for a {} repository; next: tidemill run",
+        args.path.display(),
+        kind.name
+    );
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub async fn isolate(args: &IsolationArgs, worker: &Worker) -> Result<(), Worker
     if args.isolate == Isolate::Required {
         return Err(WorkerError::Isolation(error));
     }
-    crate::errln!(
+    crate::output::errln!(
         "tidemill: warning: jobs are not isolated: {error}; they can reach each other and this machine's ports (`--isolate \
          off` accepts this silently, `--isolate required` makes it an error)"
     );
@@ -34,6 +34,6 @@ pub async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) 
     if when == BlockMetadata::Required {
         return Err(Failure::system(message));
     }
-    crate::errln!("tidemill: warning: {message}; they can act with this machine's role");
+    crate::output::errln!("tidemill: warning: {message}; they can act with this machine's role");
     Ok(())
 }

@@ -50,12 +50,12 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     tokio::select! {
         stopped = timeout(SHUTDOWN, server.stop(settings)) => {
             if stopped.is_err() {
-                crate::errln!("tidemill: shutdown timed out; the next start resumes the remaining work");
+                crate::output::errln!("tidemill: shutdown timed out; the next start resumes the remaining work");
             }
             failed
         }
         _ = interrupts.recv() => {
-            crate::errln!("tidemill: exiting immediately; the next start resumes the remaining work");
+            crate::output::errln!("tidemill: exiting immediately; the next start resumes the remaining work");
             failed.and(Err(Failure::silent(Exit::Canceled)))
         }
     }
@@ -88,7 +88,7 @@ impl RunningServer {
         };
         let data_dir = config.data_dir.clone();
         if args.new_database {
-            crate::errln!(
+            crate::output::errln!(
                 "tidemill: creating a new database; existing data is moved to {}/replaced-<time>",
                 data_dir.display()
             );
@@ -117,8 +117,8 @@ impl RunningServer {
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
         let serving =
             tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
-        crate::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
-        crate::outln!("the admin token is in {}", data_dir.join("token").display());
+        crate::output::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
+        crate::output::outln!("the admin token is in {}", data_dir.join("token").display());
         let worker = Arc::new(OnceLock::new());
         let (stop, opened) = (stop_workers.clone(), worker.clone());
         let isolation = args.isolation.clone();
@@ -167,7 +167,7 @@ impl RunningServer {
             && timeout(WORKERS_SHUTDOWN, working).await.is_err()
             && let Some(worker) = self.worker.get()
         {
-            crate::errln!("tidemill: jobs did not end in time; they are removed in the background");
+            crate::output::errln!("tidemill: jobs did not end in time; they are removed in the background");
             workers::clean_up_in_background(settings, *worker);
         }
         self.shutdown.cancel();

@@ -58,7 +58,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     }
     let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
     let mut handle = worker.work_from(source, deployment.api.clone(), false);
-    crate::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
+    crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
     // Set once jobs are being returned to the queue.
@@ -82,13 +82,13 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
                 return Ok(done?);
             }
             () = expired => {
-                crate::errln!("tidemill: jobs did not end in time; they are removed in the background");
+                crate::output::errln!("tidemill: jobs did not end in time; they are removed in the background");
                 workers::clean_up_in_background(settings, handle.id());
                 return Ok(());
             }
             _ = interrupts.recv() => {
                 if deadline.is_some() {
-                    crate::errln!("tidemill: exiting immediately; the next start removes what is left");
+                    crate::output::errln!("tidemill: exiting immediately; the next start removes what is left");
                     return Err(Failure::silent(Exit::Canceled));
                 }
                 if is_draining {
@@ -97,7 +97,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
                     continue;
                 }
                 is_draining = true;
-                crate::outln!(
+                crate::output::outln!(
                     "stopping: running jobs have {} s to end; a second signal returns them to the queue immediately",
                     args.grace.as_secs()
                 );
@@ -106,7 +106,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             notice = notice => {
                 notices = None;
                 let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(RETURN_TIME).min(args.grace));
-                crate::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
+                crate::output::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
                 handle.drain(grace);
             }
         }
