@@ -59,7 +59,7 @@ pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
 /// its own, with a time limit.
 fn end(reason: String, exit_code: i32) -> ! {
     let writer = thread::Builder::new().name("exit-message".into()).spawn(move || {
-        crate::errln!("tidemill: {reason}; the next start continues from here");
+        crate::output::errln!("tidemill: {reason}; the next start continues from here");
     });
     let started = Instant::now();
     while writer.as_ref().is_ok_and(|writer| !writer.is_finished()) && started.elapsed() < EXIT_GRACE {
