@@ -17,7 +17,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -55,7 +55,7 @@ mod messages;
 struct Server {
     queue: Mutex<VecDeque<Assignment>>,
     upcoming: Mutex<Vec<Preparation>>,
-    log: Mutex<Vec<u8>>,
+    logs: Mutex<HashMap<JobId, Vec<u8>>>,
     artifact: Mutex<Vec<u8>>,
     tests: Mutex<Option<TestReport>>,
     /// What was announced and recorded as artifacts.
@@ -82,7 +82,8 @@ async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>
     server.reports.fetch_add(1, Ordering::SeqCst);
     if let Some(bytes) = report.log {
         let packed = STANDARD.decode(bytes.zstd_base64).unwrap();
-        let mut log = server.log.lock().unwrap();
+        let mut logs = server.logs.lock().unwrap();
+        let log = logs.entry(report.job_id).or_default();
         assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");
         log.extend(zstd::bulk::decompress(&packed, bytes.length as usize).unwrap());
     }
@@ -168,11 +169,16 @@ impl Bench {
 
     /// With its server at this address of this machine.
     async fn start_at(address: &str) -> Self {
-        Self::start_with(address, Limits::default(), async |_| {}).await
+        Self::start_with(address, 1, Limits::default(), async |_| {}).await
     }
 
-    /// With these limits, and a worker that is made ready by `prepare`.
-    async fn start_with(address: &str, limits: Limits, prepare: impl AsyncFnOnce(&Worker)) -> Self {
+    /// With so many slots, these limits, and a worker that is made ready by `prepare`.
+    async fn start_with(
+        address: &str,
+        slots: usize,
+        limits: Limits,
+        prepare: impl AsyncFnOnce(&Worker),
+    ) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
         *server.ends.lock().unwrap() = Some(sender);
@@ -191,7 +197,7 @@ impl Bench {
             addresses: tidemill_core::repo::AddressPolicy::unrestricted(),
             labels: tidemill_core::labels::Labels::new(),
             name: "test".into(),
-            slots: 1,
+            slots,
             data_dir: data.path().to_owned(),
             docker_host: None,
             capacity: Resources::default(),
@@ -212,15 +218,15 @@ impl Bench {
     }
 
     fn give(&self, assignment: Assignment) {
-        self.server.log.lock().unwrap().clear();
+        self.server.logs.lock().unwrap().remove(&assignment.preparation.job_id);
         self.server.queue.lock().unwrap().push_back(assignment);
     }
 
     async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {
+        let job = assignment.preparation.job_id;
         self.give(assignment);
         let end = self.end().await;
-        let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
-        (end, log)
+        (end, self.log(job))
     }
 
     async fn end(&mut self) -> AttemptEnd {
@@ -238,11 +244,16 @@ impl Bench {
         format!("label=tidemill.data={}", self.data.path().canonicalize().unwrap().display())
     }
 
-    /// Waits until the log of the current job contains `text`.
-    async fn until_logged(&self, text: &str) -> String {
+    fn log(&self, job: JobId) -> String {
+        let logs = self.server.logs.lock().unwrap();
+        logs.get(&job).map(|log| String::from_utf8_lossy(log).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the log of `job` contains `text`; returns the log.
+    async fn until_logged(&self, job: JobId, text: &str) -> String {
         let begun = std::time::Instant::now();
         loop {
-            let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
+            let log = self.log(job);
             if log.contains(text) {
                 return log;
             }
@@ -254,9 +265,10 @@ impl Bench {
     /// Starts `assignment`, whose script must be [`HELD`]; its container, once the script runs. While a job runs, the worker
     /// keeps what it prepared for others, however long the test takes.
     async fn hold(&self, assignment: Assignment) -> String {
+        let job = assignment.preparation.job_id;
         self.give(Assignment { timeout_s: 600, ..assignment });
         // A line that is whole, so that all of the name is there.
-        let log = self.until_logged(&format!("$ {WAIT}\n")).await;
+        let log = self.until_logged(job, &format!("$ {WAIT}\n")).await;
         network(&log).replace("net:", "")
     }
 
@@ -487,8 +499,9 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
     let mut deaf = job(&["trap '' TERM", "while :; do sleep 1; done"]);
     // It ends because of the cancel, and not of its time.
     deaf.timeout_s = 600;
+    let id = deaf.preparation.job_id;
     bench.give(deaf);
-    bench.until_logged("$ while").await;
+    bench.until_logged(id, "$ while").await;
     *bench.server.cancel.lock().unwrap() = true;
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
     bench.stop().await;
