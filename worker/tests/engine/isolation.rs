@@ -1,11 +1,12 @@
 //! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
 
-use super::{Bench, Limits, docker, job, kind, service, serving};
+use super::{Bench, docker, job, kind, service, serving};
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
 use tidemill_core::{failure::FailureKind, pipeline::Health};
+use tidemill_worker::limits::Limits;
 
 /// `None`, with the reason printed, where jobs cannot be isolated.
 async fn isolated(allowed: &[u16]) -> Option<Bench> {
