@@ -26,6 +26,8 @@ mod limits;
 mod losses;
 #[path = "engine/messages.rs"]
 mod messages;
+#[path = "engine/networks.rs"]
+mod networks;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
@@ -253,57 +255,6 @@ fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
     }
     *bench.server.upcoming.lock().unwrap() = vec![jobs[0].preparation.clone()];
     jobs
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_the_other() {
-    let mut bench = Bench::start().await;
-    let scripts: [&[&str]; 5] = [
-        &[NETWORK],
-        &[NETWORK, "echo '6.6.6.6 evil' >> /etc/hosts; echo 'nameserver 6.6.6.6' > /etc/resolv.conf"],
-        &[NETWORK, "cat /etc/hosts /etc/resolv.conf", "echo '6.6.6.6 evil' > /etc/hosts"],
-        &[NETWORK, "cat /etc/hosts", "nc -l -p 4711 & sleep 60"],
-        &[NETWORK, "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone"],
-    ];
-    let mut logs = Vec::new();
-    let mut jobs = of_execution(&bench, &scripts);
-    // Time enough to listen on a busy machine.
-    jobs[3].timeout_s = 4;
-    for job in jobs {
-        logs.push(bench.run(job).await.1);
-    }
-    assert_ne!(
-        network(&logs[0]),
-        network(&logs[1]),
-        "nobody joins a network in which a job's own container was"
-    );
-    for log in &logs[2..] {
-        assert_eq!(network(log), network(&logs[1]), "{logs:?}");
-    }
-    for log in &logs[2..4] {
-        let clean = log.contains("localhost") && !log.contains("6.6.6.6\n") && !log.contains("\n6.6.6.6");
-        assert!(clean, "a job changes no other's files: {log}");
-    }
-    assert!(logs[4].ends_with("alone\n"), "what a killed job left listens still: {}", logs[4]);
-    bench.server.upcoming.lock().unwrap().clear();
-    let other = bench.run(job(&[NETWORK])).await.1;
-    assert!(logs.iter().all(|log| network(log) != network(&other)), "executions share nothing");
-    bench.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn network_whose_holder_is_gone_is_replaced() {
-    let mut bench = Bench::start().await;
-    let mut jobs = of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
-    bench.run(jobs.next().unwrap()).await;
-    bench.server.upcoming.lock().unwrap().clear();
-    let second = bench.run(jobs.next().unwrap()).await.1;
-    let holder = network(&second).replace("net:", "");
-    docker(&["rm", "-f", &holder]);
-    let (end, third) = bench.run(jobs.next().unwrap()).await;
-    assert_eq!(kind(&end), None, "{third}");
-    assert_ne!(network(&second), network(&third));
-    bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
