@@ -5,44 +5,20 @@ mod support;
 
 #[path = "engine/ends.rs"]
 mod ends;
+#[path = "engine/harness.rs"]
+mod harness;
 #[path = "engine/isolation.rs"]
 mod isolation;
 
-use axum::{
-    Json, Router,
-    body::{Body, Bytes},
-    extract::State,
-    http::StatusCode,
-    routing::post,
-};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use harness::{Bench, HELD, NETWORK, Server, docker, job, kind, network};
+use std::{sync::atomic::Ordering, time::Duration};
 use tidemill_core::{
-    api::{
-        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
-        path,
-    },
-    assignment::{
-        ArtifactSource, Artifacts, Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources,
-        SecretValue, Service, Source,
-    },
+    assignment::{ArtifactSource, Artifacts, Assignment, PullPolicy, SecretValue, Service, Source},
     failure::FailureKind,
-    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    ids::{ArtifactId, ExecutionId},
     pipeline::{Health, Reports},
-    test_report::{TestReport, TestsReply, TestsRequest},
 };
-use tidemill_worker::{
-    Client, Worker, WorkerConfig,
-    limits::Limits,
-    source::{SourceSettings, snapshot},
-};
+use tidemill_worker::source::snapshot;
 
 #[path = "engine/limits.rs"]
 mod limits;
@@ -50,307 +26,8 @@ mod limits;
 mod losses;
 #[path = "engine/messages.rs"]
 mod messages;
-
-#[derive(Default)]
-struct Server {
-    queue: Mutex<VecDeque<Assignment>>,
-    upcoming: Mutex<Vec<Preparation>>,
-    log: Mutex<Vec<u8>>,
-    artifact: Mutex<Vec<u8>>,
-    tests: Mutex<Option<TestReport>>,
-    /// What was announced and recorded as artifacts.
-    uploads: Mutex<Vec<ArtifactUploadRequest>>,
-    /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
-    removes: Mutex<Option<String>>,
-    /// So many requests for the artifact's bytes, either way, still go wrong.
-    trouble: AtomicUsize,
-    cancel: Mutex<bool>,
-    reports: AtomicUsize,
-    ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
-}
-
-async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
-    let next = server.queue.lock().unwrap().pop_front();
-    let upcoming = server.upcoming.lock().unwrap().clone();
-    Json(match next {
-        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming },
-        None => JobExecuteReply::Nothing { reason: "empty".into() },
-    })
-}
-
-async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>) -> Json<JobReportReply> {
-    server.reports.fetch_add(1, Ordering::SeqCst);
-    if let Some(bytes) = report.log {
-        let packed = STANDARD.decode(bytes.zstd_base64).unwrap();
-        let mut log = server.log.lock().unwrap();
-        assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");
-        log.extend(zstd::bulk::decompress(&packed, bytes.length as usize).unwrap());
-    }
-    if let Some(end) = report.end {
-        server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
-    }
-    let cancel = *server.cancel.lock().unwrap();
-    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000 })
-}
-
-async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {
-    server.remove_containers();
-    *server.tests.lock().unwrap() = Some(request.report);
-    Json(TestsReply { attempt: 1 })
-}
-
-async fn upload(
-    State(server): State<Arc<Server>>,
-    Json(request): Json<ArtifactUploadRequest>,
-) -> Json<ArtifactUploadReply> {
-    server.uploads.lock().unwrap().push(request);
-    let artifact_id = ArtifactId(uuid::Uuid::nil());
-    Json(ArtifactUploadReply {
-        artifact_id,
-        url: Some("/bytes".into()),
-        headers: BTreeMap::new(),
-        encoding: "identity".into(),
-    })
-}
-
-impl Server {
-    fn remove_containers(&self) {
-        let Some(label) = self.removes.lock().unwrap().take() else { return };
-        for container in containers(&label) {
-            docker(&["rm", "-f", "-v", &container]);
-        }
-        // The engine removes what removes itself a little later.
-        let begun = std::time::Instant::now();
-        while !docker(&["volume", "ls", "-q", "--filter", &label]).is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "volumes are left");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn is_in_trouble(&self) -> bool {
-        let less = |left: usize| left.checked_sub(1);
-        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
-    }
-}
-
-async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
-    if server.is_in_trouble() {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    }
-    *server.artifact.lock().unwrap() = bytes.to_vec();
-    StatusCode::NO_CONTENT
-}
-
-async fn get(State(server): State<Arc<Server>>) -> Body {
-    server.remove_containers();
-    let bytes = server.artifact.lock().unwrap().clone();
-    if server.is_in_trouble() {
-        let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
-        return Body::from_stream(futures_util::stream::iter([
-            half,
-            Err(std::io::Error::other("broken off")),
-        ]));
-    }
-    bytes.into()
-}
-
-struct Bench {
-    server: Arc<Server>,
-    worker: tidemill_worker::WorkerHandle,
-    ends: tokio::sync::mpsc::UnboundedReceiver<AttemptEnd>,
-    data: tempfile::TempDir,
-}
-
-impl Bench {
-    async fn start() -> Self {
-        Self::start_at("127.0.0.1").await
-    }
-
-    /// With its server at this address of this machine.
-    async fn start_at(address: &str) -> Self {
-        Self::start_with(address, Limits::default(), async |_| {}).await
-    }
-
-    /// With these limits, and a worker that is made ready by `prepare`.
-    async fn start_with(address: &str, limits: Limits, prepare: impl AsyncFnOnce(&Worker)) -> Self {
-        let server = Arc::new(Server::default());
-        let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
-        *server.ends.lock().unwrap() = Some(sender);
-        let router = Router::new()
-            .route(path::JOB_EXECUTE, post(execute))
-            .route(path::JOB_STATUS, post(report))
-            .route(path::JOB_TESTS, post(tests))
-            .route(path::ARTIFACT_UPLOAD, post(upload))
-            .route("/bytes", axum::routing::put(put).get(get))
-            .with_state(server.clone());
-        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let data = tempfile::tempdir().unwrap();
-        let config = WorkerConfig {
-            addresses: tidemill_core::repo::AddressPolicy::unrestricted(),
-            labels: tidemill_core::labels::Labels::new(),
-            name: "test".into(),
-            slots: 1,
-            data_dir: data.path().to_owned(),
-            docker_host: None,
-            capacity: Resources::default(),
-            sources: SourceSettings::default(),
-            limits,
-        };
-        let client = Client {
-            server: format!("http://{address}"),
-            token: "token".into(),
-            only_execution: None,
-            // The server of one test is at another address of this machine.
-            insecure_http: true,
-        };
-        let worker = Worker::open(config).await.unwrap();
-        prepare(&worker).await;
-        let worker = worker.work_for(&client);
-        Self { server, worker, ends, data }
-    }
-
-    fn give(&self, assignment: Assignment) {
-        self.server.log.lock().unwrap().clear();
-        self.server.queue.lock().unwrap().push_back(assignment);
-    }
-
-    async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {
-        self.give(assignment);
-        let end = self.end().await;
-        let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
-        (end, log)
-    }
-
-    async fn end(&mut self) -> AttemptEnd {
-        tokio::time::timeout(Duration::from_secs(60), self.ends.recv()).await.unwrap().unwrap()
-    }
-
-    async fn stop(self) {
-        let (data, label) = (self.data.path().join("work"), self.label());
-        self.worker.shutdown().await.unwrap();
-        assert_eq!(containers(&label), Vec::<String>::new());
-        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "no working directory is left");
-    }
-
-    fn label(&self) -> String {
-        format!("label=tidemill.data={}", self.data.path().canonicalize().unwrap().display())
-    }
-
-    /// Waits until the log of the current job contains `text`.
-    async fn until_logged(&self, text: &str) -> String {
-        let begun = std::time::Instant::now();
-        loop {
-            let log = String::from_utf8_lossy(&self.server.log.lock().unwrap()).into_owned();
-            if log.contains(text) {
-                return log;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "no {text:?} in {log}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Starts `assignment`, whose script must be [`HELD`]; its container, once the script runs. While a job runs, the worker
-    /// keeps what it prepared for others, however long the test takes.
-    async fn hold(&self, assignment: Assignment) -> String {
-        self.give(Assignment { timeout_s: 600, ..assignment });
-        // A line that is whole, so that all of the name is there.
-        let log = self.until_logged(&format!("$ {WAIT}\n")).await;
-        network(&log).replace("net:", "")
-    }
-
-    /// Ends a job that was started with [`Bench::hold`].
-    async fn release(&mut self, container: &str) -> AttemptEnd {
-        docker(&["exec", container, "touch", "/tmp/release"]);
-        self.end().await
-    }
-
-    /// Waits until exactly `count` containers of this worker run beside `other`; returns their ids.
-    async fn until_running_beside(&self, other: &str, count: usize) -> Vec<String> {
-        let begun = std::time::Instant::now();
-        loop {
-            let mut running = running(&self.label());
-            running.retain(|id| id != other);
-            if running.len() == count {
-                return running;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{running:?} run, not {count}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits until no container of this worker exists.
-    async fn until_none_exists(&self) {
-        let begun = std::time::Instant::now();
-        while !containers(&self.label()).is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-fn job(script: &[&str]) -> Assignment {
-    let image = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
-    Assignment {
-        preparation: Preparation {
-            job_id: JobId(uuid::Uuid::now_v7()),
-            execution_id: ExecutionId(uuid::Uuid::now_v7()),
-            image,
-            pull_policy: PullPolicy::Never,
-            resources: Resources::default(),
-            working_dir: None,
-            source: Source::None,
-        },
-        job_name: "job".into(),
-        stage: "test".into(),
-        attempt: 1,
-        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 3000 },
-        script: script.iter().map(|line| (*line).to_owned()).collect(),
-        variables: [("GREETING".to_owned(), "it's here".to_owned())].into_iter().collect(),
-        timeout_s: 30,
-        artifacts: None,
-        needs_artifacts: Vec::new(),
-        trace: None,
-        extras: Extras::default(),
-    }
-}
-
-/// The lines that a `docker` command prints, which must succeed.
-fn docker(words: &[&str]) -> Vec<String> {
-    let done = std::process::Command::new("docker").args(words).output().unwrap();
-    assert!(done.status.success(), "docker {words:?}: {done:?}");
-    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
-}
-
-/// The containers with this label that exist: created, running, or ended and not removed yet.
-fn containers(label: &str) -> Vec<String> {
-    docker(&["ps", "-aq", "--filter", label])
-}
-
-/// The containers with this label that run.
-fn running(label: &str) -> Vec<String> {
-    docker(&["ps", "-q", "--filter", label])
-}
-
-/// The network that a job printed with [`NETWORK`].
-fn network(log: &str) -> String {
-    let line = log.lines().find(|line| line.starts_with("net:"));
-    line.unwrap_or_else(|| panic!("no network in {log}")).to_owned()
-}
-
-/// Containers in one network share the hostname, the id of the container that brought it. (The number of a namespace would not
-/// do: the kernel gives it again.)
-const NETWORK: &str = "echo net:$(hostname)";
-
-/// Runs until [`Bench::release`].
-const WAIT: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
-/// The script of jobs for [`Bench::hold`].
-const HELD: [&str; 2] = [NETWORK, WAIT];
-
-fn kind(end: &AttemptEnd) -> Option<FailureKind> {
-    end.failure.as_ref().map(|reason| reason.kind)
-}
+#[path = "engine/networks.rs"]
+mod networks;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
@@ -487,8 +164,9 @@ async fn a_job_that_cannot_go_on_ends_with_the_reason() {
     let mut deaf = job(&["trap '' TERM", "while :; do sleep 1; done"]);
     // It ends because of the cancel, and not of its time.
     deaf.timeout_s = 600;
+    let id = deaf.preparation.job_id;
     bench.give(deaf);
-    bench.until_logged("$ while").await;
+    bench.until_logged(id, "$ while").await;
     *bench.server.cancel.lock().unwrap() = true;
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
     bench.stop().await;
@@ -577,57 +255,6 @@ fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
     }
     *bench.server.upcoming.lock().unwrap() = vec![jobs[0].preparation.clone()];
     jobs
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_the_other() {
-    let mut bench = Bench::start().await;
-    let scripts: [&[&str]; 5] = [
-        &[NETWORK],
-        &[NETWORK, "echo '6.6.6.6 evil' >> /etc/hosts; echo 'nameserver 6.6.6.6' > /etc/resolv.conf"],
-        &[NETWORK, "cat /etc/hosts /etc/resolv.conf", "echo '6.6.6.6 evil' > /etc/hosts"],
-        &[NETWORK, "cat /etc/hosts", "nc -l -p 4711 & sleep 60"],
-        &[NETWORK, "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone"],
-    ];
-    let mut logs = Vec::new();
-    let mut jobs = of_execution(&bench, &scripts);
-    // Time enough to listen on a busy machine.
-    jobs[3].timeout_s = 4;
-    for job in jobs {
-        logs.push(bench.run(job).await.1);
-    }
-    assert_ne!(
-        network(&logs[0]),
-        network(&logs[1]),
-        "nobody joins a network in which a job's own container was"
-    );
-    for log in &logs[2..] {
-        assert_eq!(network(log), network(&logs[1]), "{logs:?}");
-    }
-    for log in &logs[2..4] {
-        let clean = log.contains("localhost") && !log.contains("6.6.6.6\n") && !log.contains("\n6.6.6.6");
-        assert!(clean, "a job changes no other's files: {log}");
-    }
-    assert!(logs[4].ends_with("alone\n"), "what a killed job left listens still: {}", logs[4]);
-    bench.server.upcoming.lock().unwrap().clear();
-    let other = bench.run(job(&[NETWORK])).await.1;
-    assert!(logs.iter().all(|log| network(log) != network(&other)), "executions share nothing");
-    bench.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn network_whose_holder_is_gone_is_replaced() {
-    let mut bench = Bench::start().await;
-    let mut jobs = of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
-    bench.run(jobs.next().unwrap()).await;
-    bench.server.upcoming.lock().unwrap().clear();
-    let second = bench.run(jobs.next().unwrap()).await.1;
-    let holder = network(&second).replace("net:", "");
-    docker(&["rm", "-f", &holder]);
-    let (end, third) = bench.run(jobs.next().unwrap()).await;
-    assert_eq!(kind(&end), None, "{third}");
-    assert_ne!(network(&second), network(&third));
-    bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,8 @@ impl DockerManager {
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".into()),
+            // Whatever the engine's default is: the machine is closed to these bridges for IPv4 only.
+            enable_ipv6: Some(false),
             options: Some(HashMap::from([
                 (ICC.to_owned(), talk.to_string()),
                 (BRIDGE_NAME.to_owned(), bridge),

@@ -1,13 +1,21 @@
 //! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
 
-use super::{Bench, Limits, docker, job, kind, service, serving};
-use std::net::TcpListener;
+use super::{Bench, docker, job, kind, service, serving};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 use tidemill_core::{failure::FailureKind, pipeline::Health};
+use tidemill_worker::limits::Limits;
 
 /// `None`, with the reason printed, where jobs cannot be isolated.
 async fn isolated(allowed: &[u16]) -> Option<Bench> {
+    isolated_with_slots(1, allowed).await
+}
+
+async fn isolated_with_slots(slots: usize, allowed: &[u16]) -> Option<Bench> {
     let mut refused = None;
-    let bench = Bench::start_with("127.0.0.1", Limits::default(), async |worker| {
+    let bench = Bench::start_with("127.0.0.1", slots, Limits::default(), async |worker| {
         refused = worker.isolate(allowed).await.err();
     })
     .await;
@@ -40,9 +48,10 @@ async fn isolated_job_reaches_neither_other_jobs_nor_the_machine() {
 
     let mut listens = job(&["echo at:$(hostname -i):", "while :; do echo hello | nc -l -p 4712; done"]);
     listens.timeout_s = 60;
+    let id = listens.preparation.job_id;
     other.give(listens);
     // The echo of the next command comes after the whole address.
-    let log = other.until_logged("\n$ while").await;
+    let log = other.until_logged(id, "\n$ while").await;
     let at = log.split("\nat:").nth(1).and_then(|rest| rest.split(':').next()).unwrap().trim().to_owned();
 
     let gateways = |bench: &Bench| {
@@ -69,6 +78,73 @@ async fn isolated_job_reaches_neither_other_jobs_nor_the_machine() {
     for label in labels {
         assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &label]), Vec::<String>::new());
     }
+}
+
+/// Whether this machine itself reaches the address: something listens there.
+async fn until_listening(address: &str, port: u16) {
+    let begun = Instant::now();
+    while std::net::TcpStream::connect((address, port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing listens at {address}:{port}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn isolated_job_reaches_neither_the_job_of_another_slot_nor_its_services() {
+    let Some(mut bench) = isolated_with_slots(2, &[]).await else { return };
+    let listening = "while :; do echo hello | nc -l -p 4712; done";
+    let mut served = job(&[
+        "echo at:$(hostname -i):db:$(grep db /etc/hosts | tr '\\t' ' ' | cut -d ' ' -f 1):",
+        listening,
+    ]);
+    served.extras.services = vec![service("db", &serving(5432), Some(Health::Port(5432)))];
+    let mut plain = job(&["echo at:$(hostname -i):", listening]);
+    (served.timeout_s, plain.timeout_s) = (600, 600);
+    for first in [served, plain] {
+        // Each is of an execution of its own, and holds one of the two slots.
+        let id = first.preparation.job_id;
+        bench.give(first);
+        let log = bench.until_logged(id, "\n$ while").await;
+        let line = log.lines().find(|line| line.starts_with("at:")).unwrap();
+        let fields: Vec<&str> = line.split(':').collect();
+        let mut targets = vec![(fields[1].trim().to_owned(), 4712)];
+        if let Some(service) = fields.get(3) {
+            targets.push((service.trim().to_owned(), 5432));
+        }
+        for (address, port) in &targets {
+            until_listening(address, *port).await;
+        }
+        let (end, log) = bench.run(job(&[&try_to_reach(&targets)])).await;
+        assert_eq!(kind(&end), None, "{log}");
+        assert_eq!(log.matches("\nkept ").count(), targets.len(), "{log}");
+        *bench.server.cancel.lock().unwrap() = true;
+        assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
+        *bench.server.cancel.lock().unwrap() = false;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn isolated_job_has_no_ipv6_address() {
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    if interfaces.is_empty() {
+        eprintln!("skipped: this machine has no IPv6 (/proc/net/if_inet6 is empty or does not exist)");
+        return;
+    }
+    let Some(mut bench) = isolated(&[]).await else { return };
+    // Not even one of the link, by which others on the bridge could be reached.
+    let mut served = job(&["cat /proc/net/if_inet6; echo interfaces: $(ls /sys/class/net)"]);
+    let plain = job(&["cat /proc/net/if_inet6; echo interfaces: $(ls /sys/class/net)"]);
+    served.extras.services = vec![service("db", &serving(5432), Some(Health::Port(5432)))];
+    for looks in [plain, served] {
+        let (end, log) = bench.run(looks).await;
+        assert_eq!(kind(&end), None, "{log}");
+        assert!(log.contains("interfaces: ") && log.contains("eth0"), "{log}");
+        let addresses = log.lines().skip(1).filter(|line| !line.starts_with("interfaces: "));
+        let outside: Vec<&str> = addresses.filter(|line| !line.trim_end().ends_with(" lo")).collect();
+        assert!(outside.is_empty(), "IPv6 addresses: {outside:?}");
+    }
+    bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use tidemill_worker::{limits::Limits, source::snapshot};
 const MIB: u64 = 1 << 20;
 
 async fn bench(limits: Limits) -> Bench {
-    Bench::start_with("127.0.0.1", limits, async |_| {}).await
+    Bench::start_with("127.0.0.1", 1, limits, async |_| {}).await
 }
 
 fn artifacts(paths: &[&str]) -> Artifacts {

@@ -1,0 +1,342 @@
+//! A server double that hands out assignments one after the other, and a worker that works for it.
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    routing::post,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tidemill_core::{
+    api::{
+        ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
+        path,
+    },
+    assignment::{Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    failure::FailureKind,
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    test_report::{TestReport, TestsReply, TestsRequest},
+};
+use tidemill_worker::{Client, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
+
+#[derive(Default)]
+pub struct Server {
+    pub queue: Mutex<VecDeque<Assignment>>,
+    pub upcoming: Mutex<Vec<Preparation>>,
+    pub logs: Mutex<HashMap<JobId, Vec<u8>>>,
+    pub artifact: Mutex<Vec<u8>>,
+    pub tests: Mutex<Option<TestReport>>,
+    /// What was announced and recorded as artifacts.
+    pub uploads: Mutex<Vec<ArtifactUploadRequest>>,
+    /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
+    pub removes: Mutex<Option<String>>,
+    /// So many requests for the artifact's bytes, either way, still go wrong.
+    pub trouble: AtomicUsize,
+    pub cancel: Mutex<bool>,
+    pub reports: AtomicUsize,
+    pub ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
+}
+
+async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
+    let next = server.queue.lock().unwrap().pop_front();
+    let upcoming = server.upcoming.lock().unwrap().clone();
+    Json(match next {
+        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming },
+        None => JobExecuteReply::Nothing { reason: "empty".into() },
+    })
+}
+
+async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>) -> Json<JobReportReply> {
+    server.reports.fetch_add(1, Ordering::SeqCst);
+    if let Some(bytes) = report.log {
+        let packed = STANDARD.decode(bytes.zstd_base64).unwrap();
+        let mut logs = server.logs.lock().unwrap();
+        let log = logs.entry(report.job_id).or_default();
+        assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");
+        log.extend(zstd::bulk::decompress(&packed, bytes.length as usize).unwrap());
+    }
+    if let Some(end) = report.end {
+        server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
+    }
+    let cancel = *server.cancel.lock().unwrap();
+    Json(JobReportReply { cancel, log_bytes: 0, lease_ttl_ms: 3000 })
+}
+
+async fn tests(State(server): State<Arc<Server>>, Json(request): Json<TestsRequest>) -> Json<TestsReply> {
+    server.remove_containers();
+    *server.tests.lock().unwrap() = Some(request.report);
+    Json(TestsReply { attempt: 1 })
+}
+
+async fn upload(
+    State(server): State<Arc<Server>>,
+    Json(request): Json<ArtifactUploadRequest>,
+) -> Json<ArtifactUploadReply> {
+    server.uploads.lock().unwrap().push(request);
+    let artifact_id = ArtifactId(uuid::Uuid::nil());
+    Json(ArtifactUploadReply {
+        artifact_id,
+        url: Some("/bytes".into()),
+        headers: BTreeMap::new(),
+        encoding: "identity".into(),
+    })
+}
+
+impl Server {
+    pub fn remove_containers(&self) {
+        let Some(label) = self.removes.lock().unwrap().take() else { return };
+        for container in containers(&label) {
+            docker(&["rm", "-f", "-v", &container]);
+        }
+        // The engine removes what removes itself a little later.
+        let begun = std::time::Instant::now();
+        while !docker(&["volume", "ls", "-q", "--filter", &label]).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "volumes are left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn is_in_trouble(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
+}
+
+async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
+    if server.is_in_trouble() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    *server.artifact.lock().unwrap() = bytes.to_vec();
+    StatusCode::NO_CONTENT
+}
+
+async fn get(State(server): State<Arc<Server>>) -> Body {
+    server.remove_containers();
+    let bytes = server.artifact.lock().unwrap().clone();
+    if server.is_in_trouble() {
+        let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
+        return Body::from_stream(futures_util::stream::iter([
+            half,
+            Err(std::io::Error::other("broken off")),
+        ]));
+    }
+    bytes.into()
+}
+
+pub struct Bench {
+    pub server: Arc<Server>,
+    pub worker: tidemill_worker::WorkerHandle,
+    pub ends: tokio::sync::mpsc::UnboundedReceiver<AttemptEnd>,
+    pub data: tempfile::TempDir,
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// With its server at this address of this machine.
+    pub async fn start_at(address: &str) -> Self {
+        Self::start_with(address, 1, Limits::default(), async |_| {}).await
+    }
+
+    /// With so many slots, these limits, and a worker that is made ready by `prepare`.
+    pub async fn start_with(
+        address: &str,
+        slots: usize,
+        limits: Limits,
+        prepare: impl AsyncFnOnce(&Worker),
+    ) -> Self {
+        let server = Arc::new(Server::default());
+        let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
+        *server.ends.lock().unwrap() = Some(sender);
+        let router = Router::new()
+            .route(path::JOB_EXECUTE, post(execute))
+            .route(path::JOB_STATUS, post(report))
+            .route(path::JOB_TESTS, post(tests))
+            .route(path::ARTIFACT_UPLOAD, post(upload))
+            .route("/bytes", axum::routing::put(put).get(get))
+            .with_state(server.clone());
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let data = tempfile::tempdir().unwrap();
+        let config = WorkerConfig {
+            addresses: tidemill_core::repo::AddressPolicy::unrestricted(),
+            labels: tidemill_core::labels::Labels::new(),
+            name: "test".into(),
+            slots,
+            data_dir: data.path().to_owned(),
+            docker_host: None,
+            capacity: Resources::default(),
+            sources: SourceSettings::default(),
+            limits,
+        };
+        let client = Client {
+            server: format!("http://{address}"),
+            token: "token".into(),
+            only_execution: None,
+            // The server of one test is at another address of this machine.
+            insecure_http: true,
+        };
+        let worker = Worker::open(config).await.unwrap();
+        prepare(&worker).await;
+        let worker = worker.work_for(&client);
+        Self { server, worker, ends, data }
+    }
+
+    pub fn give(&self, assignment: Assignment) {
+        self.server.logs.lock().unwrap().remove(&assignment.preparation.job_id);
+        self.server.queue.lock().unwrap().push_back(assignment);
+    }
+
+    pub async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {
+        let job = assignment.preparation.job_id;
+        self.give(assignment);
+        let end = self.end().await;
+        (end, self.log(job))
+    }
+
+    pub async fn end(&mut self) -> AttemptEnd {
+        tokio::time::timeout(Duration::from_secs(60), self.ends.recv()).await.unwrap().unwrap()
+    }
+
+    pub async fn stop(self) {
+        let (data, label) = (self.data.path().join("work"), self.label());
+        self.worker.shutdown().await.unwrap();
+        assert_eq!(containers(&label), Vec::<String>::new());
+        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "no working directory is left");
+    }
+
+    pub fn label(&self) -> String {
+        format!("label=tidemill.data={}", self.data.path().canonicalize().unwrap().display())
+    }
+
+    pub fn log(&self, job: JobId) -> String {
+        let logs = self.server.logs.lock().unwrap();
+        logs.get(&job).map(|log| String::from_utf8_lossy(log).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the log of `job` contains `text`; returns the log.
+    pub async fn until_logged(&self, job: JobId, text: &str) -> String {
+        let begun = std::time::Instant::now();
+        loop {
+            let log = self.log(job);
+            if log.contains(text) {
+                return log;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "no {text:?} in {log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts `assignment`, whose script must be [`HELD`]; its container, once the script runs. While a job runs, the worker
+    /// keeps what it prepared for others, however long the test takes.
+    pub async fn hold(&self, assignment: Assignment) -> String {
+        let job = assignment.preparation.job_id;
+        self.give(Assignment { timeout_s: 600, ..assignment });
+        // A line that is whole, so that all of the name is there.
+        let log = self.until_logged(job, &format!("$ {WAIT}\n")).await;
+        network(&log).replace("net:", "")
+    }
+
+    /// Ends a job that was started with [`Bench::hold`].
+    pub async fn release(&mut self, container: &str) -> AttemptEnd {
+        docker(&["exec", container, "touch", "/tmp/release"]);
+        self.end().await
+    }
+
+    /// Waits until exactly `count` containers of this worker run beside `other`; returns their ids.
+    pub async fn until_running_beside(&self, other: &str, count: usize) -> Vec<String> {
+        let begun = std::time::Instant::now();
+        loop {
+            let mut running = running(&self.label());
+            running.retain(|id| id != other);
+            if running.len() == count {
+                return running;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{running:?} run, not {count}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until no container of this worker exists.
+    pub async fn until_none_exists(&self) {
+        let begun = std::time::Instant::now();
+        while !containers(&self.label()).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+pub fn job(script: &[&str]) -> Assignment {
+    let image = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
+    Assignment {
+        preparation: Preparation {
+            job_id: JobId(uuid::Uuid::now_v7()),
+            execution_id: ExecutionId(uuid::Uuid::now_v7()),
+            image,
+            pull_policy: PullPolicy::Never,
+            resources: Resources::default(),
+            working_dir: None,
+            source: Source::None,
+        },
+        job_name: "job".into(),
+        stage: "test".into(),
+        attempt: 1,
+        lease: LeaseGrant { token: LeaseToken(uuid::Uuid::now_v7()), ttl_ms: 3000 },
+        script: script.iter().map(|line| (*line).to_owned()).collect(),
+        variables: [("GREETING".to_owned(), "it's here".to_owned())].into_iter().collect(),
+        timeout_s: 30,
+        artifacts: None,
+        needs_artifacts: Vec::new(),
+        trace: None,
+        extras: Extras::default(),
+    }
+}
+
+/// The lines that a `docker` command prints, which must succeed.
+pub fn docker(words: &[&str]) -> Vec<String> {
+    let done = std::process::Command::new("docker").args(words).output().unwrap();
+    assert!(done.status.success(), "docker {words:?}: {done:?}");
+    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
+}
+
+/// The containers with this label that exist: created, running, or ended and not removed yet.
+pub fn containers(label: &str) -> Vec<String> {
+    docker(&["ps", "-aq", "--filter", label])
+}
+
+/// The containers with this label that run.
+pub fn running(label: &str) -> Vec<String> {
+    docker(&["ps", "-q", "--filter", label])
+}
+
+/// The network that a job printed with [`NETWORK`].
+pub fn network(log: &str) -> String {
+    let line = log.lines().find(|line| line.starts_with("net:"));
+    line.unwrap_or_else(|| panic!("no network in {log}")).to_owned()
+}
+
+/// Containers in one network share the hostname, the id of the container that brought it. (The number of a namespace would not
+/// do: the kernel gives it again.)
+pub const NETWORK: &str = "echo net:$(hostname)";
+
+/// Runs until [`Bench::release`].
+pub const WAIT: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
+/// The script of jobs for [`Bench::hold`].
+pub const HELD: [&str; 2] = [NETWORK, WAIT];
+
+pub fn kind(end: &AttemptEnd) -> Option<FailureKind> {
+    end.failure.as_ref().map(|reason| reason.kind)
+}
