@@ -144,7 +144,7 @@ impl Deployment {
         let mut tries = 1;
         loop {
             match call().await {
-                Err(error) if error.is_passing() && tries < MOST_TRIES && !self.is_own() => {
+                Err(error) if error.is_transient() && tries < MOST_TRIES && !self.is_own() => {
                     tracing::debug!(%error, tries, "the deployment is called again");
                     tokio::time::sleep(pauses.pause()).await;
                     tries += 1;
