@@ -144,7 +144,7 @@ impl Deployment {
         let mut attempts = 1;
         loop {
             match call().await {
-                Err(error) if error.is_passing() && attempts < MAX_ATTEMPTS && !self.is_own() => {
+                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !self.is_own() => {
                     tracing::debug!(%error, attempts, "retrying a call to the deployment");
                     tokio::time::sleep(back_off.pause()).await;
                     attempts += 1;

@@ -1,4 +1,4 @@
-//! Artifacts: laid into a workspace, and collected from one.
+//! Artifacts and caches: unpacked into a workspace, and collected from one.
 
 mod cache;
 mod failure;
@@ -6,13 +6,13 @@ pub(crate) mod pack;
 mod reading;
 
 pub use cache::ArtifactCache;
-pub(crate) use reading::Found;
+pub(crate) use reading::WorkspaceEntry;
 
-use self::failure::{MoveError, until_it_passes};
+use self::failure::{MoveError, with_retries};
 use crate::{
     client::ApiClient,
     engine::{DockerManager, Workspace, failure, is_bad_request, is_no_such_thing},
-    mask::Mask,
+    log::mask::Mask,
     store::hex,
     workspace::{HostWorkspace, Keep},
 };
@@ -20,7 +20,7 @@ use bollard::errors::Error as EngineError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
-use pack::{Packed, Packer, globs, literal_prefix};
+use pack::{BUFFER, Packed, Packer, globs, literal_prefix};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -42,10 +42,9 @@ use tidemill_core::{
 use tokio::{io::AsyncWriteExt, sync::mpsc};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
-/// Files that a listing names at most.
-const MOST_LISTED: usize = 10_000;
-const BUFFER: usize = 256 * 1024;
-/// Chunks of a tar that wait to be sent, at most.
+/// Files in an artifact's listing.
+const MAX_LISTED: usize = 10_000;
+/// Unsent chunks of a tar.
 const CHUNKS_AHEAD: usize = 16;
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
@@ -57,29 +56,29 @@ pub struct ArtifactMover {
     pub api: ApiClient,
     /// The engine that the workspaces belong to.
     pub engine: Arc<DockerManager>,
-    /// What was here before; none where the server is on this machine, and has it all at hand.
+    /// Artifacts of earlier jobs; `None` if the server is on this machine, where a copy would only fill the disk.
     pub cache: Option<ArtifactCache>,
 }
 
 impl ArtifactMover {
-    /// Lays `artifact` into the workspace of `container`; its bytes have the right hash when this succeeds.
-    pub async fn lay_in(
+    /// Unpacks `artifact` into the workspace, and verifies its hash.
+    pub async fn restore(
         &self,
         workspace: &Workspace,
         artifact: &ArtifactSource,
     ) -> Result<(), FailureReason> {
-        let laid = until_it_passes(|| self.lay_in_once(workspace, artifact)).await;
-        let what = format!("the artifact of `{}` could not be laid in", artifact.from_job);
-        laid.map_err(|error| error.reason(&what))
+        let restored = with_retries(|| self.restore_once(workspace, artifact)).await;
+        let what = format!("the artifact of `{}` could not be unpacked", artifact.from_job);
+        restored.map_err(|error| error.reason(&what))
     }
 
-    async fn lay_in_once(&self, workspace: &Workspace, artifact: &ArtifactSource) -> Result<(), MoveError> {
+    async fn restore_once(&self, workspace: &Workspace, artifact: &ArtifactSource) -> Result<(), MoveError> {
         if let Some(here) = self.engine.on_this_machine(workspace).await {
             match self.unpack(here, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
-                // The engine knows the container's own links and mounts, and has the last word.
-                Err(error) => tracing::debug!(%error, "the engine lays the artifact in"),
+                // Only the engine knows the container's own links and mounts.
+                Err(error) => tracing::debug!(%error, "the artifact is unpacked through the engine"),
             }
         }
         let hash = Arc::new(Mutex::new(Sha256::new()));
@@ -93,17 +92,17 @@ impl ArtifactMover {
         });
         let uploaded = self.engine.upload(&workspace.container, tar).await;
         uploaded.map_err(|error| {
-            // The engine only knows that the tar had no end.
+            // The engine only sees a truncated tar.
             let passing = broke_off.load(Ordering::Relaxed);
             match error {
-                error if passing => MoveError::Passing(error.to_string()),
-                // It can take the tar, and does not like it.
+                error if passing => MoveError::Transient(error.to_string()),
+                // The engine works, but rejects this tar.
                 error if is_bad_request(&error) => MoveError::Other(error.to_string()),
-                error => MoveError::Because(failure("the container did not take it", &error)),
+                error => MoveError::Reason(failure("the container did not take it", &error)),
             }
         })?;
         let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
-        right_hash(&got, artifact)
+        verify_hash(&got, artifact)
     }
 
     /// Unpacks `artifact` in a workspace of this machine; the inner error is that of the workspace.
@@ -117,14 +116,14 @@ impl ArtifactMover {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
             let laid = here.unpack(BufReader::with_capacity(BUFFER, &mut bytes), Keep::Everything);
             if laid.is_ok() {
-                // What comes after the tar's end has a part in the hash.
+                // Bytes after the tar's end count for the hash.
                 io::copy(&mut bytes, &mut io::sink())?;
             }
             Ok((laid, hex(&bytes.hash.finalize())))
         });
         let (laid, got) = unpacking.await?;
         if laid.is_ok() {
-            right_hash(&got, artifact)?;
+            verify_hash(&got, artifact)?;
         }
         Ok(laid)
     }
@@ -137,7 +136,7 @@ impl ArtifactMover {
             Some(file) => file,
             None => match self.fetch(cache.clone(), artifact).await {
                 Ok(file) => file,
-                // A cache that somebody removed, or broke, costs a copy and nothing else.
+                // A removed or damaged cache only costs a download.
                 Err(MoveError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
                     tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
                     return Ok(self.api.get(&artifact.url).await?.boxed());
@@ -154,18 +153,18 @@ impl ArtifactMover {
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let mut hash = Sha256::new();
         while let Some(chunk) = bytes.next().await {
-            let chunk = chunk.map_err(|error| MoveError::Passing(error.to_string()))?;
+            let chunk = chunk.map_err(|error| MoveError::Transient(error.to_string()))?;
             hash.update(&chunk);
-            // Into the page cache: as quick as another thread would be.
+            // A write to the page cache does not block for long.
             spool.write_all(&chunk)?;
         }
         let got = hex(&hash.finalize());
-        right_hash(&got, artifact)?;
+        verify_hash(&got, artifact)?;
         blocking(move || cache.keep(spool, &got)).await
     }
 
-    /// Collects what `declared` names from the workspace and stores it, with what `mask` hides masked in its names. What a
-    /// person should know comes back as log lines.
+    /// Collects the files that `declared` names from the workspace and stores them; secrets in file names are masked. Returns
+    /// warnings as log lines.
     pub async fn collect(
         &self,
         workspace: &Workspace,
@@ -174,7 +173,7 @@ impl ArtifactMover {
         mask: &Mask,
     ) -> Result<String, FailureReason> {
         let begun = Instant::now();
-        let done = until_it_passes(|| self.collect_once(workspace, declared, holder, mask)).await;
+        let done = with_retries(|| self.collect_once(workspace, declared, holder, mask)).await;
         tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
         done.map_err(|error| error.reason("artifacts could not be stored"))
     }
@@ -196,28 +195,28 @@ impl ArtifactMover {
             sum: None,
             complete: None,
         };
-        let most = self.engine.limits().artifact_bytes;
-        self.send(workspace, &declared.paths, request, (mask, most)).await.map(|(_, warnings)| warnings)
+        let max = self.engine.limits().artifact_bytes;
+        self.send(workspace, &declared.paths, request, (mask, max)).await.map(|(_, warnings)| warnings)
     }
 
-    /// Packs what `paths` name, at most so many bytes, and stores it as `request` says, with masked names; how many bytes there
-    /// were (`None`: none), and what a person should know.
+    /// Packs the files that `paths` name, at most `max` bytes, and stores them as `request` says, with masked names. Returns the
+    /// size (`None`: no file) and warnings.
     async fn send(
         &self,
         workspace: &Workspace,
         paths: &[String],
         mut request: ArtifactUploadRequest,
-        (mask, most): (&Mask, u64),
+        (mask, max): (&Mask, u64),
     ) -> Result<(Option<u64>, String), MoveError> {
         request.file_path = mask.text(&request.file_path);
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        // Stored while it is still being packed.
-        let packing = self.pack(workspace, paths, sender, most);
+        // Storing begins while packing.
+        let packing = self.pack(workspace, paths, sender, max);
         let (packed, stored) = tokio::join!(packing, self.store(chunks, request));
         match (packed, stored) {
             (Ok((Some(mut packed), warnings)), Ok(Some(request))) => {
                 let size = packed.size;
-                packed.files.truncate(MOST_LISTED);
+                packed.files.truncate(MAX_LISTED);
                 for file in &mut packed.files {
                     file.path = mask.text(&file.path);
                 }
@@ -225,7 +224,7 @@ impl ArtifactMover {
                 Ok((Some(size), warnings))
             }
             (Ok((_, warnings)), Ok(_)) => Ok((None, warnings)),
-            // Who packs is told by a closed channel that storing failed, and why is known there.
+            // A closed channel means that storing failed, whose error says why.
             (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(stored)
             }
@@ -233,9 +232,9 @@ impl ArtifactMover {
         }
     }
 
-    /// Keeps what `paths` name under a cache's key; `known` is the hash of what is kept there. How many bytes were sent;
-    /// `None`: none, as there is nothing, or it is the same.
-    pub async fn keep_cache(
+    /// Saves the files that `paths` name under a cache's key, unless their hash is `known`. Returns the bytes sent; `None`: no
+    /// file, or no change.
+    pub async fn save_cache(
         &self,
         workspace: &Workspace,
         paths: &[String],
@@ -259,13 +258,13 @@ impl ArtifactMover {
                 sum: None,
                 complete: None,
             };
-            let most = self.engine.limits().cache_bytes;
-            self.send(workspace, paths, request, (mask, most)).await.map(|(size, _)| size)
+            let max = self.engine.limits().cache_bytes;
+            self.send(workspace, paths, request, (mask, max)).await.map(|(size, _)| size)
         };
         kept.await.map_err(|error: MoveError| error.reason("the cache could not be stored"))
     }
 
-    /// The hash of the tar that `paths` come to, without sending it.
+    /// The hash of the tar of `paths`, without sending it.
     async fn packed_hash(
         &self,
         workspace: &Workspace,
@@ -273,8 +272,8 @@ impl ArtifactMover {
     ) -> Result<Option<String>, MoveError> {
         let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
         let drain = async { while chunks.recv().await.is_some() {} };
-        let most = self.engine.limits().cache_bytes;
-        let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender, most), drain);
+        let max = self.engine.limits().cache_bytes;
+        let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender, max), drain);
         Ok(packed?.0.map(|packed| packed.sha256))
     }
 
@@ -283,20 +282,20 @@ impl ArtifactMover {
         workspace: &Workspace,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
-        most: u64,
+        max: u64,
     ) -> Result<(Option<Packed>, String), MoveError> {
-        let mut result = self.pack_into(workspace, paths, sender.clone(), most).await;
-        // Nothing matches, and nothing can be read, in a workspace that is no more: that says nothing of the job.
-        let is_odd = match &result {
+        let mut result = self.pack_into(workspace, paths, sender.clone(), max).await;
+        // In a workspace that is gone nothing matches: that is no result of the job.
+        let is_suspect = match &result {
             Ok((_, warnings)) => !warnings.is_empty(),
             Err(error) => matches!(error, MoveError::Io(_) | MoveError::Other(_)),
         };
-        if is_odd && self.engine.has_container(&workspace.container).await == Some(false) {
+        if is_suspect && self.engine.has_container(&workspace.container).await == Some(false) {
             let words = "the container, and its workspace with it, went away; see that nobody removes it";
-            result = Err(MoveError::Because(FailureReason::new(FailureKind::EngineFailed, words)));
+            result = Err(MoveError::Reason(FailureReason::new(FailureKind::EngineFailed, words)));
         }
         if result.is_err() {
-            // A tar that is not whole must not look as if it were.
+            // An incomplete tar must not look complete.
             let broken = io::Error::new(io::ErrorKind::Interrupted, "the artifacts could not be packed");
             let _ = sender.send(Err(broken)).await;
         }
@@ -308,7 +307,7 @@ impl ArtifactMover {
         workspace: &Workspace,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
-        most: u64,
+        max: u64,
     ) -> Result<(Option<Packed>, String), MoveError> {
         let mut warnings = String::new();
         let set = Arc::new(globs(paths).map_err(|error| MoveError::Other(error.to_string()))?);
@@ -320,7 +319,7 @@ impl ArtifactMover {
             }
             spool => spool?,
         };
-        let mut packer = Packer::new(sender, spool).at_most(most);
+        let mut packer = Packer::new(sender, spool).at_most(max);
         let here = self.engine.on_this_machine(workspace).await;
         for pattern in paths {
             let before = packer.files.len();
@@ -365,13 +364,13 @@ impl ArtifactMover {
             }
             Some(Err(error)) => {
                 let said = error.get_ref().and_then(|cause| cause.downcast_ref::<EngineError>());
-                // It says the same of a container that is not there, which is looked at later.
+                // A missing container gives the same error; `pack` checks for that.
                 if said.is_some_and(is_no_such_thing) {
                     return Ok(packer);
                 }
                 let failed = said.map_or_else(
                     || MoveError::Other(error.to_string()),
-                    |said| MoveError::Because(failure("the engine did not give the files", said)),
+                    |said| MoveError::Reason(failure("the engine did not give the files", said)),
                 );
                 // A tar that is dropped writes its end, which may block.
                 tokio::task::spawn_blocking(move || drop(packer));
@@ -381,8 +380,8 @@ impl ArtifactMover {
         }
     }
 
-    /// Sends `chunks` to where the server wants them; `None`: there were none. The request comes back with the
-    /// artifact's id.
+    /// Sends `chunks` to the address that the server gives; `None`: there were none. Returns the request with the artifact's
+    /// id.
     async fn store(
         &self,
         mut chunks: mpsc::Receiver<io::Result<Bytes>>,
@@ -394,7 +393,7 @@ impl ArtifactMover {
         if !self.api.announces_sums() {
             let place = self.api.upload(&request).await?;
             match place.url {
-                // Sent while it is still being packed.
+                // Streamed while packing.
                 Some(path) if path.starts_with('/') => {
                     self.api.put(&path, bytes).await?;
                     return Ok(Some((request, place.artifact_id)));
@@ -407,7 +406,7 @@ impl ArtifactMover {
                 None => {}
             }
         }
-        // The store refuses other bytes than those that were announced, which must be known for that.
+        // The store accepts only bytes whose sum was announced, so they are spooled first.
         let (file, sum) = spool(bytes).await?;
         let announced = ArtifactUploadRequest { sum: Some(sum), ..request.clone() };
         let place = self.api.upload(&announced).await?;
@@ -422,13 +421,13 @@ impl ArtifactMover {
         (mut request, artifact_id): (ArtifactUploadRequest, ArtifactId),
     ) -> Result<(), MoveError> {
         let Packed { files, size, sha256, spool } = packed;
-        request.files = files.into_iter().take(MOST_LISTED).collect();
+        request.files = files.into_iter().take(MAX_LISTED).collect();
         request.complete = Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone() });
         self.api.upload(&request).await?;
         if let Some((cache, spool)) = self.cache.clone().zip(spool)
             && let Err(error) = blocking(move || cache.keep(spool, &sha256)).await
         {
-            // It is stored where it belongs; whoever needs it here fetches it.
+            // The server has it; another job here downloads it.
             let reason = error.reason("an artifact is not kept in the worker's cache");
             tracing::warn!(reason = %reason.message, "the worker's cache of artifacts cannot be used");
         }
@@ -436,7 +435,7 @@ impl ArtifactMover {
     }
 }
 
-/// All of `bytes`, in a file that has no name, and what they come to.
+/// All of `bytes` in an unnamed file, with their size and hash.
 async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File, ContentSum)> {
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
     let (mut hash, mut size) = (Sha256::new(), 0);
@@ -450,7 +449,7 @@ async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File
     Ok((file.into_std().await, ContentSum { size, sha256: hex(&hash.finalize()) }))
 }
 
-fn right_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {
+fn verify_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {
     if got == artifact.sha256 {
         return Ok(());
     }
@@ -459,7 +458,7 @@ fn right_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {
     Err(MoveError::Other(words))
 }
 
-/// A reader that knows the hash of what was read.
+/// A reader that hashes what is read.
 struct HashingReader<R> {
     bytes: R,
     hash: Sha256,
@@ -473,7 +472,7 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// What `work` gives, from a thread that may block.
+/// The result of `work`, run on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, MoveError> {

@@ -3,8 +3,11 @@
 mod exits;
 mod failures;
 mod holder;
+mod host_guard;
 mod isolation;
 mod machine;
+pub mod metadata_guard;
+pub(crate) mod parking;
 mod removal;
 mod side;
 mod usage;
@@ -20,13 +23,13 @@ use exits::Exits;
 use failures::{disk, pull_failure, start_failure};
 pub(crate) use failures::{is_bad_request, is_no_such_thing};
 use isolation::Isolation;
+use parking::Parking;
 
 use crate::{
     client::causes,
     error::WorkerError,
+    job::script::BOOT,
     limits::Limits,
-    orders::BOOT,
-    parking::Parking,
     source::{Reach, SourceSettings, Sources, Tree},
     store::{Store, short_hash},
     workspace::HostWorkspace,

@@ -9,8 +9,8 @@
 
 use crate::{
     artifact::pack::{Packer, globs},
-    junit,
-    source::listing::{self, Paths, Records},
+    source::git::listing::{self, Paths, Records},
+    test_reports::junit,
     workspace::{HostWorkspace, Keep},
 };
 use std::{

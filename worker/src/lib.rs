@@ -2,33 +2,18 @@
 //!
 //! It speaks the HTTP API only; the embedded server's own worker does so too.
 
-mod admission;
 pub mod artifact;
-mod caches;
-pub mod capacity;
 pub mod client;
-pub mod dispatch;
 pub mod engine;
 mod error;
-mod executor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod host_guard;
-pub mod job_source;
-mod junit;
+mod job;
 pub mod limits;
-pub mod markers;
-pub mod mask;
-pub mod metadata_guard;
+mod log;
 pub mod notices;
-pub mod orders;
-mod parking;
-mod pump;
-pub mod report;
-mod running;
-mod services;
-mod slot;
+mod queue;
 pub mod source;
 pub mod store;
 mod test_reports;
@@ -36,4 +21,7 @@ mod worker;
 pub mod workspace;
 
 pub use error::WorkerError;
+pub use job::{dispatch, reporter, script};
+pub use log::{markers, mask};
+pub use queue::{capacity, job_source};
 pub use worker::{Client, Worker, WorkerConfig, WorkerHandle, clean_up, run};

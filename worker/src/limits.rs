@@ -1,8 +1,8 @@
 //! What one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
 
 use crate::{
-    dispatch::Event,
     engine::{DockerManager, Workspace},
+    job::dispatch::Event,
     workspace::HostWorkspace,
 };
 use rustix::fs::FileType;

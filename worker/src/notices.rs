@@ -1,13 +1,8 @@
 //! Notices of EC2 that this machine will be taken away, read from instance metadata (version 2, with a session token).
 
-use crate::client::causes;
+use crate::client::{HttpClient, read_body};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http::{Method, Request, StatusCode};
 use serde::Deserialize;
 use std::{
     fmt,
@@ -17,18 +12,20 @@ use tidemill_core::time::Timestamp;
 
 /// Where instances find their metadata.
 pub const METADATA: &str = "http://169.254.169.254";
+/// Bytes of a reply.
+const MAX_REPLY_SIZE: u64 = 64 << 10;
 /// The longest that the service may take to answer; it is on this machine, or not there at all.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Time between two looks.
-const PERIOD: Duration = Duration::from_secs(5);
+const MAX_REPLY_TIME: Duration = Duration::from_secs(1);
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const TOKEN_TTL_S: &str = "21600";
 
-/// What is about to happen to this machine.
+/// An announced end of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// EC2 takes a spot instance back: `terminate`, `stop` or `hibernate`, at a time.
     Spot {
-        /// What will be done.
+        /// The announced action.
         action: String,
         /// How long from now; `None` when the notice does not say.
         left: Option<Duration>,
@@ -67,51 +64,49 @@ struct InstanceAction {
     time: Option<Timestamp>,
 }
 
-/// Looks for notices.
+/// Polls for notices.
 #[derive(Debug)]
 pub struct Notices {
-    http: Client<HttpConnector, Empty<Bytes>>,
+    http: HttpClient,
     base: String,
     token: String,
-    period: Duration,
+    interval: Duration,
 }
 
 impl Notices {
     /// The notices of this instance, from the metadata service at `base`; why there is no such service otherwise, within
     /// a second.
     pub async fn connect(base: &str) -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(PATIENCE));
-        let http = Client::builder(TokioExecutor::new()).build(connector);
+        let http = HttpClient::new(None).with_connect_time(MAX_REPLY_TIME);
         let base = base.trim_end_matches('/').to_owned();
-        let mut notices = Self { http, base, token: String::new(), period: PERIOD };
+        let mut notices = Self { http, base, token: String::new(), interval: POLL_INTERVAL };
         notices.renew().await?;
         Ok(notices)
     }
 
-    /// The same, with this time between two looks.
+    /// The same, with this time between two polls.
     #[must_use]
-    pub const fn every(mut self, period: Duration) -> Self {
-        self.period = period;
+    pub const fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
     /// The first notice, once there is one. It may be there already.
     pub async fn next(&mut self) -> Notice {
         loop {
-            match self.look().await {
+            match self.poll().await {
                 Ok(Some(notice)) => return notice,
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "instance metadata cannot be read now"),
             }
-            tokio::time::sleep(self.period).await;
+            tokio::time::sleep(self.interval).await;
         }
     }
 
-    async fn look(&mut self) -> Result<Option<Notice>, String> {
+    async fn poll(&mut self) -> Result<Option<Notice>, String> {
         if let Some(text) = self.get("spot/instance-action").await? {
-            let told: InstanceAction = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-            return Ok(Some(Notice::Spot { left: told.time.map(time_until), action: told.action }));
+            let notice: InstanceAction = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            return Ok(Some(Notice::Spot { left: notice.time.map(time_until), action: notice.action }));
         }
         let state = self.get("autoscaling/target-lifecycle-state").await?;
         Ok(state.filter(|state| state.trim_ascii() == b"Terminated").map(|_| Notice::ScaleIn))
@@ -150,15 +145,16 @@ impl Notices {
         (name, value): (&str, &str),
     ) -> Result<(StatusCode, Bytes), String> {
         let url = format!("{}{path}", self.base);
-        let request = Request::builder().method(method).uri(&url).header(name, value).body(Empty::new());
+        let request =
+            Request::builder().method(method).uri(&url).header(name, value).body(reqwest::Body::default());
         let request = request.map_err(|error| error.to_string())?;
         let calling = async {
-            let reply = self.http.request(request).await.map_err(|error| causes(&error))?;
+            let reply = self.http.send(request).await.map_err(|error| error.to_string())?;
             let status = reply.status();
-            let body = reply.into_body().collect().await.map_err(|error| causes(&error))?;
-            Ok((status, body.to_bytes()))
+            let body = read_body(reply, MAX_REPLY_SIZE).await.map_err(|error| error.to_string())?;
+            Ok((status, body))
         };
-        let called: Result<Result<_, String>, _> = tokio::time::timeout(PATIENCE, calling).await;
+        let called: Result<Result<_, String>, _> = tokio::time::timeout(MAX_REPLY_TIME, calling).await;
         called
             .unwrap_or_else(|_| Err("no answer within a second".into()))
             .map_err(|error| format!("{url}: {error}"))

@@ -3,16 +3,12 @@
 mod bounds;
 mod discovery;
 mod error;
-mod gate;
-mod git;
-mod handed;
-mod here;
-pub(crate) mod listing;
+pub(crate) mod git;
+mod local;
 mod mirror;
-mod objects;
-mod process;
 mod prune;
 mod reach;
+mod registry;
 mod resolve;
 mod settings;
 mod snapshot;
@@ -21,7 +17,7 @@ mod tree;
 mod upload;
 
 pub use bounds::{Bounds, Limits};
-pub use discovery::{Found, discover};
+pub use discovery::{DiscoveryResult, discover};
 pub use error::{SourceError, SourceErrorKind};
 pub use git::variable;
 pub use prune::{Retention, prune};

@@ -1,12 +1,14 @@
-//! Test reports that a job left: read once its script is over, and told to the server with the share of covered lines. Whatever goes wrong with them is said
-//! in the log, and changes nothing about the job.
+//! Test reports of a job: read once its script is over, and sent to the server with the share of covered lines. A failure is
+//! logged and does not fail the job.
+
+pub mod junit;
 
 use crate::{
-    artifact::{ArtifactMover, Found},
+    artifact::{ArtifactMover, WorkspaceEntry},
     engine::Workspace,
-    junit::{self, Case, Outcome},
-    report::Reporter,
+    job::reporter::Reporter,
 };
+use junit::{Case, Outcome};
 use std::{
     fmt::Write as _,
     io::{self, Read},
@@ -16,19 +18,19 @@ use tidemill_core::{
     test_report::{TestCase, TestReport, TestsRequest},
 };
 
-/// The largest file that is read.
-const LARGEST: u64 = 32 << 20;
+/// Bytes of one file.
+const MAX_FILE_SIZE: u64 = 32 << 20;
 /// Bytes that are read of all files.
-const MOST_BYTES: u64 = 256 << 20;
+const MAX_TOTAL_SIZE: u64 = 256 << 20;
 /// Lines in the log about files with mistakes.
-const MOST_LINES: usize = 50;
+const MAX_WARNINGS: usize = 50;
 /// Bytes of a name.
-const LONGEST_NAME: usize = 400;
+const MAX_NAME_LEN: usize = 400;
 /// Bytes of a message.
-const LONGEST_MESSAGE: usize = 2_000;
+const MAX_MESSAGE_LEN: usize = 2_000;
 
-/// Reads the reports that `assignment` names, and tells the server of them and of the share of covered lines that was found.
-pub async fn keep(
+/// Reads the reports that `assignment` names, and sends them and the share of covered lines to the server.
+pub async fn send(
     mover: &ArtifactMover,
     workspace: &Workspace,
     assignment: &Assignment,
@@ -37,14 +39,17 @@ pub async fn keep(
 ) {
     let globs = assignment.artifacts.as_ref().map_or(&[][..], |one| one.reports.junit.as_slice());
     let mut report = TestReport::default();
-    let (mut lines, mut is_told) = (String::new(), false);
+    let (mut lines, mut has_content) = (String::new(), false);
     if !globs.is_empty() {
         reporter.phase("reading test reports");
-        match mover.read_files(workspace, globs, Reading::new(reporter.clone()), Reading::file).await {
+        match mover
+            .read_files(workspace, globs, ReportReader::new(reporter.clone()), ReportReader::file)
+            .await
+        {
             Ok((reading, warnings)) => {
                 lines = warnings + &reading.lines();
                 if reading.files > 0 {
-                    (report, is_told) = (reading.report, true);
+                    (report, has_content) = (reading.report, true);
                     let _ = writeln!(lines, "{}", report.counts);
                 }
             }
@@ -53,17 +58,17 @@ pub async fn keep(
     }
     if let Some(pattern) = &assignment.extras.coverage {
         if let Some(share) = coverage {
-            (report.coverage, is_told) = (coverage, true);
+            (report.coverage, has_content) = (coverage, true);
             let _ = writeln!(lines, "coverage {share} %");
         } else {
             let words = "in no line of what the script printed a number from 0 to 100 was found by";
             let _ = writeln!(lines, "warning: coverage: {words} `{pattern}`");
         }
     }
-    if is_told {
+    if has_content {
         let preparation = &assignment.preparation;
         let request = TestsRequest { job_id: preparation.job_id, lease: assignment.lease.token, report };
-        if let Err(error) = mover.api.keep_tests(&request).await {
+        if let Err(error) = mover.api.store_test_report(&request).await {
             let _ = writeln!(lines, "warning: tests: the server did not keep them: {error}");
         }
     }
@@ -72,37 +77,40 @@ pub async fn keep(
     }
 }
 
-/// What was read so far.
-struct Reading {
+/// The reports that were read so far.
+struct ReportReader {
     reporter: Reporter,
     report: TestReport,
     /// Files that were read.
     files: usize,
     bytes: u64,
     mistakes: Vec<String>,
-    /// Mistakes for which there is no line.
+    /// Mistakes beyond [`MAX_WARNINGS`].
     more: usize,
 }
 
-impl Reading {
+impl ReportReader {
     fn new(reporter: Reporter) -> Self {
         let report = TestReport::default();
         Self { reporter, report, files: 0, bytes: 0, mistakes: Vec::new(), more: 0 }
     }
 
-    fn file(&mut self, found: &mut Found<'_>) -> io::Result<()> {
+    fn file(&mut self, found: &mut WorkspaceEntry<'_>) -> io::Result<()> {
         let kind = found.header().entry_type();
         if kind.is_dir() {
             return Ok(());
         }
-        let name = cut(&clean(&String::from_utf8_lossy(&found.path_bytes())), LONGEST_NAME);
+        let name = cut(&clean(&String::from_utf8_lossy(&found.path_bytes())), MAX_NAME_LEN);
         let size = found.size();
         if !kind.is_file() {
             self.mistake(format!("{name}: left out, as it is no file but a link"));
-        } else if size > LARGEST {
-            self.mistake(format!("{name}: left out, as it has more than {} MiB", LARGEST >> 20));
-        } else if self.bytes + size > MOST_BYTES {
-            self.mistake(format!("{name}: left out, as all reports have more than {} MiB", MOST_BYTES >> 20));
+        } else if size > MAX_FILE_SIZE {
+            self.mistake(format!("{name}: left out, as it has more than {} MiB", MAX_FILE_SIZE >> 20));
+        } else if self.bytes + size > MAX_TOTAL_SIZE {
+            self.mistake(format!(
+                "{name}: left out, as all reports have more than {} MiB",
+                MAX_TOTAL_SIZE >> 20
+            ));
         } else {
             let mut bytes = Vec::new();
             found.read_to_end(&mut bytes)?;
@@ -130,10 +138,10 @@ impl Reading {
             return;
         }
         let name = |text: &str| {
-            let is_whole = text.len() < junit::LONGEST_NAME;
-            cut(&clean(&self.reporter.masked(text, is_whole)), LONGEST_NAME)
+            let is_whole = text.len() < junit::MAX_NAME_LEN;
+            cut(&clean(&self.reporter.masked(text, is_whole)), MAX_NAME_LEN)
         };
-        let mut told = TestCase {
+        let mut test = TestCase {
             suite: name(&case.suite),
             name: name(&case.name),
             file: case.file.as_deref().map(name),
@@ -141,23 +149,23 @@ impl Reading {
             message: String::new(),
         };
         if matches!(case.outcome, Outcome::Passed | Outcome::Flaky) {
-            self.report.add_passed(&told.suite, &told.name);
+            self.report.add_passed(&test.suite, &test.name);
         }
         if case.outcome == Outcome::Passed {
             return;
         }
-        // Masked before it is cut: what begins a secret is secret, too.
+        // Masked before it is cut: the beginning of a secret is secret, too.
         let message = clean(&self.reporter.masked(&case.message, !case.is_cut));
-        told.message = cut(&message, LONGEST_MESSAGE);
+        test.message = cut(&message, MAX_MESSAGE_LEN);
         if case.outcome == Outcome::Flaky {
-            self.report.add_flaky(told);
+            self.report.add_flaky(test);
         } else {
-            self.report.add_failed(told);
+            self.report.add_failed(test);
         }
     }
 
     fn mistake(&mut self, words: String) {
-        if self.mistakes.len() < MOST_LINES {
+        if self.mistakes.len() < MAX_WARNINGS {
             self.mistakes.push(words);
         } else {
             self.more += 1;
@@ -176,7 +184,7 @@ impl Reading {
     }
 }
 
-/// `text` without what would move a terminal's cursor or change its colours.
+/// `text` without control characters, which could change a terminal.
 fn clean(text: &str) -> String {
     text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
 }

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tar_replaces_files_and_keeps_their_permissions_and_times() {
+    fn tar_replaces_files_with_its_permissions_and_times() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("a"), "old and longer").unwrap();
         let host = HostWorkspace::open(place.path(), false).unwrap();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_outside() {
+    fn nothing_is_written_outside_the_workspace() {
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("a"), "old").unwrap();
         let place = tempfile::tempdir().unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_no_overlay_is_not_taken_for_one() {
+    fn plain_directory_is_not_accepted_as_overlay() {
         let place = tempfile::tempdir().unwrap();
         assert!(HostWorkspace::open(place.path(), true).is_none());
         assert!(HostWorkspace::open(&place.path().join("none"), false).is_none());

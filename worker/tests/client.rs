@@ -106,7 +106,7 @@ fn chunks() -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + Sync
 }
 
 #[tokio::test]
-async fn paths_are_on_the_servers_own_path_and_replies_are_unpacked() {
+async fn paths_are_below_the_servers_path_and_replies_are_decompressed() {
     let (api, _, notes) = api().await;
     let reply = api.fetch("/api/health", None).await.unwrap().unwrap();
     let health: Health = serde_json::from_slice(&reply.body).unwrap();
@@ -121,7 +121,7 @@ async fn paths_are_on_the_servers_own_path_and_replies_are_unpacked() {
 }
 
 #[tokio::test]
-async fn the_token_is_sent_to_paths_only_and_not_to_other_addresses_of_the_same_host() {
+async fn token_is_sent_to_api_paths_only() {
     let (api, host, notes) = api().await;
     let got: Vec<Bytes> = api.get("/api/elsewhere").await.unwrap().try_collect().await.unwrap();
     assert_eq!(got.concat(), b"the object");
@@ -144,7 +144,7 @@ async fn the_token_is_sent_to_paths_only_and_not_to_other_addresses_of_the_same_
 }
 
 #[tokio::test]
-async fn a_token_is_not_sent_to_another_machine_without_tls_unless_told() {
+async fn token_is_not_sent_to_another_machine_without_tls_unless_allowed() {
     // No loopback address, and yet one that this machine answers on.
     let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
@@ -166,7 +166,7 @@ async fn a_token_is_not_sent_to_another_machine_without_tls_unless_told() {
 }
 
 #[tokio::test]
-async fn an_object_store_gets_a_length_and_is_asked_again_when_it_is_busy() {
+async fn upload_to_a_busy_store_has_a_length_and_is_retried() {
     let (api, host, notes) = api().await;
     let headers = BTreeMap::from([("x-amz-checksum-sha256".to_owned(), "c3Vt".to_owned())]);
     api.put_file(&format!("{host}/bucket/busy"), &headers, &file()).await.unwrap();
@@ -185,7 +185,7 @@ async fn an_object_store_gets_a_length_and_is_asked_again_when_it_is_busy() {
 }
 
 #[tokio::test]
-async fn an_error_shows_nothing_of_an_object_stores_address() {
+async fn error_does_not_show_the_object_stores_address() {
     let (api, host, _) = api().await;
     let none = BTreeMap::new();
     let refused = format!("{host}/bucket/refused?signature=abc");
@@ -207,7 +207,7 @@ async fn an_error_shows_nothing_of_an_object_stores_address() {
 }
 
 #[tokio::test]
-async fn what_a_servers_store_wants_to_know_first_is_remembered() {
+async fn announced_sums_are_remembered() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
     let reply = ArtifactUploadReply {
@@ -241,7 +241,7 @@ async fn what_a_servers_store_wants_to_know_first_is_remembered() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_said() {
+async fn invalid_address_is_an_error() {
     let api = ApiClient::new("ftp://host", "secret");
     let refused = api.fetch("/api/health", None).await.unwrap_err();
     assert!(matches!(refused, ApiError::Address(_)), "{refused}");
@@ -249,7 +249,7 @@ async fn what_is_no_address_is_said() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_asked_too_often_is_left_alone_for_as_long_as_it_wants() {
+async fn retry_after_of_a_busy_server_is_respected() {
     let (api, _, notes) = api().await;
     let begun = Instant::now();
     let got: Vec<Bytes> = api.get("/api/often").await.unwrap().try_collect().await.unwrap();

@@ -7,16 +7,16 @@ mod replay;
 use replay::replay;
 
 #[test]
-fn the_kept_inputs_of_artifact_hold() {
+fn artifact_corpus_passes() {
     replay("artifact", tidemill_worker::fuzzing::artifact);
 }
 
 #[test]
-fn the_kept_inputs_of_junit_hold() {
+fn junit_corpus_passes() {
     replay("junit", tidemill_worker::fuzzing::junit);
 }
 
 #[test]
-fn kept_inputs_of_discovery_hold() {
+fn discovery_corpus_passes() {
     replay("discovery", tidemill_worker::fuzzing::discovery);
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the double of the server lets one who asks wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The server's records, as far as they matter here.
 #[derive(Default)]
@@ -76,7 +76,7 @@ async fn execute(
             return Err(status);
         }
         let reply = records.claim(request.job_id);
-        let waited = begun.elapsed() >= Duration::from_millis(request.wait_ms).min(LONGEST_WAIT);
+        let waited = begun.elapsed() >= Duration::from_millis(request.wait_ms).min(MAX_WAIT);
         if waited || matches!(reply, JobExecuteReply::Assigned { .. }) {
             return Ok(Json(reply));
         }
@@ -341,11 +341,11 @@ async fn a_settled_job_comes_again_only_when_it_is_queued_again(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_long_poll_conforms() {
+async fn long_poll_conforms() {
     conforms(async || {
         let records = Arc::new(Records::default());
         let source = Arc::new(LongPoll::new(serve(records.clone()).await, None));
-        let (wait, hidden) = (LONGEST_WAIT, Duration::from_millis(100));
+        let (wait, hidden) = (MAX_WAIT, Duration::from_millis(100));
         Bench { records, carrier: Box::new(NoCarrier), source, wait, hidden }
     })
     .await;
@@ -420,13 +420,13 @@ mod sqs {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn an_sqs_queue_conforms() {
+    async fn sqs_queue_conforms() {
         let Some(stack) = MiniStack::start().await else { return };
         conforms(async || sqs(&stack, &[]).await.bench).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_message_that_cannot_be_read_goes_to_the_dead_letter_queue_and_holds_nothing_up() {
+    async fn unreadable_message_goes_to_the_dead_letter_queue() {
         let Some(stack) = MiniStack::start().await else { return };
         let (client, dead_url) = stack.queue(&[]).await;
         let dead = Queue { sqs: client, url: dead_url };
@@ -446,7 +446,7 @@ mod sqs {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_job_costs_one_receipt_and_one_deletion_and_carries_its_trace() {
+    async fn job_costs_one_receipt_and_one_deletion_and_carries_its_trace() {
         let Some(stack) = MiniStack::start().await else { return };
         let Sqs { bench, queue, source } = sqs(&stack, &[]).await;
         assert_eq!(source.asks_at_once(), 1, "one poller for all slots");
@@ -463,7 +463,7 @@ mod sqs {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_queue_that_is_not_there_stops_the_worker_with_the_reason() {
+    async fn missing_queue_stops_the_worker_with_the_reason() {
         let Some(stack) = MiniStack::start().await else { return };
         let api = serve(Arc::default()).await;
         let settings = SqsSettings::new(format!("{}/000000000000/no-such-queue", stack.endpoint));

@@ -58,7 +58,7 @@ fn masked(mask: &Mask, bytes: &[u8], size: usize) -> String {
 }
 
 #[test]
-fn the_table_of_what_is_masked_is_true() {
+fn documented_masking_table_is_correct() {
     let rows = rows();
     assert!(rows.iter().filter(|row| row.is_masked).count() >= 49, "{} rows", rows.len());
     let mut wrong = Vec::new();

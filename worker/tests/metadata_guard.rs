@@ -9,7 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tidemill_worker::{engine::Bridge, metadata_guard::block};
+use tidemill_worker::engine::{Bridge, metadata_guard::block};
 
 /// Behind this machine, as metadata is on EC2: what containers send there is routed on.
 const BEHIND: &str = "198.51.100.254";
@@ -127,7 +127,7 @@ fn bridge() -> Bridge {
 }
 
 #[tokio::test]
-async fn containers_are_kept_from_addresses_that_the_machine_itself_reaches() {
+async fn containers_cannot_reach_metadata_that_the_machine_reaches() {
     let may = Command::new("iptables").args(["-w", "10", "-t", "raw", "-S"]).output();
     if !may.is_ok_and(|seen| seen.status.success()) {
         eprintln!("skipped: this user cannot set rules with iptables");

@@ -50,7 +50,7 @@ fn most_memory() -> u64 {
 }
 
 #[test]
-fn a_million_entries_take_neither_memory_nor_open_files() {
+fn million_entries_take_bounded_memory_and_open_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: limit.maximum }).unwrap();
     let before = most_memory();

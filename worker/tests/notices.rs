@@ -23,7 +23,7 @@ fn in_two_minutes() -> Timestamp {
 }
 
 #[tokio::test]
-async fn a_spot_notice_says_what_and_when() {
+async fn spot_notice_has_an_action_and_a_time() {
     let metadata = Metadata::start().await;
     let mut notices = notices(&metadata).await;
     let silence = tokio::time::timeout(Duration::from_millis(200), notices.next());
@@ -38,7 +38,7 @@ async fn a_spot_notice_says_what_and_when() {
 }
 
 #[tokio::test]
-async fn a_scale_in_is_a_target_state_of_terminated_and_no_other() {
+async fn scale_in_is_the_target_state_terminated_only() {
     let metadata = Metadata::start().await;
     metadata.set("autoscaling/target-lifecycle-state", "InService");
     let mut notices = notices(&metadata).await;
@@ -48,7 +48,7 @@ async fn a_scale_in_is_a_target_state_of_terminated_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_session_that_ran_out_is_renewed_and_errors_are_lived_through() {
+async fn expired_session_is_renewed_and_errors_are_retried() {
     let metadata = Metadata::start().await;
     let mut notices = notices(&metadata).await;
     metadata.end_sessions();
@@ -61,7 +61,7 @@ async fn a_session_that_ran_out_is_renewed_and_errors_are_lived_through() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_such_service_it_is_said_soon() {
+async fn missing_metadata_service_is_an_error_within_seconds() {
     let begun = std::time::Instant::now();
     let error = Notices::connect("http://127.0.0.1:1").await.unwrap_err();
     assert!(error.contains("127.0.0.1:1/latest/api/token"), "{error}");

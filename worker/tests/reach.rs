@@ -110,7 +110,7 @@ fn redirect_to_a_private_host_is_refused_and_open_and_closed_ports_look_alike() 
 }
 
 #[test]
-fn name_that_resolves_to_a_private_address_is_refused_when_it_is_connected_to() {
+fn name_that_resolves_to_a_private_address_is_refused_on_connect() {
     let (dir, commit) = repository();
     let server = HttpGit::start(dir.path(), |_| Manners::default());
     let reach = Reach::with_resolver(AddressPolicy::default(), Arc::new(Always(Ipv4Addr::LOCALHOST)));
@@ -149,7 +149,7 @@ fn hostile(dir: &Path, marker: &Path) {
 }
 
 #[test]
-fn a_path_is_no_source_and_nothing_of_its_configuration_runs() {
+fn local_path_is_refused_and_its_configuration_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let marker = dir.path().join("ran");
     hostile(dir.path(), &marker);
@@ -189,7 +189,7 @@ fn a_path_is_no_source_and_nothing_of_its_configuration_runs() {
 }
 
 #[test]
-fn what_a_person_names_on_the_disk_is_handed_to_workers_of_the_same_data_directory() {
+fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let (dir, commit) = repository();
     let (cache, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let reach = Reach::default();
@@ -208,7 +208,7 @@ fn what_a_person_names_on_the_disk_is_handed_to_workers_of_the_same_data_directo
 }
 
 #[test]
-fn an_upload_writes_into_no_repository_but_its_own() {
+fn upload_writes_only_into_its_own_repository() {
     let (dir, commit) = repository();
     let server = HttpGit::start(dir.path(), |_| Manners::default());
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -252,7 +252,7 @@ fn an_upload_writes_into_no_repository_but_its_own() {
 
 /// For each kept input of the fuzzer that is taken: what git really contacts is what the address says.
 #[test]
-fn git_contacts_the_host_and_port_that_the_address_says() {
+fn git_contacts_the_host_and_port_of_the_address() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/repository_address");
     let dir = tempfile::tempdir().unwrap();
     let said = dir.path().join("said");

@@ -41,7 +41,7 @@ fn mirror(cache: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_repository_is_fetched_once_and_then_only_what_is_new() {
+fn later_fetches_get_only_new_objects() {
     let mut server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
     let first = resolve(&server.url, None, None).unwrap();
@@ -64,7 +64,7 @@ fn a_repository_is_fetched_once_and_then_only_what_is_new() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn missing_commit_and_repository_are_errors() {
     let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
     let refused = resolve(&server.url, Some("nowhere"), None).unwrap_err().to_string();
@@ -104,7 +104,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn only_what_the_origin_lacks_is_uploaded() {
+fn only_objects_missing_at_the_origin_are_uploaded() {
     let server = GitServer::start();
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(server.dir.path().join("work/large"), noise(200_000)).unwrap();
@@ -142,7 +142,7 @@ fn only_what_the_origin_lacks_is_uploaded() {
 }
 
 #[test]
-fn without_an_origin_all_is_uploaded_as_deep_as_a_workspace_is() {
+fn all_is_uploaded_without_an_origin_up_to_the_history_depth() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     git(dir.path(), &["init", "-q", "-b", "main", "work"]);
@@ -175,7 +175,7 @@ fn without_an_origin_all_is_uploaded_as_deep_as_a_workspace_is() {
 }
 
 #[test]
-fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
+fn unfetchable_base_is_an_error_and_uploading_all_succeeds() {
     let mut server = GitServer::start();
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     git(server.dir.path(), &["clone", "-q", &server.url, "clone"]);
@@ -195,7 +195,7 @@ fn a_base_that_cannot_be_fetched_is_said_and_uploading_all_helps() {
 }
 
 #[test]
-fn an_upload_that_is_none_is_said() {
+fn invalid_upload_is_an_error() {
     let worker = tempfile::tempdir().unwrap();
     let commit = "12".repeat(20);
     let source = Source::Uploaded {

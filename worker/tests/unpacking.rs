@@ -95,7 +95,7 @@ fn tar_of(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
 use EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
 
 #[test]
-fn paths_that_climb_out_or_are_absolute_are_refused() {
+fn absolute_paths_and_parent_paths_are_refused() {
     for name in ["../outside/a", "d/../../outside/b", "/tmp/tidemill-was-here", "..", "/"] {
         for kind in [Regular, Directory, Symlink] {
             Place::new().refuses(&tar_of(&[(kind, name, "x")]), "leads out of the workspace");
@@ -105,7 +105,7 @@ fn paths_that_climb_out_or_are_absolute_are_refused() {
 }
 
 #[test]
-fn links_are_made_and_never_followed_out() {
+fn links_are_created_and_not_followed_outside() {
     for name in ["out/a", "out/new", "out/d/new", "made/a"] {
         let place = Place::new();
         assert!(
@@ -129,7 +129,7 @@ fn links_are_made_and_never_followed_out() {
 }
 
 #[test]
-fn hard_links_lead_to_nothing_outside() {
+fn hard_links_to_outside_are_refused() {
     for target in ["../outside/a", "/etc/passwd", "out/a", "none", "hard"] {
         assert!(Place::new().unpack(&tar_of(&[(Link, "hard", target)])).is_err(), "{target}");
     }
@@ -140,7 +140,7 @@ fn hard_links_lead_to_nothing_outside() {
 }
 
 #[test]
-fn no_special_file_is_made() {
+fn special_files_are_not_created() {
     for kind in [Block, Char, Fifo, EntryType::new(b'Z')] {
         let place = Place::new();
         place.refuses(
@@ -152,7 +152,7 @@ fn no_special_file_is_made() {
 }
 
 #[test]
-fn what_a_user_fetches_runs_with_nobody_elses_rights() {
+fn unpacked_files_have_no_set_id_bits() {
     let place = Place::new();
     let mut set_id = header(Regular, b"program", b"", 0);
     set_id.set_mode(0o6755);
@@ -170,7 +170,7 @@ fn what_a_user_fetches_runs_with_nobody_elses_rights() {
 }
 
 #[test]
-fn a_sparse_bomb_is_refused_and_fills_nothing() {
+fn sparse_bomb_is_refused() {
     let place = Place::new();
     let mut bomb = header(EntryType::GNUSparse, b"bomb", b"", 0);
     // A file of 8 TiB without a byte in it.
@@ -185,7 +185,7 @@ fn a_sparse_bomb_is_refused_and_fills_nothing() {
 }
 
 #[test]
-fn a_name_of_many_gigabytes_is_refused_before_it_is_read() {
+fn name_of_gigabytes_is_refused_unread() {
     for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
         let endless = header(kind, b"n", b"", 64 << 30);
         let tar = endless.as_bytes().chain(io::repeat(b'x'));
@@ -197,7 +197,7 @@ fn a_name_of_many_gigabytes_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn names_of_any_length_and_any_bytes_are_kept() {
+fn names_of_any_length_and_bytes_are_preserved() {
     let odd = OsStr::from_bytes(b"odd\xff\x80\n");
     for long in [false, true] {
         let mut tar = Vec::new();
@@ -225,7 +225,7 @@ fn names_of_any_length_and_any_bytes_are_kept() {
 }
 
 #[test]
-fn a_path_of_thousands_of_parts_is_made_or_refused() {
+fn path_of_thousands_of_parts_is_created_or_refused() {
     // As long as the system takes, and longer.
     for (parts, is_made) in [(2000, true), (3000, false), (400_000, false)] {
         let mut tar = Vec::new();
@@ -237,7 +237,7 @@ fn a_path_of_thousands_of_parts_is_made_or_refused() {
 }
 
 #[test]
-fn of_entries_with_one_name_the_last_stays() {
+fn last_entry_of_a_name_wins() {
     let place = Place::new();
     let mut tar = tar_of(&[(Symlink, "a", "b"), (Regular, "b", ""), (Regular, "a", "")]);
     entry(&mut tar, Regular, b"a", b"", b"newest");
@@ -253,7 +253,7 @@ fn of_entries_with_one_name_the_last_stays() {
 }
 
 #[test]
-fn a_truncated_tar_is_an_error_wherever_it_ends() {
+fn truncated_tar_is_an_error() {
     let mut whole = tar_of(&[(Directory, "d", ""), (Regular, "d/f", "")]);
     entry(&mut whole, EntryType::GNULongName, b"././@LongLink", b"", &[b'x'; 120]);
     entry(&mut whole, Regular, b"short", b"", &[b'y'; 600]);

@@ -144,7 +144,7 @@ pub(super) fn after_error(
     error: ApiError,
     note: impl FnOnce(&str) -> std::io::Result<()>,
 ) -> Outcome<Duration> {
-    if !error.is_passing() {
+    if !error.is_transient() {
         return Err(error.into());
     }
     let error = printable(&error.to_string());

@@ -1,4 +1,4 @@
-//! Artifacts that were here before, kept by their hash, so that what a job of this worker left need not be fetched.
+//! Artifacts by their hash, kept on this machine so that they need not be downloaded again.
 
 use crate::store::private_directory;
 use std::{
@@ -9,24 +9,24 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// Bytes that are kept at most; what was used longest ago goes first.
-const MOST_KEPT: u64 = 2 << 30;
-/// Older files that were never finished belong to nobody.
-const LEFTOVER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of the cache; the least recently used go first.
+const MAX_SIZE: u64 = 2 << 30;
+/// Age from which unfinished files are removed.
+const MAX_SPOOL_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const SUFFIX: &str = "tar";
 
 /// A directory of tars, named by their SHA-256; workers share it.
 #[derive(Debug, Clone)]
 pub struct ArtifactCache {
     directory: PathBuf,
-    most: u64,
+    max_size: u64,
 }
 
 impl ArtifactCache {
     /// The cache in `directory`, which is made when something is kept.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
-        Self { directory, most: MOST_KEPT }
+        Self { directory, max_size: MAX_SIZE }
     }
 
     /// A new file, to be kept or not.
@@ -39,7 +39,7 @@ impl ArtifactCache {
     #[must_use]
     pub fn get(&self, sha256: &str) -> Option<File> {
         let file = File::options().read(true).write(true).open(self.path(sha256)?).ok()?;
-        // A time that cannot be set makes it go a little early.
+        // Without the new time it is only removed earlier.
         let _ = file.set_modified(SystemTime::now());
         Some(file)
     }
@@ -49,7 +49,7 @@ impl ArtifactCache {
         let file = spool.reopen()?;
         if let Some(path) = self.path(sha256) {
             spool.persist(path).map_err(|error| error.error)?;
-            // A cache that could not be made smaller is still right.
+            // A cache that is too large is still correct.
             let _ = self.trim();
         }
         Ok(file)
@@ -71,17 +71,17 @@ impl ArtifactCache {
             let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             if path.extension() == Some(Path::new(SUFFIX).as_os_str()) {
                 kept.push((used, meta.len(), path));
-            } else if used.elapsed().is_ok_and(|age| age > LEFTOVER) {
+            } else if used.elapsed().is_ok_and(|age| age > MAX_SPOOL_AGE) {
                 let _ = fs::remove_file(path);
             }
         }
         kept.sort();
         let mut size: u64 = kept.iter().map(|(_, size, _)| size).sum();
         for (_, bytes, path) in kept {
-            if size <= self.most {
+            if size <= self.max_size {
                 break;
             }
-            // Who has it open keeps it.
+            // An open file stays readable.
             let _ = fs::remove_file(path);
             size -= bytes;
         }
@@ -100,9 +100,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_longest_ago_goes_first() {
+    fn least_recently_used_artifact_is_removed_first() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = ArtifactCache { directory: directory.path().join("artifacts"), most: 2 };
+        let cache = ArtifactCache { directory: directory.path().join("artifacts"), max_size: 2 };
         for digit in ['1', '2'] {
             let mut spool = cache.spool().unwrap();
             spool.write_all(b"x").unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_none_names_no_file() {
+    fn invalid_hash_names_no_file() {
         let cache = ArtifactCache::new("/etc".into());
         assert!(cache.get("passwd").is_none() && cache.get("../../etc/passwd").is_none());
     }

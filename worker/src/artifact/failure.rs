@@ -1,10 +1,11 @@
 //! Why an artifact could not be moved, and how often it is tried.
 
 use crate::{
-    client::{ApiError, BackOff},
+    client::{ApiError, exponential},
     error::no_space,
     limits::TooLarge,
 };
+use backon::Retryable;
 use std::{io, time::Duration};
 use tidemill_core::failure::{FailureKind, FailureReason};
 
@@ -12,28 +13,19 @@ use tidemill_core::failure::{FailureKind, FailureReason};
 const INSUFFICIENT_STORAGE: u16 = 507;
 /// And that it takes no object of this size.
 const CONTENT_TOO_LARGE: u16 = 413;
-/// Tries of a move while the server is away or busy: about half a minute, should it refuse at once each time.
-const MOST_TRIES: u32 = 8;
+/// Attempts at a move while the server is away or busy: about half a minute, should it refuse at once each time.
+const MAX_ATTEMPTS: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// What `once` gives at last; it is called again while the server is away for a moment, or busy. What it does may happen
-/// twice.
-pub(super) async fn until_it_passes<T, F>(once: impl Fn() -> F) -> Result<T, MoveError>
-where
-    F: Future<Output = Result<T, MoveError>>,
-{
-    let mut pauses = BackOff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    for _ in 1..MOST_TRIES {
-        match once().await {
-            Err(MoveError::Passing(words)) => {
-                tracing::info!(reason = %words, "the artifact is moved again");
-                tokio::time::sleep(pauses.pause()).await;
-            }
-            done => return done,
-        }
-    }
-    once().await
+/// The result of `once`, which is called again while the server is out of reach or busy; its effects may happen twice.
+pub(super) async fn with_retries<T, F: Future<Output = Result<T, MoveError>>>(
+    once: impl FnMut() -> F,
+) -> Result<T, MoveError> {
+    once.retry(exponential(FIRST_PAUSE, MAX_PAUSE).with_max_times(MAX_ATTEMPTS - 1))
+        .when(|error| matches!(error, MoveError::Transient(_)))
+        .notify(|error, pause| tracing::info!(?error, ?pause, "the artifact is moved again"))
+        .await
 }
 
 /// Why an artifact could not be moved.
@@ -41,11 +33,11 @@ where
 pub(super) enum MoveError {
     Io(io::Error),
     /// The server was away, or busy, or the connection broke.
-    Passing(String),
+    Transient(String),
     /// The server has no space left.
     ServerFull(String),
-    /// Somebody else says why: the engine that lost the container, or the server that takes no more.
-    Because(FailureReason),
+    /// The engine or the server gave the reason.
+    Reason(FailureReason),
     /// There is more than there may be.
     TooLarge(TooLarge),
     Other(String),
@@ -57,12 +49,12 @@ impl MoveError {
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
             Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
             Self::ServerFull(words) => FailureReason::new(FailureKind::DiskFull, format!("{what}: {words}")),
-            Self::Because(reason) => FailureReason::new(reason.kind, format!("{what}: {}", reason.message)),
+            Self::Reason(reason) => FailureReason::new(reason.kind, format!("{what}: {}", reason.message)),
             Self::TooLarge(error) => {
                 let advice = "leave less, or use a worker that takes more";
                 FailureReason::new(FailureKind::ArtifactLimit, format!("{what}: {error}; {advice}"))
             }
-            Self::Passing(words) | Self::Other(words) => {
+            Self::Transient(words) | Self::Other(words) => {
                 FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}"))
             }
         }
@@ -82,9 +74,9 @@ impl From<ApiError> for MoveError {
         match error {
             ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(words),
             ApiError::Refused { status: CONTENT_TOO_LARGE, .. } => {
-                Self::Because(FailureReason::new(FailureKind::ArtifactLimit, words))
+                Self::Reason(FailureReason::new(FailureKind::ArtifactLimit, words))
             }
-            error if error.is_passing() => Self::Passing(words),
+            error if error.is_transient() => Self::Transient(words),
             _ => Self::Other(words),
         }
     }
@@ -96,12 +88,12 @@ mod tests {
     use std::io;
 
     #[test]
-    fn a_server_without_space_is_told_from_one_that_is_busy_and_from_one_that_refuses() {
+    fn full_busy_and_refusing_servers_are_distinguished() {
         let refused = |status| {
             let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
             MoveError::from(error)
         };
-        assert!(matches!(refused(503), MoveError::Passing(_)));
+        assert!(matches!(refused(503), MoveError::Transient(_)));
         assert!(matches!(refused(409), MoveError::Other(_)));
         let full = refused(507);
         assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
@@ -109,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_told_by_its_type_and_not_by_words() {
+    fn size_limit_is_recognized_by_the_errors_type() {
         let too_large = MoveError::from(io::Error::from(TooLarge { max: 1 << 20 }));
         let reason = too_large.reason("artifacts could not be stored");
         assert_eq!(reason.kind, FailureKind::ArtifactLimit);

@@ -1,6 +1,5 @@
-//! What a job declared as its artifacts, packed as a tar.
+//! Packs a job's declared files as a tar.
 
-use super::BUFFER;
 use crate::{
     limits::TooLarge,
     store::hex,
@@ -19,6 +18,9 @@ use tempfile::NamedTempFile;
 use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
 
+/// Bytes of a tar that are sent at a time.
+pub const BUFFER: usize = 256 * 1024;
+
 /// Packs files, each once, whatever number of patterns it matches.
 pub struct Packer {
     builder: tar::Builder<ChunkWriter>,
@@ -27,14 +29,14 @@ pub struct Packer {
     seen: BTreeSet<PathBuf>,
 }
 
-/// Hands on what is written to it in chunks, and knows its hash.
+/// Sends what is written to it in chunks, and hashes it.
 struct ChunkWriter {
     chunk: Vec<u8>,
     sender: mpsc::Sender<io::Result<Bytes>>,
     spool: Option<NamedTempFile>,
     hash: Sha256,
     size: u64,
-    most: u64,
+    max: u64,
 }
 
 /// A finished tar.
@@ -45,7 +47,7 @@ pub struct Packed {
     pub size: u64,
     /// Its hash, hex.
     pub sha256: String,
-    /// A copy of it, if one was wanted.
+    /// A copy of it, if one was requested.
     pub spool: Option<NamedTempFile>,
 }
 
@@ -54,8 +56,8 @@ impl ChunkWriter {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        if self.size + self.chunk.len() as u64 > self.most {
-            return Err(TooLarge { max: self.most }.into());
+        if self.size + self.chunk.len() as u64 > self.max {
+            return Err(TooLarge { max: self.max }.into());
         }
         let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER)));
         self.hash.update(&chunk);
@@ -91,15 +93,15 @@ impl Packer {
             spool,
             hash: Sha256::new(),
             size: 0,
-            most: u64::MAX,
+            max: u64::MAX,
         });
         Self { builder, files: Vec::new(), seen: BTreeSet::new() }
     }
 
     /// Packs no more than so many bytes, the tar's own included.
     #[must_use]
-    pub fn at_most(mut self, most: u64) -> Self {
-        self.builder.get_mut().most = most;
+    pub fn at_most(mut self, max: u64) -> Self {
+        self.builder.get_mut().max = max;
         self
     }
 
@@ -218,7 +220,7 @@ impl Packer {
             .is_ok_and(|set| self.seen.iter().any(|path| path.ancestors().any(|part| set.is_match(part))))
     }
 
-    /// The finished tar, all of it handed on.
+    /// The finished tar, all of it sent.
     pub fn finish(self) -> io::Result<Packed> {
         let mut writer = self.builder.into_inner()?;
         writer.send()?;
@@ -274,7 +276,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     #[test]
-    fn only_what_lies_below_the_literal_parts_is_looked_at() {
+    fn search_starts_below_the_literal_parts_of_a_pattern() {
         assert_eq!(literal_prefix("out/mill.txt"), "out/mill.txt");
         assert_eq!(literal_prefix("./target/*/app"), "target");
         assert_eq!(literal_prefix("**/*.xml"), "");
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_takes_all_below_it_and_nothing_else() {
+    fn directory_pattern_packs_all_below_it_and_nothing_else() {
         let mut made = tar::Builder::new(Vec::new());
         let workspace = tempfile::tempdir().unwrap();
         fs::create_dir_all(workspace.path().join("out/deep")).unwrap();
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_stands_before_the_header_is_the_one_that_is_packed() {
+    fn size_in_a_pax_header_wins() {
         let mut made = tar::Builder::new(Vec::new());
         made.append_pax_extensions([("size", &b"3"[..])]).unwrap();
         let mut header = tar::Header::new_ustar();

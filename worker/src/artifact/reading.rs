@@ -1,4 +1,4 @@
-//! Files of a workspace, read here instead of sent.
+//! Files of a workspace, read by the worker itself.
 
 use super::{ArtifactMover, CHUNKS_AHEAD, HashingReader, MoveError, blocking};
 use crate::{engine::Workspace, store::hex};
@@ -9,18 +9,17 @@ use tidemill_core::failure::FailureReason;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-/// What is read: a file, a directory or a link.
-pub type Found<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
+/// A file, a directory or a link in a workspace.
+pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
 
 impl ArtifactMover {
-    /// Gives what `paths` name to `read`, one after the other, in a thread that may block. What `read` made of `state` comes
-    /// back, and what a person should know.
+    /// Calls `read` with each entry that `paths` name, on a thread that may block. Returns the state and warnings.
     pub async fn read_files<T: Send + 'static>(
         &self,
         workspace: &Workspace,
         paths: &[String],
         mut state: T,
-        read: fn(&mut T, &mut Found<'_>) -> io::Result<()>,
+        read: fn(&mut T, &mut WorkspaceEntry<'_>) -> io::Result<()>,
     ) -> Result<(T, String), FailureReason> {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
@@ -55,10 +54,10 @@ impl ArtifactMover {
     }
 }
 
-fn hash_one(files: &mut Vec<(Vec<u8>, [u8; 32])>, found: &mut Found<'_>) -> io::Result<()> {
-    if found.header().entry_type().is_file() {
-        let name = found.path_bytes().into_owned();
-        let mut reader = HashingReader { bytes: found, hash: Sha256::new() };
+fn hash_one(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+    if entry.header().entry_type().is_file() {
+        let name = entry.path_bytes().into_owned();
+        let mut reader = HashingReader { bytes: entry, hash: Sha256::new() };
         io::copy(&mut reader, &mut io::sink())?;
         files.push((name, reader.hash.finalize().into()));
     }

@@ -1,18 +1,11 @@
-//! When a token may be sent without TLS: to this machine, or where the operator says so.
+//! When a token may be sent without TLS: to this machine, or where the operator allows it.
 
-use super::{ApiClient, ApiError};
-use hyper::Uri;
+use super::{error::ApiError, request::ApiClient};
+use http::Uri;
 use std::net::IpAddr;
 
 impl ApiClient {
-    /// The same, that also sends its token to other machines without TLS, if `allowed`.
-    #[must_use]
-    pub fn with_insecure_http(self, allowed: bool) -> Self {
-        Self { insecure_http: allowed, ..self }
-    }
-
-    /// Refuses a server to which a token must not be sent: one on another machine that is not on https. Nothing is
-    /// sent to find that out.
+    /// Refuses a server to which a token must not be sent: one on another machine that is not on https. It sends nothing.
     pub async fn check_transport(&self) -> Result<(), ApiError> {
         if self.insecure_http {
             return Ok(());
@@ -101,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_needs_tls_loopback_or_the_operators_word() {
+    async fn token_needs_tls_loopback_or_permission() {
         let is_allowed = async |url: &str, insecure: bool| {
             ApiClient::new(url, "secret").with_insecure_http(insecure).check_transport().await.is_ok()
         };

@@ -1,7 +1,7 @@
 //! Networks on which jobs reach no other job and nothing of this machine.
 
+use super::host_guard;
 use super::{Bridge, DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, failure};
-use crate::host_guard;
 use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptions};
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::failure::FailureReason;

@@ -1,7 +1,7 @@
 //! The machine that an engine runs on.
 
 use super::DockerManager;
-use crate::capacity::Amount;
+use crate::queue::capacity::Amount;
 use bollard::query_parameters::InspectNetworkOptions;
 
 /// The network of the worker's containers.

@@ -3,11 +3,13 @@
 
 use super::{
     bounds::Bounds,
-    git::{self, SourceError},
-    listing::{Paths, Records, entry},
+    git::{
+        self, SourceError,
+        listing::{Paths, Records, entry},
+        objects::FileReader,
+        process::Watch,
+    },
     mirror::{Objects, objects_of},
-    objects::FileReader,
-    process::Watch,
     reach::Remote,
 };
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
@@ -30,7 +32,7 @@ const LOOK: Watch<'static> =
 
 /// What a commit holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct DiscoveryResult {
     /// The commit's full hash.
     pub commit: String,
     /// Its pipeline files, what they include put in.
@@ -50,7 +52,7 @@ pub fn discover(
     commit: &str,
     wanted: &Discovery,
     cache: &Path,
-) -> Result<Found, SourceError> {
+) -> Result<DiscoveryResult, SourceError> {
     let (url, reference) = (remote.url(), wanted.fetch_ref.as_deref());
     let shown =
         if git::is_full_hash(commit) { commit.to_owned() } else { shown_by(remote, reference, commit)? };
@@ -95,7 +97,7 @@ pub fn discover(
     let changed = changed(&objects, remote, commit, wanted);
     let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
     let Gathered { files, mistakes, .. } = gathered;
-    Ok(Found { commit: commit.to_owned(), files, changed, paths, mistakes })
+    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed, paths, mistakes })
 }
 
 /// Files and mistakes, both within limits.
@@ -205,7 +207,7 @@ fn shown_by(remote: &Remote, reference: Option<&str>, short: &str) -> Result<Str
     let reference = reference.filter(|name| git::is_ref_name(name));
     let reference =
         reference.ok_or_else(|| SourceError::new(format!("`{short}` is not a full commit hash")))?;
-    let shown = git::list_remote(remote, &[], &[reference])?;
+    let shown = remote.list_refs(&[], &[reference])?;
     let is_it = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| name == reference);
     let line = shown.lines().find(is_it);
     let hash = line.and_then(|line| line.split_once('\t')).map(|(hash, _)| hash);
@@ -264,7 +266,7 @@ fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery)
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Found, Gathered, discover};
+    use super::{DiscoveryResult, Gathered, discover};
     use crate::source::{Bounds, Limits, Remote, SourceErrorKind, git};
     use std::{cell::RefCell, fs, path::Path};
     use tidemill_core::discovery::Discovery;
@@ -287,7 +289,7 @@ mod tests {
         git_in(dir, &["rev-parse", "HEAD"])
     }
 
-    fn find(dir: &Path, cache: &Path, commit: &str, wanted: &Discovery) -> Found {
+    fn find(dir: &Path, cache: &Path, commit: &str, wanted: &Discovery) -> DiscoveryResult {
         discover(&Remote::on_disk(dir), Some("main"), commit, wanted, cache).unwrap()
     }
 

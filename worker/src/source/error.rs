@@ -1,9 +1,9 @@
-//! Why sources could not be had.
+//! Errors of sources.
 
 use std::io;
 use tidemill_core::failure::FailureKind;
 
-/// What kind of trouble it was; for programs.
+/// The kind of a source error; decisions depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceErrorKind {
     /// They are not there, or git could not get them.
@@ -18,7 +18,7 @@ pub enum SourceErrorKind {
     DiskFull,
 }
 
-/// Why sources could not be had, in words for a person.
+/// Why sources are not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
@@ -27,12 +27,12 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// Sources that are unavailable, with these words.
+    /// Unavailable sources, with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self::of(SourceErrorKind::Unavailable, message)
     }
 
-    /// An error of this kind with these words.
+    /// An error of this kind with this message.
     pub fn of(kind: SourceErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
@@ -46,13 +46,13 @@ impl SourceError {
         Self::of(kind, format!("{what}: {error}"))
     }
 
-    /// What kind of trouble it was.
+    /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> SourceErrorKind {
         self.kind
     }
 
-    /// The same kind of trouble with other words.
+    /// The same kind with another message.
     #[must_use]
     pub fn with_message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }

@@ -5,11 +5,11 @@
 //! one that a command is for. The configuration of the system and of the user is not read; the operator may name a file
 //! with settings for network operations (see [`variable`]).
 
-use super::{
-    bounds::Bounds,
-    process::{Watch, supervise},
-    reach::Remote,
-};
+pub mod listing;
+pub mod objects;
+pub mod process;
+
+use super::bounds::Bounds;
 use std::{
     ffi::OsString,
     ops::ControlFlow,
@@ -18,6 +18,7 @@ use std::{
 };
 
 pub use super::error::SourceError;
+use process::{Watch, supervise};
 
 /// Environment variables by which the operator of a worker says what git may use to reach git servers.
 pub mod variable {
@@ -87,6 +88,8 @@ const SETTINGS_TO_CONTACT: [(&str, &str); 10] = [
     ("fetch.fsck.zeroPaddedDate", "ignore"),
     ("fetch.fsck.zeroPaddedFilemode", "ignore"),
 ];
+/// How many commits of history a workspace's repository has.
+pub const HISTORY_DEPTH: &str = "--depth=20";
 /// The most bytes of output that are kept.
 const MAX_OUTPUT: usize = 64 << 20;
 /// The longest name of a branch.
@@ -240,15 +243,6 @@ pub fn stream(
 #[cfg(test)]
 pub fn text(args: &[&str]) -> Result<String, SourceError> {
     run(command().args(args))
-}
-
-/// The lines of `git ls-remote` about `remote`: of the refs that `patterns` match, or all.
-pub fn list_remote(remote: &Remote, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
-    let mut command = contacting(remote.url())?;
-    let connection = remote.connect(&mut command)?;
-    command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
-    watched(&mut command, Watch { network: true, ..Watch::default() })
-        .map_err(|error| connection.explain(error))
 }
 
 /// Whether `text` is a commit hash written out.

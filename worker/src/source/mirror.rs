@@ -6,11 +6,9 @@
 use super::{
     bounds::{Bounds, lock_alone, lock_shared},
     error::SourceErrorKind,
-    git::{self, SourceError},
-    process::Watch,
+    git::{self, SourceError, process::Watch},
     reach::Remote,
-    tree::Download,
-    upload,
+    upload::{self, Download},
 };
 use crate::store::{FileLock, short_hash};
 use std::{

@@ -1,8 +1,8 @@
 //! Removes what is kept of sources: by age, by number, by size, and when the disk fills. What is in use stays.
 
 use super::{
-    handed,
     mirror::{MIRRORS, UPLOADS, tidy},
+    registry,
     tree::TREES,
 };
 use crate::store::{FileLock, unused_for};
@@ -110,7 +110,7 @@ impl Kept {
 
 /// Removes what `retention` does not keep of the sources below `cache`.
 pub fn prune(cache: &Path, retention: &Retention) {
-    handed::prune(cache);
+    registry::prune(cache);
     let mut kept: Vec<Kept> =
         Kind::ALL.iter().flat_map(|(kind, home)| list(*kind, &cache.join(home))).collect();
     // What was used longest ago goes first.

@@ -1,53 +1,27 @@
 //! How git reaches a repository on a network: only hosts that may be contacted, whatever their names resolve to.
 //!
 //! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
-//! the address that is connected to: HTTP goes through a proxy of this process ([`super::gate`]), so that each redirect is checked
+//! the address that is connected to: HTTP goes through a proxy of this process ([`gate`]), so that each redirect is checked
 //! as well; SSH and git's own protocol, which know no redirects, get the IP address that was checked.
 
-use super::{
-    gate::{Gate, Pass},
-    git::SourceError,
-};
+mod gate;
+mod resolver;
+
+pub use resolver::Resolver;
+
+use super::git::{self, SourceError, process::Watch};
+use gate::{Gate, Pass};
+use resolver::{SystemResolver, Unreachable, addresses};
 use std::{
     collections::HashMap,
-    fmt, io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     process::Command,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tidemill_core::repo::{
-    AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme, is_public,
-};
+use tidemill_core::repo::{AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme};
 
 /// Environment variables by which an operator names an HTTP proxy of his own, which then decides what is contacted.
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-
-/// Finds the addresses of hosts.
-pub trait Resolver: fmt::Debug + Send + Sync {
-    /// The addresses of the host of this name.
-    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
-}
-
-/// The system's resolver.
-#[derive(Debug)]
-struct SystemResolver;
-
-impl Resolver for SystemResolver {
-    fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok((name, port).to_socket_addrs()?.collect())
-    }
-}
-
-/// Why a host is not connected to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreachable {
-    /// It may not be.
-    #[error(transparent)]
-    Refused(#[from] AddressRefusal),
-    /// Its name is none, or nobody knows it now.
-    #[error("the name of the repository's host cannot be resolved")]
-    Unknown,
-}
 
 /// Which hosts git may contact, and as whom; cheap to clone.
 #[derive(Debug, Clone)]
@@ -126,25 +100,6 @@ impl Reach {
     }
 }
 
-/// The addresses of a host that may be connected to; all of them where it may be private.
-pub(super) fn addresses(
-    resolver: &dyn Resolver,
-    host: &HostName,
-    port: u16,
-    private: bool,
-) -> Result<Vec<SocketAddr>, Unreachable> {
-    let found = match host.ip() {
-        Some(ip) => vec![SocketAddr::new(ip, port)],
-        None => resolver.resolve(host.as_str(), port).map_err(|_| Unreachable::Unknown)?,
-    };
-    if found.is_empty() {
-        return Err(Unreachable::Unknown);
-    }
-    let may_be = |found: &SocketAddr| private || is_public(found.ip());
-    let found: Vec<SocketAddr> = found.into_iter().filter(may_be).collect();
-    if found.is_empty() { Err(AddressRefusal::Private.into()) } else { Ok(found) }
-}
-
 /// A repository that git fetches from.
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -166,6 +121,15 @@ impl Remote {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The lines of `git ls-remote`: of the refs that `patterns` match, or all.
+    pub fn list_refs(&self, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
+        let mut command = git::contacting(self.url())?;
+        let connection = self.connect(&mut command)?;
+        command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
+        git::watched(&mut command, Watch { network: true, ..Watch::default() })
+            .map_err(|error| connection.explain(error))
     }
 
     /// Lets `command`, whose environment is changed, contact this repository and no host that it may not.

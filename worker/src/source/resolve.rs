@@ -2,9 +2,9 @@
 
 use super::{
     git::{self, SourceError},
-    handed::{Handed, hand},
-    here,
+    local,
     reach::Reach,
+    registry::{RegisteredSnapshot, register},
     snapshot::beside,
 };
 use std::path::Path;
@@ -103,7 +103,7 @@ fn on_network(
         return Ok((branch.map(str::to_owned), commit.to_lowercase()));
     }
     let remote = reach.remote(&address.to_git_url(), false)?;
-    let refs = git::list_remote(&remote, &["--symref"], &[])?;
+    let refs = remote.list_refs(&["--symref"], &[])?;
     let (mut head, mut found, mut peeled) = (None, None, None);
     for line in refs.lines() {
         let Some((value, name)) = line.split_once('\t') else { continue };
@@ -142,9 +142,9 @@ fn on_disk(
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", path.display())))?;
     let repo = path.to_string_lossy().into_owned();
-    let common = here::common_directory(&path)?;
+    let common = local::common_directory(&path)?;
     let verify =
-        |name: &str| here::ask(&path, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]);
+        |name: &str| local::git(&path, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]);
     let commit_of = |name: &str| verify(&format!("{name}^{{commit}}")).map(|hash| hash.trim().to_owned());
     let (branch, commit) = match (commit, branch) {
         (Some(commit), branch) => {
@@ -159,19 +159,19 @@ fn on_disk(
         }
         (None, None) => {
             let full = commit_of("HEAD").map_err(|_| none_such(&repo, None))?;
-            let head = here::ask(&path, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
+            let head = local::git(&path, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
             (head.ok().map(|name| name.trim().to_owned()), full)
         }
     };
     let (objects, _lock) = beside(&repo, Some(&common), cache)?;
     let name = canonical(&repo);
-    let handed = Handed {
+    let handed = RegisteredSnapshot {
         repository: &name,
         objects: &objects,
         branch: branch.as_deref(),
         commit: &commit,
         tree: None,
     };
-    let source = hand(cache, handed)?;
+    let source = register(cache, handed)?;
     Ok(Resolved { repo, branch, commit, source, sign_in: None })
 }

@@ -60,7 +60,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn every_variable_sets_something_and_a_wrong_value_is_an_error() {
+    fn every_variable_has_an_effect_and_wrong_values_are_errors() {
         for (name, _) in SourceSettings::VARIABLES {
             let of = |text: &'static str| {
                 SourceSettings::from_variables(|asked| (asked == name).then(|| text.to_owned()))

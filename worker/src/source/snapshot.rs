@@ -2,8 +2,8 @@
 
 use super::{
     git::{self, SourceError},
-    handed::{Handed, hand},
-    here,
+    local,
+    registry::{RegisteredSnapshot, register},
 };
 use crate::store::{FileLock, short_hash};
 use std::{
@@ -83,9 +83,9 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         }
     };
     let repo = repository.origin.clone().unwrap_or(top_name);
-    let source = hand(
+    let source = register(
         cache,
-        Handed {
+        RegisteredSnapshot {
             repository: &canonical(&repo),
             objects: &own,
             branch: repository.branch.as_deref(),
@@ -140,7 +140,7 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
     let dir = dir
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
-    let ask = |what: &[&str]| here::ask(&dir, &[&["rev-parse"], what].concat());
+    let ask = |what: &[&str]| local::git(&dir, &[&["rev-parse"], what].concat());
     let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir"];
     let full = [&common[..], &["HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD"]].concat();
     let (text, has_head) = match ask(&full) {
@@ -148,7 +148,7 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
         Err(_) => match ask(&common) {
             Ok(text) => (text, false),
             Err(error) => {
-                return match here::refused(&dir, &error) {
+                return match local::refused(&dir, &error) {
                     Some(refused) => Err(refused),
                     None => Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None }),
                 };
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_tree_is_its_commit_and_a_changed_one_is_what_is_on_disk() {
+    fn clean_tree_is_its_commit_and_dirty_tree_is_the_state_on_disk() {
         let dir = tempfile::tempdir().unwrap();
         let cache = tempfile::tempdir().unwrap();
         repository(dir.path());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_directory_and_a_repository_without_a_commit_work_too() {
+    fn plain_directory_and_empty_repository_are_snapshotted() {
         for init in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let cache = tempfile::tempdir().unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_shown_without_its_password() {
+    fn origin_is_shown_without_its_password() {
         assert_eq!(network_address("https://u:p@host/x.git").as_deref(), Some("https://host/x.git"));
         assert_eq!(network_address("ssh://git@host/x.git").as_deref(), Some("ssh://git@host/x.git"));
         for path in ["/srv/x.git", "../x", "file:///srv/x.git", "ext::sh -c id"] {

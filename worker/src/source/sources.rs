@@ -1,8 +1,8 @@
-//! A worker's way to sources: what it has, what it fetches, and what was uploaded to its server.
+//! A worker's sources: cached, fetched from git servers, or downloaded from its server.
 
 use super::{
     bounds::Bounds,
-    discovery::{Found, discover},
+    discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
     git::SourceError,
     prune::prune,
@@ -11,9 +11,10 @@ use super::{
     tree::{Tree, materialise},
 };
 use crate::{
-    client::{ApiClient, ApiError, BackOff, causes},
+    client::{ApiClient, ApiError, causes, exponential},
     store::hex,
 };
+use backon::Retryable;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use std::{
@@ -30,8 +31,8 @@ use tidemill_core::{api::path, assignment::Source, discovery::Discovery, upload:
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Tries of one download.
-const MOST_TRIES: u32 = 5;
+/// Attempts at one download.
+const MAX_ATTEMPTS: usize = 5;
 
 /// Where a worker gets the trees of sources; cheap to clone.
 #[derive(Debug, Clone)]
@@ -94,7 +95,11 @@ impl Sources {
     }
 
     /// What a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
-    pub async fn discover(&self, source: &Source, wanted: &Discovery) -> Result<Found, SourceError> {
+    pub async fn discover(
+        &self,
+        source: &Source,
+        wanted: &Discovery,
+    ) -> Result<DiscoveryResult, SourceError> {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("what a commit holds is only looked for in a git repository"));
         };
@@ -140,64 +145,63 @@ impl Sources {
         let server = self.server.get().ok_or_else(|| {
             SourceError::new("the sources were uploaded to a server, and this worker works for none yet")
         })?;
-        let mut pauses = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
-        for tried in 1.. {
-            match self.try_download(server, upload).await {
-                Ok(file) => return Ok(file),
-                // The client tried it often enough.
-                Err(Broken::Api(error)) => return Err(SourceError::new(error.to_string())),
-                Err(Broken::Stream(error)) if tried >= MOST_TRIES => {
-                    let what = format!("upload {upload} broke off: {}", causes(&error));
-                    return Err(
-                        SourceError::io("the sources cannot be downloaded", &error).with_message(what)
-                    );
-                }
-                Err(Broken::TooLarge) => {
-                    let words = format!(
-                        "upload {upload} has more than {} bytes, this worker's limit; raise TIDEMILL_GIT_MAX_SIZE there",
-                        self.settings.limits.repository_bytes
-                    );
-                    return Err(SourceError::of(SourceErrorKind::TooLarge, words));
-                }
-                Err(Broken::OtherBytes(got)) => {
-                    return Err(SourceError::new(format!(
-                        "upload {upload} is damaged: its bytes have the SHA-256 {got}; start the run again, which sends it anew"
-                    )));
-                }
-                Err(Broken::Stream(_)) => tokio::time::sleep(pauses.pause()).await,
+        let pauses = exponential(Duration::from_millis(200), Duration::from_secs(5));
+        let download = || self.try_download(server, upload);
+        let file = download
+            .retry(pauses.with_max_times(MAX_ATTEMPTS - 1))
+            // The client retries API errors itself.
+            .when(|error| matches!(error, DownloadError::Stream(_)))
+            .await;
+        file.map_err(|error| match error {
+            DownloadError::Api(error) => SourceError::new(error.to_string()),
+            DownloadError::Stream(error) => {
+                let message = format!("upload {upload} broke off: {}", causes(&error));
+                SourceError::io("the sources cannot be downloaded", &error).with_message(message)
             }
-        }
-        Err(SourceError::new(format!("upload {upload} cannot be had")))
+            DownloadError::TooLarge => {
+                let message = format!(
+                    "upload {upload} has more than {} bytes, this worker's limit; raise TIDEMILL_GIT_MAX_SIZE there",
+                    self.settings.limits.repository_bytes
+                );
+                SourceError::of(SourceErrorKind::TooLarge, message)
+            }
+            DownloadError::WrongHash(got) => SourceError::new(format!(
+                "upload {upload} is damaged: its bytes have the SHA-256 {got}; start the run again, which sends it anew"
+            )),
+        })
     }
 
-    async fn try_download(&self, server: &ApiClient, upload: &str) -> Result<File, Broken> {
-        let file = tempfile::tempfile_in(&self.cache).map_err(Broken::Stream)?;
+    async fn try_download(&self, server: &ApiClient, upload: &str) -> Result<File, DownloadError> {
+        let file = tempfile::tempfile_in(&self.cache).map_err(DownloadError::Stream)?;
         let mut file = tokio::fs::File::from_std(file);
-        let bytes =
-            server.get(&path::SOURCE_DOWNLOAD.replace("{uploadId}", upload)).await.map_err(Broken::Api)?;
+        let bytes = server
+            .get(&path::SOURCE_DOWNLOAD.replace("{uploadId}", upload))
+            .await
+            .map_err(DownloadError::Api)?;
         let mut bytes = std::pin::pin!(bytes);
         let (mut hash, mut left) = (Sha256::new(), self.settings.limits.repository_bytes);
-        while let Some(chunk) = bytes.try_next().await.map_err(Broken::Stream)? {
-            left = left.checked_sub(chunk.len() as u64).ok_or(Broken::TooLarge)?;
+        while let Some(chunk) = bytes.try_next().await.map_err(DownloadError::Stream)? {
+            left = left.checked_sub(chunk.len() as u64).ok_or(DownloadError::TooLarge)?;
             hash.update(&chunk);
-            file.write_all(&chunk).await.map_err(Broken::Stream)?;
+            file.write_all(&chunk).await.map_err(DownloadError::Stream)?;
         }
-        file.flush().await.map_err(Broken::Stream)?;
+        file.flush().await.map_err(DownloadError::Stream)?;
         let got = hex(&hash.finalize());
         if !upload.parse::<UploadId>().is_ok_and(|upload| upload.content() == got) {
             // Git must not see what nobody meant to send.
-            return Err(Broken::OtherBytes(got));
+            return Err(DownloadError::WrongHash(got));
         }
         let mut file = file.into_std().await;
-        file.rewind().map_err(Broken::Stream)?;
+        file.rewind().map_err(DownloadError::Stream)?;
         Ok(file)
     }
 }
 
-enum Broken {
+/// Why an upload could not be downloaded.
+enum DownloadError {
     Api(ApiError),
     /// Bytes with this SHA-256.
-    OtherBytes(String),
+    WrongHash(String),
     Stream(std::io::Error),
     TooLarge,
 }

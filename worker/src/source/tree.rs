@@ -3,12 +3,15 @@
 use super::{
     bounds::{Bounds, lock_alone, lock_shared},
     error::SourceErrorKind,
-    git::{self, SourceError},
-    handed,
-    listing::{Records, entry},
+    git::{
+        self, HISTORY_DEPTH, SourceError,
+        listing::{Records, entry},
+        process::Watch,
+    },
     mirror::{Objects, explained, objects_of, objects_of_upload},
-    process::Watch,
     reach::Reach,
+    registry,
+    upload::Download,
 };
 use crate::store::{FileLock, short_hash};
 use std::{
@@ -20,8 +23,6 @@ use std::{
 };
 use tidemill_core::assignment::Source;
 
-/// How many commits of history a workspace's repository has.
-pub const DEPTH: &str = "--depth=20";
 /// Where trees are kept, below the cache.
 pub const TREES: &str = "trees";
 /// A file takes at least so much of a disk.
@@ -37,9 +38,6 @@ pub struct Tree {
     pub(super) is_new: bool,
     _in_use: FileLock,
 }
-
-/// Gives the bytes of an upload by its name.
-pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 
 /// The tree of `source`; `None` when there are no sources. What was uploaded comes from `download`, if it is not here.
 pub fn materialise(
@@ -85,7 +83,7 @@ pub fn materialise(
                     (objects, remote.map(|remote| remote.url().to_owned()))
                 }
                 Source::Snapshot { snapshot, repository, .. } => {
-                    (Objects::of_snapshot(handed::find(cache, snapshot, repository)?), None)
+                    (Objects::of_snapshot(registry::find(cache, snapshot, repository)?), None)
                 }
                 Source::Git { url, private_host, .. } => {
                     let remote = reach.remote(url, *private_host)?;
@@ -166,8 +164,8 @@ impl Checkout<'_> {
         let commit = self.commit;
         match self.branch {
             // HEAD names this branch already.
-            Some(branch) => fetch(&[DEPTH, &from, &format!("+{commit}:refs/heads/{branch}")])?,
-            None => fetch(&[DEPTH, &from, commit])?,
+            Some(branch) => fetch(&[HISTORY_DEPTH, &from, &format!("+{commit}:refs/heads/{branch}")])?,
+            None => fetch(&[HISTORY_DEPTH, &from, commit])?,
         };
         let branch_tip;
         let head = if let Some(branch) = self.branch {

@@ -4,10 +4,9 @@
 //! other line a commit whose parents are left out.
 
 use super::{
-    git::{self, SourceError},
-    here,
+    git::{self, HISTORY_DEPTH, SourceError},
+    local,
     snapshot::Snapshot,
-    tree::DEPTH,
 };
 use crate::store::{hex, short_hash};
 use sha2::{Digest, Sha256};
@@ -24,10 +23,13 @@ const SHALLOW: &str = "shallow ";
 /// Where the names of packs are remembered, in the directory of a snapshot's objects.
 const REMEMBERED: &str = "uploads";
 /// The longest header: more commits at the same depth than any history has.
-const LONGEST_HEADER: usize = 1 << 20;
+const MAX_HEADER: usize = 1 << 20;
 
 /// How many names of packs are remembered.
 const MAX_REMEMBERED: usize = 50;
+
+/// Gives the bytes of an upload by its name.
+pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 
 /// How workers elsewhere get a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
 
 /// The newest commit of HEAD's history that a remote-tracking branch of `origin` has.
 fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
-    let list = |words: &[&str]| here::ask(&snapshot.top, &[&["rev-list"], words].concat());
+    let list = |words: &[&str]| local::git(&snapshot.top, &[&["rev-list"], words].concat());
     let ours = list(&["--boundary", &snapshot.commit, "--not", "--remotes=origin"])?;
     if ours.is_empty() {
         return Ok(Some(snapshot.commit.clone()));
@@ -181,7 +183,7 @@ impl SourcePack {
             let fetch = |words: &[&str]| {
                 git::run(git::from_disk(&repo).args(["fetch", "--quiet", "--no-tags"]).args(words))
             };
-            fetch(&[DEPTH, &from, &self.commit])?;
+            fetch(&[HISTORY_DEPTH, &from, &self.commit])?;
             fetch(&[&from, &self.tree])?;
             let shallow = fs::read_to_string(repo.join("shallow")).unwrap_or_default();
             writeln!(file, "{FORMAT}").map_err(failed)?;
@@ -239,7 +241,7 @@ fn header(upload: &mut File) -> io::Result<String> {
     let bad = |words: &str| io::Error::new(io::ErrorKind::InvalidData, words.to_owned());
     upload.rewind()?;
     let mut bytes = Vec::new();
-    Read::by_ref(upload).take(LONGEST_HEADER as u64).read_to_end(&mut bytes)?;
+    Read::by_ref(upload).take(MAX_HEADER as u64).read_to_end(&mut bytes)?;
     let end = bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| bad("they have no header"))?;
     upload.seek(SeekFrom::Start(end as u64 + 2))?;
     let text = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("their header is not text"))?;

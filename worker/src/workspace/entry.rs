@@ -20,7 +20,7 @@ use std::{
 };
 
 /// The most bytes of what describes one entry. Linux takes paths of 4 KiB; the rest is for attributes, which are skipped.
-const MOST_DESCRIBED: u64 = 1 << 20;
+const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 
 /// The bits of a mode that are kept: not those by which a file runs with the rights of whoever it belongs to, as files get about
 /// and are seen from outside of containers.
@@ -176,9 +176,9 @@ impl Dress {
 /// The bytes of an entry that describes the next one.
 fn described(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
     let size = entry.size();
-    if size > MOST_DESCRIBED {
+    if size > MAX_EXTENSION_SIZE {
         return Err(invalid(format!(
-            "{size} bytes of the tar describe a single entry; {MOST_DESCRIBED} are the most"
+            "{size} bytes of the tar describe a single entry; {MAX_EXTENSION_SIZE} are the most"
         )));
     }
     let mut bytes = Vec::new();

@@ -1,0 +1,163 @@
+//! Requests over HTTP and HTTPS, without redirects and proxies, and with limits on connecting and on the size of replies.
+
+use super::error::causes;
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http::Request;
+use reqwest::{Body, Client, Response, redirect::Policy};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{
+    error::Error as _,
+    fs::File,
+    io::{self, Seek},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio_util::io::ReaderStream;
+
+/// The longest that a connection may take to be made.
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Bytes of a file that are read at a time.
+const CHUNK_SIZE: usize = 64 << 10;
+
+/// Why a request got no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address is not one of HTTP.
+    #[error("not an address of HTTP")]
+    Address,
+    /// The connection failed, with its causes.
+    #[error("{0}")]
+    Connection(String),
+    /// The reply has more bytes than this.
+    #[error("the reply has more than {0} bytes")]
+    TooLarge(u64),
+}
+
+/// Sends requests; cheap to clone. Trusted certificates are read when the first request goes to https.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    plain: Arc<OnceLock<Client>>,
+    secure: Arc<OnceLock<Client>>,
+    /// A PEM file of certificate authorities that are trusted beside the system's.
+    authorities: Option<Arc<Path>>,
+    connect_time: Duration,
+}
+
+impl HttpClient {
+    /// A client that also trusts the certificate authorities in this PEM file.
+    pub fn new(authorities: Option<PathBuf>) -> Self {
+        let (plain, secure) = Default::default();
+        let authorities = authorities.map(Into::into);
+        Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME }
+    }
+
+    /// The same with another limit on connecting.
+    pub fn with_connect_time(self, connect_time: Duration) -> Self {
+        Self { connect_time, ..self }
+    }
+
+    /// The reply to `request`, whose address is absolute.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response, HttpError> {
+        let client = match request.uri().scheme_str() {
+            Some("http") => self.client(&self.plain, || tls(RootCertStore::empty())),
+            Some("https") => self.client(&self.secure, || tls(self.trusted()?)),
+            _ => return Err(HttpError::Address),
+        }
+        .map_err(HttpError::Connection)?;
+        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Address)?;
+        client.execute(request).await.map_err(connection)
+    }
+
+    fn client<'a>(
+        &self,
+        slot: &'a OnceLock<Client>,
+        tls: impl FnOnce() -> Result<ClientConfig, String>,
+    ) -> Result<&'a Client, String> {
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .http1_only()
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(self.connect_time)
+            .build()
+            .map_err(|error| causes(&error))?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    /// The system's certificate authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name, and those of the PEM file.
+    fn trusted(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(system.certs);
+        if let Some(path) = &self.authorities {
+            let unreadable = |error: String| {
+                format!(
+                    "certificate authorities cannot be read from {}: {error}; give a PEM file with --ca-cert",
+                    path.display()
+                )
+            };
+            let own = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| unreadable(error.to_string()))?;
+            if own.is_empty() {
+                return Err(unreadable("there is none in it".into()));
+            }
+            for certificate in own {
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+        }
+        if roots.is_empty() {
+            let causes = system.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(format!("no trusted certificates can be read: {causes}"));
+        }
+        Ok(roots)
+    }
+}
+
+fn tls(roots: RootCertStore) -> Result<ClientConfig, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The body of `reply`, which may have at most `max` bytes.
+pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = reply.chunk().await.map_err(connection)? {
+        if (body.len() + chunk.len()) as u64 > max {
+            return Err(HttpError::TooLarge(max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The causes of `error` without the address, whose query may hold a signature.
+fn connection(error: reqwest::Error) -> HttpError {
+    let error = error.without_url();
+    HttpError::Connection(error.source().map_or_else(|| error.to_string(), causes))
+}
+
+/// A body whose length is not known.
+pub fn streamed<S>(bytes: S) -> Body
+where
+    S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
+{
+    Body::wrap_stream(bytes)
+}
+
+/// A body of all that `file` holds.
+pub fn from_file(file: &File) -> io::Result<Body> {
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    Ok(streamed(ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_SIZE)))
+}

@@ -1,0 +1,241 @@
+//! Decisions on a running job: one synchronous function from an event to responses, without a clock or an engine.
+
+use std::time::Duration;
+use tidemill_core::{
+    api::AttemptEnd,
+    failure::{FailureKind, FailureReason},
+};
+
+/// Time that a script gets to end by itself after its timeout, and after a cancel.
+const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
+const GRACE_CANCEL: Duration = Duration::from_secs(4);
+/// The same after it exceeded a limit.
+const GRACE_LIMIT: Duration = Duration::from_secs(1);
+
+/// An event of a running job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The script is over.
+    ScriptEnded {
+        /// Its exit code.
+        exit_code: i32,
+        /// Whether the kernel killed something of it for its memory.
+        out_of_memory: bool,
+    },
+    /// The container's output ended without the script's end.
+    ContainerDied {
+        /// How the engine describes it.
+        cause: String,
+        /// Whether the kernel killed something of it for its memory.
+        out_of_memory: bool,
+    },
+    /// Time passed.
+    Tick,
+    /// The job exceeded one of its limits.
+    LimitExceeded(FailureReason),
+    /// Somebody canceled the job.
+    CancelSeen,
+    /// The lease is no longer ours.
+    LeaseLost,
+    /// The worker is stopping.
+    Shutdown,
+}
+
+/// An action on the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// Ask the container's processes to end.
+    Terminate,
+    /// End them.
+    Kill,
+    /// The attempt is over like this.
+    Finish(AttemptEnd),
+    /// Another worker may have the attempt: stop reporting it.
+    Abandon,
+}
+
+/// The state of one running attempt. Times are durations since the script's start.
+#[derive(Debug)]
+pub struct Dispatcher {
+    timeout: Duration,
+    stopping: Option<(FailureReason, Duration)>,
+    killed: Option<Duration>,
+    over: bool,
+}
+
+impl Dispatcher {
+    /// An attempt that starts now and may take `timeout`.
+    #[must_use]
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout, stopping: None, killed: None, over: false }
+    }
+
+    /// The responses to `event`, `now` after the start.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Response> {
+        if self.over {
+            return Vec::new();
+        }
+        match event {
+            Event::ScriptEnded { exit_code, out_of_memory } => self.finish(Some(exit_code), |stopped| {
+                stopped.or_else(|| script_failure(exit_code, out_of_memory))
+            }),
+            Event::ContainerDied { out_of_memory: true, .. } => {
+                self.finish(None, |stopped| Some(stopped.unwrap_or_else(out_of_memory_failure)))
+            }
+            Event::ContainerDied { cause, .. } => self.finish(None, |stopped| {
+                Some(stopped.unwrap_or_else(|| {
+                    FailureReason::new(
+                        FailureKind::EngineFailed,
+                        format!("the container ended before its script did ({cause}); see that the engine is running"),
+                    )
+                }))
+            }),
+            Event::LimitExceeded(reason) => self.stop(now, GRACE_LIMIT, reason),
+            Event::LeaseLost => {
+                self.over = true;
+                vec![Response::Kill, Response::Abandon]
+            }
+            Event::CancelSeen => {
+                self.stop(now, GRACE_CANCEL, FailureReason::new(FailureKind::Canceled, "the job was canceled"))
+            }
+            Event::Shutdown => {
+                let words = "the worker is stopping and gave the job back";
+                self.stop(now, Duration::from_secs(1), FailureReason::new(FailureKind::GivenBack, words))
+            }
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    fn tick(&mut self, now: Duration) -> Vec<Response> {
+        if let Some(killed) = self.killed {
+            if now.saturating_sub(killed) < Duration::from_secs(3) {
+                return Vec::new();
+            }
+            // The engine does not report the end: the attempt must not wait for it.
+            return self.finish(None, |stopped| stopped);
+        }
+        match &self.stopping {
+            Some((_, deadline)) if now >= *deadline => {
+                self.killed = Some(now);
+                vec![Response::Kill]
+            }
+            None if now >= self.timeout => {
+                let words = format!(
+                    "the job ran longer than its timeout of {} s; raise `timeout` or make it faster",
+                    self.timeout.as_secs()
+                );
+                self.stop(now, GRACE_TIMEOUT, FailureReason::new(FailureKind::TimedOut, words))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop(&mut self, now: Duration, grace: Duration, reason: FailureReason) -> Vec<Response> {
+        let deadline = now + grace;
+        if let Some((_, planned)) = &mut self.stopping {
+            // The first reason stands, but a shorter grace counts.
+            *planned = deadline.min(*planned);
+            return Vec::new();
+        }
+        self.stopping = Some((reason, deadline));
+        vec![Response::Terminate]
+    }
+
+    fn finish(
+        &mut self,
+        exit_code: Option<i32>,
+        failure: impl FnOnce(Option<FailureReason>) -> Option<FailureReason>,
+    ) -> Vec<Response> {
+        self.over = true;
+        let failure = failure(self.stopping.take().map(|(reason, _)| reason));
+        vec![Response::Finish(AttemptEnd { failure, exit_code })]
+    }
+}
+
+fn script_failure(exit_code: i32, out_of_memory: bool) -> Option<FailureReason> {
+    if exit_code == 0 {
+        return None;
+    }
+    Some(if out_of_memory {
+        out_of_memory_failure()
+    } else {
+        FailureReason::new(FailureKind::ScriptFailed, format!("the script ended with exit code {exit_code}"))
+    })
+}
+
+fn out_of_memory_failure() -> FailureReason {
+    FailureReason::new(
+        FailureKind::OutOfMemory,
+        "the kernel killed the job for using more memory than it may; raise `resources.memory` or make it use less",
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Dispatcher, Event, Response};
+    use std::time::Duration;
+    use tidemill_core::failure::{FailureKind, FailureReason};
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn kind(responses: &[Response]) -> Option<FailureKind> {
+        responses.iter().find_map(|response| match response {
+            Response::Finish(end) => end.failure.as_ref().map(|reason| reason.kind),
+            _ => None,
+        })
+    }
+
+    const fn ended(exit_code: i32) -> Event {
+        Event::ScriptEnded { exit_code, out_of_memory: false }
+    }
+
+    #[test]
+    fn script_that_ignores_term_is_killed_after_its_grace() {
+        let mut job = Dispatcher::new(s(60));
+        assert_eq!(job.handle(s(59), Event::Tick), []);
+        assert_eq!(job.handle(s(60), Event::Tick), [Response::Terminate]);
+        assert_eq!(job.handle(s(69), Event::Tick), []);
+        assert_eq!(job.handle(s(70), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(71), ended(137))), Some(FailureKind::TimedOut));
+        assert_eq!(job.handle(s(72), Event::CancelSeen), [], "an end is final");
+    }
+
+    #[test]
+    fn cancel_ends_within_ten_seconds_when_the_engine_is_silent() {
+        let mut job = Dispatcher::new(s(600));
+        assert_eq!(job.handle(s(1), Event::CancelSeen), [Response::Terminate]);
+        assert_eq!(job.handle(s(2), Event::CancelSeen), [], "asked once");
+        assert_eq!(job.handle(s(5), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(8), Event::Tick)), Some(FailureKind::Canceled));
+    }
+
+    #[test]
+    fn exceeded_limit_stops_the_job_with_its_own_kind() {
+        let mut job = Dispatcher::new(s(600));
+        let reason = FailureReason::new(FailureKind::LogLimit, "the log is too long");
+        assert_eq!(job.handle(s(1), Event::LimitExceeded(reason)), [Response::Terminate]);
+        assert_eq!(job.handle(s(2), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(3), ended(0))), Some(FailureKind::LogLimit));
+    }
+
+    #[test]
+    fn each_end_maps_to_its_failure_kind() {
+        let end = |event| kind(&Dispatcher::new(s(9)).handle(s(1), event));
+        assert_eq!(end(ended(0)), None);
+        assert_eq!(end(ended(3)), Some(FailureKind::ScriptFailed));
+        let oom = Event::ScriptEnded { exit_code: 137, out_of_memory: true };
+        assert_eq!(end(oom), Some(FailureKind::OutOfMemory));
+        let died = |out_of_memory| Event::ContainerDied { cause: "gone".into(), out_of_memory };
+        assert_eq!(end(died(false)), Some(FailureKind::EngineFailed));
+        assert_eq!(end(died(true)), Some(FailureKind::OutOfMemory));
+    }
+
+    #[test]
+    fn lost_lease_stops_the_container_and_reports_nothing() {
+        let mut job = Dispatcher::new(s(9));
+        assert_eq!(job.handle(s(1), Event::LeaseLost), [Response::Kill, Response::Abandon]);
+    }
+}

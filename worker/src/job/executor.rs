@@ -1,0 +1,115 @@
+//! Runs one attempt through its phases: prepare, run, collect, report.
+
+use super::{
+    attempt::{Admitted, Attempt, EarlyEnd},
+    collect::collect,
+    discover::discover,
+    job_executor::JobExecutor,
+    prepare::prepare,
+    reporter::Ending,
+    run::run,
+};
+use std::time::Duration;
+use tidemill_core::{assignment::Assignment, failure::FailureReason};
+use tokio_util::sync::CancellationToken;
+
+/// The port between a worker's slots and what runs scripts.
+///
+/// Contract of every implementation:
+/// - An attempt ends in exactly one of two ways: its end is acknowledged by the server, or its lease is lost. Nothing is
+///   reported after a lost lease, and the script is killed then.
+/// - The script starts at most once, only while the lease is held, only once its room is granted, and not at all when its
+///   secrets cannot be masked. All that is reported is masked.
+/// - A canceled attempt has no running process 10 s later. One whose `shutdown` is cancelled ends as given back.
+/// - Artifacts, caches and test reports are collected after the script is over and before the end is reported.
+/// - Once `run` returns, what the attempt had is gone or being removed in the background.
+pub trait Executor: Clone + Send + Sync + 'static {
+    /// Runs `assignment` once `admitted` grants its room; `started` is called when its script begins.
+    fn run(
+        &self,
+        assignment: Assignment,
+        admitted: Admitted,
+        shutdown: CancellationToken,
+        started: impl FnOnce() + Send,
+    ) -> impl Future<Output = Ending> + Send;
+
+    /// Ends `assignment` with `reason` and without running it, after holding its lease for `delay`. A cancel or `shutdown`
+    /// shortens the delay.
+    fn decline(
+        &self,
+        assignment: &Assignment,
+        reason: FailureReason,
+        delay: Duration,
+        shutdown: &CancellationToken,
+    ) -> impl Future<Output = Ending> + Send;
+}
+
+impl Executor for JobExecutor {
+    async fn run(
+        &self,
+        assignment: Assignment,
+        admitted: Admitted,
+        shutdown: CancellationToken,
+        started: impl FnOnce() + Send,
+    ) -> Ending {
+        let limits = self.engine.limits();
+        let (mut attempt, masked) = Attempt::start(self.api.clone(), assignment, limits, shutdown);
+        let ended = match masked {
+            Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
+            Err(reason) => Err(EarlyEnd::Failed(reason)),
+        };
+        if let Err(early) = ended {
+            attempt.report_early_end(early).await;
+        }
+        attempt.reported().await
+    }
+
+    async fn decline(
+        &self,
+        assignment: &Assignment,
+        reason: FailureReason,
+        delay: Duration,
+        shutdown: &CancellationToken,
+    ) -> Ending {
+        let limits = self.engine.limits();
+        // A failure to mask does not matter: only the worker's own reason is reported.
+        let (mut attempt, _) = Attempt::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
+        let mut end = EarlyEnd::Failed(reason);
+        if !delay.is_zero() {
+            attempt.reporter.phase("waiting for another worker");
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                stopped = attempt.signals.stopped() => end = stopped,
+            }
+        }
+        attempt.report_early_end(end).await;
+        attempt.reported().await
+    }
+}
+
+impl JobExecutor {
+    async fn run_phases(
+        &self,
+        attempt: &mut Attempt,
+        admitted: Admitted,
+        started: impl FnOnce() + Send,
+    ) -> Result<(), EarlyEnd> {
+        attempt.wait_for_room(admitted).await?;
+        if let Some(discovery) = attempt.assignment.extras.discovery.clone() {
+            started();
+            let end = discover(self, attempt, &discovery).await?;
+            attempt.reporter.end(end).await;
+            return Ok(());
+        }
+        let prepared = prepare(self, attempt).await?;
+        started();
+        let mut script = run(self, attempt, prepared).await;
+        if let Some(end) = script.end.take()
+            && let Ok(end) = collect(self, attempt, &mut script, end).await
+        {
+            attempt.reporter.end(end).await;
+        }
+        script.release(&self.lot).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,440 @@
+//! Reports of one attempt: log bytes, steps and heartbeat in one call, until the end is acknowledged.
+
+use crate::{
+    client::{ApiClient, ApiError},
+    job::dispatch::Event,
+    limits::Limits,
+    log::mask::{Mask, Stream},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tidemill_core::{
+    api::{AttemptEnd, JobReport, LogBytes, StepView},
+    assignment::LeaseGrant,
+    failure::FailureReason,
+    ids::JobId,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::Instrument;
+
+/// Log bytes that one report carries at most, before compression.
+const MAX_REPORT_LOG: usize = 4 << 20;
+/// Unsent log bytes at most; beyond, the container has to wait.
+const MAX_PENDING_LOG: usize = 12 << 20;
+/// Unsent log bytes from which a report is sent at once.
+const FLUSH_SIZE: usize = 1 << 20;
+/// How long the first log bytes wait for more, or for the end, so that a short job is one report.
+const FIRST_LOG_DELAY: Duration = Duration::from_millis(100);
+/// Time between reports of output, and the longest that a phase or a step waits for other news.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time between reports, for any lease: a cancel comes with a reply, and the script is killed four seconds
+/// later, so that it is stopped within ten.
+const MAX_HEARTBEAT: Duration = Duration::from_secs(4);
+/// How long a report may take that is sent after its lease was over, as this process was suspended: the server may not have
+/// noticed yet.
+const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+struct Pending {
+    log: Vec<u8>,
+    /// Since when there are log bytes.
+    log_since: Option<Instant>,
+    /// Since when there is a phase or a step.
+    status_since: Option<Instant>,
+    offset: u64,
+    phase: Option<String>,
+    steps: BTreeMap<u32, StepView>,
+    end: Option<AttemptEnd>,
+    closed: bool,
+}
+
+impl Pending {
+    /// When the next report is to be sent, the one before having been sent at `last`, with `sent_log` if any so far
+    /// carried log bytes; `None`: at once.
+    ///
+    /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps go with the
+    /// next bytes. The first output is sent after 100 ms, all else within a second.
+    fn due(&self, last: Instant, sent_log: bool, heartbeat: Duration) -> Option<Instant> {
+        if self.end.is_some() || self.log.len() >= FLUSH_SIZE {
+            return None;
+        }
+        let next = if sent_log { last + REPORT_INTERVAL } else { last };
+        let log = self.log_since.map(|since| next.max(since + FIRST_LOG_DELAY));
+        let status = self.status_since.map(|since| since + REPORT_INTERVAL);
+        [log, status].into_iter().flatten().chain([last + heartbeat]).min()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Masks all that is reported.
+    mask: Mask,
+    stream: tokio::sync::Mutex<Stream>,
+    pending: Mutex<Pending>,
+    changed: Notify,
+    room: Notify,
+    /// Log bytes that may still be added; `None`: the log is cut.
+    left: Mutex<Option<u64>>,
+    /// Why the attempt ends when its log is cut.
+    too_long: FailureReason,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the reports of an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The server has the attempt's end.
+    Acknowledged,
+    /// The attempt is no longer this worker's, or the server cannot be reached.
+    LeaseLost,
+}
+
+/// Reports on one attempt; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    shared: Arc<Shared>,
+}
+
+impl Reporter {
+    /// A reporter and its task, which returns how it ended. A cancel, a lost lease and a log longer than `limits` allow are
+    /// sent to `events`. All that is reported is masked with `mask`.
+    pub fn start(
+        api: ApiClient,
+        job_id: JobId,
+        lease: LeaseGrant,
+        (mask, limits): (Mask, &Limits),
+        events: mpsc::UnboundedSender<Event>,
+    ) -> (Self, JoinHandle<Ending>) {
+        let shared = Arc::new(Shared {
+            mask,
+            stream: tokio::sync::Mutex::default(),
+            pending: Mutex::default(),
+            changed: Notify::new(),
+            room: Notify::new(),
+            left: Mutex::new(Some(limits.log_bytes)),
+            too_long: limits.log_reason(),
+            events: events.clone(),
+        });
+        let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
+        (Self { shared }, task)
+    }
+
+    /// Adds log bytes; waits while too many are unsent.
+    pub async fn log(&self, bytes: &[u8]) {
+        // Held until they are added, so that bytes of several callers stay in order.
+        let mut stream = self.shared.stream.lock().await;
+        let shown = self.shared.mask.push(&mut stream, bytes);
+        self.add_within_limit(&shown).await;
+    }
+
+    /// Adds bytes up to the log's limit; the first byte beyond ends the log with a line that says so.
+    async fn add_within_limit(&self, bytes: &[u8]) {
+        let (fits, is_cut) = {
+            let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(known) = *left else { return };
+            let rest = known.checked_sub(bytes.len() as u64);
+            *left = rest;
+            (usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len()), rest.is_none())
+        };
+        self.add(&bytes[..fits]).await;
+        if is_cut {
+            let words = &self.shared.too_long.message;
+            self.add(format!("\n[tidemill] the log ends here: {words}\n").as_bytes()).await;
+            let _ = self.shared.events.send(Event::LimitExceeded(self.shared.too_long.clone()));
+        }
+    }
+
+    async fn add(&self, bytes: &[u8]) {
+        for part in bytes.chunks(FLUSH_SIZE) {
+            loop {
+                let room = self.shared.room.notified();
+                {
+                    let mut pending = self.shared.lock();
+                    if pending.closed {
+                        return;
+                    }
+                    if pending.log.len() + part.len() <= MAX_PENDING_LOG {
+                        pending.log.extend_from_slice(part);
+                        pending.log_since.get_or_insert_with(Instant::now);
+                        break;
+                    }
+                }
+                room.await;
+            }
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// `text` with its secrets masked. If it is not whole, an end that may begin a secret is left out.
+    pub fn masked(&self, text: &str, is_whole: bool) -> String {
+        let mask = &self.shared.mask;
+        if is_whole {
+            return mask.text(text);
+        }
+        String::from_utf8_lossy(&mask.push(&mut Stream::default(), text.as_bytes())).into_owned()
+    }
+
+    /// The attempt's mask.
+    pub fn mask(&self) -> &Mask {
+        &self.shared.mask
+    }
+
+    /// Reports what the worker is doing.
+    pub fn phase(&self, phase: &str) {
+        let mut pending = self.shared.lock();
+        pending.phase = Some(self.shared.mask.text(phase));
+        pending.status_since.get_or_insert_with(Instant::now);
+        drop(pending);
+        self.shared.changed.notify_one();
+    }
+
+    /// Reports the state of a step.
+    pub fn step(&self, step: StepView) {
+        let mut pending = self.shared.lock();
+        pending.steps.insert(step.index, step);
+        pending.status_since.get_or_insert_with(Instant::now);
+        drop(pending);
+        self.shared.changed.notify_one();
+    }
+
+    /// Reports how the attempt ended; the reporter's task ends when the server has it.
+    pub async fn end(&self, mut end: AttemptEnd) {
+        let rest = self.shared.mask.finish(&mut *self.shared.stream.lock().await);
+        self.add_within_limit(&rest).await;
+        if let Some(reason) = &mut end.failure {
+            reason.message = self.shared.mask.text(&reason.message);
+        }
+        self.shared.lock().end = Some(end);
+        self.shared.changed.notify_one();
+    }
+}
+
+async fn send_all(
+    shared: Arc<Shared>,
+    api: ApiClient,
+    job_id: JobId,
+    lease: LeaseGrant,
+    events: mpsc::UnboundedSender<Event>,
+) -> Ending {
+    let mut ttl = Duration::from_millis(lease.ttl_ms);
+    let mut renewed = Instant::now();
+    let mut last = Instant::now();
+    let mut sent_log = false;
+    let mut failures = 0_u32;
+    loop {
+        wait_until_due(&shared, last, sent_log, (ttl / 3).min(MAX_HEARTBEAT)).await;
+        let (report, length) = next_report(&shared, job_id, &lease);
+        let is_end = report.end.is_some();
+        loop {
+            let sent = Instant::now();
+            let lease_over = renewed + ttl;
+            let deadline = if sent < lease_over { lease_over } else { sent + LATE_REPORT_TIMEOUT };
+            let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
+                tracing::warn!(job = %job_id, "no report got through while the lease lasted");
+                close(&shared);
+                let _ = events.send(Event::LeaseLost);
+                return Ending::LeaseLost;
+            };
+            match reply {
+                Ok(reply) => {
+                    failures = 0;
+                    // The server counts from when it got the report, which may be long before its reply arrives.
+                    renewed = sent;
+                    ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
+                    if reply.cancel {
+                        let _ = events.send(Event::CancelSeen);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    let passing = error.is_transient() && !error.is_lease_lost();
+                    if passing {
+                        failures += 1;
+                        log_retry(&error, failures);
+                        // No pause outlasts the lease: another worker may run the job afterwards.
+                        let again = Instant::now() + back_off(failures, job_id);
+                        tokio::time::sleep_until(again.min(lease_over)).await;
+                    }
+                    if !passing || renewed.elapsed() >= ttl {
+                        tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
+                        close(&shared);
+                        let _ = events.send(Event::LeaseLost);
+                        return Ending::LeaseLost;
+                    }
+                }
+            }
+        }
+        {
+            let mut pending = shared.lock();
+            pending.log.drain(..length);
+            pending.offset += length as u64;
+            pending.log_since = (!pending.log.is_empty()).then(Instant::now);
+        }
+        shared.room.notify_waiters();
+        if is_end {
+            close(&shared);
+            return Ending::Acknowledged;
+        }
+        last = Instant::now();
+        sent_log |= length > 0;
+    }
+}
+
+fn log_retry(error: &ApiError, failures: u32) {
+    tracing::debug!(%error, failures, "the report is sent again");
+}
+
+fn close(shared: &Shared) {
+    shared.lock().closed = true;
+    shared.room.notify_waiters();
+}
+
+/// Grows from 100 ms to 2 s; the job's id spreads the workers of one server.
+fn back_off(failures: u32, job_id: JobId) -> Duration {
+    let base = 100_u64 << failures.min(5);
+    let spread = u64::from(job_id.0.as_bytes()[15]) * base / 512;
+    Duration::from_millis((base / 2 + spread).min(2000))
+}
+
+async fn wait_until_due(shared: &Shared, last: Instant, sent_log: bool, heartbeat: Duration) {
+    loop {
+        let changed = shared.changed.notified();
+        let Some(due) = shared.lock().due(last, sent_log, heartbeat) else { return };
+        if Instant::now() >= due {
+            return;
+        }
+        let _ = tokio::time::timeout_at(due, changed).await;
+    }
+}
+
+fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
+    let mut pending = shared.lock();
+    let length = pending.log.len().min(MAX_REPORT_LOG);
+    let bytes = pending.log[..length].to_vec();
+    let offset = pending.offset;
+    let phase = pending.phase.take();
+    pending.status_since = None;
+    let steps = std::mem::take(&mut pending.steps).into_values().collect();
+    // The end goes with the last bytes.
+    let end = if length == pending.log.len() { pending.end.take() } else { None };
+    drop(pending);
+    let log = (length > 0).then(|| LogBytes {
+        offset,
+        length: u32::try_from(length).unwrap_or(u32::MAX),
+        zstd_base64: STANDARD.encode(zstd::bulk::compress(&bytes, 1).unwrap_or_default()),
+    });
+    (JobReport { job_id, lease: lease.token, log, phase, steps, end }, length)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{Ending, FLUSH_SIZE, Pending, Reporter};
+    use crate::{client::ApiClient, job::dispatch::Event, limits::Limits, log::mask::Mask};
+    use std::time::Duration;
+    use tidemill_core::{
+        api::AttemptEnd,
+        assignment::LeaseGrant,
+        failure::FailureKind,
+        ids::{JobId, LeaseToken},
+    };
+    use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+    use uuid::Uuid;
+
+    const HEARTBEAT: Duration = Duration::from_secs(10);
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn output_goes_after_100_ms_and_then_once_a_second() {
+        let start = Instant::now();
+        let printed = Pending {
+            log: b"$ true\n".to_vec(),
+            log_since: Some(start + ms(400)),
+            status_since: Some(start),
+            ..Default::default()
+        };
+        assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may come by then");
+        assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
+        let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
+        assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
+    }
+
+    #[test]
+    fn phases_and_steps_wait_up_to_a_second() {
+        let start = Instant::now();
+        let news = Pending { status_since: Some(start + ms(300)), ..Default::default() };
+        assert_eq!(news.due(start, false, HEARTBEAT), Some(start + ms(1300)));
+        assert_eq!(news.due(start, false, ms(700)), Some(start + ms(700)), "the lease comes first");
+    }
+
+    #[test]
+    fn end_and_full_buffer_are_sent_at_once_and_silence_is_a_heartbeat() {
+        let start = Instant::now();
+        let nothing = Pending::default();
+        assert_eq!(nothing.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
+        let end = Some(AttemptEnd { failure: None, exit_code: Some(0) });
+        assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
+        let plenty = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
+        assert_eq!(plenty.due(start, true, HEARTBEAT), None);
+    }
+
+    #[tokio::test]
+    async fn log_over_its_limit_ends_with_a_line_and_an_event() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000 };
+        let limits = Limits { log_bytes: 10, ..Limits::default() };
+        let (reporter, reporting) =
+            Reporter::start(api, JobId(Uuid::nil()), lease, (Mask::default(), &limits), sender);
+        reporter.log(b"12345").await;
+        reporter.log(b"67890").await;
+        assert!(events.try_recv().is_err(), "exactly as much as it may have");
+        reporter.log(b"1").await;
+        reporter.log(b"never shown").await;
+        let Ok(Event::LimitExceeded(reason)) = events.try_recv() else { panic!("no event") };
+        assert_eq!(reason.kind, FailureKind::LogLimit);
+        let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
+        assert!(
+            log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'),
+            "{log}"
+        );
+        assert!(!log.contains("never shown") && log.contains("10 bytes"), "{log}");
+        reporting.abort();
+    }
+
+    #[tokio::test]
+    async fn silent_server_loses_the_lease_at_its_expiry() {
+        // Takes connections, and never answers: a network that drops every packet looks the same.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
+        let begun = Instant::now();
+        let hidden = (Mask::default(), &Limits::default());
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, hidden, sender);
+        reporter.log(b"something to say\n").await;
+        assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
+        assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);
+        let took = begun.elapsed();
+        assert!(took >= ms(1_400), "the lease was good until then: {took:?}");
+        assert!(took < ms(10_000), "another worker may run the job by then: {took:?}");
+    }
+}

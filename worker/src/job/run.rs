@@ -1,0 +1,150 @@
+//! Second phase: the script runs in the prepared container until it ends or is stopped.
+
+use super::{
+    attempt::Attempt,
+    dispatch::{Dispatcher, Event, Response},
+    job_executor::JobExecutor,
+    prepare::{Environment, Prepared},
+    running::RunningScript,
+    script::JobScript,
+};
+use crate::{
+    engine::{
+        Container, DockerManager, WORKSPACE,
+        parking::{ParkingLot, Place},
+    },
+    limits::DiskWatch,
+    log::pump::Pump,
+};
+use std::{sync::Arc, time::Duration};
+use tidemill_core::{
+    api::AttemptEnd,
+    assignment::Assignment,
+    failure::{FailureKind, FailureReason},
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+/// Time between two looks at deadlines.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A script that is over, in its container.
+#[derive(Debug)]
+pub struct FinishedScript {
+    /// How it ended; `None`: its lease was lost.
+    pub end: Option<AttemptEnd>,
+    /// The container.
+    pub container: Container,
+    /// What it had beside it.
+    pub environment: Environment,
+    /// The pump of its output, once all output is with the reporter.
+    pub output: oneshot::Receiver<Pump>,
+    place: Place,
+    /// Cancelled once the engine says that the container, with all its processes, is over.
+    container_ended: CancellationToken,
+}
+
+/// Whether the script came to its own end, with success or without.
+pub fn is_script_over(end: &AttemptEnd) -> bool {
+    matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed))
+}
+
+/// Runs the script of a prepared attempt.
+pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
+    let Attempt { assignment, reporter, signals, sender, .. } = attempt;
+    let Prepared { place, mut container, environment, begun } = prepared;
+    reporter.phase("running");
+    let nonce = uuid::Uuid::now_v7().simple().to_string();
+    let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
+    let mut running = RunningScript::start(&mut container, script_text(assignment, &nonce), |flushed| {
+        Pump::new(&nonce, reporter.clone(), flushed, assignment)
+    });
+    let watching = running.watch_exit(executor.engine.clone(), sender.clone());
+    tokio::spawn(watching.in_current_span());
+    let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
+    let mut ticks = tokio::time::interval(TICK);
+    let mut stopping = false;
+    let mut end = 'run: loop {
+        let event = tokio::select! {
+            Some(event) = signals.events.recv() => event,
+            () = signals.shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                Event::Shutdown
+            }
+            _ = ticks.tick() => Event::Tick,
+        };
+        for response in dispatcher.handle(begun.elapsed(), event) {
+            match response {
+                Response::Terminate => signal(&executor.engine, &container.id, "TERM"),
+                Response::Kill => signal(&executor.engine, &container.id, "KILL"),
+                Response::Finish(end) => break 'run Some(end),
+                Response::Abandon => break 'run None,
+            }
+        }
+    };
+    if let Some(end) = end.as_mut().filter(|end| is_script_over(end))
+        && !container.has_sources()
+    {
+        let message = "the job's sources were removed from the worker's data directory while it ran, so its result is not \
+                       valid; do not change that directory";
+        end.failure = Some(FailureReason::new(FailureKind::WorkerFailed, message));
+    }
+    let RunningScript { output, container_ended, .. } = running;
+    FinishedScript { end, container, environment, output, place, container_ended }
+}
+
+impl FinishedScript {
+    /// Stops the services and gives the seat back. Its network is kept only if nothing runs in the container any more.
+    pub async fn release(self, lot: &ParkingLot) {
+        let Self { container, environment, place, container_ended, .. } = self;
+        drop(environment);
+        let restored = match &container.holder {
+            Some(holder) => container_ended.is_cancelled() && holder.restore().await,
+            None => true,
+        };
+        if !restored {
+            lot.give_up_network(&place);
+        }
+        lot.leave(&place, Some(container));
+    }
+}
+
+/// Signals in the background, so that an engine that does not answer cannot hold the job.
+fn signal(engine: &Arc<DockerManager>, container: &str, signal: &'static str) {
+    let (engine, container) = (engine.clone(), container.to_owned());
+    tokio::spawn(async move {
+        if let Err(error) = engine.signal(&container, signal).await {
+            tracing::debug!(%error, signal, "cannot signal the container");
+        }
+    });
+}
+
+/// The text for the container's boot script.
+fn script_text(assignment: &Assignment, nonce: &str) -> String {
+    let mut variables = assignment.variables.clone();
+    for (name, value) in [
+        // The sources belong to the worker's user and not to the container's: git must accept them.
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "safe.directory"),
+        ("GIT_CONFIG_VALUE_0", "*"),
+    ] {
+        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    let directory = match assignment.preparation.working_dir.as_deref() {
+        None => WORKSPACE.to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(path) => format!("{WORKSPACE}/{path}"),
+    };
+    let extras = &assignment.extras;
+    let script = JobScript {
+        nonce,
+        script: &assignment.script,
+        after_script: &extras.after_script,
+        variables: &variables,
+        secrets: &extras.secrets,
+        directory: &directory,
+        workspace: WORKSPACE,
+    };
+    script.text()
+}

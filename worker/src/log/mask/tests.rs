@@ -1,0 +1,139 @@
+//! The mask against made-up output; tests/masking.rs has real programs.
+
+use super::{MASKED, Mask, Stream};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proptest::prelude::*;
+
+const SECRET: &str = "s3cr3t/va'lue with\"quotes+";
+
+fn masked(mask: &Mask, chunks: &[&[u8]]) -> Vec<u8> {
+    let mut stream = Stream::default();
+    let mut shown = Vec::new();
+    for chunk in chunks {
+        shown.extend(mask.push(&mut stream, chunk));
+    }
+    shown.extend(mask.finish(&mut stream));
+    shown
+}
+
+#[test]
+fn secret_is_masked_in_every_printed_form() {
+    let mask = Mask::new([SECRET]).unwrap();
+    let hex = crate::store::hex(SECRET.as_bytes());
+    let wrapped: String = {
+        let text = STANDARD.encode(format!("{}{SECRET}{}", "x".repeat(50), "y".repeat(50)));
+        let lines: Vec<_> = text.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+        lines.join("\n") + "\n"
+    };
+    for (printed, left) in [
+        (SECRET.to_owned(), ""),
+        (format!("Authorization: {SECRET}\n"), "Authorization: \n"),
+        ("s3cr3t%2Fva%27lue%20with%22quotes%2B".into(), ""),
+        ("s3cr3t%2fva%27lue+with%22quotes%2b".into(), ""),
+        (serde_json::json!({ "key": SECRET }).to_string(), "{\"key\":\"\"}"),
+        ("'s3cr3t/va'\\''lue with\"quotes+'".into(), "''"),
+        (hex.to_uppercase(), ""),
+        (hex, ""),
+    ] {
+        let shown = String::from_utf8(masked(&mask, &[printed.as_bytes()])).unwrap();
+        assert_eq!(shown.replace("[masked]", ""), left, "{printed}");
+        assert!(shown.contains("[masked]"), "{printed}");
+    }
+    for before in 0..4 {
+        let text = STANDARD.encode(format!("{}{SECRET}", "-".repeat(before)));
+        let shown = String::from_utf8(masked(&mask, &[text.as_bytes()])).unwrap();
+        assert!(shown.contains("[masked]") && shown.len() < 20, "{before}: {shown}");
+    }
+    let shown = String::from_utf8(masked(&mask, &[wrapped.as_bytes()])).unwrap();
+    assert!(shown.contains("[masked]"), "{shown}");
+    assert!(!shown.replace('\n', "").contains(&STANDARD.encode(&SECRET[2..20])[..20]), "{shown}");
+}
+
+#[test]
+fn each_line_of_a_multiline_secret_is_masked() {
+    let mask = Mask::new(["-----BEGIN KEY-----\nabcdef\nxyz\nghijkl\n"]).unwrap();
+    assert_eq!(masked(&mask, &[b"> abcdef <\n> ghijkl <\nxyz\n"]), b"> [masked] <\n> [masked] <\nxyz\n");
+    assert_eq!(mask.text("cat: -----BEGIN KEY-----"), "cat: [masked]");
+}
+
+#[test]
+fn output_without_a_secrets_beginning_is_not_delayed() {
+    let mask = Mask::new(["password"]).unwrap();
+    let mut stream = Stream::default();
+    assert_eq!(mask.push(&mut stream, b"step 1 of 2"), b"step 1 of 2");
+    assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
+    assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");
+    assert_eq!(mask.push(&mut stream, b"passw"), b"");
+    // What follows it may overlap with another one.
+    assert_eq!(mask.push(&mut stream, b"ord"), b"");
+    assert_eq!(mask.push(&mut stream, b".pa"), b"[masked].");
+    assert_eq!(mask.finish(&mut stream), b"pa");
+}
+
+#[test]
+fn overlapping_secrets_are_masked_whole() {
+    let mask = Mask::new(["abcdefgh", "efghSECRETTAIL"]).unwrap();
+    assert_eq!(masked(&mask, &[b"<abcdefghSECRETTAIL>"]), b"<[masked]>");
+    let mask = Mask::new(["abcdXYZabcd"]).unwrap();
+    assert_eq!(masked(&mask, &[b"abcdXYZabcdXYZabcd", b"!"]), b"[masked]!");
+    // One that ends within what was shown as masked already.
+    let mask = Mask::new(["12345678", "5678abcd"]).unwrap();
+    assert_eq!(masked(&mask, &[b"1234", b"5678", b"ab", b"cd", b"."]), b"[masked].");
+}
+
+#[test]
+fn base64_is_masked_for_any_line_length() {
+    let mask = Mask::new([SECRET]).unwrap();
+    let text = STANDARD.encode(SECRET);
+    for width in [1, 2, 19] {
+        let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+        let bytes = lines.join("\r\n").into_bytes();
+        let shown = masked(&mask, &bytes.chunks(1).collect::<Vec<_>>());
+        assert!(
+            shown.starts_with(MASKED) && shown.len() < MASKED.len() + 8,
+            "{}",
+            String::from_utf8_lossy(&shown)
+        );
+    }
+}
+
+#[test]
+fn short_and_empty_values_are_not_masked() {
+    for mask in [Mask::new([]).unwrap(), Mask::new(["abc", ""]).unwrap()] {
+        assert_eq!(masked(&mask, &[b"abc", b"abc\n"]), b"abcabc\n");
+    }
+}
+
+proptest! {
+    #[test]
+    fn secret_is_masked_for_any_chunking(
+        secret in "[a-zA-Z0-9+/=_.-]{8,40}",
+        before in "[ \\n#]{0,20}",
+        after in "[ \\n#]{0,20}",
+        encoded in any::<bool>(),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let mask = Mask::new([secret.as_str()]).unwrap();
+        let body = if encoded { STANDARD.encode(format!("user:{secret}")) } else { secret.clone() };
+        let text = format!("{before}{body}{after}");
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+        let shown = masked(&mask, &chunks);
+        prop_assert_eq!(&shown, &masked(&mask, &[text.as_bytes()]), "cuts do not matter");
+        let shown = String::from_utf8(shown).unwrap();
+        prop_assert!(!shown.contains(&secret), "{}", shown);
+        prop_assert!(shown.contains("[masked]"), "{}", shown);
+    }
+
+    #[test]
+    fn output_without_secrets_is_unchanged(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mask = Mask::new(["a secret that nobody prints"]).unwrap();
+        let (one, other) = bytes.split_at(cut.index(bytes.len() + 1));
+        prop_assert_eq!(masked(&mask, &[one, other]), bytes.clone());
+    }
+}

@@ -1,0 +1,179 @@
+//! Moves a job's output from its container to its reporter, and reads markers and coverage from it on the way.
+
+use crate::{
+    engine::Output,
+    job::reporter::Reporter,
+    job::script,
+    log::markers::{Item, MarkerParser},
+    log::mask::{Mask, Stream},
+};
+use futures_util::StreamExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidemill_core::{
+    api::StepView,
+    assignment::Assignment,
+    coverage::{Finder, Pattern},
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Moves the output of one attempt.
+#[derive(Debug)]
+pub struct Pump {
+    parser: MarkerParser,
+    reporter: Reporter,
+    /// Confirms that all output so far was read.
+    flushed: mpsc::Sender<()>,
+    step: Option<(u32, Instant)>,
+    /// How many steps the script has; markers of others are ignored.
+    steps: u32,
+    /// The search for the coverage figure, if the job declares one.
+    coverage: Option<CoverageSearch>,
+}
+
+/// Searches the script's output for the share of covered lines, but not the echoed commands nor the `after_script`.
+#[derive(Debug)]
+struct CoverageSearch {
+    finder: Finder,
+    /// The mask's state: masked text must not be found either.
+    stream: Stream,
+    script: Vec<String>,
+    /// Bytes of the echoed command that are still to be skipped.
+    echoed: usize,
+    is_over: bool,
+}
+
+impl CoverageSearch {
+    fn new(pattern: &str, script: &[String]) -> Option<Self> {
+        let pattern = Pattern::new(pattern).ok()?;
+        let script = script.to_vec();
+        Some(Self {
+            finder: Finder::new(pattern),
+            stream: Stream::default(),
+            script,
+            echoed: 0,
+            is_over: false,
+        })
+    }
+
+    fn begin(&mut self, mask: &Mask, step: u32) {
+        // In the log, the echoed command comes between.
+        self.finder.push(&mask.finish(&mut self.stream));
+        self.finder.push(b"\n");
+        let command = self.script.get(step as usize);
+        self.echoed = command.map_or(0, |command| script::echo(command).len());
+    }
+
+    fn push(&mut self, mask: &Mask, bytes: &[u8]) {
+        if self.is_over {
+            return;
+        }
+        let rest = &bytes[self.echoed.min(bytes.len())..];
+        self.echoed -= bytes.len() - rest.len();
+        self.finder.push(&mask.push(&mut self.stream, rest));
+    }
+
+    fn finish(mut self, mask: &Mask) -> Option<f64> {
+        self.finder.push(&mask.finish(&mut self.stream));
+        self.finder.finish()
+    }
+}
+
+impl Pump {
+    /// A pump for an attempt at `assignment`, whose markers have this nonce.
+    pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
+        let pattern = assignment.extras.coverage.as_ref();
+        let coverage = pattern.and_then(|pattern| CoverageSearch::new(pattern, &assignment.script));
+        let steps = u32::try_from(assignment.script.len()).unwrap_or(u32::MAX);
+        Self { parser: MarkerParser::new(nonce), reporter, flushed, step: None, steps, coverage }
+    }
+
+    /// Moves output until it ends. `begun` is set when the script begins; nothing of the job runs before.
+    pub async fn run(mut self, mut output: Output, begun: &AtomicBool) -> Self {
+        while let Some(Ok(chunk)) = output.next().await {
+            let bytes = chunk.into_bytes();
+            for item in self.parser.push(&bytes) {
+                match item {
+                    Item::Output(bytes) => {
+                        if let Some(search) = &mut self.coverage {
+                            search.push(self.reporter.mask(), &bytes);
+                        }
+                        self.reporter.log(&bytes).await;
+                    }
+                    Item::Begun => begun.store(true, Ordering::Release),
+                    Item::StepBegan(index) => self.begin_step(index),
+                    Item::AfterBegan => {
+                        if let Some(search) = &mut self.coverage {
+                            search.is_over = true;
+                        }
+                    }
+                    // A full channel means that the job prints the marker itself; it may be dropped.
+                    Item::Flush => drop(self.flushed.try_send(())),
+                }
+            }
+        }
+        self.reporter.log(&self.parser.finish()).await;
+        self
+    }
+
+    /// Ends the last step with the script's exit code; gives the share of covered lines that the script printed.
+    pub fn finish(mut self, exit_code: i32) -> Option<f64> {
+        self.end_step(exit_code);
+        self.coverage.and_then(|search| search.finish(self.reporter.mask()))
+    }
+
+    /// Steps only go forward, so that a job that prints markers itself reports no more steps than its script has.
+    fn begin_step(&mut self, index: u32) {
+        if index >= self.steps || self.step.is_some_and(|(current, _)| index <= current) {
+            return;
+        }
+        self.end_step(0);
+        self.reporter.step(StepView { index, exit_code: None, duration_ms: None });
+        self.step = Some((index, Instant::now()));
+        if let Some(search) = &mut self.coverage {
+            search.begin(self.reporter.mask(), index);
+        }
+    }
+
+    fn end_step(&mut self, exit_code: i32) {
+        if let Some((index, begun)) = self.step.take() {
+            let duration_ms = u64::try_from(begun.elapsed().as_millis()).ok();
+            self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::CoverageSearch;
+    use crate::{job::script, log::mask::Mask};
+
+    #[test]
+    fn coverage_is_found_in_script_output_only_for_any_chunk_size() {
+        let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
+        let shown: Vec<String> = script.iter().map(|command| script::echo(command)).collect();
+        let mask = Mask::new(["77%77"]).unwrap();
+        for (printed, after, share) in [
+            (["", "", ""], "", None),
+            (["1%\n2%\n", "", ""], "", Some(2.0)),
+            (["1%\n2%\n", "50%\nnothing\n", ""], "4%\n", Some(50.0)),
+            (["", "60%", ""], "", Some(60.0)),
+            (["", "6", "0%"], "", Some(0.0)),
+            (["9%\n", "77%77\n", ""], "", Some(9.0)),
+            (["9%\n", "77%7", ""], "", Some(77.0)),
+        ] {
+            for size in 1..20 {
+                let mut search = CoverageSearch::new(r"(\d+)%", &script).unwrap();
+                for ((step, shown), printed) in (0..).zip(&shown).zip(printed) {
+                    search.begin(&mask, step);
+                    for chunk in format!("{shown}{printed}").as_bytes().chunks(size) {
+                        search.push(&mask, chunk);
+                    }
+                }
+                search.is_over = true;
+                search.push(&mask, after.as_bytes());
+                assert_eq!(search.finish(&mask), share, "{printed:?} in pieces of {size}");
+            }
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Jobs from an SQS queue: a message names a job, and the server's API gives its lease.
+//!
+//! The records are the truth and a message only a hint, so that a message delivered twice, late or never is harmless: the
+//! API refuses what is taken or over, and the sweep sends again what nobody took.
+
+use super::{Ask, JobSource, JobSourceError, Offer, Receipt};
+use crate::client::{ApiClient, ApiError, causes};
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    config::{
+        ConfigBag, Intercept, Region, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+        timeout::TimeoutConfig,
+    },
+    error::BoxError,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Message, MessageSystemAttributeName},
+};
+use serde::Deserialize;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tidemill_core::{
+    api::{JobExecuteReply, JobExecuteRequest},
+    ids::{JobId, LeaseToken},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The first pause before a message is shown again whose job the API could not give; it doubles with each receipt, so
+/// that the five of the dead-letter rule outlast an API that is away for some minutes.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(15);
+const MAX_BACK_OFF: Duration = Duration::from_secs(900);
+/// Claims without a reply before the message is shown to others.
+const MAX_CLAIM_ATTEMPTS: u32 = 3;
+/// The pause before a claim is repeated; it doubles.
+const CLAIM_PAUSE: Duration = Duration::from_millis(500);
+/// The pause after a failed extension of a message's visibility timeout.
+const HOLD_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// SQS's name for a message that was received.
+const RECEIVE_COUNT: MessageSystemAttributeName = MessageSystemAttributeName::ApproximateReceiveCount;
+
+/// How a queue is read.
+#[derive(Debug, Clone)]
+pub struct SqsSettings {
+    /// The queue's address.
+    pub queue_url: String,
+    /// The longest that a request waits for a message; SQS takes whole seconds up to 20.
+    pub wait: Duration,
+    /// For how long a message is invisible to others, from its receipt and from each extension on; longer than a lease, so
+    /// that it does not show while the job is well.
+    pub visibility: Duration,
+    /// The pause before a message is shown again whose job the API could not give, at its first receipt.
+    pub back_off: Duration,
+}
+
+impl SqsSettings {
+    /// The queue at `queue_url`, read as is usual.
+    #[must_use]
+    pub fn new(queue_url: impl Into<String>) -> Self {
+        Self {
+            queue_url: queue_url.into(),
+            wait: Duration::from_secs(20),
+            visibility: Duration::from_secs(60),
+            back_off: FIRST_BACK_OFF,
+        }
+    }
+}
+
+/// Requests that were sent to SQS, tries again counted: each costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `ReceiveMessage`.
+    pub receive: u64,
+    /// `DeleteMessage`.
+    pub delete: u64,
+    /// `ChangeMessageVisibility`.
+    pub change_visibility: u64,
+}
+
+/// Counts requests to SQS where they are sent.
+#[derive(Debug, Clone, Default)]
+pub struct SqsRequests(Arc<[AtomicU64; 3]>);
+
+impl SqsRequests {
+    /// What was sent so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let [receive, delete, change_visibility] =
+            [0, 1, 2].map(|index: usize| self.0[index].load(Ordering::Relaxed));
+        Usage { receive, delete, change_visibility }
+    }
+}
+
+impl Intercept for SqsRequests {
+    fn name(&self) -> &'static str {
+        "tidemill: count requests"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let index = match target.rsplit('.').next() {
+            Some("ReceiveMessage") => 0,
+            Some("DeleteMessage") => 1,
+            _ => 2,
+        };
+        self.0[index].fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// An SQS queue of job ids.
+#[derive(Debug)]
+pub struct SqsJobSource {
+    sqs: Client,
+    api: ApiClient,
+    settings: SqsSettings,
+    requests: SqsRequests,
+    /// Whether the queue ever answered: one that never did is likely misnamed, or not ours to read.
+    answered: AtomicBool,
+}
+
+/// What of a message is read; what else is in it is for others, or for later versions.
+#[derive(Debug, Deserialize)]
+struct JobMessage {
+    job_id: JobId,
+    #[serde(default)]
+    trace: Option<String>,
+}
+
+/// A message, and how often it was received, this time included.
+struct Received {
+    id: String,
+    receipt: String,
+    count: u32,
+    body: String,
+}
+
+impl SqsJobSource {
+    /// Jobs of the queue in `settings`, with the credentials and region that the process's environment gives; leases come
+    /// from `api`.
+    pub async fn connect(settings: SqsSettings, api: ApiClient) -> Self {
+        use aws_smithy_http_client::{Builder, tls};
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let region = region_of(&settings.queue_url).map(Region::new);
+        let mut loader = aws_config::from_env().http_client(http);
+        if let Some(region) = region {
+            loader = loader.region(region);
+        }
+        Self::new(&loader.load().await, settings, api)
+    }
+
+    /// As [`Self::connect`], configured by the caller.
+    #[must_use]
+    pub fn new(aws: &aws_config::SdkConfig, settings: SqsSettings, api: ApiClient) -> Self {
+        let requests = SqsRequests::default();
+        // A receipt waits by itself; its answer takes no longer than that and what the network needs.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(settings.wait + Duration::from_secs(10))
+            .build();
+        let config = aws_sdk_sqs::config::Builder::from(aws)
+            .timeout_config(timeouts)
+            .interceptor(requests.clone())
+            .build();
+        Self { sqs: Client::from_conf(config), api, settings, requests, answered: AtomicBool::new(false) }
+    }
+
+    /// What was asked of SQS.
+    #[must_use]
+    pub fn requests(&self) -> SqsRequests {
+        self.requests.clone()
+    }
+
+    /// One message, invisible to others from now on.
+    async fn receive(&self, wait: Duration) -> Result<Option<Received>, JobSourceError> {
+        let asked = self
+            .sqs
+            .receive_message()
+            .queue_url(&self.settings.queue_url)
+            .max_number_of_messages(1)
+            .wait_time_seconds(whole_seconds(wait))
+            .visibility_timeout(whole_seconds(self.settings.visibility))
+            .message_system_attribute_names(RECEIVE_COUNT)
+            .send()
+            .await;
+        let reply = asked.map_err(|error| self.receive_error(&error))?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(reply.messages.unwrap_or_default().into_iter().next().and_then(read_message))
+    }
+
+    fn receive_error<E, R>(&self, error: &SdkError<E, R>) -> JobSourceError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let words = format!("the queue {} cannot be read: {}", self.settings.queue_url, causes(error));
+        // The code alone: SQS and KMS put a namespace before it.
+        let code = error.code().and_then(|code| code.rsplit(['.', '#']).next());
+        let is_unusable = matches!(
+            code,
+            Some(
+                "NonExistentQueue"
+                    | "QueueDoesNotExist"
+                    | "AccessDenied"
+                    | "AccessDeniedException"
+                    | "KmsAccessDenied"
+            )
+        );
+        // Once the queue has answered, running jobs are not left: permissions and queues come back, workers do not.
+        if is_unusable && !self.answered.load(Ordering::Relaxed) {
+            return JobSourceError::Unusable(words);
+        }
+        JobSourceError::Passing(words)
+    }
+
+    /// Shows the message to others after `after`, or hides it for so long.
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<(), String> {
+        let changed = self
+            .sqs
+            .change_message_visibility()
+            .queue_url(&self.settings.queue_url)
+            .receipt_handle(receipt)
+            .visibility_timeout(whole_seconds(after))
+            .send()
+            .await;
+        changed.map(drop).map_err(|error| causes(&error))
+    }
+
+    async fn show_again(&self, message: &Received, after: Duration) {
+        if let Err(error) = self.change_visibility(&message.receipt, after).await {
+            tracing::info!(%error, "the message shows again when its time is over");
+        }
+    }
+
+    async fn delete(&self, receipt: &str) {
+        let deleted = self
+            .sqs
+            .delete_message()
+            .queue_url(&self.settings.queue_url)
+            .receipt_handle(receipt)
+            .send()
+            .await;
+        if let Err(error) = deleted {
+            tracing::warn!(error = %causes(&error), "a settled message shows once more");
+        }
+    }
+
+    /// The lease of the job that `message` names, if it is to be had.
+    async fn claim(&self, message: Received, ask: &Ask) -> Result<Option<Offer>, JobSourceError> {
+        let named = match serde_json::from_str::<JobMessage>(&message.body) {
+            Ok(named) => named,
+            Err(error) => {
+                // Its text is not logged: it may hold anything.
+                tracing::error!(%error, message = %message.id, receipts = message.count,
+                    "a message cannot be read; it is left for the dead-letter queue");
+                return Ok(None);
+            }
+        };
+        let job = named.job_id;
+        let request = JobExecuteRequest {
+            labels: ask.labels.clone(),
+            worker: ask.worker.clone(),
+            job_id: Some(job),
+            execution_id: None,
+            // Made here, so that a claim whose reply was lost can be made again and gives the same attempt.
+            lease: Some(LeaseToken(Uuid::new_v4())),
+            wait_ms: 0,
+            lookahead: ask.lookahead,
+        };
+        let mut reply = self.api.execute(&request).await;
+        for again in 1..MAX_CLAIM_ATTEMPTS {
+            if !reply.as_ref().is_err_and(ApiError::is_transient) {
+                break;
+            }
+            tokio::time::sleep(back_off(CLAIM_PAUSE.min(self.settings.back_off), again)).await;
+            reply = self.api.execute(&request).await;
+        }
+        match reply {
+            Ok(JobExecuteReply::Assigned { mut assignment, upcoming }) => {
+                assignment.trace = named.trace.or(assignment.trace);
+                Ok(Some(Offer { assignment, upcoming, receipt: Receipt(Some(message.receipt)) }))
+            }
+            Ok(JobExecuteReply::Nothing { reason }) => {
+                tracing::debug!(%job, %reason, "nothing to run");
+                self.delete(&message.receipt).await;
+                Ok(None)
+            }
+            Err(error) if error.is_transient() => {
+                let after = back_off(self.settings.back_off, message.count);
+                self.show_again(&message, after).await;
+                Err(JobSourceError::Passing(format!("job {job} could not be claimed: {error}")))
+            }
+            Err(ApiError::Refused { status: 401 | 403, message: words, .. }) => {
+                self.show_again(&message, Duration::ZERO).await;
+                Err(JobSourceError::Refused(words))
+            }
+            Err(error @ ApiError::Address(_)) => {
+                self.show_again(&message, Duration::ZERO).await;
+                Err(JobSourceError::Refused(error.to_string()))
+            }
+            Err(error) => {
+                // Neither taken nor over: a job that the records do not know, or a server that is not ours. Deleting
+                // the message would hide it.
+                tracing::error!(%job, %error, receipts = message.count,
+                    "a job cannot be claimed; its message is left for the dead-letter queue");
+                Err(JobSourceError::Passing(error.to_string()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl JobSource for SqsJobSource {
+    /// One poller for all slots: an idle worker costs one request in 20 s, and has no message without a free slot.
+    fn asks_at_once(&self) -> usize {
+        1
+    }
+
+    async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
+        let wait = if ask.glance { Duration::ZERO } else { self.settings.wait };
+        let receiving = self.receive(wait);
+        tokio::pin!(receiving);
+        let received = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                // A request that is broken off may still be given a message, which then nobody sees for a minute. So it is
+                // waited for, and what it brings is somebody else's at once.
+                if let Ok(Some(message)) = receiving.await {
+                    self.show_again(&message, Duration::ZERO).await;
+                }
+                return Ok(None);
+            }
+            received = &mut receiving => received?,
+        };
+        // From here on nothing is cut short: the lease may be given already.
+        match received {
+            Some(message) => self.claim(message, ask).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn hold(&self, receipt: &Receipt) -> Infallible {
+        let Some(receipt) = &receipt.0 else { return std::future::pending().await };
+        // Two extensions may fail before the message shows; and even then the API says that the job is taken.
+        let period = self.settings.visibility / 3;
+        let mut pause = period;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.change_visibility(receipt, self.settings.visibility).await {
+                Ok(()) => period,
+                Err(error) => {
+                    tracing::info!(%error, "the message could not be kept invisible; trying again");
+                    HOLD_RETRY_DELAY.min(period)
+                }
+            };
+        }
+    }
+
+    /// The message is deleted whatever became of the attempt. Whoever queued the job again, because the attempt failed,
+    /// was given back or lost its lease, has sent a message of its own; this one would only be received once more to
+    /// be told so, and each receipt brings a message nearer to the dead-letter queue, which ends jobs.
+    async fn settle(&self, receipt: Receipt) {
+        if let Some(receipt) = receipt.0 {
+            self.delete(&receipt).await;
+        }
+    }
+}
+
+fn read_message(message: Message) -> Option<Received> {
+    let count = message.attributes.as_ref().and_then(|attributes| attributes.get(&RECEIVE_COUNT));
+    let count = count.and_then(|text| text.parse().ok()).unwrap_or(1);
+    let id = message.message_id.unwrap_or_default();
+    Some(Received { id, receipt: message.receipt_handle?, count, body: message.body.unwrap_or_default() })
+}
+
+/// `first`, doubled with each receipt after the first. SQS counts the receipts, so no iterator of pauses fits.
+fn back_off(first: Duration, receipts: u32) -> Duration {
+    first.saturating_mul(1 << receipts.saturating_sub(1).min(16)).min(MAX_BACK_OFF)
+}
+
+fn whole_seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// The region in the address of a queue on AWS: `https://sqs.<region>.amazonaws.com/...`.
+fn region_of(queue_url: &str) -> Option<String> {
+    let host = queue_url.split_once("://")?.1.split('/').next()?;
+    let region = host.strip_prefix("sqs.")?.split_once(".amazonaws.com")?.0;
+    Some(region.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::{FIRST_BACK_OFF, JobMessage, back_off, region_of};
+    use std::time::Duration;
+
+    #[test]
+    fn message_with_unknown_fields_is_read() {
+        let id = "0190f3c4-1111-8abc-b234-567800001000";
+        let body = format!(r#"{{"v":2,"job_id":"{id}","ix":[1],"trace":null,"new":{{"a":1}}}}"#);
+        let read: JobMessage = serde_json::from_str(&body).unwrap();
+        assert_eq!((read.job_id.to_string(), read.trace), (id.to_owned(), None));
+        for broken in ["", "hello", "{}", r#"{"job_id":"no"}"#] {
+            assert!(serde_json::from_str::<JobMessage>(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn back_off_doubles_with_each_receipt_up_to_its_maximum() {
+        let pauses: Vec<u64> = (1..=4).map(|count| back_off(FIRST_BACK_OFF, count).as_secs()).collect();
+        assert_eq!(pauses, [15, 30, 60, 120]);
+        assert_eq!(back_off(FIRST_BACK_OFF, 40), Duration::from_secs(900));
+    }
+
+    #[test]
+    fn region_is_read_from_the_queue_url() {
+        let of = |url| region_of(url);
+        assert_eq!(of("https://sqs.eu-central-1.amazonaws.com/1/q").as_deref(), Some("eu-central-1"));
+        assert_eq!(of("https://sqs.cn-north-1.amazonaws.com.cn/1/q").as_deref(), Some("cn-north-1"));
+        assert_eq!(of("http://127.0.0.1:4566/000000000000/q"), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! Reads what git prints of trees and objects, piece by piece and with limits. Pure: no process is run here.
+
+use std::ops::ControlFlow;
+
+/// The longest path that is taken: more than a file system has.
+pub const MAX_PATH: usize = 4096;
+/// What a record of a tree has beside its path.
+const MAX_HEAD: usize = 160;
+
+/// Cuts bytes that come in pieces into records that each end with a NUL.
+#[derive(Debug, Default)]
+pub struct Records {
+    part: Vec<u8>,
+}
+
+impl Records {
+    /// Gives each record that `bytes` complete to `take`, until it breaks, or one is longer than any that git prints.
+    pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(0, rest) {
+            if self.part.len() + end > MAX_PATH + MAX_HEAD {
+                return ControlFlow::Break(());
+            }
+            if self.part.is_empty() {
+                take(&rest[..end])?;
+            } else {
+                self.part.extend_from_slice(&rest[..end]);
+                let record = std::mem::take(&mut self.part);
+                take(&record)?;
+            }
+            rest = &rest[end + 1..];
+        }
+        if self.part.len() + rest.len() > MAX_PATH + MAX_HEAD {
+            return ControlFlow::Break(());
+        }
+        self.part.extend_from_slice(rest);
+        ControlFlow::Continue(())
+    }
+}
+
+/// An entry of a tree, as `git ls-tree -z` shows it, with or without `-l`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Whether it is a file, and neither a directory, a link nor a submodule.
+    pub is_file: bool,
+    /// Its bytes, where that was asked for and it has any.
+    pub size: Option<u64>,
+    /// Its path.
+    pub path: &'a [u8],
+}
+
+/// The entry in a record; `None` for what git does not print.
+pub fn entry(record: &[u8]) -> Option<Entry<'_>> {
+    let tab = memchr::memchr(b'\t', record)?;
+    let path = record.get(tab + 1..).filter(|path| !path.is_empty() && path.len() <= MAX_PATH)?;
+    let head = std::str::from_utf8(&record[..tab]).ok()?;
+    let mut words = head.split_ascii_whitespace();
+    let (mode, kind, _object) = (words.next()?, words.next()?, words.next()?);
+    let size = words.next().and_then(|size| size.parse().ok());
+    Some(Entry { is_file: kind == "blob" && matches!(mode, "100644" | "100755" | "100664"), size, path })
+}
+
+/// Paths, as long as they are not too many.
+#[derive(Debug)]
+pub struct Paths {
+    records: Records,
+    kept: Option<Vec<String>>,
+    bytes: usize,
+    max_count: usize,
+    max_bytes: usize,
+}
+
+impl Paths {
+    /// None yet, and at most `max_count` with `max_bytes` together.
+    pub const fn new(max_count: usize, max_bytes: usize) -> Self {
+        Self { records: Records { part: Vec::new() }, kept: Some(Vec::new()), bytes: 0, max_count, max_bytes }
+    }
+
+    /// Takes more of what git prints; breaks once there are too many.
+    pub fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        let Self { records, kept, bytes: total, max_count, max_bytes } = self;
+        let flow = records.push(bytes, &mut |path| {
+            let Some(list) = kept.as_mut() else { return ControlFlow::Break(()) };
+            let path = String::from_utf8_lossy(path);
+            *total += path.len();
+            if list.len() >= *max_count || *total > *max_bytes || path.len() > MAX_PATH {
+                *kept = None;
+                return ControlFlow::Break(());
+            }
+            list.push(path.into_owned());
+            ControlFlow::Continue(())
+        });
+        if flow.is_break() {
+            self.kept = None;
+        }
+        flow
+    }
+
+    /// All of them; `None` when they were too many.
+    pub fn all(self) -> Option<Vec<String>> {
+        self.kept
+    }
+}
+
+/// What `git cat-file --batch-check` or `--batch` says of an object before its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object<'a> {
+    /// Its hash.
+    pub hash: &'a str,
+    /// Whether it is a blob: the bytes of a file.
+    pub is_blob: bool,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// The object that a line of `cat-file` describes; `None`: there is none.
+pub fn object(line: &str) -> Option<Object<'_>> {
+    let mut words = line.split(' ');
+    let (hash, kind, size) = (words.next()?, words.next()?, words.next()?);
+    let is_hash = matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_kind = matches!(kind, "blob" | "tree" | "commit" | "tag");
+    if !is_hash || !is_kind || words.next().is_some() {
+        return None;
+    }
+    Some(Object { hash, is_blob: kind == "blob", size: size.parse().ok()? })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{MAX_PATH, Paths, Records, entry, object};
+    use std::ops::ControlFlow;
+
+    const HASH: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+
+    #[test]
+    fn records_are_the_same_for_any_chunking() {
+        let bytes = b"one\0\0three and more\0rest";
+        for size in 1..bytes.len() {
+            let (mut records, mut found) = (Records::default(), Vec::new());
+            for piece in bytes.chunks(size) {
+                let flow = records.push(piece, &mut |record| {
+                    found.push(record.to_vec());
+                    ControlFlow::Continue(())
+                });
+                assert!(flow.is_continue());
+            }
+            assert_eq!(found, [&b"one"[..], b"", b"three and more"]);
+        }
+    }
+
+    #[test]
+    fn endless_record_is_refused() {
+        let mut records = Records::default();
+        let mut pieces = 0;
+        while records.push(&[b'x'; 1000], &mut |_| ControlFlow::Continue(())).is_continue() {
+            pieces += 1;
+        }
+        assert!(pieces <= MAX_PATH / 1000 + 1, "{pieces}");
+    }
+
+    #[test]
+    fn entries_of_trees_are_read_with_their_sizes() {
+        let record = format!("100644 blob {HASH}      12\tsrc/a\tb c.rs");
+        let found = entry(record.as_bytes()).unwrap();
+        assert_eq!((found.is_file, found.size, found.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
+        for (head, is_file) in
+            [("120000 blob", false), ("160000 commit", false), ("040000 tree", false), ("100755 blob", true)]
+        {
+            let record = format!("{head} {HASH}       -\tx");
+            let found = entry(record.as_bytes()).unwrap();
+            assert_eq!((found.is_file, found.size), (is_file, None), "{head}");
+        }
+        for record in ["", "\t", "100644 blob\tx", "100644 blob e\t"] {
+            assert_eq!(entry(record.as_bytes()), None, "{record}");
+        }
+    }
+
+    #[test]
+    fn too_many_paths_give_none() {
+        let list = |count: usize, bytes: usize| {
+            let mut paths = Paths::new(count, bytes);
+            let _ = paths.push(b"a\0bb\0ccc\0");
+            paths.all()
+        };
+        assert_eq!(list(3, 6).unwrap(), ["a", "bb", "ccc"]);
+        assert_eq!((list(2, 6), list(3, 5)), (None, None));
+    }
+
+    #[test]
+    fn missing_objects_are_recognized() {
+        let found = format!("{HASH} blob 12");
+        let found = object(&found).unwrap();
+        assert_eq!((found.hash, found.is_blob, found.size), (HASH, true, 12));
+        assert!(!object(&format!("{HASH} tree 12")).unwrap().is_blob);
+        for line in
+            ["x missing", "main:a b missing", &format!("{HASH} blob"), &format!("{HASH} blob 1 2"), ""]
+        {
+            assert_eq!(object(line), None, "{line}");
+        }
+    }
+}

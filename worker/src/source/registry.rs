@@ -1,0 +1,227 @@
+//! Registry of the snapshots that `tidemill run` passes to workers of its own data directory. A request names one by an id that
+//! cannot be guessed, and never by a path: the record of an id is below the cache, where only this user can write.
+
+use super::git::SourceError;
+use crate::store::{hex, unused_for};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+use tidemill_core::assignment::Source;
+
+/// How long a snapshot can be run again.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Bytes of the key that ids are made with.
+const KEY_LEN: usize = 32;
+/// The largest record.
+const MAX_RECORD: u64 = 64 << 10;
+
+/// The record of an id.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The repository that it is a snapshot of.
+    repository: String,
+    /// Name of the git directory below `snapshots`.
+    objects: String,
+}
+
+/// A snapshot to register.
+#[derive(Debug, Clone, Copy)]
+pub struct RegisteredSnapshot<'a> {
+    /// The name of its repository.
+    pub repository: &'a str,
+    /// The git directory that has it, directly below the cache's `snapshots`.
+    pub objects: &'a Path,
+    /// Branch, for the job's variables.
+    pub branch: Option<&'a str>,
+    /// Full hash of its commit.
+    pub commit: &'a str,
+    /// Hash of its tree, if that differs from the commit's.
+    pub tree: Option<&'a str>,
+}
+
+/// Records a snapshot below `cache`; its source for workers. The same snapshot has the same id.
+pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source, SourceError> {
+    let failed = |error: io::Error| {
+        SourceError::new(format!("the snapshot cannot be registered for workers: {error}"))
+    };
+    let home = home(cache);
+    DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(failed)?;
+    let name =
+        snapshot.objects.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let RegisteredSnapshot { repository, branch, commit, tree, .. } = snapshot;
+    let key = key(&home).map_err(failed)?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(&key).map_err(|error| SourceError::new(error.to_string()))?;
+    for part in [repository, &name, branch.unwrap_or_default(), commit, tree.unwrap_or_default()] {
+        mac.update(&part.len().to_le_bytes());
+        mac.update(part.as_bytes());
+    }
+    let id = hex(&mac.finalize().into_bytes());
+    let path = home.join(format!("{id}.json"));
+    if let Ok(known) = File::options().write(true).open(&path) {
+        known.set_modified(SystemTime::now()).map_err(failed)?;
+    } else {
+        let record = Record { repository: repository.to_owned(), objects: name };
+        let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
+        write(&home, &path, &text).map_err(failed)?;
+    }
+    Ok(Source::Snapshot {
+        snapshot: id,
+        repository: repository.to_owned(),
+        branch: branch.map(str::to_owned),
+        commit: commit.to_owned(),
+        tree: tree.map(str::to_owned),
+    })
+}
+
+/// The git directory that has a snapshot of this repository.
+pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, SourceError> {
+    let unknown = || {
+        SourceError::new(
+            "this worker has no such snapshot: it was made for workers of another data directory, or too long ago; start the \
+             run again",
+        )
+    };
+    let is_id =
+        snapshot.len() == 64 && snapshot.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        return Err(unknown());
+    }
+    let mut text = Vec::new();
+    let file = File::open(home(cache).join(format!("{snapshot}.json"))).map_err(|_| unknown())?;
+    file.take(MAX_RECORD).read_to_end(&mut text).map_err(|_| unknown())?;
+    let record: Record = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    let is_name =
+        !record.objects.is_empty() && !record.objects.contains('/') && !record.objects.starts_with('.');
+    let objects = cache.join("snapshots").join(&record.objects);
+    if record.repository != repository || !is_name || !objects.join("HEAD").is_file() {
+        return Err(unknown());
+    }
+    Ok(objects)
+}
+
+/// Removes records that were not used for long.
+pub fn prune(cache: &Path) {
+    let Ok(entries) = fs::read_dir(home(cache)) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_record = path.extension().is_some_and(|extension| extension == "json" || extension == "new");
+        if is_record && unused_for(&path).is_some_and(|unused| unused > RETENTION) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn home(cache: &Path) -> PathBuf {
+    cache.join("handed")
+}
+
+/// The key of this data directory, made at its first use.
+fn key(home: &Path) -> io::Result<[u8; KEY_LEN]> {
+    let path = home.join("key");
+    let mut key = [0_u8; KEY_LEN];
+    match File::open(&path) {
+        Ok(mut file) => {
+            file.read_exact(&mut key)?;
+            return Ok(key);
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    let new = temporary(home)?;
+    new.1.write_new(&key)?;
+    // Somebody else may have been faster: his key counts.
+    let linked = fs::hard_link(&new.0, &path);
+    fs::remove_file(&new.0)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(&path)?.read_exact(&mut key)?;
+    Ok(key)
+}
+
+fn write(home: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = temporary(home)?;
+    new.1.write_new(text)?;
+    fs::rename(&new.0, path)
+}
+
+/// A file that only this user can read.
+struct Private(File);
+
+impl Private {
+    fn write_new(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+fn temporary(home: &Path) -> io::Result<(PathBuf, Private)> {
+    let path = home.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    Ok((path, Private(file)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{RETENTION, RegisteredSnapshot, find, home, prune, register};
+    use std::{
+        fs::{self, File},
+        os::unix::fs::PermissionsExt,
+        path::Path,
+        time::{Duration, SystemTime},
+    };
+    use tidemill_core::assignment::Source;
+
+    fn id_of(cache: &Path, repository: &str, commit: &str) -> String {
+        let objects = cache.join("snapshots/a.git");
+        fs::create_dir_all(&objects).unwrap();
+        fs::write(objects.join("HEAD"), "x").unwrap();
+        let handed = RegisteredSnapshot { repository, objects: &objects, branch: None, commit, tree: None };
+        match register(cache, handed).unwrap() {
+            Source::Snapshot { snapshot, .. } => snapshot,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn snapshot_is_found_by_its_id_and_repository_only() {
+        let (cache, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let id = id_of(cache.path(), "host/app", "c1");
+        assert_eq!(find(cache.path(), &id, "host/app").unwrap(), cache.path().join("snapshots/a.git"));
+        assert_eq!(id, id_of(cache.path(), "host/app", "c1"), "the same snapshot has the same id");
+        assert_ne!(id, id_of(cache.path(), "host/app", "c2"));
+        assert_ne!(id, id_of(other.path(), "host/app", "c1"), "another data directory has other ids");
+        assert!(
+            find(cache.path(), &id, "host/other").is_err() && find(other.path(), &id, "host/app").is_err()
+        );
+        for wrong in ["", "../key", &id[1..], &"0".repeat(64), &id.to_uppercase(), "/etc/passwd"] {
+            assert!(find(cache.path(), wrong, "host/app").is_err(), "{wrong}");
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home(cache.path())), 0o700);
+        assert!(fs::read_dir(home(cache.path())).unwrap().all(|entry| mode(&entry.unwrap().path()) == 0o600));
+    }
+
+    #[test]
+    fn unused_snapshot_record_is_removed() {
+        let cache = tempfile::tempdir().unwrap();
+        let (old, new) = (id_of(cache.path(), "host/app", "c1"), id_of(cache.path(), "host/app", "c2"));
+        let path = home(cache.path()).join(format!("{old}.json"));
+        let long_ago = SystemTime::now() - RETENTION - Duration::from_secs(1);
+        File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        prune(cache.path());
+        assert!(
+            find(cache.path(), &old, "host/app").is_err() && find(cache.path(), &new, "host/app").is_ok()
+        );
+        assert!(home(cache.path()).join("key").exists());
+    }
+}
