@@ -89,8 +89,8 @@ fn gitlab_file_runs_unchanged() {
     let short = &commit[..8];
     let (code, shown, said) = tidemill(&repo, &["run"]);
     assert_eq!(code, 0, "{shown}{said}");
-    assert!(said.contains("`resource_group` is not honoured") && said.contains(".gitlab-ci.yml:"), "{said}");
-    assert!(said.contains("`tags` is not honoured: all jobs run on this machine"), "{said}");
+    assert!(said.contains("`resource_group` is not supported") && said.contains(".gitlab-ci.yml:"), "{said}");
+    assert!(said.contains("`tags` is not supported: all jobs run on this machine"), "{said}");
     let log = |job: &str| tidemill(&repo, &["logs", "--job", job]).1;
     let made = log("make");
     for wanted in [
@@ -136,7 +136,7 @@ fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     assert_eq!(code, 0, "{shown}{said}");
     assert!(shown.contains("created .pipelines/ci.yml"), "{shown}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
-    assert!(text.contains("# line 29: `resource_group` is not honoured"), "{text}");
+    assert!(text.contains("# line 29: `resource_group` is not supported"), "{text}");
     assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no errors\n");
     let after: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
     assert_eq!(before, after);

@@ -103,6 +103,19 @@ impl<'a> LineIndex<'a> {
         Self { source, starts }
     }
 
+    /// How many lines there are; the last one may be empty.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The place of the character that starts at a byte.
+    pub(crate) fn location(&self, at: usize) -> Location {
+        let line = self.starts.partition_point(|start| *start <= at);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or_default();
+        let column = self.source.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+        Location { line, column, length: 1 }
+    }
+
     /// The text of a line counted from 1, without its line break; empty when there is no such line.
     pub(crate) fn line(&self, line: usize) -> &'a str {
         let Some(start) = line.checked_sub(1).and_then(|line| self.starts.get(line)) else { return "" };

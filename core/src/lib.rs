@@ -31,6 +31,7 @@ pub mod repository;
 pub mod retry;
 pub mod schedule;
 pub mod status;
+pub(crate) mod suggest;
 pub mod test_report;
 pub mod text;
 pub mod time;

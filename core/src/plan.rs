@@ -14,7 +14,7 @@ use crate::{
     discovery::Discovery,
     facts::Facts,
     hex::hex,
-    pipeline::{Artifacts, Pipeline, PullPolicy, Resources, RunWhen, Surroundings},
+    pipeline::{Artifacts, Pipeline, PullPolicy, Resources, RunWhen, Surroundings, substitute},
     predefined,
     retry::RetryFor,
 };
@@ -110,7 +110,7 @@ pub struct PlannedJob {
     /// What it leaves.
     pub artifacts: Option<Artifacts>,
     /// On what end of what it waits for it runs.
-    #[serde(default, skip_serializing_if = "RunWhen::is_usual")]
+    #[serde(default, skip_serializing_if = "RunWhen::is_default")]
     pub when: RunWhen,
     /// Exit codes of its script that count as success for what waits for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -255,7 +255,7 @@ impl Plan {
                 variables.extend(overrides.clone());
                 let name = variant_name(&job.name, &values);
                 let put_in = |text: &str| {
-                    replaced(text, |reference| {
+                    substitute(text, |reference| {
                         let given = variables.get(reference).map(String::as_str);
                         given
                             .or_else(|| word(reference, &pipeline.name, &name, facts))
@@ -514,24 +514,4 @@ fn word<'a>(reference: &str, pipeline: &'a str, job: &'a str, facts: &'a Facts) 
         "pipeline" => Some(pipeline),
         _ => None,
     }
-}
-
-/// `text` with each `${name}` replaced that names a variable; others stay as they are.
-pub(crate) fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
-    replaced(text, |name| variables.get(name).map(String::as_str))
-}
-
-fn replaced<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let Some(end) = rest[start..].find('}').map(|end| start + end) else { break };
-        out.push_str(&rest[..start]);
-        match known(&rest[start + 2..end]) {
-            Some(value) => out.push_str(value),
-            None => out.push_str(&rest[start..=end]),
-        }
-        rest = &rest[end + 1..];
-    }
-    out + rest
 }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fs, path::Path};
 use proptest::prelude::*;
 use tidemill_core::api::Trigger;
 use tidemill_core::facts::{Facts, PullRequest};
-use tidemill_core::gitlab::{Settings, translate};
+use tidemill_core::gitlab::{TranslateOptions, translate};
 use tidemill_core::pipeline::{Assembled, Mistakes, Pipeline, RunWhen, parse};
 use tidemill_core::plan::Plan;
 
@@ -17,7 +17,7 @@ fn fixtures() -> std::path::PathBuf {
 fn from(name: &str, text: &str) -> Result<Assembled, Mistakes> {
     let read =
         |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| error.kind().to_string());
-    translate(name, text, &read, &Settings::of("app"))
+    translate(name, text, &read, &TranslateOptions::of("app"))
 }
 
 fn said(text: &str) -> Vec<String> {
@@ -305,7 +305,7 @@ const KEYS: &[(&str, &str)] = &[
     ("CI_COMMIT_MESSAGE", "j: { rules: [{ if: $CI_COMMIT_MESSAGE =~ /x/ }] }"),
 ];
 
-/// The keys that are honoured, each where the native file has what follows from it.
+/// The keys that are supported, each where the native file has what follows from it.
 const HONOURED: &[(&str, &str)] = &[
     ("stages: [s]\nj: { stage: s }", "- s"),
     ("types: [s]\nj: { stage: s }", "- s"),
@@ -378,7 +378,7 @@ fn whole(text: &str) -> String {
 }
 
 #[test]
-fn each_key_of_gitlabs_reference_is_honoured_or_reported() {
+fn each_key_of_gitlabs_reference_is_supported_or_reported() {
     let mut silent = Vec::new();
     for (key, text) in KEYS {
         let text = whole(text);
@@ -542,15 +542,20 @@ fn included_files_are_read_once_and_never_in_circles() {
             _ => Err("it is not there".to_owned()),
         }
     };
-    let made = translate("x.yml", "include: [b.yml, a.yml]\nj: { extends: .a }\n", &read, &Settings::of("x"))
-        .unwrap();
+    let made = translate(
+        "x.yml",
+        "include: [b.yml, a.yml]\nj: { extends: .a }\n",
+        &read,
+        &TranslateOptions::of("x"),
+    )
+    .unwrap();
     let job = &made.parsed.pipeline.jobs[0];
     assert_eq!(
         (job.image.as_str(), job.stage.as_str(), job.script.as_slice()),
         ("a", "deploy", &["of a".to_owned()][..])
     );
     assert_eq!(*seen.borrow(), ["b.yml", "a.yml"]);
-    let ring = translate("x.yml", "include: ring.yml\n", &read, &Settings::of("x")).unwrap_err();
+    let ring = translate("x.yml", "include: ring.yml\n", &read, &TranslateOptions::of("x")).unwrap_err();
     let said = ring.found.iter().find(|one| one.message.contains("include each other")).unwrap();
     assert_eq!(said.file.as_deref(), Some("ring.yml"));
 }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::collections::HashMap;
-use tidemill_core::pipeline::{Assembled, MAX_FILE_BYTES, MOST_FILES, Mistakes, assemble, parse};
+use tidemill_core::pipeline::{Assembled, MAX_FILE_BYTES, MAX_FILES, Mistakes, assemble, parse};
 
 fn of(files: &[(&str, &str)]) -> Result<Assembled, Mistakes> {
     let known: HashMap<&str, &str> = files.iter().copied().collect();
@@ -108,7 +108,7 @@ fn rings_are_shown_whole_and_depth_and_number_are_bounded() {
         format!("name: top\ninclude: [{}]\njobs: {{ a: {{ image: x, script: x }} }}\n", many.join(", "));
     let mistakes = assemble("top.yml", &top, &|_| Ok("variables: { A: b }\n".to_owned())).unwrap_err();
     assert_eq!(mistakes.found[0].code, "too-many-files");
-    assert_eq!(mistakes.files.len(), MOST_FILES);
+    assert_eq!(mistakes.files.len(), MAX_FILES);
 }
 
 #[test]
@@ -121,11 +121,7 @@ fn files_that_cannot_be_read_count_for_the_limit_of_includes() {
             Err("there is no such file".to_owned())
         };
         let mistakes = assemble("top.yml", &top, &read).unwrap_err();
-        assert!(
-            reads.get() < MOST_FILES && mistakes.found.len() <= MOST_FILES + 5,
-            "{}",
-            mistakes.found.len()
-        );
+        assert!(reads.get() < MAX_FILES && mistakes.found.len() <= MAX_FILES + 5, "{}", mistakes.found.len());
         assert!(mistakes.found.iter().any(|one| one.code == "too-many-files"));
     }
 }

@@ -60,6 +60,28 @@ fn answer(source: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Each of these took minutes, or did not end. They are bounded by the test runner's limit, and take milliseconds.
+#[test]
+fn hostile_texts_are_answered_at_once() {
+    let needs: Vec<String> = (0..60).map(|need| format!("none{need}")).collect();
+    let job =
+        |number: usize| format!("  j{number}: {{ image: i, script: x, needs: [{}] }}\n", needs.join(", "));
+    let jobs: String = (0..200).map(job).collect();
+    let keys: Vec<String> = (0..60_000).map(|key| format!("key{key}: 1\n")).collect();
+    for text in [
+        format!("jobs: {}", "[".repeat(1_000_000)),
+        format!("jobs: {}", "{a: ".repeat(250_000)),
+        "? a\n".repeat(60_000),
+        "- ".repeat(400_000),
+        format!("name: n\n{}", keys.concat()),
+        format!("name: n\njobs:\n{jobs}"),
+    ] {
+        let found = parse_with_warnings(&text).err();
+        // At most 200 errors, 200 warnings, and how many more there are.
+        assert!(found.is_some_and(|found| found.len() <= 401), "{text:.40}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

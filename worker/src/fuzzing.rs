@@ -22,7 +22,7 @@ use std::{
 };
 use tidemill_core::{
     gitlab,
-    pipeline::{MOST_FILES, assemble},
+    pipeline::{MAX_FILES, assemble},
 };
 use tokio::sync::mpsc;
 
@@ -108,10 +108,10 @@ pub fn discovery(bytes: &[u8]) {
         file.map(|file| (*file).to_owned()).ok_or_else(|| format!("there is no file {path}"))
     };
     let _ = assemble("0.yml", first, &read);
-    assert!(reads.get() < MOST_FILES, "{} files were read", reads.get());
+    assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());
     reads.set(0);
-    let _ = gitlab::translate(".gitlab-ci.yml", first, &read, &gitlab::Settings::of("name"));
-    assert!(reads.get() < MOST_FILES, "{} files were read", reads.get());
+    let _ = gitlab::translate(".gitlab-ci.yml", first, &read, &gitlab::TranslateOptions::of("name"));
+    assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());
 }
 
 /// The records of `bytes` that come in pieces of `size`.

@@ -86,8 +86,8 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<Assembled, Mistak
         Kind::Native => pipeline::assemble(&name, text, &included),
         Kind::GitLab { tags_are_labels } => {
             let directory = root.file_name().map(|name| name.to_string_lossy().into_owned());
-            let settings = gitlab::Settings::of(directory.as_deref().unwrap_or("gitlab"));
-            let settings = gitlab::Settings { tags_are_labels, ..settings };
+            let settings = gitlab::TranslateOptions::of(directory.as_deref().unwrap_or("gitlab"));
+            let settings = gitlab::TranslateOptions { tags_are_labels, ..settings };
             gitlab::translate(&name, text, &included, &settings)
         }
     }

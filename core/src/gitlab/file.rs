@@ -1,55 +1,62 @@
-//! What stands at the top of a GitLab file, and the native file that follows from all of it.
+//! Translates the top-level keys of a GitLab file, and builds the native file.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
-use super::job::{self, Around};
-use super::keys::{self, Inherit};
-use super::log::Log;
-use super::rules::{self, Rule};
-use super::variables::{self, Scope};
-use super::{Settings, matrix, parts, reading};
+use super::job::{matrix, services};
+use super::settings::TranslateOptions;
+use super::values;
+use crate::gitlab::conditions::rules::{self, Rule};
+use crate::gitlab::findings::Log;
+use crate::gitlab::job::{self, FileContext, NativeJob};
+use crate::gitlab::keys::{self, Inherit};
+use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
-use crate::pipeline::tree::{Entry, Node};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// How many jobs, and how many variables of all jobs together, are worked on.
-const MOST_JOBS: usize = 10_000;
-const MOST_VARIABLES: usize = 1_000_000;
+/// Limits on the number of jobs, and of variables of all jobs together.
+const MAX_JOBS: usize = 10_000;
+const MAX_VARIABLES: usize = 1_000_000;
 
 /// A native file in parts.
-pub(super) struct Made {
+pub(crate) struct NativeFile {
     /// Everything above `jobs`.
-    pub(super) top: Mapping,
-    pub(super) jobs: Vec<MadeJob>,
+    pub(crate) top: Mapping,
+    pub(crate) jobs: Vec<TranslatedJob>,
 }
 
 /// A native job, and the name of the one that it comes from.
-pub(super) struct MadeJob {
-    pub(super) gitlab: String,
-    pub(super) made: job::Made,
+pub(crate) struct TranslatedJob {
+    pub(crate) gitlab: String,
+    pub(crate) made: NativeJob,
 }
 
 /// The native file of a document in which everything is written out.
-pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool, log: &mut Log) -> Made {
+pub(crate) fn translate(
+    root: &Rc<Node>,
+    settings: &TranslateOptions,
+    for_requests: bool,
+    log: &mut Log,
+) -> NativeFile {
     let path = Path::default();
     if let Some(entry) = root.get("spec") {
         let help = "write the values into the file";
         log.refused(&path, entry, "files take no inputs", help);
     }
-    let jobs: Vec<&Entry> = reading::entries(root).iter().filter(|entry| is_job(entry)).collect();
+    let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
     for entry in &jobs {
-        if !reading::is_mapping(&entry.value) {
-            let message = format!("the job {} is no mapping of keys to values", quoted(&entry.key));
+        if !values::is_mapping(&entry.value) {
+            let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
             log.wrong(&path.key(&entry.key), entry.key_location, message);
         }
     }
-    let jobs: Vec<&Entry> = jobs.into_iter().filter(|entry| reading::is_mapping(&entry.value)).collect();
+    let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let globals = globals.unwrap_or_default();
-    let made = Made { top: Mapping::new(), jobs: Vec::new() };
+    let made = NativeFile { top: Mapping::new(), jobs: Vec::new() };
     if jobs.is_empty() {
         log.wrong(
             &path,
@@ -58,7 +65,7 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
         );
         return made;
     }
-    if jobs.len() > MOST_JOBS || jobs.len().saturating_mul(globals.len()) > MOST_VARIABLES {
+    if jobs.len() > MAX_JOBS || jobs.len().saturating_mul(globals.len()) > MAX_VARIABLES {
         let message =
             format!("{} jobs with {} variables each are more than are worked on", jobs.len(), globals.len());
         log.wrong(&path, root.location, message);
@@ -76,7 +83,7 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
         HashMap::new()
     };
     let (stages, order) = stages(root, log);
-    let around = Around {
+    let around = FileContext {
         stages,
         names: names(&jobs, log),
         default: default(root, log),
@@ -91,7 +98,7 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
     let mut made = made;
     for entry in &jobs {
         for one in job::translate(entry, &around, log) {
-            made.jobs.push(MadeJob { gitlab: entry.key.clone(), made: one });
+            made.jobs.push(TranslatedJob { gitlab: entry.key.clone(), made: one });
         }
     }
     let top = &mut made.top;
@@ -100,7 +107,7 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
     let used: HashSet<&str> =
         made.jobs.iter().filter_map(|job| job.made.body.get("stage").and_then(Value::as_str)).collect();
     let order = order.into_iter().filter(|stage| used.contains(stage.as_str())).collect();
-    top.insert("stages".into(), parts::sequence(order));
+    top.insert("stages".into(), services::sequence(order));
     if interruptible(&jobs, &around, cancels, log) {
         top.insert("interruptible".into(), true.into());
     }
@@ -111,7 +118,7 @@ pub(super) fn translate(root: &Rc<Node>, settings: &Settings, for_requests: bool
     made
 }
 
-fn is_job(entry: &Entry) -> bool {
+fn is_job(entry: &MapEntry) -> bool {
     !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
 }
 
@@ -130,7 +137,7 @@ fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) 
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
     let listed: Vec<String> = match written {
         Some(entry) => {
-            reading::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text.to_owned()).collect()
+            values::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text.to_owned()).collect()
         }
         None => ["build", "test", "deploy"].map(str::to_owned).to_vec(),
     };
@@ -150,11 +157,11 @@ fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) 
 }
 
 /// Native names of the jobs.
-fn names(jobs: &[&Entry], log: &mut Log) -> HashMap<String, Vec<String>> {
+fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut all = HashMap::new();
     // Names that stay as they are come first.
-    let (plain, odd): (Vec<&&Entry>, Vec<&&Entry>) =
+    let (plain, odd): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
         jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
     for job in plain.into_iter().chain(odd) {
         let count = matrix::read(job.value.get("parallel"), &Path::default(), &mut Log::default()).jobs();
@@ -201,7 +208,7 @@ fn native_name(name: &str, other: &str) -> String {
 }
 
 /// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
-fn default(root: &Node, log: &mut Log) -> HashMap<String, Entry> {
+fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     let mut all = HashMap::new();
     for key in keys::GLOBAL {
         if let Some(entry) = root.get(key) {
@@ -210,7 +217,7 @@ fn default(root: &Node, log: &mut Log) -> HashMap<String, Entry> {
     }
     let Some(default) = root.get("default") else { return all };
     let path = Path::default().key("default");
-    for entry in reading::entries(&default.value) {
+    for entry in values::entries(&default.value) {
         let key = entry.key.as_str();
         if let Some((_, why, help)) = keys::REFUSED.iter().find(|(known, ..)| *known == key) {
             log.refused(&path, entry, why, help);
@@ -228,10 +235,10 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
     let (mut rules, mut name, mut cancels) = (Vec::new(), None, true);
     let Some(entry) = root.get("workflow") else { return (rules, name, cancels) };
     let path = Path::default().key("workflow");
-    for part in reading::entries(&entry.value) {
+    for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "rules" => rules = rules::read(&part.value, &path.key("rules"), true, scope, log),
-            "name" => match scope.known(reading::text(&part.value).unwrap_or_default()) {
+            "name" => match scope.known(values::text(&part.value).unwrap_or_default()) {
                 Ok(text) if !text.trim().is_empty() => name = Some(text),
                 Ok(_) => {}
                 Err(unknown) => {
@@ -245,8 +252,8 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                 }
             },
             "auto_cancel" => {
-                for setting in reading::entries(&part.value) {
-                    match (setting.key.as_str(), reading::text(&setting.value)) {
+                for setting in values::entries(&part.value) {
+                    match (setting.key.as_str(), values::text(&setting.value)) {
                         ("on_new_commit", Some("none")) => cancels = false,
                         ("on_new_commit", Some("interruptible" | "conservative"))
                         | ("on_job_failure", Some("none")) => {}
@@ -271,16 +278,16 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
     (rules, name, cancels)
 }
 
-/// Whether all jobs may be interrupted; where only some may, that is said.
-fn interruptible(jobs: &[&Entry], around: &Around, cancels: bool, log: &mut Log) -> bool {
+/// Whether all jobs may be interrupted; where only some may, that is reported.
+fn interruptible(jobs: &[&MapEntry], around: &FileContext, cancels: bool, log: &mut Log) -> bool {
     let path = Path::default();
-    let of = |job: &Entry| {
+    let of = |job: &MapEntry| {
         let inherit = Inherit::read(&job.value, &path, &mut Log::default());
         let inherited = || around.default.get("interruptible").filter(|_| inherit.default("interruptible"));
         let entry = job.value.get("interruptible").or_else(inherited)?;
-        (reading::flag(&entry.value) == Some(true)).then(|| entry.clone())
+        (values::flag(&entry.value) == Some(true)).then(|| entry.clone())
     };
-    let some: Vec<(&&Entry, Entry)> = jobs.iter().filter_map(|job| Some((job, of(job)?))).collect();
+    let some: Vec<(&&MapEntry, MapEntry)> = jobs.iter().filter_map(|job| Some((job, of(job)?))).collect();
     if cancels && some.len() == jobs.len() {
         return true;
     }

@@ -1,14 +1,14 @@
-//! The keys that GitLab's files may have, and which of them are honoured.
+//! The keys that GitLab's files may have, and which of them are supported.
 
 use std::collections::HashSet;
 
-use super::log::Log;
-use super::reading;
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
 use crate::pipeline::finding::Path;
-use crate::pipeline::tree::{Entry, Node};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// Keys at the top of a file that are no jobs.
-pub(super) const TOP: [&str; 12] = [
+pub(crate) const TOP: [&str; 12] = [
     "default",
     "include",
     "stages",
@@ -24,10 +24,10 @@ pub(super) const TOP: [&str; 12] = [
 ];
 
 /// Keys at the top that jobs inherit, as those of `default` are.
-pub(super) const GLOBAL: [&str; 5] = ["image", "services", "cache", "before_script", "after_script"];
+pub(crate) const GLOBAL: [&str; 5] = ["image", "services", "cache", "before_script", "after_script"];
 
 /// Keys of `default`.
-pub(super) const DEFAULT: [&str; 13] = [
+pub(crate) const DEFAULT: [&str; 13] = [
     "after_script",
     "artifacts",
     "before_script",
@@ -43,8 +43,8 @@ pub(super) const DEFAULT: [&str; 13] = [
     "timeout",
 ];
 
-/// Keys of a job that are honoured.
-pub(super) const HONOURED: [&str; 25] = [
+/// Keys of a job that are supported.
+pub(crate) const SUPPORTED: [&str; 25] = [
     "after_script",
     "allow_failure",
     "artifacts",
@@ -73,7 +73,7 @@ pub(super) const HONOURED: [&str; 25] = [
 ];
 
 /// Keys of a job that have no effect, and what that means.
-pub(super) const IGNORED: [(&str, &str); 7] = [
+pub(crate) const IGNORED: [(&str, &str); 7] = [
     (
         "resource_group",
         "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",
@@ -87,7 +87,7 @@ pub(super) const IGNORED: [(&str, &str); 7] = [
 ];
 
 /// Keys of a job without which it would do something else, and what to do instead.
-pub(super) const REFUSED: [(&str, &str, &str); 7] = [
+pub(crate) const REFUSED: [(&str, &str, &str); 7] = [
     (
         "trigger",
         "pipelines of other files or repositories are not started",
@@ -113,15 +113,15 @@ pub(super) const REFUSED: [(&str, &str, &str); 7] = [
     ("inputs", "jobs take no inputs", "write the values into the job"),
 ];
 
-/// Says what of a job's own keys is not honoured.
-pub(super) fn check_job(job: &Entry, path: &Path, log: &mut Log) {
+/// Reports the keys of a job that are not supported.
+pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
     let node = &job.value;
-    for entry in reading::entries(node) {
+    for entry in values::entries(node) {
         let key = entry.key.as_str();
-        if HONOURED.contains(&key) {
+        if SUPPORTED.contains(&key) {
             continue;
         }
-        let off = entry.value.is_null() || reading::flag(&entry.value) == Some(false);
+        let off = entry.value.is_null() || values::flag(&entry.value) == Some(false);
         if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == key) {
             if !off {
                 log.ignored(path, entry, why);
@@ -131,7 +131,7 @@ pub(super) fn check_job(job: &Entry, path: &Path, log: &mut Log) {
                 log.refused(path, entry, why, help);
             }
         } else {
-            let known: Vec<&str> = HONOURED.into_iter().chain(IGNORED.iter().map(|(key, _)| *key)).collect();
+            let known: Vec<&str> = SUPPORTED.into_iter().chain(IGNORED.iter().map(|(key, _)| *key)).collect();
             log.unknown(path, entry, &known);
         }
     }
@@ -145,8 +145,8 @@ pub(super) fn check_job(job: &Entry, path: &Path, log: &mut Log) {
     }
 }
 
-/// What a job takes over from the file around it.
-pub(super) struct Inherit {
+/// What a job inherits from the top of the file.
+pub(crate) struct Inherit {
     default: Taken,
     variables: Taken,
 }
@@ -168,18 +168,18 @@ impl Taken {
 }
 
 impl Inherit {
-    /// What `inherit` says.
-    pub(super) fn read(node: &Node, path: &Path, log: &mut Log) -> Self {
+    /// Reads `inherit`.
+    pub(crate) fn read(node: &Node, path: &Path, log: &mut Log) -> Self {
         let mut all = Self { default: Taken::All, variables: Taken::All };
         let Some(entry) = node.get("inherit") else { return all };
         let path = path.key("inherit");
-        for part in reading::entries(&entry.value) {
+        for part in values::entries(&entry.value) {
             let at = path.key(&part.key);
-            let taken = match reading::flag(&part.value) {
+            let taken = match values::flag(&part.value) {
                 Some(true) => Taken::All,
                 Some(false) => Taken::None,
                 None => {
-                    let names = reading::texts(&part.value, &at, log);
+                    let names = values::texts(&part.value, &at, log);
                     Taken::Only(names.into_iter().map(|(name, _)| name.to_owned()).collect())
                 }
             };
@@ -193,17 +193,17 @@ impl Inherit {
     }
 
     /// Whether the job takes over this key.
-    pub(super) fn default(&self, key: &str) -> bool {
+    pub(crate) fn default(&self, key: &str) -> bool {
         self.default.takes(key)
     }
 
     /// Whether the job takes over this variable.
-    pub(super) fn variable(&self, name: &str) -> bool {
+    pub(crate) fn variable(&self, name: &str) -> bool {
         self.variables.takes(name)
     }
 
     /// Whether it takes over all variables.
-    pub(super) fn all_variables(&self) -> bool {
+    pub(crate) fn all_variables(&self) -> bool {
         matches!(self.variables, Taken::All)
     }
 }

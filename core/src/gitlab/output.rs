@@ -1,11 +1,11 @@
-//! Writes a native file, with what was not carried over beside it.
+//! Writes a native file, with comments about what was not translated.
 
 use std::fmt::Write as _;
 
 use serde_yaml::{Mapping, Value};
 
-use super::file::Made;
 use crate::diagnostics::Diagnostic;
+use crate::gitlab::file::NativeFile;
 use crate::pipeline::finding::Path;
 
 /// Keys that jobs may take from `defaults`.
@@ -24,7 +24,7 @@ const DEFAULTS: [&str; 11] = [
 ];
 
 /// The text of a native file, made from the GitLab file `name`.
-pub(super) fn write(made: &Made, name: &str, found: &[Diagnostic]) -> String {
+pub(crate) fn write(made: &NativeFile, name: &str, found: &[Diagnostic]) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "# Made from {} by Tidemill.", one_line(name));
     let jobs: Vec<String> =
@@ -58,7 +58,7 @@ pub(super) fn write(made: &Made, name: &str, found: &[Diagnostic]) -> String {
 }
 
 /// What every job has, and more than one alike.
-fn shared(made: &Made) -> Mapping {
+fn shared(made: &NativeFile) -> Mapping {
     let mut all = Mapping::new();
     if made.jobs.len() < 2 {
         return all;
@@ -70,7 +70,7 @@ fn shared(made: &Made) -> Mapping {
             continue;
         }
         let alike = |value: &Value| values.iter().filter(|other| **other == value).count();
-        // The first value is most often the usual one; looking for the best of many would be quadratic.
+        // One of the first values is most often the common one; comparing all with all would be quadratic.
         if let Some(usual) = values.iter().take(8).max_by_key(|value| alike(value))
             && alike(usual) > 1
         {

@@ -9,23 +9,23 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::log::Log;
-use super::reading;
 use crate::diagnostics::Location;
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_variable_name;
-use crate::pipeline::tree::Node;
+use crate::pipeline::yaml::tree::Node;
 use crate::predefined;
 
 /// How long a value may become, in bytes.
-const LONGEST: usize = 32 << 10;
+const MAX_VALUE_BYTES: usize = 32 << 10;
 /// How deep variables may be put into each other; below that they are left to the shell.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// How many values may be looked at for the variables of one job.
-const MOST_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 20_000;
 
-/// Variables that tell GitLab's runner what to do; nobody reads them here.
-const OF_THE_RUNNER: [&str; 8] = [
+/// Variables that configure GitLab's runner; they have no effect here.
+const RUNNER_VARIABLES: [&str; 8] = [
     "GIT_STRATEGY",
     "GIT_DEPTH",
     "GIT_CHECKOUT",
@@ -38,7 +38,7 @@ const OF_THE_RUNNER: [&str; 8] = [
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Itself.
     Text(String),
     /// A variable's value.
@@ -47,29 +47,33 @@ pub(super) enum Piece {
 
 /// A variable as it is written.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub(super) text: String,
+pub(crate) struct Variable {
+    pub(crate) text: String,
     /// Whether variables are put into it.
-    pub(super) expand: bool,
-    pub(super) location: Location,
+    pub(crate) expand: bool,
+    pub(crate) location: Location,
 }
 
 /// Variables by their names.
-pub(super) type Variables = IndexMap<String, Given>;
+pub(crate) type Variables = IndexMap<String, Variable>;
 
 /// The variables of a mapping, each a value or a mapping with one.
-pub(super) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
+pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
     let mut all = Variables::new();
-    if !reading::is_mapping(node) && !node.is_null() {
+    if !values::is_mapping(node) && !node.is_null() {
         log.wrong_type(path, node, "a mapping of names to values");
     }
-    for entry in reading::entries(node) {
+    for entry in values::entries(node) {
         let at = path.key(&entry.key);
         if !is_variable_name(&entry.key) {
-            log.wrong(&at, entry.key_location, format!("{} is no name of a variable", quoted(&entry.key)));
+            log.wrong(
+                &at,
+                entry.key_location,
+                format!("{} is not a valid variable name", quoted(&entry.key)),
+            );
             continue;
         }
-        if OF_THE_RUNNER.contains(&entry.key.as_str()) || entry.key.starts_with("FF_") {
+        if RUNNER_VARIABLES.contains(&entry.key.as_str()) || entry.key.starts_with("FF_") {
             log.ignored_at(
                 &at,
                 entry.key_location,
@@ -77,19 +81,19 @@ pub(super) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
                 "it tells GitLab's runner what to do, and no other; jobs have it as any other variable",
             );
         }
-        let mut given = Given { text: String::new(), expand: true, location: entry.value.location };
-        if reading::is_mapping(&entry.value) {
-            for part in reading::entries(&entry.value) {
+        let mut given = Variable { text: String::new(), expand: true, location: entry.value.location };
+        if values::is_mapping(&entry.value) {
+            for part in values::entries(&entry.value) {
                 match part.key.as_str() {
-                    "value" => reading::text(&part.value).unwrap_or_default().clone_into(&mut given.text),
-                    "expand" => given.expand = reading::flag_of(part, &at, log).unwrap_or(true),
+                    "value" => values::text(&part.value).unwrap_or_default().clone_into(&mut given.text),
+                    "expand" => given.expand = values::flag_of(part, &at, log).unwrap_or(true),
                     "description" | "options" => {
                         log.ignored(&at, part, "it is for GitLab's page that starts a pipeline");
                     }
                     _ => log.unknown(&at, part, &["value", "expand", "description", "options"]),
                 }
             }
-        } else if let Some(text) = reading::text(&entry.value) {
+        } else if let Some(text) = values::text(&entry.value) {
             text.clone_into(&mut given.text);
         } else if !entry.value.is_null() {
             log.wrong_type(&at, &entry.value, "text or a number");
@@ -100,7 +104,7 @@ pub(super) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
 }
 
 /// The parts of a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.
-pub(super) fn pieces(text: &str) -> Vec<Piece> {
+pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
@@ -135,7 +139,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
 
 /// What is known of a job's variables.
 #[derive(Debug, Default)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     values: IndexMap<String, Value>,
     /// Names whose values differ between the job's variants, or by the rule that holds.
     varying: HashSet<String>,
@@ -150,7 +154,7 @@ enum Value {
 
 impl Scope {
     /// Those of a job that has `given`, and those of `varying` by its matrix or its rules.
-    pub(super) fn new(
+    pub(crate) fn new(
         given: &Variables,
         varying: HashSet<String>,
         stage: Option<&str>,
@@ -169,7 +173,7 @@ impl Scope {
                 None => log.wrong(
                     &path.key(name),
                     one.location,
-                    format!("with its variables put in the value of `{name}` has more than {LONGEST} bytes"),
+                    format!("with its variables put in the value of `{name}` has more than {MAX_VALUE_BYTES} bytes"),
                 ),
                 Some(pieces) => {
                     let value = match joined(&pieces) {
@@ -184,7 +188,7 @@ impl Scope {
     }
 
     /// The variables whose values are known.
-    pub(super) fn fixed_values(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn fixed_values(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter_map(|(name, value)| match value {
             Value::Fixed(text) => Some((name.as_str(), text.as_str())),
             Value::AtRunTime(_) => None,
@@ -192,7 +196,7 @@ impl Scope {
     }
 
     /// The value of `name`, if it is known and the same for all of the job.
-    pub(super) fn fixed(&self, name: &str) -> Option<String> {
+    pub(crate) fn fixed(&self, name: &str) -> Option<String> {
         if self.varying.contains(name) {
             return None;
         }
@@ -204,7 +208,7 @@ impl Scope {
     }
 
     /// What the value of `name` is made of, where the file says so and it is known to a running job only.
-    pub(super) fn run_time(&self, name: &str) -> Option<&[Piece]> {
+    pub(crate) fn run_time(&self, name: &str) -> Option<&[Piece]> {
         match self.values.get(name) {
             Some(Value::AtRunTime(pieces)) if !self.varying.contains(name) => Some(pieces),
             _ => None,
@@ -212,7 +216,7 @@ impl Scope {
     }
 
     /// Shell lines that set the variables whose values a running job knows.
-    pub(super) fn exports(&self) -> Vec<String> {
+    pub(crate) fn exports(&self) -> Vec<String> {
         let line = |(name, value): (&String, &Value)| match value {
             Value::AtRunTime(pieces) if !self.varying.contains(name) => {
                 Some(format!("export {name}=\"{}\"", in_shell(pieces)))
@@ -222,8 +226,8 @@ impl Scope {
         self.values.iter().filter_map(line).collect()
     }
 
-    /// A text with references as native files have them; else what it refers to that nobody knows.
-    pub(super) fn references(&self, text: &str) -> Result<String, String> {
+    /// A text with references as native files have them; else the name that is not known.
+    pub(crate) fn references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         self.write(&pieces(text), &mut out)?;
         Ok(out)
@@ -265,7 +269,7 @@ impl Scope {
     }
 
     /// A path or a glob below the sources; what is not known becomes a `*`, and is then named.
-    pub(super) fn glob(&self, text: &str) -> (String, Option<String>) {
+    pub(crate) fn glob(&self, text: &str) -> (String, Option<String>) {
         let mut out = String::with_capacity(text.len());
         let mut unknown = None;
         for piece in pieces(text) {
@@ -287,7 +291,7 @@ impl Scope {
     }
 
     /// A text with all its variables put in, if they are known.
-    pub(super) fn known(&self, text: &str) -> Result<String, String> {
+    pub(crate) fn known(&self, text: &str) -> Result<String, String> {
         pieces(text)
             .into_iter()
             .map(|piece| match piece {
@@ -359,14 +363,14 @@ impl Resolver<'_> {
         self.steps += 1;
         let mut out: Vec<Piece> = Vec::new();
         let mut length = 0;
-        let mut fits = self.steps <= MOST_STEPS;
+        let mut fits = self.steps <= MAX_STEPS;
         for piece in if fits { pieces(&given.text) } else { Vec::new() } {
             let inner = match &piece {
                 Piece::Text(_) => vec![piece],
                 Piece::Name(other) => {
                     if let Some(text) = self.scope.constants.get(other.as_str()) {
                         vec![Piece::Text(text.clone())]
-                    } else if self.chain.contains(other) || self.chain.len() >= DEEPEST {
+                    } else if self.chain.contains(other) || self.chain.len() >= MAX_DEPTH {
                         self.cut = true;
                         vec![piece]
                     } else if self.given.contains_key(other) && !self.scope.varying.contains(other) {
@@ -390,7 +394,7 @@ impl Resolver<'_> {
                     (_, piece) => out.push(piece),
                 }
             }
-            if length > LONGEST {
+            if length > MAX_VALUE_BYTES {
                 fits = false;
                 break;
             }

@@ -1,24 +1,34 @@
-//! What a rule found wrong, before its place in the text is looked up.
+//! Findings of checks, before their places in the text are looked up.
 
 use std::fmt::{self, Write as _};
+use std::rc::Rc;
 
 use crate::diagnostics::{Location, Severity};
+
+/// How many mistakes, and how many warnings, of one file are shown.
+pub(crate) const MAX_FINDINGS: usize = 200;
 
 /// One step down into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Segment {
-    Key(String),
+    Key(Rc<str>),
     Index(usize),
 }
 
-/// A place in a document's structure.
+/// A place in a document's structure. Paths share their beginnings, so that one for each value of a document costs little.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path(pub(crate) Vec<Segment>);
+pub(crate) struct Path(Option<Rc<Step>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    parent: Path,
+    segment: Segment,
+}
 
 impl Path {
     /// The path one mapping key further down.
     pub(crate) fn key(&self, key: &str) -> Self {
-        self.with(Segment::Key(key.to_owned()))
+        self.with(Segment::Key(key.into()))
     }
 
     /// The path one list item further down.
@@ -28,33 +38,87 @@ impl Path {
 
     /// The path one step further down.
     pub(crate) fn with(&self, segment: Segment) -> Self {
-        let mut segments = Vec::with_capacity(self.0.len() + 1);
-        segments.extend_from_slice(&self.0);
-        segments.push(segment);
-        Self(segments)
+        Self(Some(Rc::new(Step { parent: self.clone(), segment })))
     }
 
-    /// How a message calls this place: its key, or an item of a key.
-    pub(crate) fn called(&self) -> String {
-        let last_key = self.0.iter().rposition(|s| matches!(s, Segment::Key(_)));
-        match (last_key, self.0.last()) {
-            (Some(at), Some(Segment::Index(index))) => {
-                let Segment::Key(key) = &self.0[at] else { return String::new() };
-                format!("item {} of `{key}`", index + 1)
-            }
-            (Some(at), _) => match &self.0[at] {
-                Segment::Key(key) => format!("`{key}`"),
-                Segment::Index(_) => String::new(),
-            },
+    /// The last step; `None` for the document itself.
+    pub(crate) fn last(&self) -> Option<&Segment> {
+        self.0.as_ref().map(|step| &step.segment)
+    }
+
+    /// How many steps it has.
+    pub(crate) fn depth(&self) -> usize {
+        self.upwards().count()
+    }
+
+    /// Its steps from the document down.
+    pub(crate) fn segments(&self) -> Vec<&Segment> {
+        let mut segments: Vec<&Segment> = self.upwards().collect();
+        segments.reverse();
+        segments
+    }
+
+    fn upwards(&self) -> impl Iterator<Item = &Segment> {
+        std::iter::successors(self.0.as_deref(), |step| step.parent.0.as_deref()).map(|step| &step.segment)
+    }
+
+    /// How a message names this place: its key, or an item of a key.
+    pub(crate) fn label(&self) -> String {
+        let key = self.upwards().find_map(|segment| match segment {
+            Segment::Key(key) => Some(key),
+            Segment::Index(_) => None,
+        });
+        match (key, self.last()) {
+            (Some(key), Some(Segment::Index(index))) => format!("item {} of `{key}`", index + 1),
+            (Some(key), _) => format!("`{key}`"),
             (None, Some(Segment::Index(index))) => format!("item {}", index + 1),
             (None, _) => "the pipeline file".to_owned(),
         }
     }
 }
 
+/// The place of a value while it is read. It lies on the stack, and becomes a [`Path`] only where something is found.
+#[derive(Clone, Copy)]
+pub(crate) struct Trail<'a>(Option<(&'a Trail<'a>, TrailStep<'a>)>);
+
+#[derive(Clone, Copy)]
+enum TrailStep<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Trail<'a> {
+    /// The document itself.
+    pub(crate) const ROOT: Self = Self(None);
+
+    /// The place one mapping key further down.
+    pub(crate) fn key(&'a self, key: &'a str) -> Self {
+        Self(Some((self, TrailStep::Key(key))))
+    }
+
+    /// The place one list item further down.
+    pub(crate) fn index(&'a self, index: usize) -> Self {
+        Self(Some((self, TrailStep::Index(index))))
+    }
+
+    /// Whether it is the document itself.
+    pub(crate) fn is_root(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The same as a path.
+    pub(crate) fn path(&self) -> Path {
+        match self.0 {
+            None => Path::default(),
+            Some((parent, TrailStep::Key(key))) => parent.path().key(key),
+            Some((parent, TrailStep::Index(index))) => parent.path().index(index),
+        }
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, segment) in self.0.iter().enumerate() {
+        for (at, segment) in self.segments().into_iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
                 Segment::Key(key) => {
@@ -149,7 +213,7 @@ impl Finding {
     }
 }
 
-/// What is wrong with a single value, wherever it stands.
+/// What is wrong with a single value, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
@@ -170,20 +234,61 @@ impl Fault {
 
     /// The finding this is at `path`.
     pub(crate) fn at(self, path: &Path) -> Finding {
-        Finding::value(self.code, path, format!("{} {}", path.called(), self.message)).maybe_help(self.help)
+        Finding::value(self.code, path, format!("{} {}", path.label(), self.message)).maybe_help(self.help)
     }
 }
 
 /// `text` as a message may quote it: one line, not longer than a reader wants.
 pub(crate) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
+    const MAX_CHARS: usize = 60;
     let mut out: String = text
         .chars()
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_CHARS).is_some() {
         out.push('…');
     }
     format!("`{out}`")
+}
+
+/// Keeps the first findings of each severity, and adds one with the number of those left out.
+pub(crate) fn keep_first(findings: &mut Vec<Finding>) {
+    let (mut errors, mut warnings, before) = (0_usize, 0_usize, findings.len());
+    findings.retain(|finding| {
+        let count = if finding.severity == Severity::Error { &mut errors } else { &mut warnings };
+        *count += 1;
+        *count <= MAX_FINDINGS
+    });
+    let left_out = before - findings.len();
+    if left_out > 0 {
+        let message = format!("{left_out} more are not shown; fix these first");
+        let last = Finding::key("too-many", &Path::default(), message);
+        findings.push(if errors > MAX_FINDINGS { last } else { last.warning() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, MAX_FINDINGS, Path, keep_first};
+
+    #[test]
+    fn findings_beyond_the_limit_are_counted() {
+        let finding = Finding::value("x", &Path::default(), "x");
+        let mut few = vec![finding.clone(); MAX_FINDINGS];
+        keep_first(&mut few);
+        assert_eq!(few.len(), MAX_FINDINGS);
+        let mut many = vec![finding; 3 * MAX_FINDINGS];
+        keep_first(&mut many);
+        assert_eq!(many.len(), MAX_FINDINGS + 1);
+        assert!(many[MAX_FINDINGS].message.starts_with("400 more"));
+    }
+
+    #[test]
+    fn paths_are_shown_and_named_by_their_last_key() {
+        let path = Path::default().key("jobs").key("a b").key("needs").index(1);
+        assert_eq!(path.to_string(), "jobs.\"a b\".needs[1]");
+        assert_eq!((path.label(), path.depth()), ("item 2 of `needs`".to_owned(), 4));
+        assert_eq!(Path::default().label(), "the pipeline file");
+    }
 }

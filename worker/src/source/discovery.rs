@@ -86,10 +86,12 @@ pub fn discover(
     let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
     if gathered.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB) {
-            Ok(text) => match gitlab::translate(GITLAB, &text, &read, &gitlab::Settings::of(name_of(url))) {
-                Ok(assembled) => gathered.add(GITLAB, assembled.text),
-                Err(found) => gathered.mistaken(found.render(false)),
-            },
+            Ok(text) => {
+                match gitlab::translate(GITLAB, &text, &read, &gitlab::TranslateOptions::of(name_of(url))) {
+                    Ok(assembled) => gathered.add(GITLAB, assembled.text),
+                    Err(found) => gathered.mistaken(found.render(false)),
+                }
+            }
             Err(why) => gathered.mistaken(format!("{GITLAB} cannot be read: {why}\n")),
         }
         bounds.check()?;

@@ -253,7 +253,7 @@ pub struct NodeSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<u32>,
     /// On what end of what it waits for a job runs.
-    #[serde(skip_serializing_if = "RunWhen::is_usual")]
+    #[serde(skip_serializing_if = "RunWhen::is_default")]
     pub when: RunWhen,
     /// Exit codes of a job's script that count as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]

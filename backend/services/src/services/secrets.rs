@@ -15,7 +15,7 @@ use std::{
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
-    pipeline::{MOST_SECRETS, SecretUse, Surroundings, is_secret_name},
+    pipeline::{MAX_SECRETS, SecretUse, Surroundings, is_secret_name},
     repo::{RepositoryName, canonical},
     time::Timestamp,
 };
@@ -172,8 +172,8 @@ impl SecretService {
                  executions with `if: \"!fork\"`"
             )));
         }
-        if around.secrets.len() > MOST_SECRETS {
-            return Err(Error::NoSecret(format!("job `{job}` names more than {MOST_SECRETS} secrets")));
+        if around.secrets.len() > MAX_SECRETS {
+            return Err(Error::NoSecret(format!("job `{job}` names more than {MAX_SECRETS} secrets")));
         }
         let environment = around.environment.as_ref().map(|environment| environment.name.as_str());
         let mut values = Vec::with_capacity(around.secrets.len());

@@ -1,0 +1,155 @@
+//! Translates `artifacts` and `coverage`.
+
+use serde_yaml::{Mapping, Value};
+
+use super::services::{paths, sequence};
+use crate::coverage;
+use crate::gitlab::findings::Log;
+use crate::gitlab::job::duration;
+use crate::gitlab::values;
+use crate::gitlab::variables::Scope;
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::tree::MapEntry;
+
+/// The least and the most that artifacts are kept by native files: a minute, and ten years.
+const RETENTION_S: std::ops::RangeInclusive<u64> = 60..=10 * 366 * 86_400;
+
+/// `artifacts`; `None` where nothing of them is left.
+pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    const KEYS: [&str; 10] = [
+        "paths",
+        "exclude",
+        "expire_in",
+        "expose_as",
+        "name",
+        "public",
+        "access",
+        "reports",
+        "untracked",
+        "when",
+    ];
+    let path = path.key("artifacts");
+    if !values::is_mapping(&entry.value) {
+        if !entry.value.is_null() {
+            log.wrong_type(&path, &entry.value, "a mapping with `paths`");
+        }
+        return None;
+    }
+    let mut all = Mapping::new();
+    for part in values::entries(&entry.value) {
+        if part.value.is_null() {
+            continue;
+        }
+        let at = path.key(&part.key);
+        match part.key.as_str() {
+            "paths" => {
+                let paths = paths(&part.value, &at, scope, log);
+                if !paths.is_empty() {
+                    all.insert("paths".into(), sequence(paths));
+                }
+            }
+            "when" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                if ["on_success", "on_failure", "always"].contains(&text) {
+                    all.insert("when".into(), text.into());
+                } else {
+                    log.wrong_type(&at, &part.value, "`on_success`, `on_failure` or `always`");
+                }
+            }
+            "expire_in" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                let text = scope.known(text).unwrap_or_else(|_| text.to_owned());
+                if text.trim().eq_ignore_ascii_case("never") {
+                    continue;
+                }
+                match duration::seconds(&text) {
+                    Some(seconds) => {
+                        let kept = seconds.clamp(*RETENTION_S.start(), *RETENTION_S.end());
+                        if kept != seconds {
+                            let message = format!("artifacts are kept for {}", duration::native(kept));
+                            log.changed(&at, part.value.location, message);
+                        }
+                        all.insert("expire_in".into(), duration::native(kept).into());
+                    }
+                    None => {
+                        log.wrong(&at, part.value.location, format!("{} is not a duration", quoted(&text)));
+                    }
+                }
+            }
+            "reports" => {
+                if let Some(reports) = reports(part, &at, scope, log) {
+                    all.insert("reports".into(), reports);
+                }
+            }
+            "exclude" => log.ignored(&path, part, "files that it names are kept as well"),
+            "untracked" if values::flag(&part.value) == Some(false) => {}
+            "untracked" => {
+                log.refused(&path, part, "files are kept by `paths` only", "name the files under `paths`");
+            }
+            "name" => log.ignored(&path, part, "artifacts are called after their job"),
+            "expose_as" | "public" | "access" => {
+                log.ignored(&path, part, "artifacts are for those who may read the execution");
+            }
+            _ => log.unknown(&path, part, &KEYS),
+        }
+    }
+    (all.contains_key("paths") || all.contains_key("reports")).then_some(Value::Mapping(all))
+}
+
+fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    let mut junit = Vec::new();
+    for part in values::entries(&entry.value) {
+        match part.key.as_str() {
+            "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
+            "dotenv" => log.refused(
+                path,
+                part,
+                "variables of one job are not those of another",
+                "keep the file under `artifacts: paths` and read it in the other job's script: `. ./build.env`",
+            ),
+            "accessibility" | "annotations" | "api_fuzzing" | "browser_performance" | "codequality"
+            | "container_scanning" | "coverage_fuzzing" | "coverage_report" | "cyclonedx" | "dast"
+            | "dependency_scanning" | "license_scanning" | "load_performance" | "metrics" | "performance"
+            | "repository_xray" | "requirements" | "requirements_v2" | "sast" | "secret_detection" | "terraform"
+            | "lsif" | "sbom" => {
+                log.ignored(path, part, "only reports of JUnit are read; keep the file under `artifacts: paths`");
+            }
+            _ => log.unknown(path, part, &["junit", "dotenv", "coverage_report"]),
+        }
+    }
+    if junit.is_empty() {
+        return None;
+    }
+    let mut all = Mapping::new();
+    all.insert("junit".into(), sequence(junit));
+    Some(Value::Mapping(all))
+}
+
+/// `coverage`: a pattern between slashes. One that cannot be read changes nothing of what runs, and is left out.
+pub(crate) fn coverage(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
+    if entry.value.is_null() {
+        return None;
+    }
+    let path = path.key("coverage");
+    let delimited = values::text(&entry.value).and_then(|text| text.strip_prefix('/')?.rsplit_once('/'));
+    // A slash within it needs no backslash: it ends with the last one.
+    let Some((body, flags)) =
+        delimited.filter(|(body, flags)| !body.is_empty() && flags.chars().all(|flag| "imsU".contains(flag)))
+    else {
+        log.wrong_type(&path, &entry.value, "a regular expression between slashes");
+        return None;
+    };
+    let pattern = if flags.is_empty() { body.to_owned() } else { format!("(?{flags}){body}") };
+    match coverage::Pattern::new(&pattern) {
+        Ok(_) => Some(pattern.into()),
+        Err(why) => {
+            log.ignored_at(
+                &path,
+                entry.value.location,
+                "`coverage`",
+                &format!("its pattern cannot be read: {why}"),
+            );
+            None
+        }
+    }
+}

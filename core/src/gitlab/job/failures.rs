@@ -1,0 +1,115 @@
+//! Translates `allow_failure` and `retry`.
+
+use std::collections::HashSet;
+
+use serde_yaml::{Mapping, Value};
+
+use super::services::sequence;
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
+
+fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Value {
+    let path = path.key("exit_codes");
+    let mut all = Vec::new();
+    for (text, node) in values::texts(&entry.value, &path, log) {
+        match text.parse::<u64>() {
+            Ok(code @ 1..=255) => all.push(Value::from(code)),
+            _ => {
+                log.wrong(
+                    &path,
+                    node.location,
+                    format!("{} is not an exit code from 1 to 255", quoted(text)),
+                );
+            }
+        }
+    }
+    Value::Sequence(all)
+}
+
+/// `allow_failure`: a truth value, or exit codes.
+pub(crate) fn allow_failure(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
+    if !values::is_mapping(&entry.value) {
+        return values::flag_of(entry, path, log).map(Value::from);
+    }
+    let path = path.key("allow_failure");
+    let mut all = Mapping::new();
+    for part in values::entries(&entry.value) {
+        match part.key.as_str() {
+            "exit_codes" => {
+                all.insert("exit_codes".into(), codes(part, &path, log));
+            }
+            _ => log.unknown(&path, part, &["exit_codes"]),
+        }
+    }
+    (!all.is_empty()).then_some(Value::Mapping(all))
+}
+
+/// The native kinds of failure for one of GitLab's; `None` if there is no such kind.
+fn kinds(word: &str) -> Option<&'static [&'static str]> {
+    Some(match word {
+        "always" => &["script_failed", "timed_out", "out_of_memory", "image_unavailable"],
+        "script_failure" => &["script_failed", "out_of_memory"],
+        "stuck_or_timeout_failure" | "job_execution_timeout" => &["timed_out", "preparation_timed_out"],
+        "runner_system_failure" => {
+            &["engine_failed", "disk_full", "worker_lost", "image_pull_failed", "service_failed"]
+        }
+        "api_failure" | "unknown_failure" | "scheduler_failure" => &["internal"],
+        "data_integrity_failure" => &["source_unavailable", "artifact_failed"],
+        // Nothing of that kind happens here.
+        "runner_unsupported" | "stale_schedule" | "archived_failure" | "unmet_prerequisites" => &[],
+        _ => return None,
+    })
+}
+
+/// `retry`: a number, or a mapping.
+pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
+    let path = path.key("retry");
+    let count = |node: &Node, log: &mut Log| {
+        let count = values::text(node).and_then(|text| text.parse::<u64>().ok()).filter(|count| *count <= 2);
+        if count.is_none() {
+            log.wrong_type(&path, node, "a number from 0 to 2");
+        }
+        count
+    };
+    if !values::is_mapping(&entry.value) {
+        return count(&entry.value, log).map(Value::from);
+    }
+    let mut all = Mapping::new();
+    let mut max = Some(0);
+    let mut narrowed = false;
+    let mut wanted: Vec<&str> = Vec::new();
+    for part in values::entries(&entry.value) {
+        match part.key.as_str() {
+            "max" => max = count(&part.value, log),
+            "when" => {
+                for (word, node) in values::texts(&part.value, &path.key("when"), log) {
+                    narrowed |= word != "always";
+                    if let Some(kinds) = kinds(word) {
+                        wanted.extend(kinds);
+                    } else {
+                        let what = quoted(word);
+                        log.ignored_at(&path, node.location, &what, "no failure here is called so");
+                    }
+                }
+            }
+            "exit_codes" => {
+                all.insert("exit_codes".into(), codes(part, &path, log));
+            }
+            _ => log.unknown(&path, part, &["max", "when", "exit_codes"]),
+        }
+    }
+    all.insert("max".into(), max?.into());
+    if narrowed {
+        let mut once = HashSet::new();
+        wanted.retain(|kind| once.insert(*kind));
+        if wanted.is_empty() && !all.contains_key("exit_codes") {
+            return Some(0.into());
+        }
+        if !wanted.is_empty() {
+            all.insert("when".into(), sequence(wanted.into_iter().map(str::to_owned).collect()));
+        }
+    }
+    Some(Value::Mapping(all))
+}

@@ -1,0 +1,342 @@
+//! Translates `image`, `services`, `cache` and `environment`.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use serde_yaml::{Mapping, Value};
+
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
+use crate::gitlab::variables::{self, Scope};
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
+
+/// A list of texts.
+pub(crate) fn sequence(texts: Vec<String>) -> Value {
+    Value::Sequence(texts.into_iter().map(Value::String).collect())
+}
+
+/// A text with references as native files have them; what it refers to that nobody knows is reported.
+pub(crate) fn reference(
+    text: &str,
+    node: &Node,
+    path: &Path,
+    scope: &Scope,
+    log: &mut Log,
+) -> Option<String> {
+    match scope.references(text) {
+        Ok(text) => Some(text),
+        Err(unknown) if unknown == "$" => {
+            log.wrong(path, node.location, format!("{} holds a `$` that is no variable's", quoted(text)));
+            None
+        }
+        Err(unknown) => {
+            log.wrong_with_help(
+                path,
+                node.location,
+                format!(
+                    "{} refers to `{unknown}`, which this file does not set and nobody else does",
+                    path.label()
+                ),
+                "set it under `variables`",
+            );
+            None
+        }
+    }
+}
+
+/// `image`: a text, or a mapping with `name`.
+pub(crate) fn image(
+    entry: &MapEntry,
+    path: &Path,
+    scope: &Scope,
+    log: &mut Log,
+) -> (Option<String>, Option<&'static str>) {
+    let path = path.key("image");
+    let mut pull_policy = None;
+    let mut name = None;
+    if values::is_mapping(&entry.value) {
+        for part in values::entries(&entry.value) {
+            match part.key.as_str() {
+                "name" => name = Some(&part.value),
+                "entrypoint" => {
+                    // Scripts run whatever the image's own entry point is: that is what an empty one asks for.
+                    let words = values::list(&part.value);
+                    if words.iter().any(|word| values::text(word).is_some_and(|word| !word.is_empty())) {
+                        log.ignored(&path, part, "scripts run in the image's shell, without an entry point");
+                    }
+                }
+                "pull_policy" => pull_policy = self::pull_policy(part, &path, log),
+                "docker" | "kubernetes" => {
+                    log.ignored(&path, part, "images run as the worker's engine runs them");
+                }
+                _ => log.unknown(&path, part, &["name", "entrypoint", "pull_policy", "docker", "kubernetes"]),
+            }
+        }
+    } else {
+        name = Some(&entry.value);
+    }
+    let Some((text, node)) = name.and_then(|node| values::text(node).map(|text| (text, node))) else {
+        log.wrong_type(&path, &entry.value, "the name of an image");
+        return (None, pull_policy);
+    };
+    (reference(text, node, &path, scope, log), pull_policy)
+}
+
+fn pull_policy(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<&'static str> {
+    let words = values::texts(&entry.value, &path.key("pull_policy"), log);
+    let first = words.first().map(|(word, _)| *word);
+    if words.len() > 1 {
+        log.changed(
+            &path.key("pull_policy"),
+            entry.key_location,
+            "only the first of several pull policies is supported",
+        );
+    }
+    match first {
+        Some("always") => Some("always"),
+        Some("if-not-present") => Some("if-not-present"),
+        Some("never") => Some("never"),
+        _ => {
+            log.wrong_type(&path.key("pull_policy"), &entry.value, "`always`, `if-not-present` or `never`");
+            None
+        }
+    }
+}
+
+/// `services`. As GitLab does, each gets the job's variables.
+pub(crate) fn services(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
+    let path = path.key("services");
+    let mut all = Vec::new();
+    for item in values::list(&entry.value) {
+        if let Some(service) = service(item, &path, scope, log) {
+            all.push(Value::Mapping(service));
+        }
+    }
+    Value::Sequence(all)
+}
+
+fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<Mapping> {
+    let mut service = Mapping::new();
+    let mut name = Some(item);
+    let mut own = Mapping::new();
+    let mut kept = Vec::new();
+    if values::is_mapping(item) {
+        name = None;
+        for part in values::entries(item) {
+            let at = path.key(&part.key);
+            match part.key.as_str() {
+                "name" => name = Some(&part.value),
+                "alias" => {
+                    let aliases = values::text(&part.value).unwrap_or_default();
+                    let names = aliases.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned);
+                    kept.push(("alias", sequence(names.collect())));
+                }
+                "command" | "entrypoint" => {
+                    let words = values::texts(&part.value, &at, log).into_iter();
+                    let words: Vec<String> = words
+                        .map(|(word, _)| scope.known(word).unwrap_or_else(|_| word.to_owned()))
+                        .collect();
+                    let key = if part.key == "command" { "command" } else { "entrypoint" };
+                    kept.push((key, sequence(words)));
+                }
+                "variables" => {
+                    for (name, given) in variables::read(&part.value, &at, log) {
+                        let value = scope.known(&given.text).unwrap_or_else(|unknown| {
+                            let what = format!("`{unknown}` in the value of `{name}`");
+                            log.ignored_at(&at, given.location, &what, "it is not known before the job runs");
+                            given.text.clone()
+                        });
+                        own.insert(name.into(), value.into());
+                    }
+                }
+                "pull_policy" | "docker" | "kubernetes" => {
+                    log.ignored(path, part, "services run as the worker's engine runs them");
+                }
+                _ => log.unknown(path, part, &["name", "alias", "command", "entrypoint", "variables"]),
+            }
+        }
+    }
+    let Some((text, node)) = name.and_then(|node| values::text(node).map(|text| (text, node))) else {
+        log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
+        return None;
+    };
+    if text.contains("docker") && text.contains("dind") {
+        log.ignored_at(
+            path,
+            node.location,
+            "a Docker engine as a service",
+            "it would need a privileged container, which workers give to nobody",
+        );
+    }
+    service.insert("image".into(), reference(text, node, path, scope, log)?.into());
+    for (key, value) in kept {
+        service.insert(key.into(), value);
+    }
+    let mut variables: Mapping =
+        scope.fixed_values().map(|(name, value)| (name.into(), value.into())).collect();
+    variables.extend(own);
+    if !variables.is_empty() {
+        service.insert("variables".into(), Value::Mapping(variables));
+    }
+    Some(service)
+}
+
+/// `cache`: one, or a list of them.
+pub(crate) fn caches(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
+    let path = path.key("cache");
+    let all = values::list(&entry.value).into_iter().filter_map(|item| cache(item, &path, scope, log));
+    Value::Sequence(all.map(Value::Mapping).collect())
+}
+
+fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<Mapping> {
+    if !values::is_mapping(item) {
+        log.wrong_type(path, item, "a mapping with `paths`, or a list of such");
+        return None;
+    }
+    let mut cache = Mapping::new();
+    let mut untracked = None;
+    for part in values::entries(item) {
+        if part.value.is_null() {
+            continue;
+        }
+        let at = path.key(&part.key);
+        match part.key.as_str() {
+            "key" => {
+                if let Some(key) = cache_key(part, &at, scope, log) {
+                    cache.insert("key".into(), key);
+                }
+            }
+            "paths" => {
+                cache.insert("paths".into(), sequence(paths(&part.value, &at, scope, log)));
+            }
+            "fallback_keys" => {
+                let keys = values::texts(&part.value, &at, log);
+                let keys = keys.into_iter().filter_map(|(text, node)| reference(text, node, &at, scope, log));
+                let keys: Vec<String> = keys.collect();
+                cache.insert("fallback_keys".into(), sequence(keys));
+            }
+            "policy" | "when" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                match scope.known(text) {
+                    Ok(text) => {
+                        cache.insert(part.key.as_str().into(), text.into());
+                    }
+                    Err(unknown) => {
+                        let what = format!("`{}`", part.key);
+                        let why = format!("`{unknown}` is not known before the job runs");
+                        log.refused_at(&at, part.value.location, &what, &why, "write the word itself");
+                    }
+                }
+            }
+            "untracked" if values::flag(&part.value) == Some(true) => untracked = Some(part),
+            "untracked" => {}
+            "unprotect" => log.ignored(path, part, "caches are the same for all branches, but for forks"),
+            _ => log.unknown(path, part, &["key", "paths", "fallback_keys", "policy", "when", "untracked"]),
+        }
+    }
+    if let Some(part) = untracked {
+        log.ignored(path, part, "only `paths` are kept");
+    }
+    // What keeps nothing turns off the cache that the job would have by default.
+    let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
+    keeps.then_some(cache)
+}
+
+fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    if !values::is_mapping(&entry.value) {
+        let Some(text) = values::text(&entry.value) else {
+            log.wrong_type(path, &entry.value, "text, or a mapping with `files`");
+            return None;
+        };
+        return reference(text, &entry.value, path, scope, log).map(Value::from);
+    }
+    let mut key = Mapping::new();
+    for part in values::entries(&entry.value) {
+        match part.key.as_str() {
+            "files" => {
+                key.insert("files".into(), sequence(paths(&part.value, &path.key("files"), scope, log)));
+            }
+            "files_commits" => {
+                log.changed(
+                    path,
+                    part.key_location,
+                    "`files_commits` is taken as `files`: by content, not by commit",
+                );
+                key.insert("files".into(), sequence(paths(&part.value, &path.key("files"), scope, log)));
+            }
+            "prefix" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                if let Some(prefix) = reference(text, &part.value, &path.key("prefix"), scope, log) {
+                    key.insert("prefix".into(), format!("{prefix}-").into());
+                }
+            }
+            _ => log.unknown(path, part, &["files", "files_commits", "prefix"]),
+        }
+    }
+    Some(Value::Mapping(key))
+}
+
+/// Paths and globs below the sources.
+pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut seen = HashSet::new();
+    for (text, node) in values::texts(node, path, log) {
+        let (glob, unknown) = scope.glob(text);
+        if let Some(unknown) = unknown {
+            let message = format!(
+                "`{unknown}` is not known before the job runs, so that {} is taken as {}",
+                quoted(text),
+                quoted(&glob)
+            );
+            log.changed(path, node.location, message);
+        }
+        if seen.insert(glob.clone()) {
+            all.push(glob);
+        }
+    }
+    all
+}
+
+/// `environment`: a name, or a mapping.
+pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    let path = path.key("environment");
+    let mut name = Some(&entry.value);
+    let mut url = None;
+    if values::is_mapping(&entry.value) {
+        name = None;
+        for part in values::entries(&entry.value) {
+            match part.key.as_str() {
+                "name" => name = Some(&part.value),
+                "url" => url = Some(&part.value),
+                "action" if values::text(&part.value) == Some("start") => {}
+                "action" | "on_stop" | "auto_stop_in" | "deployment_tier" | "kubernetes" => {
+                    log.ignored(&path, part, "nothing is known here of what is deployed where");
+                }
+                _ => log.unknown(
+                    &path,
+                    part,
+                    &["name", "url", "action", "on_stop", "auto_stop_in", "deployment_tier", "kubernetes"],
+                ),
+            }
+        }
+    }
+    let Some((text, node)) = name.and_then(|node| values::text(node).map(|text| (text, node))) else {
+        log.wrong_type(&path, &entry.value, "a name, or a mapping with `name`");
+        return None;
+    };
+    let mut all = Mapping::new();
+    all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
+    if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
+        match scope.references(text) {
+            Ok(text) => {
+                all.insert("url".into(), text.into());
+            }
+            Err(unknown) => {
+                let why = format!("`{unknown}` is not known before the job runs");
+                log.ignored_at(&path.key("url"), node.location, "`url`", &why);
+            }
+        }
+    }
+    Some(Value::Mapping(all))
+}

@@ -1,0 +1,73 @@
+//! Reads values of a document in the forms that GitLab's keys have.
+
+use std::rc::Rc;
+
+use crate::gitlab::findings::Log;
+use crate::pipeline::finding::Path;
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
+
+/// The text of a single value that is not null.
+pub(crate) fn text(node: &Node) -> Option<&str> {
+    match &node.kind {
+        Kind::Scalar { text, .. } if !node.is_null() => Some(text),
+        _ => None,
+    }
+}
+
+/// The entries of a mapping; none of anything else.
+pub(crate) fn entries(node: &Node) -> &[MapEntry] {
+    match &node.kind {
+        Kind::Mapping(mapping) => &mapping.entries,
+        _ => &[],
+    }
+}
+
+/// Whether it is a mapping.
+pub(crate) fn is_mapping(node: &Node) -> bool {
+    matches!(node.kind, Kind::Mapping(_))
+}
+
+/// The items of a list, lists within it laid flat; a single value is a list of one.
+pub(crate) fn list(node: &Rc<Node>) -> Vec<&Rc<Node>> {
+    fn add<'a>(node: &'a Rc<Node>, all: &mut Vec<&'a Rc<Node>>) {
+        match &node.kind {
+            Kind::Sequence(items) => items.iter().for_each(|item| add(item, all)),
+            _ => all.push(node),
+        }
+    }
+    let mut all = Vec::new();
+    if !node.is_null() {
+        add(node, &mut all);
+    }
+    all
+}
+
+/// The texts of a list; what is no text is reported.
+pub(crate) fn texts<'a>(node: &'a Rc<Node>, path: &Path, log: &mut Log) -> Vec<(&'a str, &'a Rc<Node>)> {
+    let mut all = Vec::new();
+    for item in list(node) {
+        match text(item) {
+            Some(text) => all.push((text, item)),
+            None => log.wrong_type(path, item, "text, or a list of texts"),
+        }
+    }
+    all
+}
+
+/// A truth value.
+pub(crate) fn flag(node: &Node) -> Option<bool> {
+    match text(node)? {
+        "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A truth value; anything else is reported and `None`.
+pub(crate) fn flag_of(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<bool> {
+    let found = flag(&entry.value);
+    if found.is_none() && !entry.value.is_null() {
+        log.wrong_type(&path.key(&entry.key), &entry.value, "`true` or `false`");
+    }
+    found
+}

@@ -1,0 +1,101 @@
+//! What all checks share: the findings so far, and values that stand in many places.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use crate::condition;
+use crate::pipeline::finding::{Fault, Finding, Path, quoted};
+use crate::pipeline::names;
+use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
+use crate::pipeline::raw::records::RawJob;
+use crate::pipeline::raw::scalars::Text;
+use crate::suggest::Suggestions;
+
+pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
+
+/// What the rules gather.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    pub(crate) suggestions: Suggestions,
+    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    conditions: HashMap<String, Option<condition::Fault>>,
+}
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        self.list.push(finding);
+    }
+
+    /// What is wrong with a condition, if anything is.
+    pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
+        if let Some(known) = self.conditions.get(text) {
+            return known.clone();
+        }
+        let fault = condition::check(text).err();
+        self.conditions.insert(text.to_owned(), fault.clone());
+        fault
+    }
+
+    /// Adds a fault of the value at `path`, if there is one.
+    pub(crate) fn check(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
+        if let Err(fault) = result {
+            self.list.push(fault.at(&path()));
+        }
+    }
+
+    /// Adds a fault of the key that leads to `path`, if there is one.
+    pub(crate) fn check_key(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
+        if let Err(fault) = result {
+            let path = path();
+            let message = format!("{} {}", path.label(), fault.message);
+            self.list.push(Finding::key(fault.code, &path, message).maybe_help(fault.help));
+        }
+    }
+}
+
+/// A job's place and name, known even where the rest of it could not be read.
+pub(crate) struct KnownJob<'a> {
+    pub(crate) path: Path,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) raw: Option<&'a RawJob>,
+}
+
+pub(crate) fn job_label(job: &KnownJob<'_>) -> String {
+    job.name.map_or_else(|| "this job".to_owned(), |name| format!("the job {}", quoted(name)))
+}
+
+/// Checks variables and gives them in file order.
+pub(crate) fn variables(
+    entries: Option<&NamedValues<Text>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> IndexMap<String, String> {
+    const MAX_VALUE_BYTES: usize = 32 << 10;
+    let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
+    let mut variables = IndexMap::with_capacity(entries.len());
+    for (name, value) in entries {
+        findings.check_key(names::check_variable_name(name), || path.key(name));
+        if value.0.len() > MAX_VALUE_BYTES {
+            let message = format!("the value of `{name}` is longer than 32 KiB");
+            findings.push(
+                Finding::value("out-of-range", &path.key(name), message)
+                    .help("put it into a file of the repository"),
+            );
+        }
+        variables.insert(name.clone(), value.0.clone());
+    }
+    variables
+}
+
+/// Checks globs of files that must lie within the sources.
+pub(crate) fn inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut Findings) {
+    for (index, glob) in globs.map_or(&[][..], |globs| globs.0.as_slice()).iter().enumerate() {
+        findings.check(names::check_inside(&glob.0), || path.index(index));
+    }
+}
+
+pub(crate) fn texts(list: Option<&OneOrMany<Text>>) -> Vec<String> {
+    list.map(|list| list.0.iter().map(|text| text.0.clone()).collect()).unwrap_or_default()
+}

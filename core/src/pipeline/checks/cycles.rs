@@ -1,0 +1,124 @@
+//! Finds rings of jobs that wait for each other, in time linear in jobs and needs and without recursion.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+
+/// One ring for each knot of jobs that wait for each other: the shortest through the knot's first job,
+/// starting with that job. `edges[job]` are the jobs it needs.
+pub(crate) fn find(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let knots = components(edges);
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); edges.len()];
+    for (job, knot) in knots.iter().enumerate() {
+        members[*knot].push(job);
+    }
+    let mut rings: Vec<Vec<usize>> = members
+        .iter()
+        .filter(|knot| knot.len() > 1)
+        .map(|knot| shortest_ring(edges, &knots, knot[0]))
+        .collect();
+    rings.sort_unstable();
+    rings
+}
+
+/// The shortest way from `start` back to itself within its knot.
+fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usize> {
+    let mut came_from = HashMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(job) = queue.pop_front() {
+        for next in edges[job].iter().copied().filter(|next| knots[*next] == knots[start]) {
+            if next == start {
+                let mut ring = vec![job];
+                let mut at = job;
+                while let Some(before) = came_from.get(&at) {
+                    at = *before;
+                    ring.push(at);
+                }
+                ring.reverse();
+                return ring;
+            }
+            if let Entry::Vacant(unseen) = came_from.entry(next) {
+                unseen.insert(job);
+                queue.push_back(next);
+            }
+        }
+    }
+    vec![start]
+}
+
+/// Tarjan's strongly connected components; the result names each node's component.
+fn components(edges: &[Vec<usize>]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let mut order = vec![UNSEEN; edges.len()];
+    let mut low = vec![0; edges.len()];
+    let mut component = vec![UNSEEN; edges.len()];
+    let mut open: Vec<usize> = Vec::new();
+    let mut calls: Vec<(usize, usize)> = Vec::new();
+    let (mut next_order, mut next_component) = (0, 0);
+    for root in 0..edges.len() {
+        if order[root] != UNSEEN {
+            continue;
+        }
+        calls.push((root, 0));
+        while let Some((node, edge)) = calls.pop() {
+            if edge == 0 {
+                order[node] = next_order;
+                low[node] = next_order;
+                next_order += 1;
+                open.push(node);
+            } else {
+                // Back from the edge before this one.
+                low[node] = low[node].min(low[edges[node][edge - 1]].min(order[node]));
+            }
+            let mut descended = false;
+            for (at, target) in edges[node].iter().copied().enumerate().skip(edge) {
+                if order[target] == UNSEEN {
+                    calls.push((node, at + 1));
+                    calls.push((target, 0));
+                    descended = true;
+                    break;
+                }
+                if component[target] == UNSEEN {
+                    low[node] = low[node].min(order[target]);
+                }
+            }
+            if !descended && low[node] == order[node] {
+                while let Some(member) = open.pop() {
+                    component[member] = next_component;
+                    if member == node {
+                        break;
+                    }
+                }
+                next_component += 1;
+            }
+        }
+    }
+    component
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn a_ring_is_found_whole_and_shortest() {
+        // 0 -> 1 -> 2 -> 3 -> 0, with the shortcut 1 -> 0.
+        assert_eq!(find(&[vec![1], vec![2, 0], vec![3], vec![0]]), [vec![0, 1]]);
+        assert_eq!(find(&[vec![], vec![2, 0], vec![3], vec![1, 0]]), [vec![1, 2, 3]]);
+    }
+
+    #[test]
+    fn separate_rings_are_separate_and_a_diamond_is_none() {
+        assert_eq!(find(&[vec![1], vec![0], vec![3], vec![2]]), [vec![0, 1], vec![2, 3]]);
+        assert!(find(&[vec![], vec![0], vec![0], vec![1, 2]]).is_empty());
+    }
+
+    #[test]
+    fn a_long_chain_and_a_long_ring_need_no_stack() {
+        let chain: Vec<Vec<usize>> =
+            (0..100_000_usize).map(|n| n.checked_sub(1).into_iter().collect()).collect();
+        assert!(find(&chain).is_empty());
+        let mut ring = chain;
+        ring[0] = vec![99_999];
+        assert_eq!(find(&ring)[0].len(), 100_000);
+    }
+}

@@ -1,0 +1,66 @@
+//! Checks which jobs' artifacts a job asks for: it must wait for them, or they may not be there yet.
+
+use std::collections::HashMap;
+
+use super::context::{Findings, KnownJob, job_label};
+use crate::pipeline::finding::{Finding, Part, Spot, quoted};
+use crate::pipeline::raw::collections::IndexedOneOrMany;
+
+/// Checks `dependencies`.
+pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut Findings) {
+    let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
+    for (at, job) in known.iter().enumerate() {
+        if let Some(name) = job.name {
+            by_name.entry(name).or_insert(at);
+        }
+    }
+    for (at, job) in known.iter().enumerate() {
+        let Some(raw) = job.raw else { continue };
+        let Some(IndexedOneOrMany(names)) = raw.dependencies.get() else { continue };
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (index, name) in names {
+            let path = job.path.key("dependencies").index(*index);
+            let name = name.0.as_str();
+            if let Some(first) = seen.insert(name, *index) {
+                let first = job.path.key("dependencies").index(first);
+                findings.push(
+                    Finding::value("duplicate-value", &path, format!("{} is named twice", quoted(name)))
+                        .help("remove one of the two")
+                        .related("first named here", Spot::At(first, Part::Value)),
+                );
+                continue;
+            }
+            let Some(target) = by_name.get(name).copied() else {
+                let names = known.iter().filter_map(|job| job.name).filter(|name| Some(*name) != job.name);
+                let help = findings.suggestions.did_you_mean(name, names);
+                let words = format!("there is no job {} to take artifacts from", quoted(name));
+                findings.push(Finding::value("unknown-dependency", &path, words).maybe_help(help));
+                continue;
+            };
+            let is_awaited = match raw.needs.get() {
+                Some(needs) => needs.0.iter().any(|need| need.job == name),
+                None => matches!((stage_of[at], stage_of[target]), (Some(own), Some(theirs)) if theirs < own),
+            };
+            // A stage that is wrong has been told of.
+            let is_known =
+                raw.needs.get().is_some() || (stage_of[at].is_some() && stage_of[target].is_some());
+            if is_known && !is_awaited {
+                let help = if raw.needs.get().is_some() {
+                    format!("add {} to its `needs`, or remove it here", quoted(name))
+                } else {
+                    format!("name {} under `needs`, or remove it here", quoted(name))
+                };
+                let words = format!(
+                    "{} does not wait for {}, whose artifacts it asks for",
+                    job_label(job),
+                    quoted(name)
+                );
+                findings.push(
+                    Finding::value("dependency-not-awaited", &path, words)
+                        .help(help)
+                        .related("the job", Spot::At(known[target].path.clone(), Part::Key)),
+                );
+            }
+        }
+    }
+}

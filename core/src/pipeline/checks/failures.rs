@@ -1,0 +1,58 @@
+//! Checks `allow_failure` and `retry`.
+
+use super::context::Findings;
+use crate::pipeline::finding::{Finding, Path};
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::job_parts::RawAllowed;
+use crate::pipeline::raw::retry::RawRetry;
+use crate::pipeline::raw::scalars::Flag;
+use crate::retry::RetryFor;
+
+/// Which failures are allowed: all of them, or these exit codes.
+pub(crate) fn allowed(raw: &Either<Flag, RawAllowed>) -> (bool, Vec<i32>) {
+    match raw {
+        Either::Short(flag) => (flag.0, Vec::new()),
+        Either::Long(raw) => {
+            let codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
+            (false, codes.iter().map(|code| code.0).collect())
+        }
+    }
+}
+
+pub(crate) fn check_allowed(raw: &Field<Either<Flag, RawAllowed>>, path: &Path, findings: &mut Findings) {
+    let Some(Either::Long(raw)) = raw.get() else { return };
+    let none = raw.exit_codes.is_absent() || raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty());
+    if none {
+        findings.push(
+            Finding::value("missing-key", &path.key("allow_failure"), "`allow_failure` names no exit codes")
+                .help("write `allow_failure: true`, or `{ exit_codes: [..] }` with those that are allowed"),
+        );
+    }
+}
+
+/// How many more times a job is tried, and after what.
+pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
+    let kinds = raw.when.get().map_or(&[][..], |kinds| kinds.0.as_slice());
+    let exit_codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
+    let retry_for = RetryFor {
+        kinds: kinds.iter().map(|kind| kind.0).collect(),
+        exit_codes: exit_codes.iter().map(|code| code.0).collect(),
+    };
+    (raw.max.get().map_or(1, |max| max.0), retry_for)
+}
+
+/// Lists without a value would mean the opposite of what they look like.
+pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut Findings) {
+    let path = path.key("retry");
+    let empty = |key: &str| {
+        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it narrows nothing"))
+            .help(format!("remove `{key}` to try again after every failure, or `retry` to never do"))
+    };
+    if raw.when.get().is_some_and(|kinds| kinds.0.is_empty()) {
+        findings.push(empty("when"));
+    }
+    if raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty()) {
+        findings.push(empty("exit_codes"));
+    }
+}

@@ -1,0 +1,309 @@
+//! Checks one job.
+
+use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexMap;
+
+use super::artifacts::{artifacts, check_artifacts};
+use super::context::{Findings, MAX_TIMEOUT_S, variables};
+use super::failures::{allowed, check_allowed, check_retry, retry};
+use super::{rules, services, surroundings};
+use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::model::{Job, Resources};
+use crate::pipeline::names;
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::job_parts::RawResources;
+use crate::pipeline::raw::quantities::Duration;
+use crate::pipeline::raw::records::{RawDefaults, RawJob};
+use crate::pipeline::raw::scalars::Text;
+use crate::pipeline::raw::script::Script;
+use crate::pipeline::references;
+
+/// How many variants a job's matrix may have.
+const MAX_VARIANTS: usize = 256;
+
+const DEFAULT_TIMEOUT_S: u64 = 3_600;
+
+/// The least memory that the Docker engine accepts for a container.
+const MIN_MEMORY: u64 = 6 << 20;
+
+const MAX_MEMORY: u64 = 64 << 40;
+
+/// The parts of a pipeline that its jobs depend on.
+pub(crate) struct PipelineContext<'a> {
+    pub(crate) variables: &'a IndexMap<String, String>,
+    pub(crate) defaults: &'a RawDefaults,
+}
+
+/// Checks `defaults` by itself, once, rather than in each job that inherits from it.
+pub(crate) fn defaults(raw: &RawDefaults, findings: &mut Findings) {
+    let path = Path::default().key("defaults");
+    variables(raw.variables.get(), &path.key("variables"), findings);
+    if let Some(image) = raw.image.get() {
+        findings.check(image_spelling(&image.0), || path.key("image"));
+    }
+    if let Some(artifacts) = raw.artifacts.get() {
+        check_artifacts(artifacts, &path.key("artifacts"), findings);
+    }
+    if let Some(again) = raw.retry.get() {
+        check_retry(&again.0, &path, findings);
+    }
+    check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, &path, findings);
+    check_allowed(&raw.allow_failure, &path, findings);
+    services::services(raw.services.get(), &path.key("services"), findings);
+    surroundings::caches(raw.cache.get(), &path.key("cache"), findings);
+    surroundings::secrets(raw.secrets.get(), &path.key("secrets"), findings);
+    surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings);
+}
+
+/// Checks a job and gives its normalised form.
+pub(crate) fn job(
+    name: &str,
+    stage: &str,
+    raw: &RawJob,
+    path: &Path,
+    around: &PipelineContext<'_>,
+    findings: &mut Findings,
+) -> Job {
+    let defaults = around.defaults;
+    check_script(name, raw, path, findings);
+    let own = variables(raw.variables.get(), &path.key("variables"), findings);
+    let mut all = IndexMap::with_capacity(own.len());
+    let inherited = defaults.variables.get().map_or(&[][..], |entries| entries.0.as_slice());
+    all.extend(inherited.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+    all.extend(own);
+    let matrix = matrix(raw, path, &all, findings);
+    let image = image(name, raw, path, around, &all, &matrix, findings);
+    if let Some(artifacts) = raw.artifacts.get() {
+        check_artifacts(artifacts, &path.key("artifacts"), findings);
+    }
+    check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, path, findings);
+    let resources = |raw: Option<&RawResources>| {
+        raw.map(|raw| Resources {
+            cpus: raw.cpus.get().map(|cpus| cpus.0),
+            memory_bytes: raw.memory.get().map(|memory| memory.0),
+        })
+        .unwrap_or_default()
+    };
+    let (own_limits, default_limits) = (resources(raw.resources.get()), resources(defaults.resources.get()));
+    if let Some(again) = raw.retry.get() {
+        check_retry(&again.0, path, findings);
+    }
+    check_allowed(&raw.allow_failure, path, findings);
+    let (allow_failure, allow_exit_codes) =
+        raw.allow_failure.get().or(defaults.allow_failure.get()).map(allowed).unwrap_or_default();
+    let rules = rules::rules(raw, path, findings);
+    let mut names: HashSet<&str> =
+        all.keys().chain(matrix.keys()).chain(around.variables.keys()).map(String::as_str).collect();
+    names.extend(rules.iter().flat_map(|rule| rule.variables.keys()).map(String::as_str));
+    let surroundings = surroundings::surroundings(name, raw, path, defaults, &names, findings);
+    let mut runs_on =
+        surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut Findings::default());
+    runs_on.extend(surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings));
+    let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
+    let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
+    script.extend(lines(raw.script.get()));
+    let (retry, retry_for) =
+        raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
+    Job {
+        name: name.to_owned(),
+        stage: stage.to_owned(),
+        image,
+        script,
+        rules,
+        when: raw.when.get().map(|when| when.0).unwrap_or_default(),
+        needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
+        dependencies: raw
+            .dependencies
+            .get()
+            .map(|jobs| jobs.0.iter().map(|(_, job)| job.0.clone()).collect()),
+        variables: all,
+        artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
+        allow_failure,
+        allow_exit_codes,
+        retry,
+        retry_for,
+        timeout_s: raw.timeout.get().or(defaults.timeout.get()).map_or(DEFAULT_TIMEOUT_S, |span| span.0),
+        working_dir: raw.working_dir.get().or(defaults.working_dir.get()).map(|dir| dir.0.clone()),
+        resources: Resources {
+            cpus: own_limits.cpus.or(default_limits.cpus),
+            memory_bytes: own_limits.memory_bytes.or(default_limits.memory_bytes),
+        },
+        matrix,
+        pull_policy: raw
+            .pull_policy
+            .get()
+            .or(defaults.pull_policy.get())
+            .map(|pull| pull.0)
+            .unwrap_or_default(),
+        surroundings,
+        runs_on,
+    }
+}
+
+fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut Findings) {
+    match &raw.script {
+        Field::Invalid => {}
+        // Its template is missing, and with it what it would have.
+        Field::Absent if !raw.extends.is_absent() => {}
+        Field::Absent => findings.push(
+            Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))
+                .help("add `script:` with the shell lines to run"),
+        ),
+        Field::Set(script) => {
+            if script.0.iter().all(|line| line.trim().is_empty()) {
+                findings.push(
+                    Finding::value("empty-script", &path.key("script"), "`script` has nothing to run")
+                        .help("add at least one line of shell"),
+                );
+            }
+        }
+    }
+}
+
+fn matrix(
+    raw: &RawJob,
+    path: &Path,
+    variables: &IndexMap<String, String>,
+    findings: &mut Findings,
+) -> IndexMap<String, Vec<String>> {
+    let path = path.key("matrix");
+    let Some(entries) = raw.matrix.get() else { return IndexMap::new() };
+    let mut matrix = IndexMap::with_capacity(entries.0.len());
+    for (key, values) in &entries.0 {
+        let at = path.key(key);
+        findings.check_key(names::check_variable_name(key), || at.clone());
+        if values.0.is_empty() {
+            findings.push(
+                Finding::value(
+                    "empty-matrix",
+                    &at,
+                    format!("`{key}` has no values, so the job would never run"),
+                )
+                .help("give it at least one value, or remove the key"),
+            );
+        }
+        let mut first = HashMap::new();
+        for (index, value) in values.0.iter().enumerate() {
+            if let Some(first) = first.insert(value.0.as_str(), index) {
+                let message = format!("{} is listed twice in `{key}`", quoted(&value.0));
+                findings.push(
+                    Finding::value("duplicate-value", &at.index(index), message)
+                        .help("remove one of the two: both would run the same job")
+                        .related("first here", Spot::At(at.index(first), Part::Value)),
+                );
+            }
+        }
+        if variables.contains_key(key) {
+            let message = format!("the matrix key `{key}` hides the variable of the same name");
+            findings
+                .push(Finding::key("hidden-variable", &at, message).warning().help("rename one of the two"));
+        }
+        matrix.insert(key.clone(), values.0.iter().map(|value| value.0.clone()).collect::<Vec<_>>());
+    }
+    let variants = matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
+    if variants > MAX_VARIANTS {
+        let message = format!("this matrix has {variants} combinations, and {MAX_VARIANTS} is the limit");
+        findings.push(
+            Finding::key("matrix-too-large", &path, message).help("take fewer values, or split the job"),
+        );
+    }
+    matrix
+}
+
+fn image(
+    name: &str,
+    raw: &RawJob,
+    path: &Path,
+    around: &PipelineContext<'_>,
+    variables: &IndexMap<String, String>,
+    matrix: &IndexMap<String, Vec<String>>,
+    findings: &mut Findings,
+) -> String {
+    let (image, at) = match (&raw.image, &around.defaults.image) {
+        (Field::Set(image), _) => (&image.0, path.key("image")),
+        (Field::Absent, Field::Set(image)) => (&image.0, Path::default().key("defaults").key("image")),
+        (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return String::new(),
+        (Field::Absent, Field::Absent) => {
+            findings.push(
+                Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))
+                    .help("add `image:`, or give every job one under `defaults:`"),
+            );
+            return String::new();
+        }
+        (Field::Invalid, _) | (Field::Absent, Field::Invalid) => return String::new(),
+    };
+    let own = !raw.image.is_absent();
+    if own {
+        findings.check(image_spelling(image), || at.clone());
+    }
+    let ruled = || {
+        let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
+        rules
+            .iter()
+            .filter_map(|(_, rule)| rule.variables.get())
+            .flat_map(|entries| &entries.0)
+            .map(|(name, _)| name)
+    };
+    for reference in references::parse_references(image).unwrap_or_default() {
+        let known = matrix.contains_key(reference)
+            || variables.contains_key(reference)
+            || around.variables.contains_key(reference)
+            || surroundings::is_predefined(reference)
+            || ruled().any(|name| name == reference);
+        if !known {
+            let names =
+                matrix.keys().chain(variables.keys()).chain(around.variables.keys()).map(String::as_str);
+            let help = findings.suggestions.did_you_mean(reference, names);
+            let message = format!(
+                "the image of {} refers to {}, which is neither a matrix key nor a variable",
+                quoted(name),
+                quoted(reference)
+            );
+            let mut finding = Finding::value("unknown-reference", &at, message).maybe_help(help);
+            if !own {
+                finding = finding.related("for this job", Spot::At(path.clone(), Part::Key));
+            }
+            findings.push(finding);
+        }
+    }
+    image.clone()
+}
+
+fn image_spelling(image: &str) -> Result<(), Fault> {
+    references::parse_references(image).and_then(|_| names::check_image(image))
+}
+
+fn check_limits(
+    timeout: &Field<Duration>,
+    resources: Option<&RawResources>,
+    working_dir: &Field<Text>,
+    path: &Path,
+    findings: &mut Findings,
+) {
+    if let Some(timeout) = timeout.get()
+        && !(1..=MAX_TIMEOUT_S).contains(&timeout.0)
+    {
+        let fault = Fault::new("out-of-range", "must be from one second to 30 days");
+        findings.check(Err(fault), || path.key("timeout"));
+    }
+    if let Some(memory) = resources.and_then(|resources| resources.memory.get())
+        && !(MIN_MEMORY..=MAX_MEMORY).contains(&memory.0)
+    {
+        let fault = Fault::new("out-of-range", "must be from 6 MiB to 64 TiB")
+            .help("a bare number is bytes; write `512m` or `2GiB`");
+        findings.check(Err(fault), || path.key("resources").key("memory"));
+    }
+    if let Some(dir) = working_dir.get() {
+        let fault = if dir.0.is_empty() {
+            Some(Fault::new("bad-path", "is empty").help("write `.` for the sources themselves"))
+        } else if names::climbs_out(&dir.0) {
+            Some(Fault::new("path-outside", format!("climbs out: {}", quoted(&dir.0))).help(
+                "write it relative to the sources without `..`, or as an absolute path in the container",
+            ))
+        } else {
+            None
+        };
+        findings.check(fault.map_or(Ok(()), Err), || path.key("working_dir"));
+    }
+}

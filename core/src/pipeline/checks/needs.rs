@@ -1,0 +1,121 @@
+//! Checks `needs`: each names another job, not of a later stage, and no jobs wait for each other.
+
+use std::collections::HashMap;
+
+use super::context::{Findings, KnownJob, job_label};
+use super::cycles;
+use crate::pipeline::finding::{Finding, Part, Path, Spot, quoted};
+
+/// Checks what jobs wait for.
+pub(crate) fn needs(
+    known: &[KnownJob<'_>],
+    stage_of: &[Option<usize>],
+    stages: &[&str],
+    findings: &mut Findings,
+) {
+    let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
+    for (at, job) in known.iter().enumerate() {
+        if let Some(name) = job.name {
+            by_name.entry(name).or_insert(at);
+        }
+    }
+    let mut edges: Vec<Vec<usize>> = vec![Vec::new(); known.len()];
+    for (at, job) in known.iter().enumerate() {
+        let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for need in &needs.0 {
+            let path = || need_path(&job.path, need.index, need.long);
+            if let Some(first) = seen.insert(&need.job, need.index) {
+                findings.push(
+                    Finding::value(
+                        "duplicate-need",
+                        &path(),
+                        format!("{} is needed twice", quoted(&need.job)),
+                    )
+                    .help("remove one of the two")
+                    .related("first needed here", Spot::At(need_path(&job.path, first, false), Part::Value)),
+                );
+                continue;
+            }
+            let Some(target) = by_name.get(need.job.as_str()).copied() else {
+                let names = known.iter().filter_map(|job| job.name).filter(|name| Some(*name) != job.name);
+                let help = match stages.iter().find(|stage| **stage == need.job) {
+                    Some(_) => Some(format!(
+                        "{} is a stage; `needs` takes jobs, and without `needs` a job waits for all earlier stages",
+                        quoted(&need.job)
+                    )),
+                    None => findings.suggestions.did_you_mean(&need.job, names),
+                };
+                findings.push(
+                    Finding::value(
+                        "unknown-need",
+                        &path(),
+                        format!("there is no job {} to need", quoted(&need.job)),
+                    )
+                    .maybe_help(help),
+                );
+                continue;
+            };
+            if target == at {
+                findings.push(
+                    Finding::value("needs-itself", &path(), format!("{} needs itself", job_label(job)))
+                        .help("remove it from its own `needs`"),
+                );
+                continue;
+            }
+            edges[at].push(target);
+            if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
+                && theirs > own
+            {
+                findings.push(
+                    Finding::value(
+                        "needs-later-stage",
+                        &path(),
+                        format!(
+                            "{} of stage {} cannot need {} of the later stage {}",
+                            job_label(job),
+                            quoted(stages[own]),
+                            quoted(&need.job),
+                            quoted(stages[theirs])
+                        ),
+                    )
+                    .help("move one of the two to another stage, or change the order of `stages`")
+                    .related("needed job", Spot::At(known[target].path.clone(), Part::Key)),
+                );
+            }
+        }
+    }
+    for ring in cycles::find(&edges) {
+        report_cycle(&ring, known, findings);
+    }
+}
+
+fn need_path(job: &Path, index: usize, long: bool) -> Path {
+    let path = job.key("needs").index(index);
+    if long { path.key("job") } else { path }
+}
+
+fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut Findings) {
+    const MAX_RELATED: usize = 8;
+    let name = |at: usize| known[at].name.unwrap_or_default();
+    let mut names: Vec<&str> = ring.iter().map(|at| name(*at)).collect();
+    names.push(name(ring[0]));
+    let place = |from: usize, to: usize| {
+        let needs = known[from].raw.and_then(|raw| raw.needs.get());
+        let need = needs.and_then(|needs| needs.0.iter().find(|need| need.job == name(to)));
+        need.map_or_else(
+            || known[from].path.clone(),
+            |need| need_path(&known[from].path, need.index, need.long),
+        )
+    };
+    let mut arrows = ring.iter().copied().zip(ring.iter().copied().cycle().skip(1));
+    let message = format!("these jobs wait for each other: {}", names.join(" -> "));
+    let Some((from, to)) = arrows.next() else { return };
+    let mut finding = Finding::value("cycle", &place(from, to), message)
+        .help("remove one of these needs; an arrow reads \"needs\"");
+    for (from, to) in arrows.take(MAX_RELATED) {
+        let message = format!("{} needs {}", name(from), name(to));
+        finding = finding.related(message, Spot::At(place(from, to), Part::Value));
+    }
+    findings.push(finding);
+}

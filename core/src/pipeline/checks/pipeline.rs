@@ -1,0 +1,193 @@
+//! Checks a whole pipeline, and turns its records into the model.
+
+use std::collections::{HashMap, HashSet};
+
+use super::context::{Findings, KnownJob, variables};
+use super::job::{self, PipelineContext};
+use super::needs::needs;
+use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
+use super::{dependencies, triggers};
+use crate::facts::Facts;
+use crate::pipeline::finding::{Finding, Part, Path, Segment, Spot, quoted};
+use crate::pipeline::model::{Job, Pipeline};
+use crate::pipeline::names;
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
+use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
+
+/// Turns the raw form into the model, and finds everything that is wrong with it on the way. The model is
+/// only worth something when no error was found.
+pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
+    let mut findings = Findings::default();
+    let root = Path::default();
+    let name = match &raw.name {
+        Field::Set(name) => {
+            findings.check(names::check_name(&name.0), || root.key("name"));
+            name.0.clone()
+        }
+        field => {
+            if field.is_absent() {
+                findings.push(
+                    Finding::value("missing-key", &root, "the pipeline has no `name`")
+                        .help("add `name: build-and-test`, or what it does; runs are listed under it"),
+                );
+            }
+            String::new()
+        }
+    };
+    if !raw.include.is_absent() {
+        findings.push(
+            Finding::key("include-unread", &root.key("include"), "the included files cannot be read here")
+                .help("`tidemill check`, `plan` and `run` read them, and send one text to a server"),
+        );
+    }
+    let on = raw.on.get().map(|on| triggers::triggers(on, &mut findings)).unwrap_or_default();
+    let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
+    let concurrency = triggers::concurrency(raw, &variables, &mut findings);
+    let timeout_s = triggers::timeout(raw, &mut findings);
+    let written_stages = stages(raw, &mut findings);
+    let no_defaults = RawDefaults::default();
+    let defaults = raw.defaults.get().unwrap_or(&no_defaults);
+    job::defaults(defaults, &mut findings);
+
+    let known = known_jobs(raw, &mut findings);
+    let implicit = raw.stages.is_absent();
+    let stage_names: Vec<&str> = match &written_stages {
+        Some(stages) => stages.iter().map(String::as_str).collect(),
+        None => IMPLICIT_STAGES.to_vec(),
+    };
+    let stage_order: HashMap<&str, usize> =
+        stage_names.iter().enumerate().rev().map(|(at, stage)| (*stage, at)).collect();
+    let surroundings = PipelineContext { variables: &variables, defaults };
+    let mut jobs: Vec<Job> = Vec::with_capacity(known.len());
+    let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
+    for (at, job) in known.iter().enumerate() {
+        let Some(raw_job) = job.raw else { continue };
+        // Where the stages could not be read, nothing can be said of a job's stage.
+        let stages_known = implicit || written_stages.is_some();
+        let stage =
+            if stages_known { job_stage(job, raw_job, &stage_names, implicit, &mut findings) } else { None };
+        stage_of[at] = stage.and_then(|stage| stage_order.get(stage).copied());
+        let name = job.name.unwrap_or_default();
+        jobs.push(job::job(
+            name,
+            stage.unwrap_or_default(),
+            raw_job,
+            &job.path,
+            &surroundings,
+            &mut findings,
+        ));
+    }
+    needs(&known, &stage_of, &stage_names, &mut findings);
+    dependencies::check(&known, &stage_of, &mut findings);
+    let used: HashSet<usize> = stage_of.iter().copied().flatten().collect();
+    // A job that could not be read, or whose stage is unknown, may be the one a stage waits for.
+    let all_placed = stage_of.iter().all(Option::is_some) && !known.is_empty();
+    let stages = if implicit {
+        let used = stage_names.iter().enumerate().filter(|(at, _)| used.contains(at));
+        used.map(|(_, stage)| (*stage).to_owned()).collect()
+    } else {
+        if all_placed {
+            unused_stages(&stage_names, &used, &stage_order, &mut findings);
+        }
+        stage_names.iter().map(|stage| (*stage).to_owned()).collect()
+    };
+    let pipeline = Pipeline { name, on, stages, variables, concurrency, timeout_s, jobs };
+    bound_plan(&pipeline, &root, &mut findings);
+    (pipeline, findings)
+}
+
+/// The jobs in file order, their names checked.
+fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut Findings) -> Vec<KnownJob<'a>> {
+    let path = Path::default().key("jobs");
+    let jobs = match &raw.jobs {
+        Field::Set(jobs) if !jobs.0.is_empty() => &jobs.0,
+        Field::Invalid => return Vec::new(),
+        Field::Set(_) => {
+            findings.push(Finding::value("no-jobs", &path, "`jobs` is empty").help("add at least one job"));
+            return Vec::new();
+        }
+        Field::Absent => {
+            findings.push(
+                Finding::value("missing-key", &Path::default(), "the pipeline has no `jobs`")
+                    .help("add `jobs:` with at least one job below it"),
+            );
+            return Vec::new();
+        }
+    };
+    let mut known: Vec<KnownJob<'a>> = Vec::with_capacity(jobs.len());
+    let mut first: HashMap<&str, Path> = HashMap::new();
+    for (segment, job) in jobs {
+        let path = path.with(segment.clone());
+        let raw = job.get();
+        let name = match segment {
+            Segment::Key(name) => {
+                findings.check_key(names::check_name(name), || path.clone());
+                if raw.is_some_and(|job| !job.name.is_absent()) {
+                    findings.push(
+                        Finding::key(
+                            "unknown-key",
+                            &path.key("name"),
+                            "this job has its name already: its key",
+                        )
+                        .help("remove `name`; it is for jobs that are written as a list"),
+                    );
+                }
+                Some(name.as_ref())
+            }
+            Segment::Index(_) => match raw.map(|job| &job.name) {
+                Some(Field::Set(name)) => {
+                    findings.check(names::check_name(&name.0), || path.key("name"));
+                    if let Some(first) = first.get(name.0.as_str()) {
+                        findings.push(
+                            Finding::value(
+                                "duplicate-job",
+                                &path.key("name"),
+                                format!("two jobs are named {}", quoted(&name.0)),
+                            )
+                            .help("give each job a name of its own")
+                            .related("first used here", Spot::At(first.clone(), Part::Value)),
+                        );
+                    } else {
+                        first.insert(&name.0, path.key("name"));
+                    }
+                    Some(name.0.as_str())
+                }
+                Some(Field::Absent) => {
+                    findings.push(
+                        Finding::value("missing-key", &path, "this job has no `name`")
+                            .help("jobs written as a list each need a `name`"),
+                    );
+                    None
+                }
+                _ => None,
+            },
+        };
+        known.push(KnownJob { path, name, raw });
+    }
+    known
+}
+
+/// Refuses what its matrices would make too large.
+fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut Findings) {
+    let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
+    let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
+    if total > MAX_JOBS {
+        let message = format!("this pipeline has {total} jobs, and {MAX_JOBS} is the limit");
+        findings.push(
+            Finding::key("too-many-jobs", &root.key("jobs"), message).help("split it into several pipelines"),
+        );
+        return;
+    }
+    let bytes = expanded_bytes(pipeline, &Facts::default());
+    if bytes > MAX_PLAN_BYTES {
+        let message = format!(
+            "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \
+             the limit"
+        );
+        findings.push(Finding::key("plan-too-large", &root.key("jobs"), message).help(
+            "each variant has the variables, the script and the names of its needs for its own: use a smaller matrix, keep \
+             long values in files, or give the variants' `needs` one job that waits for all of them",
+        ));
+    }
+}

@@ -1,0 +1,90 @@
+//! Checks `rules` and `if` of a job.
+
+use super::context::{Findings, inside, variables};
+use crate::pipeline::finding::{Finding, Part, Path, Spot, quoted};
+use crate::pipeline::model::Rule;
+use crate::pipeline::raw::collections::OneOrMany;
+use crate::pipeline::raw::job_parts::RawRule;
+use crate::pipeline::raw::records::RawJob;
+use crate::pipeline::raw::scalars::Text;
+
+/// How many rules a job may have.
+const MAX_RULES: usize = 100;
+
+/// A job's rules; its `if` is one of them by itself.
+pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut Findings) -> Vec<Rule> {
+    if let Some(text) = raw.condition.get() {
+        if !raw.rules.is_absent() {
+            findings.push(
+                Finding::key("conflicting-keys", &path.key("if"), "a job has an `if` or `rules`, not both")
+                    .help("move the condition into the rules")
+                    .related("the other one", Spot::At(path.key("rules"), Part::Key)),
+            );
+        }
+        condition(&text.0, &path.key("if"), findings);
+        return vec![Rule { condition: Some(text.0.clone()), ..Rule::default() }];
+    }
+    let Some(list) = raw.rules.get() else { return Vec::new() };
+    let path = path.key("rules");
+    if list.0.is_empty() {
+        findings.push(
+            Finding::value("empty-list", &path, "`rules` is empty, so the job would never run")
+                .help("add a rule, or remove `rules`"),
+        );
+    }
+    if list.0.len() > MAX_RULES {
+        let message = format!("this job has {} rules, and {MAX_RULES} is the limit", list.0.len());
+        findings.push(Finding::key("out-of-range", &path, message).help("join conditions with `||`"));
+    }
+    let mut always: Option<Path> = None;
+    let mut rules = Vec::with_capacity(list.0.len());
+    for (index, rule) in &list.0 {
+        let at = path.index(*index);
+        if let Some(first) = &always {
+            findings.push(
+                Finding::value("unreachable-rule", &at, "this rule is never evaluated")
+                    .warning()
+                    .help("move it up, or remove it")
+                    .related("this rule always matches", Spot::At(first.clone(), Part::Value)),
+            );
+        } else if rule.condition.is_absent() && rule.changes.is_absent() && rule.exists.is_absent() {
+            always = Some(at.clone());
+        }
+        rules.push(one(rule, &at, findings));
+    }
+    rules
+}
+
+fn one(raw: &RawRule, path: &Path, findings: &mut Findings) -> Rule {
+    if let Some(text) = raw.condition.get() {
+        condition(&text.0, &path.key("if"), findings);
+    }
+    for (key, globs) in [("changes", &raw.changes), ("exists", &raw.exists)] {
+        let at = path.key(key);
+        inside(globs.get(), &at, findings);
+        if globs.get().is_some_and(|globs| globs.0.is_empty()) {
+            let message = format!("`{key}` is empty, so the rule would never match");
+            findings.push(
+                Finding::value("empty-list", &at, message).help(format!("name files, or remove `{key}`")),
+            );
+        }
+    }
+    let texts = |globs: Option<&OneOrMany<Text>>| {
+        globs.map(|globs| globs.0.iter().map(|glob| glob.0.clone()).collect()).unwrap_or_default()
+    };
+    Rule {
+        condition: raw.condition.get().map(|text| text.0.clone()),
+        changes: texts(raw.changes.get()),
+        exists: texts(raw.exists.get()),
+        then: raw.when.get().map(|when| when.0),
+        allow_failure: raw.allow_failure.get().map(|flag| flag.0),
+        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+    }
+}
+
+fn condition(text: &str, path: &Path, findings: &mut Findings) {
+    let Some(fault) = findings.condition(text) else { return };
+    let spot = Spot::Within(path.clone(), fault.at, fault.length);
+    let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
+    findings.push(Finding::error("bad-condition", spot, message).maybe_help(fault.help));
+}

@@ -1,0 +1,183 @@
+//! Checks `services`: containers that run alongside a job.
+
+use std::collections::HashMap;
+
+use super::context::{Findings, texts, variables};
+use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::model::{Health, Service};
+use crate::pipeline::names;
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::collections::{IndexedOneOrMany, OneOrMany};
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::job_parts::{RawHealth, RawService};
+use crate::pipeline::raw::scalars::Text;
+use crate::pipeline::references;
+
+const DEFAULT_READY_S: u64 = 60;
+
+const MAX_READY_S: u64 = 3_600;
+
+const MAX_SERVICES: usize = 16;
+
+/// Checks services, and gives them.
+pub(crate) fn services(
+    raw: Option<&IndexedOneOrMany<Either<Text, RawService>>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<Service> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MAX_SERVICES {
+        let message = format!("{} services are more than {MAX_SERVICES}, the limit", items.len());
+        findings.push(Finding::key("out-of-range", path, message).help("split the job"));
+    }
+    let mut services = Vec::with_capacity(items.len());
+    let mut named: HashMap<String, Path> = HashMap::new();
+    for (index, item) in items {
+        let at = path.index(*index);
+        let Some((mut service, own_alias)) = service(item, &at, findings) else { continue };
+        let had_names = !service.alias.is_empty();
+        let alias_at = if own_alias { at.key("alias") } else { at };
+        service.alias.retain(|alias| {
+            let Some(first) = named.get(alias) else {
+                named.insert(alias.clone(), alias_at.clone());
+                return true;
+            };
+            if own_alias {
+                let message = format!("two services are reached by {}", quoted(alias));
+                findings.push(
+                    Finding::value("duplicate-alias", &alias_at, message)
+                        .help("give each an `alias` of its own")
+                        .related("the first one", Spot::At(first.clone(), Part::Value)),
+                );
+            }
+            false
+        });
+        if service.alias.is_empty() && had_names && !own_alias {
+            let message = "this service has no name that another one does not have";
+            findings.push(
+                Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),
+            );
+        }
+        services.push(service);
+    }
+    services
+}
+
+/// One service, and whether its alias is written.
+fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings) -> Option<(Service, bool)> {
+    let none = RawService::default();
+    let (raw, image, at) = match item {
+        Either::Short(image) => (&none, &image.0, path.clone()),
+        Either::Long(raw) => {
+            let (field, key) =
+                if raw.image.is_absent() { (&raw.name, "name") } else { (&raw.image, "image") };
+            if field.is_absent() {
+                findings.push(
+                    Finding::value("missing-key", path, "this service has no `image`")
+                        .help("write `{ image: \"postgres:17\", alias: db }`, or only the image"),
+                );
+            }
+            (raw, &field.get()?.0, path.key(key))
+        }
+    };
+    findings.check(references::parse_references(image).and_then(|_| names::check_image(image)), || at);
+    let alias = match raw.alias.get() {
+        Some(list) => {
+            for (index, alias) in list.0.iter().enumerate() {
+                findings.check(names::check_host(&alias.0), || path.key("alias").index(index));
+            }
+            list.0.iter().map(|alias| alias.0.clone()).collect()
+        }
+        None => aliases_of(image),
+    };
+    if alias.is_empty() {
+        let message = "no name of this service follows from its image";
+        findings.push(Finding::value("missing-key", path, message).help("give it an `alias`"));
+    }
+    for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
+        if let Some([only]) = command.get().map(|command| command.0.as_slice())
+            && only.0.trim().contains(char::is_whitespace)
+            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            && (key == "entrypoint" || raw.entrypoint.is_absent())
+        {
+            let message = format!("`{key}` is one word with a space in it");
+            findings.push(
+                Finding::value("bad-command", &path.key(key), message)
+                    .help("write each word by itself, as in `[redis-server, --port, \"6380\"]`"),
+            );
+        }
+    }
+    let ready_within_s = raw.ready_within.get().map_or(DEFAULT_READY_S, |span| span.0);
+    if !(1..=MAX_READY_S).contains(&ready_within_s) {
+        let fault = Fault::new("out-of-range", "must be from one second to one hour");
+        findings.check(Err(fault), || path.key("ready_within"));
+    }
+    let list = |field: &Field<OneOrMany<Text>>| field.get().map(|list| texts(Some(list)));
+    let service = Service {
+        image: image.clone(),
+        alias,
+        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        command: list(&raw.command),
+        entrypoint: list(&raw.entrypoint),
+        health: raw.health.get().and_then(|health| self::health(health, &path.key("health"), findings)),
+        ready_within_s,
+    };
+    Some((service, !raw.alias.is_absent()))
+}
+
+/// The names that follow from an image's, as GitLab has them: `registry/a/b:1` is `registry__a__b`, `registry-a-b`; besides
+/// these the same without a registry's host, and the last part alone.
+fn aliases_of(image: &str) -> Vec<String> {
+    let named = image.split('@').next().unwrap_or_default();
+    let last = named.rfind('/').map_or(0, |at| at + 1);
+    let repository = named[last..].find(':').map_or(named, |at| &named[..last + at]);
+    if repository.contains('$') {
+        return Vec::new();
+    }
+    let mut parts: Vec<&str> = repository.split('/').collect();
+    let mut aliases: Vec<String> = Vec::new();
+    let mut add = |alias: String| {
+        if names::check_host(&alias).is_ok() && !aliases.contains(&alias) {
+            aliases.push(alias);
+        }
+    };
+    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
+        parts[0] = parts[0].split(':').next().unwrap_or_default();
+        add(parts.join("-"));
+        add(parts.join("__"));
+        parts.remove(0);
+    }
+    add(parts.join("-"));
+    add(parts.join("__"));
+    add(parts.last().copied().unwrap_or_default().to_owned());
+    aliases
+}
+
+fn health(raw: &RawHealth, path: &Path, findings: &mut Findings) -> Option<Health> {
+    match (raw.command.get(), raw.port.get()) {
+        (Some(command), None) => {
+            if command.0.trim().is_empty() {
+                let fault = Fault::new("empty-script", "has nothing to run");
+                findings.check(Err(fault), || path.key("command"));
+            }
+            Some(Health::Command(command.0.clone()))
+        }
+        (None, Some(port)) => Some(Health::Port(port.0)),
+        (Some(_), Some(_)) => {
+            findings.push(
+                Finding::key("conflicting-keys", path, "`health` has a `command` or a `port`, not both")
+                    .help("remove one of the two"),
+            );
+            None
+        }
+        (None, None) => {
+            if raw.command.is_absent() && raw.port.is_absent() {
+                findings.push(
+                    Finding::key("missing-key", path, "`health` has neither `command` nor `port`")
+                        .help("write `{ command: pg_isready }` or `{ port: 5432 }`"),
+                );
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Checks what a job has besides its script: caches, secrets, an environment, labels.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::context::{Findings, inside, texts};
+use super::services::services;
+use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::model::{Cache, Environment, MAX_SECRETS, SecretUse, Surroundings};
+use crate::pipeline::names::{self, is_label};
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
+use crate::pipeline::raw::job_parts::{RawCache, RawEnvironment, RawSecret};
+use crate::pipeline::raw::records::{RawDefaults, RawJob};
+use crate::pipeline::raw::scalars::Text;
+use crate::pipeline::references::parse_references;
+use crate::{coverage, predefined};
+
+/// What texts may refer to besides variables.
+const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
+
+/// Whether a text may refer to `name` although no variable of that name is set.
+pub(crate) fn is_predefined(name: &str) -> bool {
+    PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_of_execution(name)
+}
+
+const DEFAULT_KEY: &str = "default";
+
+const MAX_KEY_BYTES: usize = 300;
+
+const MAX_CACHES: usize = 8;
+
+const MAX_ENVIRONMENT_BYTES: usize = 100;
+
+/// What a job has besides its script; its own keys win over those of `defaults`.
+pub(crate) fn surroundings(
+    name: &str,
+    raw: &RawJob,
+    path: &Path,
+    defaults: &RawDefaults,
+    names: &HashSet<&str>,
+    findings: &mut Findings,
+) -> Surroundings {
+    let inherited = Path::default().key("defaults");
+    // Findings of `defaults` were reported once already.
+    let mut discarded = Findings::default();
+    let lines = raw.after_script.get().or(defaults.after_script.get());
+    let services = match raw.services.get() {
+        own @ Some(_) => services(own, &path.key("services"), findings),
+        None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
+    };
+    let caches = match raw.cache.get() {
+        own @ Some(_) => caches(own, &path.key("cache"), findings),
+        None => caches(defaults.cache.get(), &inherited.key("cache"), &mut discarded),
+    };
+    let secrets = match raw.secrets.get() {
+        own @ Some(_) => secrets(own, &path.key("secrets"), findings),
+        None => secrets(defaults.secrets.get(), &inherited.key("secrets"), &mut discarded),
+    };
+    let environment =
+        raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
+    if let Some(text) = raw.coverage.get() {
+        findings.check(check_pattern(&text.0), || path.key("coverage"));
+    }
+    for (secret, at) in secrets.iter().zip(0..) {
+        if names.contains(secret.variable.as_str()) {
+            let base = if raw.secrets.is_absent() { inherited.key("secrets") } else { path.key("secrets") };
+            let message = format!("the secret hides the variable `{}`", secret.variable);
+            findings.push(
+                Finding::value("hidden-variable", &base.index(at), message)
+                    .warning()
+                    .help("rename one of the two"),
+            );
+        }
+    }
+    let mut texts: Vec<(&str, Path)> = Vec::new();
+    let base = if raw.services.is_absent() { &inherited } else { path };
+    for (at, service) in services.iter().enumerate() {
+        texts.push((&service.image, base.key("services").index(at)));
+    }
+    let base = if raw.cache.is_absent() { &inherited } else { path };
+    for (at, cache) in caches.iter().enumerate() {
+        let base = base.key("cache").index(at);
+        texts.push((&cache.key, base.key("key")));
+        texts.extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
+    }
+    if let Some(environment) = &environment {
+        texts.push((&environment.name, path.key("environment")));
+        texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
+    }
+    for (text, at) in texts {
+        check_references(name, text, &at, names, findings);
+    }
+    Surroundings {
+        after_script: lines.map(|script| script.0.clone()).unwrap_or_default(),
+        services,
+        caches,
+        secrets,
+        environment,
+        coverage: raw.coverage.get().map(|text| text.0.clone()),
+    }
+}
+
+fn check_pattern(text: &str) -> Result<(), Fault> {
+    coverage::Pattern::new(text).map(drop).map_err(|why| {
+        Fault::new("bad-pattern", format!("is not a valid pattern: {why}"))
+            .help(r"write a regular expression in RE2's syntax in quotes, such as 'TOTAL.* (\d+)%'")
+    })
+}
+
+fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut Findings) {
+    for reference in parse_references(text).unwrap_or_default() {
+        if names.contains(reference) || is_predefined(reference) {
+            continue;
+        }
+        let help = findings.suggestions.did_you_mean(reference, names.iter().copied().chain(PREDEFINED));
+        let message = format!(
+            "{} of {} refers to {}, which is neither a variable nor a matrix key",
+            at.label(),
+            quoted(job),
+            quoted(reference)
+        );
+        findings.push(Finding::value("unknown-reference", at, message).maybe_help(help));
+    }
+}
+
+/// Checks caches, and gives them.
+pub(crate) fn caches(
+    raw: Option<&IndexedOneOrMany<RawCache>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<Cache> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MAX_CACHES {
+        let message = format!("{} caches are more than {MAX_CACHES}, the limit", items.len());
+        findings.push(Finding::key("out-of-range", path, message).help("put several paths into one cache"));
+    }
+    items.iter().map(|(index, raw)| cache(raw, &path.index(*index), findings)).collect()
+}
+
+fn cache(raw: &RawCache, path: &Path, findings: &mut Findings) -> Cache {
+    if raw.paths.is_absent() || raw.paths.get().is_some_and(|paths| paths.0.is_empty()) {
+        findings.push(
+            Finding::value("missing-key", path, "this cache has no `paths`")
+                .help("add `paths:` with the files and directories to keep"),
+        );
+    }
+    inside(raw.paths.get(), &path.key("paths"), findings);
+    let (mut key, mut key_files) = (DEFAULT_KEY.to_owned(), Vec::new());
+    let at = path.key("key");
+    match raw.key.get() {
+        Some(Either::Short(text)) => {
+            findings.check(check_key(&text.0), || at);
+            key.clone_from(&text.0);
+        }
+        Some(Either::Long(raw)) => {
+            let no_files = raw.files.is_absent() || raw.files.get().is_some_and(|files| files.0.is_empty());
+            if no_files {
+                findings.push(
+                    Finding::value("missing-key", &at, "`key` has no `files`")
+                        .help("name files whose content makes the key, or write the key as text"),
+                );
+            }
+            inside(raw.files.get(), &at.key("files"), findings);
+            key_files = texts(raw.files.get());
+            if let Some(prefix) = raw.prefix.get() {
+                findings.check(check_key(&prefix.0), || at.key("prefix"));
+            }
+            key = raw.prefix.get().map(|prefix| prefix.0.clone()).unwrap_or_default();
+        }
+        None => {}
+    }
+    let fallback_keys = texts(raw.fallback_keys.get());
+    for (index, key) in fallback_keys.iter().enumerate() {
+        findings.check(check_key(key), || path.key("fallback_keys").index(index));
+    }
+    Cache {
+        key,
+        key_files,
+        fallback_keys,
+        paths: texts(raw.paths.get()),
+        policy: raw.policy.get().map(|policy| policy.0).unwrap_or_default(),
+        when: raw.when.get().map(|when| when.0).unwrap_or_default(),
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Fault> {
+    if key.trim().is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Fault::new("bad-name", format!("must have 1 to {MAX_KEY_BYTES} bytes")));
+    }
+    if key.contains(char::is_control) {
+        return Err(Fault::new("bad-name", "holds a line break or another control character"));
+    }
+    parse_references(key).map(drop)
+}
+
+/// Checks secrets, and gives them.
+pub(crate) fn secrets(
+    raw: Option<&IndexedOneOrMany<Either<Text, RawSecret>>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<SecretUse> {
+    let items = raw.map_or(&[][..], |items| items.0.as_slice());
+    if items.len() > MAX_SECRETS {
+        let message = format!("{} secrets are more than {MAX_SECRETS}, the limit", items.len());
+        findings.push(Finding::key("out-of-range", path, message).help("put several values into one secret"));
+    }
+    let mut first: HashMap<String, Path> = HashMap::new();
+    let mut secrets = Vec::with_capacity(items.len());
+    for (index, item) in items {
+        let at = path.index(*index);
+        let Some(secret) = secret(item, &at, findings) else { continue };
+        if let Some(first) = first.insert(secret.variable.clone(), at.clone()) {
+            let message = format!("two secrets use the variable `{}`", secret.variable);
+            findings.push(
+                Finding::value("duplicate-value", &at, message)
+                    .help("give one of them another `variable`")
+                    .related("the first one", Spot::At(first, Part::Value)),
+            );
+        }
+        secrets.push(secret);
+    }
+    secrets
+}
+
+fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Findings) -> Option<SecretUse> {
+    let none = RawSecret::default();
+    let (raw, name, name_at) = match item {
+        Either::Short(name) => (&none, &name.0, path.clone()),
+        Either::Long(raw) => {
+            if raw.name.is_absent() {
+                findings.push(Finding::value("missing-key", path, "this secret has no `name`").help(
+                    "write `{ name: deploy-key, variable: DEPLOY_KEY, file: true }`, or only the name",
+                ));
+            }
+            (raw, &raw.name.get()?.0, path.key("name"))
+        }
+    };
+    findings.check(names::check_secret_name(name), || name_at.clone());
+    if let Some(variable) = raw.variable.get() {
+        findings.check(names::check_variable_name(&variable.0), || path.key("variable"));
+    } else if names::check_secret_name(name).is_ok() && names::check_variable_name(name).is_err() {
+        let message = format!("{} cannot be the name of a variable", quoted(name));
+        findings.push(
+            Finding::value("missing-key", &name_at, message)
+                .help(format!("write `{{ name: {name}, variable: {} }}`", as_variable(name))),
+        );
+    }
+    Some(SecretUse {
+        name: name.clone(),
+        variable: raw.variable.get().map_or_else(|| name.clone(), |variable| variable.0.clone()),
+        file: raw.file.get().is_some_and(|file| file.0),
+    })
+}
+
+fn as_variable(name: &str) -> String {
+    let made: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
+}
+
+fn environment(
+    raw: &Either<Text, RawEnvironment>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Option<Environment> {
+    let check = |name: &str| -> Result<(), Fault> {
+        if name.trim().is_empty() || name.len() > MAX_ENVIRONMENT_BYTES {
+            return Err(Fault::new("bad-name", format!("must have 1 to {MAX_ENVIRONMENT_BYTES} bytes")));
+        }
+        let inner = |c: char| c.is_ascii_alphanumeric() || " _-./${}".contains(c);
+        if let Some(odd) = name.chars().find(|c| !inner(*c)) {
+            return Err(Fault::new("bad-name", format!("holds {}", quoted(&odd.to_string())))
+                .help("use letters, digits, spaces, `_ - . /` and references such as `${branch}`"));
+        }
+        parse_references(name).map(drop)
+    };
+    match raw {
+        Either::Short(name) => {
+            findings.check(check(&name.0), || path.clone());
+            Some(Environment { name: name.0.clone(), url: None })
+        }
+        Either::Long(raw) => {
+            if raw.name.is_absent() {
+                findings.push(
+                    Finding::key("missing-key", path, "`environment` has no `name`")
+                        .help("write `{ name: production, url: .. }`, or only the name"),
+                );
+            }
+            if let Some(url) = raw.url.get() {
+                let plain =
+                    url.0.starts_with("https://") || url.0.starts_with("http://") || url.0.starts_with("${");
+                let result = if plain && !url.0.contains(char::is_whitespace) {
+                    parse_references(&url.0).map(drop)
+                } else {
+                    Err(Fault::new("bad-url", "must be an address that starts with `https://` or `http://`"))
+                };
+                findings.check(result, || path.key("url"));
+            }
+            let name = &raw.name.get()?.0;
+            findings.check(check(name), || path.key("name"));
+            Some(Environment { name: name.clone(), url: raw.url.get().map(|url| url.0.clone()) })
+        }
+    }
+}
+
+/// Checks labels of workers, and gives them.
+pub(crate) fn labels(
+    raw: Option<&NamedValues<Text>>,
+    path: &Path,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
+    let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
+    for (name, value) in entries {
+        let rule = "labels are 1 to 63 letters, digits and `_ - .`";
+        let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(rule);
+        findings.check_key(if is_label(name) { Ok(()) } else { Err(fault()) }, || path.key(name));
+        let fault =
+            || Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0))).help(rule);
+        findings.check(if is_label(&value.0) { Ok(()) } else { Err(fault()) }, || path.key(name));
+    }
+    entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
+}

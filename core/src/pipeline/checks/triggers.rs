@@ -1,0 +1,164 @@
+//! Checks the top-level keys besides jobs: triggers, concurrency, the time limit.
+
+use indexmap::IndexMap;
+
+use super::context::{Findings, MAX_TIMEOUT_S};
+use super::cron;
+use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::model::{Concurrency, PullRequestTrigger, PushTrigger, Schedule, Triggers};
+use crate::pipeline::names;
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::collections::OneOrMany;
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::records::RawPipeline;
+use crate::pipeline::raw::scalars::Text;
+use crate::pipeline::raw::triggers::{RawSchedule, RawTriggers};
+use crate::pipeline::references;
+use crate::suggest;
+
+/// How long the name of a concurrency group may be, in bytes, before its references are put in.
+const MAX_GROUP_BYTES: usize = 200;
+
+/// What a concurrency group may refer to besides variables.
+const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
+
+/// The group of an `interruptible` pipeline.
+const GROUP_OF_BRANCH: &str = "${pipeline}/${branch}";
+
+/// Checks `concurrency`, and `interruptible`, its short form.
+pub(crate) fn concurrency(
+    pipeline: &RawPipeline,
+    variables: &IndexMap<String, String>,
+    findings: &mut Findings,
+) -> Option<Concurrency> {
+    let path = Path::default().key("concurrency");
+    let interruptible = pipeline.interruptible.get().is_some_and(|flag| flag.0);
+    if interruptible && !pipeline.concurrency.is_absent() {
+        findings.push(
+            Finding::key(
+                "conflicting-keys",
+                &Path::default().key("interruptible"),
+                "`interruptible: true` is short for a `concurrency`, and this file has one too",
+            )
+            .help("remove `interruptible`, and write `cancel_superseded: true` under `concurrency`")
+            .related("the other one", Spot::At(path.clone(), Part::Key)),
+        );
+    }
+    let Some(raw) = pipeline.concurrency.get() else {
+        return interruptible
+            .then(|| Concurrency { group: GROUP_OF_BRANCH.to_owned(), cancel_superseded: true });
+    };
+    if raw.group.is_absent() {
+        findings.push(
+            Finding::key("missing-key", &path, "`concurrency` has no `group`")
+                .help("add `group: ${pipeline}-${branch}`, or another name"),
+        );
+    }
+    let group = &raw.group.get()?.0;
+    let at = || path.key("group");
+    if group.trim().is_empty() || group.len() > MAX_GROUP_BYTES {
+        let fault = Fault::new("bad-name", format!("must have 1 to {MAX_GROUP_BYTES} bytes"));
+        findings.check(Err(fault.help("add `group: ${pipeline}-${branch}`, or another name")), at);
+    }
+    findings.check(references::parse_references(group).map(drop), at);
+    let known = || variables.keys().map(String::as_str).chain(GROUP_REFERENCES);
+    for reference in references::parse_references(group).unwrap_or_default() {
+        if !known().any(|name| name == reference) {
+            let help = findings.suggestions.did_you_mean(reference, known());
+            let message = format!(
+                "the group refers to {}, which is neither `branch` nor `pipeline` nor a variable of the pipeline",
+                quoted(reference)
+            );
+            findings.push(Finding::value("unknown-reference", &at(), message).maybe_help(help));
+        }
+    }
+    let cancel_superseded = raw.cancel_superseded.get().is_some_and(|flag| flag.0);
+    Some(Concurrency { group: group.clone(), cancel_superseded })
+}
+
+/// Checks `on`.
+pub(crate) fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
+    let path = Path::default().key("on");
+    let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
+        let items = field.get().map_or(&[][..], |items| items.0.as_slice());
+        for (index, item) in items.iter().enumerate() {
+            let result = if inside { names::check_inside(&item.0) } else { names::check_glob(&item.0) };
+            findings.check(result, || at.index(index));
+        }
+        items.iter().map(|item| item.0.clone()).collect()
+    };
+    let push = raw.push.get().map(|push| {
+        let at = path.key("push");
+        PushTrigger {
+            branches: globs(&at.key("branches"), &push.0.branches, false),
+            tags: globs(&at.key("tags"), &push.0.tags, false),
+            paths: globs(&at.key("paths"), &push.0.paths, true),
+        }
+    });
+    let pull_request = raw.pull_request.get().map(|pull_request| {
+        let at = path.key("pull_request");
+        PullRequestTrigger {
+            branches: globs(&at.key("branches"), &pull_request.0.branches, false),
+            paths: globs(&at.key("paths"), &pull_request.0.paths, true),
+        }
+    });
+    let schedule = raw.schedule.get().map_or(&[][..], |items| items.0.as_slice());
+    let at = path.key("schedule");
+    let schedule =
+        schedule.iter().filter_map(|(index, item)| schedule_item(item, &at.index(*index), findings));
+    Triggers { push, pull_request, schedule: schedule.collect() }
+}
+
+fn schedule_item(item: &Either<Text, RawSchedule>, path: &Path, findings: &mut Findings) -> Option<Schedule> {
+    let utc = || "UTC".to_owned();
+    let raw = match item {
+        Either::Short(cron) => {
+            findings.check(cron::check(&cron.0), || path.clone());
+            return Some(Schedule { cron: cron.0.trim().to_owned(), time_zone: utc() });
+        }
+        Either::Long(raw) => raw,
+    };
+    if raw.cron.is_absent() {
+        findings.push(
+            Finding::value("missing-key", path, "this schedule has no `cron`")
+                .help("write `{ cron: \"0 3 * * 1-5\", time_zone: Europe/Vienna }`"),
+        );
+    }
+    if let Some(zone) = raw.time_zone.get() {
+        findings.check(time_zone(&zone.0), || path.key("time_zone"));
+    }
+    let cron = &raw.cron.get()?.0;
+    findings.check(cron::check(cron), || path.key("cron"));
+    let time_zone = raw.time_zone.get().map_or_else(utc, |zone| zone.0.clone());
+    Some(Schedule { cron: cron.trim().to_owned(), time_zone })
+}
+
+/// Checks the IANA name of a time zone against the database that this program carries.
+fn time_zone(name: &str) -> Result<(), Fault> {
+    let zones = jiff::tz::TimeZoneDatabase::bundled();
+    // Names are the same in any case to the database, and not to all who read them.
+    if zones.get(name).is_ok_and(|zone| zone.iana_name() == Some(name)) {
+        return Ok(());
+    }
+    let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
+    let near = names
+        .iter()
+        .find(|known| known.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name)))
+        .map(String::as_str)
+        .or_else(|| suggest::nearest(name, names.iter().map(String::as_str)));
+    let fault = Fault::new("unknown-time-zone", format!("is not a time zone: {}", quoted(name)));
+    Err(match near {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None => fault.help("write an IANA name, such as `Europe/Vienna` or `UTC`"),
+    })
+}
+
+/// Checks the time limit of executions.
+pub(crate) fn timeout(raw: &RawPipeline, findings: &mut Findings) -> Option<u64> {
+    let timeout = raw.timeout.get()?.0;
+    if !(1..=MAX_TIMEOUT_S).contains(&timeout) {
+        let fault = Fault::new("out-of-range", "must be from one second to 30 days");
+        findings.check(Err(fault), || Path::default().key("timeout"));
+    }
+    Some(timeout)
+}

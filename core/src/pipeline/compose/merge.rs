@@ -1,0 +1,21 @@
+//! Lays one mapping over another.
+
+use std::rc::Rc;
+
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
+
+/// `over` laid over `base`: where both have a mapping it is merged key by key, else that of `over` stays.
+pub(crate) fn merged(base: &Rc<Node>, over: &Rc<Node>) -> Rc<Node> {
+    let (Kind::Mapping(below), Kind::Mapping(above)) = (&base.kind, &over.kind) else {
+        return Rc::clone(over);
+    };
+    let mut entries = Vec::with_capacity(below.entries.len() + above.entries.len());
+    for entry in &below.entries {
+        entries.push(match over.get(&entry.key) {
+            Some(own) => MapEntry { value: merged(&entry.value, &own.value), ..own.clone() },
+            None => entry.clone(),
+        });
+    }
+    entries.extend(above.entries.iter().filter(|entry| base.get(&entry.key).is_none()).cloned());
+    Rc::new(Node::mapping(entries, over.location))
+}

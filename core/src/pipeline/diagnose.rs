@@ -1,0 +1,65 @@
+//! Turns findings into diagnostics: looks up where they are in the text.
+
+use super::compose::include::SourceFile;
+use super::finding::{Finding, Path, Spot};
+use super::yaml::limits::MAX_FILE_BYTES;
+use super::yaml::tree::{Tree, place_in_file};
+use crate::diagnostics::{Diagnostic, Location, Related};
+
+/// The diagnostic of a finding, at its place in `tree`.
+pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
+    let locate = |spot: &Spot| -> Option<Location> {
+        match spot {
+            Spot::Text(_, location) => Some(*location),
+            Spot::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
+            Spot::Within(path, at, length) => tree.map(|tree| tree.locate_within(path, *at, *length)),
+        }
+    };
+    let (Spot::Text(path, _) | Spot::At(path, _) | Spot::Within(path, ..)) = &finding.spot;
+    let related = finding.related.iter().filter_map(|(message, spot)| {
+        locate(spot).map(|location| Related { message: message.clone(), location, file: None })
+    });
+    Diagnostic {
+        severity: finding.severity,
+        code: finding.code.to_owned(),
+        message: finding.message.clone(),
+        path: path.to_string(),
+        location: locate(&finding.spot),
+        file: None,
+        help: finding.help.clone(),
+        related: related.collect(),
+    }
+}
+
+/// Sets which of several files a diagnostic is in, and where in it.
+pub(crate) fn in_files(files: &[SourceFile], mut diagnostic: Diagnostic) -> Diagnostic {
+    let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
+    if let Some(location) = &mut diagnostic.location {
+        let (file, within) = place_in_file(*location);
+        *location = within;
+        diagnostic.file = name(file);
+    }
+    for related in &mut diagnostic.related {
+        let (file, within) = place_in_file(related.location);
+        related.location = within;
+        related.file = name(file);
+    }
+    diagnostic
+}
+
+/// That a file of `bytes` bytes is too large, if it is.
+pub(crate) fn check_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
+    if bytes <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    let message =
+        format!("this file has {bytes} bytes, and a pipeline file may have {MAX_FILE_BYTES} (1 MiB)");
+    Err(Box::new(too_large(message)))
+}
+
+/// A pipeline that is too large, alone or with the files that it includes.
+pub(crate) fn too_large(message: String) -> Diagnostic {
+    let finding = Finding::value("file-too-large", &Path::default(), message)
+        .help("keep data and long scripts in files of the repository");
+    place(&finding, None)
+}

@@ -1,0 +1,49 @@
+//! Files that are stored after a job.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Files that are stored after a job, for later jobs and for download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifacts {
+    /// Globs relative to the sources; never absolute, never climbing out.
+    pub paths: Vec<String>,
+    /// After which outcomes of the job they are stored.
+    #[serde(default)]
+    pub when: ArtifactsWhen,
+    /// How long they are kept, in seconds. `None`: as long as the server keeps the execution.
+    #[serde(default)]
+    pub expire_in_s: Option<u64>,
+    /// Reports that are parsed.
+    #[serde(default, skip_serializing_if = "Reports::is_empty")]
+    pub reports: Reports,
+}
+
+/// After which outcomes of a job its artifacts are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactsWhen {
+    /// Only when the job succeeds.
+    #[default]
+    OnSuccess,
+    /// Only when the job fails.
+    OnFailure,
+    /// Whatever the outcome.
+    Always,
+}
+
+/// Reports of a job, which the worker parses after the script.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Reports {
+    /// Globs of JUnit XML files.
+    #[serde(default)]
+    pub junit: Vec<String>,
+}
+
+impl Reports {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.junit.is_empty()
+    }
+}

@@ -1,0 +1,100 @@
+//! One job: a script that runs in a container of its own.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::artifacts::Artifacts;
+use super::rules::{Rule, RunWhen};
+use super::surroundings::Surroundings;
+use crate::retry::RetryFor;
+
+/// One job as the file declares it, before its matrix is expanded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// The job's name, unique in the pipeline.
+    pub name: String,
+    /// The stage it belongs to; one of [`Pipeline::stages`].
+    pub stage: String,
+    /// The container image. May hold `${NAME}` references to matrix keys and variables.
+    pub image: String,
+    /// The shell lines to run, in order, those of `before_script` first; at least one is not blank.
+    pub script: Vec<String>,
+    /// Whether the job is part of an execution; without rules it always is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// When the job runs, given how its dependencies ended.
+    #[serde(default, skip_serializing_if = "RunWhen::is_default")]
+    pub when: RunWhen,
+    /// The jobs that must succeed first, by their names in the file (before matrix expansion).
+    /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
+    #[serde(default)]
+    pub needs: Option<Vec<String>>,
+    /// The jobs whose artifacts it downloads, by their names in the file. `None`: all that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<String>>,
+    /// The job's own environment variables, those of `defaults` included.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+    /// The files that are stored after the job.
+    #[serde(default)]
+    pub artifacts: Option<Artifacts>,
+    /// Whether the pipeline goes on, and may still succeed, when this job fails.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// Exit codes of the script that are tolerated, where not every failure is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_exit_codes: Vec<i32>,
+    /// How many times a failed job is retried: 0 to 10.
+    #[serde(default)]
+    pub retry: u32,
+    /// Which failures it is retried after.
+    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    pub retry_for: RetryFor,
+    /// Time limit of one attempt, in seconds.
+    pub timeout_s: u64,
+    /// The directory the script starts in; relative to the sources unless absolute.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Limits of the container.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Keys and the values each takes; the job runs once for every combination. Empty: it runs once.
+    #[serde(default)]
+    pub matrix: IndexMap<String, Vec<String>>,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// Services, caches, secrets and the like.
+    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
+    pub surroundings: Surroundings,
+    /// Labels that a worker must have to run it. Empty: any worker that does not require labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs_on: BTreeMap<String, String>,
+}
+
+/// When a job's image is pulled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// Only when the engine does not have the image yet.
+    #[default]
+    IfNotPresent,
+    /// Before every job.
+    Always,
+    /// Never: the job fails when the engine does not have the image.
+    Never,
+}
+
+/// Limits of a job's container; what is absent is not limited by the pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Resources {
+    /// Processors, where 1.5 is one and a half.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Memory in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+}

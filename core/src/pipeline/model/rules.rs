@@ -1,0 +1,63 @@
+//! Whether a job is part of an execution, and when it runs, given how its dependencies ended.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When a job runs, given how its dependencies ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunWhen {
+    /// When all dependencies succeeded, or failed with `allow_failure`.
+    #[default]
+    OnSuccess,
+    /// When a dependency failed; otherwise the job is skipped, which counts as success.
+    OnFailure,
+    /// Whatever the outcome of the dependencies.
+    Always,
+    /// When all dependencies succeeded and a user approved the job.
+    Manual,
+}
+
+impl RunWhen {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::OnSuccess
+    }
+}
+
+/// A rule of a job: the first that matches decides whether and how the job is part of an execution. A job none of whose rules
+/// matches is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rule {
+    /// A condition; see `docs/pipeline-reference.md`. `None` is always true.
+    #[serde(default, rename = "if")]
+    pub condition: Option<String>,
+    /// Globs of files, one of which must have changed. They match where the changed files are unknown.
+    #[serde(default)]
+    pub changes: Vec<String>,
+    /// Globs of files, one of which must exist at the commit. They match where the files are unknown.
+    #[serde(default)]
+    pub exists: Vec<String>,
+    /// When the job runs if the rule matches. `None`: the job's own `when`.
+    #[serde(default)]
+    pub then: Option<RuleThen>,
+    /// Overrides the job's own.
+    #[serde(default)]
+    pub allow_failure: Option<bool>,
+    /// Override the job's own.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+}
+
+/// What a matching rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleThen {
+    /// The job is left out.
+    Never,
+    /// The job runs, given how its dependencies ended.
+    #[serde(untagged)]
+    When(RunWhen),
+}

@@ -1,0 +1,164 @@
+//! What a job has besides its script: services, caches, secrets, an environment.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::artifacts::ArtifactsWhen;
+
+/// What a job has besides its script.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Surroundings {
+    /// Shell commands that run after the script in a separate shell, whatever its outcome; their exit code is ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_script: Vec<String>,
+    /// Containers that run alongside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    /// Files that are kept between executions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<Cache>,
+    /// Secrets that are available to it; no others are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+    /// Where it deploys to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// The pattern that extracts the test coverage from the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
+}
+
+impl Surroundings {
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same, with `put_in` applied to each text that may hold references.
+    pub(crate) fn with_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
+        let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
+        let cache = |cache: &Cache| Cache {
+            key: put_in(&cache.key),
+            fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
+            ..cache.clone()
+        };
+        let environment =
+            |to: &Environment| Environment { name: put_in(&to.name), url: to.url.as_deref().map(&put_in) };
+        Self {
+            after_script: self.after_script.clone(),
+            services: self.services.iter().map(service).collect(),
+            caches: self.caches.iter().map(cache).collect(),
+            secrets: self.secrets.clone(),
+            environment: self.environment.as_ref().map(environment),
+            coverage: self.coverage.clone(),
+        }
+    }
+}
+
+/// A container that runs alongside a job, on its network, for as long as the job runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// The image. May hold `${NAME}` references like the job's.
+    pub image: String,
+    /// Host names under which the job reaches it; never empty once checked.
+    pub alias: Vec<String>,
+    /// Its environment variables; those of the job are not passed to it.
+    #[serde(default)]
+    pub variables: IndexMap<String, String>,
+    /// Overrides the command of the image.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Overrides the entry point of the image.
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
+    /// Readiness check. `None`: the health check of the image, or, without one, that it runs.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// How long the script waits for it to be ready, in seconds.
+    pub ready_within_s: u64,
+}
+
+/// Readiness check of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// This shell command, run in the service's container, exits with 0.
+    Command(String),
+    /// This TCP port accepts connections.
+    Port(u16),
+}
+
+/// Files that are kept between executions, as far as they are still there: a miss is no failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cache {
+    /// The key's text. May hold `${branch}`, `${job}` and `${NAME}` references; with `key_files` it is the prefix.
+    pub key: String,
+    /// Files of the sources whose content is part of the key.
+    #[serde(default)]
+    pub key_files: Vec<String>,
+    /// Keys to try, in order, when there is no cache under the key.
+    #[serde(default)]
+    pub fallback_keys: Vec<String>,
+    /// Paths and globs, relative to the sources.
+    pub paths: Vec<String>,
+    /// Whether it is downloaded before the script, uploaded after it, or both.
+    #[serde(default)]
+    pub policy: CachePolicy,
+    /// After which outcomes of the job it is uploaded.
+    #[serde(default)]
+    pub when: ArtifactsWhen,
+}
+
+/// What a job does with a cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CachePolicy {
+    /// Download it before the script and upload it after the script.
+    #[default]
+    PullPush,
+    /// Only download it.
+    Pull,
+    /// Only upload it.
+    Push,
+}
+
+impl CachePolicy {
+    /// Whether it is downloaded before the script.
+    #[must_use]
+    pub const fn pulls(self) -> bool {
+        matches!(self, Self::PullPush | Self::Pull)
+    }
+
+    /// Whether it is uploaded after the script.
+    #[must_use]
+    pub const fn pushes(self) -> bool {
+        matches!(self, Self::PullPush | Self::Push)
+    }
+}
+
+/// The maximum number of secrets of one job.
+pub const MAX_SECRETS: usize = 100;
+
+/// A secret that is available to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SecretUse {
+    /// The secret's name in the repository's store.
+    pub name: String,
+    /// The environment variable that holds it.
+    pub variable: String,
+    /// Whether the variable holds the path of a file with the value, not the value itself.
+    #[serde(default)]
+    pub file: bool,
+}
+
+/// An environment that a job deploys to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// Its name; chooses among the repository's secrets. May hold `${NAME}` references.
+    pub name: String,
+    /// Its URL.
+    #[serde(default)]
+    pub url: Option<String>,
+}

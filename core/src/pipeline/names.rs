@@ -1,0 +1,193 @@
+//! The spelling of names, images, globs and paths.
+
+use super::finding::{Fault, quoted};
+
+/// How long the name of a pipeline, stage or job may be, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
+/// How long the name of a variable may be, in bytes.
+const MAX_VARIABLE_NAME_BYTES: usize = 128;
+
+/// Checks the name of a pipeline, a stage or a job.
+pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
+    let rule =
+        "names are 1 to 100 letters, digits, spaces and `_ - . : / +`, and start with a letter or a digit";
+    let bad = |what: String| Err(Fault::new("bad-name", what).help(rule));
+    let inner = |c: char| c.is_ascii_alphanumeric() || " _-.:/+".contains(c);
+    if name.is_empty() {
+        return bad("is an empty name".to_owned());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return bad(format!("is a name of {} bytes, and {MAX_NAME_BYTES} is the limit", name.len()));
+    }
+    if let Some(odd) = name.chars().find(|c| !inner(*c)) {
+        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&odd.to_string())));
+    }
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return bad(format!("is the name {}, which starts with a sign or a space", quoted(name)));
+    }
+    if name.ends_with(' ') {
+        return bad(format!("is the name {}, which ends with a space", quoted(name)));
+    }
+    Ok(())
+}
+
+/// Whether `name` can be that of an environment variable: letters, digits and `_`, not starting with a digit, at most 128.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    check_variable_name(name).is_ok()
+}
+
+/// Checks the name of a variable or of a matrix key: both become environment variables.
+pub(crate) fn check_variable_name(name: &str) -> Result<(), Fault> {
+    let start = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if start
+        && name.len() <= MAX_VARIABLE_NAME_BYTES
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    {
+        return Ok(());
+    }
+    Err(Fault::new("bad-variable-name", "is not a name that an environment variable can have")
+        .help("use letters, digits and `_`, not starting with a digit, at most 128 in all"))
+}
+
+/// Checks an image reference whose `${NAME}` references, if any, may stand for anything.
+pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
+    let bad = |why: &str| {
+        Fault::new("bad-image", format!("is not an image reference: {}: {why}", quoted(image)))
+            .help("write `name:tag`, such as `rust:1.95` or `registry.example.com/team/app:2`")
+    };
+    let mut filled = String::with_capacity(image.len());
+    let mut rest = image;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        filled.push('x');
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    filled.push_str(rest);
+    if filled.is_empty() {
+        return Err(bad("it is empty"));
+    }
+    if filled.len() > 500 {
+        return Err(bad("it is longer than 500 characters"));
+    }
+    if filled.contains(char::is_whitespace) {
+        return Err(bad("it holds a space"));
+    }
+    let (named, digest) = match filled.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (filled.as_str(), None),
+    };
+    if let Some(digest) = digest {
+        let hex = digest.strip_prefix("sha256:");
+        let whole = hex.is_some_and(|h| h.len() == 64 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !whole && digest != "x" && hex != Some("x") {
+            return Err(bad("a digest is `sha256:` and 64 hexadecimal digits"));
+        }
+    }
+    // A colon after the last slash starts the tag; one before it is a registry's port.
+    let last_slash = named.rfind('/').map_or(0, |at| at + 1);
+    let (repository, tag) = match named[last_slash..].find(':') {
+        Some(at) => (&named[..last_slash + at], Some(&named[last_slash + at + 1..])),
+        None => (named, None),
+    };
+    if let Some(tag) = tag {
+        let inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if tag.is_empty() || tag.len() > 128 || !tag.chars().all(inner) || tag.starts_with(['.', '-']) {
+            return Err(bad("a tag is 1 to 128 letters, digits, `_`, `.` and `-`"));
+        }
+    }
+    let mut parts: Vec<&str> = repository.split('/').collect();
+    let is_registry = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    if parts.len() > 1 && is_registry(parts[0]) {
+        let (host, port) = parts[0].split_once(':').unwrap_or((parts[0], "1"));
+        let host_good =
+            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+        if !host_good || (port != "x" && port.parse::<u16>().is_err()) {
+            return Err(bad("the registry before the first `/` is no host name"));
+        }
+        parts.remove(0);
+    }
+    for part in parts {
+        if part.is_empty() {
+            return Err(bad("a part of its name is empty"));
+        }
+        if part.chars().any(|c| c.is_ascii_uppercase()) {
+            return Err(bad("image names are lower case"));
+        }
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !part.chars().all(inner) || !part.starts_with(edge) || !part.ends_with(edge) {
+            return Err(bad("names are lower-case letters and digits, joined by `.`, `_` or `-`"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a name that a container is reached by.
+pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    let good = name.len() <= 63
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if good {
+        return Ok(());
+    }
+    Err(Fault::new("bad-alias", format!("is not a host name: {}", quoted(name)))
+        .help("use 1 to 63 letters, digits and `- _ .`, with a letter or a digit at both ends"))
+}
+
+/// Whether `name` can be that of a secret: 1 to 100 letters, digits and `_ - .`, not starting with `-` or `.`.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name.len() <= MAX_NAME_BYTES
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}
+
+/// Checks the name of a secret.
+pub(crate) fn check_secret_name(name: &str) -> Result<(), Fault> {
+    if is_secret_name(name) {
+        return Ok(());
+    }
+    Err(Fault::new("bad-name", format!("is not the name of a secret: {}", quoted(name)))
+        .help("use 1 to 100 letters, digits and `_ - .`, and start with a letter, a digit or `_`"))
+}
+
+/// Checks a glob.
+pub(crate) fn check_glob(glob: &str) -> Result<(), Fault> {
+    if glob.is_empty() {
+        return Err(Fault::new("bad-glob", "is empty"));
+    }
+    match globset::GlobBuilder::new(glob).literal_separator(true).build() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::new("bad-glob", format!("is not a valid glob: {}", error.kind()))
+            .help("`*` and `?` match within a name, `**` across directories, `[ab]` one of, `{a,b}` either")),
+    }
+}
+
+/// Checks a glob of files that must lie within the sources.
+pub(crate) fn check_inside(glob: &str) -> Result<(), Fault> {
+    if glob.starts_with('/') || glob.starts_with('~') {
+        return Err(Fault::new("path-outside", format!("is an absolute path: {}", quoted(glob)))
+            .help("write it relative to the sources; copy what lies elsewhere there first"));
+    }
+    if climbs_out(glob) {
+        return Err(Fault::new("path-outside", format!("climbs out of the sources: {}", quoted(glob)))
+            .help("write it relative to the sources, without `..`"));
+    }
+    check_glob(glob)
+}
+
+/// Whether a path has a `..` in it; also one that comes back, which no reader should have to work out.
+pub(crate) fn climbs_out(path: &str) -> bool {
+    path.split(['/', '\\', '{', '}', ',']).any(|part| part == "..")
+}
+
+/// Whether `text` can be a label's name or value: 1 to 63 letters, digits and `_ - .`.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=63).contains(&text.len()) && text.chars().all(inner)
+}

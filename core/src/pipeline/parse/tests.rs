@@ -1,0 +1,159 @@
+//! serde_yaml as the oracle of the reader: a file that is accepted has the value that serde_yaml gives it.
+//!
+//! serde_yaml reads YAML 1.1, the reader YAML 1.2. The newer version allows some texts that the older one refuses, such as a key of
+//! two lines in braces; these have one meaning only, and are not compared. One text has two meanings: `&a:` is an anchor `a:` of an
+//! empty value in YAML 1.2, and a mapping without a key in 1.1; generated data has no anchors, changed files have them.
+
+use proptest::prelude::*;
+use serde_yaml::Value;
+
+use super::{parse_with_warnings, read_tree};
+use crate::pipeline::yaml::tree::{Kind, Node};
+
+/// Words that mean something in YAML, to be inserted into files that are right.
+const PREDEFINED: [&str; 30] = [
+    "jobs:",
+    "*base",
+    "&base ",
+    "<<: *base",
+    "- ",
+    "? ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    ", ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "\t",
+    "'",
+    "\"",
+    "\\",
+    "|",
+    "|+\n",
+    ">-\n",
+    "~",
+    "null",
+    "!!str ",
+    "! ",
+    " #",
+    "%",
+    "\u{7f}",
+    "\u{feff}",
+];
+
+/// The good fixtures and the examples.
+const ACCEPTED_FILES: [&str; 11] = [
+    include_str!("../../../tests/fixtures/good/anchors.yml"),
+    include_str!("../../../tests/fixtures/good/design.yml"),
+    include_str!("../../../tests/fixtures/good/list-form.yml"),
+    include_str!("../../../tests/fixtures/good/parts.yml"),
+    include_str!("../../../tests/fixtures/good/rest-of-the-language.yml"),
+    include_str!("../../../tests/fixtures/good/retry-and-concurrency.yml"),
+    include_str!("../../../tests/fixtures/good/templates.yml"),
+    include_str!("../../../../examples/go.yml"),
+    include_str!("../../../../examples/node.yml"),
+    include_str!("../../../../examples/python.yml"),
+    include_str!("../../../../examples/rust.yml"),
+];
+
+/// The value of a document to serde_yaml, its merge keys applied; `None` where it refuses the text.
+fn value_of(source: &str) -> Option<Value> {
+    let mut value: Value = serde_yaml::from_str(source).ok()?;
+    // A merged mapping may bring in a merge key of its own.
+    for _ in 0..16 {
+        value.apply_merge().ok()?;
+    }
+    Some(value)
+}
+
+/// The first difference between a node and a value.
+fn difference(node: &Node, value: &Value) -> Option<String> {
+    let same = match (&node.kind, value) {
+        (Kind::Scalar { text, .. }, Value::String(value)) => text == value && !node.is_null(),
+        (Kind::Scalar { .. }, Value::Null) => node.is_null(),
+        (Kind::Scalar { text, plain: true }, Value::Bool(_) | Value::Number(_)) => same_plain(text, value),
+        (Kind::Sequence(items), Value::Sequence(values)) if items.len() == values.len() => {
+            return items.iter().zip(values).find_map(|(item, value)| difference(item, value));
+        }
+        (Kind::Mapping(mapping), Value::Mapping(values)) if mapping.entries.len() == values.len() => {
+            return mapping.entries.iter().find_map(|entry| {
+                let is_key = |key: &Value| match key {
+                    Value::String(key) => *key == entry.key,
+                    other => same_plain(&entry.key, other),
+                };
+                let value = values.iter().find(|(key, _)| is_key(key));
+                value.map_or_else(
+                    || Some(format!("no key {:?} in {values:?}", entry.key)),
+                    |(_, value)| difference(&entry.value, value),
+                )
+            });
+        }
+        _ => false,
+    };
+    (!same).then(|| format!("{:?} is {value:?} to serde_yaml", node.kind))
+}
+
+/// Whether a text without quotes has this value.
+fn same_plain(text: &str, value: &Value) -> bool {
+    serde_yaml::from_str::<Value>(text).is_ok_and(|read| read == *value)
+}
+
+/// What the reader and serde_yaml disagree on in a file that the reader accepts.
+fn disagreement(source: &str) -> Option<String> {
+    parse_with_warnings(source).ok()?;
+    // Templates are not applied yet: they are no part of YAML.
+    let tree = read_tree(source).ok()?;
+    difference(tree.root.as_deref()?, &value_of(source)?)
+}
+
+#[test]
+fn accepted_files_have_the_value_of_serde_yaml() {
+    for file in ACCEPTED_FILES {
+        assert!(parse_with_warnings(file).is_ok() && value_of(file).is_some(), "{file}");
+        assert_eq!(disagreement(file), None, "{file}");
+    }
+}
+
+#[test]
+fn characters_and_tags_without_one_meaning_are_refused() {
+    for value in ["a\u{1}b", "a\u{7f}b", "'\u{85}\u{9f}'", "!!int 5", "! 5", "!x 5", "!!binary aGk="] {
+        let source = format!("name: n\njobs: {{ a: {{ image: i, script: s }} }}\nx-data: {value}\n");
+        assert!(parse_with_warnings(&source).is_err(), "{value:?}");
+    }
+    for value in ["!!str 5", "!!map { a: b }", "!!seq [a]", "\"\\u0001\"", "ä🦀"] {
+        let source = format!("name: n\njobs: {{ a: {{ image: i, script: s }} }}\nx-data: {value}\n");
+        assert_eq!(disagreement(&source), None, "{value:?}");
+        assert!(parse_with_warnings(&source).is_ok() && value_of(&source).is_some(), "{value:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn changed_files_have_the_value_of_serde_yaml(
+        file in 0..ACCEPTED_FILES.len(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 0..PREDEFINED.len()), 1..4),
+    ) {
+        let mut text: Vec<char> = ACCEPTED_FILES[file].chars().collect();
+        for (at, cut, word) in edits {
+            let at = at.index(text.len());
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, PREDEFINED[word].chars());
+        }
+        let source: String = text.into_iter().collect();
+        prop_assert_eq!(disagreement(&source), None, "{}", source);
+    }
+
+    #[test]
+    fn any_data_has_the_value_of_serde_yaml(
+        data in "( {0,4}(- |[a-c]: ?|\\? )?('[ -~]{0,6}'|\"[ -~]{0,6}\"|[|>][-+1-3]?|[a-z0-9.~:#\\[\\]{},!|>'\" -]{0,10})\n){1,6}",
+    ) {
+        let data = data.replace('\n', "\n  ");
+        let source = format!("name: n\njobs: {{ a: {{ image: i, script: s }} }}\nx-data:\n  {data}\n");
+        prop_assert_eq!(disagreement(&source), None, "{}", source);
+    }
+}

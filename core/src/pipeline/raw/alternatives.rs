@@ -1,0 +1,78 @@
+//! Fields that take one of several forms: a short form or a long one, a mapping or nothing.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::field::{Read, Reader, Record, Scalar, inline_schema};
+use crate::pipeline::finding::Trail;
+use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
+
+/// A short form, one scalar, or a long form, a mapping.
+#[derive(Debug)]
+pub(crate) enum Either<S, R> {
+    Short(S),
+    Long(R),
+}
+
+impl<S: Scalar + Read, R: Record + Read> Read for Either<S, R> {
+    fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
+        match &node.kind {
+            Kind::Mapping(_) => R::read(node, path, reader).map(Self::Long),
+            Kind::Scalar { .. } if !node.is_null() => S::read(node, path, reader).map(Self::Short),
+            _ => {
+                let expected = format!("{}, or a mapping with keys such as `{}`", S::EXPECTED, R::KEYS[0]);
+                reader.findings.push(wrong_type(node, &path.path(), &expected));
+                None
+            }
+        }
+    }
+}
+
+inline_schema!(
+    [S: JsonSchema, R: JsonSchema] Either<S, R>,
+    format!("{}_or_{}", S::schema_name(), R::schema_name()),
+    generator => json_schema!({ "anyOf": [generator.subschema_for::<S>(), generator.subschema_for::<R>()] })
+);
+
+/// A mapping that may also be left without a value, as in `push:`.
+#[derive(Debug, Default)]
+pub(crate) struct Nullable<T>(pub(crate) T);
+
+impl<T: Read + Default> Read for Nullable<T> {
+    fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
+        if node.is_null() { Some(Self::default()) } else { T::read(node, path, reader).map(Self) }
+    }
+}
+
+inline_schema!(
+    [T: JsonSchema] Nullable<T>,
+    format!("Nullable_{}", T::schema_name()),
+    generator => json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "type": "null" }] })
+);
+
+/// A key that is acted on before the file is read into records, by those who know positions: see `templates`
+/// and `include`.
+#[derive(Debug, Default)]
+pub(crate) struct Preprocessed<T>(PhantomData<T>);
+
+impl<T: Read> Read for Preprocessed<T> {
+    fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
+        T::read(node, path, reader).map(|_| Self(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Preprocessed<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}

@@ -1,0 +1,147 @@
+//! The parts of a job that have keys of their own: rules, services, caches, secrets, artifacts.
+
+use super::alternatives::Either;
+use super::collections::{NamedValues, OneOrMany};
+use super::field::{Field, Read, Reader, Record, read_record, record};
+use super::quantities::{Bytes, Cpus, Duration};
+use super::scalars::{ArtifactsWhenValue, CachePolicyValue, ExitCode, Flag, Port, RuleThenValue, Text};
+use crate::pipeline::finding::Trail;
+use crate::pipeline::yaml::tree::Node;
+
+record! {
+    /// A rule of a job.
+    struct RawRule("a rule") {
+        /// Condition that must be true for the rule to match.
+        condition: Text = "if",
+        /// Globs of files, at least one of which must have changed for the rule to match.
+        changes: OneOrMany<Text> = "changes",
+        /// Globs of files, at least one of which must exist for the rule to match.
+        exists: OneOrMany<Text> = "exists",
+        /// When to run the job if the rule matches. Default: the job's own `when`.
+        when: RuleThenValue = "when",
+        /// Overrides the `allow_failure` of the job.
+        allow_failure: Flag = "allow_failure",
+        /// Environment variables that override those of the job.
+        variables: NamedValues<Text> = "variables",
+    }
+}
+
+record! {
+    /// Which failures are tolerated.
+    struct RawAllowed("`allow_failure`") {
+        /// Exit codes of the script that are tolerated.
+        exit_codes: OneOrMany<ExitCode> = "exit_codes",
+    }
+}
+
+record! {
+    /// A container that runs alongside a job.
+    struct RawService("a service") {
+        /// Container image.
+        image: Text = "image",
+        /// The same, as GitLab job_label it.
+        name: Text = "name",
+        /// Host names under which the job reaches the service. Default: derived from the image name.
+        alias: OneOrMany<Text> = "alias",
+        /// Environment variables of the service.
+        variables: NamedValues<Text> = "variables",
+        /// Overrides the command of the image.
+        command: OneOrMany<Text> = "command",
+        /// Overrides the entry point of the image.
+        entrypoint: OneOrMany<Text> = "entrypoint",
+        /// Readiness check. Default: the health check of the image.
+        health: RawHealth = "health",
+        /// How long the script waits for the service to become ready. Default: 60s.
+        ready_within: Duration = "ready_within",
+    }
+}
+
+record! {
+    /// Readiness check of a service.
+    struct RawHealth("`health`") {
+        /// Shell command to run in the container of the service; it is ready when the command exits with 0.
+        command: Text = "command",
+        /// TCP port; the service is ready when the port accepts connections.
+        port: Port = "port",
+    }
+}
+
+record! {
+    /// Files to keep between executions.
+    struct RawCache("a cache") {
+        /// Key of the cache. Default: default.
+        key: Either<Text, RawCacheKey> = "key",
+        /// Keys to try, in order, when there is no cache under `key`.
+        fallback_keys: OneOrMany<Text> = "fallback_keys",
+        /// Files, directories and globs, relative to the sources.
+        paths: OneOrMany<Text> = "paths",
+        /// Whether to download the cache before the script, upload it after the script, or both. Default: pull-push.
+        policy: CachePolicyValue = "policy",
+        /// After which outcomes of the job to upload. Default: on_success.
+        when: ArtifactsWhenValue = "when",
+    }
+}
+
+record! {
+    /// A cache key computed from the content of files.
+    struct RawCacheKey("`key`") {
+        /// Files, or globs of files, whose content is part of the key.
+        files: OneOrMany<Text> = "files",
+        /// Prefix of the key.
+        prefix: Text = "prefix",
+    }
+}
+
+record! {
+    /// A secret that is available to a job.
+    struct RawSecret("a secret") {
+        /// Name of the secret in the repository's store.
+        name: Text = "name",
+        /// Environment variable that holds the secret. Default: the name of the secret.
+        variable: Text = "variable",
+        /// Whether the variable holds the path of a file with the value instead of the value itself. Default: false.
+        file: Flag = "file",
+    }
+}
+
+record! {
+    /// An environment that a job deploys to.
+    struct RawEnvironment("`environment`") {
+        /// Name of the environment.
+        name: Text = "name",
+        /// URL of the environment.
+        url: Text = "url",
+    }
+}
+
+record! {
+    /// Reports that are parsed and shown with the execution.
+    struct RawReports("`reports`") {
+        /// Globs of JUnit XML files, relative to the sources.
+        junit: OneOrMany<Text> = "junit",
+    }
+}
+
+record! {
+    /// Files to store after a job, for later jobs and for download.
+    struct RawArtifacts("`artifacts`") {
+        /// Files, directories and globs, relative to the sources.
+        paths: OneOrMany<Text> = "paths",
+        /// After which outcomes of the job to upload. Default: on_success.
+        when: ArtifactsWhenValue = "when",
+        /// How long to keep the files. Default: as long as the execution.
+        expire_in: Duration = "expire_in",
+        /// Reports to parse and to show with the execution.
+        reports: RawReports = "reports",
+    }
+}
+
+record! {
+    /// Resource limits of a container.
+    struct RawResources("`resources`") {
+        /// Number of CPUs, such as 2 or 0.5.
+        cpus: Cpus = "cpus",
+        /// Amount of memory, such as 512m or 2GiB.
+        memory: Bytes = "memory",
+    }
+}

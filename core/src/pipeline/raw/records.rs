@@ -1,0 +1,149 @@
+//! The pipeline file as users write it; also what its JSON Schema is made from.
+
+use super::alternatives::{Either, Preprocessed};
+use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
+use super::field::{Field, Read, Reader, Record, read_record, record};
+use super::job_parts::{
+    RawAllowed, RawArtifacts, RawCache, RawEnvironment, RawResources, RawRule, RawSecret, RawService,
+};
+use super::needs::NeedList;
+use super::quantities::Duration;
+use super::retry::RetryPolicy;
+use super::scalars::{Flag, PullPolicyValue, RunWhenValue, Text};
+use super::script::Script;
+use super::triggers::{RawConcurrency, RawInclude, RawTriggers};
+use crate::pipeline::finding::Trail;
+use crate::pipeline::yaml::tree::Node;
+
+record! {
+    /// A Tidemill pipeline file.
+    struct RawPipeline("a pipeline file") {
+        /// The pipeline's name, unique in its repository.
+        name: Text = "name",
+        /// Events that start the pipeline, besides a manual start.
+        on: RawTriggers = "on",
+        /// Files of the repository to include; the keys of this file win over theirs.
+        include: Preprocessed<IndexedOneOrMany<Either<Text, RawInclude>>> = "include",
+        /// Time limit of an execution, waiting included; an execution that exceeds it is canceled. Default: no limit.
+        timeout: Duration = "timeout",
+        /// Whether a newer execution of the same branch cancels the older one. Short for a `concurrency` group per branch with `cancel_superseded`.
+        interruptible: Flag = "interruptible",
+        /// Stages in execution order. Default: build, test, deploy.
+        stages: OneOrMany<Text> = "stages",
+        /// Environment variables of every job.
+        variables: NamedValues<Text> = "variables",
+        /// Limits which executions of this pipeline may run at the same time.
+        concurrency: RawConcurrency = "concurrency",
+        /// Default values for the keys of every job.
+        defaults: RawDefaults = "defaults",
+        /// Jobs: a mapping of names to jobs, or a list of jobs that each have a `name`.
+        jobs: Jobs<RawJob> = "jobs",
+    }
+}
+
+record! {
+    /// A job: a script that runs in its own container.
+    struct RawJob("a job") {
+        /// Name of the job; only where `jobs` is a list.
+        name: Text = "name",
+        /// Stage of the job. Default: test.
+        stage: Text = "stage",
+        /// Container image; `${NAME}` refers to a variable or a matrix key.
+        image: Text = "image",
+        /// Shell commands to run, in order.
+        script: Script = "script",
+        /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.
+        extends: Preprocessed<OneOrMany<Text>> = "extends",
+        /// Shell commands to run before `script`, in the same shell.
+        before_script: Script = "before_script",
+        /// Shell commands to run after `script`, whether or not it succeeded, in a separate shell.
+        after_script: Script = "after_script",
+        /// Condition; the job is left out of the execution unless it is true.
+        condition: Text = "if",
+        /// Rules that decide whether and how the job runs: the first that matches applies. If none matches, the job is left out.
+        rules: IndexedList<RawRule> = "rules",
+        /// When to run, given how its dependencies ended. Default: on_success.
+        when: RunWhenValue = "when",
+        /// Containers to run alongside the job.
+        services: IndexedOneOrMany<Either<Text, RawService>> = "services",
+        /// Files to keep between executions.
+        cache: IndexedOneOrMany<RawCache> = "cache",
+        /// Secrets to make available to the job.
+        secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// Environment that the job deploys to.
+        environment: Either<Text, RawEnvironment> = "environment",
+        /// Regular expression that extracts the test coverage, in percent, from the log.
+        coverage: Text = "coverage",
+        /// Labels that a worker must have to run the job.
+        runs_on: NamedValues<Text> = "runs_on",
+        /// Jobs that must succeed first. Default: every job of every earlier stage.
+        needs: NeedList = "needs",
+        /// Jobs whose artifacts to download into the workspace. Default: all jobs that this job waits for.
+        dependencies: IndexedOneOrMany<Text> = "dependencies",
+        /// Environment variables of the job.
+        variables: NamedValues<Text> = "variables",
+        /// Files to store after the job, for later jobs and for download.
+        artifacts: RawArtifacts = "artifacts",
+        /// Whether the pipeline may succeed although this job failed, or the exit codes for which it may. Default: false.
+        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
+        /// How many times to retry a failed job, 0 to 10, or a mapping with conditions. Default: 0.
+        retry: RetryPolicy = "retry",
+        /// Time limit of one attempt. Default: 1h.
+        timeout: Duration = "timeout",
+        /// Working directory of the script. Default: the directory of the sources.
+        working_dir: Text = "working_dir",
+        /// Resource limits of the container.
+        resources: RawResources = "resources",
+        /// Variables and their values; the job runs once for each combination.
+        matrix: NamedValues<OneOrMany<Text>> = "matrix",
+        /// When to pull the image. Default: if-not-present.
+        pull_policy: PullPolicyValue = "pull_policy",
+    }
+}
+
+record! {
+    /// Default values for the keys of every job.
+    struct RawDefaults("`defaults`") {
+        /// Container image.
+        image: Text = "image",
+        /// Environment variables; those of a job are added to these.
+        variables: NamedValues<Text> = "variables",
+        /// Files to store after a job.
+        artifacts: RawArtifacts = "artifacts",
+        /// Whether the pipeline may succeed although a job failed, or the exit codes for which it may.
+        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
+        /// Shell commands to run before each `script`, in the same shell.
+        before_script: Script = "before_script",
+        /// Shell commands to run after each `script`, whether or not it succeeded, in a separate shell.
+        after_script: Script = "after_script",
+        /// Containers to run alongside a job.
+        services: IndexedOneOrMany<Either<Text, RawService>> = "services",
+        /// Files to keep between executions.
+        cache: IndexedOneOrMany<RawCache> = "cache",
+        /// Secrets to make available to a job.
+        secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// Labels that a worker must have; those of a job are added to these.
+        runs_on: NamedValues<Text> = "runs_on",
+        /// How many times to retry a failed job, 0 to 10, or a mapping with conditions.
+        retry: RetryPolicy = "retry",
+        /// Time limit of one attempt.
+        timeout: Duration = "timeout",
+        /// Working directory of the script.
+        working_dir: Text = "working_dir",
+        /// Resource limits of the container.
+        resources: RawResources = "resources",
+        /// When to pull the image.
+        pull_policy: PullPolicyValue = "pull_policy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RawDefaults, Record};
+    use crate::pipeline::raw::unknown_keys::DEFAULTS_KEYS;
+
+    #[test]
+    fn advice_on_unknown_keys_knows_the_keys_of_defaults() {
+        assert_eq!(DEFAULTS_KEYS, RawDefaults::KEYS);
+    }
+}

@@ -1,0 +1,258 @@
+//! Single values of a pipeline file, each read from its literal text.
+
+use schemars::JsonSchema;
+
+use super::field::Scalar;
+use crate::failure::FailureKind;
+use crate::pipeline::finding::{Fault, quoted};
+use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleThen, RunWhen};
+use crate::suggest;
+
+/// A string, number or boolean, used as it is written.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Text(#[schemars(schema_with = "text_schema")] pub(crate) String);
+
+/// `true` or `false`.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Flag(pub(crate) bool);
+
+/// How many times to retry a failed job.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Retry(#[schemars(range(min = 0, max = 10))] pub(crate) u32);
+
+/// A kind of failure to retry after.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RetryKind(#[schemars(schema_with = "retry_kind_schema")] pub(crate) FailureKind);
+
+/// An exit code of a script.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct ExitCode(#[schemars(range(min = 1, max = 255))] pub(crate) i32);
+
+/// After which outcomes of a job its files are stored.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct ArtifactsWhenValue(pub(crate) ArtifactsWhen);
+
+/// When to pull an image.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct PullPolicyValue(pub(crate) PullPolicy);
+
+/// When to run a job, given how its dependencies ended.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RunWhenValue(pub(crate) RunWhen);
+
+/// When to run a job if a rule matches.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct RuleThenValue(#[schemars(schema_with = "rule_run_schema")] pub(crate) RuleThen);
+
+/// Whether to download a cache, upload it, or both.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct CachePolicyValue(pub(crate) CachePolicy);
+
+/// A TCP port.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Port(#[schemars(range(min = 1))] pub(crate) u16);
+
+/// The values of `when` of a job.
+const RUNS: [(&str, RunWhen); 4] = [
+    ("on_success", RunWhen::OnSuccess),
+    ("on_failure", RunWhen::OnFailure),
+    ("always", RunWhen::Always),
+    ("manual", RunWhen::Manual),
+];
+
+fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["on_success", "on_failure", "always", "manual", "never"] })
+}
+
+/// The kinds of failure that a job may be retried after, by the names that reports use.
+const RETRY_KINDS: [(&str, FailureKind); 17] = [
+    ("script_failed", FailureKind::ScriptFailed),
+    ("timed_out", FailureKind::TimedOut),
+    ("preparation_timed_out", FailureKind::PreparationTimedOut),
+    ("out_of_memory", FailureKind::OutOfMemory),
+    ("image_unavailable", FailureKind::ImageUnavailable),
+    ("image_pull_failed", FailureKind::ImagePullFailed),
+    ("source_unavailable", FailureKind::SourceUnavailable),
+    ("artifact_failed", FailureKind::ArtifactFailed),
+    ("service_failed", FailureKind::ServiceFailed),
+    ("engine_failed", FailureKind::EngineFailed),
+    ("disk_full", FailureKind::DiskFull),
+    ("worker_failed", FailureKind::WorkerFailed),
+    ("log_limit", FailureKind::LogLimit),
+    ("artifact_limit", FailureKind::ArtifactLimit),
+    ("workspace_limit", FailureKind::WorkspaceLimit),
+    ("worker_lost", FailureKind::WorkerLost),
+    ("internal", FailureKind::Internal),
+];
+
+fn retry_kind_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": RETRY_KINDS.map(|(word, _)| word) })
+}
+
+fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["string", "number", "boolean"] })
+}
+
+impl Scalar for Text {
+    const EXPECTED: &'static str = "text";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.contains('\0') {
+            return Err(Fault::new("bad-text", "holds a NUL character, which no shell can take"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Scalar for Flag {
+    const EXPECTED: &'static str = "`true` or `false`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
+        match text {
+            "true" | "True" | "TRUE" => Ok(Self(true)),
+            "false" | "False" | "FALSE" => Ok(Self(false)),
+            _ if matches!(text.to_ascii_lowercase().as_str(), "yes" | "on" | "y") => {
+                Err(wrong().help("write `true`"))
+            }
+            _ if matches!(text.to_ascii_lowercase().as_str(), "no" | "off" | "n") => {
+                Err(wrong().help("write `false`"))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Scalar for Retry {
+    const EXPECTED: &'static str = "a number from 0 to 10";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<i128>() {
+            Ok(count @ 0..=10) => Ok(Self(u32::try_from(count).unwrap_or(0))),
+            Ok(_) => Err(Fault::new("out-of-range", format!("must be from 0 to 10, not {}", quoted(text)))
+                .help("these are tries after the first one")),
+            Err(_) => {
+                Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
+            }
+        }
+    }
+}
+
+impl Scalar for RetryKind {
+    const EXPECTED: &'static str = "a kind of failure, such as `script_failed` or `timed_out`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &RETRY_KINDS).map(Self).map_err(|fault| {
+            let words = RETRY_KINDS.map(|(word, _)| word);
+            if fault.help.is_some() { fault } else { fault.help(format!("one of {}", words.join(", "))) }
+        })
+    }
+}
+
+impl Scalar for ExitCode {
+    const EXPECTED: &'static str = "an exit code from 1 to 255";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<i32>() {
+            Ok(code @ 1..=255) => Ok(Self(code)),
+            Ok(_) => Err(Fault::new("out-of-range", format!("must be from 1 to 255, not {}", quoted(text)))
+                .help("a script that ends with 0 has not failed")),
+            Err(_) => {
+                Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
+            }
+        }
+    }
+}
+
+impl Scalar for ArtifactsWhenValue {
+    const EXPECTED: &'static str = "`on_success`, `on_failure` or `always`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(
+            text,
+            Self::EXPECTED,
+            &[
+                ("on_success", ArtifactsWhen::OnSuccess),
+                ("on_failure", ArtifactsWhen::OnFailure),
+                ("always", ArtifactsWhen::Always),
+            ],
+        )
+        .map(Self)
+    }
+}
+
+impl Scalar for PullPolicyValue {
+    const EXPECTED: &'static str = "`if-not-present`, `always` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(
+            text,
+            Self::EXPECTED,
+            &[
+                ("if-not-present", PullPolicy::IfNotPresent),
+                ("always", PullPolicy::Always),
+                ("never", PullPolicy::Never),
+            ],
+        )
+        .map(Self)
+    }
+}
+
+impl Scalar for RunWhenValue {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &RUNS).map(Self).map_err(|fault| match text {
+            "never" => fault
+                .help("`never` is for rules; to take a job out, put it in a comment or make it a template"),
+            "delayed" => fault.help("a job cannot be delayed; use `manual`, or wait in its script"),
+            _ => fault,
+        })
+    }
+}
+
+impl Scalar for RuleThenValue {
+    const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let runs = RUNS.map(|(word, when)| (word, RuleThen::When(when)));
+        let choices = [runs.as_slice(), &[("never", RuleThen::Never)]].concat();
+        choose(text, Self::EXPECTED, &choices).map(Self)
+    }
+}
+
+impl Scalar for CachePolicyValue {
+    const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(
+            text,
+            Self::EXPECTED,
+            &[("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)],
+        )
+        .map(Self)
+    }
+}
+
+impl Scalar for Port {
+    const EXPECTED: &'static str = "a port from 1 to 65535";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(Self(port)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
+        }
+    }
+}
+
+/// The value that `text` is a word for.
+fn choose<T: Copy>(text: &str, expected: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
+    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let fault = Fault::new("unknown-value", format!("takes {expected}, not {}", quoted(text)));
+    Err(match suggest::nearest(text, choices.iter().map(|(word, _)| *word)) {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None => fault,
+    })
+}

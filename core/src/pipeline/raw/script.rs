@@ -1,0 +1,50 @@
+//! `script`, `before_script` and `after_script`.
+
+use schemars::json_schema;
+
+use super::field::{Read, Reader, inline_schema};
+use super::scalars::Text;
+use crate::pipeline::finding::Trail;
+use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
+
+/// Shell lines; lists within the list are laid flat, so that anchors can share lines.
+#[derive(Debug, Default)]
+pub(crate) struct Script(pub(crate) Vec<String>);
+
+impl Read for Script {
+    fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
+        let mut lines = Vec::new();
+        collect_lines(node, path, reader, &mut lines).then_some(Self(lines))
+    }
+}
+
+fn collect_lines(node: &Node, path: &Trail<'_>, reader: &mut Reader, lines: &mut Vec<String>) -> bool {
+    match &node.kind {
+        Kind::Sequence(items) => {
+            let mut good = true;
+            for (at, item) in items.iter().enumerate() {
+                good &= collect_lines(item, &path.index(at), reader, lines);
+            }
+            good
+        }
+        Kind::Mapping(_) => {
+            let finding = wrong_type(node, &path.path(), "a line of shell").help(
+                "YAML reads `name: value` as a mapping; put the line between quotes, or use a block (`- |`)",
+            );
+            reader.findings.push(finding);
+            false
+        }
+        Kind::Scalar { .. } => match Text::read(node, path, reader) {
+            Some(line) => {
+                lines.push(line.0);
+                true
+            }
+            None => false,
+        },
+    }
+}
+
+inline_schema!([] Script, "Script", _ => json_schema!({ "anyOf": [
+            { "type": ["string", "boolean", "number"] },
+            { "type": "array", "items": { "type": ["string", "boolean", "number", "array"] } },
+        ] }));

@@ -1,0 +1,70 @@
+//! Top-level keys besides jobs: triggers, included files, concurrency.
+
+use super::alternatives::{Either, Nullable};
+use super::collections::{IndexedOneOrMany, OneOrMany};
+use super::field::{Field, Read, Reader, Record, read_record, record};
+use super::scalars::{Flag, Text};
+use crate::pipeline::finding::Trail;
+use crate::pipeline::yaml::tree::Node;
+
+record! {
+    /// Events that start the pipeline, besides a manual start.
+    struct RawTriggers("`on`") {
+        /// Start on commits pushed to the repository.
+        push: Nullable<RawPush> = "push",
+        /// Start when a pull request is opened or updated.
+        pull_request: Nullable<RawPullRequest> = "pull_request",
+        /// Start on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
+        schedule: IndexedOneOrMany<Either<Text, RawSchedule>> = "schedule",
+    }
+}
+
+record! {
+    /// Which pushes start the pipeline.
+    struct RawPush("`push`") {
+        /// Globs of branch names.
+        branches: OneOrMany<Text> = "branches",
+        /// Globs of tag names.
+        tags: OneOrMany<Text> = "tags",
+        /// Globs of changed files.
+        paths: OneOrMany<Text> = "paths",
+    }
+}
+
+record! {
+    /// Which pull requests start the pipeline.
+    struct RawPullRequest("`pull_request`") {
+        /// Globs of target branch names.
+        branches: OneOrMany<Text> = "branches",
+        /// Globs of changed files.
+        paths: OneOrMany<Text> = "paths",
+    }
+}
+
+record! {
+    /// A schedule on which the pipeline starts.
+    struct RawSchedule("a schedule") {
+        /// Cron expression with five fields.
+        cron: Text = "cron",
+        /// IANA name of the time zone. Default: UTC.
+        time_zone: Text = "time_zone",
+    }
+}
+
+record! {
+    /// A file to include.
+    struct RawInclude("an item of `include`") {
+        /// Path of the file in the repository.
+        local: Text = "local",
+    }
+}
+
+record! {
+    /// Which executions may run at the same time.
+    struct RawConcurrency("`concurrency`") {
+        /// Name of the group; newer executions of a group supersede older ones of the same repository. May contain `${branch}` and `${pipeline}`.
+        group: Text = "group",
+        /// Whether a newer execution cancels the older ones of its group instead of waiting for them. Default: false.
+        cancel_superseded: Flag = "cancel_superseded",
+    }
+}

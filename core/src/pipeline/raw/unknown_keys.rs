@@ -1,0 +1,171 @@
+//! Advice on keys that a pipeline file does not take: those that are planned, those that are called
+//! otherwise here, and those that stand in the wrong place.
+
+use crate::pipeline::finding::{Finding, Path, Segment, Spot, quoted};
+use crate::pipeline::yaml::tree::{Kind, Node};
+use crate::suggest::Suggestions;
+
+/// The keys of `defaults`.
+pub(crate) const DEFAULTS_KEYS: &[&str] = &[
+    "image",
+    "variables",
+    "artifacts",
+    "allow_failure",
+    "before_script",
+    "after_script",
+    "services",
+    "cache",
+    "secrets",
+    "runs_on",
+    "retry",
+    "timeout",
+    "working_dir",
+    "resources",
+    "pull_policy",
+];
+
+/// Keys that do not work yet; an ignored `parallel` would be a job that does less than it seems to.
+const PLANNED: &[&str] = &[
+    "exclude",
+    "expose_as",
+    "hooks",
+    "id_tokens",
+    "inherit",
+    "parallel",
+    "permissions",
+    "release",
+    "resource_group",
+    "start_in",
+    "tags",
+    "trigger",
+    "untracked",
+    "workflow",
+];
+
+/// What a key of another system is called here.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("default", "defaults"),
+    ("commands", "script"),
+    ("command", "script"),
+    ("steps", "script"),
+    ("run", "script"),
+    ("env", "variables"),
+    ("environments", "variables"),
+    ("depends_on", "needs"),
+    ("continue-on-error", "allow_failure"),
+    ("soft_fail", "allow_failure"),
+    ("runs-on", "image"),
+    ("container", "image"),
+    ("timeout-minutes", "timeout"),
+    ("timeout_in_minutes", "timeout"),
+    ("retries", "retry"),
+    ("strategy", "matrix"),
+    ("triggers", "on"),
+    ("pull_requests", "pull_request"),
+    ("merge_request", "pull_request"),
+    ("merge_requests", "pull_request"),
+    ("cron", "schedule"),
+    ("cpu", "cpus"),
+    ("mem", "memory"),
+    ("workdir", "working_dir"),
+    ("working-directory", "working_dir"),
+    ("timezone", "time_zone"),
+    ("tz", "time_zone"),
+    ("expression", "cron"),
+    ("aliases", "alias"),
+    ("restore_keys", "fallback_keys"),
+    ("restore-keys", "fallback_keys"),
+    ("env", "variable"),
+    ("as", "variable"),
+    ("only", "rules"),
+    ("except", "rules"),
+];
+
+/// A key that a mapping does not take.
+pub(crate) struct UnknownKey {
+    pub(crate) finding: Finding,
+    /// The key of ours that was meant, where that can be told.
+    pub(crate) meant: Option<&'static str>,
+}
+
+/// The finding about a key that a mapping does not have.
+pub(crate) fn unknown_key(
+    path: &Path,
+    spot: Spot,
+    value: &Node,
+    called: &str,
+    known: &'static [&'static str],
+    suggestions: &Suggestions,
+) -> UnknownKey {
+    let found = |finding: Finding| UnknownKey { finding, meant: None };
+    let Some(Segment::Key(key)) = path.last() else {
+        return found(Finding::error("unknown-key", spot, "this key is unknown"));
+    };
+    let key = key.as_ref();
+    let top_level = path.depth() == 1;
+    if top_level && looks_like_job(value) {
+        let message = format!("the job {} stands at the top level of the file", quoted(key));
+        return found(Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`"));
+    }
+    if PLANNED.contains(&key) {
+        let advice = match key {
+            "tags" => "remove it, and use `runs_on: { name: value }` to choose workers by their labels",
+            "resource_group" => "remove it, and use `concurrency` for the whole pipeline",
+            "parallel" => "remove it, and use `matrix` to run a job more than once",
+            _ => "remove it, as it would have no effect",
+        };
+        let message = format!("`{key}` is planned but does not work yet");
+        return found(Finding::error("planned-key", spot, message).help(advice));
+    }
+    let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
+    if !top_level && matches!(key, "interruptible" | "include" | "concurrency") {
+        return found(
+            finding.help(format!("`{key}` is a key of the whole pipeline: move it to the top level")),
+        );
+    }
+    if top_level && DEFAULTS_KEYS.contains(&key) {
+        return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
+    }
+    if matches!(key, "changes" | "exists") && known.contains(&"rules") {
+        return found(finding.help(format!("it stands in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
+    }
+    let otherwise = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours));
+    if let Some((_, ours)) = otherwise {
+        let finding = finding.help(format!("it is called `{ours}` here"));
+        return UnknownKey { finding, meant: Some(ours) };
+    }
+    match suggestions.nearest(key, known.iter().copied()) {
+        Some(near) => UnknownKey {
+            finding: finding.help(format!("did you mean `{near}`?")),
+            meant: known.iter().copied().find(|key| *key == near),
+        },
+        None => found(finding.help(format!("its keys are: {}", known.join(", ")))),
+    }
+}
+
+fn looks_like_job(value: &Node) -> bool {
+    let keys = ["script", "stage", "image", "needs"];
+    matches!(value.kind, Kind::Mapping(_)) && keys.iter().any(|key| value.get(key).is_some())
+}
+
+/// Advice for a well-known key whose value has another shape than ours.
+pub(crate) fn shape_advice(path: &Path, node: &Node) -> Option<String> {
+    let Some(Segment::Key(key)) = path.last() else { return None };
+    let advice = match (key.as_ref(), &node.kind) {
+        ("artifacts", Kind::Sequence(_)) => "write `artifacts: { paths: [...] }`",
+        ("on", Kind::Scalar { .. } | Kind::Sequence(_)) => "write `on: { push: {} }`",
+        ("variables", Kind::Sequence(_)) => "write each as `NAME: value`",
+        ("matrix", Kind::Sequence(_)) => {
+            "write each as `key: [value, value]`; the job runs for every combination"
+        }
+        ("rules", Kind::Mapping(_)) => "write each rule as an item: `- if: branch == default_branch`",
+        ("changes" | "exists", Kind::Mapping(_)) => "write the globs themselves: `[\"src/**\"]`",
+        ("runs_on", Kind::Scalar { .. } | Kind::Sequence(_)) => {
+            "write labels, as in `runs_on: { arch: arm64 }`"
+        }
+        ("secrets", Kind::Mapping(_)) => "write a list of names, or of `{ name: .., variable: .. }`",
+        ("resources", Kind::Scalar { .. }) => "write `resources: { cpus: 2, memory: 2GiB }`",
+        _ => return None,
+    };
+    Some(advice.to_owned())
+}

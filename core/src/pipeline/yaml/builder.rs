@@ -1,0 +1,362 @@
+//! Builds the tree of a document from the events of a YAML parser.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+
+use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
+use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
+use crate::diagnostics::{LineIndex, Location};
+use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+
+/// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
+pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
+    build_file(source, 0)
+}
+
+/// The same for one of several files, whose places say that they are in it.
+pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
+    read(source, file, false)
+}
+
+/// The same for a file of GitLab's, in which lists may be tagged `!reference`.
+pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
+    read(source, file, true)
+}
+
+fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding>> {
+    if let Some(location) = deep_line(source) {
+        let line = file * LINES_PER_FILE + location.line;
+        return Err(Box::new(too_deep(Location { line, ..location })));
+    }
+    let mut builder = Builder {
+        references,
+        first_line: file * LINES_PER_FILE,
+        lines: LineIndex::new(source),
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        documents: 0,
+        merged: 0,
+        findings: Vec::new(),
+    };
+    builder.check_characters(source)?;
+    let mut parser = Parser::new_from_str(source);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| builder.syntax(&error))?;
+        builder.event(event, span)?;
+    }
+    Ok(Tree { root: builder.root, findings: builder.findings })
+}
+
+struct Frame {
+    anchor: usize,
+    start: Span,
+    size: Size,
+    is_reference: bool,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Rc<Node>>),
+    Mapping { mapping: Mapping, merges: Vec<(Location, Rc<Node>)>, key: Option<Key> },
+}
+
+/// A key whose value is still to come.
+struct Key {
+    /// `None` for a key that is no text.
+    text: Option<String>,
+    plain: bool,
+    location: Location,
+}
+
+struct Builder<'a> {
+    /// Whether `!reference` may stand in the text.
+    references: bool,
+    first_line: usize,
+    lines: LineIndex<'a>,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    documents: usize,
+    merged: u64,
+    findings: Vec<Finding>,
+}
+
+impl Builder<'_> {
+    fn location(&self, span: Span) -> Location {
+        let (line, column) = (span.start.line(), span.start.col() + 1);
+        let lines = self.lines.count();
+        if line > lines {
+            // A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser
+            // has put the line's end in.
+            let column = self.lines.line(lines).chars().count() + 1;
+            return Location { line: self.first_line + lines, column, length: 1 };
+        }
+        let length = if span.end.line() == line {
+            span.end.col().saturating_sub(span.start.col())
+        } else {
+            let rest = self.lines.line(line).trim_end().chars().count();
+            rest.saturating_sub(span.start.col())
+        };
+        Location { line: self.first_line + line, column, length }
+    }
+
+    /// Refuses characters that YAML does not have: one reader would stop at them, another one take them as text.
+    fn check_characters(&self, source: &str) -> Result<(), Box<Finding>> {
+        if source.bytes().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')) {
+            return Ok(());
+        }
+        let Some((at, odd)) =
+            source.char_indices().find(|(at, c)| !(is_printable(*c) || *at == 0 && *c == BYTE_ORDER_MARK))
+        else {
+            return Ok(());
+        };
+        let location = self.lines.location(at);
+        let message =
+            format!("this is not valid YAML: the character U+{:04X} may not stand in a file", u32::from(odd));
+        let location = Location { line: self.first_line + location.line, ..location };
+        Err(Box::new(
+            Finding::error("yaml-syntax", Spot::Text(Path::default(), location), message)
+                .help("remove it, or write it as an escape between double quotes"),
+        ))
+    }
+
+    fn spot(&self, span: Span) -> Spot {
+        Spot::Text(Path::default(), self.location(span))
+    }
+
+    fn syntax(&self, error: &ScanError) -> Box<Finding> {
+        let mark = *error.marker();
+        if error.info().contains("recursion limit") {
+            return self.too_deep(Span::empty(mark));
+        }
+        let mut location = self.location(Span::empty(mark));
+        location.length = 1;
+        let line = self.lines.line(mark.line());
+        let finding = Finding::error(
+            "yaml-syntax",
+            Spot::Text(Path::default(), location),
+            format!("this is not valid YAML: {}", error.info()),
+        );
+        let indented_by_tab = line.trim_start_matches(' ').starts_with('\t');
+        Box::new(if indented_by_tab || error.info().contains("tab") {
+            finding.help("YAML is indented with spaces; replace the tab")
+        } else if error.info().contains("mapping values") {
+            finding.help("put text that holds `: ` between quotes")
+        } else {
+            finding
+        })
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Finding>> {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents == 2 {
+                    let finding = Finding::error(
+                        "many-documents",
+                        self.spot(span),
+                        "a pipeline file holds one YAML document, and here a second one starts",
+                    );
+                    return Err(Box::new(finding.help("keep each pipeline in a file of its own")));
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span);
+                let size = Size { nodes: 1, bytes: text.len() as u64, depth: 0 };
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                let location = self.location(span);
+                let text = Cow::into_owned(text);
+                if anchor == 0
+                    && let Some(Frame { size: all, content: Content::Mapping { key, .. }, .. }) =
+                        self.stack.last_mut()
+                    && key.is_none()
+                {
+                    all.add(size);
+                    *key = Some(Key { text: Some(text), plain, location });
+                    return Ok(());
+                }
+                let kind = Kind::Scalar { text, plain };
+                let node = Node { kind, location, is_reference: false, size };
+                self.finish(Rc::new(node), anchor, span)?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                let is_reference = self.references
+                    && tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "reference");
+                if !is_reference {
+                    self.refuse_tag(tag.as_deref(), span);
+                }
+                self.open(anchor, span, Content::Sequence(Vec::new()))?;
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.is_reference = is_reference;
+                }
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), span);
+                let mapping = Mapping::default();
+                self.open(anchor, span, Content::Mapping { mapping, merges: Vec::new(), key: None })?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Box::new(Finding::error(
+                        "yaml-syntax",
+                        self.spot(span),
+                        "this alias stands inside the value that it names",
+                    )));
+                };
+                self.finish(node, 0, span)?;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
+        let Some(tag) = tag else { return };
+        // Others would give a text another meaning than the one that it has by itself.
+        if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
+            let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
+            let written = format!("{sign}{}", tag.suffix);
+            let finding = Finding::error(
+                "unknown-tag",
+                self.spot(span),
+                format!("YAML tags such as `{written}` have no meaning in a pipeline file"),
+            );
+            self.findings
+                .push(finding.help("use an anchor (`&name`) and an alias (`*name`) to share a value"));
+        }
+    }
+
+    fn open(&mut self, anchor: usize, start: Span, content: Content) -> Result<(), Box<Finding>> {
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(self.too_deep(start));
+        }
+        let size = Size { nodes: 1, bytes: 0, depth: 0 };
+        self.stack.push(Frame { anchor, start, size, is_reference: false, content });
+        Ok(())
+    }
+
+    fn too_deep(&self, span: Span) -> Box<Finding> {
+        Box::new(too_deep(self.location(span)))
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Box<Finding>> {
+        let Some(mut frame) = self.stack.pop() else { return Ok(()) };
+        let span = Span::new(frame.start.start, end.end);
+        let kind = match frame.content {
+            Content::Sequence(items) => Kind::Sequence(items),
+            Content::Mapping { mut mapping, merges, .. } => {
+                for (at, base) in merges {
+                    self.merge(&mut mapping, at, &base, &mut frame.size)?;
+                }
+                Kind::Mapping(mapping)
+            }
+        };
+        let is_reference = frame.is_reference;
+        let node = Node { kind, location: self.location(span), is_reference, size: frame.size };
+        self.finish(Rc::new(node), frame.anchor, span)
+    }
+
+    /// Puts a finished value where it belongs.
+    fn finish(&mut self, node: Rc<Node>, anchor: usize, span: Span) -> Result<(), Box<Finding>> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        frame.size.add(node.size);
+        if frame.size.nodes > MAX_NODES || frame.size.bytes > MAX_TEXT_BYTES {
+            return Err(alias_bomb(self.location(span)));
+        }
+        if frame.size.depth > MAX_DEPTH {
+            return Err(self.too_deep(span));
+        }
+        match &mut frame.content {
+            Content::Sequence(items) => items.push(node),
+            Content::Mapping { mapping, merges, key } => match key.take() {
+                None => {
+                    let (text, plain) = match &node.kind {
+                        Kind::Scalar { text, plain } => (Some(text.clone()), *plain),
+                        _ => (None, false),
+                    };
+                    *key = Some(Key { text, plain, location: node.location });
+                }
+                Some(key) => {
+                    let Some(text) = key.text else {
+                        self.findings.push(Finding::error(
+                            "wrong-type",
+                            Spot::Text(Path::default(), key.location),
+                            "a key must be text, not a list or a mapping",
+                        ));
+                        return Ok(());
+                    };
+                    if key.plain && text == "<<" {
+                        merges.push((key.location, node));
+                    } else if let Some(first) = mapping.get(&text) {
+                        let first = first.key_location;
+                        self.findings.push(
+                            Finding::error(
+                                "duplicate-key",
+                                Spot::Text(Path::default(), key.location),
+                                format!("{} is written twice in this mapping", quoted(&text)),
+                            )
+                            .help("keep one of the two")
+                            .related("first written here", Spot::Text(Path::default(), first)),
+                        );
+                    } else {
+                        mapping.push(MapEntry { key: text, key_location: key.location, value: node });
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Brings the entries of `base` into `mapping`, which keeps its own.
+    fn merge(
+        &mut self,
+        mapping: &mut Mapping,
+        at: Location,
+        base: &Node,
+        size: &mut Size,
+    ) -> Result<(), Box<Finding>> {
+        let bases: Vec<&Node> = match &base.kind {
+            Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
+            _ => vec![base],
+        };
+        for base in bases {
+            let Kind::Mapping(base) = &base.kind else {
+                self.findings.push(Finding::error(
+                    "wrong-type",
+                    Spot::Text(Path::default(), at),
+                    "a merge key `<<` takes a mapping, or a list of mappings",
+                ));
+                continue;
+            };
+            self.merged += base.entries.len() as u64;
+            if self.merged > MAX_NODES {
+                return Err(alias_bomb(at));
+            }
+            for entry in &base.entries {
+                if mapping.get(&entry.key).is_none() {
+                    size.add(entry.value.size);
+                    mapping.push(entry.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Whether YAML has this character outside of escapes.
+const fn is_printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
+}

@@ -1,0 +1,233 @@
+//! A YAML document with the position of everything in it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
+use crate::diagnostics::Location;
+use crate::pipeline::finding::{Finding, Part, Path, Segment, Spot, quoted};
+
+/// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
+pub(crate) const LINES_PER_FILE: usize = 1 << 21;
+
+/// A value and where it is written.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) location: Location,
+    /// Whether it is a list tagged `!reference`, which only GitLab's files may have.
+    pub(crate) is_reference: bool,
+    pub(crate) size: Size,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Scalar { text: String, plain: bool },
+    Sequence(Vec<Rc<Node>>),
+    Mapping(Mapping),
+}
+
+/// Entries in the order they are written, those that a merge key brings in last.
+#[derive(Debug, Default)]
+pub(crate) struct Mapping {
+    pub(crate) entries: Vec<MapEntry>,
+    /// Positions by key, of a mapping with more than [`MAX_UNINDEXED`] entries.
+    #[allow(clippy::box_collection, reason = "few mappings have one, and all nodes have room for it")]
+    index: Option<Box<HashMap<String, usize>>>,
+}
+
+/// Up to this many entries a mapping is searched from its start, which costs less than an index.
+const MAX_UNINDEXED: usize = 16;
+
+#[derive(Debug, Clone)]
+pub(crate) struct MapEntry {
+    pub(crate) key: String,
+    pub(crate) key_location: Location,
+    pub(crate) value: Rc<Node>,
+}
+
+/// What a value comes to once aliases are written out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    pub(crate) nodes: u64,
+    pub(crate) bytes: u64,
+    pub(crate) depth: usize,
+}
+
+impl Size {
+    pub(crate) fn add(&mut self, child: Self) {
+        self.nodes = self.nodes.saturating_add(child.nodes);
+        self.bytes = self.bytes.saturating_add(child.bytes);
+        self.depth = self.depth.max(child.depth + 1);
+    }
+}
+
+impl Node {
+    /// Whether this is YAML's null: nothing at all, `~` or `null`.
+    pub(crate) fn is_null(&self) -> bool {
+        match &self.kind {
+            Kind::Scalar { text, plain } => {
+                *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            _ => false,
+        }
+    }
+
+    /// A mapping of these entries, each key once.
+    pub(crate) fn mapping(entries: Vec<MapEntry>, location: Location) -> Self {
+        let mut mapping = Mapping::default();
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for entry in entries {
+            size.add(Size { nodes: 1, bytes: entry.key.len() as u64, depth: 0 });
+            size.add(entry.value.size);
+            mapping.push(entry);
+        }
+        Self { kind: Kind::Mapping(mapping), location, is_reference: false, size }
+    }
+
+    /// A list of these items.
+    pub(crate) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
+        let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
+        for item in &items {
+            size.add(item.size);
+        }
+        Self { kind: Kind::Sequence(items), location, is_reference: false, size }
+    }
+
+    /// How many values it has with every alias written out.
+    pub(crate) fn nodes(&self) -> u64 {
+        self.size.nodes
+    }
+
+    /// Whether it is larger than a document may be, its aliases written out.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.size.nodes > MAX_NODES || self.size.bytes > MAX_TEXT_BYTES || self.size.depth > MAX_DEPTH
+    }
+
+    /// The value under `key`, when this is a mapping that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&MapEntry> {
+        match &self.kind {
+            Kind::Mapping(mapping) => mapping.get(key),
+            _ => None,
+        }
+    }
+}
+
+impl Mapping {
+    /// The entry of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&MapEntry> {
+        match &self.index {
+            None => self.entries.iter().find(|entry| entry.key == key),
+            Some(index) => index.get(key).map(|at| &self.entries[*at]),
+        }
+    }
+
+    /// Adds an entry whose key it does not have.
+    pub(crate) fn push(&mut self, entry: MapEntry) {
+        if self.entries.len() == MAX_UNINDEXED {
+            let keys = self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at));
+            self.index = Some(Box::new(keys.collect()));
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(entry.key.clone(), self.entries.len());
+        }
+        self.entries.push(entry);
+    }
+}
+
+/// A document, and the mistakes that belong to YAML rather than to pipelines.
+pub(crate) struct Tree {
+    /// `None` for a text without a value.
+    pub(crate) root: Option<Rc<Node>>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Tree {
+    /// The position of a place, or of the nearest thing around it.
+    pub(crate) fn locate(&self, path: &Path, part: Part) -> Location {
+        self.find(path, part).0
+    }
+
+    /// The position of `length` characters of the text at `path`, from the character `at` on; that of the whole text where
+    /// it is not written on one line as it is.
+    pub(crate) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
+        let (location, node) = self.find(path, Part::Value);
+        let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
+        let characters = text.chars().count();
+        let before = match location.length.checked_sub(characters) {
+            Some(0) if *plain => 0,
+            Some(2) if !*plain => 1,
+            _ => return location,
+        };
+        let end = (at + length).min(characters).max(at + 1);
+        Location { line: location.line, column: location.column + before + at, length: end - at }
+    }
+
+    fn find(&self, path: &Path, part: Part) -> (Location, Option<&Node>) {
+        let Some(mut node) = self.root.as_deref() else {
+            return (Location { line: 1, column: 1, length: 0 }, None);
+        };
+        let mut location = Location { length: 0, ..node.location };
+        for segment in path.segments() {
+            let (at, next) = match (segment, &node.kind) {
+                (Segment::Key(key), Kind::Mapping(_)) => match node.get(key) {
+                    Some(entry) => (entry.key_location, &entry.value),
+                    None => break,
+                },
+                (Segment::Index(index), Kind::Sequence(items)) => match items.get(*index) {
+                    Some(item) => (item.location, item),
+                    None => break,
+                },
+                // One value may stand for a list of one.
+                (Segment::Index(0), Kind::Scalar { .. } | Kind::Mapping(_)) => continue,
+                _ => break,
+            };
+            let nothing_written = next.location.length == 0;
+            location = if part == Part::Value && !nothing_written { next.location } else { at };
+            node = next;
+        }
+        (location, Some(node))
+    }
+}
+
+/// The file that a place is in, and its place there.
+pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
+    let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
+    (file, Location { line, ..location })
+}
+
+pub(crate) fn too_deep(location: Location) -> Finding {
+    Finding::error(
+        "too-deep",
+        Spot::Text(Path::default(), location),
+        format!("lists and mappings are nested more than {MAX_DEPTH} deep here"),
+    )
+}
+
+pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
+    let finding = Finding::error(
+        "alias-bomb",
+        Spot::Text(Path::default(), location),
+        format!(
+            "with its aliases written out this file is larger than {MAX_NODES} values or {} MiB",
+            MAX_TEXT_BYTES >> 20
+        ),
+    );
+    Box::new(finding.help("use fewer aliases, or split the pipeline"))
+}
+
+pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
+    let found = match &node.kind {
+        Kind::Scalar { text, .. } => {
+            if node.is_null() {
+                return Finding::value("empty-value", path, format!("{} has no value", path.label()))
+                    .help(format!("give it {expected}, or remove the key"));
+            }
+            quoted(text)
+        }
+        Kind::Sequence(_) => "a list".to_owned(),
+        Kind::Mapping(_) => "a mapping".to_owned(),
+    };
+    Finding::value("wrong-type", path, format!("{} takes {expected}, not {found}", path.label()))
+}
