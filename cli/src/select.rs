@@ -14,8 +14,7 @@ use std::{
     path::Path,
 };
 use tidemill_core::{
-    api::{Approval, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
-    discovery::PIPELINE_NAME,
+    api::{Approval, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
     failure::FailureKind,
     ids::ExecutionId,
     repo::canonical,
@@ -248,7 +247,7 @@ impl Candidates<'_> {
 
     /// Without look-ups of commits, unless there is nothing else, or they are named.
     fn without_lookups(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
-        let is_lookup = |of: &ExecutionSummary| of.pipeline_name == PIPELINE_NAME;
+        let is_lookup = |of: &ExecutionSummary| of.kind == ExecutionKind::DiscoverPipelines;
         if self.pipeline.is_none() && !all.iter().all(is_lookup) {
             all.retain(|of| !is_lookup(of));
         }

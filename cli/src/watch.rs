@@ -240,8 +240,10 @@ pub async fn print_log(
 
 /// The last lines of the logs of jobs that failed, and their tests that did.
 pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
-    let failed =
-        view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.excused);
+    let failed = view
+        .jobs
+        .iter()
+        .filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated);
     let failed: Vec<&JobView> = failed.collect();
     if failed.is_empty() {
         return Ok(());

@@ -27,8 +27,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
 
-use crate::api::Trigger;
-use crate::facts::Facts;
+use crate::facts::{Facts, Trigger};
 
 /// How long a condition may be, in bytes.
 pub const LONGEST: usize = 2_000;

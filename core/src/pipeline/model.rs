@@ -51,7 +51,7 @@ impl Pipeline {
         known.extend(overrides.clone());
         known.insert("branch".to_owned(), branch.unwrap_or_default().to_owned());
         known.insert("pipeline".to_owned(), self.name.clone());
-        Some(crate::plan::expand(&concurrency.group, &known))
+        Some(crate::substitution::expand(&concurrency.group, &known))
     }
 }
 

@@ -1,23 +1,21 @@
 //! Indexes that are late change only when something is seen, never what is done: DynamoDB's are read eventually.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+
+use tidemill_testkit::cloud;
 use crate::lagging;
 use lagging::Index;
 use std::sync::Arc;
+use tidemill_services::Stores;
 use tidemill_aws as aws;
+use tidemill_testkit::conformance::{ ManualClock, samples::{artifact, done, flat, made}, };
+use tidemill_services::ports::{Clock, ListFilter, NodeKey, Write};
+use tidemill_services::services::{Services, Settings};
 use tidemill_core::{
     api::{ExecuteRequest, JobExecuteReply, JobExecuteRequest, ListQuery, Trigger, WorkerInfo},
     assignment::Source,
     ids::{ExecutionId, JobId, WorkerId},
     status::{ExecutionStatus, JobStatus},
-};
-use tidemill_services::Stores;
-use tidemill_services::ports::{Clock, ListFilter, NodeKey, Write};
-use tidemill_services::services::{Services, Settings};
-use tidemill_testkit::cloud;
-use tidemill_testkit::conformance::{
-    ManualClock,
-    samples::{artifact, done, flat, made},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

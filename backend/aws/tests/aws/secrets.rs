@@ -1,10 +1,14 @@
 //! What a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+
+use tidemill_testkit::cloud;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::io::Read;
 use tidemill_aws as aws;
+use tidemill_testkit::conformance::samples;
+use tidemill_services::services::{Services, Settings};
 use tidemill_core::{
     api::{
         AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes,
@@ -13,9 +17,6 @@ use tidemill_core::{
     failure::{FailureKind, FailureReason},
     ids::WorkerId,
 };
-use tidemill_services::services::{Services, Settings};
-use tidemill_testkit::cloud;
-use tidemill_testkit::conformance::samples;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

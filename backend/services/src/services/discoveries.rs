@@ -5,14 +5,14 @@ use super::{
     context::{Context, job_of},
     keys::{IdempotencyKey, Key},
     outbox::Outbox,
-    pipeline::{PipelineExecutionService, Start, Under},
+    pipeline::{CreateOptions, PipelineExecutionService, PlannedRun, StartLimits},
     repositories::{Repository, RepositoryService},
-    schedules::{Found, ScheduleService},
-    texts,
+    request_texts,
+    schedules::{DiscoveredPipeline, ScheduleService},
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ExecutionSpec, ListFilter},
+    ports::{ExecutionRecord, ExecutionSpec, ExecutionTask, ListFilter},
 };
 use indexmap::IndexMap;
 use std::{collections::BTreeMap, sync::Arc};
@@ -39,9 +39,9 @@ const TIMEOUT_S: u64 = 600;
 /// Extra tries where a git server does not answer.
 const RETRY: u32 = 2;
 /// How many retries of retries are looked back through.
-const MOST_RETRIES: usize = 100;
+const MAX_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
-const MOST_MISTAKES: usize = 20;
+const MAX_MISTAKES: usize = 20;
 /// Executions that are looked at at once.
 const PAGE: u32 = 200;
 /// The longest line of a reply, in characters.
@@ -59,9 +59,9 @@ pub struct DiscoveryService {
     outbox: Outbox,
 }
 
-/// What to look at.
+/// What a discovery is to look at.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Look {
+pub(crate) struct DiscoveryStart {
     /// What is known of it; a commit that is not known is what the discovery's ref shows.
     pub facts: Facts,
     /// What to find out.
@@ -93,14 +93,14 @@ pub(super) fn plan(discovery: Discovery) -> Plan {
 }
 
 /// Starts executions that look at commits.
-pub(super) async fn look(
+pub(super) async fn start_discovery(
     pipelines: &PipelineExecutionService,
     context: &Context,
     at: &Repository,
-    look: Look,
+    start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
-    let Look { facts, discovery, by } = look;
+    let DiscoveryStart { facts, discovery, by } = start;
     let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
@@ -117,14 +117,13 @@ pub(super) async fn look(
             private_host: true,
         },
         stages: plan.stages.clone(),
-        pipeline: String::new(),
-        discovery: Some(discovery),
+        task: ExecutionTask::DiscoverPipelines(discovery),
         plan_digest: plan.digest(),
         held: false,
         variables: IndexMap::new(),
         trigger: facts.trigger,
         facts,
-        requested_by: by.map(|by| texts::clean(&by)),
+        requested_by: by.map(|by| request_texts::clean(&by)),
         retry_of: None,
         created_at: context.now(),
         jobs: 0,
@@ -132,19 +131,19 @@ pub(super) async fn look(
         carried: Vec::new(),
         approvals: Vec::new(),
         demands: Vec::new(),
-        turn: None,
+        group: None,
         deadline: None,
         trace: None,
     };
     // The key alone says what it is: whatever is found by it answers.
-    let key = Key::from(key);
-    let under =
-        Under { request: key.name.clone(), key: Some(key), group: None, hold: false, approved: Vec::new() };
-    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), under)).await
+    let key = Key::of(&key)?;
+    let request = key.name.clone();
+    let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };
+    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }
 
 /// What is found at a commit is started for this.
-struct ToStart<'a> {
+struct StartContext<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
     facts: &'a Facts,
@@ -178,10 +177,10 @@ fn bound(lines: &mut Vec<String>) {
     }
 }
 
-/// What became of one file.
-enum Outcome {
-    Said(String),
-    Mistaken(Vec<String>),
+/// What became of one pipeline file.
+enum FileOutcome {
+    Reported(String),
+    Invalid(Vec<String>),
 }
 
 impl DiscoveryService {
@@ -209,7 +208,14 @@ impl DiscoveryService {
         };
         let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
         let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
-        look(&self.pipelines, &self.context, &repository, Look { facts, discovery, by }, key).await
+        start_discovery(
+            &self.pipelines,
+            &self.context,
+            &repository,
+            DiscoveryStart { facts, discovery, by },
+            key,
+        )
+        .await
     }
 
     /// Starts what fits among the pipelines that a worker found. To tell the same again starts nothing again.
@@ -222,10 +228,11 @@ impl DiscoveryService {
             )));
         }
         report.check().map_err(|error| Error::Invalid(error.to_string()))?;
-        let execution = self.context.shape(node.key.execution).await?;
-        let discovery = execution.spec.discovery.as_ref().ok_or_else(|| {
-            Error::Conflict(format!("job {} runs a script and looks at no commit", report.job_id))
-        })?;
+        let execution = self.context.cached_execution(node.key.execution).await?;
+        let ExecutionTask::DiscoverPipelines(discovery) = &execution.spec.task else {
+            let words = format!("job {} runs a script and looks at no commit", report.job_id);
+            return Err(Error::Conflict(words));
+        };
         let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
             let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![words], failed: true });
@@ -242,8 +249,14 @@ impl DiscoveryService {
             (Approval::Forks, Some(request)) => request.from_fork,
             (Approval::All, Some(_)) => true,
         };
-        let mut to_start =
-            ToStart { repository: &repository, discovering: &execution, facts: &facts, first, hold, left: 0 };
+        let mut to_start = StartContext {
+            repository: &repository,
+            discovering: &execution,
+            facts: &facts,
+            first,
+            hold,
+            left: 0,
+        };
         let mut too_many = false;
         if hold {
             self.cancel_older(&execution).await?;
@@ -265,14 +278,15 @@ impl DiscoveryService {
         let mut broken = None;
         for file in report.files {
             let outcome = match read(&file) {
-                Err(mistakes) => Outcome::Mistaken(mistakes),
+                Err(mistakes) => FileOutcome::Invalid(mistakes),
                 Ok(parsed) => {
-                    found.push(Found {
+                    let path = file.path.clone();
+                    found.push(DiscoveredPipeline {
                         path: file.path.clone(),
                         pipeline: parsed.name.clone(),
                         schedules: parsed.on.schedule.clone(),
                     });
-                    match self.try_start(&mut to_start, &file, &parsed).await {
+                    match self.try_start(&mut to_start, file, parsed).await {
                         Ok(outcome) => outcome,
                         // The worker tells again what it found; files that come after this one do not wait for that.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
@@ -281,14 +295,14 @@ impl DiscoveryService {
                         }
                         Err(error) => {
                             let why = error.report().words;
-                            Outcome::Mistaken(vec![format!("{}: cannot start: {why}", file.path)])
+                            FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")])
                         }
                     }
                 }
             };
             match outcome {
-                Outcome::Said(line) => reply.lines.push(line),
-                Outcome::Mistaken(lines) => {
+                FileOutcome::Reported(line) => reply.lines.push(line),
+                FileOutcome::Invalid(lines) => {
                     reply.failed = true;
                     reply.lines.extend(lines);
                 }
@@ -348,34 +362,34 @@ impl DiscoveryService {
     /// The execution that this one retries, or that one, and so on: what it started is not started again.
     async fn first(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
         let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
-        for _ in 0..MOST_RETRIES {
+        for _ in 0..MAX_RETRIES {
             let Some(id) = before else { break };
             first = id;
-            before = self.context.shape(id).await?.spec.retry_of;
+            before = self.context.cached_execution(id).await?.spec.retry_of;
         }
         Ok(first)
     }
 
     async fn try_start(
         &self,
-        to_start: &mut ToStart<'_>,
-        file: &PipelineFile,
-        parsed: &Pipeline,
-    ) -> Result<Outcome> {
-        let ToStart { repository, discovering, facts, first, hold, .. } = *to_start;
+        to_start: &mut StartContext<'_>,
+        file: PipelineFile,
+        parsed: Pipeline,
+    ) -> Result<FileOutcome> {
+        let StartContext { repository, discovering, facts, first, hold, .. } = *to_start;
         let path = &file.path;
-        let stays = |why: String| Ok(Outcome::Said(format!("{path}: not started: {why}")));
+        let stays = |why: String| Ok(FileOutcome::Reported(format!("{path}: not started: {why}")));
         if let Err(why) = trigger::starts(&parsed.on, facts) {
             return stays(why.to_string());
         }
-        match Plan::of(parsed, facts) {
-            Ok(_) => {}
+        let run = match PlannedRun::of(parsed, facts) {
+            Ok(run) => run,
             Err(why @ PlanError::AllLeftOut(_)) => return stays(why.to_string()),
-            Err(why) => return Ok(Outcome::Mistaken(vec![format!("{path}: {why}")])),
-        }
+            Err(why) => return Ok(FileOutcome::Invalid(vec![format!("{path}: {why}")])),
+        };
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
-            pipeline: file.text.clone(),
+            pipeline: file.text,
             file: Some(path.clone()),
             repo: repository.url.clone(),
             branch: facts.branch.clone(),
@@ -392,24 +406,23 @@ impl DiscoveryService {
             default_branch: facts.default_branch.clone(),
             ..ExecuteRequest::default()
         };
-        let key = Key::from(IdempotencyKey::Discovered { first, path });
-        let start = Start { facts: facts.clone(), hold, allowance: budget::Allowance::Push };
-        match Box::pin(self.pipelines.start_within(request, start, Some(key), None, &mut to_start.left)).await
-        {
+        let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
+        let limits = StartLimits { hold, allowance: budget::Allowance::Push, left: &mut to_start.left };
+        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // Should this fail, the worker tells again what it found, and this comes again, too.
                 self.outbox.announce(execution_id, repository).await?;
                 let held = if hold { "; it waits for an approval" } else { "" };
                 let how = if attached { "started before" } else { "started" };
                 let words = format!("{path}: {how}: {pipeline_name} {run_number} ({execution_id}){held}");
-                Ok(Outcome::Said(words))
+                Ok(FileOutcome::Reported(words))
             }
             // A first look saw another commit.
             Err(Error::KeyReused(_)) => {
-                Ok(Outcome::Said(format!("{path}: started before, at another commit")))
+                Ok(FileOutcome::Reported(format!("{path}: started before, at another commit")))
             }
             Err(Error::Invalid(why) | Error::Unprocessable(why) | Error::OverBudget(why)) => {
-                Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")]))
+                Ok(FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")]))
             }
             Err(error) => Err(error),
         }
@@ -448,9 +461,9 @@ fn mistakes(path: &str, found: &[Diagnostic]) -> Vec<String> {
             format!("{path}{place}: {}", one.message)
         })
         .collect();
-    if lines.len() > MOST_MISTAKES {
-        let more = lines.len() - MOST_MISTAKES;
-        lines.truncate(MOST_MISTAKES);
+    if lines.len() > MAX_MISTAKES {
+        let more = lines.len() - MAX_MISTAKES;
+        lines.truncate(MAX_MISTAKES);
         lines.push(format!("{path}: and {more} more"));
     }
     lines
