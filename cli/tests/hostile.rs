@@ -29,7 +29,7 @@ const AT: &str = "2026-11-25T10:00:00Z";
 fn answer(path: &str) -> (u16, Value) {
     let h = HOSTILE;
     let execution = json!({
-        "id": ID, "pipeline_name": h, "run_number": 1, "repo": h, "branch": h, "commit": h, "status": "FAILED",
+        "id": ID, "kind": "run_pipeline", "pipeline_name": h, "run_number": 1, "repo": h, "branch": h, "commit": h, "status": "FAILED",
         "trigger": "push", "requested_by": h, "created_at": AT, "start_time": AT, "end_time": AT,
     });
     let failure = json!({ "kind": "engine_failed", "message": h });

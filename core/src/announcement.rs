@@ -147,7 +147,7 @@ impl CommitStatus<'_> {
 /// What an execution's end is among those of its pipeline and branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Turn {
+pub enum NoticeEvent {
     /// It failed.
     Failure,
     /// It succeeded, and the one before had failed.
@@ -156,10 +156,10 @@ pub enum Turn {
 
 /// Which it is; `None`: it is nothing to be told. A canceled execution says nothing about the pipeline.
 #[must_use]
-pub fn turn(failed_before: bool, status: ExecutionStatus) -> Option<Turn> {
+pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<NoticeEvent> {
     match status {
-        ExecutionStatus::Failed => Some(Turn::Failure),
-        ExecutionStatus::Success if failed_before => Some(Turn::Recovery),
+        ExecutionStatus::Failed => Some(NoticeEvent::Failure),
+        ExecutionStatus::Success if failed_before => Some(NoticeEvent::Recovery),
         _ => None,
     }
 }
@@ -168,7 +168,7 @@ pub fn turn(failed_before: bool, status: ExecutionStatus) -> Option<Turn> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Which.
-    pub event: Turn,
+    pub event: NoticeEvent,
     /// The repository's name.
     pub repository: String,
     /// The pipeline's name.
@@ -204,8 +204,8 @@ impl Notice {
     #[must_use]
     pub fn chat(&self, to: &str) -> Post {
         let how = match self.event {
-            Turn::Failure => "failed",
-            Turn::Recovery => "succeeded again",
+            NoticeEvent::Failure => "failed",
+            NoticeEvent::Recovery => "succeeded again",
         };
         let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
         let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
@@ -218,7 +218,7 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommitStatus, Notice, State, Turn, next_status, turn};
+    use super::{CommitStatus, Notice, NoticeEvent, State, next_status, notice_event};
     use crate::{
         status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success},
         webhook::{Provider, sign},
@@ -294,18 +294,18 @@ mod tests {
 
     #[test]
     fn failures_and_the_first_success_after_one_are_told() {
-        assert_eq!(turn(false, Failed), Some(Turn::Failure));
-        assert_eq!(turn(true, Failed), Some(Turn::Failure));
-        assert_eq!(turn(true, Success), Some(Turn::Recovery));
+        assert_eq!(notice_event(false, Failed), Some(NoticeEvent::Failure));
+        assert_eq!(notice_event(true, Failed), Some(NoticeEvent::Failure));
+        assert_eq!(notice_event(true, Success), Some(NoticeEvent::Recovery));
         for (before, status) in [(false, Success), (true, Canceled), (false, Canceled), (true, Running)] {
-            assert_eq!(turn(before, status), None);
+            assert_eq!(notice_event(before, status), None);
         }
     }
 
     #[test]
     fn a_notice_is_signed_with_its_time_or_is_plain_text() {
         let notice = Notice {
-            event: Turn::Failure,
+            event: NoticeEvent::Failure,
             repository: "x/y".into(),
             pipeline: "<!channel>".into(),
             run_number: 3,

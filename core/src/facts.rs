@@ -1,8 +1,25 @@
 //! What is known of an execution before its plan is made: what conditions look at.
 
-use crate::api::Trigger;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What started an execution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person with the CLI or the API.
+    #[default]
+    Manual,
+    /// A retry of an earlier execution.
+    Retry,
+    /// A push (webhook).
+    Push,
+    /// A pull request (webhook).
+    PullRequest,
+    /// A schedule.
+    Schedule,
+}
 
 /// What is known of an execution before its plan is made. It is recorded with the execution, so that a retry makes the same
 /// plan.

@@ -1,6 +1,6 @@
 //! Identifiers of executions, jobs, artifacts and workers.
 
-use crate::guard::{Guard, holds};
+use crate::guarded;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -141,7 +141,7 @@ impl LeaseToken {
     /// attempt is over, what it gives is another token, and late reports of the first attempt stay refused.
     #[must_use]
     pub fn of_attempt(self, attempt: u32) -> Self {
-        let different = if holds(Guard::TokenOfAttempt, false) { 0 } else { attempt };
+        let different = guarded!(TokenOfAttempt, attempt, without 0);
         Self(Uuid::from_u128(self.0.as_u128() ^ u128::from(different)))
     }
 }

@@ -32,5 +32,4 @@ pub use model::{
 pub use names::{is_label, is_secret_name, is_variable_name};
 pub use parse::{Parsed, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
-pub(crate) use references::substitute;
 pub use yaml::limits::MAX_FILE_BYTES;

@@ -5,8 +5,7 @@
 
 use indexmap::IndexMap;
 
-use crate::api::Trigger;
-use crate::facts::Facts;
+use crate::facts::{Facts, Trigger};
 use crate::repo::RepositoryName;
 
 /// Where a job's sources are, in its container.
@@ -215,7 +214,7 @@ pub fn slug(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{OF_EXECUTION, OF_JOB, Running, of_execution, of_job, project, slug};
-    use crate::api::Trigger;
+    use crate::facts::Trigger;
     use crate::facts::{Facts, PullRequest};
 
     fn on_branch() -> Facts {

@@ -112,7 +112,7 @@ fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
         stage: job.stage.clone(),
         name: job.job_name.clone(),
         status: job.status,
-        allow_failure: job.allow_failure || job.excused,
+        allow_failure: job.allow_failure || job.tolerated,
         attempts: job.attempt,
         earlier: job.attempts.clone(),
         dead_letter: is_dead_letter(job.status, job.failure_reason.as_ref()),

@@ -1,9 +1,9 @@
 //! The one place where a job's state changes: `step` gives the next state, or says why there is none.
 
 use crate::{
-    api::{AttemptEnd, AttemptView, StepView},
+    attempt::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
-    guard::{Guard, holds, is_any_out},
+    guarded, guarded_by_all,
     ids::LeaseToken,
     retry::{MAX_INFRASTRUCTURE_TRIES, PROMPT_GIVE_BACKS, RetryFor, pause_ms},
     status::JobStatus,
@@ -160,7 +160,7 @@ impl Lease {
     /// Whether who shows `token` holds it.
     #[must_use]
     pub fn is_held_by(&self, token: LeaseToken) -> bool {
-        holds(Guard::ReportNeedsLease, self.token.is_same(token))
+        guarded!(ReportNeedsLease, self.token.is_same(token))
     }
 
     /// Whether its time is over.
@@ -224,10 +224,10 @@ impl JobState {
         u32::try_from(last.count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether this end counts as well, though the job did not succeed: its failure is allowed, it was not needed, or nobody approved
-    /// it who did not have to.
+    /// Whether the job counts as successful though it did not succeed: its failure is allowed, it was not needed, or it is optional
+    /// and nobody approved it.
     #[must_use]
-    pub fn is_excused(&self, allowed: Allowed<'_>) -> bool {
+    pub fn is_tolerated(&self, allowed: Allowed<'_>) -> bool {
         let kind = self.failure.as_ref().map(|reason| reason.kind);
         match self.status {
             JobStatus::Failed => {
@@ -243,7 +243,7 @@ impl JobState {
     #[must_use]
     pub fn counts_as_ok(&self, allowed: Allowed<'_>) -> bool {
         let undone = self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
-        self.status == JobStatus::Success || (self.is_excused(allowed) && !undone)
+        self.status == JobStatus::Success || (self.is_tolerated(allowed) && !undone)
     }
 }
 
@@ -257,7 +257,7 @@ pub fn step(
     let mut next = state.clone();
     match event {
         JobEvent::Release(blocked) => {
-            if !holds(Guard::ReleaseOnlyPending, state.status == JobStatus::Pending) {
+            if !guarded!(ReleaseOnlyPending, state.status == JobStatus::Pending) {
                 return Err(Refusal::Status(state.status));
             }
             if let Some(reason) = blocked {
@@ -270,7 +270,7 @@ pub fn step(
             }
         }
         JobEvent::Claim { token, worker, ttl_ms } => {
-            if !holds(Guard::ClaimOnlyQueued, state.status == JobStatus::Queued) {
+            if !guarded!(ClaimOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(Refusal::Status(state.status));
             }
             next.status = JobStatus::Running;
@@ -287,7 +287,7 @@ pub fn step(
             let canceled = state.cancel_requested;
             let lease = held(&mut next, token)?;
             // A canceled attempt only has the time that the cancel left it.
-            if holds(Guard::CanceledIsNotRenewed, !canceled) {
+            if guarded!(CanceledIsNotRenewed, !canceled) {
                 lease.expires_at = after(now, ttl_ms);
             }
             if phase.is_some() {
@@ -303,7 +303,7 @@ pub fn step(
         }
         JobEvent::LeaseExpired => match &state.lease {
             Some(lease) => {
-                if !holds(Guard::ExpireOnlyRunOut, lease.has_run_out(now)) {
+                if !guarded!(ExpireOnlyRunOut, lease.has_run_out(now)) {
                     return Err(Refusal::LeaseValid);
                 }
                 let message = format!(
@@ -321,7 +321,7 @@ pub fn step(
             None => return Err(Refusal::Status(state.status)),
         },
         JobEvent::Undeliverable => {
-            if !holds(Guard::GiveUpOnlyQueued, state.status == JobStatus::Queued) {
+            if !guarded!(GiveUpOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(Refusal::Status(state.status));
             }
             next.status = JobStatus::Failed;
@@ -335,12 +335,12 @@ pub fn step(
             JobStatus::Running if state.cancel_requested => return Err(Refusal::Status(state.status)),
             JobStatus::Running => {
                 next.cancel_requested = true;
-                if let Some(lease) = next.lease.as_mut().filter(|_| !holds(Guard::CancelShortensLease, false))
-                {
-                    lease.expires_at = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
+                if let Some(lease) = &mut next.lease {
+                    let shortened = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
+                    lease.expires_at = guarded!(CancelShortensLease, shortened, without lease.expires_at);
                 }
             }
-            status if holds(Guard::CancelOnlyLive, !status.is_terminal()) => {
+            status if guarded!(CancelOnlyLive, !status.is_terminal()) => {
                 next.status = JobStatus::Canceled;
                 next.ended_at = Some(now);
                 next.failure = Some(canceled());
@@ -348,7 +348,7 @@ pub fn step(
             _ => return Err(Refusal::Status(state.status)),
         },
     }
-    debug_assert!(is_any_out() || next.status == state.status || state.status.allows(next.status));
+    debug_assert!(guarded_by_all!(next.status == state.status || state.status.allows(next.status)));
     Ok(next)
 }
 
@@ -362,7 +362,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
         next.ended_at = Some(now);
         return;
     };
-    if !holds(Guard::CanceledIsNotRetried, !next.cancel_requested) {
+    if !guarded!(CanceledIsNotRetried, !next.cancel_requested) {
         next.status = JobStatus::Canceled;
         next.ended_at = Some(now);
         next.failure = Some(canceled());
@@ -398,7 +398,7 @@ fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (
     }
     if kind.is_infrastructure() {
         next.infrastructure_tries += 1;
-        if holds(Guard::LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES) {
+        if guarded!(LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES) {
             return (true, pause_ms(next.infrastructure_tries, rules.seed));
         }
     }
@@ -407,7 +407,7 @@ fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (
     }
     next.failed_tries += 1;
     let pause = if kind.is_infrastructure() { pause_ms(next.infrastructure_tries, rules.seed) } else { 0 };
-    (holds(Guard::RetriesEnd, next.failed_tries <= rules.retry), pause)
+    (guarded!(RetriesEnd, next.failed_tries <= rules.retry), pause)
 }
 
 fn is_give_back(attempt: &AttemptView) -> bool {

@@ -1,8 +1,7 @@
 //! Whether a pipeline's `on` fits what happened.
 
 use crate::{
-    api::Trigger,
-    facts::Facts,
+    facts::{Facts, Trigger},
     pipeline::{PullRequestTrigger, PushTrigger, Triggers},
 };
 use std::fmt;
@@ -96,8 +95,7 @@ fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
 mod tests {
     use super::{WhyNot, starts};
     use crate::{
-        api::Trigger,
-        facts::{Facts, PullRequest},
+        facts::{Facts, PullRequest, Trigger},
         pipeline,
     };
 

@@ -3,15 +3,21 @@
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemill_core::{
+    attempt::AttemptEnd,
     facts::Facts,
+    failure::{FailureKind, FailureReason},
+    ids::{ExecutionId, LeaseToken},
     pipeline::{
         Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleThen, RunWhen, Service, Triggers,
     },
-    plan::{LeftOut, NodeIx, Plan, PlanError, PlannedJob},
-    schedule::{Action, JobStanding, is_ok, schedule},
+    plan::{LeftOut, NodeIx, Plan, PlanError},
+    records::{NewNode, Node, NodeBody, NodeKey},
+    scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
     status::{ExecutionStatus, JobStatus},
+    time::Timestamp,
+    transition::JobEvent,
 };
 
 fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
@@ -91,22 +97,73 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
         let (job, other) = (&plan.jobs[job], &plan.jobs[other]);
         match &declared[job.base_name.as_str()].needs {
             Some(needs) => needs.contains(&other.base_name),
-            None => stage(&other.stage) < stage(&job.stage) && !other.may_be_left_undone(),
+            None => stage(&other.stage) < stage(&job.stage) && !other.is_optional(),
         }
     };
     let all = 0..plan.jobs.len();
     all.clone().map(|job| all.clone().filter(|other| waits(job, *other)).collect()).collect()
 }
 
-fn standings(plan: &Plan, statuses: &[JobStatus]) -> Vec<JobStanding> {
-    let pairs = plan.jobs.iter().zip(statuses);
-    // Only a job for failures is skipped where nothing failed.
-    let excused = |job: &PlannedJob, status| match status {
-        JobStatus::Failed => job.allow_failure,
-        JobStatus::Skipped => job.when == RunWhen::OnFailure,
-        _ => false,
-    };
-    pairs.map(|(job, status)| JobStanding { status: *status, excused: excused(job, *status) }).collect()
+/// The nodes of an execution of `plan` in memory, all of whose approvals are given.
+struct Run {
+    nodes: MemoryNodes,
+    now: Timestamp,
+}
+
+impl Run {
+    fn new(plan: &Plan) -> Self {
+        let (execution, now) = (ExecutionId(uuid::Uuid::nil()), Timestamp(0));
+        let approved: Vec<String> = plan.jobs.iter().map(|job| job.name.clone()).collect();
+        let conditions = StartConditions { approved: &approved, ..StartConditions::default() };
+        let new = new_execution(plan, execution, &BTreeMap::new(), conditions, now);
+        let node = |(ix, new): (u32, NewNode)| Node {
+            key: NodeKey { execution, ix },
+            spec: new.spec,
+            state: new.state,
+            version: 1,
+            waits_for: new.waits_for,
+            failed: new.failed,
+            blocker: None,
+            due_at: new.due_at,
+        };
+        Self { nodes: MemoryNodes::new((0..).zip(new.nodes).map(node).collect()), now }
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = (&Node, JobStatus)> {
+        self.nodes.nodes().iter().filter_map(|node| Some((node, node.state.status()?)))
+    }
+
+    fn queued(&self) -> Vec<usize> {
+        let queued = self.jobs().filter(|(_, status)| *status == JobStatus::Queued);
+        queued.map(|(node, _)| node.key.ix as usize).collect()
+    }
+
+    fn outcomes(&self) -> Vec<JobOutcome> {
+        let outcome = |(node, status): (&Node, _)| JobOutcome { status, tolerated: node.is_tolerated() };
+        self.jobs().map(outcome).collect()
+    }
+
+    /// Runs a queued job to this end, and lets what follows happen.
+    fn end(&mut self, job: usize, fails: bool) {
+        let token = LeaseToken(uuid::Uuid::from_u128(1));
+        let failure = fails.then(|| FailureReason::new(FailureKind::ScriptFailed, "it failed"));
+        let end = AttemptEnd { failure, exit_code: Some(i32::from(fails)) };
+        for event in [
+            JobEvent::Claim { token, worker: "w".into(), ttl_ms: 1_000 },
+            JobEvent::End { token, end, steps: Vec::new() },
+        ] {
+            let node = &self.nodes.nodes()[job];
+            let NodeBody::Job(item) = &node.state.body else { panic!("node {job} is no job") };
+            let transition = apply_event(node, item, event, self.now).unwrap();
+            assert!(!transition.more);
+            let ready = self.nodes.apply(transition.writes);
+            self.nodes.run_from(ready, self.now);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.nodes.nodes().last().is_some_and(|end| end.state.body == NodeBody::End && end.waits_for == 0)
+    }
 }
 
 proptest! {
@@ -138,62 +195,47 @@ proptest! {
 
     /// Runs the plan to its end in a random order with random outcomes.
     #[test]
-    fn every_job_ends_and_none_starts_early(
+    fn every_job_ends_and_none_starts_before_its_needs_hold(
         pipeline in pipelines(),
         picks in proptest::collection::vec((any::<prop::sample::Index>(), 0..4_u8), 100),
     ) {
         let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
         let needs = direct_needs(&pipeline, &plan);
-        let mut statuses = vec![JobStatus::Pending; plan.jobs.len()];
+        let mut run = Run::new(&plan);
+        let mut seen = vec![JobStatus::Pending; plan.jobs.len()];
         for (pick, outcome) in picks {
-            let actions = schedule(&plan, &standings(&plan, &statuses), false);
-            for action in &actions {
-                match *action {
-                    Action::Queue(ix) => {
-                        let now = standings(&plan, &statuses);
-                        let needs = &needs[ix as usize];
-                        prop_assert!(needs.iter().all(|need| now[*need].status.is_terminal()));
-                        let all_ok = needs.iter().all(|need| is_ok(now[*need]));
-                        let may_run = match plan.jobs[ix as usize].when {
-                            RunWhen::OnSuccess | RunWhen::Manual => all_ok,
-                            RunWhen::OnFailure => !all_ok,
-                            RunWhen::Always => true,
-                        };
-                        prop_assert!(may_run);
-                        statuses[ix as usize] = JobStatus::Queued;
-                    }
-                    Action::Skip(ix, by) => {
-                        prop_assert!(statuses[by as usize].is_terminal());
-                        prop_assert_eq!(statuses[ix as usize], JobStatus::Pending);
-                        statuses[ix as usize] = JobStatus::Skipped;
-                    }
-                    Action::Spare(ix) => {
-                        prop_assert_eq!(plan.jobs[ix as usize].when, RunWhen::OnFailure);
-                        let now = standings(&plan, &statuses);
-                        prop_assert!(needs[ix as usize].iter().all(|need| is_ok(now[*need])));
-                        statuses[ix as usize] = JobStatus::Skipped;
-                    }
-                    Action::Finish(status) => {
-                        prop_assert!(statuses.iter().all(|s| s.is_terminal()));
-                        let failed = |(job, s): (&PlannedJob, &JobStatus)| {
-                            *s == JobStatus::Failed && !job.allow_failure
-                        };
-                        let bad = plan.jobs.iter().zip(&statuses).any(failed);
-                        prop_assert_eq!(status == ExecutionStatus::Failed, bad);
-                        prop_assert_eq!(status == ExecutionStatus::Success, !bad);
-                        return Ok(());
-                    }
+            let outcomes = run.outcomes();
+            for (ix, job) in outcomes.iter().enumerate() {
+                let before = std::mem::replace(&mut seen[ix], job.status);
+                if before == job.status {
+                    continue;
+                }
+                prop_assert!(!before.is_terminal(), "a job that was over changed");
+                let all_over = needs[ix].iter().all(|need| outcomes[*need].status.is_terminal());
+                let all_ok = needs[ix].iter().all(|need| outcomes[*need].is_ok());
+                let may_run = match plan.jobs[ix].when {
+                    RunWhen::OnSuccess | RunWhen::Manual => all_ok,
+                    RunWhen::OnFailure => !all_ok,
+                    RunWhen::Always => true,
+                };
+                match job.status {
+                    JobStatus::Queued => prop_assert!(all_over && may_run),
+                    JobStatus::Skipped => prop_assert!(all_over && !may_run),
+                    _ => prop_assert_eq!(before, JobStatus::Queued),
                 }
             }
-            let again = schedule(&plan, &standings(&plan, &statuses), false);
-            prop_assert!(again.iter().all(|action| matches!(action, Action::Finish(_))), "{again:?}");
-            let queued: Vec<usize> = (0..statuses.len()).filter(|ix| statuses[*ix] == JobStatus::Queued).collect();
-            if !queued.is_empty() {
-                let ended = if outcome == 0 { JobStatus::Failed } else { JobStatus::Success };
-                statuses[queued[pick.index(queued.len())]] = ended;
+            let queued = run.queued();
+            if queued.is_empty() {
+                prop_assert!(run.is_over(), "nothing runs, and the execution is not over: {seen:?}");
+                let bad = outcomes.iter().any(|job| job.status == JobStatus::Failed && !job.tolerated);
+                let status = final_status(&outcomes, false);
+                prop_assert_eq!(status == ExecutionStatus::Failed, bad);
+                prop_assert_eq!(status == ExecutionStatus::Success, !bad);
+                return Ok(());
             }
+            run.end(queued[pick.index(queued.len())], outcome == 0);
         }
-        prop_assert!(false, "the execution never ended: {statuses:?}");
+        prop_assert!(false, "the execution never ended: {seen:?}");
     }
 }
 
@@ -252,11 +294,12 @@ fn ten_thousand_chained_jobs_are_skipped_without_deep_recursion() {
         None => job(&names[ix], 0, Some(&[])),
     };
     let plan = plan(1, (0..10_000).map(chained).collect()).unwrap();
-    let mut statuses = vec![JobStatus::Pending; 10_000];
-    statuses[0] = JobStatus::Failed;
-    let actions = schedule(&plan, &standings(&plan, &statuses), false);
-    assert_eq!(actions.len(), 10_000);
-    assert_eq!(actions.last(), Some(&Action::Finish(ExecutionStatus::Failed)));
+    let mut run = Run::new(&plan);
+    assert_eq!(run.queued(), [0]);
+    run.end(0, true);
+    assert!(run.is_over());
+    let skipped = run.jobs().filter(|(_, status)| *status == JobStatus::Skipped).count();
+    assert_eq!((skipped, final_status(&run.outcomes(), false)), (9_999, ExecutionStatus::Failed));
 }
 
 fn variants(mut job: Job, count: usize) -> Job {

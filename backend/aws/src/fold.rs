@@ -43,9 +43,9 @@ pub fn needs_read(writes: &[Write]) -> Vec<NodeKey> {
 fn add_needed(writes: &[Write], seen: &mut HashSet<NodeKey>, needed: &mut Vec<NodeKey>) {
     for write in writes {
         let (key, always) = match write {
-            Write::Arrive { key, then, .. } => {
-                if let Some(then) = then {
-                    add_needed(&then.arrivals, seen, needed);
+            Write::Arrive { key, continuation, .. } => {
+                if let Some(next) = continuation {
+                    add_needed(&next.arrivals, seen, needed);
                 }
                 (*key, true)
             }
@@ -136,21 +136,21 @@ fn take_arrival<'a>(
     read: &Read,
     arrivals: &mut Vec<Arrival>,
 ) -> Result<()> {
-    let Write::Arrive { key, ok, from, now, then } = write else { return Ok(()) };
+    let Write::Arrive { key, ok, from, now, continuation } = write else { return Ok(()) };
     let node = moving(nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
     let was_idle = node.now.idle;
     arrive(&mut node.now, *ok, from, *now);
     let last = node.now.waits_for == 0 && was_idle;
-    let then = then.as_ref().filter(|then| last && then.if_version == node.now.version);
-    if let Some(then) = then {
+    let continuation = continuation.as_ref().filter(|next| last && next.if_version == node.now.version);
+    if let Some(next) = continuation {
         node.now.version += 1;
-        node.now.due_at = then.due_at;
-        node.now.idle = items::is_idle(&then.state);
-        node.state = Some(&then.state);
+        node.now.due_at = next.due_at;
+        node.now.idle = items::is_idle(&next.state);
+        node.state = Some(&next.state);
     }
     let (waits_for, failed) = (node.now.waits_for, node.now.failed);
-    arrivals.push(Arrival { key: *key, waits_for, failed, moved: then.is_some() });
-    for led_to in then.iter().flat_map(|then| &then.arrivals) {
+    arrivals.push(Arrival { key: *key, waits_for, failed, continued: continuation.is_some() });
+    for led_to in continuation.iter().flat_map(|next| &next.arrivals) {
         take_arrival(nodes, led_to, read, arrivals)?;
     }
     Ok(())
@@ -303,12 +303,12 @@ mod tests {
     }
 
     fn put(ix: u32, if_version: u64) -> Write {
-        let state = NodeState { told: 1, body: NodeBody::Gate { open: true } };
+        let state = NodeState { notified: 1, body: NodeBody::Gate { open: true } };
         Write::PutNode { key: key(ix), if_version, state, due_at: None }
     }
 
     fn arrive(ix: u32, ok: bool) -> Write {
-        Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5), then: None }
+        Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5), continuation: None }
     }
 
     fn counts(version: u64, waits_for: u32) -> Counts {

@@ -106,7 +106,7 @@ pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     let mut job = item.job.clone();
     job.steps.clear();
     let body = NodeBody::Job(Box::new(JobItem { job, ..(**item).clone() }));
-    pack(&NodeState { told: state.told, body })
+    pack(&NodeState { notified: state.notified, body })
 }
 
 /// The item of a new node, with its spec if that is small or `whole` asks for it.

@@ -12,10 +12,12 @@ pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDo
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
 pub use records::{
-    ApprovalGate, Arrival, ArtifactRecord, Closing, Commit, Committed, DeadLetter, Deadline, Demand,
-    ExecutionRecord, ExecutionSpec, ExecutionState, GroupTurn, JobItem, KeyRecord, Late, ListFilter, NewNode,
-    Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Then, Whole, Write, repository_key,
+    ApprovalClosing, ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, Continuation, DeadLetter,
+    Deadline, Demand, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobItem,
+    KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Whole,
+    Write, repository_key,
 };
 pub use storage::{
-    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, Outgoing, PutAddress, PutPlace,
+    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, PutAddress, PutPlace,
 };
+pub use tidemill_core::records::Outgoing;

@@ -1,20 +1,19 @@
-//! The services: what the API does, over ports. Whatever decides is in `core`, or in [`turn`], [`claim`] and [`ending`]; these read, decide and
-//! write in one conditional batch, and read again when somebody else was faster.
+//! The services: what the API does, over ports. Whatever decides is in `core`; these read, let it decide, and write in one conditional batch, and read
+//! again when somebody else was faster.
 
 mod admission;
+mod advance;
 mod approvals;
 mod artifacts;
 mod assignment;
 mod audit;
+mod backoff;
 mod budget;
 mod caches;
 mod caller;
-pub mod claim;
 mod context;
-pub mod create;
 mod dead_letters;
 mod discoveries;
-pub mod ending;
 mod health;
 mod held;
 mod jobs;
@@ -25,16 +24,13 @@ mod pipeline;
 mod planning;
 mod recent;
 mod repositories;
+mod request_texts;
 mod schedules;
 mod secrets;
-mod setbacks;
-mod settle;
 mod sources;
 mod sweep;
-mod tests;
-mod texts;
+mod test_reports;
 mod tokens;
-pub mod turn;
 mod view;
 mod webhooks;
 
@@ -55,13 +51,13 @@ pub use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
 pub use outbox::{Outbox, Outside};
 pub use pipeline::Start;
 pub use pipeline::{PipelineExecutionService, Seen};
-pub use repositories::{Repository, RepositoryService};
+pub use repositories::RepositoryService;
+pub(crate) use request_texts::check_artifact;
 pub use schedules::ScheduleService;
 pub use secrets::SecretService;
 pub use sources::SourceService;
 pub use sweep::Sweep;
-pub use tests::TestService;
-pub use texts::check_artifact;
+pub use test_reports::TestReportService;
 pub use tokens::TokenService;
 pub use webhooks::{Expected, WebhookService};
 
@@ -101,8 +97,8 @@ pub struct Services {
     pub dead_letters: DeadLetterService,
     /// Tokens that people make.
     pub tokens: TokenService,
-    /// Tests of jobs.
-    pub tests: TestService,
+    /// Reports of the tests of jobs.
+    pub test_reports: TestReportService,
     /// Who did what.
     pub audit: AuditService,
     /// What is late.
@@ -144,7 +140,7 @@ impl Services {
             pipelines,
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
-            tests: TestService::new(context.clone()),
+            test_reports: TestReportService::new(context.clone()),
             audit: AuditService::new(context.clone()),
             health: HealthService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),

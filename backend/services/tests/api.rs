@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tidemill_core::{ids::JobId, status::JobStatus};
 use tidemill_services::http::{Access, ROUTES, openapi_document, router};
-use tidemill_services::ports::ExecutionSpec;
+use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 use tidemill_services::services::{Services, Settings};
 use tidemill_sqlite::open;
 use tidemill_testkit::conformance::{
@@ -289,7 +289,8 @@ async fn a_job_that_the_server_cannot_describe_ends() {
     // It was planned by a version that made other nodes of its file.
     let id = execution_id();
     let mut spec = ExecutionSpec { carried: Vec::new(), ..spec(id, "r", "p", 1) };
-    (spec.pipeline, spec.plan_digest) = (DIAMOND.to_owned(), "of another version".to_owned());
+    spec.task = ExecutionTask::RunPipeline { file: DIAMOND.to_owned() };
+    spec.plan_digest = "of another version".to_owned();
     let mut nodes = flat(1);
     nodes[0].state = job_state(JobStatus::Queued);
     done(&*stores.records, vec![create(spec, nodes)]).await;

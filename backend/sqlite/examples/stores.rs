@@ -24,7 +24,13 @@ async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32)
         let mut writes = vec![Write::PutNode { key, if_version, state: job_state(status), due_at }];
         if due == 0 {
             let end = NodeKey { execution, ix: jobs };
-            writes.push(Write::Arrive { key: end, ok: true, from: String::new(), now: START, then: None });
+            writes.push(Write::Arrive {
+                key: end,
+                ok: true,
+                from: String::new(),
+                now: START,
+                continuation: None,
+            });
         }
         done(records, writes).await;
         if_version += 1;

@@ -87,7 +87,9 @@ fn apply_one(
         RowWrite::Arrive(row) => {
             let arrival = arrive(conn, row, touched)?;
             done.arrivals.push(arrival);
-            for led_to in row.then.iter().filter(|_| arrival.moved).flat_map(|then| &then.arrivals) {
+            for led_to in
+                row.continuation.iter().filter(|_| arrival.continued).flat_map(|next| &next.arrivals)
+            {
                 apply_one(conn, led_to, touched, done)?;
             }
             1
@@ -157,10 +159,10 @@ fn put_execution(
 
 /// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
 fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite::Result<Arrival> {
-    let ArriveRow { key, ok, from, now, then } = row;
+    let ArriveRow { key, ok, from, now, continuation } = row;
     let key = *key;
     let node = touch_node(conn, key, touched)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    if let Some(then) = then {
+    if let Some(next) = continuation {
         let failed = conn
             .prepare_cached(
                 "UPDATE nodes SET
@@ -173,19 +175,19 @@ fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite
             .query_row(
                 params![
                     node,
-                    version(then.if_version),
+                    version(next.if_version),
                     !ok,
                     from,
-                    then.row.status,
-                    then.row.idle,
-                    then.row.state,
-                    then.due_at
+                    next.row.status,
+                    next.row.idle,
+                    next.row.state,
+                    next.due_at
                 ],
                 |row| row.get(0),
             )
             .optional()?;
         if let Some(failed) = failed {
-            return Ok(Arrival { key, waits_for: 0, failed, moved: true });
+            return Ok(Arrival { key, waits_for: 0, failed, continued: true });
         }
     }
     conn.prepare_cached(
@@ -197,7 +199,7 @@ fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite
          WHERE node = ?1 RETURNING waits_for, failed",
     )?
     .query_row(params![node, !ok, from, now], |row| {
-        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)?, moved: false })
+        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)?, continued: false })
     })
 }
 

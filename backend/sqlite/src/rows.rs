@@ -74,11 +74,11 @@ pub struct ArriveRow {
     pub ok: bool,
     pub from: String,
     pub now: i64,
-    pub then: Option<ThenRow>,
+    pub continuation: Option<ContinuationRow>,
 }
 
 /// What a node becomes with its last arrival.
-pub struct ThenRow {
+pub struct ContinuationRow {
     pub if_version: u64,
     pub row: NodeRow,
     pub due_at: Option<i64>,
@@ -157,16 +157,22 @@ impl RowWrite {
                 Self::PutNode { key, if_version, row: NodeRow::new(&state)?, due_at: ms(due_at) }
             }
             Write::SetDue { key, if_version, due_at } => Self::SetDue { key, if_version, due_at: ms(due_at) },
-            Write::Arrive { key, ok, from, now, then } => {
-                let then = then.map(|then| {
-                    Ok::<_, Error>(ThenRow {
-                        if_version: then.if_version,
-                        row: NodeRow::new(&then.state)?,
-                        due_at: ms(then.due_at),
-                        arrivals: then.arrivals.into_iter().map(Self::new).collect::<Result<_>>()?,
+            Write::Arrive { key, ok, from, now, continuation } => {
+                let continuation = continuation.map(|next| {
+                    Ok::<_, Error>(ContinuationRow {
+                        if_version: next.if_version,
+                        row: NodeRow::new(&next.state)?,
+                        due_at: ms(next.due_at),
+                        arrivals: next.arrivals.into_iter().map(Self::new).collect::<Result<_>>()?,
                     })
                 });
-                Self::Arrive(Box::new(ArriveRow { key, ok, from, now: now.0, then: then.transpose()? }))
+                Self::Arrive(Box::new(ArriveRow {
+                    key,
+                    ok,
+                    from,
+                    now: now.0,
+                    continuation: continuation.transpose()?,
+                }))
             }
             Write::PutKey { key, if_execution, record } => {
                 Self::PutKey { key, if_execution, execution: record.execution, record: text(&record)? }

@@ -227,7 +227,7 @@ macro_rules! conformance_suite {
                 jobs_run_on_the_end_that_they_name
                 an_allowed_exit_code_counts_as_well
                 a_manual_job_waits_for_a_person_and_for_its_needs
-                a_manual_job_that_may_be_left_undone_holds_nobody_up
+                a_manual_job_that_is_optional_holds_nobody_up
                 an_approval_that_never_comes_ends_the_execution
                 an_execution_whose_time_is_over_fails
                 executions_of_a_group_run_in_turn

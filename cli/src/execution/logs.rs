@@ -85,8 +85,10 @@ pub async fn print_log(
 
 /// Prints the ends of failed jobs' logs, and their failed tests, to standard error.
 pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
-    let failed =
-        view.jobs.iter().filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.excused);
+    let failed = view
+        .jobs
+        .iter()
+        .filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated);
     let failed: Vec<&JobView> = failed.collect();
     if failed.is_empty() {
         return Ok(());

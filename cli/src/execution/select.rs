@@ -14,8 +14,7 @@ use crate::{
 };
 use std::fmt::Write as _;
 use tidemill_core::{
-    api::{Approval, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
-    discovery::PIPELINE_NAME,
+    api::{Approval, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
     failure::FailureKind,
     ids::ExecutionId,
     report::is_named,
@@ -175,7 +174,7 @@ impl Candidates<'_> {
 
     /// Drops discovery executions, unless the arguments select them or there are no others.
     fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
-        let is_discovery = |execution: &ExecutionSummary| execution.pipeline_name == PIPELINE_NAME;
+        let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
         if self.pipeline.is_none() && !all.iter().all(is_discovery) {
             all.retain(|execution| !is_discovery(execution));
         }

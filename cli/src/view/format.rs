@@ -59,7 +59,7 @@ pub fn listed(of: &ExecutionSummary) -> String {
 pub fn sign(job: &JobView) -> (&'static str, Style) {
     match job.status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
-        JobStatus::Failed if job.allow_failure || job.excused => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed if job.allow_failure || job.tolerated => ("!", AnsiColor::Yellow.on_default()),
         JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
         JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
         JobStatus::Skipped => ("-", Style::new().dimmed()),
@@ -75,7 +75,7 @@ pub fn state(job: &JobView) -> String {
     let text = match job.status {
         JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
         JobStatus::Success => "succeeded".to_owned(),
-        JobStatus::Failed if job.allow_failure || job.excused => {
+        JobStatus::Failed if job.allow_failure || job.tolerated => {
             format!("failed (allowed): {}", reason(job))
         }
         JobStatus::Failed => format!("failed: {}", reason(job)),

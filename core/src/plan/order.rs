@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::pipeline::Pipeline;
 
 /// Places in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to

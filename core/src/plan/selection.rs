@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::{LeftOut, PlanError};
+use super::error::{LeftOut, PlanError};
 use crate::condition::{self, Condition, Context, Paths};
 use crate::facts::Facts;
 use crate::pipeline::{Job, Pipeline, Rule, RuleThen};

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use super::{count, word};
+use super::{matrix::count, references::builtin};
 use crate::facts::Facts;
 use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
+
+/// The most bytes that a plan's texts may come to. Each variant of a matrix has the variables, the script and the names of its
+/// needs for its own, so that a file of a few hundred bytes could else ask for gigabytes.
+pub const MAX_PLAN_BYTES: u64 = 64 << 20;
 
 /// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
@@ -85,7 +89,7 @@ fn references(template: &str, pipeline: &Pipeline, job: &Job, facts: &Facts) -> 
         let given = [&pipeline.variables, &job.variables, &facts.variables].into_iter().chain(rules);
         let given = given.filter_map(|known| known.get(name)).map(String::len);
         let chosen = job.matrix.get(name).into_iter().flatten().map(String::len);
-        let word = word(name, &pipeline.name, &job.name, facts).map(str::len);
+        let word = builtin(name, &pipeline.name, &job.name, facts).map(str::len);
         // A job's name is longer by its matrix values.
         let variant = if name == "job" { variant_bytes(job) } else { 0 };
         given.chain(chosen).chain(word).max().unwrap_or(0) as u64 + variant

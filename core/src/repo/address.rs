@@ -1,6 +1,6 @@
 //! Addresses of repositories on a network, read once and by one parser.
 
-use super::{HostError, HostName, without_suffix};
+use super::host::{HostError, HostName};
 use std::{fmt, fmt::Write as _, str::FromStr};
 
 /// The longest address.
@@ -405,6 +405,19 @@ fn path_of(text: &str) -> Result<String, AddressError> {
 fn name(host: &HostName, port: Option<u16>, path: &str) -> String {
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     format!("{host}{port}/{}", without_suffix(path))
+}
+
+/// Without what makes no difference at its end.
+pub(super) fn without_suffix(path: &str) -> &str {
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let path = if path.is_empty() { "/" } else { path };
+    let mut path = path;
+    while let Some(shorter) =
+        path.strip_suffix(".git").filter(|path| !path.is_empty() && !path.ends_with('/'))
+    {
+        path = shorter;
+    }
+    path
 }
 
 /// The name that `place/path` is, which was a name before.

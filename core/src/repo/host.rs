@@ -1,6 +1,6 @@
 //! Hosts as addresses name them, in one form each.
 
-use super::network::is_public;
+use super::public::is_public;
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -1,6 +1,9 @@
 //! Webhooks of Bitbucket Cloud.
 
-use super::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, github::ignored, title};
+use super::{
+    event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title},
+    github::ignored,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

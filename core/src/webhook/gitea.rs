@@ -1,9 +1,8 @@
 //! Webhooks of Gitea and Forgejo, whose bodies are much as GitHub's.
 
 use super::{
-    Delivered, Event, Headers, body_of,
+    event::{Delivered, Event, Headers, body_of, title},
     github::{ignored, pushed, requested},
-    title,
 };
 
 pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {

@@ -1,6 +1,6 @@
 //! GitHub's webhooks.
 
-use super::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title};
+use super::event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -108,7 +108,7 @@ pub(super) fn pushed(push: Push) -> Delivered {
     let Push { name, before, after, head_commit, pusher, repository } = push;
     // Of an annotated tag, `after` is the tag's own object.
     let commit = match head_commit {
-        Some(head) if !super::is_nothing(&after) => head.id,
+        Some(head) if !super::event::is_nothing(&after) => head.id,
         _ => after,
     };
     let by = pusher.and_then(|user| user.login.or(user.name));

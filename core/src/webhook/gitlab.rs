@@ -1,6 +1,9 @@
 //! GitLab's webhooks.
 
-use super::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, github::ignored, title};
+use super::{
+    event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title},
+    github::ignored,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -93,7 +96,7 @@ pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Strin
 fn pushed(push: Push) -> Delivered {
     let Push { name, before, after, checkout_sha, user_username: by, project } = push;
     // Of an annotated tag, `after` is the tag's own object.
-    let commit = checkout_sha.filter(|_| !super::is_nothing(&after)).unwrap_or(after);
+    let commit = checkout_sha.filter(|_| !super::event::is_nothing(&after)).unwrap_or(after);
     let event = change(&name, Change { name: String::new(), commit, before, by });
     Delivered { default_branch: project.default_branch, events: vec![event] }
 }

@@ -1,6 +1,6 @@
 //! Signatures of webhooks.
 
-use super::{Headers, Provider, Refusal};
+use super::event::{Headers, Provider, Refusal};
 use crate::hex::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -10,9 +10,11 @@ use tidemill_core::{
     ids::{ExecutionId, JobId, WorkerId},
     status::{ExecutionStatus, JobStatus},
 };
-use tidemill_services::Stores;
-use tidemill_services::ports::{Clock, ListFilter, NodeKey, Write};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{
+    Stores,
+    ports::{Clock, ListFilter, NodeKey, Write},
+    services::{Services, Settings},
+};
 use tidemill_testkit::cloud;
 use tidemill_testkit::conformance::{
     ManualClock,

@@ -1,7 +1,6 @@
 //! The adapters against an emulator of AWS; skipped where there is none.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod formats;
 mod lagging;
 mod late_index;
 mod ports;

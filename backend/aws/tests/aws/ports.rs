@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use tidemill_testkit::cloud;
+
 use tidemill_testkit::conformance::Subject;
 
 /// Set where the emulator has no DynamoDB: only the checks of queue and objects can be run there.

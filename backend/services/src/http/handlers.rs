@@ -196,11 +196,11 @@ pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport
 }
 
 pub async fn job_tests(State(api): State<Api>, Wanted(request): Wanted<TestsRequest>) -> Reply {
-    Ok(json(api.services.tests.keep(request).await?))
+    Ok(json(api.services.test_reports.keep(request).await?))
 }
 
 pub async fn tests(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.tests.of_execution(id).await?))
+    Ok(json(api.services.test_reports.of_execution(id).await?))
 }
 
 pub async fn cancel_job(

@@ -1,6 +1,6 @@
 //! Ports beside the records: the queue, objects, logs, the clock and new identifiers.
 
-use crate::{error::Result, ports::NodeKey};
+use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -9,36 +9,12 @@ use tidemill_core::{
     api::ContentSum,
     ids::{ExecutionId, JobId, LeaseToken},
     labels::Labels,
+    records::{NodeKey, Outgoing},
     time::Timestamp,
 };
 
 /// Bytes as they come.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
-
-/// A job id for the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The job.
-    pub node: NodeKey,
-    /// Milliseconds until it may be received, at most 15 minutes; a store may round them up to a second.
-    pub delay_ms: u64,
-    /// Labels that its receiver must have.
-    pub labels: Labels,
-}
-
-impl Outgoing {
-    /// Of a job that is ready now, and that any worker may run.
-    #[must_use]
-    pub const fn now(node: NodeKey) -> Self {
-        Self::after(node, 0)
-    }
-
-    /// Of a job that is ready in so many milliseconds, and that any worker may run.
-    #[must_use]
-    pub const fn after(node: NodeKey, delay_ms: u64) -> Self {
-        Self { node, delay_ms, labels: Labels::new() }
-    }
-}
 
 /// A job id that was received from the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -71,9 +71,9 @@ impl ApprovalService {
             )));
         }
         // Its turn in a group may have come while nobody had approved it.
-        let turn = execution.spec.turn.as_ref().and_then(|turn| turn.after).map(|(_, gate)| gate);
-        let gates = [gate.gate].into_iter().chain(turn).collect();
-        if approved && let Err(error) = self.context.settle(id, gates).await {
+        let position = execution.spec.group.as_ref().and_then(|group| group.after);
+        let gates = [gate.gate].into_iter().chain(position.map(|(_, gate)| gate)).collect();
+        if approved && let Err(error) = self.context.advance(id, gates).await {
             tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
         }
         Ok(ApproveReply { approved })

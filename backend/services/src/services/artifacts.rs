@@ -189,14 +189,14 @@ impl ArtifactService {
     /// The repository of an artifact's execution.
     pub async fn repo(&self, id: ArtifactId) -> Result<String> {
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
-        Ok(self.context.shape(record.execution).await?.spec.repo.clone())
+        Ok(self.context.cached_execution(record.execution).await?.spec.repo.clone())
     }
 
     /// Refuses an artifact to who does not hold the lease of a job of the same repository: an execution also reads what the one
     /// that it retries left.
     pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
         let node = self.leased(job, lease).await?;
-        let own = self.context.shape(node.key.execution).await?;
+        let own = self.context.cached_execution(node.key.execution).await?;
         if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(gone(id)) }
     }
 
@@ -223,11 +223,11 @@ impl ArtifactService {
             let name = format!("artifact {}", record.id);
             match self.remove(&record).await {
                 Ok(()) => {
-                    self.context.setbacks.succeeded(&name);
+                    self.context.backoff.succeeded(&name);
                     number += 1;
                 }
                 Err(error) => {
-                    let retry_at = self.context.setbacks.failed(&name, now);
+                    let retry_at = self.context.backoff.failed(&name, now);
                     tracing::warn!(artifact = %record.id, %error, %retry_at, "an artifact cannot be removed");
                     let later = ArtifactRecord { expires_at: Some(retry_at), ..record };
                     let put = Write::PutArtifact(Box::new(later));

@@ -91,7 +91,7 @@ pub async fn artifacts_for(
             let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
             let mut all = of_execution(context, execution).await?;
             let specs = context.specs(execution.spec.id).await?;
-            let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.may_be_left_undone();
+            let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.is_optional();
             all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| of_earlier(&spec.planned)));
             all
         }

@@ -2,12 +2,12 @@
 //! kilobytes. What is stored is counted before anything is, by what a record costs in the embedded store, which is the one that packs
 //! least; `backend/sqlite/tests/growth.rs` holds the numbers against the files.
 
-use super::turn::MAX_BLOCKER_BYTES;
 use crate::{
     error::{Error, Result},
     pack::pack,
     ports::ExecutionSpec,
 };
+use tidemill_core::scheduler::MAX_BLOCKER_BYTES;
 use tidemill_core::{
     api::ExecuteRequest,
     discovery::MAX_PATH_LEN,

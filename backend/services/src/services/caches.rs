@@ -3,7 +3,6 @@
 use super::{
     artifacts::Download,
     context::{Context, job_of},
-    keys::sha256_hex,
 };
 use crate::{
     error::{Error, Result},
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use tidemill_core::{
     api::{ArtifactComplete, CacheFound, CacheLookupReply, CacheLookupRequest, ContentSum, path},
     assignment::ArtifactSource,
+    digest::sha256_hex,
     ids::{ArtifactId, JobId, LeaseToken},
     repo::canonical,
     time::Timestamp,
@@ -209,11 +209,11 @@ impl CacheService {
             let name = format!("cache {}", document.key.name);
             match self.remove(&document).await {
                 Ok(()) => {
-                    self.context.setbacks.succeeded(&name);
+                    self.context.backoff.succeeded(&name);
                     number += 1;
                 }
                 Err(error) => {
-                    let retry_at = self.context.setbacks.failed(&name, now);
+                    let retry_at = self.context.backoff.failed(&name, now);
                     tracing::warn!(cache = ?document.key.name, %error, %retry_at, "a cache cannot be removed");
                     self.context.put_off(&document, retry_at).await;
                 }
@@ -271,14 +271,14 @@ impl CacheService {
     }
 
     async fn repo(&self, node: &Node) -> Result<String> {
-        let shape = self.context.shape(node.key.execution).await?;
+        let shape = self.context.cached_execution(node.key.execution).await?;
         // Names of documents have two lines.
         Ok(canonical(&shape.spec.repo).replace('\n', " "))
     }
 
     /// A fork's commit could leave something that later jobs of others take for their own.
     async fn may_keep(&self, node: &Node) -> Result<()> {
-        if self.context.shape(node.key.execution).await?.spec.facts.is_from_fork() {
+        if self.context.cached_execution(node.key.execution).await?.spec.facts.is_from_fork() {
             return Err(Error::Conflict("a job whose commit comes from a fork may not keep caches".into()));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What the services share: the stores, their settings, and reads that fail in words.
 
-use super::{planning::JobSpec, recent::Recent, setbacks::Setbacks};
+use super::{backoff::Backoff, planning::JobSpec, recent::Recent};
 use crate::{
     Stores,
     error::{Error, Result},
@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes of planned jobs that are kept at hand: they never change, and every view and assignment needs them.
 const MAX_PLANNED_BYTES: usize = 64 << 20;
-/// Bytes of executions that are kept at hand for what of them never changes.
-const MAX_SHAPES_BYTES: usize = 16 << 20;
+/// Bytes of executions that are cached for their immutable part.
+const MAX_CACHED_EXECUTION_BYTES: usize = 16 << 20;
 
 /// Settings of the services.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +66,12 @@ pub(crate) struct Context {
     /// Ends every held reply.
     pub closing: CancellationToken,
     /// What failed lately, and is tried again later.
-    pub setbacks: Setbacks,
+    pub backoff: Backoff,
     /// The jobs of executions.
     pub(super) planned: Arc<Recent<Vec<JobSpec>>>,
-    /// Where long computations run; where none is set, right where they are asked for.
+    /// Where long computations run; where none is set, they run in place.
     compute: OnceLock<Arc<dyn Compute>>,
-    shapes: Recent<ExecutionRecord>,
+    executions: Recent<ExecutionRecord>,
 }
 
 impl Context {
@@ -80,19 +80,19 @@ impl Context {
             stores,
             settings,
             closing,
-            setbacks: Setbacks::default(),
+            backoff: Backoff::default(),
             planned: Arc::new(Recent::new(MAX_PLANNED_BYTES)),
             compute: OnceLock::new(),
-            shapes: Recent::new(MAX_SHAPES_BYTES),
+            executions: Recent::new(MAX_CACHED_EXECUTION_BYTES),
         }
     }
 
-    /// Has long computations run on `compute`, unless that was said before.
+    /// Runs long computations on `compute` from now on; only the first call has an effect.
     pub fn compute_on(&self, compute: Arc<dyn Compute>) {
         let _ = self.compute.set(compute);
     }
 
-    /// What `work` comes to, which takes the processor for long; named in errors as `doing`.
+    /// The result of `work`, which takes much processor time; errors name it as `doing`.
     pub async fn compute<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -107,7 +107,7 @@ impl Context {
         };
         compute.run(Box::new(work)).await;
         let value = made.lock().unwrap_or_else(PoisonError::into_inner).take();
-        value.ok_or_else(|| Error::storage(doing, "it broke off"))
+        value.ok_or_else(|| Error::storage(doing, "the computation panicked"))
     }
 
     pub fn now(&self) -> Timestamp {
@@ -121,23 +121,23 @@ impl Context {
     }
 
     /// An execution as it was when it was first read here: its state may be old, its spec and run number never are.
-    pub async fn shape(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
-        if let Some(known) = self.shapes.get(id) {
+    pub async fn cached_execution(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
+        if let Some(known) = self.executions.get(id) {
             return Ok(known);
         }
-        let shape = Arc::new(self.execution(id).await?);
-        self.keep_shape(shape.clone());
-        Ok(shape)
+        let execution = Arc::new(self.execution(id).await?);
+        self.cache_execution(execution.clone());
+        Ok(execution)
     }
 
-    /// Keeps an execution at hand for what of it never changes.
-    pub fn keep_shape(&self, shape: Arc<ExecutionRecord>) {
-        let spec = &shape.spec;
+    /// Caches an execution for its immutable part.
+    pub fn cache_execution(&self, execution: Arc<ExecutionRecord>) {
+        let spec = &execution.spec;
         let paths = [&spec.facts.changed, &spec.facts.files].into_iter().flatten().flatten();
         let paths: usize = paths.map(|path| path.len() + 24).sum();
         let lists = 64 * (spec.carried.len() + spec.approvals.len()) + 128 * spec.demands.len();
-        let bytes = 4_096 + spec.pipeline.len() + paths + lists;
-        self.shapes.put(spec.id, shape, bytes);
+        let bytes = 4_096 + spec.task.file_bytes() + paths + lists;
+        self.executions.put(spec.id, execution, bytes);
     }
 
     /// The node of a job.
@@ -154,13 +154,13 @@ impl Context {
         if messages.is_empty() {
             return Ok(());
         }
-        let shape = self.shape(execution).await?;
-        let trace = shape.spec.trace.as_deref();
-        if shape.spec.demands.is_empty() {
+        let cached = self.cached_execution(execution).await?;
+        let trace = cached.spec.trace.as_deref();
+        if cached.spec.demands.is_empty() {
             return self.stores.queue.send(messages, trace).await;
         }
         let labelled = messages.iter().map(|message| {
-            let labels = shape.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
+            let labels = cached.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
             Outgoing { labels, ..message.clone() }
         });
         let labelled: Vec<Outgoing> = labelled.collect();

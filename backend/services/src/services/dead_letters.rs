@@ -6,7 +6,6 @@
 use super::{
     context::{Context, job_of},
     page::{no_cursor, page_size},
-    turn::dead_letter_of,
     view,
 };
 use crate::{
@@ -17,6 +16,7 @@ use std::sync::Arc;
 use tidemill_core::{
     api::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply},
     ids::{ExecutionId, JobId},
+    scheduler::dead_letter_of,
     time::Timestamp,
 };
 

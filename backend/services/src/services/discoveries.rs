@@ -6,17 +6,17 @@ use super::{
     held,
     keys::{IdempotencyKey, Key},
     outbox::Outbox,
-    pipeline::{PipelineExecutionService, Start, Under},
+    pipeline::{CreateOptions, PipelineExecutionService, PlannedRun, StartLimits},
     repositories::{Repository, RepositoryService},
-    schedules::{Found, ScheduleService},
-    texts,
+    request_texts,
+    schedules::{DiscoveredPipeline, ScheduleService},
 };
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, ExecutionSpec},
+    ports::{ExecutionRecord, ExecutionSpec, ExecutionTask},
 };
 use indexmap::IndexMap;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     assignment::Source,
@@ -39,9 +39,9 @@ const TIMEOUT_S: u64 = 600;
 /// Extra tries where a git server does not answer.
 const RETRY: u32 = 2;
 /// How many retries of retries are looked back through.
-const MOST_RETRIES: usize = 100;
+const MAX_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
-const MOST_MISTAKES: usize = 20;
+const MAX_MISTAKES: usize = 20;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
 /// What all lines of a reply come to at most, in bytes.
@@ -57,9 +57,9 @@ pub struct DiscoveryService {
     outbox: Outbox,
 }
 
-/// What to look at.
+/// What a discovery is to look at.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Look {
+pub(crate) struct DiscoveryStart {
     /// What is known of it; a commit that is not known is what the discovery's ref shows.
     pub facts: Facts,
     /// What to find out.
@@ -91,14 +91,14 @@ pub(super) fn plan(discovery: Discovery) -> Plan {
 }
 
 /// Starts executions that look at commits.
-pub(super) async fn look(
+pub(super) async fn start_discovery(
     pipelines: &PipelineExecutionService,
     context: &Context,
     at: &Repository,
-    look: Look,
+    start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
-    let Look { facts, discovery, by } = look;
+    let DiscoveryStart { facts, discovery, by } = start;
     let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
@@ -115,14 +115,13 @@ pub(super) async fn look(
             private_host: true,
         },
         stages: plan.stages.clone(),
-        pipeline: String::new(),
-        discovery: Some(discovery),
+        task: ExecutionTask::DiscoverPipelines(discovery),
         plan_digest: plan.digest(),
         held: false,
         variables: IndexMap::new(),
         trigger: facts.trigger,
         facts,
-        requested_by: by.map(|by| texts::clean(&by)),
+        requested_by: by.map(|by| request_texts::clean(&by)),
         retry_of: None,
         created_at: context.now(),
         jobs: 0,
@@ -130,19 +129,19 @@ pub(super) async fn look(
         carried: Vec::new(),
         approvals: Vec::new(),
         demands: Vec::new(),
-        turn: None,
+        group: None,
         deadline: None,
         trace: None,
     };
     // The key alone says what it is: whatever is found by it answers.
-    let key = Key::from(key);
-    let under =
-        Under { request: key.name.clone(), key: Some(key), group: None, hold: false, approved: Vec::new() };
-    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), under)).await
+    let key = Key::of(&key)?;
+    let request = key.name.clone();
+    let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };
+    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }
 
 /// What is found at a commit is started for this.
-struct ToStart<'a> {
+struct StartContext<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
     facts: &'a Arc<Facts>,
@@ -176,32 +175,39 @@ fn bound(lines: &mut Vec<String>) {
     }
 }
 
-/// What became of one file.
-enum Outcome {
-    Said(String),
-    Mistaken(Vec<String>),
+/// What became of one pipeline file.
+enum FileOutcome {
+    Reported(String),
+    Invalid(Vec<String>),
 }
 
-/// What a file says of itself.
-struct Looked {
-    found: Found,
-    /// Why it does not start; `None`: it does, for all that the file says.
-    stays: Option<Outcome>,
+/// A parsed file: the pipeline in it, and whether it starts.
+struct InspectedFile {
+    pipeline: DiscoveredPipeline,
+    /// The planned run to start; an error says why there is none.
+    run: Result<PlannedRun, FileOutcome>,
 }
 
-impl Looked {
-    fn at(path: &str, parsed: Pipeline, facts: &Facts) -> Self {
-        let said = |why: String| Some(Outcome::Said(format!("{path}: not started: {why}")));
-        let stays = match trigger::starts(&parsed.on, facts) {
-            Err(why) => said(why.to_string()),
-            Ok(()) => match Plan::of(&parsed, facts) {
-                Ok(_) => None,
-                Err(why @ PlanError::AllLeftOut(_)) => said(why.to_string()),
-                Err(why) => Some(Outcome::Mistaken(vec![format!("{path}: {why}")])),
-            },
+impl InspectedFile {
+    /// Parses and plans a file for a commit of which `facts` are known; an error has the lines on its mistakes.
+    fn inspect(file: &PipelineFile, facts: &Facts) -> Result<Self, Vec<String>> {
+        let parsed = read(file)?;
+        let path = &file.path;
+        let pipeline = DiscoveredPipeline {
+            path: path.clone(),
+            pipeline: parsed.name.clone(),
+            schedules: parsed.on.schedule.clone(),
         };
-        let found = Found { path: path.to_owned(), pipeline: parsed.name, schedules: parsed.on.schedule };
-        Self { found, stays }
+        let not_started =
+            |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
+        let run = match trigger::starts(&parsed.on, facts) {
+            Err(why) => Err(not_started(&why)),
+            Ok(()) => PlannedRun::of(parsed, facts).map_err(|why| match why {
+                PlanError::AllLeftOut(_) => not_started(&why),
+                _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
+            }),
+        };
+        Ok(Self { pipeline, run })
     }
 }
 
@@ -230,7 +236,14 @@ impl DiscoveryService {
         };
         let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
         let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
-        look(&self.pipelines, &self.context, &repository, Look { facts, discovery, by }, key).await
+        start_discovery(
+            &self.pipelines,
+            &self.context,
+            &repository,
+            DiscoveryStart { facts, discovery, by },
+            key,
+        )
+        .await
     }
 
     /// Starts what fits among the pipelines that a worker found. To tell the same again starts nothing again.
@@ -243,10 +256,11 @@ impl DiscoveryService {
             )));
         }
         report.check().map_err(|error| Error::Invalid(error.to_string()))?;
-        let execution = self.context.shape(node.key.execution).await?;
-        let discovery = execution.spec.discovery.as_ref().ok_or_else(|| {
-            Error::Conflict(format!("job {} runs a script and looks at no commit", report.job_id))
-        })?;
+        let execution = self.context.cached_execution(node.key.execution).await?;
+        let ExecutionTask::DiscoverPipelines(discovery) = &execution.spec.task else {
+            let words = format!("job {} runs a script and looks at no commit", report.job_id);
+            return Err(Error::Conflict(words));
+        };
         let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
             let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![words], failed: true });
@@ -263,8 +277,14 @@ impl DiscoveryService {
             (Approval::Forks, Some(request)) => request.from_fork,
             (Approval::All, Some(_)) => true,
         };
-        let mut to_start =
-            ToStart { repository: &repository, discovering: &execution, facts: &facts, first, hold, left: 0 };
+        let mut to_start = StartContext {
+            repository: &repository,
+            discovering: &execution,
+            facts: &facts,
+            first,
+            hold,
+            left: 0,
+        };
         let mut too_many = None;
         if hold {
             self.cancel_older(&execution).await?;
@@ -283,32 +303,37 @@ impl DiscoveryService {
         let mut broken = None;
         for file in report.files {
             let known = facts.clone();
-            let look = move || {
-                let looked = read(&file).map(|parsed| Looked::at(&file.path, parsed, &known));
-                (file, looked)
+            let inspect = move || {
+                let inspected = InspectedFile::inspect(&file, &known);
+                (file, inspected)
             };
-            let (file, looked) = self.context.compute("reading a pipeline file", look).await?;
-            let outcome = match looked {
-                Err(mistakes) => Outcome::Mistaken(mistakes),
-                Ok(looked) => {
-                    found.push(looked.found);
-                    match self.try_start(&mut to_start, &file, looked.stays).await {
+            let (file, inspected) = self.context.compute("reading a pipeline file", inspect).await?;
+            let outcome = match inspected {
+                Err(mistakes) => FileOutcome::Invalid(mistakes),
+                Ok(InspectedFile { pipeline, run }) => {
+                    found.push(pipeline);
+                    let path = file.path.clone();
+                    let started = match run {
+                        Err(outcome) => Ok(outcome),
+                        Ok(run) => self.start_file(&mut to_start, file, run).await,
+                    };
+                    match started {
                         Ok(outcome) => outcome,
-                        // The worker tells again what it found; files that come after this one do not wait for that.
+                        // The worker reports again what it found; files that come after this one do not wait for that.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
                             broken.get_or_insert(error);
                             continue;
                         }
                         Err(error) => {
                             let why = error.report().words;
-                            Outcome::Mistaken(vec![format!("{}: cannot start: {why}", file.path)])
+                            FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")])
                         }
                     }
                 }
             };
             match outcome {
-                Outcome::Said(line) => reply.lines.push(line),
-                Outcome::Mistaken(lines) => {
+                FileOutcome::Reported(line) => reply.lines.push(line),
+                FileOutcome::Invalid(lines) => {
                     reply.failed = true;
                     reply.lines.extend(lines);
                 }
@@ -342,28 +367,25 @@ impl DiscoveryService {
     /// The execution that this one retries, or that one, and so on: what it started is not started again.
     async fn first(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
         let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
-        for _ in 0..MOST_RETRIES {
+        for _ in 0..MAX_RETRIES {
             let Some(id) = before else { break };
             first = id;
-            before = self.context.shape(id).await?.spec.retry_of;
+            before = self.context.cached_execution(id).await?.spec.retry_of;
         }
         Ok(first)
     }
 
-    async fn try_start(
+    async fn start_file(
         &self,
-        to_start: &mut ToStart<'_>,
-        file: &PipelineFile,
-        stays: Option<Outcome>,
-    ) -> Result<Outcome> {
-        if let Some(stays) = stays {
-            return Ok(stays);
-        }
-        let ToStart { repository, discovering, facts, first, hold, .. } = *to_start;
+        to_start: &mut StartContext<'_>,
+        file: PipelineFile,
+        run: PlannedRun,
+    ) -> Result<FileOutcome> {
+        let StartContext { repository, discovering, facts, first, hold, .. } = *to_start;
         let path = &file.path;
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
-            pipeline: file.text.clone(),
+            pipeline: file.text,
             file: Some(path.clone()),
             repo: repository.url.clone(),
             branch: facts.branch.clone(),
@@ -380,24 +402,23 @@ impl DiscoveryService {
             default_branch: facts.default_branch.clone(),
             ..ExecuteRequest::default()
         };
-        let key = Key::from(IdempotencyKey::Discovered { first, path });
-        let start = Start { facts: facts.as_ref().clone(), hold, allowance: budget::Allowance::Push };
-        match Box::pin(self.pipelines.start_within(request, start, Some(key), None, &mut to_start.left)).await
-        {
+        let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
+        let limits = StartLimits { hold, allowance: budget::Allowance::Push, left: &mut to_start.left };
+        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // Should this fail, the worker tells again what it found, and this comes again, too.
                 self.outbox.announce(execution_id, repository).await?;
                 let held = if hold { "; it waits for an approval" } else { "" };
                 let how = if attached { "started before" } else { "started" };
                 let words = format!("{path}: {how}: {pipeline_name} {run_number} ({execution_id}){held}");
-                Ok(Outcome::Said(words))
+                Ok(FileOutcome::Reported(words))
             }
             // A first look saw another commit.
             Err(Error::KeyReused(_)) => {
-                Ok(Outcome::Said(format!("{path}: started before, at another commit")))
+                Ok(FileOutcome::Reported(format!("{path}: started before, at another commit")))
             }
             Err(Error::Invalid(why) | Error::Unprocessable(why) | Error::OverBudget(why)) => {
-                Ok(Outcome::Mistaken(vec![format!("{path}: cannot start: {why}")]))
+                Ok(FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")]))
             }
             Err(error) => Err(error),
         }
@@ -426,9 +447,9 @@ fn mistakes(path: &str, found: &[Diagnostic]) -> Vec<String> {
             format!("{path}{place}: {}", one.message)
         })
         .collect();
-    if lines.len() > MOST_MISTAKES {
-        let more = lines.len() - MOST_MISTAKES;
-        lines.truncate(MOST_MISTAKES);
+    if lines.len() > MAX_MISTAKES {
+        let more = lines.len() - MAX_MISTAKES;
+        lines.truncate(MAX_MISTAKES);
         lines.push(format!("{path}: and {more} more"));
     }
     lines

@@ -3,12 +3,11 @@
 //! A key is made of typed parts and stored as a word for its kind and the SHA-256 of all its parts. A caller's text is one part of one
 //! kind: whatever it says, it cannot name a key of another kind, another repository or another token.
 
-use super::{Caller, pipeline::hash};
+use super::Caller;
 use crate::error::{Error, Result};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
-use tidemill_core::{hex::hex, ids::ExecutionId, repo::canonical, time::Timestamp};
+use tidemill_core::{digest::json_digest, ids::ExecutionId, repo::canonical, time::Timestamp};
 
 /// The longest key that a caller may give, in bytes.
 const MAX_KEY_LEN: usize = 200;
@@ -72,7 +71,10 @@ impl IdempotencyKey<'_> {
     }
 
     /// The name under which the records have it: always of the same length, in an alphabet that every store takes.
-    pub fn name(&self) -> String {
+    ///
+    /// # Errors
+    /// The key cannot be serialized: then it has no name, as another key could have the same.
+    pub fn name(&self) -> Result<String> {
         let kind = match self {
             Self::Caller { .. } => "caller",
             Self::Derived { .. } => "derived",
@@ -81,7 +83,9 @@ impl IdempotencyKey<'_> {
             Self::Webhook { .. } => "webhook",
             Self::Sync { .. } => "sync",
         };
-        format!("{kind}:{}", hash(self))
+        let digest =
+            json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;
+        Ok(format!("{kind}:{digest}"))
     }
 }
 
@@ -118,8 +122,8 @@ impl CallerKey {
     }
 
     /// The key for a request about `repo`.
-    pub(super) fn of_repository(&self, repo: &str) -> Key {
-        Key::from(IdempotencyKey::Caller { repo: &canonical(repo), token: &self.token, key: &self.key })
+    pub(super) fn of_repository(&self, repo: &str) -> Result<Key> {
+        Key::of(&IdempotencyKey::Caller { repo: &canonical(repo), token: &self.token, key: &self.key })
     }
 }
 
@@ -132,15 +136,11 @@ pub struct Key {
     pub lasts: bool,
 }
 
-impl From<IdempotencyKey<'_>> for Key {
-    fn from(key: IdempotencyKey<'_>) -> Self {
-        Self { name: key.name(), lasts: key.lasts() }
+impl Key {
+    /// The key as the records have it.
+    pub(crate) fn of(key: &IdempotencyKey<'_>) -> Result<Self> {
+        Ok(Self { name: key.name()?, lasts: key.lasts() })
     }
-}
-
-/// The SHA-256 of `bytes`, hex.
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]
@@ -169,13 +169,13 @@ mod tests {
             IdempotencyKey::Sync { id: first },
         ]
         .iter()
-        .map(IdempotencyKey::name)
+        .map(|key| key.name().unwrap())
         .collect();
         assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
         // The name itself, and all that it is made of, as a caller's text.
         let said = own.iter().flat_map(|name| [name.clone(), format!("key:{name}"), name[9..].to_owned()]);
         for text in said.chain(["{\"schedule\":{\"name\":\"n\",\"at\":60000}}".to_owned()]) {
-            let key = CallerKey::new(&caller("t"), text.clone()).unwrap().of_repository(REPO);
+            let key = CallerKey::new(&caller("t"), text.clone()).unwrap().of_repository(REPO).unwrap();
             assert!(!own.contains(&key.name), "{text}");
             assert!(key.name.starts_with("caller:") && key.lasts, "{key:?}");
         }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn keys_of_callers_are_of_one_repository_and_one_token() {
         let name = |id: &str, repo: &str, key: &str| {
-            CallerKey::new(&caller(id), key).unwrap().of_repository(repo).name
+            CallerKey::new(&caller(id), key).unwrap().of_repository(repo).unwrap().name
         };
         let one = name("a", REPO, "k");
         assert_eq!(one, name("a", "git@git.example.org:team/app", "k"), "however its address is written");
@@ -196,7 +196,7 @@ mod tests {
         // What is at the end of one part is not the beginning of the next.
         assert_ne!(name("a", "r", "xk"), name("ax", "r", "k"));
         let (admin, worker) = (Caller::bootstrap(Scope::Admin), Caller::bootstrap(Scope::Worker));
-        let of = |caller| CallerKey::new(&caller, "k").unwrap().of_repository(REPO);
+        let of = |caller| CallerKey::new(&caller, "k").unwrap().of_repository(REPO).unwrap();
         assert_ne!(of(admin), of(worker));
     }
 
@@ -206,8 +206,8 @@ mod tests {
             assert!(matches!(CallerKey::new(&caller("t"), text), Err(Error::Invalid(_))));
         }
         let long = CallerKey::new(&caller("t"), "x".repeat(MAX_KEY_LEN)).unwrap();
-        assert_eq!(long.of_repository(&"r/".repeat(500)).name.len(), "caller:".len() + 64);
-        let derived = Key::from(IdempotencyKey::Derived { request: "r" });
+        assert_eq!(long.of_repository(&"r/".repeat(500)).unwrap().name.len(), "caller:".len() + 64);
+        let derived = Key::of(&IdempotencyKey::Derived { request: "r" }).unwrap();
         assert!(!derived.lasts);
     }
 }

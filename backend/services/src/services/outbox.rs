@@ -3,7 +3,6 @@
 
 use super::{
     context::Context,
-    pipeline::hash,
     repositories::{Repository, RepositoryService, TroubleOf},
 };
 use crate::{
@@ -14,8 +13,9 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 use tidemill_core::{
-    announcement::{CommitStatus, Notice, Post, State, next_status, turn},
+    announcement::{CommitStatus, Notice, Post, State, next_status, notice_event},
     api::path,
+    digest::json_digest,
     ids::ExecutionId,
     repo::canonical,
     repository::NotifyKind,
@@ -128,7 +128,7 @@ impl Outbox {
 
     /// The same of an execution that retries one which something outside started.
     pub async fn announce_retry(&self, execution: ExecutionId) -> Result<()> {
-        let shape = self.context.shape(execution).await?;
+        let shape = self.context.cached_execution(execution).await?;
         let facts = &shape.spec.facts;
         // A person's own executions are told to nobody, and what they retry begins as theirs.
         if facts.trigger == tidemill_core::api::Trigger::Manual || facts.commit.is_none() {
@@ -154,12 +154,12 @@ impl Outbox {
                 };
                 match done {
                     Ok(done) => {
-                        self.context.setbacks.succeeded(&name);
+                        self.context.backoff.succeeded(&name);
                         done
                     }
                     // One's trouble is not the others': it goes behind them.
                     Err(error) => {
-                        let retry_at = self.context.setbacks.failed(&name, now);
+                        let retry_at = self.context.backoff.failed(&name, now);
                         tracing::warn!(kind, name, %error, %retry_at, "it is told later");
                         self.context.put_off(&document, retry_at).await;
                         false
@@ -285,12 +285,13 @@ impl Outbox {
             return Ok(());
         }
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());
-        let line = hash(&(repository.name(), &spec.pipeline_name, &branch));
+        let line = json_digest(&(repository.name(), &spec.pipeline_name, &branch))
+            .map_err(|error| Error::storage("naming a line of notices", error))?;
         let known = self.context.stores.documents.get(&DocumentKey::new(OUTCOME, &line)).await?;
         let before: Option<Ended> = known.as_ref().map(read).transpose()?;
         let is_older = before.as_ref().is_some_and(|before| before.run_number >= execution.run_number);
         let failed_before = before.is_some_and(|before| before.failed);
-        let Some(event) = turn(failed_before, execution.state.status).filter(|_| !is_older) else {
+        let Some(event) = notice_event(failed_before, execution.state.status).filter(|_| !is_older) else {
             return self.note_outcome(line, execution, known.as_ref(), is_older).await;
         };
         let notice = Notice {

@@ -4,7 +4,7 @@
 use super::{context::Context, discoveries, recent::Recent};
 use crate::{
     error::{Error, Result},
-    ports::ExecutionSpec,
+    ports::{ExecutionSpec, ExecutionTask},
 };
 use std::sync::Arc;
 use tidemill_core::{
@@ -25,11 +25,14 @@ pub(crate) struct JobSpec {
 
 /// The file and the plan that an execution was made from; no file where it looks at a commit.
 pub(super) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
-    if let Some(discovery) = &spec.discovery {
-        return Ok((None, discoveries::plan(discovery.clone())));
-    }
+    let text = match &spec.task {
+        ExecutionTask::RunPipeline { file } => file,
+        ExecutionTask::DiscoverPipelines(discovery) => {
+            return Ok((None, discoveries::plan(discovery.clone())));
+        }
+    };
     let id = spec.id;
-    let file = pipeline::parse(&spec.pipeline)
+    let file = pipeline::parse(text)
         .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
     let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
     let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
@@ -74,14 +77,14 @@ impl Context {
         if let Some(specs) = self.planned.get(id) {
             return Ok(specs);
         }
-        let shape = self.shape(id).await?;
+        let execution = self.cached_execution(id).await?;
         let planned = self.planned.clone();
         let plan = move || {
-            // Many who ask for jobs of the same execution would else all plan it, one after the other.
+            // Another request may have planned it in the meantime.
             if let Some(specs) = planned.get(id) {
                 return Ok(specs);
             }
-            let (_, plan) = same_plan_of(&shape.spec)?;
+            let (_, plan) = same_plan_of(&execution.spec)?;
             Ok(keep_specs(&planned, id, plan))
         };
         self.compute("planning an execution", plan).await?

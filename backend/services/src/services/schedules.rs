@@ -2,7 +2,7 @@
 
 use super::{
     context::Context,
-    discoveries::{self, Look},
+    discoveries::{self, DiscoveryStart},
     keys::IdempotencyKey,
     pipeline::PipelineExecutionService,
     repositories::{RepositoryService, TroubleOf},
@@ -14,14 +14,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
-    api::Trigger,
-    cron::next_after,
-    discovery::Discovery,
-    facts::Facts,
-    guard::{Guard, holds},
-    ids::ExecutionId,
-    pipeline::Schedule,
-    time::Timestamp,
+    api::Trigger, cron::next_after, discovery::Discovery, facts::Facts, guarded, ids::ExecutionId,
+    pipeline::Schedule, time::Timestamp,
 };
 
 const KIND: &str = "schedule";
@@ -42,7 +36,7 @@ pub struct ScheduleService {
 
 /// A pipeline file of a default branch, and its schedules.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct DiscoveredPipeline {
     pub path: String,
     pub pipeline: String,
     pub schedules: Vec<Schedule>,
@@ -79,7 +73,7 @@ impl ScheduleService {
         &self,
         repo: &str,
         by: ExecutionId,
-        found: &[Found],
+        found: &[DiscoveredPipeline],
         keep: bool,
     ) -> Result<Vec<String>> {
         let mut lines = Vec::new();
@@ -119,7 +113,7 @@ impl ScheduleService {
         &self,
         repo: &str,
         by: ExecutionId,
-        found: &[Found],
+        found: &[DiscoveredPipeline],
         keep: bool,
         lines: &mut Vec<String>,
     ) -> Result<bool> {
@@ -203,7 +197,7 @@ impl ScheduleService {
             // One schedule's trouble is not the others'.
             match self.start(&due.key, now).await {
                 Ok(started) => {
-                    self.context.setbacks.succeeded(&due.key.name);
+                    self.context.backoff.succeeded(&due.key.name);
                     made += usize::from(started);
                 }
                 Err(error) => self.put_off(&due.key, now, &error).await,
@@ -216,7 +210,7 @@ impl ScheduleService {
     /// and says so to the repository's administrators.
     async fn put_off(&self, key: &DocumentKey, now: Timestamp, error: &Error) {
         let name = &key.name;
-        let retry_at = self.context.setbacks.failed(name, now);
+        let retry_at = self.context.backoff.failed(name, now);
         tracing::warn!(schedule = ?name, %error, %retry_at, "a schedule could not start; it is tried again");
         if let Err(error) = self.try_put_off(key, now, retry_at, error).await {
             tracing::warn!(schedule = ?name, %error, "the schedule stays due; the next sweep tries it again");
@@ -256,7 +250,7 @@ impl ScheduleService {
     async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
         // What is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
-        let Some(at) = document.due_at.filter(|at| holds(Guard::ScheduleOnlyDue, *at <= now)) else {
+        let Some(at) = document.due_at.filter(|at| guarded!(ScheduleOnlyDue, *at <= now)) else {
             return Ok(false);
         };
         let stored = read(&document)?;
@@ -267,7 +261,7 @@ impl ScheduleService {
         let branch = repository.default_branch().map(str::to_owned);
         let fetch_ref =
             branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let look = Look {
+        let look = DiscoveryStart {
             facts: Facts {
                 trigger: Trigger::Schedule,
                 branch: branch.clone(),
@@ -282,9 +276,10 @@ impl ScheduleService {
             by: Some(format!("schedule {}", stored.cron)),
         };
         let at = stored.missed.unwrap_or(at);
-        let at = if holds(Guard::ScheduleOnce, false) { now } else { at };
+        let at = guarded!(ScheduleOnce, at, without now);
         let once = IdempotencyKey::Schedule { name: &key.name, at };
-        let reply = discoveries::look(&self.pipelines, &self.context, &repository, look, once).await?;
+        let reply =
+            discoveries::start_discovery(&self.pipelines, &self.context, &repository, look, once).await?;
         let next = next(&stored, now);
         let was_missed = stored.missed.is_some();
         let started = Stored { missed: None, ..stored };
@@ -297,7 +292,7 @@ impl ScheduleService {
 }
 
 /// What is to be stored of these schedules, by name.
-fn wanted(repo: &str, by: ExecutionId, found: &[Found]) -> BTreeMap<String, Stored> {
+fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, Stored> {
     let mut wanted = BTreeMap::new();
     for file in found {
         for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {

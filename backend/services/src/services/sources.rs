@@ -140,11 +140,11 @@ impl SourceService {
             let name = format!("upload {}", document.key.name);
             match self.remove(&document).await {
                 Ok(removed) => {
-                    self.context.setbacks.succeeded(&name);
+                    self.context.backoff.succeeded(&name);
                     number += usize::from(removed);
                 }
                 Err(error) => {
-                    let retry_at = self.context.setbacks.failed(&name, now);
+                    let retry_at = self.context.backoff.failed(&name, now);
                     tracing::warn!(upload = document.key.name, %error, %retry_at, "an upload cannot be removed");
                     self.context.put_off_again(&document.key, now, retry_at).await;
                 }

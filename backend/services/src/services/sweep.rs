@@ -100,9 +100,9 @@ impl Sweep {
     /// others', nor is one node's.
     async fn settle(&self, execution: ExecutionId, nodes: &[Late]) -> bool {
         let all = nodes.iter().map(|node| node.key.ix).collect();
-        let Err(error) = self.context.settle(execution, all).await else {
+        let Err(error) = self.context.advance(execution, all).await else {
             for node in nodes {
-                self.context.setbacks.succeeded(&name(*node));
+                self.context.backoff.succeeded(&name(*node));
             }
             return true;
         };
@@ -111,9 +111,9 @@ impl Sweep {
         }
         let mut moves = false;
         for node in nodes {
-            moves |= match self.context.settle(execution, vec![node.key.ix]).await {
+            moves |= match self.context.advance(execution, vec![node.key.ix]).await {
                 Ok(()) => {
-                    self.context.setbacks.succeeded(&name(*node));
+                    self.context.backoff.succeeded(&name(*node));
                     true
                 }
                 Err(error) => self.put_off(*node, &error.to_string()).await,
@@ -125,7 +125,7 @@ impl Sweep {
     /// Has a node take its turn later, each time after a longer pause; false: it stays due.
     async fn put_off(&self, node: Late, why: &str) -> bool {
         let (execution, ix) = (node.key.execution, node.key.ix);
-        let retry_at = self.context.setbacks.failed(&name(node), self.context.now());
+        let retry_at = self.context.backoff.failed(&name(node), self.context.now());
         tracing::warn!(%execution, node = ix, why, %retry_at, "a node could not take its turn");
         match self.context.stores.records.postpone(node, retry_at).await {
             Ok(_) => true,

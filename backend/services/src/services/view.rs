@@ -35,13 +35,13 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
         let node = node(ix)?;
         let NodeBody::Job(item) = &node.state.body else { return None };
         let mut job = job(record.spec.id, item, spec);
-        job.excused |= node.is_left_undone();
+        job.tolerated |= node.is_skipped_optional();
         if spec.planned.when == RunWhen::Manual {
             job.approval = approval(Some(ix));
         }
         Some(job)
     });
-    let after = record.spec.turn.as_ref().and_then(|turn| turn.after);
+    let after = record.spec.group.as_ref().and_then(|group| group.after);
     let waits_for = after.filter(|(_, gate)| !is_open(node(*gate))).map(|(older, _)| older);
     ExecutionView {
         execution: record.summary(),
@@ -69,7 +69,7 @@ pub fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
         status: state.status,
         needs: planned.needs.clone(),
         allow_failure: planned.allow_failure,
-        excused: state.is_excused(Allowed { any: false, exit_codes: &planned.allow_exit_codes }),
+        tolerated: state.is_tolerated(Allowed { any: false, exit_codes: &planned.allow_exit_codes }),
         approval: None,
         runs_on: planned.runs_on.clone(),
         environment: planned.surroundings.environment.clone(),

@@ -2,8 +2,8 @@
 
 use super::{
     context::Context,
-    discoveries::{self, Look},
-    keys::{IdempotencyKey, sha256_hex},
+    discoveries::{self, DiscoveryStart},
+    keys::IdempotencyKey,
     pipeline::PipelineExecutionService,
     repositories::{Repository, RepositoryService},
 };
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::{
     api::Trigger,
+    digest::sha256_hex,
     discovery::Discovery,
     facts::{Facts, PullRequest},
     repo::canonical,
@@ -134,7 +135,8 @@ impl WebhookService {
         let Delivery { taken_at, epoch } = self.delivery(&repository, &body).await?;
         for (event, look) in looks {
             let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
-            let made = discoveries::look(&self.pipelines, &self.context, &repository, look, key).await?;
+            let made =
+                discoveries::start_discovery(&self.pipelines, &self.context, &repository, look, key).await?;
             if made.attached {
                 let id = made.execution_id;
                 reply.lines.push(format!(
@@ -222,7 +224,7 @@ impl WebhookService {
     }
 }
 
-fn pushed(change: Change, default_branch: Option<String>) -> Look {
+fn pushed(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     let Change { name, commit, before, by } = change;
     let facts = Facts {
         trigger: Trigger::Push,
@@ -231,10 +233,10 @@ fn pushed(change: Change, default_branch: Option<String>) -> Look {
         default_branch,
         ..Facts::default()
     };
-    Look { facts, discovery: Discovery { before, ..Discovery::default() }, by }
+    DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, by }
 }
 
-fn tagged(change: Change, default_branch: Option<String>) -> Look {
+fn tagged(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     let Change { name, commit, by, .. } = change;
     let fetch_ref = Some(format!("refs/tags/{name}"));
     let facts = Facts {
@@ -244,10 +246,10 @@ fn tagged(change: Change, default_branch: Option<String>) -> Look {
         default_branch,
         ..Facts::default()
     };
-    Look { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
+    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
 }
 
-fn requested(request: PullRequestChange, default_branch: Option<String>) -> Look {
+fn requested(request: PullRequestChange, default_branch: Option<String>) -> DiscoveryStart {
     let discovery = Discovery {
         fetch_ref: Some(request.fetch_ref),
         target_branch: Some(request.target_branch.clone()),
@@ -267,5 +269,5 @@ fn requested(request: PullRequestChange, default_branch: Option<String>) -> Look
         }),
         ..Facts::default()
     };
-    Look { facts, discovery, by: request.by }
+    DiscoveryStart { facts, discovery, by: request.by }
 }

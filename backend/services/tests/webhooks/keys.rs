@@ -118,3 +118,37 @@ async fn schedules_that_cannot_start_neither_hide_others_nor_stop_them() {
         assert_eq!(due.len(), 0, "those that failed wait for their next attempt");
     }
 }
+
+/// The plan depends on these facts, so that a run with others is another run; with the same it joins the live one.
+#[tokio::test]
+async fn run_with_other_facts_starts_another_execution() {
+    const TAGGED: &str = "name: mine\njobs:\n  a: { image: i, script: [x] }\n  b: { image: i, script: [x], if: \"tag == 'v1'\" }\n";
+    const CHANGED: &str = "name: mine\njobs:\n  a: { image: i, script: [x] }\n  b: { image: i, script: [x], if: \"changed('src/**')\" }\n";
+    for server in Server::each() {
+        let run = async |pipeline: &str, more: Value| {
+            let mut body =
+                json!({ "pipeline": pipeline, "repo": URL, "commit": COMMIT, "source": { "kind": "none" } });
+            body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+            let reply = server.ok(Method::POST, path::EXECUTE, body).await;
+            (reply["execution_id"].as_str().unwrap().to_owned(), reply["attached"] == true)
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for (pipeline, facts) in [
+            (TAGGED, json!({ "branch": "main" })),
+            (TAGGED, json!({ "tag": "v1" })),
+            (TAGGED, json!({ "branch": "main", "default_branch": "main" })),
+            (TAGGED, json!({ "branch": "main", "trigger": "push" })),
+            (CHANGED, json!({ "branch": "main", "changed": ["docs/a.md"] })),
+            (CHANGED, json!({ "branch": "main", "changed": ["src/a.rs"] })),
+        ] {
+            let (id, attached) = run(pipeline, facts.clone()).await;
+            assert!(!attached && seen.insert(id.clone()), "{facts} joined another run");
+            assert_eq!(run(pipeline, facts.clone()).await, (id, true), "the same run again: {facts}");
+        }
+        let (tagged, _) = run(TAGGED, json!({ "tag": "v1" })).await;
+        let status = path::STATUS.replace("{executionId}", &tagged);
+        let view = server.ok(Method::GET, &status, Value::Null).await;
+        assert_eq!(view["jobs"].as_array().unwrap().len(), 2, "the job for the tag is there: {view}");
+        assert_eq!(view["execution"]["kind"], "run_pipeline");
+    }
+}

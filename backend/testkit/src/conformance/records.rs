@@ -14,7 +14,7 @@ use tidemill_core::{
     status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::ports::{
-    Arrival, Commit, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey, Then, Write,
+    Arrival, Commit, Continuation, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey, Write,
 };
 
 fn put_node(key: NodeKey, if_version: u64, status: JobStatus) -> Write {
@@ -22,7 +22,7 @@ fn put_node(key: NodeKey, if_version: u64, status: JobStatus) -> Write {
 }
 
 fn arrive(key: NodeKey, ok: bool, from: &str) -> Write {
-    Write::Arrive { key, ok, from: from.to_owned(), now: START.plus_ms(5), then: None }
+    Write::Arrive { key, ok, from: from.to_owned(), now: START.plus_ms(5), continuation: None }
 }
 
 fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId) -> Write {
@@ -251,13 +251,13 @@ pub async fn arrivals_are_counted_and_the_last_makes_due(subject: &Subject) {
         let version = node(&*records, key).await.version;
         let first = done(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
         let expected = [
-            Arrival { key, waits_for: 2, failed: 0, moved: false },
-            Arrival { key, waits_for: 1, failed: 1, moved: false },
+            Arrival { key, waits_for: 2, failed: 0, continued: false },
+            Arrival { key, waits_for: 1, failed: 1, continued: false },
         ];
         assert_eq!(first.arrivals, expected);
         assert_eq!(node(&*records, key).await.due_at, None);
         let last = done(&*records, vec![arrive(key, false, "z")]).await;
-        assert_eq!(last.arrivals, [Arrival { key, waits_for: 0, failed: 2, moved: false }]);
+        assert_eq!(last.arrivals, [Arrival { key, waits_for: 0, failed: 2, continued: false }]);
         let now = node(&*records, key).await;
         assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (0, 2, Some("y")));
         assert_eq!((now.due_at, now.version), (Some(START.plus_ms(5)), version));
@@ -282,19 +282,19 @@ pub async fn what_follows_the_last_arrival_is_put_with_it(subject: &Subject) {
         let key = NodeKey { execution: id, ix };
         let read = node(&*records, key).await;
         let if_version = if ix == 2 { read.version + 7 } else { read.version };
-        let then = Then {
+        let then = Continuation {
             if_version,
             state: queued(),
             due_at: Some(START.plus_ms(99)),
             arrivals: vec![arrive(end, true, "y")],
         };
         let Write::Arrive { key, from, now, .. } = arrive(key, false, "x") else { unreachable!() };
-        let last = Write::Arrive { key, ok: false, from, now, then: Some(Box::new(then)) };
+        let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(then)) };
         let arrivals = done(&*records, vec![last]).await.arrivals;
         let waits_for = u32::from(ix == 1);
-        let mut expected = vec![Arrival { key, waits_for, failed: 1, moved: follows }];
+        let mut expected = vec![Arrival { key, waits_for, failed: 1, continued: follows }];
         if follows {
-            expected.push(Arrival { key: end, waits_for: 3, failed: 0, moved: false });
+            expected.push(Arrival { key: end, waits_for: 3, failed: 0, continued: false });
         }
         assert_eq!(arrivals, expected, "{ix}");
         let now = node(&*records, key).await;
@@ -325,7 +325,7 @@ pub async fn an_arrival_does_not_wake_what_has_acted(subject: &Subject) {
     for ix in 0..3 {
         let key = NodeKey { execution: id, ix };
         let committed = done(&*records, vec![arrive(key, true, "x")]).await;
-        assert_eq!(committed.arrivals, [Arrival { key, waits_for: 0, failed: 0, moved: false }]);
+        assert_eq!(committed.arrivals, [Arrival { key, waits_for: 0, failed: 0, continued: false }]);
         assert_eq!(node(&*records, key).await.due_at, None);
     }
 }

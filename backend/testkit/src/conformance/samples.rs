@@ -11,8 +11,8 @@ use tidemill_core::{
     transition::JobState,
 };
 use tidemill_services::ports::{
-    ArtifactRecord, Commit, Committed, ExecutionSpec, ExecutionState, JobItem, NewNode, Node, NodeBody,
-    NodeKey, NodeSpec, NodeState, Records, Write,
+    ArtifactRecord, Commit, Committed, ExecutionSpec, ExecutionState, ExecutionTask, JobItem, NewNode, Node,
+    NodeBody, NodeKey, NodeSpec, NodeState, Records, Write,
 };
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         commit: Some("0123abcd".to_owned()),
         source: Source::None,
         stages: vec!["build".to_owned()],
-        pipeline: "name: ünïcode \u{1f30a}\n".to_owned(),
+        task: ExecutionTask::RunPipeline { file: "name: ünïcode \u{1f30a}\n".to_owned() },
         variables: IndexMap::from([("B".to_owned(), "2".to_owned()), ("A".to_owned(), "1".to_owned())]),
 
         facts: tidemill_core::facts::Facts::default(),
@@ -60,10 +60,9 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         end_node: jobs,
         approvals: Vec::new(),
         demands: Vec::new(),
-        discovery: None,
         plan_digest: String::new(),
         held: false,
-        turn: None,
+        group: None,
         deadline: None,
         carried: vec![(0, job_id())],
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
@@ -94,7 +93,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
         carried_from: None,
         carried_attempt: 0,
     };
-    NodeState { told: 0, body: NodeBody::Job(Box::new(item)) }
+    NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) }
 }
 
 /// A job to record.
@@ -111,7 +110,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             links,
             when: tidemill_core::pipeline::RunWhen::default(),
             allow_exit_codes: Vec::new(),
-            may_be_undone: false,
+            optional: false,
             closing: None,
         },
         state: job_state(status),
@@ -134,10 +133,10 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
             links,
             when: tidemill_core::pipeline::RunWhen::default(),
             allow_exit_codes: Vec::new(),
-            may_be_undone: false,
+            optional: false,
             closing: None,
         },
-        state: NodeState { told: 0, body },
+        state: NodeState { notified: 0, body },
         waits_for,
         failed: 0,
         due_at: None,

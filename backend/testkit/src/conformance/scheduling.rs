@@ -83,7 +83,7 @@ pub async fn jobs_run_on_the_end_that_they_name(subject: &Subject) {
     run(&services, well, "a", 0).await;
     assert_eq!(statuses(&services, well).await, [Success, Queued, Skipped, Pending]);
     let spared = job(&services, well, "mend").await;
-    assert!(spared.excused && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    assert!(spared.tolerated && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
     run(&services, well, "b", 0).await;
     run(&services, well, "tidy", 0).await;
     assert_eq!(view(&services, well).await.execution.status, ExecutionStatus::Success);
@@ -110,7 +110,7 @@ pub async fn an_allowed_exit_code_counts_as_well(subject: &Subject) {
     let allowed = begin(&services, &request).await;
     run(&services, allowed, "a", 75).await;
     assert_eq!(statuses(&services, allowed).await, [Failed, Queued, Pending]);
-    assert!(job(&services, allowed, "a").await.excused);
+    assert!(job(&services, allowed, "a").await.tolerated);
     run(&services, allowed, "b", 0).await;
     run(&services, allowed, "c", 0).await;
     assert_eq!(view(&services, allowed).await.execution.status, ExecutionStatus::Success);
@@ -162,7 +162,7 @@ pub async fn a_manual_job_waits_for_a_person_and_for_its_needs(subject: &Subject
 }
 
 /// A manual job that is allowed to fail holds nobody up, and can be approved until all the others are over; after that by a retry.
-pub async fn a_manual_job_that_may_be_left_undone_holds_nobody_up(subject: &Subject) {
+pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &Subject) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let one = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
@@ -175,7 +175,7 @@ pub async fn a_manual_job_that_may_be_left_undone_holds_nobody_up(subject: &Subj
     assert_eq!(statuses(one, id).await, [Success, Skipped, Success, Skipped, Skipped]);
     let end = view(one, id).await;
     assert_eq!(end.execution.status, ExecutionStatus::Success);
-    assert!(end.jobs.iter().all(|job| job.excused == (job.status == Skipped)), "{:?}", end.jobs);
+    assert!(end.jobs.iter().all(|job| job.tolerated == (job.status == Skipped)), "{:?}", end.jobs);
     let undone = job(one, id, "b").await;
     assert_eq!((undone.approval, undone.failure_reason.unwrap().kind), (None, FailureKind::NotApproved));
     assert_eq!(job(one, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
@@ -384,7 +384,7 @@ pub async fn a_job_for_failures_that_waits_for_nothing_is_spared(subject: &Subje
     let first = begin(&services, &request).await;
     assert_eq!(statuses(&services, first).await, [Skipped, Queued, Pending, Pending, Pending]);
     let spared = job(&services, first, "mend").await;
-    assert!(spared.excused && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    assert!(spared.tolerated && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
     run(&services, first, "a", 0).await;
     run(&services, first, "b", 1).await;
     assert_eq!(view(&services, first).await.execution.status, ExecutionStatus::Failed);

@@ -11,8 +11,8 @@ use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::Stores;
 use tidemill_services::ports::{
-    ArtifactRecord, ByteStream, Clock, GroupTurn, NewNode, NodeBody, NodeKey, ObjectInfo, Objects, PutPlace,
-    Records, Write,
+    ArtifactRecord, ByteStream, Clock, GroupPosition, NewNode, NodeBody, NodeKey, ObjectInfo, Objects,
+    PutPlace, Records, Write,
 };
 use tidemill_services::services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
@@ -34,12 +34,12 @@ fn end(due_at: Timestamp) -> Vec<NewNode> {
     vec![NewNode { due_at: Some(due_at), ..silent(NodeBody::End, 0, Vec::new()) }]
 }
 
-/// An execution whose end cannot take its turn: it waits for another one at a gate that it does not have.
+/// An execution whose end cannot take its step: it waits for another one at a gate that it does not have.
 async fn poisoned(records: &dyn Records, due_at: Timestamp) -> ExecutionId {
     let id = execution_id();
-    let turn = GroupTurn { group: "none".into(), after: Some((execution_id(), 99)) };
+    let position = GroupPosition { group: "none".into(), after: Some((execution_id(), 99)) };
     let spec =
-        tidemill_services::ports::ExecutionSpec { turn: Some(turn), ..spec(id, &repo(), "poisoned", 0) };
+        tidemill_services::ports::ExecutionSpec { group: Some(position), ..spec(id, &repo(), "poisoned", 0) };
     done(records, vec![create(spec, end(due_at))]).await;
     id
 }

@@ -9,7 +9,7 @@ use std::{
 };
 use tidemill_core::{
     cost::Usage,
-    guard::{Guard, holds},
+    guarded,
     ids::{ArtifactId, ExecutionId, JobId},
     status::JobStatus,
     time::Timestamp,
@@ -147,7 +147,7 @@ impl Batch {
                 };
                 node.due_at = due_at;
             }
-            Write::Arrive { key, ok, from, now, then } => {
+            Write::Arrive { key, ok, from, now, continuation } => {
                 let Some(node) = self.node(inner, key) else {
                     let words = format!("execution {} has no node {}", key.execution, key.ix);
                     return Err(Error::storage("writing the records", words));
@@ -158,26 +158,27 @@ impl Batch {
                     node.blocker.get_or_insert(from);
                 }
                 let last = node.waits_for == 0 && is_idle(&node.state);
-                let then = then
-                    .filter(|then| holds(Guard::ForeseenOnlyLast, last) && then.if_version == node.version);
-                let moved = then.is_some();
-                if last && !holds(Guard::ArrivalMakesDue, false) {
+                let version = node.version;
+                let continuation = continuation
+                    .filter(|next| guarded!(ForeseenOnlyLast, last) && next.if_version == version);
+                let continued = continuation.is_some();
+                if guarded!(ArrivalMakesDue, last, without false) {
                     node.due_at = Some(now);
                 }
                 let mut led_to = Vec::new();
-                if let Some(then) = then {
-                    put(node, then.state, then.due_at);
-                    led_to = then.arrivals;
+                if let Some(next) = continuation {
+                    put(node, next.state, next.due_at);
+                    led_to = next.arrivals;
                 }
                 let (waits_for, failed) = (node.waits_for, node.failed);
-                self.done.arrivals.push(Arrival { key, waits_for, failed, moved });
+                self.done.arrivals.push(Arrival { key, waits_for, failed, continued });
                 for arrival in led_to {
                     self.take(inner, arrival)?;
                 }
             }
             Write::PutKey { key, if_execution, record } => {
                 let known = inner.keys.get(&key).map(|known| known.execution);
-                if !holds(Guard::KeyCondition, known == if_execution) {
+                if !guarded!(KeyCondition, known == if_execution) {
                     return Ok(false);
                 }
                 self.keys.push((key, record));
@@ -207,7 +208,7 @@ impl Batch {
         else {
             return false;
         };
-        if !holds(Guard::ExecutionVersion, record.version == if_version) {
+        if !guarded!(ExecutionVersion, record.version == if_version) {
             return false;
         }
         record.version += 1;
@@ -284,7 +285,7 @@ impl Batch {
 }
 
 fn is_same(node: &Node, version: u64) -> bool {
-    holds(Guard::NodeVersion, node.version == version)
+    guarded!(NodeVersion, node.version == version)
 }
 
 fn put(node: &mut Node, state: NodeState, due_at: Option<Timestamp>) {

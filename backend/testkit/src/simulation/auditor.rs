@@ -168,7 +168,7 @@ impl Auditor {
         let spec = &record.spec;
         let (id, name) = (spec.id, &spec.pipeline_name);
         self.world.event(format_args!("execution {id} #{} of {name}", record.run_number));
-        if spec.turn.as_ref().is_some_and(|turn| turn.after.is_some()) {
+        if spec.group.as_ref().is_some_and(|turn| turn.after.is_some()) {
             self.tally.count("execution waits in its group");
         }
         let mut known = self.lock();

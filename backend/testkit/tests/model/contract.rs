@@ -7,11 +7,13 @@ use super::{
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use tidemill_core::{
+    scheduler::{StartConditions, new_execution},
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
-use tidemill_services::ports::{Commit, ExecutionState, Node, NodeKey, NodeState, Records as _, Then, Write};
-use tidemill_services::services::create;
+use tidemill_services::ports::{
+    Commit, Continuation, ExecutionState, Node, NodeKey, NodeState, Records as _, Write,
+};
 use tidemill_testkit::memory::MemoryRecords;
 
 const BATCHES: usize = 40;
@@ -45,7 +47,7 @@ impl Chance<'_> {
 
     fn state(&mut self, cell: &Cell, ix: usize) -> NodeState {
         let mut new = cell.clone();
-        new.told = self.rng.u8(..3);
+        new.notified = self.rng.u8(..3);
         match cell.kind {
             Kind::End => {}
             Kind::Gate => new.open = self.rng.bool(),
@@ -64,12 +66,12 @@ impl Chance<'_> {
     fn arrive(&mut self, records: &Records, depth: u8) -> Write {
         let ix = self.rng.usize(..records.cells.len());
         let cell = &records.cells[ix];
-        let then = (self.rng.bool() && depth > 0).then(|| {
+        let continuation = (self.rng.bool() && depth > 0).then(|| {
             let (if_version, state, due_at) = (self.version(cell.version), self.state(cell, ix), self.due());
             let arrivals = (0..self.rng.u8(..3)).map(|_| self.arrive(records, depth - 1)).collect();
-            Box::new(Then { if_version, state, due_at, arrivals })
+            Box::new(Continuation { if_version, state, due_at, arrivals })
         });
-        Write::Arrive { key: key(ix), ok: self.rng.bool(), from: "x".into(), now: NOW, then }
+        Write::Arrive { key: key(ix), ok: self.rng.bool(), from: "x".into(), now: NOW, continuation }
     }
 
     fn write(&mut self, records: &Records) -> Write {
@@ -107,8 +109,7 @@ pub async fn compare(seed: u64) -> (usize, usize) {
     let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
     let store = MemoryRecords::default();
     let nodes =
-        create::nodes(&shape.plan, execution_id(), &BTreeMap::new(), create::Entry::default(), (NOW, 30_000))
-            .nodes;
+        new_execution(&shape.plan, execution_id(), &BTreeMap::new(), StartConditions::default(), NOW).nodes;
     let spec = Box::new(shape.spec.clone());
     let made = store
         .commit(vec![Write::Create { spec, state: model.state(), nodes: (0..).zip(nodes).collect() }])

@@ -10,7 +10,7 @@ use super::{
 };
 use stateright::{Checker, HasDiscoveries, Model};
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
-use tidemill_core::guard::{Guard, take_out};
+use tidemill_core::guard::{Guard, remove};
 
 /// In order of size.
 const HUNTS: &[Case] = &[
@@ -36,9 +36,9 @@ const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: Bu
 
 /// What breaks without a guard: the promise, where, and after how many steps.
 fn found(guard: Guard) -> Option<(String, &'static str, usize)> {
-    take_out(Some(guard));
+    remove(Some(guard));
     let found = hunt_all();
-    take_out(None);
+    remove(None);
     found
 }
 

@@ -10,24 +10,23 @@ use tidemill_core::{
     api::AttemptEnd,
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
+    scheduler::{
+        ClaimDecision, ClaimRequest, EndStep, NextInGroup, NextStep, Transition, apply_event, claim,
+        end_step, finish, next_step, precompute, queued_jobs, ready_nodes, request_cancel,
+    },
     status::JobStatus,
     time::Timestamp,
     transition::JobEvent,
 };
 use tidemill_services::ports::{Committed, Node, NodeBody, Write};
-use tidemill_services::services::{
-    claim::{Asked, Claim, claim},
-    ending::{EndTurn, Next, end_turn, finish, request_cancel},
-    turn::{Move, Turn, foresee, happen, queued_by, released, turn},
-};
 
 impl Protocol {
     fn commit(&self, state: &mut State, op: &mut Op, mut writes: Vec<Write>) -> Option<Committed> {
-        // What the writes lead to is foreseen from what was read.
+        // What the writes lead to is precomputed from what was read.
         let read = op.read.as_ref()?;
         let end = self.shape.spec.end_node;
         let nodes = read.nodes(&self.shape).into_iter().filter(|node| node.key.ix != end);
-        foresee(&mut writes, &nodes.map(|node| (node.key.ix, node)).collect(), &mut 90, NOW);
+        precompute(&mut writes, &nodes.map(|node| (node.key.ix, node)).collect(), &mut 90, NOW);
         let before = state.records.clone();
         let done = state.records.commit(&writes)?;
         state.broken = state.broken.or(self.judge(state, &before, op));
@@ -35,14 +34,14 @@ impl Protocol {
     }
 
     /// Makes a move; whether it was committed.
-    fn make(&self, state: &mut State, op: &mut Op, ix: usize, moved: Move) -> bool {
-        let Move { writes, send_after, more } = moved;
+    fn make(&self, state: &mut State, op: &mut Op, ix: usize, moved: Transition) -> bool {
+        let Transition { writes, send_after, more } = moved;
         let Some(done) = self.commit(state, op, writes) else {
             op.read = None;
             return false;
         };
-        op.sends |= queued_by(&done).fold(0, |bits, message| bits | 1 << message.node.ix);
-        op.due |= released(&done).iter().fold(0, |bits, node| bits | 1 << node);
+        op.sends |= queued_jobs(&done).fold(0, |bits, message| bits | 1 << message.node.ix);
+        op.due |= ready_nodes(&done).iter().fold(0, |bits, node| bits | 1 << node);
         if send_after.is_some() {
             op.sends |= 1 << ix;
         }
@@ -93,23 +92,27 @@ impl Protocol {
             }
             What::Claim { worker, job } => {
                 let labels = tidemill_core::labels::Labels::new();
-                let asked =
-                    Asked { worker: "", token: token((worker + 1) << 4), ttl_ms: TTL_MS, labels: &labels };
+                let asked = ClaimRequest {
+                    worker: "",
+                    token: token((worker + 1) << 4),
+                    ttl_ms: TTL_MS,
+                    labels: &labels,
+                };
                 match claim(&node(job), (&read.state(), read.version.into()), None, asked, NOW) {
-                    Claim::TakeOver => {
+                    ClaimDecision::ExpireFirst => {
                         // The claim is asked again after the job has moved on, by another delivery.
                         (op.stage, op.due, op.read) = (Stage::Settle, 1 << job, None);
                         return Some(op);
                     }
-                    Claim::Held(_) => {
+                    ClaimDecision::AlreadyHeld(_) => {
                         Self::reply(state, &op, true);
                         return None;
                     }
-                    Claim::Nothing(_) => {
+                    ClaimDecision::Nothing(_) => {
                         Self::reply(state, &op, false);
                         return None;
                     }
-                    Claim::Take(moved, _) => (job, moved),
+                    ClaimDecision::Grant(moved, _) => (job, moved),
                 }
             }
             What::Report { job, token: small, said, .. } => {
@@ -124,7 +127,7 @@ impl Protocol {
                     Self::reply(state, &op, true);
                     return None;
                 }
-                let Ok(moved) = happen(&node, item, event(token(small), said), NOW) else {
+                let Ok(moved) = apply_event(&node, item, event(token(small), said), NOW) else {
                     Self::reply(state, &op, false);
                     return None;
                 };
@@ -135,7 +138,7 @@ impl Protocol {
                 let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
                 let is_cancel = matches!(op.what, What::CancelJob { .. });
                 let event = if is_cancel { JobEvent::Cancel } else { JobEvent::Undeliverable };
-                let Ok(moved) = happen(&node, item, event, NOW) else {
+                let Ok(moved) = apply_event(&node, item, event, NOW) else {
                     Self::reply(state, &op, true);
                     return None;
                 };
@@ -174,7 +177,7 @@ impl Protocol {
             let node = read.cells[ix].node(&self.shape, ix);
             op.at += 1;
             let NodeBody::Job(item) = &node.state.body else { continue };
-            let Ok(moved) = happen(&node, item, JobEvent::Cancel, NOW) else { continue };
+            let Ok(moved) = apply_event(&node, item, JobEvent::Cancel, NOW) else { continue };
             let same = op.read.clone();
             if !self.make(state, &mut op, ix, moved) {
                 op.conflict = true;
@@ -194,31 +197,31 @@ impl Protocol {
         op
     }
 
-    /// The turn of the next node that is due.
+    /// The step of the next node that is due.
     fn settle_next(&self, state: &mut State, mut op: Op, read: &Records) -> Op {
         let ix = op.due.trailing_zeros() as usize;
         let node = read.cells[ix].node(&self.shape, ix);
         let bit = 1 << ix;
-        match turn(&node, NOW) {
-            Turn::Move(moved) => {
+        match next_step(&node, NOW) {
+            NextStep::Apply(moved) => {
                 op.due &= !bit;
                 if !self.make(state, &mut op, ix, moved) {
                     op.due |= bit;
                 }
             }
-            rest @ (Turn::Rest | Turn::Later(_)) => {
-                let due_at = if let Turn::Later(at) = rest { Some(at) } else { None };
+            rest @ (NextStep::Rest | NextStep::Wait(_)) => {
+                let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
                 if node.due_at == due_at || self.set_due(state, &mut op, &node, due_at) {
                     op.due &= !bit;
                 }
             }
             // No job of the model is manual.
-            Turn::Close { .. } => unreachable!(),
-            Turn::End => match end_turn(&read.state(), None, &node, NOW) {
-                EndTurn::Wait { cancel: true } if !op.canceled => {
+            NextStep::CloseApprovals { .. } => unreachable!(),
+            NextStep::CheckEnd => match end_step(&read.state(), None, &node, NOW) {
+                EndStep::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (Stage::CancelJobs, 0);
                 }
-                EndTurn::Wait { .. } => {
+                EndStep::Wait { .. } => {
                     let later = Some(NOW.plus_ms(30_000));
                     // Whether or not it is made: nobody looks at what it comes to.
                     if node.due_at.is_some() {
@@ -227,14 +230,15 @@ impl Protocol {
                     op.due &= !bit;
                 }
                 // The model's executions have no deadline.
-                EndTurn::TimeOut => op.due &= !bit,
-                EndTurn::Rest => {
+                EndStep::TimeOut => op.due &= !bit,
+                EndStep::Rest => {
                     self.set_due(state, &mut op, &node, None);
                     op.due &= !bit;
                 }
-                EndTurn::Finish => {
+                EndStep::Finish => {
                     let nodes = read.nodes(&self.shape);
-                    let writes = finish(&read.execution(&self.shape), &node, &nodes, Next::Begins, NOW);
+                    let writes =
+                        finish(&read.execution(&self.shape), &node, &nodes, NextInGroup::Starts, NOW);
                     if self.commit(state, &mut op, writes).is_some() {
                         op.due &= !bit;
                     }

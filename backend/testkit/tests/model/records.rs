@@ -4,16 +4,17 @@ use tidemill_core::{
     api::Trigger,
     assignment::Source,
     failure::{FailureKind, FailureReason},
-    guard::{Guard, holds},
+    guarded,
     ids::{ExecutionId, LeaseToken},
     plan::Plan,
+    scheduler::{StartConditions, new_execution},
     status::{ExecutionStatus, JobStatus},
     time::Timestamp,
     transition::{JobState, Lease},
 };
 use tidemill_services::ports::{
-    Arrival, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem, Node, NodeBody, NodeKey,
-    NodeSpec, NodeState, Write,
+    Arrival, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, JobItem, Node,
+    NodeBody, NodeKey, NodeSpec, NodeState, Write,
 };
 use uuid::Uuid;
 
@@ -46,7 +47,7 @@ pub struct Cell {
     pub waits_for: u8,
     pub failed: u8,
     pub due: Due,
-    pub told: u8,
+    pub notified: u8,
     /// Of a gate.
     pub open: bool,
     /// Of a job, like all that follows.
@@ -100,9 +101,7 @@ impl Shape {
         let pipeline = tidemill_core::pipeline::parse(file).unwrap();
         let plan = Plan::new(&pipeline, &indexmap::IndexMap::new()).unwrap();
         let none = std::collections::BTreeMap::new();
-        let entry = tidemill_services::services::create::Entry::default();
-        let made =
-            tidemill_services::services::create::nodes(&plan, execution_id(), &none, entry, (NOW, 30_000));
+        let made = new_execution(&plan, execution_id(), &none, StartConditions::default(), NOW);
         let nodes = made.nodes;
         let cells = nodes
             .iter()
@@ -116,8 +115,7 @@ impl Shape {
             commit: None,
             source: Source::None,
             stages: plan.stages.clone(),
-            pipeline: String::new(),
-            discovery: None,
+            task: ExecutionTask::RunPipeline { file: file.to_owned() },
             plan_digest: plan.digest(),
             held: false,
             variables: indexmap::IndexMap::new(),
@@ -132,7 +130,7 @@ impl Shape {
             carried: Vec::new(),
             approvals: Vec::new(),
             demands: Vec::new(),
-            turn: None,
+            group: None,
             deadline: None,
             trace: None,
         };
@@ -163,7 +161,7 @@ impl Cell {
             waits_for: u8::try_from(waits_for).unwrap(),
             failed: u8::try_from(failed).unwrap(),
             due: Due::No,
-            told: 0,
+            notified: 0,
             open: false,
             status: JobStatus::Pending,
             attempt: 0,
@@ -200,7 +198,7 @@ impl Cell {
         Node {
             key: NodeKey { execution: execution_id(), ix: u32::try_from(ix).unwrap() },
             spec: shape.specs[ix].clone(),
-            state: NodeState { told: self.told.into(), body },
+            state: NodeState { notified: self.notified.into(), body },
             version: self.version.into(),
             waits_for: self.waits_for.into(),
             failed: self.failed.into(),
@@ -231,7 +229,7 @@ impl Cell {
     }
 
     fn put(&mut self, state: &NodeState) {
-        self.told = u8::try_from(state.told).unwrap();
+        self.notified = u8::try_from(state.notified).unwrap();
         let item = match &state.body {
             NodeBody::Job(item) => item,
             NodeBody::Gate { open } => {
@@ -312,7 +310,7 @@ impl Records {
 
     /// Makes an execution under the key, if there is none yet that was not read.
     pub fn create(&mut self, known: bool) -> Option<()> {
-        holds(Guard::KeyCondition, known == (self.made > 0)).then_some(())?;
+        guarded!(KeyCondition, known == (self.made > 0)).then_some(())?;
         self.made += 1;
         Some(())
     }
@@ -320,43 +318,43 @@ impl Records {
     fn make(&mut self, write: &Write, done: &mut Committed) -> Option<()> {
         match write {
             Write::PutExecution { if_version, state, .. } => {
-                holds(Guard::ExecutionVersion, u64::from(self.version) == *if_version).then_some(())?;
+                guarded!(ExecutionVersion, u64::from(self.version) == *if_version).then_some(())?;
                 self.version += 1;
                 (self.status, self.cancel) = (state.status, state.cancel_requested);
             }
             Write::PutNode { key, if_version, state, due_at } => {
                 let cell = &mut self.cells[key.ix as usize];
-                holds(Guard::NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
+                guarded!(NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
                 cell.version += 1;
                 cell.put(state);
                 cell.set_due(*due_at);
             }
             Write::SetDue { key, if_version, due_at } => {
                 let cell = &mut self.cells[key.ix as usize];
-                holds(Guard::NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
+                guarded!(NodeVersion, u64::from(cell.version) == *if_version).then_some(())?;
                 cell.set_due(*due_at);
             }
-            Write::Arrive { key, ok, now, then, .. } => {
+            Write::Arrive { key, ok, now, continuation, .. } => {
                 let cell = &mut self.cells[key.ix as usize];
                 cell.waits_for = cell.waits_for.saturating_sub(1);
                 cell.failed += u8::from(!ok);
                 let last = cell.waits_for == 0 && cell.is_idle();
-                if last && !holds(Guard::ArrivalMakesDue, false) {
+                if guarded!(ArrivalMakesDue, last, without false) {
                     cell.set_due(Some(*now));
                 }
                 let as_read = |version| {
                     let same = u64::from(cell.version) == version;
-                    holds(Guard::ForeseenOnlyLast, last) && same
+                    guarded!(ForeseenOnlyLast, last) && same
                 };
-                let then = then.as_ref().filter(|then| as_read(then.if_version));
-                if let Some(then) = then {
+                let next = continuation.as_ref().filter(|next| as_read(next.if_version));
+                if let Some(next) = next {
                     cell.version += 1;
-                    cell.put(&then.state);
-                    cell.set_due(then.due_at);
+                    cell.put(&next.state);
+                    cell.set_due(next.due_at);
                 }
                 let (waits_for, failed) = (cell.waits_for.into(), cell.failed.into());
-                done.arrivals.push(Arrival { key: *key, waits_for, failed, moved: then.is_some() });
-                for led_to in then.iter().flat_map(|then| &then.arrivals) {
+                done.arrivals.push(Arrival { key: *key, waits_for, failed, continued: next.is_some() });
+                for led_to in next.iter().flat_map(|next| &next.arrivals) {
                     self.make(led_to, done)?;
                 }
             }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-use tidemill_core::guard::{Guard, take_out};
+use tidemill_core::guard::{Guard, remove};
 use tidemill_testkit::simulation::{faults::Tally, run::run};
 
 /// In so many runs each missing guard is noticed.
@@ -63,12 +63,12 @@ const SHOWN: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272,
 /// What is noticed first without a guard.
 fn noticed(guard: Guard, tally: &Arc<Tally>) -> Option<String> {
     let begun = std::time::Instant::now();
-    take_out(Some(guard));
+    remove(Some(guard));
     let found = SHOWN
         .into_iter()
         .chain(1..=MOST_SEEDS)
         .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
-    take_out(None);
+    remove(None);
     let (seed, words) = found?;
     println!("{guard:?}: seed {seed}: {words} ({:.1?})", begun.elapsed());
     Some(words)

@@ -135,7 +135,8 @@ fn worker_program(
     };
     if let Some(why) = incompatibility {
         let architecture = architecture.or(requirements.map(|required| required.architecture));
-        let hint = architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
+        let hint =
+            architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
         return Err(Failure::usage(format!(
             "workers cannot run {}, which {why}\n{}",
             path.display(),

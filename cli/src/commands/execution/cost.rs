@@ -150,7 +150,7 @@ mod tests {
         });
         let view: ExecutionView = serde_json::from_value(serde_json::json!({
             "execution": {
-                "id": uuid::Uuid::nil(), "pipeline_name": "ci", "run_number": 12, "repo": "r", "branch": null,
+                "id": uuid::Uuid::nil(), "kind": "run_pipeline", "pipeline_name": "ci", "run_number": 12, "repo": "r", "branch": null,
                 "commit": null, "status": "SUCCESS", "trigger": "manual", "requested_by": null,
                 "created_at": "2026-11-25T10:00:00Z", "start_time": null, "end_time": null,
             },

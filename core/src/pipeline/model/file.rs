@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use super::triggers::Triggers;
-use crate::pipeline::references::expand;
+use crate::substitution::expand;
 
 /// A checked pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

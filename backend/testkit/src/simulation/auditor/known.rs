@@ -9,7 +9,7 @@ use tidemill_core::{
     plan::Plan,
     status::ExecutionStatus,
 };
-use tidemill_services::ports::ExecutionRecord;
+use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 
 /// What nobody approved is canceled after this time, in milliseconds.
 const APPROVAL_MS: i64 = 30 * 86_400_000;
@@ -91,7 +91,10 @@ impl Known {
     /// An execution was made; what is wrong with that.
     pub fn made(&mut self, record: &ExecutionRecord, now: i64) -> Option<String> {
         let spec = &record.spec;
-        let file = pipeline::parse(&spec.pipeline).ok();
+        let file = match &spec.task {
+            ExecutionTask::RunPipeline { file } => pipeline::parse(file).ok(),
+            ExecutionTask::DiscoverPipelines(_) => None,
+        };
         let plan = file.as_ref().and_then(|file| Plan::of(file, &spec.facts).ok());
         let fork = spec.facts.is_from_fork();
         let group = file.as_ref().and_then(|file| {

@@ -66,7 +66,7 @@ impl Known {
         let late = || {
             let undone = undone(plan, &made.carried);
             let jobs = nodes.iter().zip(&undone).filter(|(_, undone)| !**undone);
-            job.may_be_left_undone()
+            job.is_optional()
                 && !self.approved.contains(&(key.execution, Some(key.ix)))
                 && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
         };
@@ -127,7 +127,7 @@ fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
     let mut undone: Vec<bool> = Vec::with_capacity(plan.jobs.len());
     // A job comes after those that it waits for.
     for (ix, job) in (0..).zip(&plan.jobs) {
-        let own = job.may_be_left_undone() && !carried.contains(&ix);
+        let own = job.is_optional() && !carried.contains(&ix);
         let needs =
             plan.artifact_sources(ix).into_iter().any(|need| undone.get(need as usize) == Some(&true));
         undone.push(own || needs);

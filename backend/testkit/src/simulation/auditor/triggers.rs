@@ -7,7 +7,7 @@ use tidemill_core::{
     api::Trigger,
     ids::{ExecutionId, JobId},
 };
-use tidemill_services::ports::ExecutionSpec;
+use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -36,7 +36,7 @@ pub struct Triggered {
 impl Triggered {
     /// An execution was made; what is wrong with that.
     pub fn made(&mut self, spec: &ExecutionSpec, now: i64) -> Option<String> {
-        let looks = spec.pipeline.is_empty();
+        let looks = matches!(spec.task, ExecutionTask::DiscoverPipelines(_));
         if spec.retry_of.is_some() {
             return None;
         }

@@ -14,15 +14,15 @@ const MAX_COUNTED: usize = 10_000;
 
 /// Failures in a row, by what failed. They are counted in this process only: another one begins with short pauses.
 #[derive(Debug, Default)]
-pub(crate) struct Setbacks(Mutex<HashMap<String, Setback>>);
+pub(crate) struct Backoff(Mutex<HashMap<String, Failures>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Setback {
+struct Failures {
     failures: u32,
     retry_at: Timestamp,
 }
 
-impl Setbacks {
+impl Backoff {
     /// Counts a failure of `what`, and gives the time of its next attempt.
     pub fn failed(&self, what: &str, now: Timestamp) -> Timestamp {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +33,7 @@ impl Setbacks {
                 counted.clear();
             }
         }
-        let setback = counted.entry(what.to_owned()).or_insert(Setback { failures: 0, retry_at: now });
+        let setback = counted.entry(what.to_owned()).or_insert(Failures { failures: 0, retry_at: now });
         let pause = FIRST_PAUSE_MS.saturating_mul(1 << setback.failures.min(20)).min(MAX_PAUSE_MS);
         setback.failures = setback.failures.saturating_add(1);
         setback.retry_at = now.plus_ms(pause);
@@ -51,26 +51,26 @@ impl Setbacks {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_COUNTED, MAX_PAUSE_MS, Setbacks};
+    use super::{Backoff, MAX_COUNTED, MAX_PAUSE_MS};
     use tidemill_core::time::Timestamp;
 
     #[test]
     fn pauses_double_up_to_a_limit_and_begin_anew_after_a_success() {
-        let (setbacks, now) = (Setbacks::default(), Timestamp(1_000));
-        let pauses: Vec<i64> = (0..12).map(|_| setbacks.failed("a", now).0 - now.0).collect();
+        let (backoff, now) = (Backoff::default(), Timestamp(1_000));
+        let pauses: Vec<i64> = (0..12).map(|_| backoff.failed("a", now).0 - now.0).collect();
         assert_eq!(pauses[..4], [2_000, 4_000, 8_000, 16_000]);
         assert_eq!(pauses[9..], [MAX_PAUSE_MS; 3]);
-        assert_eq!(setbacks.failed("b", now).0 - now.0, 2_000, "others are not touched");
-        setbacks.succeeded("a");
-        assert_eq!(setbacks.failed("a", now).0 - now.0, 2_000);
+        assert_eq!(backoff.failed("b", now).0 - now.0, 2_000, "others are not touched");
+        backoff.succeeded("a");
+        assert_eq!(backoff.failed("a", now).0 - now.0, 2_000);
     }
 
     #[test]
     fn the_memory_for_failures_is_bounded() {
-        let setbacks = Setbacks::default();
+        let backoff = Backoff::default();
         for number in 0..3 * MAX_COUNTED {
-            setbacks.failed(&number.to_string(), Timestamp(0));
+            backoff.failed(&number.to_string(), Timestamp(0));
         }
-        assert!(setbacks.0.lock().is_ok_and(|counted| counted.len() <= MAX_COUNTED));
+        assert!(backoff.0.lock().is_ok_and(|counted| counted.len() <= MAX_COUNTED));
     }
 }

@@ -1,10 +1,6 @@
-//! Carries an execution on after something in it ended: opens gates, queues and skips jobs, ends it.
+//! Advances an execution after something in it ended: opens gates, queues and skips jobs, ends it.
 
-use super::{
-    context::{Context, job_of},
-    ending::{EndTurn, Next, end_turn, finish, time_out},
-    turn::{MOST_ARRIVALS, Move, RESEND_FIRST_MS, Turn, foresee, happen, queued_by, released, turn},
-};
+use super::context::{Context, job_of};
 use crate::{
     error::{Error, Result},
     ports::{
@@ -13,104 +9,114 @@ use crate::{
     },
 };
 use tidemill_core::{
-    guard::{Guard, holds},
+    guarded,
     ids::{ExecutionId, JobId},
+    scheduler::{
+        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, end_step,
+        finish, next_step, precompute, queued_jobs, ready_nodes, time_out,
+    },
     status::JobStatus,
     transition::JobEvent,
 };
 
 /// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
-const MOST_WRITES: usize = 90;
+const MAX_WRITES: usize = 90;
 /// What they may lead to in the same batch comes on top.
-const MOST_IN_BATCH: usize = 98;
+const MAX_BATCH: usize = 98;
 /// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
-const MOST_CONFLICTS: u32 = 1_000;
+const MAX_CONFLICTS: u32 = 1_000;
 
 /// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
 const UNPLANNED_LOOK_MS: i64 = 15 * 60_000;
 
 /// Somebody else opens the same gate at most so often.
-const MOST_TRIES: u32 = 100;
+const MAX_ATTEMPTS: u32 = 100;
 
-/// Nodes to look at next, and what goes to the queue.
+/// What steps came to: nodes to look at next, and what goes to the queue.
 #[derive(Debug, Default)]
-struct Wave {
+struct Outcome {
     nodes: Vec<u32>,
     messages: Vec<Outgoing>,
     conflicts: u32,
 }
 
 impl Context {
-    /// Lets `nodes` of an execution take their turns, and all that follows from them.
-    pub async fn settle(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
+    /// Lets `nodes` of an execution take their next steps, and all that follows from them.
+    pub async fn advance(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
         let mut due = nodes;
         let mut conflicts = 0;
         while !due.is_empty() {
             due.sort_unstable();
             due.dedup();
-            let wave = self.turns(execution, &due, conflicts > 0).await?;
-            conflicts = if wave.conflicts == 0 { 0 } else { conflicts + wave.conflicts };
-            if conflicts > MOST_CONFLICTS {
+            let outcome = self.step_nodes(execution, &due, conflicts > 0).await?;
+            conflicts = if outcome.conflicts == 0 { 0 } else { conflicts + outcome.conflicts };
+            if conflicts > MAX_CONFLICTS {
                 tracing::warn!(%execution, "too many writers; the sweep goes on with it");
                 return Ok(());
             }
-            self.send(execution, &wave.messages).await?;
-            due = wave.nodes;
+            self.send(execution, &outcome.messages).await?;
+            due = outcome.nodes;
         }
         Ok(())
     }
 
-    /// One turn of each node, as many to a batch as fit; one by one after a conflict.
-    async fn turns(&self, execution: ExecutionId, due: &[u32], singly: bool) -> Result<Wave> {
-        let mut wave = Wave::default();
-        let mut batch: Vec<(u32, Move)> = Vec::new();
+    /// One step of each node, as many to a batch as fit; one by one after a conflict.
+    async fn step_nodes(&self, execution: ExecutionId, due: &[u32], singly: bool) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let mut batch: Vec<(u32, Transition)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
         let unplanned = self.unplanned(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
-            let next = match (turn(&node, now), &unplanned) {
+            let next = match (next_step(&node, now), &unplanned) {
                 // What it would release is not recorded yet, or never will be.
-                (Turn::Move(_) | Turn::Close { .. }, Some(state)) if state.status.is_terminal() => Turn::Rest,
-                (Turn::Move(_) | Turn::Close { .. }, Some(_)) => Turn::Later(now.plus_ms(UNPLANNED_LOOK_MS)),
+                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
+                    if state.status.is_terminal() =>
+                {
+                    NextStep::Rest
+                }
+                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(_)) => {
+                    NextStep::Wait(now.plus_ms(UNPLANNED_LOOK_MS))
+                }
                 (next, _) => next,
             };
-            let moved = match next {
-                Turn::Move(moved) => {
+            let transition = match next {
+                NextStep::Apply(transition) => {
                     lost.extend(lost_log(&node));
-                    moved
+                    transition
                 }
-                Turn::End => {
+                NextStep::CheckEnd => {
                     self.end(&node).await?;
                     continue;
                 }
-                Turn::Close { gates, from, then } => {
+                NextStep::CloseApprovals { gates, from, transition } => {
                     // Until this node is written it stays due, so that a crash between the two loses nothing.
                     self.close(execution, &gates, &from).await?;
-                    wave.nodes.extend(gates);
-                    then
+                    outcome.nodes.extend(gates);
+                    transition
                 }
-                rest @ (Turn::Rest | Turn::Later(_)) => {
-                    let due_at = if let Turn::Later(at) = rest { Some(at) } else { None };
+                rest @ (NextStep::Rest | NextStep::Wait(_)) => {
+                    let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
                     if node.due_at == due_at {
                         continue;
                     }
                     let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
-                    Move { writes, send_after: None, more: false }
+                    Transition { writes, send_after: None, more: false }
                 }
             };
-            if size + moved.writes.len() > MOST_WRITES || singly {
-                self.flush(execution, &mut batch, &mut wave).await?;
+            if size + transition.writes.len() > MAX_WRITES || singly {
+                self.flush(execution, &mut batch, &mut outcome).await?;
                 size = 0;
             }
-            size += moved.writes.len();
-            batch.push((node.key.ix, moved));
+            size += transition.writes.len();
+            batch.push((node.key.ix, transition));
         }
-        self.flush(execution, &mut batch, &mut wave).await?;
+        self.flush(execution, &mut batch, &mut outcome).await?;
         for (job, attempt) in lost {
             self.finish_log(job, attempt).await;
         }
-        Ok(wave)
+        Ok(outcome)
     }
 
     /// Opens the gates of approvals that nobody gave, as what failed would.
@@ -125,15 +131,16 @@ impl Context {
     pub async fn open_gate(&self, gate: NodeKey, ok: bool, from: &str) -> Result<bool> {
         let NodeKey { execution, ix } = gate;
         let key = format!("approve:{execution}:{ix}");
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             if self.stores.records.key(&key).await?.is_some() {
                 return Ok(false);
             }
-            // The key is taken in the same write as the gate is told, so that it is told once.
+            // The key is taken in the same write as the arrival, so that the gate opens once.
             let record = KeyRecord { execution, request: String::new() };
             let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
-            let told = Write::Arrive { key: gate, ok, from: from.into(), now: self.now(), then: None };
-            if let Commit::Done(_) = self.stores.records.commit(vec![taken, told]).await? {
+            let arrival =
+                Write::Arrive { key: gate, ok, from: from.into(), now: self.now(), continuation: None };
+            if let Commit::Done(_) = self.stores.records.commit(vec![taken, arrival]).await? {
                 return Ok(true);
             }
         }
@@ -150,65 +157,67 @@ impl Context {
     async fn flush(
         &self,
         execution: ExecutionId,
-        batch: &mut Vec<(u32, Move)>,
-        wave: &mut Wave,
+        batch: &mut Vec<(u32, Transition)>,
+        outcome: &mut Outcome,
     ) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
         let mut writes = Vec::with_capacity(batch.len());
-        for (_, moved) in batch.iter_mut() {
-            writes.append(&mut moved.writes);
+        for (_, transition) in batch.iter_mut() {
+            writes.append(&mut transition.writes);
         }
-        match self.commit_foreseen(execution, writes).await? {
+        match self.commit_precomputed(execution, writes).await? {
             Commit::Done(done) => {
-                wave.nodes.extend(released(&done));
-                wave.messages.extend(queued_by(&done));
-                wave.nodes.extend(batch.iter().filter(|(_, moved)| moved.more).map(|(ix, _)| *ix));
-                let sent = batch.iter().filter_map(|(ix, moved)| {
+                outcome.nodes.extend(ready_nodes(&done));
+                outcome.messages.extend(queued_jobs(&done));
+                outcome
+                    .nodes
+                    .extend(batch.iter().filter(|(_, transition)| transition.more).map(|(ix, _)| *ix));
+                let sent = batch.iter().filter_map(|(ix, transition)| {
                     let node = NodeKey { execution, ix: *ix };
-                    moved.send_after.map(|delay_ms| Outgoing::after(node, delay_ms))
+                    transition.send_after.map(|delay_ms| Outgoing::after(node, delay_ms))
                 });
-                wave.messages.extend(sent);
+                outcome.messages.extend(sent);
             }
             Commit::Conflict => {
-                wave.conflicts += 1;
-                wave.nodes.extend(batch.iter().map(|(ix, _)| *ix));
+                outcome.conflicts += 1;
+                outcome.nodes.extend(batch.iter().map(|(ix, _)| *ix));
             }
         }
         batch.clear();
         Ok(())
     }
 
-    /// Makes `event` happen to a job. `Ok(None)`: somebody else wrote to it first, read it again.
-    pub async fn commit_event(&self, moved: Move, node: &Node) -> Result<Option<()>> {
-        let Move { writes, send_after, more } = moved;
+    /// Commits the transition of a job. `Ok(None)`: somebody else wrote to it first, read it again.
+    pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
+        let Transition { writes, send_after, more } = transition;
         let execution = node.key.execution;
-        let Commit::Done(done) = self.commit_foreseen(execution, writes).await? else { return Ok(None) };
+        let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
         let own = send_after.map(|delay_ms| Outgoing::after(node.key, delay_ms));
-        let messages: Vec<Outgoing> = queued_by(&done).chain(own).collect();
+        let messages: Vec<Outgoing> = queued_jobs(&done).chain(own).collect();
         self.send(execution, &messages).await?;
-        let mut next = released(&done);
+        let mut next = ready_nodes(&done);
         if more {
             next.push(node.key.ix);
         }
         // What was asked is recorded; what follows from it is found by the sweep should it fail here.
-        if let Err(error) = Box::pin(self.settle(node.key.execution, next)).await {
+        if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {
             tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
         }
         Ok(Some(()))
     }
 
     /// Commits `writes` to one execution, and with them what the last arrivals among them lead to.
-    async fn commit_foreseen(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
-        // Every job arrives at the end, which takes a turn of its own.
-        let end = self.shape(execution).await?.spec.end_node;
+    async fn commit_precomputed(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
+        // Every job arrives at the end, which takes a step of its own.
+        let end = self.cached_execution(execution).await?.spec.end_node;
         let arrived_at = |write: &Write| match write {
             Write::Arrive { key, .. } => Some(key.ix).filter(|ix| *ix != end),
             _ => None,
         };
         let targets: Vec<u32> = writes.iter().filter_map(arrived_at).collect();
-        let mut room = MOST_IN_BATCH.saturating_sub(writes.len());
+        let mut room = MAX_BATCH.saturating_sub(writes.len());
         if !targets.is_empty() && room > 0 {
             let mut known = self.stores.records.nodes(execution, &targets).await?;
             let opens = |node: &&Node| {
@@ -220,7 +229,7 @@ impl Context {
                 known.iter().filter(opens).flat_map(|gate| gate.spec.links.iter().copied()).collect();
             known.extend(self.stores.records.nodes(execution, &behind).await?);
             let known = known.into_iter().map(|node| (node.key.ix, node)).collect();
-            foresee(&mut writes, &known, &mut room, self.now());
+            precompute(&mut writes, &known, &mut room, self.now());
         }
         let letter = |write: &Write| match write {
             Write::PutDeadLetter(letter) => Some(*letter),
@@ -239,7 +248,7 @@ impl Context {
 
     /// The state of an execution that nobody approved yet, so that its jobs are not recorded; `None`: they are.
     async fn unplanned(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
-        if !self.shape(execution).await?.spec.held {
+        if !self.cached_execution(execution).await?.spec.held {
             return Ok(None);
         }
         let state = self.stores.records.execution_state(execution).await?;
@@ -253,23 +262,23 @@ impl Context {
             return Ok(());
         }
         let mut singly = false;
-        for _ in 0..MOST_CONFLICTS {
-            let mut wave = Wave::default();
+        for _ in 0..MAX_CONFLICTS {
+            let mut outcome = Outcome::default();
             let mut batch = Vec::new();
             let mut size = 0;
             for node in self.stores.records.all_nodes(execution).await? {
                 let Ok(item) = job_of(&node) else { continue };
-                let Ok(moved) = happen(&node, item, JobEvent::Cancel, self.now()) else { continue };
-                if singly || size + moved.writes.len() > MOST_WRITES.max(MOST_ARRIVALS + 1) {
-                    self.flush(execution, &mut batch, &mut wave).await?;
+                let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, self.now()) else { continue };
+                if singly || size + transition.writes.len() > MAX_WRITES.max(MAX_ARRIVALS + 1) {
+                    self.flush(execution, &mut batch, &mut outcome).await?;
                     size = 0;
                 }
-                size += moved.writes.len();
-                batch.push((node.key.ix, moved));
+                size += transition.writes.len();
+                batch.push((node.key.ix, transition));
             }
-            self.flush(execution, &mut batch, &mut wave).await?;
-            let conflicts = wave.conflicts;
-            self.settle(execution, wave.nodes).await?;
+            self.flush(execution, &mut batch, &mut outcome).await?;
+            let conflicts = outcome.conflicts;
+            self.advance(execution, outcome.nodes).await?;
             if conflicts == 0 {
                 return Ok(());
             }
@@ -278,21 +287,21 @@ impl Context {
         Err(Error::Conflict(format!("execution {execution} changes too fast to be canceled; try again")))
     }
 
-    /// The end node's turn: ends the execution if every job is over, and carries on a cancel that was cut short.
+    /// The step of the end node: ends the execution if every job is over, and carries on a cancel that was cut short.
     async fn end(&self, end: &Node) -> Result<()> {
         let id = end.key.execution;
-        for _ in 0..MOST_CONFLICTS {
+        for _ in 0..MAX_CONFLICTS {
             let execution = self.execution(id).await?;
             let node = self.node(end.key).await?;
             let deadline = self.deadline(&execution).await?;
-            match end_turn(&execution.state, deadline, &node, self.now()) {
-                EndTurn::Wait { cancel } => {
+            match end_step(&execution.state, deadline, &node, self.now()) {
+                EndStep::Wait { cancel } => {
                     if cancel {
                         Box::pin(self.cancel_jobs(id)).await?;
                     }
                     if node.due_at.is_some() {
                         // Later, not never: the last arrival may have made it due since it was read.
-                        let soon = self.now().plus_ms(RESEND_FIRST_MS);
+                        let soon = self.now().plus_ms(FIRST_RESEND_MS);
                         let deadline = deadline.filter(|_| !execution.state.cancel_requested);
                         let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.min(soon)));
                         let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
@@ -300,12 +309,12 @@ impl Context {
                     }
                     return Ok(());
                 }
-                EndTurn::Rest => {
+                EndStep::Rest => {
                     let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
                     self.stores.records.commit(vec![rest]).await?;
                     return Ok(());
                 }
-                EndTurn::TimeOut => {
+                EndStep::TimeOut => {
                     let writes = time_out(&execution, &node, self.now());
                     if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
                         tracing::warn!(execution = %id, "its time is over: it is canceled");
@@ -313,17 +322,17 @@ impl Context {
                     }
                     continue;
                 }
-                EndTurn::Finish => {}
+                EndStep::Finish => {}
             }
             let next = self.next_of_group(&execution).await?;
-            let begins = execution.state.followed_by.filter(|_| matches!(next, Next::Begins));
+            let begins = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Starts));
             let nodes = self.stores.records.all_nodes(id).await?;
             let writes = finish(&execution, &node, &nodes, next, self.now());
             if let Commit::Done(_) = self.stores.records.commit(writes).await? {
                 if let Some((next, gate)) = begins
-                    && let Err(error) = Box::pin(self.settle(next, vec![gate])).await
+                    && let Err(error) = Box::pin(self.advance(next, vec![gate])).await
                 {
-                    tracing::warn!(execution = %next, %error, "the sweep begins it");
+                    tracing::warn!(execution = %next, %error, "the sweep starts it");
                 }
                 return Ok(());
             }
@@ -335,7 +344,9 @@ impl Context {
     async fn deadline(&self, execution: &ExecutionRecord) -> Result<Option<Deadline>> {
         let spec = &execution.spec;
         let Some(deadline) = spec.deadline else { return Ok(None) };
-        if deadline.is_timeout || deadline.at > self.now() || holds(Guard::ApprovedStays, false) {
+        let approvals_count =
+            guarded!(ApprovedStays, !deadline.is_timeout && deadline.at <= self.now(), without false);
+        if !approvals_count {
             return Ok(Some(deadline));
         }
         let asked: Vec<u32> = spec
@@ -355,20 +366,20 @@ impl Context {
     }
 
     /// What the end of an execution does to the next of its group.
-    async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<Next> {
+    async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
         // One that supersedes others waits for nobody, and the next may wait for it.
-        let Some((before, gate)) = waits_on(execution) else { return Ok(Next::Begins) };
+        let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };
         let id = execution.spec.id;
-        for _ in 0..MOST_CONFLICTS {
+        for _ in 0..MAX_CONFLICTS {
             let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
-            if holds(Guard::PlaceHandedOn, gate.waits_for == 0) {
-                return Ok(Next::Begins);
+            if guarded!(PlaceHandedOn, gate.waits_for == 0) {
+                return Ok(NextInGroup::Starts);
             }
             // If there is none, its end opened the gate in the same write: then it is to be read again.
             if let Some(older) = self.live_before(before).await? {
-                let group = execution.spec.turn.as_ref().map_or("", |turn| turn.group.as_str());
+                let group = execution.spec.group.as_ref().map_or("", |position| position.group.as_str());
                 let newest = self.stores.records.key(group).await?.map(|record| record.execution);
-                return Ok(Next::WaitsOn { older: Box::new(older), is_newest: newest == Some(id) });
+                return Ok(NextInGroup::WaitsFor { older: Box::new(older), is_newest: newest == Some(id) });
             }
         }
         Err(Error::Conflict(format!("execution {id} is after one that is over, and never had its turn")))
@@ -381,7 +392,7 @@ impl Context {
             if !older.state.status.is_terminal() {
                 return Ok(Some(older));
             }
-            let Some((before, gate)) = waits_on(&older) else { return Ok(None) };
+            let Some((before, gate)) = predecessor(&older) else { return Ok(None) };
             if self.node(NodeKey { execution: id, ix: gate }).await?.waits_for == 0 {
                 return Ok(None);
             }
@@ -391,11 +402,11 @@ impl Context {
 }
 
 /// The execution that this one was made to wait for, and the gate here that its end opens.
-fn waits_on(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
-    execution.spec.turn.as_ref()?.after
+fn predecessor(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
+    execution.spec.group.as_ref()?.after
 }
 
-/// The log of a running attempt whose turn ends it: its lease ran out.
+/// The log of a running attempt that its next step ends: its lease ran out.
 fn lost_log(node: &Node) -> Option<(JobId, u32)> {
     let item = job_of(node).ok()?;
     let runs = item.job.status == JobStatus::Running && item.log_bytes > 0;

@@ -1,18 +1,17 @@
-//! How an execution is ended and canceled: pure functions of what is recorded.
+//! How an execution ends and is canceled: pure functions of what is recorded.
 
-use crate::ports::{Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node, NodeBody, NodeKey, Write};
-use tidemill_core::{
-    guard::{Guard, holds},
+use crate::{
+    guarded,
     ids::ExecutionId,
-    schedule::{JobStanding, final_status},
-    status::ExecutionStatus,
+    records::{Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node, NodeBody, NodeKey, Write},
+    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
 
-/// What the end node does in its turn.
+/// What the end node does in its step.
 #[derive(Debug, Clone)]
-pub enum EndTurn {
-    /// Jobs are under way. If it is due, it looks again later; with `cancel`, a cancel is to be carried on before that.
+pub enum EndStep {
+    /// Jobs are under way. If it is due, it looks again later; with `cancel`, a cancel is to be continued before that.
     Wait {
         /// Whether a cancel may have been cut short.
         cancel: bool,
@@ -25,38 +24,38 @@ pub enum EndTurn {
     Finish,
 }
 
-/// What the end node `end` of `execution` does.
+/// The next step of the end node `end` of `execution`.
 #[must_use]
-pub fn end_turn(
+pub fn end_step(
     execution: &ExecutionState,
     deadline: Option<Deadline>,
     end: &Node,
     now: Timestamp,
-) -> EndTurn {
-    if !holds(Guard::EndOnlyLive, !execution.status.is_terminal()) {
-        return EndTurn::Rest;
+) -> EndStep {
+    if !guarded!(EndOnlyLive, !execution.status.is_terminal()) {
+        return EndStep::Rest;
     }
     if execution.unplanned && execution.cancel_requested {
         // None of its jobs was recorded, so that none arrives.
-        return EndTurn::Finish;
+        return EndStep::Finish;
     }
-    if !holds(Guard::EndWaitsForAll, end.waits_for == 0) {
+    if !guarded!(EndWaitsForAll, end.waits_for == 0) {
         if deadline.is_some_and(|deadline| deadline.at <= now) && !execution.cancel_requested {
-            return EndTurn::TimeOut;
+            return EndStep::TimeOut;
         }
         let cancel = execution.cancel_requested && end.due_at.is_some();
-        return EndTurn::Wait { cancel: cancel && !holds(Guard::CancelCarriedOn, false) };
+        return EndStep::Wait { cancel: guarded!(CancelCarriedOn, cancel, without false) };
     }
-    EndTurn::Finish
+    EndStep::Finish
 }
 
-/// What the end of an execution does to the next of its group.
+/// What the end of an execution does to the next of its concurrency group.
 #[derive(Debug, Clone)]
-pub enum Next {
-    /// If there is one, it is its turn.
-    Begins,
+pub enum NextInGroup {
+    /// If there is one, it starts.
+    Starts,
     /// This one never had its turn: the next waits for the one before, and the group's newest is that, if it was this.
-    WaitsOn {
+    WaitsFor {
         /// The one before, which is live.
         older: Box<ExecutionRecord>,
         /// Whether this one is the newest of the group.
@@ -70,23 +69,23 @@ pub fn finish(
     execution: &ExecutionRecord,
     end: &Node,
     nodes: &[Node],
-    next: Next,
+    next: NextInGroup,
     now: Timestamp,
 ) -> Vec<Write> {
-    let standing = |node: &Node| match &node.state.body {
-        NodeBody::Job(item) => Some(JobStanding { status: item.job.status, excused: node.is_excused() }),
+    let outcome = |node: &Node| match &node.state.body {
+        NodeBody::Job(item) => Some(JobOutcome { status: item.job.status, tolerated: node.is_tolerated() }),
         NodeBody::Gate { .. } | NodeBody::End => None,
     };
-    let standings: Vec<JobStanding> = nodes.iter().filter_map(standing).collect();
+    let outcomes: Vec<JobOutcome> = nodes.iter().filter_map(outcome).collect();
     // Of one that nobody approved no job is recorded; without a cancel it ends when it has nothing to run.
     let ended = if execution.state.unplanned && execution.state.cancel_requested {
         ExecutionStatus::Canceled
     } else {
-        final_status(&standings, execution.state.cancel_requested)
+        final_status(&outcomes, execution.state.cancel_requested)
     };
     let status = match ended {
         // Somebody has to look at it, unlike at what was canceled on purpose.
-        ExecutionStatus::Canceled if execution.state.timed_out && !holds(Guard::TimedOutFails, false) => {
+        ExecutionStatus::Canceled if guarded!(TimedOutFails, execution.state.timed_out, without false) => {
             ExecutionStatus::Failed
         }
         status => status,
@@ -95,27 +94,57 @@ pub fn finish(
     let put = Write::PutExecution { id: execution.spec.id, if_version: execution.version, state };
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];
     match next {
-        Next::Begins => {
-            if let Some((next, gate)) = execution.state.followed_by
-                && !holds(Guard::EndBeginsNext, false)
-            {
+        NextInGroup::Starts => {
+            let next = guarded!(EndBeginsNext, execution.state.followed_by, without None);
+            if let Some((next, gate)) = next {
                 let key = NodeKey { execution: next, ix: gate };
                 let from = execution.spec.id.to_string();
-                writes.push(Write::Arrive { key, ok: true, from, now, then: None });
+                writes.push(Write::Arrive { key, ok: true, from, now, continuation: None });
             }
         }
-        Next::WaitsOn { older, is_newest } => {
+        NextInGroup::WaitsFor { older, is_newest } => {
             let followed_by = execution.state.followed_by;
             let state = ExecutionState { followed_by, ..older.state.clone() };
             writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
-            if let (true, Some(turn)) = (is_newest, &execution.spec.turn) {
+            if let (true, Some(position)) = (is_newest, &execution.spec.group) {
                 let record = KeyRecord { execution: older.spec.id, request: String::new() };
                 let if_execution = Some(execution.spec.id);
-                writes.push(Write::PutKey { key: turn.group.clone(), if_execution, record });
+                writes.push(Write::PutKey { key: position.group.clone(), if_execution, record });
             }
         }
     }
     writes
+}
+
+/// How a job ended, as far as its execution's end goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobOutcome {
+    /// Status.
+    pub status: JobStatus,
+    /// Whether it counts as successful though it did not succeed: see [`Node::is_tolerated`].
+    pub tolerated: bool,
+}
+
+impl JobOutcome {
+    /// Whether it counts as successful.
+    #[must_use]
+    pub fn is_ok(self) -> bool {
+        match self.status {
+            JobStatus::Success => true,
+            JobStatus::Failed | JobStatus::Skipped => self.tolerated,
+            _ => false,
+        }
+    }
+}
+
+/// The status of an execution whose jobs are all over.
+#[must_use]
+pub fn final_status(jobs: &[JobOutcome], cancel_requested: bool) -> ExecutionStatus {
+    if jobs.iter().all(|job| job.is_ok()) {
+        return ExecutionStatus::Success;
+    }
+    let failed = jobs.iter().any(|job| job.status == JobStatus::Failed && !job.tolerated);
+    if cancel_requested || !failed { ExecutionStatus::Canceled } else { ExecutionStatus::Failed }
 }
 
 /// The writes that ask for the cancel of a live execution whose time is over.
@@ -130,7 +159,7 @@ pub fn time_out(execution: &ExecutionRecord, end: &Node, now: Timestamp) -> [Wri
 }
 
 /// The writes that ask for the cancel of a live execution, for a newer one if that is named. Its end node is due until its
-/// jobs are canceled, so that a cancel cut short is carried on.
+/// jobs are canceled, so that a cancel cut short is continued.
 #[must_use]
 pub fn request_cancel(
     execution: &ExecutionRecord,
@@ -139,7 +168,7 @@ pub fn request_cancel(
     now: Timestamp,
 ) -> [Write; 2] {
     let state = ExecutionState { cancel_requested: true, superseded_by: by, ..execution.state.clone() };
-    let due_at = if holds(Guard::CancelMakesDue, false) { end.due_at } else { Some(now) };
+    let due_at = guarded!(CancelMakesDue, Some(now), without end.due_at);
     [
         Write::PutExecution { id: execution.spec.id, if_version: execution.version, state },
         Write::SetDue { key: end.key, if_version: end.version, due_at },

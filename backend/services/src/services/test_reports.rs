@@ -1,4 +1,4 @@
-//! TestService: what the tests of jobs came to, kept for each attempt.
+//! TestReportService: what the tests of jobs came to, kept for each attempt.
 
 use super::context::{Context, job_of};
 use crate::{
@@ -23,14 +23,14 @@ const AT_ONCE: usize = 100;
 
 /// Tests of jobs.
 #[derive(Debug, Clone)]
-pub struct TestService {
+pub struct TestReportService {
     context: Arc<Context>,
 }
 
 /// An attempt, by its job and number.
 type Attempt = (JobId, u32);
 
-impl TestService {
+impl TestReportService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self { context }
     }
@@ -46,7 +46,7 @@ impl TestService {
             )));
         }
         let (execution, attempt) = (node.key.execution, item.job.attempt);
-        if attempt == 1 && self.context.shape(execution).await?.spec.retry_of.is_none() {
+        if attempt == 1 && self.context.cached_execution(execution).await?.spec.retry_of.is_none() {
             // Nothing before it can turn out to be flaky by what passed here.
             report.passed.clear();
         }
@@ -74,7 +74,7 @@ impl TestService {
         let mut executions = vec![id];
         while let Some(id) = before.filter(|_| executions.len() <= MOST_RETRIES) {
             executions.push(id);
-            before = self.context.shape(id).await?.spec.retry_of;
+            before = self.context.cached_execution(id).await?.spec.retry_of;
         }
         // By name, since an execution's jobs have ids of their own; oldest first.
         let mut by_name: HashMap<String, (Vec<Attempt>, Vec<TestReport>)> = HashMap::new();

@@ -1,0 +1,127 @@
+//! Makes the plan of a pipeline.
+
+use super::{
+    error::PlanError,
+    matrix::{self, MAX_JOBS},
+    model::{Plan, PlannedJob, index},
+    order, references, selection,
+    size::{self, MAX_PLAN_BYTES},
+};
+use crate::{facts::Facts, pipeline::Pipeline, predefined, substitution::substitute};
+use indexmap::IndexMap;
+use std::collections::HashMap;
+
+impl Plan {
+    /// The plan of `pipeline` where nothing is known but `overrides`, variables that win over the file's.
+    pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
+        Self::of(pipeline, &Facts::of_variables(overrides.clone()))
+    }
+
+    /// The plan of `pipeline` for an execution of which `facts` are known.
+    pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        Self::of_decisive(pipeline, facts).map(|(plan, _)| plan)
+    }
+
+    /// The same, and the facts without the paths that decided nothing: with these, the same plan comes out. They are what is to be
+    /// recorded, since a commit may have very many paths and a file only so many globs.
+    pub fn of_decisive(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
+        let all =
+            pipeline.jobs.iter().fold(0_usize, |all, job| all.saturating_add(matrix::count(&job.matrix)));
+        if all > MAX_JOBS {
+            return Err(PlanError::TooManyJobs(all));
+        }
+        let bytes = size::expanded_bytes(pipeline, facts);
+        if bytes > MAX_PLAN_BYTES {
+            return Err(PlanError::TooLarge(bytes));
+        }
+        let selection::Selected { pipeline: selected, left_out, paths } = selection::select(pipeline, facts)?;
+        let pipeline = selected.as_ref();
+        if pipeline.jobs.is_empty() && !left_out.is_empty() {
+            return Err(PlanError::AllLeftOut(left_out));
+        }
+        let overrides = &facts.variables;
+        let stage_of: HashMap<&str, usize> =
+            pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
+        let order = order::order(pipeline, &stage_of)?;
+        let predefined = predefined::of_execution(facts, &pipeline.name);
+        let mut jobs: Vec<PlannedJob> = Vec::new();
+        // By the job's place in the file: the indices of its variants.
+        let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
+        for file_ix in order {
+            let job = &pipeline.jobs[file_ix];
+            let stage = stage_of[job.stage.as_str()];
+            for values in matrix::combinations(&job.matrix) {
+                variants_of[file_ix].push(index(jobs.len()));
+                let mut variables = pipeline.variables.clone();
+                variables.extend(job.variables.clone());
+                variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
+                variables.extend(overrides.clone());
+                let name = matrix::variant_name(&job.name, &values);
+                let put_in = |text: &str| {
+                    substitute(text, |reference| {
+                        let given = variables.get(reference).map(String::as_str);
+                        given
+                            .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
+                            .or_else(|| predefined.get(reference).map(String::as_str))
+                            .or_else(|| predefined::is_of_execution(reference).then_some(""))
+                    })
+                };
+                let image = put_in(&job.image);
+                let surroundings = job.surroundings.with_texts(put_in);
+                jobs.push(PlannedJob {
+                    name,
+                    base_name: job.name.clone(),
+                    stage: job.stage.clone(),
+                    image,
+                    script: job.script.clone(),
+                    variables,
+                    needs: Vec::new(),
+                    after_stages: job.needs.is_none().then(|| index(stage)),
+                    waits_for: 0,
+                    releases: Vec::new(),
+                    needs_jobs: Vec::new(),
+                    dependencies: None,
+                    allow_failure: job.allow_failure,
+                    retry: job.retry,
+                    retry_for: job.retry_for.clone(),
+                    timeout_s: job.timeout_s,
+                    working_dir: job.working_dir.clone(),
+                    resources: job.resources,
+                    pull_policy: job.pull_policy,
+                    artifacts: job.artifacts.clone(),
+                    when: job.when,
+                    allow_exit_codes: job.allow_exit_codes.clone(),
+                    runs_on: job.runs_on.clone(),
+                    surroundings,
+                    discovery: None,
+                });
+            }
+        }
+        if jobs.is_empty() {
+            return Err(PlanError::Empty);
+        }
+        let mut plan = Self {
+            pipeline_name: pipeline.name.clone(),
+            stages: pipeline.stages.clone(),
+            jobs,
+            gates: Vec::new(),
+            left_out,
+        };
+        plan.join_needs(pipeline, &variants_of);
+        plan.join_stages(&stage_of);
+        plan.name_dependencies(pipeline, &variants_of);
+        let (changed, files) = paths;
+        let decisive = Facts {
+            trigger: facts.trigger,
+            branch: facts.branch.clone(),
+            tag: facts.tag.clone(),
+            commit: facts.commit.clone(),
+            default_branch: facts.default_branch.clone(),
+            pull_request: facts.pull_request.clone(),
+            changed,
+            files,
+            variables: facts.variables.clone(),
+        };
+        Ok((plan, decisive))
+    }
+}

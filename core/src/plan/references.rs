@@ -1,0 +1,19 @@
+//! What references in texts stand for besides variables.
+
+use crate::facts::Facts;
+
+/// What a reference may stand for besides a variable; a variable of the same name wins.
+pub(super) fn builtin<'a>(
+    reference: &str,
+    pipeline: &'a str,
+    job: &'a str,
+    facts: &'a Facts,
+) -> Option<&'a str> {
+    match reference {
+        "branch" => Some(facts.branch.as_deref().unwrap_or_default()),
+        "tag" => Some(facts.tag.as_deref().unwrap_or_default()),
+        "job" | "CI_JOB_NAME" => Some(job),
+        "pipeline" => Some(pipeline),
+        _ => None,
+    }
+}

@@ -1,0 +1,148 @@
+//! The name of a repository, however its address is written.
+
+use super::address::{AddressError, RepositoryAddress, is_path_text, name_of, without_suffix};
+use std::fmt;
+
+/// The name of a repository: what limits of tokens, secrets, caches and schedules go by.
+///
+/// The kinds never have the same text: a network name is `host/path` or `host:port/path`, a directory begins with `/`, and a label
+/// has no `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RepositoryName {
+    /// It is reached over a network.
+    Network(String),
+    /// It is known by a directory of one machine only.
+    Directory(String),
+    /// Somebody calls it so, and nothing can be fetched by that.
+    Label(String),
+}
+
+impl RepositoryName {
+    /// The name of what `text` stands for: an address, a path, or such a name itself.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = local_path(text)? {
+            return Ok(Self::Directory(without_suffix(&path).to_owned()));
+        }
+        match RepositoryAddress::parse(text) {
+            Ok(address) => return Ok(Self::Network(address.canonical())),
+            // A name with a port looks like `host:path`.
+            Err(AddressError::NoScheme | AddressError::Ambiguous) => {}
+            Err(error) => return Err(error),
+        }
+        match text.split_once('/') {
+            Some((host, path)) => name_of(host, path).map(Self::Network),
+            None if is_path_text(text) && !text.starts_with('-') => Ok(Self::Label(text.to_owned())),
+            None => Err(AddressError::Characters),
+        }
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Network(text) | Self::Directory(text) | Self::Label(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// The name of the repository at `address`, however that is written. What cannot be read is its own name, which no repository has.
+#[must_use]
+pub fn canonical(address: &str) -> String {
+    RepositoryName::parse(address).map_or_else(|_| address.to_owned(), |name| name.to_string())
+}
+
+/// Whether two texts name one repository.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    one == other || canonical(one) == canonical(other)
+}
+
+/// The absolute path that `text` is, or `file://` names. `None`: it is something else.
+pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
+    let is_file = text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://"));
+    let path = if is_file { &text[7..] } else { text };
+    if !is_file && !path.starts_with('/') {
+        return Ok(None);
+    }
+    if path.len() > MAX_PATH_LEN {
+        return Err(AddressError::TooLong);
+    }
+    // Git decodes a file's address, and never a path.
+    let odd = |one: char| one.is_control() || (is_file && matches!(one, '%' | '?' | '#' | '\\'));
+    if path.contains(odd) {
+        return Err(AddressError::Characters);
+    }
+    if !path.starts_with('/') {
+        return Err(AddressError::FileHost);
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(AddressError::DotSegment);
+    }
+    Ok(Some(path.to_owned()))
+}
+
+/// The longest path of a directory.
+const MAX_PATH_LEN: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::{RepositoryName, canonical, is_same};
+
+    #[test]
+    fn every_address_of_a_repository_has_one_name() {
+        for address in [
+            "https://Git.Example.org/team/app.git",
+            "https://git.example.org/team/app",
+            "https://git.example.org/team/app/",
+            "https://git.example.org:443/team/app.git",
+            "http://git.example.org:80/team/app",
+            "ssh://git@git.example.org:22/team/app.git",
+            "git://git.example.org:9418/team/app.git",
+            "git@git.example.org:team/app.git",
+            "git.example.org:/team/app",
+            "git.example.org/team/app",
+        ] {
+            assert_eq!(canonical(address), "git.example.org/team/app", "{address}");
+        }
+        for (address, name) in [
+            ("/srv/git/app.git", "/srv/git/app"),
+            ("file:///srv/git/app.git/", "/srv/git/app"),
+            ("/srv/git/app/.git", "/srv/git/app/.git"),
+            ("/home/me/my work", "/home/me/my work"),
+            ("http://127.0.0.1:3000/x/y.git", "127.0.0.1:3000/x/y"),
+            ("127.0.0.1:3000/x/y", "127.0.0.1:3000/x/y"),
+            ("http://git.example.org:443/x", "git.example.org:443/x"),
+            ("ssh://git@[fd00::1]:2222/x.git", "[fd00::1]:2222/x"),
+            ("[fd00::1]:2222/x", "[fd00::1]:2222/x"),
+            ("app", "app"),
+            ("/", "/"),
+        ] {
+            assert_eq!(canonical(address), name, "{address}");
+            assert_eq!(canonical(name), name, "a name is its own name");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_repository_has_another_name() {
+        let app = "https://git.example.org/team/app";
+        for other in [
+            "http://127.0.0.1:8080?@git.example.org/team/app",
+            "http://127.0.0.1:8080#@git.example.org/team/app",
+            "http://127.0.0.1\\@git.example.org/team/app",
+            "/srv/x://git.example.org/team/app",
+            "x/x://git.example.org/team/app",
+            "file://git.example.org/team/app",
+            "file:///git.example.org/team/app",
+            "https://git.example.org:8443/team/app",
+            "https://git.example.org/team/app/../other",
+            "https://git.example.org/team%2Fapp",
+            "https://user:pw@git.example.org/team/app",
+            "ext::sh -c git.example.org/team/app",
+            "",
+        ] {
+            assert!(!is_same(other, app), "{other}");
+        }
+        assert!(matches!(RepositoryName::parse("/srv/x://h/p"), Ok(RepositoryName::Directory(_))));
+        assert!(matches!(RepositoryName::parse("here"), Ok(RepositoryName::Label(_))));
+        assert!(RepositoryName::parse("").is_err() && RepositoryName::parse("a b").is_err());
+    }
+}

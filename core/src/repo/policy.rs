@@ -1,0 +1,104 @@
+//! Which addresses may be contacted on behalf of somebody who may start jobs.
+
+use super::{
+    address::{RepositoryAddress, Scheme},
+    host::{HostName, HostPort},
+};
+
+/// What an operator allows beyond public hosts over https, ssh and git.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressPolicy {
+    /// Repositories over http, which neither hides nor proves what is fetched.
+    pub allow_http: bool,
+    /// Hosts that may have private addresses.
+    pub hosts: Vec<HostPort>,
+    /// Whether every host may be contacted: whoever asks could do so without Tidemill.
+    pub any_host: bool,
+}
+
+/// Why an address may not be contacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressRefusal {
+    /// Neither the operator nor a registered repository has http.
+    #[error(
+        "the repository's address begins with http://, which neither hides nor proves what is fetched: use https:// or ssh://, \
+         register the repository with this address (tidemill repo add), or have the operator start the server with --allow-http"
+    )]
+    Http,
+    /// The host is no public one.
+    #[error(
+        "the repository's host has a private, local or reserved address: register the repository with this host and port \
+         (tidemill repo add), or have the operator start server and workers with --allow-host HOST:PORT"
+    )]
+    Private,
+}
+
+impl AddressPolicy {
+    /// Of a process whose user could contact every host without it.
+    #[must_use]
+    pub fn unrestricted() -> Self {
+        Self { allow_http: true, hosts: Vec::new(), any_host: true }
+    }
+
+    /// Whether the operator lets this host have a private address.
+    #[must_use]
+    pub fn allows(&self, host: &HostName, port: u16) -> bool {
+        self.any_host || self.hosts.iter().any(|allowed| allowed.covers(host, port))
+    }
+
+    /// Whether the host of `address` may have a private address, where its repository is `registered` with that address; or why it may
+    /// not be contacted at all.
+    pub fn decide(
+        &self,
+        address: &RepositoryAddress,
+        registered: Option<&RepositoryAddress>,
+    ) -> Result<bool, AddressRefusal> {
+        let place = |of: &RepositoryAddress| (of.host().clone(), of.port());
+        let registered = registered.filter(|known| place(known) == place(address));
+        if address.scheme() == Scheme::Http
+            && !self.allow_http
+            && registered.is_none_or(|known| known.scheme() != Scheme::Http)
+        {
+            return Err(AddressRefusal::Http);
+        }
+        let allowed = registered.is_some() || self.allows(address.host(), address.port());
+        if !allowed && address.host().is_private_ip() {
+            return Err(AddressRefusal::Private);
+        }
+        Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{AddressPolicy, AddressRefusal};
+    use crate::repo::RepositoryAddress;
+
+    fn address(text: &str) -> RepositoryAddress {
+        RepositoryAddress::parse(text).unwrap()
+    }
+
+    #[test]
+    fn private_hosts_need_permission_or_registration_with_their_port() {
+        let strict = AddressPolicy::default();
+        let allowing =
+            AddressPolicy { hosts: vec!["10.0.0.5:3000".parse().unwrap()], ..AddressPolicy::default() };
+        let (private, other_port) = (address("https://10.0.0.5:3000/a/b"), address("https://10.0.0.5/a/b"));
+        assert_eq!(strict.decide(&private, None), Err(AddressRefusal::Private));
+        assert_eq!(strict.decide(&private, Some(&private)), Ok(true));
+        assert_eq!(strict.decide(&private, Some(&other_port)), Err(AddressRefusal::Private));
+        assert_eq!(allowing.decide(&private, None), Ok(true));
+        assert_eq!(allowing.decide(&other_port, None), Err(AddressRefusal::Private));
+        assert_eq!(strict.decide(&address("git@git.example.org:a/b"), None), Ok(false));
+        let plain = address("http://git.example.org/a/b");
+        assert_eq!(strict.decide(&plain, None), Err(AddressRefusal::Http));
+        assert_eq!(
+            strict.decide(&plain, Some(&address("https://git.example.org/a/b"))),
+            Err(AddressRefusal::Http)
+        );
+        assert_eq!(strict.decide(&plain, Some(&plain)), Ok(true));
+        assert_eq!(AddressPolicy { allow_http: true, ..strict }.decide(&plain, None), Ok(false));
+        assert_eq!(AddressPolicy::unrestricted().decide(&address("http://127.0.0.1:1/a"), None), Ok(true));
+    }
+}

@@ -1,0 +1,106 @@
+//! The nodes of one execution in memory: what the steps of a new execution come to before it is recorded.
+
+use super::next_step::{NextStep, next_step};
+use crate::{
+    guarded,
+    records::{NewNode, Node, Write},
+    status::JobStatus,
+    time::Timestamp,
+};
+
+/// The nodes of one execution, by index.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryNodes {
+    nodes: Vec<Node>,
+}
+
+impl MemoryNodes {
+    /// These nodes: each at the index that its key names.
+    #[must_use]
+    pub fn new(nodes: Vec<Node>) -> Self {
+        Self { nodes }
+    }
+
+    /// All nodes in order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The nodes as they are to be recorded.
+    #[must_use]
+    pub fn into_new_nodes(self) -> Vec<NewNode> {
+        let new = |node: Node| NewNode {
+            spec: node.spec,
+            state: node.state,
+            waits_for: node.waits_for,
+            failed: node.failed,
+            due_at: node.due_at,
+        };
+        self.nodes.into_iter().map(new).collect()
+    }
+
+    /// Makes the writes of one transition, and gives the nodes that wait for nothing any more since then. Writes that are not about
+    /// nodes change nothing here.
+    pub fn apply(&mut self, writes: Vec<Write>) -> Vec<u32> {
+        let mut ready = Vec::new();
+        for write in writes {
+            match write {
+                Write::PutNode { key, state, due_at, .. } => {
+                    if let Some(node) = self.nodes.get_mut(key.ix as usize) {
+                        node.version += 1;
+                        (node.state, node.due_at) = (state, due_at);
+                    }
+                }
+                Write::SetDue { key, due_at, .. } => {
+                    if let Some(node) = self.nodes.get_mut(key.ix as usize) {
+                        node.due_at = due_at;
+                    }
+                }
+                Write::Arrive { key, ok, from, .. } => {
+                    let Some(node) = self.nodes.get_mut(key.ix as usize) else { continue };
+                    node.waits_for = node.waits_for.saturating_sub(1);
+                    if !ok {
+                        node.failed += 1;
+                        node.blocker.get_or_insert(from);
+                    }
+                    if node.waits_for == 0 {
+                        ready.push(key.ix);
+                    }
+                }
+                _ => {}
+            }
+        }
+        ready
+    }
+
+    /// Lets each node that waits for nothing, or is over, take its next steps, until only workers, people or time bring anything
+    /// forward. What is to be done outside of the nodes then (an end, approvals to close) is due `now`.
+    pub fn run(&mut self, now: Timestamp) {
+        let begins = |node: &&Node| {
+            let is_over = node.state.status().is_some_and(JobStatus::is_terminal);
+            node.waits_for == 0 || is_over
+        };
+        let ready = self.nodes.iter().filter(begins).map(|node| node.key.ix).collect();
+        self.run_from(ready, now);
+    }
+
+    /// The same, of these nodes and what follows from them.
+    pub fn run_from(&mut self, mut ready: Vec<u32>, now: Timestamp) {
+        while let Some(ix) = ready.pop() {
+            let Some(node) = self.nodes.get_mut(ix as usize) else { continue };
+            match next_step(node, now) {
+                NextStep::Apply(transition) => {
+                    if transition.more {
+                        ready.push(ix);
+                    }
+                    ready.extend(self.apply(transition.writes));
+                }
+                NextStep::CheckEnd | NextStep::CloseApprovals { .. } => {
+                    node.due_at = guarded!(NothingToRunIsDue, Some(now), without node.due_at);
+                }
+                NextStep::Rest | NextStep::Wait(_) => {}
+            }
+        }
+    }
+}
