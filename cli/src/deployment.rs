@@ -19,8 +19,8 @@ use tidemill_core::{
     test_report::ExecutionTests,
 };
 use tidemill_server::ConnectionLimits;
-use tidemill_server::Embedded;
 use tidemill_server::EmbeddedConfig;
+use tidemill_server::EmbeddedServer;
 use tidemill_services::services::{Services, SourcePolicy};
 use tidemill_worker::{
     client::{ApiClient, ApiError, BackOff},
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long the server is asked to hold a reply until something changes.
-pub const WAIT_MS: u64 = 15_000;
+pub const LONG_POLL_MS: u64 = 15_000;
 
 /// Timeout of a POST request.
 const POST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ impl Deployment {
             return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), own: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
-        let (listener, embedded) = tokio::join!(listener, Embedded::open(embedded_config(settings)?));
+        let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(embedded_config(settings)?));
         let (listener, embedded) = (listener?, embedded?);
         let url = format!("http://{}", listener.local_addr()?);
         let token = embedded.token().to_owned();
@@ -108,7 +108,7 @@ impl Deployment {
         self.own.is_some()
     }
 
-    /// Passes a secret to the server of this process, for jobs to use instead of a stored one.
+    /// ProxyCredentials a secret to the server of this process, for jobs to use instead of a stored one.
     pub fn pass_secret(&self, name: String, value: String) -> Outcome {
         let Some(own) = &self.own else {
             return Err(Failure::system(format!(
@@ -248,7 +248,7 @@ impl Deployment {
         tag: Option<&str>,
     ) -> Result<Option<(ExecutionView, String)>, ApiError> {
         let path = path::STATUS.replace("{executionId}", &id.to_string());
-        let Some(fetched) = self.api.fetch(&format!("{path}?wait_ms={WAIT_MS}"), tag).await? else {
+        let Some(fetched) = self.api.fetch(&format!("{path}?wait_ms={LONG_POLL_MS}"), tag).await? else {
             return Ok(None);
         };
         let tag = fetched.header("etag").unwrap_or_default().to_owned();

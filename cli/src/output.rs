@@ -8,7 +8,7 @@ mod guard;
 mod log_filter;
 mod server_log;
 
-pub use guard::Guarded;
+pub use guard::SanitizedStream;
 pub use log_filter::LogFilter;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
@@ -21,13 +21,13 @@ use std::{
 use tidemill_core::text::{is_control, is_invisible};
 
 /// Standard output, guarded.
-pub fn stdout() -> Guarded<io::Stdout> {
-    Guarded::new(anstream::stdout())
+pub fn stdout() -> SanitizedStream<io::Stdout> {
+    SanitizedStream::new(anstream::stdout())
 }
 
 /// Standard error, guarded.
-pub fn stderr() -> Guarded<io::Stderr> {
-    Guarded::new(anstream::stderr())
+pub fn stderr() -> SanitizedStream<io::Stderr> {
+    SanitizedStream::new(anstream::stderr())
 }
 
 /// A writer of a job's log: filtered on a terminal, unchanged in files and pipes.

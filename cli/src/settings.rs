@@ -8,7 +8,7 @@ use crate::{
     env_vars,
     failure::{Failure, Outcome},
 };
-use profiles::{LOCAL, Profiles};
+use profiles::{LOCAL_PROFILE, Profiles};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -20,7 +20,7 @@ use worker_file::WorkerFile;
 /// Maximum length of a user's name in bytes, as servers accept it.
 const MAX_USER_LEN: usize = 200;
 
-/// What a command works on.
+/// OperationKind a command works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// This machine.
@@ -63,7 +63,7 @@ pub struct Settings {
     pub ca_cert: Option<PathBuf>,
     /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
-    /// What commands work on.
+    /// OperationKind commands work on.
     pub target: Target,
     /// The flags that select the same deployment in another command.
     pub deployment_flags: String,
@@ -79,7 +79,7 @@ pub struct Settings {
     pub requested_by: Option<String>,
 }
 
-/// What one source of settings says about the deployment.
+/// OperationKind one source of settings says about the deployment.
 #[derive(Debug, Clone, Default)]
 struct DeploymentSettings {
     server: Option<String>,
@@ -128,7 +128,7 @@ impl Settings {
             (None, Some(name)) => format!(" --profile {name}"),
             (None, None) => String::new(),
         };
-        let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
+        let valid_user = |name: &String| check_line(env_vars::PROXY_USER, name, MAX_USER_LEN).is_ok();
         let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
             data_dir,
@@ -143,7 +143,7 @@ impl Settings {
             profile: flags.profile.or(environment.profile),
             docker_host: text(env_vars::DOCKER_HOST)?,
             sources: sources.map_err(Failure::usage)?,
-            requested_by: std::env::var(env_vars::USER).ok().filter(valid_user),
+            requested_by: std::env::var(env_vars::PROXY_USER).ok().filter(valid_user),
         })
     }
 
@@ -173,7 +173,7 @@ impl Settings {
     }
 }
 
-/// What a command works on. The config file is read only if it can matter.
+/// OperationKind a command works on. The config file is read only if it can matter.
 fn target(
     flags: &DeploymentSettings,
     environment: &DeploymentSettings,
@@ -206,7 +206,7 @@ fn target(
         (Some(name), _) => (Some(name.clone()), flags.token.clone()),
         (None, name) => (name.clone(), explicit),
     };
-    if name.as_deref() == Some(LOCAL) {
+    if name.as_deref() == Some(LOCAL_PROFILE) {
         return Ok(Target::Local);
     }
     let profiles = load()?;

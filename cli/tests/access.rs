@@ -1,4 +1,4 @@
-//! Tokens, TLS and the audit record, as the command line shows them.
+//! NewTokens, TLS and the audit record, as the command line shows them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;

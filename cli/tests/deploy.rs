@@ -52,13 +52,13 @@ impl Account {
         output
     }
 
-    /// What the Parameter Store answers; the emulator knows the account by the credential and checks no signature.
+    /// OperationKind the Parameter WorkerDirs answers; the emulator knows the account by the credential and checks no signature.
     fn parameters(&self, action: &str, body: &str) -> String {
         let address = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request = format!(
             "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSSM.{action}\r\n\
-             content-type: application/x-amz-json-1.1\r\nauthorization: AWS4-HMAC-SHA256 \
+             content-type: application/x-amz-json-1.1\r\nauthorization: AWS4-HMAC-SHA256_METADATA_KEY \
              Credential={}/20260101/us-east-1/ssm/aws4_request, SignedHeaders=host, Signature=0\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             self.id,

@@ -27,14 +27,14 @@ use tokio_rustls::{
 const ONE: &str = "name: one\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n";
 
 /// A place, and beside it a server that knows nothing of it.
-struct Known {
+struct LoginFixture {
     place: Place,
     server: Option<Child>,
     url: String,
     token: String,
 }
 
-impl Known {
+impl LoginFixture {
     fn new() -> Self {
         let place = Place::new(ONE);
         let data = place.dir.path().join("server");
@@ -66,7 +66,7 @@ impl Known {
     }
 }
 
-impl Drop for Known {
+impl Drop for LoginFixture {
     fn drop(&mut self) {
         if let Some(server) = self.server.take().filter(|_| !std::thread::panicking()) {
             stop(server);
@@ -81,7 +81,7 @@ fn said(output: &Output) -> (i32, String) {
 
 #[test]
 fn profile_is_private_and_used_when_selected() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     let login = known.login(&["--profile", "ci"]);
     assert_eq!(login.status.code(), Some(0), "{login:?}");
     assert!(!text(&login.stdout).contains(&known.token) && !text(&login.stderr).contains(&known.token));
@@ -108,7 +108,7 @@ fn profile_is_private_and_used_when_selected() {
 
 #[test]
 fn default_profile_is_named_in_the_output() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     assert_eq!(known.login(&["--profile", "ci", "--default"]).status.code(), Some(0));
     let (code, words) = said(&known.place.tidemill(&["status"]));
     assert_eq!((code, words), (0, format!("using {} (profile ci)\n", known.url)));
@@ -120,20 +120,20 @@ fn default_profile_is_named_in_the_output() {
 
 #[test]
 fn token_readable_by_others_is_not_used() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     assert_eq!(known.login(&["--profile", "ci"]).status.code(), Some(0));
     fs::set_permissions(known.config(), fs::Permissions::from_mode(0o640)).unwrap();
     for words in [&["status", "--profile", "ci"][..], &["status", "--server", &known.url]] {
         let (code, said) = said(&known.place.tidemill(words));
         assert!(code == 2 && said.contains("chmod 600") && said.contains("0640"), "{said}");
     }
-    // What needs no token is not held up.
+    // OperationKind needs no token is not held up.
     assert_eq!(known.place.tidemill(&["status"]).status.code(), Some(0));
 }
 
 #[test]
 fn login_saves_only_a_working_profile() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     let wrong = known.piped(&["login", &known.url], "wrong\n");
     let (code, words) = said(&wrong);
     assert!(code == 2 && words.contains("rejected the token"), "{words}");
@@ -152,7 +152,7 @@ fn login_saves_only_a_working_profile() {
 
 #[test]
 fn https_deployment_is_trusted_by_the_given_ca() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let root = known.place.dir.path().join("root.pem");
     fs::write(&root, made.cert.pem()).unwrap();
@@ -194,7 +194,7 @@ fn https_deployment_is_trusted_by_the_given_ca() {
 
 #[test]
 fn token_is_sent_over_plain_http_only_to_loopback_unless_allowed() {
-    let known = Known::new();
+    let known = LoginFixture::new();
     // No loopback address, although it leads to this machine.
     let url = known.url.replace("127.0.0.1", "0.0.0.0");
     let status = |words: &[&str]| {

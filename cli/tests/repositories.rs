@@ -24,7 +24,7 @@ const CI: &str = "name: ci\njobs:\n  unit: { image: busybox, script: [\"true\"] 
                   deploy: { image: busybox, script: [\"true\"], when: manual }\n";
 
 /// A server whose jobs nobody runs, a checkout of each of two repositories, and a directory that is in none.
-struct World {
+struct RepositoriesFixture {
     place: Place,
     server: Option<Child>,
     url: String,
@@ -33,7 +33,7 @@ struct World {
     runtime: tokio::runtime::Runtime,
 }
 
-impl World {
+impl RepositoriesFixture {
     fn new() -> Self {
         let place = Place::new(NONE);
         let data = place.dir.path().join("server");
@@ -85,7 +85,7 @@ impl World {
         self.command(&self.dir(dir), words).output().unwrap()
     }
 
-    /// What a command says that must be refused as bad usage.
+    /// OperationKind a command says that must be refused as bad usage.
     fn refused(&self, dir: &str, words: &[&str]) -> String {
         let output = self.tidemill(dir, words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
@@ -111,7 +111,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for RepositoriesFixture {
     fn drop(&mut self) {
         if let Some(server) = self.server.take().filter(|_| !std::thread::panicking()) {
             stop(server);
@@ -121,7 +121,7 @@ impl Drop for World {
 
 #[test]
 fn commands_without_an_id_act_on_the_current_repository() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let alpha = world.start(ALPHA, "ci", "main");
     // The newest of all is another repository's.
     let beta = world.start(BETA, "ci", "main");
@@ -155,7 +155,7 @@ fn commands_without_an_id_act_on_the_current_repository() {
     assert!(said.contains("already ended: CANCELED"), "{said}");
     assert_eq!(world.status(alpha.execution_id), "CANCELED");
     assert_ne!(world.status(beta.execution_id), "CANCELED");
-    // What waits for an approval in another repository is none of this one's.
+    // OperationKind waits for an approval in another repository is none of this one's.
     let said = world.refused("alpha", &["approve", "--job", "deploy"]);
     assert!(said.contains("too late") || said.contains("over"), "{said}");
     assert!(!world.is_approved(beta.execution_id));
@@ -177,7 +177,7 @@ fn commands_without_an_id_act_on_the_current_repository() {
 
 #[test]
 fn repo_argument_accepts_every_form_of_an_address() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let alpha = world.start(ALPHA, "ci", "main");
     world.start(BETA, "ci", "main");
     for dir in ["nowhere", "beta"] {
@@ -192,7 +192,7 @@ fn repo_argument_accepts_every_form_of_an_address() {
 
 #[test]
 fn commands_outside_of_a_repository_fail_and_list_executions() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let alpha = world.start(ALPHA, "ci", "main");
     let beta = world.start(BETA, "ci", "topic");
     for command in ["report", "status", "logs", "cancel", "approve", "retry", "artifacts", "watch"] {
@@ -222,7 +222,7 @@ fn commands_outside_of_a_repository_fail_and_list_executions() {
 
 #[test]
 fn execution_of_another_repository_is_changed_only_with_repo_argument() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     world.start(ALPHA, "ci", "main");
     let beta = world.start(BETA, "ci", "main");
     let id = beta.execution_id.to_string();
@@ -255,7 +255,7 @@ fn execution_of_another_repository_is_changed_only_with_repo_argument() {
 
 #[test]
 fn ambiguous_selection_fails_and_lists_executions() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let first = world.start(ALPHA, "ci", "main");
     let second = world.start(ALPHA, "ci", "topic");
     // A look-up of a commit, which nobody means who does not name it.
@@ -293,7 +293,7 @@ fn ambiguous_selection_fails_and_lists_executions() {
 
 #[test]
 fn directories_without_an_origin_are_separate_repositories() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     for name in ["one", "two"] {
         fs::create_dir_all(world.dir(name).join("below")).unwrap();
         git(&world.dir(name), &["init", "-q"]);
@@ -311,7 +311,7 @@ fn directories_without_an_origin_are_separate_repositories() {
 
 #[test]
 fn server_rejects_a_change_to_an_unexpected_repository() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let beta = world.start(BETA, "ci", "main");
     let view = world.view(beta.execution_id);
     let job = support::job(&view, "deploy")["id"].as_str().unwrap();
@@ -339,7 +339,7 @@ fn server_rejects_a_change_to_an_unexpected_repository() {
 
 #[test]
 fn created_token_cannot_name_another_requester() {
-    let world = World::new();
+    let world = RepositoriesFixture::new();
     let made = world.done("nowhere", &["token", "create", "--name", "bot", "--scope", "run"]);
     let api = ApiClient::new(&world.url, made.trim());
     let request = json!({
@@ -361,8 +361,8 @@ fn created_token_cannot_name_another_requester() {
 }
 
 #[test]
-fn control_characters_and_endless_names_are_refused_with_422() {
-    let world = World::new();
+fn control_characters_and_long_names_return_422() {
+    let world = RepositoriesFixture::new();
     let good = json!({ "pipeline": CI, "repo": ALPHA, "source": { "kind": "none" } });
     let long = "x".repeat(5_000);
     for field in ["repo", "branch", "commit", "tag", "default_branch", "file", "requested_by"] {

@@ -106,12 +106,12 @@ fn webhook_body_without_a_signature_is_not_read() {
 }
 
 /// A way to the engine that can stop to answer without a word.
-struct Engine {
+struct HangingEngine {
     address: String,
     frozen: Arc<AtomicBool>,
 }
 
-impl Engine {
+impl HangingEngine {
     fn through(place: &Place) -> Self {
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         let engine = host.strip_prefix("unix://").expect("the tests' engine is on a socket").to_owned();
@@ -144,8 +144,8 @@ impl Engine {
 }
 
 /// A server with a job that runs, whose engine then answers nothing more; and who waits for the job.
-fn hanging(place: &Place) -> (Child, Child, Engine) {
-    let engine = Engine::through(place);
+fn hanging(place: &Place) -> (Child, Child, HangingEngine) {
+    let engine = HangingEngine::through(place);
     let mut server = place
         .command(&["server", "--listen", "127.0.0.1:0", "--workers", "1"])
         .env("DOCKER_HOST", &engine.address)
@@ -185,7 +185,7 @@ fn server_with_a_hanging_engine_ends_within_ten_seconds() {
     engine.frozen.store(false, Ordering::SeqCst);
     client.kill().unwrap();
     client.wait().unwrap();
-    // What is left of its jobs goes without it, once the engine answers.
+    // OperationKind is left of its jobs goes without it, once the engine answers.
     wait_until(|| place.containers().is_empty())
         .unwrap_or_else(|()| panic!("left: {:?}", place.containers()));
 }
@@ -269,9 +269,9 @@ fn server_with_a_lost_or_damaged_database_does_not_start_without_new_database() 
 }
 
 /// A small file system of its own.
-struct Small(std::path::PathBuf);
+struct SmallFileSystem(std::path::PathBuf);
 
-impl Small {
+impl SmallFileSystem {
     fn mount(at: &Path, megabytes: u32) -> Self {
         fs::create_dir_all(at).unwrap();
         let mounted = Command::new("mount")
@@ -284,7 +284,7 @@ impl Small {
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallFileSystem {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
@@ -297,7 +297,7 @@ fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
         "name: talks\nstages: [a]\njobs:\n  slow: {{ stage: a, image: \"IMAGE\", script: {script} }}\n"
     );
     let place = Place::new(&pipeline);
-    let _small = Small::mount(&place.data, 32);
+    let _small = SmallFileSystem::mount(&place.data, 32);
     let (server, url) = serve(&place, &place.data, "1");
     let token = fs::read_to_string(place.data.join("token")).unwrap();
     assert_eq!(health(&url).1["status"], "ok", "{}", health(&url).1);

@@ -1,4 +1,4 @@
-//! What must not happen: a run that hangs, or a log byte that is lost, when something breaks.
+//! OperationKind must not happen: a run that hangs, or a log byte that is lost, when something breaks.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -14,7 +14,7 @@ use std::{
     },
     thread,
 };
-use support::{Place, STUBBORN, TWO, finish, is_over, job, kind, serve, signal, stop, text};
+use support::{IGNORES_SIGTERM, Place, TWO, finish, is_over, job, kind, serve, signal, stop, text};
 
 /// A server on the place's own data.
 fn server(place: &Place, workers: &str) -> (Child, String) {
@@ -44,13 +44,13 @@ fn restarted_server_finishes_running_executions() {
 }
 
 /// A way to the engine that can be cut.
-struct Cable {
+struct CuttableProxy {
     path: String,
     cut: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<UnixStream>>>,
 }
 
-impl Cable {
+impl CuttableProxy {
     fn lay(place: &Place) -> Self {
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         let engine = host.strip_prefix("unix://").expect("the tests' engine is on a socket").to_owned();
@@ -100,7 +100,7 @@ fn copy(from: &mut UnixStream, to: &mut UnixStream) {
 #[test]
 fn lost_engine_fails_the_job_with_the_reason() {
     let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
-    let cable = Cable::lay(&place);
+    let cable = CuttableProxy::lay(&place);
     let run = place
         .command(&["run"])
         .env("DOCKER_HOST", format!("unix://{}", cable.path))
@@ -120,7 +120,7 @@ fn lost_engine_fails_the_job_with_the_reason() {
 #[test]
 fn worker_without_an_engine_fails_no_job_and_resumes_with_it() {
     let mut place = Place::new(TWO);
-    let cable = Cable::lay(&place);
+    let cable = CuttableProxy::lay(&place);
     let (server, url) = server(&place, "0");
     let token = std::fs::read_to_string(place.data.join("token")).unwrap();
     let there = |mut command: Command| {
@@ -152,7 +152,7 @@ fn worker_without_an_engine_fails_no_job_and_resumes_with_it() {
 }
 
 #[test]
-fn without_an_engine_a_run_ends_with_3_and_says_what_to_do() {
+fn run_without_engine_exits_3() {
     let place = Place::new(TWO);
     let run = place.command(&["run"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
     assert_eq!(run.status.code(), Some(3), "{run:?}");
@@ -161,9 +161,9 @@ fn without_an_engine_a_run_ends_with_3_and_says_what_to_do() {
 }
 
 /// A small file system of its own.
-struct Small(std::path::PathBuf);
+struct SmallFileSystem(std::path::PathBuf);
 
-impl Drop for Small {
+impl Drop for SmallFileSystem {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
@@ -188,7 +188,7 @@ jobs:
         .status()
         .is_ok_and(|status| status.success());
     assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
-    let _small = Small(logs);
+    let _small = SmallFileSystem(logs);
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert_eq!(kind(&place.latest(), "j"), "disk_full", "{:#}", place.latest());
@@ -213,8 +213,8 @@ jobs:
         .status()
         .is_ok_and(|status| status.success());
     assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
-    let _small = Small(place.data.clone());
-    // What else fills it takes all that is left, so that not even a record finds room.
+    let _small = SmallFileSystem(place.data.clone());
+    // OperationKind else fills it takes all that is left, so that not even a record finds room.
     let mut filler = std::fs::File::create(place.data.join("filler")).unwrap();
     let run = place.spawn(&["run"]);
     place.wait_for("output", |view| view["jobs"][0]["log_bytes"].as_u64().unwrap_or(0) > 0);
@@ -228,7 +228,7 @@ jobs:
 
 #[test]
 fn second_interrupt_exits_and_the_next_server_ends_the_execution() {
-    let mut place = Place::new(STUBBORN);
+    let mut place = Place::new(IGNORES_SIGTERM);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0);
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();

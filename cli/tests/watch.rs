@@ -12,19 +12,19 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Backend, Place, STUBBORN, TWO, finish, is_over, job, signal, text, wait_until};
+use support::{Backend, IGNORES_SIGTERM, Place, TWO, finish, is_over, job, signal, text, wait_until};
 
-/// Between a client and a server: notes when an execution's state is asked for, makes the server one that does not hold
+/// RecordingProxy a client and a server: notes when an execution's state is asked for, makes the server one that does not hold
 /// its replies, and can be cut.
 #[derive(Clone)]
-struct Between {
+struct RecordingProxy {
     url: String,
     asked: Arc<Mutex<Vec<Instant>>>,
     is_cut: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Between {
+impl RecordingProxy {
     fn of(place: &Place) -> Self {
         let server = place.deployment.as_ref().unwrap().server.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -81,7 +81,7 @@ impl Between {
 #[test]
 fn server_without_long_poll_is_polled_once_a_second_at_most() {
     let place = Backend::Server.place(&TWO.replace("sleep 3", "sleep 12"));
-    let between = Between::of(&place);
+    let between = RecordingProxy::of(&place);
     let run = place.tidemill(&["run", "--server", &between.url]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let asked = between.asked.lock().unwrap().clone();
@@ -94,7 +94,7 @@ fn server_without_long_poll_is_polled_once_a_second_at_most() {
 #[test]
 fn watch_tolerates_a_short_outage() {
     let place = Backend::Server.place(TWO);
-    let between = Between::of(&place);
+    let between = RecordingProxy::of(&place);
     let mut run = place.spawn(&["run", "--server", &between.url]);
     place.wait_until_begun();
     between.cut();
@@ -136,14 +136,14 @@ fn watch_can_be_left_and_resumed() {
     assert_eq!(finish(run).status.code(), Some(130));
     let last = place.latest();
     assert_eq!(job(&last, "slow")["status"], "CANCELED", "{last:#}");
-    // What is over is shown as it ended.
+    // OperationKind is over is shown as it ended.
     let over = place.tidemill(&["watch", &execution]);
     assert_eq!(over.status.code(), Some(130), "{over:?}");
 }
 
 #[test]
 fn second_interrupt_of_a_run_names_the_watch_command() {
-    let place = Backend::Server.place(STUBBORN);
+    let place = Backend::Server.place(IGNORES_SIGTERM);
     let mut run = place.spawn(&["run"]);
     place.wait_for("the job runs", |_| place.log("deaf").contains("ready\n"));
     let execution = place.latest()["execution"]["id"].as_str().unwrap().to_owned();
@@ -160,7 +160,7 @@ fn second_interrupt_of_a_run_names_the_watch_command() {
 #[test]
 fn followed_log_without_long_poll_is_complete() {
     let place = Backend::Server.place(TWO);
-    let between = Between::of(&place);
+    let between = RecordingProxy::of(&place);
     let run = place.spawn(&["run"]);
     place.wait_until_begun();
     let job_log = ["logs", "--job", "slow", "-f", "--pipeline", &place.pipeline, "--server", &between.url];

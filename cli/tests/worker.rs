@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
-use support::{Place, STUBBORN, finish, is_over, job, signal, text, wait_until};
+use support::{IGNORES_SIGTERM, Place, finish, is_over, job, signal, text, wait_until};
 
 /// A server without workers on a place's data; it ends with the value.
 struct Server {
@@ -70,7 +70,7 @@ impl Worker {
         signal(self.0.as_ref().unwrap(), name);
     }
 
-    /// What it printed, once it ended well.
+    /// OperationKind it printed, once it ended well.
     fn finish(mut self) -> (String, String) {
         let ended = finish(self.0.take().unwrap());
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
@@ -125,7 +125,7 @@ fn stopping_worker_finishes_running_jobs() {
 
 #[test]
 fn expired_grace_or_second_signal_returns_jobs_without_an_attempt() {
-    let mut place = Place::new(STUBBORN);
+    let mut place = Place::new(IGNORES_SIGTERM);
     let server = Server::start(&place);
     let run = server.run(&place);
     let mut attempts = 0;
@@ -193,7 +193,7 @@ fn answer(mut stream: &TcpStream, values: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_notice_of_ec2_drains_the_worker() {
+fn ec2_notice_drains_worker() {
     let place = Place::new(SHORT);
     let server = Server::start(&place);
     let metadata = Metadata::start();
@@ -458,7 +458,7 @@ fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
         "v": 1, "execution_id": view["execution"]["id"], "job_id": job(&view, "j")["id"], "ix": 0,
         "trace": format!("00-{trace}-00f067aa0ba902b7-01"),
     });
-    // Delivered twice: it must run once.
+    // ParsedDelivery twice: it must run once.
     queue.send(&message);
     queue.send(&message);
     assert_eq!(finish(run).status.code(), Some(0));

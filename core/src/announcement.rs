@@ -1,4 +1,4 @@
-//! What others are told of an execution: commit statuses, and notices of failures and recoveries.
+//! OperationKind others are told of an execution: commit statuses, and notices of failures and recoveries.
 
 use crate::{repo::canonical, status::ExecutionStatus, webhook::Provider, webhook::sign};
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ impl State {
     }
 }
 
-/// What is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
+/// OperationKind is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
 /// passed through meanwhile is left out.
 #[must_use]
 pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State> {
@@ -66,7 +66,7 @@ pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State
 
 /// A request that tells somebody something.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Post {
+pub struct OutgoingRequest {
     /// Where to.
     pub url: String,
     /// Headers beside the content's type; some are secrets.
@@ -86,7 +86,7 @@ pub struct CommitStatus<'a> {
     pub repo: &'a str,
     /// The commit's full hash.
     pub commit: &'a str,
-    /// What.
+    /// OperationKind.
     pub state: State,
     /// The pipeline's name.
     pub pipeline: &'a str,
@@ -99,7 +99,7 @@ pub struct CommitStatus<'a> {
 impl CommitStatus<'_> {
     /// The request that writes it.
     #[must_use]
-    pub fn post(&self, token: &str) -> Post {
+    pub fn post(&self, token: &str) -> OutgoingRequest {
         let name = canonical(self.repo);
         let (host, path) = name.split_once('/').unwrap_or(("", &name));
         let base = match (self.api_url, self.provider) {
@@ -140,11 +140,11 @@ impl CommitStatus<'_> {
         if let (Some(target), true) = (self.target_url, self.provider != Provider::Bitbucket) {
             body["target_url"] = json!(target);
         }
-        Post { url, headers: vec![authorization], body: body.to_string() }
+        OutgoingRequest { url, headers: vec![authorization], body: body.to_string() }
     }
 }
 
-/// What an execution's end is among those of its pipeline and branch.
+/// OperationKind an execution's end is among those of its pipeline and branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeEvent {
@@ -164,7 +164,7 @@ pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<Noti
     }
 }
 
-/// What a notice says.
+/// OperationKind a notice says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Which.
@@ -189,7 +189,7 @@ impl Notice {
     /// As a webhook that is signed with `secret`: its `delivery` and the time are part of what is signed, so that a receiver can tell what
     /// is sent again.
     #[must_use]
-    pub fn signed(&self, to: &str, secret: &str, delivery: &str, now: &str) -> Post {
+    pub fn signed(&self, to: &str, secret: &str, delivery: &str, now: &str) -> OutgoingRequest {
         let mut body = serde_json::to_value(self).unwrap_or(Value::Null);
         body["delivery"] = json!(delivery);
         body["sent_at"] = json!(now);
@@ -197,12 +197,12 @@ impl Notice {
         let signature = format!("sha256={}", sign(secret.as_bytes(), body.as_bytes()));
         let headers =
             vec![("x-tidemill-signature-256", signature), ("x-tidemill-delivery", delivery.to_owned())];
-        Post { url: to.to_owned(), headers, body }
+        OutgoingRequest { url: to.to_owned(), headers, body }
     }
 
     /// As a message in a chat.
     #[must_use]
-    pub fn chat(&self, to: &str) -> Post {
+    pub fn chat(&self, to: &str) -> OutgoingRequest {
         let how = match self.event {
             NoticeEvent::Failure => "failed",
             NoticeEvent::Recovery => "succeeded again",
@@ -210,9 +210,9 @@ impl Notice {
         let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
         let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
         let text = format!("{} {} of {}{on} {how}{at}", self.pipeline, self.run_number, self.repository);
-        // Names are not to be read as links or mentions.
+        // ResourceNames are not to be read as links or mentions.
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        Post { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
+        OutgoingRequest { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
     }
 }
 
@@ -220,14 +220,14 @@ impl Notice {
 mod tests {
     use super::{CommitStatus, Notice, NoticeEvent, State, next_status, notice_event};
     use crate::{
-        status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success},
+        status::ExecutionStatus::{self, Canceled, Failed, Running, Pending, Success},
         webhook::{Provider, sign},
     };
 
     const ALL: [ExecutionStatus; 5] = [Pending, Running, Success, Failed, Canceled];
 
     #[test]
-    fn statuses_go_forward_and_end_once() {
+    fn commit_status_moves_forward_once() {
         for sent in [State::Success, State::Failure, State::Error] {
             assert!(ALL.iter().all(|status| next_status(Some(sent), *status).is_none()), "{sent:?}");
         }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn each_provider_is_told_in_its_own_words() {
+    fn each_provider_gets_its_status_format() {
         let status = |provider, repo, api_url, state| {
             let commit = "c0ffee";
             let target_url = Some("https://ci.example.org/x");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_the_first_success_after_one_are_told() {
+    fn failure_and_recovery_are_notified() {
         assert_eq!(notice_event(false, Failed), Some(NoticeEvent::Failure));
         assert_eq!(notice_event(true, Failed), Some(NoticeEvent::Failure));
         assert_eq!(notice_event(true, Success), Some(NoticeEvent::Recovery));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_signed_with_its_time_or_is_plain_text() {
+    fn notice_is_signed_with_its_time_or_is_plain_text() {
         let notice = Notice {
             event: NoticeEvent::Failure,
             repository: "x/y".into(),

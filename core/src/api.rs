@@ -14,9 +14,9 @@ mod source;
 
 pub use artifact::{
     ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
-    ContentSum, is_sha256,
+    ContentChecksum, is_sha256,
 };
-pub use cache::{CacheFound, CacheLookupReply, CacheLookupRequest};
+pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
 pub use execution::{
     ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,

@@ -1,4 +1,4 @@
-//! What an execution used of a cloud, and what that costs at list prices.
+//! OperationKind an execution used of a cloud, and what that costs at list prices.
 
 use crate::api::ExecutionView;
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ pub struct Usage {
     /// Requests to SQS: by the API as counted; the worker's receipt and deletion of each message are added where the
     /// message is sent.
     pub queue_requests: u64,
-    /// PUT, COPY, POST and LIST requests to S3, uploads with presigned addresses among them.
+    /// UPLOAD_PARAMS, COPY, POST and LIST_PARAMS requests to S3, uploads with presigned addresses among them.
     pub object_puts: u64,
     /// GET and other requests to S3.
     pub object_gets: u64,
@@ -93,7 +93,7 @@ pub struct Prices {
     pub dynamodb_read_unit: f64,
     /// One request to SQS.
     pub sqs_request: f64,
-    /// One PUT to S3.
+    /// One UPLOAD_PARAMS to S3.
     pub s3_put: f64,
     /// One GET from S3.
     pub s3_get: f64,
@@ -129,7 +129,7 @@ impl Cost {
     }
 }
 
-/// What `usage` and `worker_ms` milliseconds in workers' slots cost.
+/// OperationKind `usage` and `worker_ms` milliseconds in workers' slots cost.
 #[must_use]
 pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     let gb_seconds = number(usage.function_mib_ms) / 1024.0 / 1000.0;
@@ -167,7 +167,7 @@ mod tests {
     use super::{Prices, Usage, cost};
 
     #[test]
-    fn a_thousand_minutes_of_jobs_cost_mostly_workers() {
+    fn thousand_minutes_of_jobs_cost_mostly_workers() {
         let prices = Prices::us_east_1().unwrap();
         let usage = Usage {
             api_requests: 3_000,

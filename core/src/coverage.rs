@@ -8,26 +8,26 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 /// The most bytes of a pattern.
-pub const LONGEST_PATTERN: usize = 1_000;
+pub const MAX_PATTERN_LEN: usize = 1_000;
 /// Bytes of a line that are looked at.
-const LONGEST_LINE: usize = 16 << 10;
+const MAX_LINE_LEN: usize = 16 << 10;
 /// No more than all can be covered.
-const MOST: f64 = 100.0;
+const MAX_PERCENT: f64 = 100.0;
 
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[0-9]+(\.[0-9]+)?").ok());
 
 /// A job's pattern.
 #[derive(Debug, Clone)]
-pub struct Pattern(Regex);
+pub struct CoveragePattern(Regex);
 
-impl Pattern {
+impl CoveragePattern {
     /// The pattern that `text` is, or why it is none.
     pub fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".to_owned());
         }
-        if text.len() > LONGEST_PATTERN {
-            return Err(format!("it has more than {LONGEST_PATTERN} bytes"));
+        if text.len() > MAX_PATTERN_LEN {
+            return Err(format!("it has more than {MAX_PATTERN_LEN} bytes"));
         }
         condition::pattern(text).map(Self)
     }
@@ -39,22 +39,22 @@ impl Pattern {
         let group = last.iter().skip(1).flatten().next();
         let found = group.or_else(|| last.get(0))?;
         let number = NUMBER.as_ref()?.find(found.as_str())?.as_str();
-        number.parse().ok().filter(|share| *share <= MOST)
+        number.parse().ok().filter(|share| *share <= MAX_PERCENT)
     }
 }
 
 /// Finds the share in a stream of output, however it is cut into chunks, in memory that does not grow with it.
 #[derive(Debug)]
 pub struct Finder {
-    pattern: Pattern,
+    pattern: CoveragePattern,
     line: Vec<u8>,
-    within: Within,
+    within: EscapeState,
     found: Option<f64>,
 }
 
-/// What the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
+/// OperationKind the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum EscapeState {
     Text,
     /// After an escape.
     Escape,
@@ -69,8 +69,8 @@ enum Within {
 impl Finder {
     /// A finder of what `pattern` matches.
     #[must_use]
-    pub const fn new(pattern: Pattern) -> Self {
-        Self { pattern, line: Vec::new(), within: Within::Text, found: None }
+    pub const fn new(pattern: CoveragePattern) -> Self {
+        Self { pattern, line: Vec::new(), within: EscapeState::Text, found: None }
     }
 
     /// Goes on with the output.
@@ -78,24 +78,24 @@ impl Finder {
         for byte in bytes {
             // Whatever was begun, a line ends with its line break. A carriage return writes a line anew.
             if matches!(byte, b'\n' | b'\r') {
-                self.within = Within::Text;
+                self.within = EscapeState::Text;
                 self.end_line();
                 continue;
             }
             self.within = match (self.within, byte) {
-                (Within::WordsEscape, b'\\') | (Within::Words, 0x07) => Within::Text,
-                (Within::Words, 0x1b) => Within::WordsEscape,
-                (Within::Words | Within::WordsEscape, _)
-                | (Within::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Within::Words,
-                (_, 0x1b) | (Within::Escape, 0x20..=0x2f) => Within::Escape,
-                (Within::Escape, b'[') => Within::Sequence,
-                (Within::Escape, _) | (Within::Sequence, 0x40..=0x7e) => Within::Text,
-                (Within::Sequence, _) => Within::Sequence,
-                (Within::Text, byte) => {
-                    if self.line.len() < LONGEST_LINE {
+                (EscapeState::WordsEscape, b'\\') | (EscapeState::Words, 0x07) => EscapeState::Text,
+                (EscapeState::Words, 0x1b) => EscapeState::WordsEscape,
+                (EscapeState::Words | EscapeState::WordsEscape, _)
+                | (EscapeState::Escape, b']' | b'P' | b'X' | b'^' | b'_') => EscapeState::Words,
+                (_, 0x1b) | (EscapeState::Escape, 0x20..=0x2f) => EscapeState::Escape,
+                (EscapeState::Escape, b'[') => EscapeState::Sequence,
+                (EscapeState::Escape, _) | (EscapeState::Sequence, 0x40..=0x7e) => EscapeState::Text,
+                (EscapeState::Sequence, _) => EscapeState::Sequence,
+                (EscapeState::Text, byte) => {
+                    if self.line.len() < MAX_LINE_LEN {
                         self.line.push(*byte);
                     }
-                    Within::Text
+                    EscapeState::Text
                 }
             };
         }
@@ -121,11 +121,11 @@ impl Finder {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Finder, LONGEST_LINE, Pattern};
+    use super::{CoveragePattern, Finder, MAX_LINE_LEN};
     use proptest::prelude::*;
 
     fn found(pattern: &str, chunks: &[&[u8]]) -> Option<f64> {
-        let mut finder = Finder::new(Pattern::new(pattern).unwrap());
+        let mut finder = Finder::new(CoveragePattern::new(pattern).unwrap());
         for chunk in chunks {
             finder.push(chunk);
         }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_with_a_number_counts_and_in_it_the_last_match_and_of_that_the_first_number() {
+    fn coverage_uses_last_line_last_match_first_number() {
         for (pattern, output, share) in [
             // Patterns of GitLab's documentation, on what the tools print.
             (
@@ -183,19 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_for_a_line_is_bounded() {
-        let mut finder = Finder::new(Pattern::new("(\\d+)%").unwrap());
+    fn coverage_line_memory_is_bounded() {
+        let mut finder = Finder::new(CoveragePattern::new("(\\d+)%").unwrap());
         finder.push(b"5%");
         for _ in 0..1_000 {
             finder.push(&[b'x'; 1_000]);
-            assert!(finder.line.capacity() <= 2 * LONGEST_LINE);
+            assert!(finder.line.capacity() <= 2 * MAX_LINE_LEN);
         }
         finder.push(b"6%");
         assert_eq!(finder.finish(), Some(5.0), "the beginning of a line counts");
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn invalid_pattern_returns_reason() {
         for (text, why) in [
             ("", "empty"),
             ("(", "unclosed group"),
@@ -206,7 +206,7 @@ mod tests {
             (r"(\w{1000}){1000}", "too large"),
             (&"x".repeat(1_001), "1000 bytes"),
         ] {
-            let said = Pattern::new(text).unwrap_err();
+            let said = CoveragePattern::new(text).unwrap_err();
             assert!(said.contains(why) && !said.contains('\n'), "{text}: {said}");
         }
     }
@@ -218,13 +218,13 @@ mod tests {
             "\u{1b}(\\[[0-9;]{0,5}m?|\\][a-z]{0,4}(\u{7}|\u{1b}\\\\)?|\\(B)".prop_map(String::into_bytes),
             Just(b"\n".to_vec()),
             Just(b"\r\n".to_vec()),
-            Just(b"x".repeat(LONGEST_LINE - 3)),
+            Just(b"x".repeat(MAX_LINE_LEN - 3)),
         ]
     }
 
     proptest! {
         #[test]
-        fn how_the_output_is_cut_does_not_matter(
+        fn chunking_does_not_change_coverage(
             pieces in proptest::collection::vec(piece(), 0..16),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
             pattern in prop_oneof![Just("(\\d+(\\.\\d+)?)%"), Just("^covered .*$"), Just(".")],

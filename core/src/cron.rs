@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_time_is_after_and_not_at() {
+    fn next_occurrence_is_strictly_later() {
         assert_eq!(
             times("*/15 * * * *", "UTC", "2026-11-25T10:00:00Z", 2),
             ["2026-11-25T10:15:00Z", "2026-11-25T10:30:00Z"]
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clocks_leave_out_comes_once_and_one_that_comes_twice_too() {
+    fn daylight_saving_changes_fire_once() {
         // 02:30 is not there on 29 March: clocks go from 02:00 to 03:00.
         assert_eq!(
             times("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
@@ -85,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_zone_or_expression_is_said() {
+    fn invalid_cron_and_time_zone_return_errors() {
         assert!(is_time_zone("Europe/Berlin") && is_time_zone("UTC") && !is_time_zone("Europe/Berin"));
         assert!(next_after("0 3 * * *", "Nowhere", Timestamp(0)).unwrap_err().contains("Nowhere"));
         assert!(next_after("0 99 * * *", "UTC", Timestamp(0)).unwrap_err().contains("0 99"));
     }
 
     #[test]
-    fn all_that_the_checker_takes_has_a_next_time() {
+    fn valid_cron_has_next_occurrence() {
         for cron in [
             "0 3 * * *",
             "@hourly",

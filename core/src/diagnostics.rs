@@ -1,4 +1,4 @@
-//! What is wrong with a file: as data, and as text for people.
+//! OperationKind is wrong with a file: as data, and as text for people.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub struct Location {
 /// Another place that helps to understand a [`Diagnostic`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Related {
-    /// What is there.
+    /// OperationKind is there.
     pub message: String,
     /// Where it is.
     pub location: Location,
@@ -55,7 +55,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// A stable name of the kind of mistake, such as `unknown-need`.
     pub code: String,
-    /// What is wrong, in one sentence.
+    /// OperationKind is wrong, in one sentence.
     pub message: String,
     /// The place in the document's structure, such as `jobs.unit.needs[0]`; empty for the whole file.
     pub path: String,
@@ -64,7 +64,7 @@ pub struct Diagnostic {
     /// The file that it is in, if that is another one than the file that was read: one that it includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// What to do about it.
+    /// OperationKind to do about it.
     pub help: Option<String>,
     /// Other places that matter, such as the first of two equal keys.
     pub related: Vec<Related>,
@@ -135,7 +135,7 @@ impl<'a> LineIndex<'a> {
 }
 
 /// Lines further apart than this are shown as two excerpts.
-const SAME_EXCERPT: usize = 40;
+const MAX_EXCERPT_GAP: usize = 40;
 
 /// Draws `diagnostics` for people: message, `file:line:column`, the source line underlined, and help.
 ///
@@ -184,7 +184,7 @@ fn group<'a>(sources: &[Source<'a>], diagnostic: &'a Diagnostic) -> Group<'a> {
         (None, Some(own)) => group = group.element(Origin::path(own.name)),
         (Some(primary), Some(own)) => {
             let (near, far): (Vec<&Related>, Vec<&Related>) = diagnostic.related.iter().partition(|r| {
-                r.file == diagnostic.file && r.location.line.abs_diff(primary.line) <= SAME_EXCERPT
+                r.file == diagnostic.file && r.location.line.abs_diff(primary.line) <= MAX_EXCERPT_GAP
             });
             group = group.element(excerpt(own, Some(primary), &near));
             for related in far {

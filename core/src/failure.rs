@@ -1,4 +1,4 @@
-//! Why an attempt, and so perhaps its job, did not succeed.
+//! CancelReason an attempt, and so perhaps its job, did not succeed.
 
 use crate::status::JobStatus;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ pub enum FailureKind {
     ScriptFailed,
     /// The job ran longer than its `timeout`.
     TimedOut,
-    /// What the job needs before its script begins (sources, image, artifacts) did not come in its time.
+    /// OperationKind the job needs before its script begins (sources, image, artifacts) did not come in its time.
     PreparationTimedOut,
     /// The kernel killed the job for using more memory than it may.
     OutOfMemory,
@@ -111,7 +111,7 @@ pub fn is_dead_letter(status: JobStatus, reason: Option<&FailureReason>) -> bool
 pub struct FailureReason {
     /// Its kind.
     pub kind: FailureKind,
-    /// What happened, to what, and what to do next.
+    /// OperationKind happened, to what, and what to do next.
     pub message: String,
 }
 

@@ -43,7 +43,7 @@ id! {
 /// Bits of a job's or an artifact's id that say where in its execution it is.
 const LOCAL_BITS: u32 = 32;
 /// Of these, the lower ones tell apart what belongs to one job: 8 for the attempt, 4 for a sequence.
-const OF_JOB_BITS: u32 = 12;
+const JOB_SUFFIX_BITS: u32 = 12;
 
 /// An id in the place of `execution`: its time stamp and random bits, then `local`. It is a UUIDv8 (RFC 9562, 5.8).
 fn within(execution: ExecutionId, local: u32) -> Uuid {
@@ -61,7 +61,7 @@ fn quarters(id: Uuid) -> [u32; 4] {
     [part(high >> 32), part(high >> 16) & 0xffff, part(high) & 0xffff, part(low >> LOCAL_BITS)]
 }
 
-/// What an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
+/// OperationKind an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
 /// an execution in one place finds the place from any of them.
 fn home(id: Uuid) -> String {
     let [time_hi, time_lo, rand_a, rand_b] = quarters(id);
@@ -80,7 +80,7 @@ impl JobId {
     /// The id of the job at `ix` of `execution`.
     #[must_use]
     pub fn of(execution: ExecutionId, ix: u32) -> Self {
-        Self(within(execution, ix << OF_JOB_BITS))
+        Self(within(execution, ix << JOB_SUFFIX_BITS))
     }
 
     /// The place of its execution, if it was made by [`Self::of`].
@@ -92,7 +92,7 @@ impl JobId {
     /// Its index in the execution, if it was made by [`Self::of`].
     #[must_use]
     pub fn ix(self) -> u32 {
-        local(self.0) >> OF_JOB_BITS
+        local(self.0) >> JOB_SUFFIX_BITS
     }
 }
 
@@ -101,7 +101,7 @@ impl ArtifactId {
     /// apart. An attempt that says again that it has one gets the same id, so that it replaces what it put.
     #[must_use]
     pub fn of(execution: ExecutionId, ix: u32, attempt: u32, sequence: u32) -> Self {
-        Self(within(execution, (ix << OF_JOB_BITS) | ((attempt & 0xff) << 4) | (sequence & 0xf)))
+        Self(within(execution, (ix << JOB_SUFFIX_BITS) | ((attempt & 0xff) << 4) | (sequence & 0xf)))
     }
 
     /// The place of its execution, if it was made by [`Self::of`].
@@ -113,7 +113,7 @@ impl ArtifactId {
     /// The index of its job, if it was made by [`Self::of`].
     #[must_use]
     pub fn ix(self) -> u32 {
-        local(self.0) >> OF_JOB_BITS
+        local(self.0) >> JOB_SUFFIX_BITS
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn what_belongs_to_an_execution_is_found_from_its_id() {
+    fn ids_share_execution_home() {
         let execution = ExecutionId(Uuid::from_u128(0x0190_f3c4_1111_7abc_b234_5678_9abc_def0));
         let mut seen = HashSet::from([execution.0]);
         for ix in [0, 1, 9_999, (1 << 20) - 1] {

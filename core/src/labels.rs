@@ -51,7 +51,7 @@ mod tests {
     use super::{fits, parse, queue_name};
 
     #[test]
-    fn a_worker_must_have_every_label_that_a_job_demands() {
+    fn worker_needs_every_runs_on_label() {
         let of = |text| parse(text).unwrap();
         let worker = of("arch=arm64,gpu=true,os=linux");
         for (demands, may) in [
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_labels_has_one_name_whatever_their_order() {
+    fn label_set_name_ignores_order() {
         assert_eq!(queue_name(&parse("gpu=true,arch=arm64").unwrap()), "arch=arm64,gpu=true");
         assert_eq!(queue_name(&parse("").unwrap()), "");
         assert!(parse("gpu").is_err() && parse("g pu=1").is_err() && parse("=1").is_err());

@@ -22,14 +22,14 @@ mod raw;
 mod references;
 pub(crate) mod yaml;
 
-pub use assemble::{Assembled, Mistakes, assemble};
+pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Concurrency, Environment, Health, Job, MAX_SECRETS,
-    Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleThen, RunWhen,
-    Schedule, SecretUse, Service, Surroundings, Triggers,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Concurrency, Environment, Health, Job, JobOptions,
+    MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
+    RuleOutcome, Schedule, SecretRef, Service, Triggers, When,
 };
 pub use names::{is_label, is_secret_name, is_variable_name};
-pub use parse::{Parsed, json_schema, parse, parse_with_warnings};
+pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
 pub use yaml::limits::MAX_FILE_BYTES;

@@ -9,14 +9,14 @@ use crate::facts::{Facts, Trigger};
 use crate::repo::RepositoryName;
 
 /// Where a job's sources are, in its container.
-pub const WORKSPACE: &str = "/workspace";
+pub const WORKSPACE_DIR: &str = "/workspace";
 
 /// How long a slug may be: the longest label of a host's name.
-const LONGEST_SLUG: usize = 63;
-const SHORT_SHA: usize = 8;
+const MAX_SLUG_LEN: usize = 63;
+const SHORT_SHA_LEN: usize = 8;
 
 /// The variables that are known of an execution before its plan is made, so that conditions and references may look at them.
-pub const OF_EXECUTION: [&str; 18] = [
+pub const EXECUTION_VARIABLES: [&str; 18] = [
     "CI",
     "CI_PIPELINE_NAME",
     "CI_PIPELINE_SOURCE",
@@ -38,7 +38,7 @@ pub const OF_EXECUTION: [&str; 18] = [
 ];
 
 /// Those that only a job has.
-pub const OF_JOB: [&str; 17] = [
+pub const JOB_VARIABLES: [&str; 17] = [
     "CI_PIPELINE_ID",
     "CI_PIPELINE_IID",
     "CI_JOB_ID",
@@ -61,16 +61,16 @@ pub const OF_JOB: [&str; 17] = [
 /// Whether conditions and references may look at `name`.
 #[must_use]
 pub fn is_of_execution(name: &str) -> bool {
-    OF_EXECUTION.contains(&name)
+    EXECUTION_VARIABLES.contains(&name)
 }
 
 /// Whether a job has a variable of this name of itself.
 #[must_use]
 pub fn is_known(name: &str) -> bool {
-    is_of_execution(name) || OF_JOB.contains(&name)
+    is_of_execution(name) || JOB_VARIABLES.contains(&name)
 }
 
-/// What is known of an execution of `pipeline` before its plan is made.
+/// OperationKind is known of an execution of `pipeline` before its plan is made.
 #[must_use]
 pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
@@ -84,7 +84,7 @@ pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     set("CI_PIPELINE_SOURCE", Some(source(facts)));
     let commit = facts.commit.as_deref();
     set("CI_COMMIT_SHA", commit);
-    set("CI_COMMIT_SHORT_SHA", commit.map(|commit| commit.get(..SHORT_SHA).unwrap_or(commit)));
+    set("CI_COMMIT_SHORT_SHA", commit.map(|commit| commit.get(..SHORT_SHA_LEN).unwrap_or(commit)));
     let request = facts.pull_request.as_ref();
     let branch = facts.branch.as_deref();
     let reference = facts.tag.as_deref().or(branch);
@@ -107,7 +107,7 @@ pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     all
 }
 
-/// What started it, in GitLab's words.
+/// OperationKind started it, in GitLab's words.
 fn source(facts: &Facts) -> &'static str {
     match facts.trigger {
         Trigger::Push => "push",
@@ -120,8 +120,8 @@ fn source(facts: &Facts) -> &'static str {
 
 /// A job that is about to run.
 #[derive(Debug, Clone, Copy)]
-pub struct Running<'a> {
-    /// What is known of its execution.
+pub struct JobContext<'a> {
+    /// OperationKind is known of its execution.
     pub facts: &'a Facts,
     /// The execution's id.
     pub execution: &'a str,
@@ -145,7 +145,7 @@ pub struct Running<'a> {
 
 /// All variables that a job has of itself.
 #[must_use]
-pub fn of_job(job: &Running<'_>) -> IndexMap<String, String> {
+pub fn of_job(job: &JobContext<'_>) -> IndexMap<String, String> {
     let mut all = of_execution(job.facts, job.pipeline);
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
@@ -168,7 +168,7 @@ pub fn of_job(job: &Running<'_>) -> IndexMap<String, String> {
     set("CI_JOB_NAME_SLUG", &slug(job.name));
     set("CI_JOB_STAGE", job.stage);
     set("CI_NODE_TOTAL", "1");
-    set("CI_PROJECT_DIR", WORKSPACE);
+    set("CI_PROJECT_DIR", WORKSPACE_DIR);
     let (namespace, name) = project(job.repo);
     let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
     set("CI_PROJECT_NAME", &name);
@@ -207,13 +207,13 @@ fn project(repo: &str) -> (String, String) {
 #[must_use]
 pub fn slug(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let slug: String = name.chars().map(plain).take(LONGEST_SLUG).collect();
+    let slug: String = name.chars().map(plain).take(MAX_SLUG_LEN).collect();
     slug.trim_matches('-').to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OF_EXECUTION, OF_JOB, Running, of_execution, of_job, project, slug};
+    use super::{EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, of_execution, of_job, project, slug};
     use crate::facts::Trigger;
     use crate::facts::{Facts, PullRequest};
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_a_tag_and_a_merge_request_have_the_variables_that_gitlab_gives_them() {
+    fn branch_tag_and_merge_request_variables_match_gitlab() {
         let branch = of_execution(&on_branch(), "ci");
         assert_eq!(branch["CI_COMMIT_BRANCH"], "Feature/Log-In");
         assert_eq!(branch["CI_COMMIT_REF_SLUG"], "feature-log-in");
@@ -244,13 +244,13 @@ mod tests {
         assert_eq!(request["CI_MERGE_REQUEST_IID"], "7");
         assert_eq!(request["CI_PIPELINE_SOURCE"], "merge_request_event");
         assert!(!request.contains_key("CI_COMMIT_BRANCH"));
-        assert!(request.keys().all(|name| OF_EXECUTION.contains(&name.as_str())));
+        assert!(request.keys().all(|name| EXECUTION_VARIABLES.contains(&name.as_str())));
     }
 
     #[test]
-    fn a_job_has_all_that_the_lists_name_and_no_other_ci_variable() {
+    fn job_has_exactly_the_listed_ci_variables() {
         let facts = on_branch();
-        let job = Running {
+        let job = JobContext {
             facts: &facts,
             execution: "e",
             run_number: 3,
@@ -263,10 +263,10 @@ mod tests {
             attempt: 1,
         };
         let all = of_job(&job);
-        for name in OF_JOB {
+        for name in JOB_VARIABLES {
             assert!(all.contains_key(name), "{name}");
         }
-        let known = |name: &str| OF_JOB.contains(&name) || OF_EXECUTION.contains(&name);
+        let known = |name: &str| JOB_VARIABLES.contains(&name) || EXECUTION_VARIABLES.contains(&name);
         assert!(all.keys().all(|name| !name.starts_with("CI") || known(name)), "{all:?}");
         assert_eq!(all["CI_PROJECT_PATH"], "group/sub/app");
         assert_eq!(all["CI_JOB_NAME_SLUG"], "unit--v-1");

@@ -12,9 +12,9 @@ mod write;
 
 pub use artifact::ArtifactRecord;
 pub use execution::{
-    ApprovalGate, Deadline, Demand, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask,
-    GroupPosition,
+    ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
+    LabelRequirement,
 };
-pub use message::Outgoing;
-pub use node::{ApprovalClosing, JobItem, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState};
-pub use write::{Arrival, Committed, Continuation, DeadLetter, KeyRecord, Write};
+pub use message::QueuedJob;
+pub use node::{ApprovalClosing, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState};
+pub use write::{ArrivalOutcome, CommitResult, Continuation, DeadLetter, KeyRecord, Write};

@@ -1,4 +1,4 @@
-//! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
+//! OperationKind an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
 
 use crate::{
     api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
@@ -18,22 +18,22 @@ pub struct Report {
     /// Milliseconds from its record to its end, or to `now` while it runs.
     pub duration_ms: u64,
     /// Its jobs in the plan's order.
-    pub jobs: Vec<JobLine>,
-    /// Names of the jobs that decided how long it took, first to last.
+    pub jobs: Vec<JobRow>,
+    /// ResourceNames of the jobs that decided how long it took, first to last.
     pub critical_path: Vec<String>,
     /// Milliseconds that these ran, without their waits.
     pub critical_path_ms: u64,
-    /// What the tests of its jobs came to, where that was asked for.
+    /// OperationKind the tests of its jobs came to, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<ExecutionTests>,
 }
 
 /// One job of a report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct JobLine {
+pub struct JobRow {
     /// Its id.
     pub id: JobId,
-    /// Stage.
+    /// OperationStage.
     pub stage: String,
     /// Name.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct JobLine {
     pub waited_on: Option<String>,
     /// Exit code.
     pub exit_code: Option<i32>,
-    /// Why it did not succeed.
+    /// CancelReason it did not succeed.
     pub failure: Option<FailureReason>,
     /// Whether it was taken over from the retried execution.
     pub carried: bool,
@@ -66,7 +66,7 @@ pub struct JobLine {
 
 /// Which jobs a report shows; all given ones must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct JobFilter {
     /// Exact stage.
     pub stage: Option<String>,
     /// Exact name, or the name before the matrix values.
@@ -75,7 +75,7 @@ pub struct Selection {
 
 /// The report of `view` at `now`. The selection narrows the lines; times and path are of the whole execution.
 #[must_use]
-pub fn report(view: &ExecutionView, selection: &Selection, now: Timestamp) -> Report {
+pub fn report(view: &ExecutionView, selection: &JobFilter, now: Timestamp) -> Report {
     let path = critical_path(view);
     let end = view.execution.end_time.unwrap_or(now);
     Report {
@@ -100,14 +100,14 @@ pub fn is_named(job: &JobView, name: &str) -> bool {
         || job.job_name.strip_prefix(name).is_some_and(|rest| rest.starts_with(" [") && rest.ends_with(']'))
 }
 
-fn selected(job: &JobView, selection: &Selection) -> bool {
+fn selected(job: &JobView, selection: &JobFilter) -> bool {
     selection.stage.as_ref().is_none_or(|stage| *stage == job.stage)
         && selection.job.as_ref().is_none_or(|name| is_named(job, name))
 }
 
-fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobLine {
+fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {
     let ran_here = job.carried_from.is_none();
-    JobLine {
+    JobRow {
         id: job.id,
         stage: job.stage.clone(),
         name: job.job_name.clone(),

@@ -36,7 +36,7 @@ pub struct Notify {
     pub kind: NotifyKind,
     /// Where to: `http://` or `https://`. A chat's address is a secret itself.
     pub url: String,
-    /// What webhooks are signed with.
+    /// OperationKind webhooks are signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -47,14 +47,14 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// Make a repository known, or change what is known of it. What is absent stays as it is.
+/// Make a repository known, or change what is known of it. OperationKind is absent stays as it is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRequest {
-    /// What workers clone.
+    /// OperationKind workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
-    /// What its webhooks are signed with; for a repository that is new and has none, one is made.
+    /// OperationKind its webhooks are signed with; for a repository that is new and has none, one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
     /// The provider's token that commit statuses are written with; empty: write none any more.
@@ -85,7 +85,7 @@ impl fmt::Debug for RepositoryRequest {
 pub struct RepositoryView {
     /// Its name: `host/path`.
     pub name: String,
-    /// What workers clone.
+    /// OperationKind workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
@@ -102,7 +102,7 @@ pub struct RepositoryView {
     /// How many are told of failures, and how.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
-    /// What went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
+    /// OperationKind went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// When it was changed last.
@@ -134,14 +134,14 @@ pub struct RepositoryList {
     pub repositories: Vec<RepositoryView>,
 }
 
-/// Names a repository.
+/// ResourceNames a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryName {
     /// Its address, however that is written.
     pub repo: String,
 }
 
-/// What its webhooks delivered before may be taken once more.
+/// OperationKind its webhooks delivered before may be taken once more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RedeliveryReply {
     /// The repository's name.
@@ -150,12 +150,12 @@ pub struct RedeliveryReply {
 
 /// A repository was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RepositoryRemoved {
+pub struct RemoveRepositoryReply {
     /// Whether it was there.
     pub removed: bool,
 }
 
-/// What became of a webhook.
+/// OperationKind became of a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookReply {
     /// One line for each thing that it told: what is done about it.

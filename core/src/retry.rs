@@ -5,12 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How often a job is given to another worker after one was lost, or the engine failed under it, whatever its `retry`.
-pub const MAX_INFRASTRUCTURE_TRIES: u32 = 3;
+pub const MAX_INFRASTRUCTURE_ATTEMPTS: u32 = 3;
 /// How often in a row a job is given back before it waits longer each time.
-pub const PROMPT_GIVE_BACKS: u32 = 3;
+pub const IMMEDIATE_GIVE_BACKS: u32 = 3;
 /// The pause before the second attempt, in milliseconds; it doubles with each further one.
-const FIRST_PAUSE_MS: u64 = 2_000;
-const LONGEST_PAUSE_MS: u64 = 60_000;
+const INITIAL_BACKOFF_MS: u64 = 2_000;
+const MAX_BACKOFF_MS: u64 = 60_000;
 
 /// Which failures a job's `retry` is for. Both lists empty: every failure of the job's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ impl RetryFor {
 #[must_use]
 pub fn pause_ms(tries: u32, seed: u64) -> u64 {
     let times = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
-    let pause = FIRST_PAUSE_MS.saturating_mul(times).min(LONGEST_PAUSE_MS);
+    let pause = INITIAL_BACKOFF_MS.saturating_mul(times).min(MAX_BACKOFF_MS);
     pause - mixed(seed ^ u64::from(tries)) % (pause / 2 + 1)
 }
 
@@ -65,14 +65,13 @@ const fn mixed(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_PAUSE_MS, RetryFor, pause_ms};
+    use super::{MAX_BACKOFF_MS, RetryFor, pause_ms};
     use crate::failure::FailureKind;
 
     #[test]
-    fn pauses_double_up_to_a_minute_and_differ_between_jobs() {
+    fn backoff_doubles_to_a_minute_with_jitter() {
         for tries in 1..200 {
-            let full =
-                2_000_u64.saturating_mul(1 << tries.min(10_u32).saturating_sub(1)).min(LONGEST_PAUSE_MS);
+            let full = 2_000_u64.saturating_mul(1 << tries.min(10_u32).saturating_sub(1)).min(MAX_BACKOFF_MS);
             let mut seen = std::collections::HashSet::new();
             for seed in 0..100 {
                 let pause = pause_ms(tries, seed);
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_for_what_it_names() {
+    fn retry_matches_named_failures() {
         use FailureKind::{Canceled, ScriptFailed, TimedOut, WorkerLost};
         let any = RetryFor::default();
         assert!(any.matches(ScriptFailed, Some(1)) && any.matches(TimedOut, None));

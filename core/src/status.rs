@@ -134,7 +134,7 @@ mod tests {
     use super::JobStatus;
 
     #[test]
-    fn a_terminal_status_never_changes() {
+    fn terminal_status_never_changes() {
         for from in JobStatus::ALL.into_iter().filter(|s| s.is_terminal()) {
             for to in JobStatus::ALL {
                 assert!(!from.allows(to), "{from} to {to}");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_running_steps_back_and_only_to_queued() {
+    fn only_running_returns_to_queued() {
         let rank = |s| JobStatus::ALL.iter().position(|x| *x == s);
         for from in JobStatus::ALL {
             for to in JobStatus::ALL {

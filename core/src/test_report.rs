@@ -1,4 +1,4 @@
-//! What the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
+//! OperationKind the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
 
 use crate::ids::{JobId, LeaseToken};
 use schemars::JsonSchema;
@@ -11,13 +11,13 @@ use std::{
 };
 
 /// The most cases that a report tells of, those that failed and flaky ones each.
-pub const MOST_CASES: usize = 250;
+pub const MAX_CASES: usize = 250;
 /// The most bytes of text of all of them; with the digests a report stays within a document (256 KiB).
 pub const MOST_TEXT: usize = 60 << 10;
 /// The most cases that passed and are remembered.
-pub const MOST_PASSED: usize = 10_000;
+pub const MAX_PASSED: usize = 10_000;
 /// Hex digits that stand for a case that passed.
-const DIGITS: usize = 8;
+const DIGEST_LEN: usize = 8;
 
 /// How many tests there were, and how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,7 +79,7 @@ pub struct TestCase {
     /// Whether it could not be carried out, rather than failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
-    /// What was said of its failure.
+    /// OperationKind was said of its failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -104,7 +104,7 @@ impl fmt::Display for TestCase {
     }
 }
 
-/// What the tests of one attempt came to.
+/// OperationKind the tests of one attempt came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
     /// How many, and how they ended.
@@ -150,13 +150,13 @@ impl TestReport {
 
     /// Remembers a case that passed.
     pub fn add_passed(&mut self, suite: &str, name: &str) {
-        if self.passed.len() < MOST_PASSED * DIGITS {
+        if self.passed.len() < MAX_PASSED * DIGEST_LEN {
             self.passed += &digest(suite, name);
         }
     }
 
     fn has_room(&self, cases: usize, next: &TestCase) -> bool {
-        cases < MOST_CASES && self.bytes() + next.bytes() <= MOST_TEXT
+        cases < MAX_CASES && self.bytes() + next.bytes() <= MOST_TEXT
     }
 
     /// Bytes of what it tells of its cases.
@@ -178,20 +178,20 @@ impl fmt::Display for TestReport {
 
 fn digest(suite: &str, name: &str) -> String {
     let digest = Sha256::new().chain_update(suite).chain_update([0]).chain_update(name).finalize();
-    digest.iter().take(DIGITS / 2).fold(String::new(), |mut hex, byte| {
+    digest.iter().take(DIGEST_LEN / 2).fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
 }
 
-/// What a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.
+/// OperationKind a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.
 #[must_use]
 pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
     let mut last = attempts.last()?.clone();
     for (place, earlier) in attempts.iter().enumerate() {
         let later = attempts.iter().skip(place + 1);
         let passed: HashSet<&[u8]> =
-            later.flat_map(|report| report.passed.as_bytes().chunks(DIGITS)).collect();
+            later.flat_map(|report| report.passed.as_bytes().chunks(DIGEST_LEN)).collect();
         if passed.is_empty() {
             break;
         }
@@ -214,7 +214,7 @@ pub struct TestsRequest {
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// What they came to.
+    /// OperationKind they came to.
     pub report: TestReport,
 }
 
@@ -241,7 +241,7 @@ pub struct JobTests {
     pub job_id: JobId,
     /// Its name, matrix values included.
     pub job_name: String,
-    /// What they came to.
+    /// OperationKind they came to.
     pub report: TestReport,
 }
 
@@ -262,9 +262,7 @@ impl ExecutionTests {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{
-        ExecutionTests, JobTests, MOST_CASES, MOST_PASSED, TestCase, TestCounts, TestReport, across,
-    };
+    use super::{ExecutionTests, JobTests, MAX_CASES, MAX_PASSED, TestCase, TestCounts, TestReport, across};
     use crate::ids::JobId;
 
     fn case(name: &str) -> TestCase {
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_is_flaky_that_failed_in_an_attempt_and_passed_in_a_later_one() {
+    fn test_failing_then_passing_is_flaky() {
         for (attempts, flaky) in [
             (vec![report(&["a", "b"], &["c"]), report(&[], &["a", "b", "c"])], vec!["a", "b"]),
             (vec![report(&["a", "b"], &[]), report(&["b"], &["a"])], vec!["a"]),
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coverage_is_that_of_the_last_attempt() {
+    fn coverage_is_that_of_last_attempt() {
         let of = |coverage| TestReport { coverage, ..report(&[], &["a"]) };
         assert_eq!(across(&[of(Some(50.0)), of(Some(60.0))]).unwrap().coverage, Some(60.0));
         assert_eq!(across(&[of(Some(50.0)), of(None)]).unwrap().coverage, None);
@@ -319,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_says_is_flaky_is_counted_once() {
+    fn flaky_test_of_file_is_counted_once() {
         let mut last = report(&[], &["a"]);
         last.counts.flaky = 1;
         last.add_flaky(case("a"));
@@ -327,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_any_tests_fits_into_a_document() {
+    fn report_of_any_tests_fits_into_document() {
         let mut report = TestReport::default();
         for number in 0..20_000 {
             let long = TestCase { message: "\"\n".repeat(number), ..case(&"\\".repeat(400)) };
@@ -339,14 +337,14 @@ mod tests {
             report.add_failed(case(&number.to_string()));
         }
         assert_eq!(report.failed.len() as u64 + report.failed_left_out, 22_000);
-        assert_eq!(report.passed.len(), MOST_PASSED * 8);
-        assert!(report.failed.len() <= MOST_CASES);
+        assert_eq!(report.passed.len(), MAX_PASSED * 8);
+        assert!(report.failed.len() <= MAX_CASES);
         let bytes = serde_json::to_vec(&report).unwrap().len();
         assert!(bytes < 256 << 10, "{bytes}");
     }
 
     #[test]
-    fn an_execution_s_tests_are_summed_and_bounded() {
+    fn execution_s_tests_are_summed_and_bounded() {
         let mut all = ExecutionTests::default();
         for name in ["a", "b"] {
             let mut report = report(&["one", "two"], &[]);
@@ -358,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_a_line() {
+    fn counts_render_on_one_line() {
         let counts = TestCounts { tests: 120, failures: 1, errors: 1, skipped: 3, flaky: 1, duration_ms: 9 };
         assert_eq!(counts.to_string(), "tests 120: 2 failed, 1 flaky, 3 skipped");
         let counts = TestCounts { tests: 120, ..TestCounts::default() };

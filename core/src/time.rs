@@ -59,7 +59,7 @@ mod tests {
     use super::Timestamp;
 
     #[test]
-    fn a_timestamp_keeps_its_milliseconds_on_the_wire() {
+    fn timestamp_keeps_its_milliseconds_on_wire() {
         let stamp = Timestamp(1_771_200_000_123);
         let text = serde_json::to_string(&stamp).unwrap_or_default();
         assert_eq!(text, "\"2026-02-16T00:00:00.123Z\"");
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_gives_no_negative_duration() {
+    fn clock_that_steps_back_gives_no_negative_duration() {
         assert_eq!(Timestamp(5).since_ms(Timestamp(9)), 0);
         assert_eq!(Timestamp(9).since_ms(Timestamp(5)), 4);
     }

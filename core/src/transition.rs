@@ -5,7 +5,7 @@ use crate::{
     failure::{FailureKind, FailureReason},
     guarded, guarded_by_all,
     ids::LeaseToken,
-    retry::{MAX_INFRASTRUCTURE_TRIES, PROMPT_GIVE_BACKS, RetryFor, pause_ms},
+    retry::{IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, pause_ms},
     status::JobStatus,
     time::Timestamp,
 };
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// A canceled job whose worker says nothing for this long is over, in milliseconds: the cancel shortens its lease.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
 /// The most attempts that a job keeps; of more, the oldest that were only given back go.
-pub const MOST_ATTEMPTS_KEPT: usize = 50;
+pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 
 /// The right to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Lease {
 
 /// All of a job that changes.
 ///
-/// What has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
+/// OperationKind has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobState {
@@ -56,7 +56,7 @@ pub struct JobState {
     /// Exit code of the last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub exit_code: Option<i32>,
-    /// Why it did not succeed.
+    /// CancelReason it did not succeed.
     #[serde(skip_serializing_if = "is_default")]
     pub failure: Option<FailureReason>,
     /// Attempts before the current one.
@@ -65,7 +65,7 @@ pub struct JobState {
     /// Commands of the current or last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub steps: Vec<StepView>,
-    /// What the worker is doing.
+    /// OperationKind the worker is doing.
     #[serde(skip_serializing_if = "is_default")]
     pub phase: Option<String>,
     /// Attempts lost to infrastructure.
@@ -80,7 +80,7 @@ pub struct JobState {
     pub not_before: Option<Timestamp>,
 }
 
-/// What of a job's definition matters to its state.
+/// OperationKind of a job's definition matters to its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobRules<'a> {
     /// Extra tries after an attempt that failed by itself.
@@ -93,14 +93,14 @@ pub struct JobRules<'a> {
 
 /// Which failures of a job count as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Allowed<'a> {
+pub struct AllowFailureRules<'a> {
     /// Every one.
     pub any: bool,
     /// Those of its script with these exit codes.
     pub exit_codes: &'a [i32],
 }
 
-/// What can happen to a job.
+/// OperationKind can happen to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
     /// Its needs have ended: well (`None`), or not, and then why it is skipped.
@@ -142,7 +142,7 @@ pub enum JobEvent {
     Cancel,
 }
 
-/// Why an event does not change a state.
+/// CancelReason an event does not change a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Another lease is valid, or none: the reporter has lost the job.
@@ -227,7 +227,7 @@ impl JobState {
     /// Whether the job counts as successful though it did not succeed: its failure is allowed, it was not needed, or it is optional
     /// and nobody approved it.
     #[must_use]
-    pub fn is_tolerated(&self, allowed: Allowed<'_>) -> bool {
+    pub fn is_tolerated(&self, allowed: AllowFailureRules<'_>) -> bool {
         let kind = self.failure.as_ref().map(|reason| reason.kind);
         match self.status {
             JobStatus::Failed => {
@@ -241,7 +241,7 @@ impl JobState {
 
     /// Whether what waits for this job may run.
     #[must_use]
-    pub fn counts_as_ok(&self, allowed: Allowed<'_>) -> bool {
+    pub fn counts_as_ok(&self, allowed: AllowFailureRules<'_>) -> bool {
         let undone = self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
         self.status == JobStatus::Success || (self.is_tolerated(allowed) && !undone)
     }
@@ -390,15 +390,15 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
     next.failure = Some(reason);
 }
 
-/// Counts an attempt that ended so; whether another one is due, and after which pause in milliseconds.
+/// NodeCounters an attempt that ended so; whether another one is due, and after which pause in milliseconds.
 fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
     if kind == FailureKind::GivenBack {
-        let beyond = next.give_backs_in_a_row().saturating_add(1).saturating_sub(PROMPT_GIVE_BACKS);
+        let beyond = next.give_backs_in_a_row().saturating_add(1).saturating_sub(IMMEDIATE_GIVE_BACKS);
         return (true, if beyond == 0 { 0 } else { pause_ms(beyond, rules.seed) });
     }
     if kind.is_infrastructure() {
         next.infrastructure_tries += 1;
-        if guarded!(LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_TRIES) {
+        if guarded!(LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_ATTEMPTS) {
             return (true, pause_ms(next.infrastructure_tries, rules.seed));
         }
     }
@@ -416,7 +416,7 @@ fn is_give_back(attempt: &AttemptView) -> bool {
 
 /// A job may be given back without end while no worker has room for it: the list of its attempts must not grow so.
 fn forget_give_backs(attempts: &mut Vec<AttemptView>) {
-    if attempts.len() > MOST_ATTEMPTS_KEPT
+    if attempts.len() > MAX_RECORDED_ATTEMPTS
         && let Some(oldest) = attempts.iter().position(is_give_back)
     {
         attempts.remove(oldest);

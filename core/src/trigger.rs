@@ -6,25 +6,25 @@ use crate::{
 };
 use std::fmt;
 
-/// Why a pipeline does not start.
+/// CancelReason a pipeline does not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WhyNot {
+pub enum NotTriggered {
     /// Its `on` does not name such events.
     NotNamed(&'static str),
     /// Its globs for this match another branch, tag or target.
     Name {
-        /// What was matched, such as `branch`.
+        /// OperationKind was matched, such as `branch`.
         what: &'static str,
         /// Its name.
         name: String,
     },
     /// None of the files that changed matches.
     Paths,
-    /// What happened starts pipelines by their names only.
+    /// OperationKind happened starts pipelines by their names only.
     ByHand,
 }
 
-impl fmt::Display for WhyNot {
+impl fmt::Display for NotTriggered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotNamed(what) => write!(f, "its `on` has no `{what}`"),
@@ -36,20 +36,20 @@ impl fmt::Display for WhyNot {
 }
 
 /// Whether `on` has a pipeline start of which `facts` are known. Globs are as the language's own: `*` stays within a name between
-/// slashes, `**` does not. What changed and is not known matches; of tags, changes do not count.
-pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), WhyNot> {
+/// slashes, `**` does not. OperationKind changed and is not known matches; of tags, changes do not count.
+pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
     match facts.trigger {
-        Trigger::Push => push(on.push.as_ref().ok_or(WhyNot::NotNamed("push"))?, facts),
+        Trigger::Push => push(on.push.as_ref().ok_or(NotTriggered::NotNamed("push"))?, facts),
         Trigger::PullRequest => {
-            pull_request(on.pull_request.as_ref().ok_or(WhyNot::NotNamed("pull_request"))?, facts)
+            pull_request(on.pull_request.as_ref().ok_or(NotTriggered::NotNamed("pull_request"))?, facts)
         }
-        Trigger::Schedule if on.schedule.is_empty() => Err(WhyNot::NotNamed("schedule")),
+        Trigger::Schedule if on.schedule.is_empty() => Err(NotTriggered::NotNamed("schedule")),
         Trigger::Schedule => Ok(()),
-        Trigger::Manual | Trigger::Retry => Err(WhyNot::ByHand),
+        Trigger::Manual | Trigger::Retry => Err(NotTriggered::ByHand),
     }
 }
 
-fn push(on: &PushTrigger, facts: &Facts) -> Result<(), WhyNot> {
+fn push(on: &PushTrigger, facts: &Facts) -> Result<(), NotTriggered> {
     if let Some(tag) = &facts.tag {
         // Who names branches only means branches.
         let narrowed_to_branches = on.tags.is_empty() && (!on.branches.is_empty() || !on.paths.is_empty());
@@ -63,23 +63,23 @@ fn push(on: &PushTrigger, facts: &Facts) -> Result<(), WhyNot> {
     paths(&on.paths, facts)
 }
 
-fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), WhyNot> {
+fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), NotTriggered> {
     let target = facts.pull_request.as_ref().map(|request| request.target_branch.as_str());
     matches(&on.branches, "target branch", target.unwrap_or_default())?;
     paths(&on.paths, facts)
 }
 
-fn named(what: &'static str, name: &str) -> WhyNot {
-    WhyNot::Name { what, name: name.to_owned() }
+fn named(what: &'static str, name: &str) -> NotTriggered {
+    NotTriggered::Name { what, name: name.to_owned() }
 }
 
-fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), WhyNot> {
+fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), NotTriggered> {
     if globs.is_empty() || any(globs, [name]) { Ok(()) } else { Err(named(what, name)) }
 }
 
-fn paths(globs: &[String], facts: &Facts) -> Result<(), WhyNot> {
+fn paths(globs: &[String], facts: &Facts) -> Result<(), NotTriggered> {
     let Some(changed) = facts.changed.as_ref().filter(|_| !globs.is_empty()) else { return Ok(()) };
-    if any(globs, changed.iter().map(String::as_str)) { Ok(()) } else { Err(WhyNot::Paths) }
+    if any(globs, changed.iter().map(String::as_str)) { Ok(()) } else { Err(NotTriggered::Paths) }
 }
 
 fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
@@ -93,7 +93,7 @@ fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{WhyNot, starts};
+    use super::{NotTriggered, starts};
     use crate::{
         facts::{Facts, PullRequest, Trigger},
         pipeline,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_starts_on_what_its_on_names() {
+    fn pipeline_starts_on_listed_events() {
         let main = pushed("main", Some(&["src/a.rs"]));
         for (text, facts, fits) in [
             ("{ push: }", &main, true),
@@ -170,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_why_one_does_not_start() {
+    fn not_triggered_reason_is_reported() {
         let main = pushed("main", Some(&["a"]));
         let said = |text| on(text, &main).unwrap_err();
         assert_eq!(said("{ pull_request: }"), "its `on` has no `push`");
         assert_eq!(said("{ push: { branches: [dev] } }"), "no glob of its `on` matches the branch main");
         assert_eq!(said("{ push: { paths: [b] } }"), "no file changed that its `paths` match");
-        assert!(WhyNot::ByHand.to_string().contains("starts none"));
+        assert!(NotTriggered::ByHand.to_string().contains("starts none"));
     }
 }

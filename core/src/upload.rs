@@ -1,13 +1,13 @@
-//! Names of uploaded sources.
+//! ResourceNames of uploaded sources.
 
 use crate::{hex::hex, repo::canonical};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
 /// Digits that stand for the repository.
-const REPOSITORY_DIGITS: usize = 32;
+const REPOSITORY_HASH_LEN: usize = 32;
 /// Digits that stand for the content.
-const CONTENT_DIGITS: usize = 64;
+const CONTENT_HASH_LEN: usize = 64;
 
 /// The name of an upload: 32 hex digits that stand for its repository, and 64 for its content. So an upload serves executions of the
 /// repository that it was made for, and no others.
@@ -16,7 +16,7 @@ pub struct UploadId(String);
 
 /// A text names no upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an upload's name has {} hex digits in lower case", REPOSITORY_DIGITS + CONTENT_DIGITS)]
+#[error("an upload's name has {} hex digits in lower case", REPOSITORY_HASH_LEN + CONTENT_HASH_LEN)]
 pub struct InvalidUploadId;
 
 impl UploadId {
@@ -28,13 +28,13 @@ impl UploadId {
     /// Whether it was made for this repository.
     #[must_use]
     pub fn is_of(&self, repo: &str) -> bool {
-        self.0[..REPOSITORY_DIGITS] == digits_of(repo)
+        self.0[..REPOSITORY_HASH_LEN] == digits_of(repo)
     }
 
     /// The digits that stand for the content.
     #[must_use]
     pub fn content(&self) -> &str {
-        &self.0[REPOSITORY_DIGITS..]
+        &self.0[REPOSITORY_HASH_LEN..]
     }
 
     /// As it is written.
@@ -48,7 +48,7 @@ impl FromStr for UploadId {
     type Err = InvalidUploadId;
     fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == REPOSITORY_DIGITS + CONTENT_DIGITS && text.bytes().all(is_digit) {
+        if text.len() == REPOSITORY_HASH_LEN + CONTENT_HASH_LEN && text.bytes().all(is_digit) {
             return Ok(Self(text.to_owned()));
         }
         Err(InvalidUploadId)
@@ -63,7 +63,7 @@ impl fmt::Display for UploadId {
 
 fn digits_of(repo: &str) -> String {
     let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
-    hex(&hash[..REPOSITORY_DIGITS / 2])
+    hex(&hash[..REPOSITORY_HASH_LEN / 2])
 }
 
 #[cfg(test)]

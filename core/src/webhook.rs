@@ -1,4 +1,4 @@
-//! What git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
+//! OperationKind git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
 
 mod bitbucket;
 mod event;
@@ -10,6 +10,6 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Change, Delivered, Event, Headers, Provider, PullRequestChange, Refusal};
+pub use event::{Change, Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, Refusal};
 pub use read::{MAX_EVENTS, MOST_BYTES, json_of};
 pub use signature::sign;

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-/// What of this workspace each package may use.
+/// OperationKind of this workspace each package may use.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("backend/services", &["tidemill-core"]),
@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 ];
 
 #[test]
-fn a_package_uses_only_those_below_it() {
+fn package_uses_only_those_below_it() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (package, allowed) in MAY_USE {
         let manifest = fs::read_to_string(top.join(package).join("Cargo.toml")).unwrap();
@@ -35,7 +35,7 @@ fn a_package_uses_only_those_below_it() {
 }
 
 #[test]
-fn guards_can_be_taken_out_in_tests_only() {
+fn guards_are_disabled_only_in_tests() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut turned_on = 0;
     for (package, _) in MAY_USE {

@@ -37,7 +37,7 @@ fn holds_of(text: &str, facts: &Facts) -> Result<bool, String> {
 }
 
 #[test]
-fn conditions_hold_as_they_read() {
+fn conditions_evaluate_as_written() {
     for (text, expected) in [
         ("true", true),
         ("branch == 'feature/wave'", true),
@@ -72,7 +72,7 @@ fn conditions_hold_as_they_read() {
 }
 
 #[test]
-fn an_event_is_what_started_it() {
+fn event_matches_trigger() {
     let of = |trigger, tag: Option<&str>| Facts { trigger, tag: tag.map(str::to_owned), ..Facts::default() };
     for (facts, event) in [
         (of(Trigger::Push, None), "push"),
@@ -86,7 +86,7 @@ fn an_event_is_what_started_it() {
 }
 
 #[test]
-fn a_pattern_of_a_variable_that_is_none_is_said() {
+fn invalid_pattern_in_variable_is_reported() {
     let said = holds_of("branch.matches(env('BROKEN'))", &facts()).unwrap_err();
     assert!(said.contains("`(` is not a pattern"), "{said}");
     // Nothing is evaluated that does not count.
@@ -94,7 +94,7 @@ fn a_pattern_of_a_variable_that_is_none_is_said() {
 }
 
 #[test]
-fn each_mistake_has_its_place_and_its_advice() {
+fn each_error_has_location_and_help() {
     let cases: [(&str, &str, &str, &str); 25] = [
         ("", "", "is empty", "branch == default_branch"),
         ("brnach == 'main'", "brnach", "nothing is called `brnach`", "`branch`"),
@@ -132,7 +132,7 @@ fn each_mistake_has_its_place_and_its_advice() {
 }
 
 #[test]
-fn places_are_counted_in_characters() {
+fn locations_count_characters() {
     let Fault { at, length, .. } = check("branch == 'grüße 🌊' && brnach == ''").unwrap_err();
     assert_eq!((at, length), (23, 6));
 }
@@ -153,7 +153,7 @@ fn depth_and_length_are_bounded() {
 }
 
 #[test]
-fn the_deepest_and_longest_conditions_leave_the_stack_of_a_small_thread_alone() {
+fn deepest_conditions_fit_small_stack() {
     let conditions = || {
         [
             format!("{}fork{}", "(".repeat(32), ")".repeat(32)),
@@ -192,14 +192,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_text_is_answered_within_its_bounds(text in "\\PC{0,60}") {
+    fn any_condition_text_returns_within_limits(text in "\\PC{0,60}") {
         if let Err(fault) = check(&text) {
             prop_assert!(fault.length >= 1 && fault.at <= text.chars().count());
         }
     }
 
     #[test]
-    fn any_condition_like_text_is_answered(
+    fn condition_like_text_returns_result(
         parts in prop::collection::vec(prop::sample::select(vec![
             "branch", "fork", "event", " == ", " && ", "||", "!", "(", ")", "'a'", "\"push\"", "in", "[", "]", ",",
             "env(", "changed(", ".matches(", " ? ", " : ", "{", "}", "1", "1.5", "null", "has(branch.x)", "-", "r'", "b'a'", "\\",

@@ -7,16 +7,16 @@ mod replay;
 use replay::replay;
 
 #[test]
-fn the_kept_inputs_of_pipeline_hold() {
+fn stored_inputs_of_pipeline_hold() {
     replay("pipeline", tidemill_core::fuzzing::pipeline);
 }
 
 #[test]
-fn kept_inputs_of_webhook_hold() {
+fn stored_inputs_of_webhook_hold() {
     replay("webhook", tidemill_core::fuzzing::webhook);
 }
 
 #[test]
-fn the_kept_inputs_of_repository_address_hold() {
+fn stored_inputs_of_repository_address_hold() {
     replay("repository_address", tidemill_core::fuzzing::repository_address);
 }

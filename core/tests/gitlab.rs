@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use tidemill_core::api::Trigger;
 use tidemill_core::facts::{Facts, PullRequest};
 use tidemill_core::gitlab::{TranslateOptions, translate};
-use tidemill_core::pipeline::{Assembled, Mistakes, Pipeline, RunWhen, parse};
+use tidemill_core::pipeline::{Pipeline, PipelineErrors, PipelineWithSources, When, parse};
 use tidemill_core::plan::Plan;
 
 fn fixtures() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gitlab")
 }
 
-fn from(name: &str, text: &str) -> Result<Assembled, Mistakes> {
+fn from(name: &str, text: &str) -> Result<PipelineWithSources, PipelineErrors> {
     let read =
         |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| error.kind().to_string());
     translate(name, text, &read, &TranslateOptions::of("app"))
@@ -29,7 +29,7 @@ fn said(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn files_as_they_are_found_become_native_files() {
+fn real_gitlab_files_translate() {
     let mut names: Vec<String> = fs::read_dir(fixtures())
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
@@ -82,7 +82,7 @@ fn jobs(text: &str, facts: &Facts) -> Vec<String> {
 }
 
 #[test]
-fn conditions_hold_as_gitlab_has_them() {
+fn conditions_match_gitlab() {
     for (condition, branch, tag, request) in [
         (r"$CI_COMMIT_BRANCH", true, false, false),
         (r"$CI_COMMIT_TAG", false, true, false),
@@ -121,7 +121,7 @@ fn conditions_hold_as_gitlab_has_them() {
 }
 
 #[test]
-fn only_and_except_hold_as_gitlab_has_them() {
+fn only_and_except_match_gitlab() {
     for (policy, main, topic, tag, request) in [
         ("", true, true, true, false),
         ("only: [branches]", true, true, false, false),
@@ -156,7 +156,7 @@ fn only_and_except_hold_as_gitlab_has_them() {
 }
 
 #[test]
-fn workflow_decides_whether_there_is_an_execution_and_with_which_variables() {
+fn workflow_decides_execution_and_variables() {
     let text = "image: a\nworkflow:\n  rules:\n    - { if: $CI_COMMIT_TAG, when: never }\n    - if: $CI_COMMIT_BRANCH == 'main'\n\
                 \x20     variables: { TO: live }\n    - if: $CI_COMMIT_BRANCH\nvariables: { TO: test }\n\
                 a: { script: x }\nb: { script: x, rules: [{ if: $CI_COMMIT_BRANCH == 'main', when: manual }, { exists: [x] }] }\n";
@@ -164,17 +164,17 @@ fn workflow_decides_whether_there_is_an_execution_and_with_which_variables() {
     let main = Plan::of(&pipeline(text), &on_push("main")).unwrap();
     assert_eq!(main.jobs.len(), 2);
     assert!(main.jobs.iter().all(|job| job.variables["TO"] == "live"), "{main:#?}");
-    assert_eq!(main.jobs[1].when, RunWhen::Manual);
+    assert_eq!(main.jobs[1].when, When::Manual);
     let topic = Plan::of(&pipeline(text), &on_push("topic")).unwrap();
     assert!(
         topic.jobs.len() == 2 && topic.jobs.iter().all(|job| job.variables["TO"] == "test"),
         "{topic:#?}"
     );
-    assert_eq!(topic.jobs[1].when, RunWhen::OnSuccess);
+    assert_eq!(topic.jobs[1].when, When::OnSuccess);
 }
 
 #[test]
-fn images_and_keys_refer_to_what_is_known_when_the_plan_is_made() {
+fn image_and_cache_references_use_planning_variables() {
     let text = "variables: { REGISTRY: r.example.com, IMAGE: $REGISTRY/app:$CI_COMMIT_SHORT_SHA }\n\
                 j: { image: $IMAGE, script: x, cache: { key: $CI_JOB_NAME-$CI_COMMIT_REF_SLUG, paths: [a] } }\n";
     let plan = Plan::of(&pipeline(text), &on_push("Topic/1")).unwrap();
@@ -185,7 +185,7 @@ fn images_and_keys_refer_to_what_is_known_when_the_plan_is_made() {
 }
 
 #[test]
-fn mistakes_are_said_at_their_places() {
+fn gitlab_errors_have_locations() {
     let mut all = String::new();
     for text in [
         "j: { image: a, script: x, trigger: { include: b.yml } }\n",
@@ -306,7 +306,7 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 /// The keys that are supported, each where the native file has what follows from it.
-const HONOURED: &[(&str, &str)] = &[
+const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("stages: [s]\nj: { stage: s }", "- s"),
     ("types: [s]\nj: { stage: s }", "- s"),
     ("default: { image: i }", "image: i"),
@@ -391,7 +391,7 @@ fn each_key_of_gitlabs_reference_is_supported_or_reported() {
         }
     }
     assert!(silent.is_empty(), "these go without a word: {}", silent.join("\n"));
-    for (text, follows) in HONOURED {
+    for (text, follows) in SUPPORTED_KEYS {
         let text = whole(text);
         match from(".gitlab-ci.yml", &text) {
             Ok(made) => assert!(made.text.contains(follows), "{text}{}", made.text),
@@ -427,7 +427,7 @@ fn each_key_of_gitlabs_reference_is_supported_or_reported() {
 }
 
 #[test]
-fn what_is_written_is_not_lost_on_the_way() {
+fn translation_keeps_values() {
     let text = "image: a\nj:\n  script:\n    - |\n      cat <<END\n        moved in\n\n      END\n    - \"echo 'é 🦀' \\t # no comment\"\n    - 'yes'\n    \
                 - 1.10\n    - \"#\"\n    - \"a: b\"\n    - 'true'\n  variables: { A: \"1.10\", B: ' x ', C: \"a\\nb\", D: \"$$HOME\", E: no }\n";
     let pipeline = pipeline(text);
@@ -441,7 +441,7 @@ fn what_is_written_is_not_lost_on_the_way() {
 }
 
 #[test]
-fn artifacts_come_from_the_jobs_that_gitlab_takes_them_from() {
+fn artifact_sources_match_gitlab() {
     let takes = |keys: &str| {
         let text = format!(
             "image: a\none: {{ stage: build, script: x }}\ntwo: {{ stage: build, script: x, parallel: {{ matrix: [{{ A: [b, c] }}, {{ A: d }}] }} }}\n\
@@ -463,7 +463,7 @@ fn artifacts_come_from_the_jobs_that_gitlab_takes_them_from() {
 }
 
 #[test]
-fn values_that_a_running_job_knows_are_exported_and_quoted() {
+fn runtime_values_are_exported_and_quoted() {
     let text = "image: a\nvariables: { A: 'x\"`$$(id)\\$CI_JOB_ID', B: $A-$A, PATH: '$PATH:/b' }\nj: { script: x, after_script: y }\n";
     let pipeline = pipeline(text);
     let job = &pipeline.jobs[0];
@@ -478,7 +478,7 @@ fn values_that_a_running_job_knows_are_exported_and_quoted() {
 }
 
 #[test]
-fn what_could_grow_without_end_is_refused_in_time() {
+fn oversized_gitlab_files_are_rejected() {
     let bomb = |lines: usize, line: &dyn Fn(usize) -> String| (1..lines).map(line).collect::<String>();
     let aliases = format!(
         "a0: &a0 [x]\n{}",
@@ -531,7 +531,7 @@ fn what_could_grow_without_end_is_refused_in_time() {
 }
 
 #[test]
-fn included_files_are_read_once_and_never_in_circles() {
+fn includes_are_read_once_without_cycles() {
     let seen = std::cell::RefCell::new(Vec::new());
     let read = |path: &str| {
         seen.borrow_mut().push(path.to_owned());
@@ -565,7 +565,7 @@ fn line() -> impl Strategy<Value = String> {
     let keys: Vec<String> = KEYS
         .iter()
         .map(|(_, text)| whole(text))
-        .chain(HONOURED.iter().map(|(text, _)| whole(text)))
+        .chain(SUPPORTED_KEYS.iter().map(|(text, _)| whole(text)))
         .collect();
     let words = prop::sample::select(keys);
     (words, any::<prop::sample::Index>(), "\\PC{0,6}").prop_map(|(text, at, odd)| {
@@ -584,14 +584,14 @@ proptest! {
     }
 
     #[test]
-    fn damaged_files_are_answered_and_what_is_accepted_is_a_native_file(lines in prop::collection::vec(line(), 1..4)) {
+    fn mutated_gitlab_files_return_result(lines in prop::collection::vec(line(), 1..4)) {
         if let Ok(made) = from(".gitlab-ci.yml", &lines.concat()) {
             prop_assert_eq!(parse(&made.text).unwrap(), made.parsed.pipeline);
         }
     }
 
     #[test]
-    fn any_condition_is_answered(text in "[$A-C =!~/&|()'\"a-c.*+\\[\\]\\\\{}i]{0,40}") {
+    fn any_gitlab_condition_returns_result(text in "[$A-C =!~/&|()'\"a-c.*+\\[\\]\\\\{}i]{0,40}") {
         let quoted = text.replace('\'', "''");
         if let Ok(made) = from(".gitlab-ci.yml", &format!("image: a\nj: {{ script: x, rules: [{{ if: '{quoted}' }}] }}\n")) {
             let _ = Plan::of(&made.parsed.pipeline, &on_push("a"));
@@ -600,7 +600,7 @@ proptest! {
 }
 
 #[test]
-fn names_stay_apart() {
+fn translated_names_are_unique() {
     let text = "image: a\n\"a b\": { script: x }\n\"a?b\": { script: x }\n\"a-b\": { script: x }\n\"ä\": { script: x, needs: [\"a?b\"] }\n";
     let pipeline = pipeline(text);
     let names: HashSet<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();

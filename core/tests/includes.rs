@@ -3,9 +3,11 @@
 
 use proptest::prelude::*;
 use std::collections::HashMap;
-use tidemill_core::pipeline::{Assembled, MAX_FILE_BYTES, MAX_FILES, Mistakes, assemble, parse};
+use tidemill_core::pipeline::{
+    MAX_FILE_BYTES, MAX_FILES, PipelineErrors, PipelineWithSources, assemble, parse,
+};
 
-fn of(files: &[(&str, &str)]) -> Result<Assembled, Mistakes> {
+fn of(files: &[(&str, &str)]) -> Result<PipelineWithSources, PipelineErrors> {
     let known: HashMap<&str, &str> = files.iter().copied().collect();
     let read = |path: &str| {
         known.get(path).map(|text| (*text).to_owned()).ok_or_else(|| "there is no such file".to_owned())
@@ -13,7 +15,7 @@ fn of(files: &[(&str, &str)]) -> Result<Assembled, Mistakes> {
     assemble(files[0].0, files[0].1, &read)
 }
 
-fn good(files: &[(&str, &str)]) -> Assembled {
+fn good(files: &[(&str, &str)]) -> PipelineWithSources {
     let made = of(files).unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
     assert_eq!(
         parse(&made.text).unwrap(),
@@ -25,7 +27,7 @@ fn good(files: &[(&str, &str)]) -> Assembled {
 }
 
 const BASE: &str = r#"
-variables: { LEVEL: base, ONLY: base }
+variables: { COMPRESSION_LEVEL: base, ONLY: base }
 defaults: { image: rust:1.95, timeout: 10m }
 .job: { retry: 2, variables: { FROM: template } }
 jobs:
@@ -41,8 +43,8 @@ jobs:
 "#;
 
 #[test]
-fn the_including_file_wins_and_mappings_are_merged() {
-    let top = "name: top\ninclude: /ci/base.yml\nvariables: { LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
+fn including_file_overrides_included() {
+    let top = "name: top\ninclude: /ci/base.yml\nvariables: { COMPRESSION_LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
     let made = good(&[("top.yml", top), ("ci/base.yml", BASE)]);
     let pipeline = &made.parsed.pipeline;
     assert_eq!((pipeline.variables["LEVEL"].as_str(), pipeline.variables["ONLY"].as_str()), ("top", "base"));
@@ -70,13 +72,13 @@ fn later_includes_win_over_earlier_ones_and_each_is_read_once() {
 }
 
 #[test]
-fn a_file_that_includes_nothing_stays_as_it_is() {
+fn file_without_include_is_unchanged() {
     let text = "name: top # include\njobs: { a: { image: x, script: x } }\n";
     assert_eq!(good(&[("top.yml", text)]).text, text);
 }
 
 #[test]
-fn mistakes_are_placed_in_the_file_they_are_in() {
+fn include_errors_are_located_in_their_file() {
     let top = "name: top\ninclude:\n  - ci/a.yml\n  - ci/b.yml\n  - ci/none.yml\n  - https://example.org/x.yml\n  - ../up.yml\n  - { project: other, file: x }\n  - ci/*.yml\njobs:\n  unit: { needs: [lnit] }\n";
     let a = "\n\njobs:\n  unit: { image: Rust, script: x }\n  lint: { image: x, scirpt: x }\n";
     let b = "jobs:\n  other: { image: x, script: [\n";
@@ -94,7 +96,7 @@ fn mistakes_are_placed_in_the_file_they_are_in() {
 }
 
 #[test]
-fn rings_are_shown_whole_and_depth_and_number_are_bounded() {
+fn include_cycles_are_reported_and_bounded() {
     let top = "name: top\ninclude: a.yml\njobs: { a: { image: x, script: x } }\n";
     let mistakes =
         of(&[("top.yml", top), ("a.yml", "include: b.yml\n"), ("b.yml", "include: ./a.yml\n")]).unwrap_err();
@@ -112,7 +114,7 @@ fn rings_are_shown_whole_and_depth_and_number_are_bounded() {
 }
 
 #[test]
-fn files_that_cannot_be_read_count_for_the_limit_of_includes() {
+fn unreadable_includes_count_toward_limit() {
     for names in [(0..5000).map(|n| format!("f{n}.yml")).collect::<Vec<_>>(), vec!["{}".to_owned(); 5000]] {
         let top = format!("name: top\ninclude: [{}]\n", names.join(", "));
         let reads = std::cell::Cell::new(0);
@@ -127,7 +129,7 @@ fn files_that_cannot_be_read_count_for_the_limit_of_includes() {
 }
 
 #[test]
-fn what_is_too_large_together_is_refused() {
+fn oversized_includes_are_rejected() {
     let value = "x".repeat(30_000);
     let read = |path: &str| Ok((0..15).map(|n| format!("x{path}{n}: {value}\n")).collect::<String>());
     let read_good = |path: &str| {
@@ -144,7 +146,7 @@ fn what_is_too_large_together_is_refused() {
 }
 
 #[test]
-fn templates_that_would_fill_the_memory_are_refused() {
+fn template_expansion_is_bounded() {
     let big = format!(
         "name: a\n.big: {{ variables: {{ {} }} }}\njobs:\n",
         (0..20_000).map(|n| format!("v{n}: x")).collect::<Vec<_>>().join(", ")
@@ -166,7 +168,7 @@ proptest! {
 
     /// Whatever texts a file holds, the one text that is made of it holds the same.
     #[test]
-    fn the_one_text_reads_the_same(texts in prop::collection::vec("[ \\n\\t\u{85}\u{2028}a-c:#'\"{}\\[\\],&*!|>%@`\\\\~🌊-]{0,12}", 1..6)) {
+    fn combined_text_parses_the_same(texts in prop::collection::vec("[ \\n\\t\u{85}\u{2028}a-c:#'\"{}\\[\\],&*!|>%@`\\\\~🌊-]{0,12}", 1..6)) {
         let lines: Vec<String> = texts.iter().map(|text| serde_json::to_string(&text.replace('\u{85}', "\\u0085")).unwrap()).collect();
         let top = format!(
             "name: top\ninclude: a.yml\nvariables: {{ A: {} }}\njobs: {{ a: {{ image: x, script: [echo, {}] }} }}\n",

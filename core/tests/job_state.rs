@@ -5,10 +5,10 @@ use tidemill_core::{
     api::AttemptEnd,
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
-    retry::{MAX_INFRASTRUCTURE_TRIES, RetryFor},
+    retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
     time::Timestamp,
-    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MOST_ATTEMPTS_KEPT, Refusal, step},
+    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, Refusal, step},
 };
 use uuid::Uuid;
 
@@ -85,7 +85,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) {
 }
 
 #[test]
-fn no_history_of_six_events_breaks_a_rule() {
+fn histories_of_six_events_keep_invariants() {
     let mut steps = 0;
     walk(&JobState::default(), Timestamp(0), 6, &mut steps);
     assert!(steps > 10_000, "only {steps} steps were walked");
@@ -98,21 +98,21 @@ fn after(events: Vec<(i64, JobEvent)>, retry: u32) -> JobState {
 }
 
 #[test]
-fn a_lost_worker_costs_an_attempt_and_after_three_the_job() {
+fn lost_worker_costs_attempt_and_after_three_job() {
     let mut history = vec![(0, JobEvent::Release(None))];
-    for n in 1..=MAX_INFRASTRUCTURE_TRIES {
+    for n in 1..=MAX_INFRASTRUCTURE_ATTEMPTS {
         history.push((i64::from(n) * 10_000, claim(n.into())));
         history.push((i64::from(n) * 10_000 + 5_000, JobEvent::LeaseExpired));
     }
     let state = after(history, 0);
     assert_eq!(state.status, JobStatus::Failed);
-    assert_eq!(state.attempt, MAX_INFRASTRUCTURE_TRIES);
+    assert_eq!(state.attempt, MAX_INFRASTRUCTURE_ATTEMPTS);
     assert_eq!(state.failure.unwrap().kind, FailureKind::WorkerLost);
     assert_eq!(state.attempts.len(), 2);
 }
 
 #[test]
-fn a_stale_lease_is_refused_after_the_job_was_given_on() {
+fn stale_lease_is_rejected_after_reassignment() {
     let state = after(
         vec![(0, JobEvent::Release(None)), (1, claim(1)), (5_000, JobEvent::LeaseExpired), (5_001, claim(2))],
         0,
@@ -122,7 +122,7 @@ fn a_stale_lease_is_refused_after_the_job_was_given_on() {
 }
 
 #[test]
-fn a_job_given_back_costs_no_try() {
+fn given_back_job_costs_no_attempt() {
     let mut history = vec![(0, JobEvent::Release(None))];
     for n in 1..=10_u8 {
         history.push((n.into(), claim(n.into())));
@@ -134,7 +134,7 @@ fn a_job_given_back_costs_no_try() {
 }
 
 #[test]
-fn retry_gives_as_many_more_tries_as_it_says() {
+fn retry_adds_attempts() {
     let failed = |n| end(n, Some(FailureKind::ScriptFailed));
     let once = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, failed(1))];
     assert_eq!(after(once.clone(), 0).status, JobStatus::Failed);
@@ -144,7 +144,7 @@ fn retry_gives_as_many_more_tries_as_it_says() {
 }
 
 #[test]
-fn a_cancel_of_a_running_job_waits_for_the_worker_or_the_lease() {
+fn cancel_of_running_job_waits_for_worker_or_lease() {
     let asked = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, JobEvent::Cancel)];
     assert_eq!(after(asked.clone(), 3).status, JobStatus::Running);
     let told = [asked.clone(), vec![(3, end(1, Some(FailureKind::Canceled)))]].concat();
@@ -154,7 +154,7 @@ fn a_cancel_of_a_running_job_waits_for_the_worker_or_the_lease() {
 }
 
 #[test]
-fn a_canceled_job_is_over_in_time_even_when_its_worker_goes_on_reporting() {
+fn canceled_job_ends_in_time_despite_reports() {
     let long = 60_000;
     let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
     let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
@@ -167,10 +167,10 @@ fn a_canceled_job_is_over_in_time_even_when_its_worker_goes_on_reporting() {
 }
 
 #[test]
-fn what_was_not_the_jobs_fault_waits_longer_each_time() {
+fn infrastructure_failures_back_off() {
     let mut history = vec![(0, JobEvent::Release(None))];
     let mut pauses = Vec::new();
-    for n in 1..MAX_INFRASTRUCTURE_TRIES {
+    for n in 1..MAX_INFRASTRUCTURE_ATTEMPTS {
         history.push((i64::from(n) * 100_000, claim(n.into())));
         history.push((i64::from(n) * 100_000 + 1, end(n.into(), Some(FailureKind::EngineFailed))));
         let state = after(history.clone(), 0);
@@ -183,9 +183,11 @@ fn what_was_not_the_jobs_fault_waits_longer_each_time() {
 }
 
 #[test]
-fn infrastructure_is_tried_more_often_only_when_that_is_asked_for_by_name() {
+fn named_infrastructure_failures_get_more_attempts() {
     let by_name = RetryFor { kinds: vec![FailureKind::WorkerLost], exit_codes: Vec::new() };
-    for (retry_for, tries) in [(&ANY, MAX_INFRASTRUCTURE_TRIES), (&by_name, MAX_INFRASTRUCTURE_TRIES + 2)] {
+    for (retry_for, tries) in
+        [(&ANY, MAX_INFRASTRUCTURE_ATTEMPTS), (&by_name, MAX_INFRASTRUCTURE_ATTEMPTS + 2)]
+    {
         let mut state = step(&JobState::default(), rules(2), JobEvent::Release(None), Timestamp(0)).unwrap();
         let rules = JobRules { retry: 2, retry_for, seed: 7 };
         let mut at = 0;
@@ -199,7 +201,7 @@ fn infrastructure_is_tried_more_often_only_when_that_is_asked_for_by_name() {
 }
 
 #[test]
-fn a_script_is_tried_again_after_the_exit_codes_that_are_named() {
+fn script_is_retried_after_listed_exit_codes() {
     let retry_for = RetryFor { kinds: Vec::new(), exit_codes: vec![1] };
     let ended = |exit_code| {
         let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "because"));
@@ -216,7 +218,7 @@ fn a_script_is_tried_again_after_the_exit_codes_that_are_named() {
 }
 
 #[test]
-fn a_job_that_nobody_has_room_for_does_not_grow_without_end() {
+fn repeated_give_backs_are_bounded() {
     let mut state = step(&JobState::default(), rules(1), JobEvent::Release(None), Timestamp(0)).unwrap();
     for n in 1..=200_u32 {
         let at = Timestamp(i64::from(n) * 100_000);
@@ -225,7 +227,7 @@ fn a_job_that_nobody_has_room_for_does_not_grow_without_end() {
         let kind = if n == 2 { FailureKind::ScriptFailed } else { FailureKind::GivenBack };
         state = step(&state, rules(1), end(n.into(), Some(kind)), at).unwrap();
         assert_eq!(state.status, JobStatus::Queued);
-        assert!(state.attempts.len() <= MOST_ATTEMPTS_KEPT);
+        assert!(state.attempts.len() <= MAX_RECORDED_ATTEMPTS);
         assert_eq!(state.not_before.is_some(), n > 5, "given back {n} times, it waits");
     }
     assert!(state.attempts.iter().any(|attempt| attempt.attempt == 2));

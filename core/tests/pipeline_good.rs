@@ -36,14 +36,14 @@ fn good(name: &str, source: &str) -> Pipeline {
 }
 
 #[test]
-fn fixtures_read_as_they_should() {
+fn fixtures_parse_as_expected() {
     for (name, source) in yaml_files(root().join("core/tests/fixtures/good")) {
         insta::assert_yaml_snapshot!(name.as_str(), good(&name, &source));
     }
 }
 
 #[test]
-fn examples_and_the_reference_are_right() {
+fn examples_and_reference_are_valid() {
     let examples = yaml_files(root().join("examples"));
     assert!(examples.len() >= 4);
     let reference = reference::examples();
@@ -91,7 +91,7 @@ fn mark(
 }
 
 #[test]
-fn the_reference_has_an_entry_and_an_example_of_each_key_of_the_schema() {
+fn reference_has_entry_and_example_of_each_key_of_schema() {
     let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
     let schema = json_schema();
     let mut used = BTreeSet::new();
@@ -126,7 +126,7 @@ fn the_reference_has_an_entry_and_an_example_of_each_key_of_the_schema() {
 }
 
 #[test]
-fn the_schema_takes_what_the_reader_takes_and_knows_unknown_keys() {
+fn schema_matches_reader() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let files = yaml_files(root().join("examples")).into_iter().chain(reference::examples());
     for (name, source) in files.chain(yaml_files(root().join("core/tests/fixtures/good"))) {
@@ -148,7 +148,7 @@ fn the_schema_takes_what_the_reader_takes_and_knows_unknown_keys() {
 }
 
 #[test]
-fn the_schema_in_the_docs_is_current() {
+fn documented_schema_is_current() {
     let path = root().join("docs/pipeline.schema.json");
     let current = format!("{}\n", serde_json::to_string_pretty(&json_schema()).unwrap());
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
@@ -159,7 +159,7 @@ fn the_schema_in_the_docs_is_current() {
 }
 
 #[test]
-fn literal_text_defaults_and_merges_are_kept() {
+fn literals_defaults_and_merges_are_preserved() {
     let pipeline = good("design", include_str!("fixtures/good/design.yml"));
     assert_eq!(pipeline.variables["VERSION"], "1.10");
     assert_eq!(pipeline.variables["DEBUG"], "true");
@@ -180,7 +180,7 @@ fn literal_text_defaults_and_merges_are_kept() {
 }
 
 #[test]
-fn a_pipeline_survives_being_stored() {
+fn pipeline_round_trips() {
     let pipeline = parse(include_str!("fixtures/good/design.yml")).unwrap();
     let stored = serde_json::to_string(&pipeline).unwrap();
     assert_eq!(serde_json::from_str::<Pipeline>(&stored).unwrap(), pipeline);

@@ -7,7 +7,7 @@ use tidemill_core::diagnostics::{Severity, render_human};
 use tidemill_core::pipeline::{MAX_FILE_BYTES, parse, parse_with_warnings};
 
 #[test]
-fn each_mistake_is_shown_where_it_is() {
+fn each_error_is_located() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mistakes");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -27,7 +27,7 @@ fn each_mistake_is_shown_where_it_is() {
 }
 
 #[test]
-fn ten_mistakes_are_told_in_one_run() {
+fn ten_errors_are_reported_in_one_run() {
     let source = include_str!("fixtures/mistakes/ten-at-once.yml");
     let diagnostics = parse(source).unwrap_err();
     let found: Vec<_> = diagnostics.iter().map(|d| (d.location.unwrap().line, d.code.as_str())).collect();
@@ -61,7 +61,7 @@ fn positions_count_characters_and_lines_of_every_kind() {
 }
 
 #[test]
-fn diagnostics_are_data() {
+fn diagnostics_serialize() {
     let diagnostics = parse("name: demo\njobs:\n  a: { image: x, script: y, needs: [b] }\n").unwrap_err();
     let json = serde_json::to_value(&diagnostics).unwrap();
     assert_eq!(
@@ -75,7 +75,7 @@ fn diagnostics_are_data() {
 }
 
 #[test]
-fn a_file_beyond_the_limit_is_refused_unread() {
+fn oversized_file_is_rejected_unread() {
     let source = "x".repeat(MAX_FILE_BYTES + 1);
     let diagnostics = parse(&source).unwrap_err();
     assert_eq!(diagnostics[0].code, "file-too-large");
@@ -84,7 +84,7 @@ fn a_file_beyond_the_limit_is_refused_unread() {
 }
 
 #[test]
-fn too_many_jobs_and_too_deep_a_nest_are_refused() {
+fn too_many_jobs_and_deep_nesting_are_rejected() {
     use std::fmt::Write as _;
     let mut source = String::from("name: many\njobs:\n");
     for n in 0..101 {
@@ -98,7 +98,7 @@ fn too_many_jobs_and_too_deep_a_nest_are_refused() {
 }
 
 #[test]
-fn a_warning_does_not_refuse_the_file() {
+fn warnings_do_not_reject_file() {
     let parsed = parse_with_warnings(
         "name: demo\njobs:\n  a: { image: x, script: y, variables: { A: b }, matrix: { A: [1, 2] } }\n",
     )
@@ -109,7 +109,7 @@ fn a_warning_does_not_refuse_the_file() {
 }
 
 #[test]
-fn ten_thousand_chained_jobs_and_their_ring_are_handled() {
+fn ten_thousand_chained_jobs_and_cycle_are_handled() {
     use std::fmt::Write as _;
     let mut source = String::from("name: chain\njobs:\n  j0: { image: x, script: x }\n");
     for n in 1..10_000 {

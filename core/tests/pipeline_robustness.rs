@@ -62,7 +62,7 @@ fn answer(source: &str) -> Result<(), TestCaseError> {
 
 /// Each of these took minutes, or did not end. They are bounded by the test runner's limit, and take milliseconds.
 #[test]
-fn hostile_texts_are_answered_at_once() {
+fn hostile_texts_return_at_once() {
     let needs: Vec<String> = (0..60).map(|need| format!("none{need}")).collect();
     let job =
         |number: usize| format!("  j{number}: {{ image: i, script: x, needs: [{}] }}\n", needs.join(", "));
@@ -91,12 +91,12 @@ proptest! {
     }
 
     #[test]
-    fn any_yaml_like_text_is_answered(source in "([a-z]{1,4}: ?|- |[\\[\\]{},*&!|>'\"#~]|\n {0,6}|[0-9]{1,3}|\t){0,60}") {
+    fn yaml_like_text_returns_result(source in "([a-z]{1,4}: ?|- |[\\[\\]{},*&!|>'\"#~]|\n {0,6}|[0-9]{1,3}|\t){0,60}") {
         answer(&source)?;
     }
 
     #[test]
-    fn a_mutated_good_file_is_answered(
+    fn mutated_valid_file_returns_result(
         seed in 0..SEEDS.len(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, 0..WORDS.len()), 1..5),
     ) {

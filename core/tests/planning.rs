@@ -10,9 +10,9 @@ use tidemill_core::{
     failure::{FailureKind, FailureReason},
     ids::{ExecutionId, LeaseToken},
     pipeline::{
-        Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleThen, RunWhen, Service, Triggers,
+        Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleOutcome, Service, Triggers, When,
     },
-    plan::{LeftOut, NodeIx, Plan, PlanError},
+    plan::{ExcludedJob, NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
     status::{ExecutionStatus, JobStatus},
@@ -57,15 +57,15 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
     Plan::new(&pipeline(stages, jobs), &IndexMap::new())
 }
 
-/// Needs name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
+/// NeedsOutcome name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
 /// turned, so that needs may stand before or after.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
     let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
     let when = prop_oneof![
-        4 => Just(RunWhen::OnSuccess),
-        1 => Just(RunWhen::OnFailure),
-        1 => Just(RunWhen::Always),
-        1 => Just(RunWhen::Manual),
+        4 => Just(When::OnSuccess),
+        1 => Just(When::OnFailure),
+        1 => Just(When::Always),
+        1 => Just(When::Manual),
     ];
     let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>(), when);
     (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
@@ -89,7 +89,7 @@ fn pipelines() -> impl Strategy<Value = Pipeline> {
     })
 }
 
-/// What each job waits for, straight from the file's words, without gates.
+/// OperationKind each job waits for, straight from the file's words, without gates.
 fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
     let stage = |name: &str| pipeline.stages.iter().position(|s| s == name).unwrap();
     let declared: HashMap<&str, &Job> = pipeline.jobs.iter().map(|j| (j.name.as_str(), j)).collect();
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn edges_are_counted_alike_on_both_ends(pipeline in pipelines()) {
+    fn edge_counts_match_on_both_ends(pipeline in pipelines()) {
         let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
         let mut arriving: HashMap<NodeIx, u32> = HashMap::new();
         let all = plan.jobs.iter().map(|j| &j.releases).chain(plan.gates.iter().map(|g| &g.releases));
@@ -214,9 +214,9 @@ proptest! {
                 let all_over = needs[ix].iter().all(|need| outcomes[*need].status.is_terminal());
                 let all_ok = needs[ix].iter().all(|need| outcomes[*need].is_ok());
                 let may_run = match plan.jobs[ix].when {
-                    RunWhen::OnSuccess | RunWhen::Manual => all_ok,
-                    RunWhen::OnFailure => !all_ok,
-                    RunWhen::Always => true,
+                    When::OnSuccess | When::Manual => all_ok,
+                    When::OnFailure => !all_ok,
+                    When::Always => true,
                 };
                 match job.status {
                     JobStatus::Queued => prop_assert!(all_over && may_run),
@@ -240,7 +240,7 @@ proptest! {
 }
 
 #[test]
-fn a_cycle_is_named_whole() {
+fn cycle_is_reported_in_full() {
     let jobs = vec![
         job("a", 0, Some(&["c"])),
         job("b", 0, Some(&["a"])),
@@ -256,13 +256,13 @@ fn a_cycle_is_named_whole() {
 }
 
 #[test]
-fn a_need_on_a_later_stage_is_refused() {
+fn need_on_later_stage_is_rejected() {
     let refused = plan(2, vec![job("early", 0, Some(&["late"])), job("late", 1, None)]);
     assert_eq!(refused, Err(PlanError::LaterStage { job: "early".into(), need: "late".into() }));
 }
 
 #[test]
-fn a_large_stage_that_waits_for_a_large_stage_has_linear_edges() {
+fn large_stage_that_waits_for_large_stage_has_linear_edges() {
     let many = 2_000;
     let jobs = (0..many).flat_map(|ix| [job(&format!("a{ix}"), 0, None), job(&format!("b{ix}"), 1, None)]);
     let plan = plan(2, jobs.collect()).unwrap();
@@ -272,7 +272,7 @@ fn a_large_stage_that_waits_for_a_large_stage_has_linear_edges() {
 }
 
 #[test]
-fn a_matrix_makes_every_combination_with_its_values_in_name_and_image() {
+fn matrix_makes_every_combination_with_its_values_in_name_and_image() {
     let mut unit = job("unit", 0, None);
     unit.image = "rust:${version}-${os}".into();
     unit.matrix.insert("version".into(), vec!["1.90".into(), "1.95".into()]);
@@ -308,7 +308,7 @@ fn variants(mut job: Job, count: usize) -> Job {
 }
 
 #[test]
-fn a_small_file_whose_needs_would_fill_the_memory_is_refused() {
+fn quadratic_needs_are_rejected() {
     let jobs = vec![variants(job("a", 0, None), 5000), variants(job("b", 1, Some(&["a"])), 4999)];
     assert!(matches!(plan(2, jobs), Err(PlanError::TooLarge(bytes)) if bytes > 1 << 30));
     let jobs = vec![variants(job("a", 0, None), 100), variants(job("b", 1, Some(&["a"])), 100)];
@@ -333,7 +333,7 @@ fn long_variables_and_scripts_count_for_every_variant() {
 }
 
 #[test]
-fn a_matrix_with_more_combinations_than_numbers_is_refused() {
+fn overflowing_matrix_is_rejected() {
     let mut wide = job("a", 0, None);
     for key in 0..70 {
         wide.matrix.insert(format!("k{key}"), vec!["0".into(), "1".into()]);
@@ -354,14 +354,14 @@ fn on_branch(branch: &str) -> Facts {
 }
 
 #[test]
-fn the_first_rule_that_holds_says_how_a_job_takes_part() {
+fn first_matching_rule_sets_participation() {
     let manual = Rule {
-        then: Some(RuleThen::When(RunWhen::Manual)),
+        then: Some(RuleOutcome::When(When::Manual)),
         allow_failure: Some(true),
         variables: [("CHANNEL".to_owned(), "beta".to_owned())].into_iter().collect(),
         ..rule("branch == \"next\"")
     };
-    let never = Rule { then: Some(RuleThen::Never), ..rule("branch == \"main\"") };
+    let never = Rule { then: Some(RuleOutcome::Never), ..rule("branch == \"main\"") };
     let rules = vec![
         manual,
         never,
@@ -372,7 +372,7 @@ fn the_first_rule_that_holds_says_how_a_job_takes_part() {
     let of = |facts: &Facts| Plan::of(&pipeline, facts).unwrap();
 
     let next = of(&on_branch("next"));
-    assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (RunWhen::Manual, true));
+    assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (When::Manual, true));
     assert_eq!(next.jobs[1].variables["CHANNEL"], "beta");
     let main = of(&on_branch("main"));
     assert_eq!(
@@ -380,7 +380,7 @@ fn the_first_rule_that_holds_says_how_a_job_takes_part() {
         (1, "rule 2 says never: if branch == \"main\"")
     );
     let other = of(&on_branch("other"));
-    assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (RunWhen::OnSuccess, false));
+    assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (When::OnSuccess, false));
     assert!(!other.jobs[1].variables.contains_key("CHANNEL"));
     let changed = |path: &str| Facts { changed: Some(vec![path.to_owned()]), ..on_branch("old") };
     assert_eq!(of(&changed("src/a.rs")).jobs.len(), 2);
@@ -390,7 +390,7 @@ fn the_first_rule_that_holds_says_how_a_job_takes_part() {
 }
 
 #[test]
-fn needs_and_stages_of_what_is_left_out_are_dropped() {
+fn needs_on_excluded_jobs_are_removed() {
     let jobs = vec![
         ruled("a", 0, None, vec![rule("branch == \"main\"")]),
         job("b", 1, Some(&["a"])),
@@ -402,7 +402,7 @@ fn needs_and_stages_of_what_is_left_out_are_dropped() {
     assert_eq!((names.as_slice(), plan.jobs[0].waits_for, plan.jobs[1].waits_for), (&["b", "c"][..], 0, 1));
     assert_eq!(
         plan.left_out,
-        [LeftOut { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
+        [ExcludedJob { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
     );
     let whole = Plan::of(&pipeline(3, jobs), &on_branch("main")).unwrap();
     assert_eq!((whole.jobs.len(), whole.jobs[1].waits_for), (3, 1));
@@ -411,7 +411,7 @@ fn needs_and_stages_of_what_is_left_out_are_dropped() {
 }
 
 #[test]
-fn artifacts_come_from_all_that_is_awaited_unless_jobs_are_named() {
+fn artifacts_come_from_dependencies_by_default() {
     let named = |names: &[&str]| Job {
         dependencies: Some(names.iter().map(|name| (*name).to_owned()).collect()),
         ..job("taker", 1, None)
@@ -431,7 +431,7 @@ fn artifacts_come_from_all_that_is_awaited_unless_jobs_are_named() {
 }
 
 #[test]
-fn conditions_see_variables_as_the_job_will() {
+fn conditions_see_job_variables() {
     let mut job = ruled(
         "a",
         0,
@@ -453,7 +453,7 @@ fn conditions_see_variables_as_the_job_will() {
 }
 
 #[test]
-fn references_around_a_script_are_put_in() {
+fn references_in_job_options_are_expanded() {
     let mut job = job("a", 0, None);
     let service: Service = serde_json::from_value(serde_json::json!({
         "image": "postgres:${PG}", "alias": ["db"], "ready_within_s": 60
@@ -485,7 +485,7 @@ fn references_around_a_script_are_put_in() {
 }
 
 #[test]
-fn recorded_facts_keep_only_the_paths_that_decide() {
+fn recorded_facts_keep_only_paths_that_decide() {
     let globs = |changes: &[&str], exists: &[&str]| Rule {
         changes: changes.iter().map(|glob| (*glob).to_owned()).collect(),
         exists: exists.iter().map(|glob| (*glob).to_owned()).collect(),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tidemill_core::{
     api::ExecutionView,
-    report::{Selection, report},
+    report::{JobFilter, report},
     time::Timestamp,
 };
 
@@ -34,7 +34,7 @@ fn view(jobs: &[Value]) -> ExecutionView {
 }
 
 #[test]
-fn the_critical_path_follows_what_was_waited_on_last() {
+fn critical_path_follows_last_dependency() {
     let view = view(&[
         job("quick", "a", &[], Some((0, 0, 3))),
         job("slow", "a", &[], Some((0, 1, 9))),
@@ -43,7 +43,7 @@ fn the_critical_path_follows_what_was_waited_on_last() {
         job("never", "c", &["needs-quick"], None),
         job("last", "c", &[], Some((15, 16, 20))),
     ]);
-    let report = report(&view, &Selection::default(), Timestamp(0));
+    let report = report(&view, &JobFilter::default(), Timestamp(0));
     assert_eq!(report.critical_path, ["slow", "needs-both", "last"]);
     assert_eq!((report.critical_path_ms, report.duration_ms), (8_000 + 5_000 + 4_000, 20_000));
     let waited: Vec<Option<&str>> = report.jobs.iter().map(|job| job.waited_on.as_deref()).collect();
@@ -56,14 +56,14 @@ fn the_critical_path_follows_what_was_waited_on_last() {
 }
 
 #[test]
-fn a_selection_narrows_the_lines_and_takes_all_variants_of_a_matrix() {
+fn filter_narrows_rows_and_keeps_matrix_variants() {
     let view = view(&[
         job("unit [os=a]", "a", &[], Some((0, 0, 3))),
         job("unit [os=b]", "a", &[], Some((0, 0, 4))),
         job("unite", "b", &[], Some((4, 4, 5))),
     ]);
     let of = |stage: Option<&str>, job: Option<&str>| {
-        let selection = Selection { stage: stage.map(str::to_owned), job: job.map(str::to_owned) };
+        let selection = JobFilter { stage: stage.map(str::to_owned), job: job.map(str::to_owned) };
         report(&view, &selection, Timestamp(0)).jobs.into_iter().map(|job| job.name).collect::<Vec<_>>()
     };
     assert_eq!(of(None, Some("unit")), ["unit [os=a]", "unit [os=b]"]);

@@ -7,7 +7,7 @@ use tidemill_core::{
     repo::{RepositoryAddress, canonical, is_same},
 };
 
-/// Texts made of the pieces that readers of addresses fall out over.
+/// CertificateFiles made of the pieces that readers of addresses fall out over.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         proptest::sample::select(vec![
@@ -66,7 +66,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_accepted_address_is_what_git_contacts(text in nearly()) {
+    fn accepted_address_matches_git(text in nearly()) {
         repository_address(text.as_bytes());
     }
 

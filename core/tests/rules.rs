@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use tidemill_core::{
     api::Trigger,
     facts::{Facts, PullRequest},
-    pipeline::{Pipeline, RunWhen, parse},
+    pipeline::{Pipeline, When, parse},
     plan::{Plan, PlanError},
 };
 
@@ -28,10 +28,10 @@ fn names(plan: &Plan) -> Vec<&str> {
     plan.jobs.iter().map(|job| job.name.as_str()).collect()
 }
 
-const RULED: &str = r#"
+const PIPELINE_WITH_RULES: &str = r#"
 name: ruled
 stages: [build, test, docs, deploy]
-variables: { LEVEL: one }
+variables: { COMPRESSION_LEVEL: one }
 defaults: { image: busybox }
 jobs:
   build: { stage: build, script: make }
@@ -39,7 +39,7 @@ jobs:
     stage: test
     script: make test
     needs: [build, lint]
-    rules: [{ changes: ["src/**"], variables: { LEVEL: two } }, { if: "env('FULL') == 'yes'", when: always }]
+    rules: [{ changes: ["src/**"], variables: { COMPRESSION_LEVEL: two } }, { if: "env('FULL') == 'yes'", when: always }]
   lint: { stage: test, script: make lint, needs: [], if: "event == 'pull_request'" }
   after-lint: { stage: test, script: make more, needs: [lint] }
   site: { stage: docs, script: make site, if: branch == default_branch }
@@ -54,28 +54,28 @@ jobs:
 "#;
 
 fn ruled() -> Pipeline {
-    pipeline(RULED)
+    pipeline(PIPELINE_WITH_RULES)
 }
 
 #[test]
-fn the_first_rule_that_holds_decides() {
+fn first_matching_rule_decides() {
     let facts =
         Facts { changed: Some(vec!["src/a.rs".into()]), files: Some(Vec::new()), ..on_branch("main") };
     let plan = Plan::of(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "unit", "after-lint", "site", "deploy"]);
     assert_eq!(plan.jobs[1].variables["LEVEL"], "two");
-    assert_eq!((plan.jobs[4].when, plan.jobs[4].allow_failure), (RunWhen::Manual, true));
+    assert_eq!((plan.jobs[4].when, plan.jobs[4].allow_failure), (When::Manual, true));
     assert_eq!(plan.left_out.len(), 1);
     assert_eq!(plan.left_out[0].job, "lint");
     assert_eq!(plan.left_out[0].why, "`event == 'pull_request'` does not hold");
     let full = IndexMap::from([("FULL".to_owned(), "yes".to_owned())]);
     let plan = Plan::of(&ruled(), &Facts { changed: Some(Vec::new()), variables: full, ..facts }).unwrap();
     let unit = plan.jobs.iter().find(|job| job.name == "unit").unwrap();
-    assert_eq!((unit.when, unit.variables["LEVEL"].as_str()), (RunWhen::Always, "one"));
+    assert_eq!((unit.when, unit.variables["LEVEL"].as_str()), (When::Always, "one"));
 }
 
 #[test]
-fn needs_on_jobs_left_out_are_dropped_and_unused_stages_too() {
+fn excluded_needs_and_unused_stages_are_removed() {
     let facts = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..on_branch("topic") };
     let plan = Plan::of(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "after-lint"]);
@@ -89,10 +89,10 @@ fn needs_on_jobs_left_out_are_dropped_and_unused_stages_too() {
 }
 
 #[test]
-fn what_is_not_known_of_paths_holds_and_a_fork_is_known() {
+fn unknown_paths_make_conditions_true() {
     let plan = Plan::of(&ruled(), &on_branch("topic")).unwrap();
     assert_eq!(names(&plan), ["build", "unit", "after-lint", "deploy"]);
-    assert_eq!(plan.jobs[3].when, RunWhen::OnFailure);
+    assert_eq!(plan.jobs[3].when, When::OnFailure);
     let request = PullRequest { from_fork: true, ..PullRequest::default() };
     let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch("main") };
     let plan = Plan::of(&ruled(), &facts).unwrap();
@@ -101,7 +101,7 @@ fn what_is_not_known_of_paths_holds_and_a_fork_is_known() {
 }
 
 #[test]
-fn a_plan_without_jobs_says_that_conditions_left_them_out() {
+fn empty_plan_error_names_conditions() {
     let pipeline = pipeline("name: a\njobs:\n  a: { image: x, script: x, if: fork }\n");
     let error = Plan::of(&pipeline, &Facts::default()).unwrap_err();
     assert!(matches!(error, PlanError::AllLeftOut(_)));
@@ -109,7 +109,7 @@ fn a_plan_without_jobs_says_that_conditions_left_them_out() {
 }
 
 #[test]
-fn a_condition_that_cannot_be_told_names_the_job_and_itself() {
+fn failing_condition_names_job() {
     let pipeline = pipeline(
         "name: a\njobs:\n  a: { image: x, script: x, if: \"branch.matches(env('P'))\", variables: { P: '[' } }\n",
     );
@@ -121,7 +121,7 @@ fn a_condition_that_cannot_be_told_names_the_job_and_itself() {
 }
 
 #[test]
-fn references_are_put_in_where_they_may_stand() {
+fn references_are_expanded_where_allowed() {
     let pipeline = pipeline(
         r#"
 name: refs
@@ -153,14 +153,14 @@ jobs:
 }
 
 #[test]
-fn a_variable_wins_over_a_word_of_the_same_name() {
+fn variable_overrides_reference_name() {
     let pipeline =
         pipeline("name: a\nvariables: { tag: v1 }\njobs:\n  a: { image: \"x:${tag}\", script: x }\n");
     assert_eq!(Plan::of(&pipeline, &on_branch("b")).unwrap().jobs[0].image, "x:v1");
 }
 
 #[test]
-fn texts_around_a_script_count_for_the_size() {
+fn job_option_texts_count_toward_size() {
     let long = "x".repeat(30_000);
     for around in [
         format!("after_script: [{long}]"),
@@ -186,7 +186,7 @@ proptest! {
 
     /// Jobs of random stages and needs, each left out by a coin of its own.
     #[test]
-    fn what_is_left_is_planned_as_if_the_rest_had_never_been(
+    fn excluded_jobs_leave_no_trace_in_plan(
         specs in prop::collection::vec((0..3_usize, any::<bool>(), any::<bool>(), prop::collection::vec(any::<prop::sample::Index>(), 0..3)), 1..14),
     ) {
         let mut specs = specs;

@@ -9,7 +9,7 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn tests_named_by_the_security_page_exist() {
+fn tests_named_by_security_page_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
     let start = page.find("### Promises, and the tests that hold them").unwrap();

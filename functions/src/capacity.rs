@@ -5,13 +5,13 @@
 pub struct Load {
     /// Waiting messages in the queue.
     pub waiting: u32,
-    /// Received messages, whose jobs run.
+    /// ReceivedMessage messages, whose jobs run.
     pub running: u32,
     /// Currently requested workers.
     pub desired: u32,
 }
 
-/// Bounds, and the capacity of one worker.
+/// OperationBounds, and the capacity of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Concurrent jobs per worker; at least 1.
@@ -38,16 +38,19 @@ pub fn desired(load: Load, limits: Limits) -> u32 {
 mod tests {
     use super::{Limits, Load, desired};
 
-    const LIMITS: Limits = Limits { slots: 2, min: 0, max: 10 };
+    const SCALE_LIMITS: Limits = Limits { slots: 2, min: 0, max: 10 };
 
     fn to(waiting: u32, running: u32, now: u32) -> u32 {
-        desired(Load { waiting, running, desired: now }, LIMITS)
+        desired(Load { waiting, running, desired: now }, SCALE_LIMITS)
     }
 
     #[test]
     fn desired_is_zero_or_the_minimum_without_jobs() {
         assert_eq!((to(0, 0, 0), to(0, 0, 7)), (0, 0));
-        assert_eq!(desired(Load { waiting: 0, running: 0, desired: 5 }, Limits { min: 1, ..LIMITS }), 1);
+        assert_eq!(
+            desired(Load { waiting: 0, running: 0, desired: 5 }, Limits { min: 1, ..SCALE_LIMITS }),
+            1
+        );
     }
 
     #[test]

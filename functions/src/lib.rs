@@ -1,4 +1,4 @@
-//! Wiring that the Lambda functions share: settings from the environment, the services over AWS, logs and metrics.
+//! FunctionContext that the Lambda functions share: settings from the environment, the services over AWS, logs and metrics.
 
 pub mod capacity;
 pub mod settings;
@@ -6,4 +6,4 @@ pub mod telemetry;
 pub mod wiring;
 
 pub use settings::{Settings, SettingsError};
-pub use wiring::Wiring;
+pub use wiring::FunctionContext;

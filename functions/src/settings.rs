@@ -1,7 +1,7 @@
 //! Settings: each comes from one environment variable, which the template sets.
 
 use std::{collections::BTreeMap, env, str::FromStr};
-use tidemill_aws::Names;
+use tidemill_aws::ResourceNames;
 use tidemill_core::{labels, repo::AddressPolicy};
 
 /// The table's name.
@@ -11,7 +11,7 @@ pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// URLs of the queues for jobs that require labels of their worker, as a JSON object by labels:
 /// `{"arch=arm64,gpu=true": "https://..."}`; absent: none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
-/// The name of the Parameter Store's parameter that holds the key of secrets.
+/// The name of the Parameter WorkerDirs's parameter that holds the key of secrets.
 pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
 /// The bucket's name.
 pub const BUCKET: &str = "TIDEMILL_BUCKET";
@@ -36,7 +36,7 @@ pub const GROUP: &str = "TIDEMILL_GROUP";
 /// Concurrent jobs per worker.
 pub const SLOTS: &str = "TIDEMILL_SLOTS";
 /// Minimum number of workers.
-pub const MIN: &str = "TIDEMILL_MIN";
+pub const MIN_WORKERS: &str = "TIDEMILL_MIN";
 /// Maximum number of workers.
 pub const MAX: &str = "TIDEMILL_MAX";
 /// Filter of the log, as `tracing` reads it; default `info`.
@@ -53,8 +53,8 @@ pub struct SettingsError {
 /// The settings of every function.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Names of the deployment's resources.
-    pub names: Names,
+    /// ResourceNames of the deployment's resources.
+    pub names: ResourceNames,
     /// Milliseconds that a lease lasts.
     pub lease_ttl_ms: u64,
     /// Hosts of repositories that may be fetched in addition to public ones.
@@ -66,7 +66,7 @@ impl Settings {
     pub fn from_environment() -> Result<Self, SettingsError> {
         let keep_days = number_or(RECORD_DAYS, 0_u32)?;
         Ok(Self {
-            names: Names {
+            names: ResourceNames {
                 table: text(TABLE)?,
                 queue_url: text(QUEUE_URL)?,
                 labelled_queues: queues(LABELLED_QUEUES)?,

@@ -26,7 +26,7 @@ pub fn start() {
 
 /// One request, for the metrics.
 #[derive(Debug, Clone)]
-pub struct Measured<'a> {
+pub struct RequestMetrics<'a> {
     /// Lambda's id of the request.
     pub request_id: &'a str,
     /// The operation: the route, or the function's name.
@@ -43,7 +43,7 @@ pub struct Measured<'a> {
 
 /// The line for one request (Amazon CloudWatch User Guide, embedded metric format specification).
 #[must_use]
-pub fn metric_line(of: &Measured<'_>, deployment: &str, at_ms: u64) -> String {
+pub fn metric_line(of: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -> String {
     let metric = |name: &str, unit: &str| json!({ "Name": name, "Unit": unit });
     let halves = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / 2.0;
     json!({
@@ -76,7 +76,7 @@ pub fn metric_line(of: &Measured<'_>, deployment: &str, at_ms: u64) -> String {
 }
 
 /// Writes the line for one request.
-pub fn measure(of: &Measured<'_>) {
+pub fn measure(of: &RequestMetrics<'_>) {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
     let deployment = env::var(settings::TABLE).unwrap_or_default();
@@ -94,13 +94,13 @@ pub fn memory_mib() -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Measured, metric_line};
+    use super::{RequestMetrics, metric_line};
     use serde_json::Value;
     use tidemill_core::cost::Usage;
 
     #[test]
     fn every_declared_metric_has_a_value() {
-        let of = Measured {
+        let of = RequestMetrics {
             request_id: "r",
             operation: "/api/job/status",
             status: 503,

@@ -2,7 +2,7 @@
 
 use crate::settings::{PUBLIC_URL, Settings, SettingsError};
 use tidemill_aws::Meter;
-use tidemill_services::services::{Outside, Services, Settings as ServiceSettings, SourcePolicy};
+use tidemill_services::services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.
@@ -13,14 +13,14 @@ const TOKEN_CACHE_MS: u64 = 5_000;
 
 /// The services of a function.
 #[derive(Debug, Clone)]
-pub struct Wiring {
+pub struct FunctionContext {
     /// The services.
     pub services: Services,
-    /// Counts their usage.
+    /// NodeCounters their usage.
     pub meter: Meter,
 }
 
-impl Wiring {
+impl FunctionContext {
     /// Reads the settings and creates the clients.
     pub async fn load() -> Result<Self, SettingsError> {
         let settings = Settings::from_environment()?;
@@ -36,7 +36,7 @@ impl Wiring {
             ..ServiceSettings::default()
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
-        let outside = Outside { public_url, ..Outside::default() };
+        let outside = Notifiers { public_url, ..Notifiers::default() };
         let services = Services::new(stores, of_services, CancellationToken::new())
             .reaching(outside)
             .taking(SourcePolicy { addresses: settings.addresses, snapshots: false });

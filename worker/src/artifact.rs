@@ -8,19 +8,19 @@ mod reading;
 pub use cache::ArtifactCache;
 pub(crate) use reading::WorkspaceEntry;
 
-use self::failure::{MoveError, with_retries};
+use self::failure::{TransferError, with_retries};
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, Workspace, failure, is_bad_request, is_no_such_thing},
-    log::mask::Mask,
+    engine::{DockerManager, WorkspaceMount, failure, is_bad_request, is_no_such_thing},
+    log::mask::SecretMask,
     store::hex,
-    workspace::{HostWorkspace, Keep},
+    workspace::{HostWorkspace, PermissionPolicy},
 };
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
-use pack::{BUFFER, Packed, Packer, globs, literal_prefix};
+use pack::{BUFFER_SIZE, Packed, Packer, globs, literal_prefix};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -34,7 +34,7 @@ use std::{
     time::Instant,
 };
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadRequest, ContentSum},
+    api::{ArtifactComplete, ArtifactUploadRequest, ContentChecksum},
     assignment::{ArtifactSource, Artifacts, Assignment},
     failure::{FailureKind, FailureReason},
     ids::{ArtifactId, JobId, LeaseToken},
@@ -45,13 +45,13 @@ use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 /// Files in an artifact's listing.
 const MAX_LISTED: usize = 10_000;
 /// Unsent chunks of a tar.
-const CHUNKS_AHEAD: usize = 16;
+const MAX_QUEUED_CHUNKS: usize = 16;
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Moves artifacts between the server and workspaces.
 #[derive(Debug, Clone)]
-pub struct ArtifactMover {
+pub struct ArtifactTransfer {
     /// The server.
     pub api: ApiClient,
     /// The engine that the workspaces belong to.
@@ -60,11 +60,11 @@ pub struct ArtifactMover {
     pub cache: Option<ArtifactCache>,
 }
 
-impl ArtifactMover {
+impl ArtifactTransfer {
     /// Unpacks `artifact` into the workspace, and verifies its hash.
     pub async fn restore(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         artifact: &ArtifactSource,
     ) -> Result<(), FailureReason> {
         let restored = with_retries(|| self.restore_once(workspace, artifact)).await;
@@ -72,7 +72,11 @@ impl ArtifactMover {
         restored.map_err(|error| error.reason(&what))
     }
 
-    async fn restore_once(&self, workspace: &Workspace, artifact: &ArtifactSource) -> Result<(), MoveError> {
+    async fn restore_once(
+        &self,
+        workspace: &WorkspaceMount,
+        artifact: &ArtifactSource,
+    ) -> Result<(), TransferError> {
         if let Some(here) = self.engine.on_this_machine(workspace).await {
             match self.unpack(here, artifact).await? {
                 Ok(()) => return Ok(()),
@@ -95,10 +99,10 @@ impl ArtifactMover {
             // The engine only sees a truncated tar.
             let passing = broke_off.load(Ordering::Relaxed);
             match error {
-                error if passing => MoveError::Transient(error.to_string()),
+                error if passing => TransferError::Transient(error.to_string()),
                 // The engine works, but rejects this tar.
-                error if is_bad_request(&error) => MoveError::Other(error.to_string()),
-                error => MoveError::Reason(failure("the container did not take it", &error)),
+                error if is_bad_request(&error) => TransferError::Other(error.to_string()),
+                error => TransferError::Reason(failure("the container did not take it", &error)),
             }
         })?;
         let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
@@ -110,11 +114,12 @@ impl ArtifactMover {
         &self,
         here: Arc<HostWorkspace>,
         artifact: &ArtifactSource,
-    ) -> Result<io::Result<()>, MoveError> {
+    ) -> Result<io::Result<()>, TransferError> {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
         let unpacking = blocking(move || {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
-            let laid = here.unpack(BufReader::with_capacity(BUFFER, &mut bytes), Keep::Everything);
+            let laid =
+                here.unpack(BufReader::with_capacity(BUFFER_SIZE, &mut bytes), PermissionPolicy::Everything);
             if laid.is_ok() {
                 // Bytes after the tar's end count for the hash.
                 io::copy(&mut bytes, &mut io::sink())?;
@@ -129,7 +134,7 @@ impl ArtifactMover {
     }
 
     /// The bytes of `artifact`: from the cache, from the server into the cache, or just from the server.
-    async fn bytes(&self, artifact: &ArtifactSource) -> Result<Chunks, MoveError> {
+    async fn bytes(&self, artifact: &ArtifactSource) -> Result<Chunks, TransferError> {
         let Some(cache) = &self.cache else { return Ok(self.api.get(&artifact.url).await?.boxed()) };
         let (known, sha256) = (cache.clone(), artifact.sha256.clone());
         let file = match blocking(move || Ok(known.get(&sha256))).await? {
@@ -137,23 +142,23 @@ impl ArtifactMover {
             None => match self.fetch(cache.clone(), artifact).await {
                 Ok(file) => file,
                 // A removed or damaged cache only costs a download.
-                Err(MoveError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
+                Err(TransferError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
                     tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
                     return Ok(self.api.get(&artifact.url).await?.boxed());
                 }
                 Err(error) => return Err(error),
             },
         };
-        Ok(ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER).boxed())
+        Ok(ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER_SIZE).boxed())
     }
 
-    async fn fetch(&self, cache: ArtifactCache, artifact: &ArtifactSource) -> Result<File, MoveError> {
+    async fn fetch(&self, cache: ArtifactCache, artifact: &ArtifactSource) -> Result<File, TransferError> {
         let spooling = cache.clone();
         let mut spool = blocking(move || spooling.spool()).await?;
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let mut hash = Sha256::new();
         while let Some(chunk) = bytes.next().await {
-            let chunk = chunk.map_err(|error| MoveError::Transient(error.to_string()))?;
+            let chunk = chunk.map_err(|error| TransferError::Transient(error.to_string()))?;
             hash.update(&chunk);
             // A write to the page cache does not block for long.
             spool.write_all(&chunk)?;
@@ -167,10 +172,10 @@ impl ArtifactMover {
     /// warnings as log lines.
     pub async fn collect(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         declared: &Artifacts,
         holder: (JobId, LeaseToken),
-        mask: &Mask,
+        mask: &SecretMask,
     ) -> Result<String, FailureReason> {
         let begun = Instant::now();
         let done = with_retries(|| self.collect_once(workspace, declared, holder, mask)).await;
@@ -180,11 +185,11 @@ impl ArtifactMover {
 
     async fn collect_once(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         declared: &Artifacts,
         (job_id, lease): (JobId, LeaseToken),
-        mask: &Mask,
-    ) -> Result<String, MoveError> {
+        mask: &SecretMask,
+    ) -> Result<String, TransferError> {
         let request = ArtifactUploadRequest {
             job_id,
             lease,
@@ -203,13 +208,13 @@ impl ArtifactMover {
     /// size (`None`: no file) and warnings.
     async fn send(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
         mut request: ArtifactUploadRequest,
-        (mask, max): (&Mask, u64),
-    ) -> Result<(Option<u64>, String), MoveError> {
+        (mask, max): (&SecretMask, u64),
+    ) -> Result<(Option<u64>, String), TransferError> {
         request.file_path = mask.text(&request.file_path);
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         // Storing begins while packing.
         let packing = self.pack(workspace, paths, sender, max);
         let (packed, stored) = tokio::join!(packing, self.store(chunks, request));
@@ -225,7 +230,7 @@ impl ArtifactMover {
             }
             (Ok((_, warnings)), Ok(_)) => Ok((None, warnings)),
             // A closed channel means that storing failed, whose error says why.
-            (Err(MoveError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            (Err(TransferError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(stored)
             }
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -236,11 +241,11 @@ impl ArtifactMover {
     /// file, or no change.
     pub async fn save_cache(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
         key: &str,
         known: Option<&str>,
-        (assignment, mask): (&Assignment, &Mask),
+        (assignment, mask): (&Assignment, &SecretMask),
     ) -> Result<Option<u64>, FailureReason> {
         let kept = async {
             if let Some(known) = known
@@ -261,16 +266,16 @@ impl ArtifactMover {
             let max = self.engine.limits().cache_bytes;
             self.send(workspace, paths, request, (mask, max)).await.map(|(size, _)| size)
         };
-        kept.await.map_err(|error: MoveError| error.reason("the cache could not be stored"))
+        kept.await.map_err(|error: TransferError| error.reason("the cache could not be stored"))
     }
 
     /// The hash of the tar of `paths`, without sending it.
     async fn packed_hash(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
-    ) -> Result<Option<String>, MoveError> {
-        let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
+    ) -> Result<Option<String>, TransferError> {
+        let (sender, mut chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let drain = async { while chunks.recv().await.is_some() {} };
         let max = self.engine.limits().cache_bytes;
         let (packed, ()) = tokio::join!(self.pack(workspace, paths, sender, max), drain);
@@ -279,20 +284,20 @@ impl ArtifactMover {
 
     async fn pack(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
         max: u64,
-    ) -> Result<(Option<Packed>, String), MoveError> {
+    ) -> Result<(Option<Packed>, String), TransferError> {
         let mut result = self.pack_into(workspace, paths, sender.clone(), max).await;
         // In a workspace that is gone nothing matches: that is no result of the job.
         let is_suspect = match &result {
             Ok((_, warnings)) => !warnings.is_empty(),
-            Err(error) => matches!(error, MoveError::Io(_) | MoveError::Other(_)),
+            Err(error) => matches!(error, TransferError::Io(_) | TransferError::Other(_)),
         };
         if is_suspect && self.engine.has_container(&workspace.container).await == Some(false) {
             let words = "the container, and its workspace with it, went away; see that nobody removes it";
-            result = Err(MoveError::Reason(FailureReason::new(FailureKind::EngineFailed, words)));
+            result = Err(TransferError::Reason(FailureReason::new(FailureKind::EngineFailed, words)));
         }
         if result.is_err() {
             // An incomplete tar must not look complete.
@@ -304,16 +309,16 @@ impl ArtifactMover {
 
     async fn pack_into(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
         sender: mpsc::Sender<io::Result<Bytes>>,
         max: u64,
-    ) -> Result<(Option<Packed>, String), MoveError> {
+    ) -> Result<(Option<Packed>, String), TransferError> {
         let mut warnings = String::new();
-        let set = Arc::new(globs(paths).map_err(|error| MoveError::Other(error.to_string()))?);
+        let set = Arc::new(globs(paths).map_err(|error| TransferError::Other(error.to_string()))?);
         let cache = self.cache.clone();
         let spool = match blocking(move || cache.map(|cache| cache.spool()).transpose()).await {
-            Err(MoveError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
+            Err(TransferError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
                 tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
                 None
             }
@@ -336,12 +341,12 @@ impl ArtifactMover {
 
     async fn pack_one(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         here: Option<Arc<HostWorkspace>>,
         mut packer: Packer,
         pattern: &str,
         set: Arc<GlobSet>,
-    ) -> Result<Packer, MoveError> {
+    ) -> Result<Packer, TransferError> {
         let prefix = literal_prefix(pattern);
         if let Some(here) = here {
             let (prefix, set) = (prefix.clone(), set.clone());
@@ -369,8 +374,8 @@ impl ArtifactMover {
                     return Ok(packer);
                 }
                 let failed = said.map_or_else(
-                    || MoveError::Other(error.to_string()),
-                    |said| MoveError::Reason(failure("the engine did not give the files", said)),
+                    || TransferError::Other(error.to_string()),
+                    |said| TransferError::Reason(failure("the engine did not give the files", said)),
                 );
                 // A tar that is dropped writes its end, which may block.
                 tokio::task::spawn_blocking(move || drop(packer));
@@ -386,7 +391,7 @@ impl ArtifactMover {
         &self,
         mut chunks: mpsc::Receiver<io::Result<Bytes>>,
         request: ArtifactUploadRequest,
-    ) -> Result<Option<(ArtifactUploadRequest, ArtifactId)>, MoveError> {
+    ) -> Result<Option<(ArtifactUploadRequest, ArtifactId)>, TransferError> {
         let Some(first) = chunks.recv().await else { return Ok(None) };
         let rest = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let bytes = stream::once(async { first }).chain(rest);
@@ -410,7 +415,7 @@ impl ArtifactMover {
         let (file, sum) = spool(bytes).await?;
         let announced = ArtifactUploadRequest { sum: Some(sum), ..request.clone() };
         let place = self.api.upload(&announced).await?;
-        let url = place.url.ok_or_else(|| MoveError::Other("the server says no place for it".into()))?;
+        let url = place.url.ok_or_else(|| TransferError::Other("the server says no place for it".into()))?;
         self.api.put_file(&url, &place.headers, &file).await?;
         Ok(Some((request, place.artifact_id)))
     }
@@ -419,7 +424,7 @@ impl ArtifactMover {
         &self,
         packed: Packed,
         (mut request, artifact_id): (ArtifactUploadRequest, ArtifactId),
-    ) -> Result<(), MoveError> {
+    ) -> Result<(), TransferError> {
         let Packed { files, size, sha256, spool } = packed;
         request.files = files.into_iter().take(MAX_LISTED).collect();
         request.complete = Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone() });
@@ -436,7 +441,7 @@ impl ArtifactMover {
 }
 
 /// All of `bytes` in an unnamed file, with their size and hash.
-async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File, ContentSum)> {
+async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File, ContentChecksum)> {
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut bytes = std::pin::pin!(bytes);
@@ -446,16 +451,16 @@ async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File
         file.write_all(&chunk).await?;
     }
     file.flush().await?;
-    Ok((file.into_std().await, ContentSum { size, sha256: hex(&hash.finalize()) }))
+    Ok((file.into_std().await, ContentChecksum { size, sha256: hex(&hash.finalize()) }))
 }
 
-fn verify_hash(got: &str, artifact: &ArtifactSource) -> Result<(), MoveError> {
+fn verify_hash(got: &str, artifact: &ArtifactSource) -> Result<(), TransferError> {
     if got == artifact.sha256 {
         return Ok(());
     }
     let words =
         format!("its bytes have the hash {got}, not {}; run the job that left it again", artifact.sha256);
-    Err(MoveError::Other(words))
+    Err(TransferError::Other(words))
 }
 
 /// A reader that hashes what is read.
@@ -475,7 +480,7 @@ impl<R: Read> Read for HashingReader<R> {
 /// The result of `work`, run on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, MoveError> {
+) -> Result<T, TransferError> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| MoveError::Other(error.to_string()))??)
+    Ok(done.map_err(|error| TransferError::Other(error.to_string()))??)
 }

@@ -12,26 +12,26 @@ mod removal;
 mod side;
 mod usage;
 
-pub use exits::{Exit, ExitWatch};
+pub use exits::{Exit, ExitWaiter};
 pub use failures::failure;
-pub use holder::Holder;
+pub use holder::NetworkHolder;
 pub use isolation::JobNetwork;
-pub use machine::Bridge;
+pub use machine::BridgeNetwork;
 pub use side::{ServiceContainer, ServiceState};
 
-use exits::Exits;
+use exits::ExitRegistry;
 use failures::{disk, pull_failure, start_failure};
 pub(crate) use failures::{is_bad_request, is_no_such_thing};
 use isolation::Isolation;
-use parking::Parking;
+use parking::ContainerCreation;
 
 use crate::{
     client::causes,
     error::WorkerError,
     job::script::BOOT,
     limits::Limits,
-    source::{Reach, SourceSettings, Sources, Tree},
-    store::{Store, short_hash},
+    source::{HostPolicy, SourceCache, SourceSettings, Tree},
+    store::{WorkerDirs, short_hash},
     workspace::HostWorkspace,
 };
 use bollard::{
@@ -70,8 +70,8 @@ use tokio::{io::AsyncWrite, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where a job's sources are in its container.
-pub use tidemill_core::predefined::WORKSPACE;
-/// What package managers need inside their own container, and no more.
+pub use tidemill_core::predefined::WORKSPACE_DIR;
+/// OperationKind package managers need inside their own container, and no more.
 const CAPABILITIES: [&str; 9] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -84,13 +84,13 @@ const CAPABILITIES: [&str; 9] = [
     "SYS_CHROOT",
 ];
 /// How fast what cannot be removed yet is tried again.
-const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+const REMOVAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long an engine may take to note that a container ended.
-const END_NOTED: Duration = Duration::from_secs(3);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an engine that is there may take to say so.
-const LONGEST_PING: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// A disk with fewer free bytes is full.
-const FULL: u64 = 1 << 20;
+const DISK_FULL_BYTES: u64 = 1 << 20;
 const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 const LABEL: &str = "tidemill";
 const LABEL_WORKER: &str = "tidemill.worker";
@@ -100,9 +100,9 @@ const LABEL_DATA: &str = "tidemill.data";
 #[derive(Debug)]
 pub struct DockerManager {
     /// Where the trees of sources come from.
-    pub sources: Sources,
+    pub sources: SourceCache,
     docker: Docker,
-    store: Store,
+    store: WorkerDirs,
     worker: String,
     local: bool,
     overlay: AtomicBool,
@@ -115,7 +115,7 @@ pub struct DockerManager {
     disks: OnceCell<Vec<PathBuf>>,
     /// Containers that could not be removed while the engine was away.
     lost: std::sync::Mutex<Vec<String>>,
-    exits: Exits,
+    exits: ExitRegistry,
     isolation: std::sync::OnceLock<Isolation>,
 }
 
@@ -123,28 +123,28 @@ pub struct DockerManager {
 pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>;
 
 /// A network that is being made, or is there.
-pub type Holding = Shared<BoxFuture<'static, Option<Arc<Holder>>>>;
+pub type SharedHolder = Shared<BoxFuture<'static, Option<Arc<NetworkHolder>>>>;
 
 /// A container that waits for its orders on stdin; it ends by itself once its `input` is gone, and is removed in the
 /// background when this is dropped.
 pub struct Container {
     /// Its id.
     pub id: String,
-    /// What it prints.
+    /// OperationKind it prints.
     pub output: Option<Output>,
     /// Its stdin.
     pub input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Awaits its end.
-    pub exit: Option<ExitWatch>,
-    /// What holds the network that it joined.
-    pub holder: Option<Arc<Holder>>,
+    pub exit: Option<ExitWaiter>,
+    /// OperationKind holds the network that it joined.
+    pub holder: Option<Arc<NetworkHolder>>,
     /// Its workspace.
-    pub workspace: Workspace,
-    removal: Removal,
+    pub workspace: WorkspaceMount,
+    removal: ContainerRemoval,
 }
 
-/// What removes a container with its workspace, in the background when it is dropped.
-struct Removal {
+/// OperationKind removes a container with its workspace, in the background when it is dropped.
+struct ContainerRemoval {
     engine: Arc<DockerManager>,
     /// The container's id, and the directory of its workspace's own layers; `None` once it is removed.
     left: Option<(String, PathBuf)>,
@@ -154,7 +154,7 @@ struct Removal {
     inode: Option<u64>,
 }
 
-impl Removal {
+impl ContainerRemoval {
     async fn run(mut self) {
         if let Some((id, room)) = self.left.take() {
             self.engine.remove(&id, &room).await;
@@ -162,7 +162,7 @@ impl Removal {
     }
 }
 
-impl Drop for Removal {
+impl Drop for ContainerRemoval {
     fn drop(&mut self) {
         if let Some((id, room)) = self.left.take() {
             let (engine, tree) = (self.engine.clone(), self.tree.take());
@@ -176,7 +176,7 @@ impl Drop for Removal {
 
 /// The workspace of a container.
 #[derive(Debug)]
-pub struct Workspace {
+pub struct WorkspaceMount {
     /// The container's id.
     pub container: String,
     /// Where what the job writes into it lies on this machine, if its sources are laid below that.
@@ -201,7 +201,7 @@ impl std::fmt::Debug for Container {
 
 impl DockerManager {
     /// A manager on the engine at `host` (`DOCKER_HOST`'s form), or at the first of the usual sockets that answers.
-    pub async fn connect(host: Option<&str>, store: Store, worker: String) -> Result<Self, WorkerError> {
+    pub async fn connect(host: Option<&str>, store: WorkerDirs, worker: String) -> Result<Self, WorkerError> {
         let candidates = host.map_or_else(usual_sockets, |host| vec![host.to_owned()]);
         let mut first = None;
         for host in candidates {
@@ -210,10 +210,14 @@ impl DockerManager {
                     // The engine can only mount what lies on its own machine.
                     let local = host.starts_with("unix://");
                     return Ok(Self {
-                        exits: Exits::follow(docker.clone(), &worker),
+                        exits: ExitRegistry::follow(docker.clone(), &worker),
                         isolation: std::sync::OnceLock::new(),
                         docker,
-                        sources: Sources::new(store.cache(), Reach::default(), SourceSettings::default()),
+                        sources: SourceCache::new(
+                            store.cache(),
+                            HostPolicy::default(),
+                            SourceSettings::default(),
+                        ),
                         store,
                         worker,
                         local,
@@ -241,14 +245,14 @@ impl DockerManager {
         Self { limits, ..self }
     }
 
-    /// What one job may use at most.
+    /// OperationKind one job may use at most.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Whether the engine answers.
     pub async fn answers(&self) -> bool {
-        tokio::time::timeout(LONGEST_PING, self.docker.ping()).await.is_ok_and(|pong| pong.is_ok())
+        tokio::time::timeout(PING_TIMEOUT, self.docker.ping()).await.is_ok_and(|pong| pong.is_ok())
     }
 
     /// Says that something failed which may be because the engine is gone.
@@ -331,7 +335,7 @@ impl DockerManager {
     }
 
     /// A container for `preparation`, started and waiting for its orders, in `network` (an engine's name for it, or
-    /// [`Holder::network`]) or in one of its own; its image must be there. Once `canceled`, its sources are not waited for.
+    /// [`NetworkHolder::network`]) or in one of its own; its image must be there. Once `canceled`, its sources are not waited for.
     pub async fn park(
         self: &Arc<Self>,
         preparation: &Preparation,
@@ -346,10 +350,12 @@ impl DockerManager {
         };
         let tree = tree.map_err(|error| {
             let kind = match error.failure_kind() {
-                // What git says is for people: the disk itself tells whether it is full, or its directory gone.
+                // OperationKind git says is for people: the disk itself tells whether it is full, or its directory gone.
                 FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
                     Err(_) => FailureKind::WorkerFailed,
-                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < FULL => FailureKind::DiskFull,
+                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
+                        FailureKind::DiskFull
+                    }
                     Ok(_) => FailureKind::SourceUnavailable,
                 },
                 other => other,
@@ -397,7 +403,7 @@ impl DockerManager {
     }
 
     /// Whether the engine made the first workspace without the layers that it should have had, as Podman 4 does.
-    async fn lacks_layers(&self, workspace: &Workspace) -> bool {
+    async fn lacks_layers(&self, workspace: &WorkspaceMount) -> bool {
         if !workspace.overlay || self.seen_overlay.load(Ordering::Relaxed) {
             return false;
         }
@@ -415,7 +421,7 @@ impl DockerManager {
     async fn workspace_mount(&self, container: &str) -> Option<MountPoint> {
         let seen = self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
         let mut mounts = seen.mounts.unwrap_or_default().into_iter();
-        mounts.find(|mount| mount.destination.as_deref() == Some(WORKSPACE))
+        mounts.find(|mount| mount.destination.as_deref() == Some(WORKSPACE_DIR))
     }
 
     async fn create(
@@ -433,7 +439,7 @@ impl DockerManager {
         let labels = self.labels();
         let upper = layered.then(|| room.join("upper"));
         let mount = Mount {
-            target: Some(WORKSPACE.into()),
+            target: Some(WORKSPACE_DIR.into()),
             typ: Some(MountType::VOLUME),
             volume_options: Some(MountVolumeOptions {
                 no_copy: Some(true),
@@ -486,10 +492,10 @@ impl DockerManager {
         match started.await {
             Ok(streams) => {
                 let workspace =
-                    Workspace { container: id.clone(), upper, overlay: layered, here: OnceCell::new() };
+                    WorkspaceMount { container: id.clone(), upper, overlay: layered, here: OnceCell::new() };
                 let inode = tree.and_then(|tree| inode(&tree.path));
                 let left = Some((id.clone(), room));
-                let removal = Removal { engine: self.clone(), left, tree: tree.cloned(), inode };
+                let removal = ContainerRemoval { engine: self.clone(), left, tree: tree.cloned(), inode };
                 Ok(Container {
                     id,
                     output: Some(streams.output),
@@ -517,11 +523,11 @@ impl DockerManager {
     }
 
     /// A workspace as a directory of this machine, if it is one.
-    pub async fn on_this_machine(&self, workspace: &Workspace) -> Option<Arc<HostWorkspace>> {
+    pub async fn on_this_machine(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
         workspace.here.get_or_init(|| self.find(workspace)).await.clone()
     }
 
-    async fn find(&self, workspace: &Workspace) -> Option<Arc<HostWorkspace>> {
+    async fn find(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
         if !self.local {
             return None;
         }
@@ -536,7 +542,7 @@ impl DockerManager {
     where
         S: Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send + 'static,
     {
-        let options = UploadToContainerOptions { path: WORKSPACE.into(), ..Default::default() };
+        let options = UploadToContainerOptions { path: WORKSPACE_DIR.into(), ..Default::default() };
         self.docker.upload_to_container(container, Some(options), bollard::body_try_stream(tar)).await
     }
 
@@ -563,7 +569,7 @@ impl DockerManager {
         container: &str,
         path: &str,
     ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
-        let path = format!("{WORKSPACE}/{path}");
+        let path = format!("{WORKSPACE_DIR}/{path}");
         let options = bollard::query_parameters::DownloadFromContainerOptions { path };
         self.docker.download_from_container(container, Some(options))
     }
@@ -588,7 +594,7 @@ impl DockerManager {
     }
 
     /// Removes a container that is still being made, once it is; nothing that it would wait for is waited for.
-    pub fn dispose_once_made(self: &Arc<Self>, parking: Parking) {
+    pub fn dispose_once_made(self: &Arc<Self>, parking: ContainerCreation) {
         let mut parking = parking;
         parking.cancel();
         self.removing.spawn(async move {
@@ -599,7 +605,7 @@ impl DockerManager {
     }
 
     /// A network for jobs to join, made in the background; `None` when it could not be made.
-    pub fn hold_network_later(self: &Arc<Self>, image: &str) -> Holding {
+    pub fn hold_network_later(self: &Arc<Self>, image: &str) -> SharedHolder {
         let (engine, image) = (self.clone(), image.to_owned());
         let making = self.removing.spawn(async move {
             let made = engine.hold_network(&image).await;
@@ -661,7 +667,7 @@ fn overlay_options(
     let lower = tree.unwrap_or(&empty);
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    // What a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.
+    // OperationKind a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.
     let layers = format!("{layers},nosuid,nodev");
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Ok(Some(HashMap::from([option("type", "overlay"), option("device", "overlay"), option("o", &layers)])))
@@ -672,7 +678,7 @@ fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|found| found.ino())
 }
 
-/// What makes two jobs able to use the same kind of parked container.
+/// OperationKind makes two jobs able to use the same kind of parked container.
 #[must_use]
 pub fn shape(preparation: &Preparation) -> String {
     let described = serde_json::json!([

@@ -1,4 +1,4 @@
-//! What must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
+//! OperationKind must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
 //! some of which it does not.
 
 #![allow(
@@ -11,7 +11,7 @@ use crate::{
     artifact::pack::{Packer, globs},
     source::git::listing::{self, Paths, Records},
     test_reports::junit,
-    workspace::{HostWorkspace, Keep},
+    workspace::{HostWorkspace, PermissionPolicy},
 };
 use std::{
     cell::Cell,
@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 
 const BLOCK: usize = 512;
 /// Bits of the first byte, which says what is done with the others.
-const AS_IT_IS: u8 = 1;
-const OF_A_USER: u8 = 2;
+const UNCHANGED: u8 = 1;
+const USER_DOWNLOAD: u8 = 2;
 const REPACKED: u8 = 4;
 
 /// Unpacks `bytes` (after the first, which says how) beside a directory that must not change, and panics when it does, when
@@ -37,14 +37,15 @@ const REPACKED: u8 = 4;
 pub fn artifact(bytes: &[u8]) {
     let Some((how, bytes)) = bytes.split_first() else { return };
     let mut tar = bytes.to_vec();
-    if how & AS_IT_IS == 0 {
+    if how & UNCHANGED == 0 {
         give_checksums(&mut tar);
     }
     if how & REPACKED != 0 {
         let Some(repacked) = repacked(&tar) else { return };
         tar = repacked;
     }
-    let keep = if how & OF_A_USER == 0 { Keep::Everything } else { Keep::Permissions };
+    let keep =
+        if how & USER_DOWNLOAD == 0 { PermissionPolicy::Everything } else { PermissionPolicy::Permissions };
     let sandbox = Sandbox::new();
     let place = sandbox.0.path().join("place");
     let laid = HostWorkspace::open(&place, false).map(|place| place.unpack(tar.as_slice(), keep));
@@ -163,7 +164,7 @@ impl Sandbox {
     }
 }
 
-fn look(directory: &Path, keep: Keep, written: &mut u64) {
+fn look(directory: &Path, keep: PermissionPolicy, written: &mut u64) {
     // The tar may have forbidden its directories to be read, or to be removed.
     let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
     let Ok(entries) = fs::read_dir(directory) else { return };
@@ -172,7 +173,7 @@ fn look(directory: &Path, keep: Keep, written: &mut u64) {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let kind = meta.file_type();
         assert!(kind.is_file() || kind.is_dir() || kind.is_symlink(), "{} is a special file", path.display());
-        if keep == Keep::Permissions && !kind.is_symlink() {
+        if keep == PermissionPolicy::Permissions && !kind.is_symlink() {
             assert_eq!(meta.mode() & 0o7000, 0, "{} runs with other rights", path.display());
         }
         if kind.is_dir() {

@@ -14,6 +14,6 @@ mod running;
 pub mod script;
 mod services;
 
-pub use attempt::Admitted;
+pub use attempt::AdmittedJob;
 pub use executor::Executor;
 pub use job_executor::JobExecutor;

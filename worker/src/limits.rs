@@ -1,7 +1,7 @@
-//! What one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
+//! OperationKind one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
 
 use crate::{
-    engine::{DockerManager, Workspace},
+    engine::{DockerManager, WorkspaceMount},
     job::dispatch::Event,
     workspace::HostWorkspace,
 };
@@ -22,22 +22,22 @@ use tokio::{sync::mpsc, task::JoinHandle};
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// How often the free space of the disks is looked at while a job runs.
-const GLANCE: Duration = Duration::from_secs(2);
+const FREE_SPACE_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time between two measurements of what a job has on the disk.
-const MEASURE: Duration = Duration::from_secs(60);
+const MAX_MEASURE_INTERVAL: Duration = Duration::from_secs(60);
 /// From here on a path is begun anew: the kernel takes 4096 bytes, of which a name has at most 255.
 const MAX_PATH_PART: usize = 2048;
 /// Measuring takes at most this part of the time.
-const SHARE: u32 = 20;
+const MEASURE_TIME_DIVISOR: u32 = 20;
 
-/// What one job may use at most.
+/// OperationKind one job may use at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Memory; `None`: what the machine has for jobs.
     pub memory_bytes: Option<u64>,
     /// Processors; `None`: those of the machine.
     pub cpus: Option<f64>,
-    /// Processes and threads at the same time, in each of its containers.
+    /// CatFileProcesses and threads at the same time, in each of its containers.
     pub pids: u32,
     /// Open files of each process; 0: as the engine has it.
     pub open_files: u32,
@@ -70,7 +70,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What a container gets of a job that asks for `resources`: the most where it asks for nothing. Jobs that ask for more are
+    /// OperationKind a container gets of a job that asks for `resources`: the most where it asks for nothing. Jobs that ask for more are
     /// not let in.
     pub(crate) fn of(&self, resources: Resources) -> Resources {
         let smaller = |asked: u64, most: u64| asked.min(most);
@@ -118,12 +118,12 @@ pub(crate) fn size(bytes: u64) -> String {
 /// Says that something has more bytes than it may; carried through I/O code as an error's cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it has more than {}, the most that is taken", size(*max))]
-pub(crate) struct TooLarge {
+pub(crate) struct SizeLimitExceeded {
     pub max: u64,
 }
 
-impl From<TooLarge> for io::Error {
-    fn from(error: TooLarge) -> Self {
+impl From<SizeLimitExceeded> for io::Error {
+    fn from(error: SizeLimitExceeded) -> Self {
         Self::new(io::ErrorKind::FileTooLarge, error)
     }
 }
@@ -142,7 +142,7 @@ impl DiskWatch {
     /// Watches what the container of `workspace` has on the disk from now on, and tells `events` once it is too much.
     pub fn start(
         engine: &Arc<DockerManager>,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let (engine, container, upper) =
@@ -161,7 +161,7 @@ impl DiskWatch {
 /// given space back meanwhile.
 async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) {
     let max = engine.limits().workspace_bytes;
-    tokio::time::sleep(GLANCE).await;
+    tokio::time::sleep(FREE_SPACE_INTERVAL).await;
     let disks = engine.disks().await;
     let mut last: Option<Measurement> = None;
     loop {
@@ -169,7 +169,7 @@ async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) 
         if let Some(last) = &last
             && last.holds(now, max)
         {
-            tokio::time::sleep(GLANCE.max(last.took * SHARE)).await;
+            tokio::time::sleep(FREE_SPACE_INTERVAL.max(last.took * MEASURE_TIME_DIVISOR)).await;
             continue;
         }
         let begun = Instant::now();
@@ -190,7 +190,7 @@ async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) 
     }
 }
 
-/// What a job had on the disk when it was measured.
+/// OperationKind a job had on the disk when it was measured.
 #[derive(Debug)]
 struct Measurement {
     bytes: u64,
@@ -203,12 +203,13 @@ struct Measurement {
 impl Measurement {
     /// Whether the job cannot have more than `max` bytes yet, with `used` bytes in use on all disks now.
     fn holds(&self, used: Option<u64>, max: u64) -> bool {
-        // What is there is at most what was there and what all together wrote since, but for what others removed.
+        // OperationKind is there is at most what was there and what all together wrote since, but for what others removed.
         match used.zip(self.used) {
             Some((now, then)) => {
-                self.bytes.saturating_add(now.saturating_sub(then)) <= max && self.at.elapsed() < MEASURE
+                self.bytes.saturating_add(now.saturating_sub(then)) <= max
+                    && self.at.elapsed() < MAX_MEASURE_INTERVAL
             }
-            None => self.at.elapsed() < MEASURE / 6,
+            None => self.at.elapsed() < MAX_MEASURE_INTERVAL / 6,
         }
     }
 }
@@ -223,7 +224,7 @@ fn used(disks: &[PathBuf]) -> Option<u64> {
     (!disks.is_empty()).then_some(sum)
 }
 
-/// The bytes on the disk of all that is below `root`; as soon as they are more than `most`, what was counted until then. What is
+/// The bytes on the disk of all that is below `root`; as soon as they are more than `most`, what was counted until then. OperationKind is
 /// linked several times counts once; links are not followed.
 pub(crate) fn disk_usage(root: &Path, most: u64) -> io::Result<u64> {
     let mut linked = HashSet::new();
@@ -261,7 +262,7 @@ mod tests {
     use tidemill_core::assignment::Resources;
 
     #[test]
-    fn a_job_gets_what_it_asks_for_and_else_the_most() {
+    fn requested_resources_win_within_limits() {
         let limits = Limits { memory_bytes: Some(100), cpus: Some(2.0), ..Limits::default() };
         let resources = |cpus, memory_bytes| Resources { cpus, memory_bytes };
         assert_eq!(limits.of(resources(None, None)), resources(Some(2.0), Some(100)));
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn disk_usage_counts_what_lies_deeper_than_a_path_can_name() {
+    fn disk_usage_counts_overlong_paths() {
         let place = tempfile::tempdir().unwrap();
         // Moved into each other from within: no path that is named is long.
         let part = format!("{}/", "d".repeat(200)).repeat(15);

@@ -1,4 +1,4 @@
-//! What a job prints: found in a container's output, masked, and handed to reports.
+//! OperationKind a job prints: found in a container's output, masked, and handed to reports.
 
 pub mod markers;
 pub mod mask;

@@ -1,4 +1,4 @@
-//! Sources: found, snapshotted from disk, cached, and laid out as trees.
+//! SourceCache: found, snapshotted from disk, cached, and laid out as trees.
 
 mod bounds;
 mod discovery;
@@ -16,15 +16,15 @@ mod sources;
 mod tree;
 mod upload;
 
-pub use bounds::{Bounds, Limits};
+pub use bounds::{Limits, OperationBounds};
 pub use discovery::{DiscoveryResult, discover};
 pub use error::{SourceError, SourceErrorKind};
 pub use git::variable;
 pub use prune::{Retention, prune};
-pub use reach::{Reach, Remote, Resolver};
-pub use resolve::{Resolved, repository_named, resolve};
+pub use reach::{HostPolicy, Remote, Resolver};
+pub use resolve::{ResolvedCommit, repository_named, resolve};
 pub use settings::SourceSettings;
 pub use snapshot::{Snapshot, repository_of, snapshot};
-pub use sources::Sources;
+pub use sources::SourceCache;
 pub use tree::{Tree, materialise};
-pub use upload::{SourcePack, Upload, WrittenPack, upload};
+pub use upload::{SourcePack, UploadPlan, WrittenPack, upload};

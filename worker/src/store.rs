@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The mode of all directories of a worker: what jobs leave must not be run, or read, by others on the machine.
-const PRIVATE: u32 = 0o700;
+const PRIVATE_MODE: u32 = 0o700;
 
 /// The mode of the files by which workers tell each other what is in use.
 const PRIVATE_FILE: u32 = 0o600;
@@ -45,7 +45,7 @@ impl FileLock {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Notes that what the lock is for was used just now; see [`unused_for`].
+    /// RequestLog that what the lock is for was used just now; see [`unused_for`].
     pub fn touch(&self) {
         // A time that cannot be set makes it look older than it is.
         let _ = self.0.set_modified(SystemTime::now());
@@ -69,12 +69,12 @@ pub fn unused_for(path: &Path) -> Option<Duration> {
 
 /// The directories of one worker process.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct WorkerDirs {
     root: PathBuf,
     worker: String,
 }
 
-impl Store {
+impl WorkerDirs {
     /// The directories of worker `worker` below `root`; made when missing.
     pub fn open(root: &Path, worker: &str) -> Result<(Self, FileLock), WorkerError> {
         let failed =
@@ -85,7 +85,7 @@ impl Store {
         make_private(&store.root).map_err(failed)?;
         private_directory(&store.cache()).map_err(failed)?;
         private_directory(&store.work()).map_err(failed)?;
-        // What an earlier version, or somebody else, left open. What is deeper cannot be reached through these.
+        // OperationKind an earlier version, or somebody else, left open. OperationKind is deeper cannot be reached through these.
         for directory in [store.root.clone(), store.cache(), store.root.join("work")] {
             make_private(&directory).map_err(failed)?;
             for entry in fs::read_dir(&directory).map_err(failed)?.flatten() {
@@ -142,7 +142,7 @@ impl Store {
             let name = entry.file_name().to_string_lossy().into_owned();
             let worker = name.strip_suffix(".lock").unwrap_or(&name);
             if worker != self.worker && !self.is_alive(worker) {
-                // What a container wrote as root may stay until a worker with the rights comes by.
+                // OperationKind a container wrote as root may stay until a worker with the rights comes by.
                 let _ = fs::remove_dir_all(self.root.join("work").join(worker));
                 let _ = fs::remove_file(self.lock_of(worker));
             }
@@ -162,7 +162,7 @@ impl Store {
 
 /// The directory at `path`, made when missing with those above it, and open to nobody else.
 pub fn private_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path)
+    fs::DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(path)
 }
 
 /// Closes the directory at `path` to others; it must be this user's own.
@@ -181,8 +181,8 @@ fn make_private(path: &Path) -> io::Result<()> {
         );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
     }
-    if found.st_mode & 0o7777 != PRIVATE {
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(PRIVATE))?;
+    if found.st_mode & 0o7777 != PRIVATE_MODE {
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(PRIVATE_MODE))?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ pub fn short_hash(parts: &[&str]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Store;
+    use super::WorkerDirs;
     use std::{
         fs,
         os::unix::fs::{PermissionsExt, chown},
@@ -209,7 +209,7 @@ mod tests {
         process::Command,
     };
 
-    const NOBODY: u32 = 65_534;
+    const NOBODY_UID: u32 = 65_534;
 
     fn nobody_can(command: &str) -> bool {
         let mut shell = Command::new("setpriv");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_closed_to_others_also_those_that_were_open() {
+    fn worker_directories_are_private() {
         let place = tempfile::tempdir().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let root = place.path().join("worker");
@@ -250,7 +250,7 @@ mod tests {
                 assert!(nobody_can(way), "before: {way}");
             }
         }
-        let (store, _lock) = Store::open(&root, "new").unwrap();
+        let (store, _lock) = WorkerDirs::open(&root, "new").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         for path in ["", "cache", "work", "cache/trees", "cache/artifacts", "work/old", "work/new"] {
             assert_eq!(mode(&root.join(path)), 0o700, "{path}");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn directory_of_another_user_is_refused() {
+    fn directory_of_another_user_is_rejected() {
         if !is_root_here() {
             return;
         }
@@ -273,8 +273,8 @@ mod tests {
         for of_another in ["", "cache"] {
             let root = place.path().join(format!("worker-{of_another}"));
             fs::create_dir_all(root.join(of_another)).unwrap();
-            chown(root.join(of_another), Some(NOBODY), Some(NOBODY)).unwrap();
-            let refused = Store::open(&root, "new").unwrap_err().to_string();
+            chown(root.join(of_another), Some(NOBODY_UID), Some(NOBODY_UID)).unwrap();
+            let refused = WorkerDirs::open(&root, "new").unwrap_err().to_string();
             assert!(refused.contains("belongs to the user 65534"), "{refused}");
         }
     }

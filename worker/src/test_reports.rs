@@ -4,8 +4,8 @@
 pub mod junit;
 
 use crate::{
-    artifact::{ArtifactMover, WorkspaceEntry},
-    engine::Workspace,
+    artifact::{ArtifactTransfer, WorkspaceEntry},
+    engine::WorkspaceMount,
     job::reporter::Reporter,
 };
 use junit::{Case, Outcome};
@@ -31,8 +31,8 @@ const MAX_MESSAGE_LEN: usize = 2_000;
 
 /// Reads the reports that `assignment` names, and sends them and the share of covered lines to the server.
 pub async fn send(
-    mover: &ArtifactMover,
-    workspace: &Workspace,
+    mover: &ArtifactTransfer,
+    workspace: &WorkspaceMount,
     assignment: &Assignment,
     reporter: &Reporter,
     coverage: Option<f64>,
@@ -85,7 +85,7 @@ struct ReportReader {
     files: usize,
     bytes: u64,
     mistakes: Vec<String>,
-    /// Mistakes beyond [`MAX_WARNINGS`].
+    /// PipelineErrors beyond [`MAX_WARNINGS`].
     more: usize,
 }
 

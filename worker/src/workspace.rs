@@ -1,13 +1,13 @@
 //! A job's workspace as a directory of this machine, which is there when the engine runs here.
 //!
-//! What runs in the container can change the workspace at any time, also on purpose: no path is resolved but beneath
+//! OperationKind runs in the container can change the workspace at any time, also on purpose: no path is resolved but beneath
 //! the workspace (`openat2`), so that a link put into the way leads nowhere else.
 
 mod entry;
 
-pub use entry::{Keep, PERMISSIONS};
+pub use entry::{MODE_MASK, PermissionPolicy};
 
-use entry::{Extensions, allow_refusal, inside, invalid};
+use entry::{TarExtensions, allow_refusal, inside, invalid};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
@@ -24,8 +24,8 @@ use std::{
 };
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
-const OVERLAY: i64 = 0x794c_7630;
-const BUFFER: usize = 256 * 1024;
+const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
+const BUFFER_SIZE: usize = 256 * 1024;
 
 /// An open workspace.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl HostWorkspace {
         let root = rustix::fs::open(path, flags, Mode::empty()).ok()?;
         // An engine may have mounted it where only itself sees it.
         #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
-        if overlay && rustix::fs::fstatfs(&root).ok()?.f_type as i64 != OVERLAY {
+        if overlay && rustix::fs::fstatfs(&root).ok()?.f_type as i64 != OVERLAYFS_MAGIC {
             return None;
         }
         let workspace = Self { root };
@@ -50,7 +50,7 @@ impl HostWorkspace {
         Some(workspace)
     }
 
-    /// What is at `path`, a link not being followed.
+    /// OperationKind is at `path`, a link not being followed.
     pub fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self.find(path, OFlags::PATH)?)?)
     }
@@ -108,11 +108,11 @@ impl HostWorkspace {
 
     /// Lays `tar` in: over what is there, with its times, and of its permissions and owners what `keep` says.
     ///
-    /// Nothing is made or changed but beneath the workspace, and nothing but files, directories and links is made. What
+    /// Nothing is made or changed but beneath the workspace, and nothing but files, directories and links is made. OperationKind
     /// it takes of memory does not grow with the sizes that the tar names.
-    pub fn unpack(&self, tar: impl Read, keep: Keep) -> io::Result<()> {
+    pub fn unpack(&self, tar: impl Read, keep: PermissionPolicy) -> io::Result<()> {
         let mut directories = Vec::new();
-        let mut extensions = Extensions::default();
+        let mut extensions = TarExtensions::default();
         for entry in tar::Archive::new(tar).entries()?.raw(true) {
             let mut entry = entry?;
             if extensions.take(&mut entry)? {
@@ -144,7 +144,7 @@ impl HostWorkspace {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
-                let mut writer = BufWriter::with_capacity(BUFFER, File::from(file));
+                let mut writer = BufWriter::with_capacity(BUFFER_SIZE, File::from(file));
                 let size = entry.size();
                 if io::copy(&mut entry, &mut writer)? != size {
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -153,7 +153,7 @@ impl HostWorkspace {
                 dress.put_on(writer.get_ref())?;
             } else if kind.is_symlink() {
                 rustix::fs::symlinkat(&*target, &parent, name)?;
-                if keep == Keep::Everything {
+                if keep == PermissionPolicy::Everything {
                     let (owner, group) = dress.owners;
                     allow_refusal(rustix::fs::chownat(
                         &parent,
@@ -218,7 +218,7 @@ impl HostWorkspace {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{HostWorkspace, Keep};
+    use super::{HostWorkspace, PermissionPolicy};
     use std::{
         fs,
         os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -249,8 +249,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("a"), "old and longer").unwrap();
         let host = HostWorkspace::open(place.path(), false).unwrap();
-        host.unpack(&tar_of("./a")[..], Keep::Everything).unwrap();
-        host.unpack(&tar_of("deep/er/a")[..], Keep::Everything).unwrap();
+        host.unpack(&tar_of("./a")[..], PermissionPolicy::Everything).unwrap();
+        host.unpack(&tar_of("deep/er/a")[..], PermissionPolicy::Everything).unwrap();
         for name in ["a", "deep/er/a"] {
             let meta = fs::metadata(place.path().join(name)).unwrap();
             assert_eq!(fs::read(place.path().join(name)).unwrap(), b"new");
@@ -269,10 +269,10 @@ mod tests {
         symlink("real", place.path().join("near")).unwrap();
         let host = HostWorkspace::open(place.path(), false).unwrap();
         for name in ["out/a", "../a", "/a"] {
-            assert!(host.unpack(&tar_of(name)[..], Keep::Everything).is_err(), "{name}");
+            assert!(host.unpack(&tar_of(name)[..], PermissionPolicy::Everything).is_err(), "{name}");
         }
-        host.unpack(&tar_of("link")[..], Keep::Everything).unwrap();
-        host.unpack(&tar_of("near/a")[..], Keep::Everything).unwrap();
+        host.unpack(&tar_of("link")[..], PermissionPolicy::Everything).unwrap();
+        host.unpack(&tar_of("near/a")[..], PermissionPolicy::Everything).unwrap();
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"old");
         assert_eq!(fs::read(place.path().join("link")).unwrap(), b"new");
         assert!(place.path().join("real/a").exists(), "a link that stays inside is followed");

@@ -26,33 +26,33 @@ use uuid::Uuid;
 
 /// One request: what it was for, and what came with it.
 #[derive(Debug, Clone)]
-struct Seen {
+struct RecordedRequest {
     path: String,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Seen {
+impl RecordedRequest {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 #[derive(Debug, Clone, Default)]
-struct Notes(Arc<Mutex<Vec<Seen>>>);
+struct RequestLog(Arc<Mutex<Vec<RecordedRequest>>>);
 
-impl Notes {
-    fn all(&self) -> Vec<Seen> {
+impl RequestLog {
+    fn all(&self) -> Vec<RecordedRequest> {
         self.0.lock().unwrap().clone()
     }
 }
 
-async fn answer(State(notes): State<Notes>, request: Request) -> Response {
+async fn answer(State(notes): State<RequestLog>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let host = parts.headers[header::HOST].to_str().unwrap().to_owned();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    notes.0.lock().unwrap().push(Seen { path: path.clone(), headers: parts.headers, body });
+    notes.0.lock().unwrap().push(RecordedRequest { path: path.clone(), headers: parts.headers, body });
     let earlier = notes.all().iter().filter(|seen| seen.path == path).count();
     match path.as_str() {
         "/stage/$default/api/health" => {
@@ -85,10 +85,10 @@ async fn answer(State(notes): State<Notes>, request: Request) -> Response {
 }
 
 /// A client of an API that is below a path of its server; the server's address; and what it is asked.
-async fn api() -> (ApiClient, String, Notes) {
+async fn api() -> (ApiClient, String, RequestLog) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
-    let notes = Notes::default();
+    let notes = RequestLog::default();
     let router = Router::new().fallback(answer).with_state(notes.clone());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (ApiClient::new(&format!("{host}/stage/$default/"), "secret"), host, notes)
@@ -139,7 +139,7 @@ async fn token_is_sent_to_api_paths_only() {
         ("/stage/$default/api/content", true),
     ];
     assert_eq!(tokens, expected.map(|(path, token)| (path.to_owned(), token)));
-    // What is downloaded comes as it is stored.
+    // OperationKind is downloaded comes as it is stored.
     assert_eq!(notes.all()[1].header("accept-encoding"), None);
 }
 
@@ -148,7 +148,7 @@ async fn token_is_not_sent_to_another_machine_without_tls_unless_allowed() {
     // No loopback address, and yet one that this machine answers on.
     let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
-    let notes = Notes::default();
+    let notes = RequestLog::default();
     let router = Router::new().fallback(answer).with_state(notes.clone());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let api = ApiClient::new(&server, "secret");

@@ -30,7 +30,7 @@ mod messages;
 mod networks;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
+async fn script_gets_sources_and_variables_and_returns_exit_code() {
     let mut bench = Bench::start().await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
@@ -51,7 +51,7 @@ async fn a_script_sees_sources_and_variables_and_ends_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_is_over_at_once_is_told_in_one_report() {
+async fn immediate_job_sends_one_report() {
     let mut bench = Bench::start().await;
     let execution = ExecutionId(uuid::Uuid::now_v7());
     let mut counted = Vec::new();
@@ -69,7 +69,7 @@ async fn a_job_that_is_over_at_once_is_told_in_one_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_goes_from_job_to_job() {
+async fn artifact_goes_from_job_to_job() {
     let bench = Bench::start().await;
     let cache = bench.data.path().join("cache/artifacts");
     hand_an_artifact_on(bench, |_| {}).await;
@@ -77,7 +77,7 @@ async fn an_artifact_goes_from_job_to_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
+async fn remote_artifact_is_downloaded_once() {
     // An address of this machine that does not say so: the one from which it would speak to a container. Older engines
     // do not name the gateway, so the kernel is asked; nothing is sent.
     let words = ["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"];
@@ -95,7 +95,7 @@ async fn an_artifact_of_a_server_elsewhere_is_fetched_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_outlasts_a_server_that_is_away_for_a_moment() {
+async fn artifact_upload_survives_server_outage() {
     let bench = Bench::start().await;
     bench.server.trouble.store(2, Ordering::SeqCst);
     hand_an_artifact_on(bench, |server| {
@@ -141,7 +141,7 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_cannot_go_on_ends_with_the_reason() {
+async fn failed_job_reports_reason() {
     let mut bench = Bench::start().await;
     let mut slow = job(&["sleep 60"]);
     slow.timeout_s = 1;
@@ -233,7 +233,7 @@ async fn worker_whose_git_hangs_stops_within_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_byte_of_much_output_arrives() {
+async fn large_output_is_complete() {
     let mut bench = Bench::start().await;
     let (end, log) = bench.run(job(&["seq 1 400000"])).await;
     assert_eq!(kind(&end), None);
@@ -258,7 +258,7 @@ fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_is_used_or_removed() {
+async fn standby_container_is_used_or_removed() {
     let mut bench = Bench::start().await;
     let next = job(&["hostname"]);
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
@@ -269,7 +269,7 @@ async fn what_is_parked_is_used_or_removed() {
     let log = bench.run(next).await.1;
     assert_eq!(log.lines().last(), Some(parked[0].as_str()), "it runs in what is parked: {log}");
 
-    // Parked for a job that never comes: it goes when the worker has had nothing to do for a while.
+    // StandbyContainer for a job that never comes: it goes when the worker has had nothing to do for a while.
     let mut never = job(&["true"]);
     never.preparation.resources.memory_bytes = Some(64 << 20);
     *bench.server.upcoming.lock().unwrap() = vec![never.preparation];
@@ -281,7 +281,7 @@ async fn what_is_parked_is_used_or_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_that_the_engine_lost_track_of_is_removed() {
+async fn orphaned_volume_is_removed() {
     let bench = Bench::start().await;
     let volumes = |words: &[&str]| docker(&[&["volume"], words].concat()).join("\n");
     // As an engine leaves it that was killed: the container is gone, its volume is not.
@@ -301,7 +301,7 @@ fn secret(variable: &str, value: &str, file: bool) -> SecretValue {
 }
 
 #[tokio::test]
-async fn secrets_come_as_variables_or_files_and_are_masked_in_all_that_is_printed() {
+async fn secrets_are_passed_and_masked() {
     let mut bench = Bench::start().await;
     let mut uses = job(&[
         "printf '%s' \"$TOKEN\" | cut -c1-5; test \"$(cat \"$KEY\")\" = \"$(printf 'line-one\\nline-two')\"",
@@ -324,7 +324,7 @@ async fn secrets_come_as_variables_or_files_and_are_masked_in_all_that_is_printe
 }
 
 #[tokio::test]
-async fn test_reports_are_read_whatever_became_of_the_script_and_say_no_secret() {
+async fn test_reports_are_read_after_failure_and_masked() {
     let mut bench = Bench::start().await;
     let mut tested = job(&[
         "mkdir -p out/deep && cd out",
@@ -366,7 +366,7 @@ async fn test_reports_are_read_whatever_became_of_the_script_and_say_no_secret()
 }
 
 #[tokio::test]
-async fn an_after_script_runs_whatever_becomes_of_the_script() {
+async fn after_script_runs_after_any_outcome() {
     let mut bench = Bench::start().await;
     for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
         let mut tidies = job(&[script]);
@@ -397,7 +397,7 @@ fn serving(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_with_the_job() {
+async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_with_job() {
     let mut bench = Bench::start().await;
     let mut served = job(&["nc db 5432 </dev/null; nc cache 5432 </dev/null; false"]);
     // Both serve the same port: each has an address of its own.
@@ -419,7 +419,7 @@ async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_wit
 }
 
 #[tokio::test]
-async fn a_service_that_is_never_ready_or_ends_fails_the_job_with_its_last_words() {
+async fn failed_service_fails_job_with_its_log() {
     let mut bench = Bench::start().await;
     for (command, health, says) in [
         ("seq 9000; echo oh no; exit 4", None, "ended with exit code 4"),

@@ -11,12 +11,12 @@ use std::{
 use support::git_server::{GitServer, dripping, git, output, silent, stopping};
 use tidemill_core::{assignment::Source, discovery::Discovery};
 use tidemill_worker::{
-    source::{Limits, Reach, Retention, SourceErrorKind, SourceSettings, Sources},
+    source::{HostPolicy, Limits, Retention, SourceCache, SourceErrorKind, SourceSettings},
     store::FileLock,
 };
 
 /// Far longer than what is to happen takes, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn settings(silence: u64) -> SourceSettings {
     let limits = Limits { silence: Duration::from_secs(silence), ..Limits::default() };
@@ -47,7 +47,7 @@ fn processes(words: &str) -> Vec<String> {
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
+        assert!(begun.elapsed() < TEST_TIMEOUT, "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -64,7 +64,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What git leaves that was ended in the middle.
+/// OperationKind git leaves that was ended in the middle.
 fn partial(cache: &Path) -> Vec<PathBuf> {
     let is_partial = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -82,15 +82,15 @@ fn mirror_lock(cache: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_server_is_given_up_after_the_silence_limit() {
+async fn silent_server_fails_after_silence_limit() {
     for url in [silent(), dripping()] {
         let cache = tempfile::tempdir().unwrap();
-        let sources = Sources::new(cache.path().to_owned(), Reach::default(), settings(2));
+        let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings(2));
         let begun = Instant::now();
         let error = sources.tree(&source(&url, &any_commit())).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
         assert!(error.to_string().contains("the git server sent"), "{error}");
-        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < TEST_TIMEOUT, "{:?}", begun.elapsed());
         assert_eq!(processes(&url), [] as [String; 0]);
         assert_eq!(partial(cache.path()), [] as [PathBuf; 0]);
         // Nor does a look at a ref wait for ever.
@@ -101,13 +101,13 @@ async fn silent_server_is_given_up_after_the_silence_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operation_that_takes_too_long_is_ended() {
+async fn slow_operation_times_out() {
     let url = dripping();
     let cache = tempfile::tempdir().unwrap();
     let limits = Limits { operation: Duration::from_secs(1), ..Limits::default() };
-    let sources = Sources::new(
+    let sources = SourceCache::new(
         cache.path().to_owned(),
-        Reach::default(),
+        HostPolicy::default(),
         SourceSettings { limits, ..SourceSettings::default() },
     );
     let error = sources.tree(&source(&url, &any_commit())).await.unwrap_err();
@@ -116,10 +116,10 @@ async fn operation_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn canceled_fetch_leaves_no_process_and_frees_the_mirror() {
+async fn canceled_fetch_leaves_no_process_and_frees_mirror() {
     let url = silent();
     let cache = tempfile::tempdir().unwrap();
-    let sources = Sources::new(cache.path().to_owned(), Reach::default(), SourceSettings::default());
+    let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     for _ in 0..2 {
         let (of, from) = (sources.clone(), source(&url, &any_commit()));
         let fetching = tokio::spawn(async move { of.tree(&from).await });
@@ -134,10 +134,10 @@ async fn canceled_fetch_leaves_no_process_and_frees_the_mirror() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_that_waits_for_a_mirror_stops_waiting_when_canceled() {
+async fn job_that_waits_for_mirror_stops_waiting_when_canceled() {
     let url = silent();
     let cache = tempfile::tempdir().unwrap();
-    let sources = Sources::new(cache.path().to_owned(), Reach::default(), SourceSettings::default());
+    let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let spawn = |commit: String| {
         let (of, from) = (sources.clone(), source(&url, &commit));
         tokio::spawn(async move { of.tree(&from).await })
@@ -168,10 +168,10 @@ fn server_with(bytes: usize) -> (GitServer, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_that_stops_within_a_pack_leaves_nothing_and_the_next_fetch_succeeds() {
+async fn server_that_stops_within_pack_leaves_nothing_and_next_fetch_succeeds() {
     let (server, commit) = server_with(2_000_000);
     let cache = tempfile::tempdir().unwrap();
-    let sources = Sources::new(cache.path().to_owned(), Reach::default(), settings(2));
+    let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings(2));
     let stopped = stopping(&server.url, 1_000_000);
     let error = sources.tree(&source(&stopped, &commit)).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
@@ -200,13 +200,13 @@ async fn server_that_stops_within_a_pack_leaves_nothing_and_the_next_fetch_succe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repository_above_the_size_limit_is_refused_while_it_is_fetched() {
+async fn repository_above_size_limit_is_rejected_while_it_is_fetched() {
     let (server, commit) = server_with(3_000_000);
     let cache = tempfile::tempdir().unwrap();
     let limits = Limits { repository_bytes: 500_000, ..Limits::default() };
-    let sources = Sources::new(
+    let sources = SourceCache::new(
         cache.path().to_owned(),
-        Reach::default(),
+        HostPolicy::default(),
         SourceSettings { limits, ..SourceSettings::default() },
     );
     let error = sources.tree(&source(&server.url, &commit)).await.unwrap_err();
@@ -216,7 +216,7 @@ async fn repository_above_the_size_limit_is_refused_while_it_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checkout_above_its_limits_is_refused_and_leaves_nothing() {
+async fn checkout_above_its_limits_is_rejected_and_leaves_nothing() {
     let (server, commit) = server_with(100_000);
     for limits in [
         Limits { checkout_files: 1, ..Limits::default() },
@@ -224,7 +224,7 @@ async fn checkout_above_its_limits_is_refused_and_leaves_nothing() {
     ] {
         let cache = tempfile::tempdir().unwrap();
         let settings = SourceSettings { limits, ..SourceSettings::default() };
-        let sources = Sources::new(cache.path().to_owned(), Reach::default(), settings);
+        let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings);
         let error = sources.tree(&source(&server.url, &commit)).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::TooLarge, "{error}");
         let trees = fs::read_dir(cache.path().join("trees")).unwrap().flatten();
@@ -237,9 +237,9 @@ async fn number_of_checkouts_stays_bounded_over_many_commits() {
     let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
     let retention = Retention { trees: 5, ..Retention::default() };
-    let sources = Sources::new(
+    let sources = SourceCache::new(
         cache.path().to_owned(),
-        Reach::default(),
+        HostPolicy::default(),
         SourceSettings { retention, ..SourceSettings::default() },
     );
     let trees = || {
@@ -282,9 +282,9 @@ async fn tree_of_ten_million_paths_is_not_read_whole() {
 
     let (before, _) = memory();
     let limits = Limits { checkout_files: 50_000, ..Limits::default() };
-    let sources = Sources::new(
+    let sources = SourceCache::new(
         cache.path().to_owned(),
-        Reach::default(),
+        HostPolicy::default(),
         SourceSettings { limits, ..SourceSettings::default() },
     );
     let from = source(&server.url, &commit);
@@ -346,7 +346,7 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     git(&work, &["commit", "-q", "-m", "large"]);
     git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
-    let sources = Sources::new(cache.path().to_owned(), Reach::default(), SourceSettings::default());
+    let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let from = source(&server.url, &commit);
     let found = sources.discover(&from, &Discovery::default()).await.unwrap();
     let bytes: usize = found.files.iter().map(|file| file.text.len()).sum();

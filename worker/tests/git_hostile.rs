@@ -11,7 +11,7 @@ use std::{
 };
 use support::git_server::{GitServer, output};
 use tidemill_core::{assignment::Source, discovery::Discovery, repo::AddressPolicy};
-use tidemill_worker::source::{Reach, SourceSettings, Sources, resolve};
+use tidemill_worker::source::{HostPolicy, SourceCache, SourceSettings, resolve};
 
 /// Has every setting of the repository at `git_dir` that git would run a program for run one that makes a file; returns
 /// that file's place.
@@ -19,7 +19,7 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     let mark = place.join("something-ran");
     let program = place.join("program");
     let exec = output(git_dir, &["--exec-path"]);
-    // What it stands in for still works, so that nothing ends before its turn.
+    // OperationKind it stands in for still works, so that nothing ends before its turn.
     let script = format!(
         "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) shift; exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
         mark.display()
@@ -112,8 +112,8 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     mark
 }
 
-fn reach() -> Reach {
-    Reach::new(AddressPolicy::unrestricted())
+fn reach() -> HostPolicy {
+    HostPolicy::new(AddressPolicy::unrestricted())
 }
 
 fn source(url: &str, commit: &str) -> Source {
@@ -143,7 +143,7 @@ async fn hostile_repository_runs_nothing() {
     let url = &server.url;
     {
         let cache = tempfile::tempdir().unwrap();
-        let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
+        let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
         let wanted = Discovery {
             before: Some(before.clone()),
             fetch_ref: Some("refs/heads/main".into()),
@@ -153,7 +153,7 @@ async fn hostile_repository_runs_nothing() {
         assert_eq!((found.files.len(), found.changed.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
-        // What is missing is not fetched from where the repository says.
+        // OperationKind is missing is not fetched from where the repository says.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
         assert!(sources.discover(&source(url, &missing), &wanted).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
@@ -164,7 +164,7 @@ async fn hostile_repository_runs_nothing() {
     // The person who runs Tidemill may name a directory of this machine; a request may not.
     for path in [bare.to_str().unwrap().to_owned(), format!("file://{}", bare.display())] {
         let cache = tempfile::tempdir().unwrap();
-        let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
+        let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
         assert!(sources.tree(&source(&path, &commit)).await.is_err(), "{path}");
         let resolved = resolve(&path, Some("main"), None, (cache.path(), &reach())).unwrap();
         let tree = sources.tree(&resolved.source).await.unwrap().unwrap();
@@ -180,11 +180,11 @@ async fn hostile_repository_runs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_of_other_protocols_are_refused_before_anything_runs() {
+async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
     let place = tempfile::tempdir().unwrap();
     let mark = place.path().join("ran");
     let cache = tempfile::tempdir().unwrap();
-    let sources = Sources::new(cache.path().to_owned(), reach(), SourceSettings::default());
+    let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
     let ext = format!("ext::touch {}", mark.display());
     for url in
         [ext.as_str(), "fd::1", "fd::0/x", "testgit::x", "../elsewhere", "--upload-pack=touch x:y", "x"]

@@ -13,33 +13,33 @@ use std::{
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
-    assignment::{Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
     ids::{ExecutionId, JobId, LeaseToken, WorkerId},
 };
 use tidemill_worker::{
     client::ApiClient,
-    job_source::{Ask, JobSource, JobSourceError, LongPoll, Offer},
+    job_source::{JobOffer, JobRequest, JobSource, JobSourceError, LongPoll},
 };
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the double of the server lets one who asks wait.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The server's records, as far as they matter here.
 #[derive(Default)]
-struct Records {
+struct FakeServer {
     /// Whether each job may be claimed.
     queued: Mutex<HashMap<JobId, bool>>,
     /// Every job that was asked for.
     asked: Mutex<Vec<JobId>>,
-    /// What is answered instead.
+    /// OperationKind is answered instead.
     broken: Mutex<Option<StatusCode>>,
 }
 
-impl Records {
+impl FakeServer {
     fn put(&self, job: JobId, queued: bool) {
         self.queued.lock().unwrap().insert(job, queued);
     }
@@ -67,7 +67,7 @@ impl Records {
 }
 
 async fn execute(
-    State(records): State<Arc<Records>>,
+    State(records): State<Arc<FakeServer>>,
     Json(request): Json<JobExecuteRequest>,
 ) -> Result<Json<JobExecuteReply>, StatusCode> {
     let begun = Instant::now();
@@ -84,7 +84,7 @@ async fn execute(
     }
 }
 
-async fn serve(records: Arc<Records>) -> ApiClient {
+async fn serve(records: Arc<FakeServer>) -> ApiClient {
     let router = Router::new().route(path::JOB_EXECUTE, post(execute)).with_state(records);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -113,13 +113,13 @@ fn assignment(job_id: JobId) -> Assignment {
         artifacts: None,
         needs_artifacts: Vec::new(),
         trace: None,
-        extras: Extras::default(),
+        extras: JobExtras::default(),
     }
 }
 
-/// What carries job ids from the records to the source.
+/// OperationKind carries job ids from the records to the source.
 #[async_trait]
-trait Carrier: Send + Sync {
+trait MessageCarrier: Send + Sync {
     /// Says that `job` is queued.
     async fn send(&self, job: JobId);
     /// How many jobs are on their way, or were received and are not settled.
@@ -132,7 +132,7 @@ trait Carrier: Send + Sync {
 struct NoCarrier;
 
 #[async_trait]
-impl Carrier for NoCarrier {
+impl MessageCarrier for NoCarrier {
     async fn send(&self, _: JobId) {}
 
     async fn left(&self) -> usize {
@@ -144,9 +144,9 @@ impl Carrier for NoCarrier {
     }
 }
 
-struct Bench {
-    records: Arc<Records>,
-    carrier: Box<dyn Carrier>,
+struct JobSourceFixture {
+    records: Arc<FakeServer>,
+    carrier: Box<dyn MessageCarrier>,
     source: Arc<dyn JobSource>,
     /// How long one who asks waits.
     wait: Duration,
@@ -154,7 +154,7 @@ struct Bench {
     hidden: Duration,
 }
 
-impl Bench {
+impl JobSourceFixture {
     async fn queue(&self) -> JobId {
         let job = JobId(uuid::Uuid::now_v7());
         self.records.put(job, true);
@@ -162,34 +162,34 @@ impl Bench {
         job
     }
 
-    async fn next(&self) -> Result<Option<Offer>, JobSourceError> {
+    async fn next(&self) -> Result<Option<JobOffer>, JobSourceError> {
         let (asker, never) = (ask(), CancellationToken::new());
         let asked = self.source.next(&asker, &never);
-        tokio::time::timeout(PATIENCE, asked).await.expect("the source answers")
+        tokio::time::timeout(TEST_TIMEOUT, asked).await.expect("the source answers")
     }
 
     /// The next job, however long it takes.
-    async fn offer(&self) -> Offer {
+    async fn offer(&self) -> JobOffer {
         let begun = Instant::now();
         loop {
             if let Some(offer) = self.next().await.unwrap() {
                 return offer;
             }
-            assert!(begun.elapsed() < PATIENCE, "no job comes");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "no job comes");
         }
     }
 
     async fn until_nothing_is_left(&self) {
         let begun = Instant::now();
         while self.carrier.left().await > 0 {
-            assert!(begun.elapsed() < PATIENCE, "something stays");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "something stays");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-fn ask() -> Ask {
-    Ask {
+fn ask() -> JobRequest {
+    JobRequest {
         labels: tidemill_core::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
         lookahead: 0,
@@ -197,24 +197,24 @@ fn ask() -> Ask {
     }
 }
 
-fn job_of(offer: &Offer) -> JobId {
+fn job_of(offer: &JobOffer) -> JobId {
     offer.assignment.preparation.job_id
 }
 
 /// All that every source must do. `bench` makes one with an empty queue.
-async fn conforms(bench: impl AsyncFn() -> Bench) {
+async fn conforms(bench: impl AsyncFn() -> JobSourceFixture) {
     a_queued_job_is_offered_once(&bench().await).await;
-    what_the_records_refuse_is_forgotten(&bench().await).await;
-    two_who_ask_get_two_jobs(&bench().await).await;
-    a_glance_takes_what_is_there_and_does_not_wait(&bench().await).await;
+    rejected_jobs_are_dropped(&bench().await).await;
+    concurrent_requests_get_distinct_jobs(&bench().await).await;
+    non_blocking_request_does_not_wait(&bench().await).await;
     a_stop_ends_the_wait(&bench().await).await;
     a_server_that_fails_costs_time_and_no_job(&bench().await).await;
     a_worker_that_is_refused_is_told_and_takes_nothing_with_it(&bench().await).await;
-    a_held_job_is_nobody_elses(&bench().await).await;
+    held_job_is_not_offered_again(&bench().await).await;
     a_settled_job_comes_again_only_when_it_is_queued_again(&bench().await).await;
 }
 
-async fn a_queued_job_is_offered_once(bench: &Bench) {
+async fn a_queued_job_is_offered_once(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
     assert_eq!(job_of(&offer), job);
@@ -223,7 +223,7 @@ async fn a_queued_job_is_offered_once(bench: &Bench) {
     bench.until_nothing_is_left().await;
 }
 
-async fn what_the_records_refuse_is_forgotten(bench: &Bench) {
+async fn rejected_jobs_are_dropped(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     bench.records.put(job, false);
     assert!(bench.next().await.unwrap().is_none());
@@ -232,7 +232,7 @@ async fn what_the_records_refuse_is_forgotten(bench: &Bench) {
     assert!(bench.records.asked(job) <= 1, "it is not asked for again");
 }
 
-async fn two_who_ask_get_two_jobs(bench: &Bench) {
+async fn concurrent_requests_get_distinct_jobs(bench: &JobSourceFixture) {
     let mut wanted = [bench.queue().await, bench.queue().await];
     let offers = tokio::join!(bench.offer(), bench.offer());
     let mut got = [job_of(&offers.0), job_of(&offers.1)];
@@ -241,8 +241,8 @@ async fn two_who_ask_get_two_jobs(bench: &Bench) {
     assert_eq!(got, wanted);
 }
 
-async fn a_glance_takes_what_is_there_and_does_not_wait(bench: &Bench) {
-    let (glance, never) = (Ask { glance: true, ..ask() }, CancellationToken::new());
+async fn non_blocking_request_does_not_wait(bench: &JobSourceFixture) {
+    let (glance, never) = (JobRequest { glance: true, ..ask() }, CancellationToken::new());
     let begun = Instant::now();
     for _ in 0..3 {
         assert!(bench.source.next(&glance, &never).await.unwrap().is_none());
@@ -254,12 +254,12 @@ async fn a_glance_takes_what_is_there_and_does_not_wait(bench: &Bench) {
         // A real queue may not show at once, to one who does not wait, what it has.
         match bench.source.next(&glance, &never).await.unwrap() {
             Some(offer) => break assert_eq!(job_of(&offer), job),
-            None => assert!(begun.elapsed() < PATIENCE, "it never shows"),
+            None => assert!(begun.elapsed() < TEST_TIMEOUT, "it never shows"),
         }
     }
 }
 
-async fn a_stop_ends_the_wait(bench: &Bench) {
+async fn a_stop_ends_the_wait(bench: &JobSourceFixture) {
     let stop = CancellationToken::new();
     let asker = ask();
     let asked = bench.source.next(&asker, &stop);
@@ -267,29 +267,29 @@ async fn a_stop_ends_the_wait(bench: &Bench) {
         tokio::task::yield_now().await;
         stop.cancel();
     };
-    let (answer, ()) = tokio::join!(tokio::time::timeout(PATIENCE, asked), stopping);
+    let (answer, ()) = tokio::join!(tokio::time::timeout(TEST_TIMEOUT, asked), stopping);
     assert!(answer.expect("it ends").unwrap().is_none());
     assert!(bench.source.next(&asker, &stop).await.unwrap().is_none(), "a stop stays");
-    // What is queued then is for others.
+    // OperationKind is queued then is for others.
     let job = bench.queue().await;
     assert!(bench.source.next(&asker, &stop).await.unwrap().is_none());
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
-async fn a_server_that_fails_costs_time_and_no_job(bench: &Bench) {
+async fn a_server_that_fails_costs_time_and_no_job(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS] {
         bench.records.breaks(Some(status));
         let begun = Instant::now();
         while !matches!(bench.next().await, Err(JobSourceError::Passing(_))) {
-            assert!(begun.elapsed() < PATIENCE, "a failure is told");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "a failure is told");
         }
     }
     bench.records.breaks(None);
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
-async fn a_worker_that_is_refused_is_told_and_takes_nothing_with_it(bench: &Bench) {
+async fn a_worker_that_is_refused_is_told_and_takes_nothing_with_it(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     bench.records.breaks(Some(StatusCode::UNAUTHORIZED));
     assert!(matches!(bench.next().await, Err(JobSourceError::Refused(_))));
@@ -297,7 +297,7 @@ async fn a_worker_that_is_refused_is_told_and_takes_nothing_with_it(bench: &Benc
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
-async fn a_held_job_is_nobody_elses(bench: &Bench) {
+async fn held_job_is_not_offered_again(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
     let asked = bench.records.asked(job);
@@ -317,13 +317,13 @@ async fn a_held_job_is_nobody_elses(bench: &Bench) {
         let begun = Instant::now();
         while bench.records.asked(job) == asked {
             assert!(bench.next().await.unwrap().is_none());
-            assert!(begun.elapsed() < PATIENCE, "it never shows");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "it never shows");
         }
         bench.until_nothing_is_left().await;
     }
 }
 
-async fn a_settled_job_comes_again_only_when_it_is_queued_again(bench: &Bench) {
+async fn a_settled_job_comes_again_only_when_it_is_queued_again(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
     bench.source.settle(offer.receipt.clone()).await;
@@ -343,28 +343,31 @@ async fn a_settled_job_comes_again_only_when_it_is_queued_again(bench: &Bench) {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_poll_conforms() {
     conforms(async || {
-        let records = Arc::new(Records::default());
+        let records = Arc::new(FakeServer::default());
         let source = Arc::new(LongPoll::new(serve(records.clone()).await, None));
         let (wait, hidden) = (MAX_WAIT, Duration::from_millis(100));
-        Bench { records, carrier: Box::new(NoCarrier), source, wait, hidden }
+        JobSourceFixture { records, carrier: Box::new(NoCarrier), source, wait, hidden }
     })
     .await;
 }
 
 #[cfg(feature = "sqs")]
 mod sqs {
-    use super::{Arc, Bench, Carrier, Duration, JobId, PATIENCE, Records, async_trait, conforms, serve};
+    use super::{
+        Arc, Duration, FakeServer, JobId, JobSourceFixture, MessageCarrier, TEST_TIMEOUT, async_trait,
+        conforms, serve,
+    };
     use crate::support::ministack::MiniStack;
     use aws_sdk_sqs::{Client, types::QueueAttributeName};
     use std::time::Instant;
     use tidemill_worker::job_source::{JobSource, SqsJobSource, SqsSettings, Usage};
 
-    struct Queue {
+    struct FakeQueue {
         sqs: Client,
         url: String,
     }
 
-    impl Queue {
+    impl FakeQueue {
         async fn put(&self, body: &str) {
             self.sqs.send_message().queue_url(&self.url).message_body(body).send().await.unwrap();
         }
@@ -381,7 +384,7 @@ mod sqs {
     }
 
     #[async_trait]
-    impl Carrier for Queue {
+    impl MessageCarrier for FakeQueue {
         async fn send(&self, job: JobId) {
             let body = format!(r#"{{"v":1,"execution_id":"{job}","job_id":"{job}","ix":0,"new":[]}}"#);
             self.put(&body).await;
@@ -396,15 +399,15 @@ mod sqs {
         }
     }
 
-    struct Sqs {
-        bench: Bench,
-        queue: Queue,
+    struct SqsFixture {
+        bench: JobSourceFixture,
+        queue: FakeQueue,
         source: Arc<SqsJobSource>,
     }
 
-    async fn sqs(stack: &MiniStack, attributes: &[(&str, String)]) -> Sqs {
+    async fn sqs(stack: &MiniStack, attributes: &[(&str, String)]) -> SqsFixture {
         let (client, url) = stack.queue(attributes).await;
-        let records = Arc::new(Records::default());
+        let records = Arc::new(FakeServer::default());
         let settings = SqsSettings {
             wait: Duration::from_secs(1),
             visibility: Duration::from_secs(3),
@@ -414,9 +417,9 @@ mod sqs {
         let (wait, hidden) = (settings.wait, settings.visibility);
         let api = serve(records.clone()).await;
         let source = Arc::new(SqsJobSource::new(&stack.config().await, settings, api));
-        let carrier = Box::new(Queue { sqs: client.clone(), url: url.clone() });
-        let bench = Bench { records, carrier, source: source.clone(), wait, hidden };
-        Sqs { bench, queue: Queue { sqs: client, url }, source }
+        let carrier = Box::new(FakeQueue { sqs: client.clone(), url: url.clone() });
+        let bench = JobSourceFixture { records, carrier, source: source.clone(), wait, hidden };
+        SqsFixture { bench, queue: FakeQueue { sqs: client, url }, source }
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -429,16 +432,16 @@ mod sqs {
     async fn unreadable_message_goes_to_the_dead_letter_queue() {
         let Some(stack) = MiniStack::start().await else { return };
         let (client, dead_url) = stack.queue(&[]).await;
-        let dead = Queue { sqs: client, url: dead_url };
+        let dead = FakeQueue { sqs: client, url: dead_url };
         let name = dead.url.rsplit('/').next().unwrap();
         let policy = format!(
             r#"{{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{name}","maxReceiveCount":"2"}}"#
         );
-        let Sqs { bench, queue, .. } = sqs(&stack, &[("RedrivePolicy", policy)]).await;
+        let SqsFixture { bench, queue, .. } = sqs(&stack, &[("RedrivePolicy", policy)]).await;
         queue.put("not a job").await;
         let begun = Instant::now();
         while dead.messages().await == 0 {
-            assert!(begun.elapsed() < PATIENCE, "it never gets there");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "it never gets there");
             assert!(bench.next().await.unwrap().is_none());
         }
         let job = bench.queue().await;
@@ -448,7 +451,7 @@ mod sqs {
     #[tokio::test(flavor = "multi_thread")]
     async fn job_costs_one_receipt_and_one_deletion_and_carries_its_trace() {
         let Some(stack) = MiniStack::start().await else { return };
-        let Sqs { bench, queue, source } = sqs(&stack, &[]).await;
+        let SqsFixture { bench, queue, source } = sqs(&stack, &[]).await;
         assert_eq!(source.asks_at_once(), 1, "one poller for all slots");
         let job = JobId(uuid::Uuid::now_v7());
         bench.records.put(job, true);

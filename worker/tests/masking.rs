@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, process::Command};
-use tidemill_worker::mask::{Mask, Stream};
+use tidemill_worker::mask::{SecretMask, Stream};
 
 /// Pairs of secrets that differ in letters and digits only, so that programs escape both alike.
 const PAIRS: [[&str; 2]; 2] = [
@@ -50,7 +50,7 @@ fn printed(command: &str, directory: &Path, secret: &str) -> Vec<u8> {
     done.stdout
 }
 
-fn masked(mask: &Mask, bytes: &[u8], size: usize) -> String {
+fn masked(mask: &SecretMask, bytes: &[u8], size: usize) -> String {
     let mut stream = Stream::default();
     let mut shown: Vec<u8> = bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
     shown.extend(mask.finish(&mut stream));
@@ -75,7 +75,7 @@ fn documented_masking_table_is_correct() {
         for pair in PAIRS {
             let shown = pair.map(|secret| {
                 let (mask, bytes) =
-                    (Mask::new([secret]).unwrap(), printed(command, directory.path(), secret));
+                    (SecretMask::new([secret]).unwrap(), printed(command, directory.path(), secret));
                 let shown = masked(&mask, &bytes, 1 << 16);
                 for size in [1, 7] {
                     assert_eq!(masked(&mask, &bytes, size), shown, "{command} in pieces of {size}");

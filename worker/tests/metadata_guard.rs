@@ -9,12 +9,12 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tidemill_worker::engine::{Bridge, metadata_guard::block};
+use tidemill_worker::engine::{BridgeNetwork, metadata_guard::block};
 
 /// Behind this machine, as metadata is on EC2: what containers send there is routed on.
-const BEHIND: &str = "198.51.100.254";
+const ROUTED_ADDRESS: &str = "198.51.100.254";
 /// On this machine, as a proxy of metadata may be: what containers send there is not routed on.
-const HERE: &str = "198.51.100.249";
+const LOCAL_ADDRESS: &str = "198.51.100.249";
 const NAME: &str = "tm-guard";
 
 fn ip(words: &str) -> Output {
@@ -22,9 +22,9 @@ fn ip(words: &str) -> Output {
 }
 
 /// Two addresses at which something answers; they are gone with the value.
-struct Answering(Option<Child>, tempfile::TempDir);
+struct TestResponder(Option<Child>, tempfile::TempDir);
 
-impl Answering {
+impl TestResponder {
     /// `None`, with the reason printed, where this user may not make networks.
     fn start() -> Option<Self> {
         let added = ip(&format!("netns add {NAME}"));
@@ -36,15 +36,15 @@ impl Answering {
         for step in [
             format!("link add {NAME} type veth peer name {NAME}-b netns {NAME}"),
             format!("addr add 198.51.100.253/30 dev {NAME}"),
-            format!("addr add {HERE}/32 dev {NAME}"),
+            format!("addr add {LOCAL_ADDRESS}/32 dev {NAME}"),
             format!("link set {NAME} up"),
-            format!("-n {NAME} addr add {BEHIND}/30 dev {NAME}-b"),
+            format!("-n {NAME} addr add {ROUTED_ADDRESS}/30 dev {NAME}-b"),
             format!("-n {NAME} link set {NAME}-b up"),
         ] {
             let done = ip(&step);
             assert!(done.status.success(), "`ip {step}`: {done:?}");
         }
-        let serving = format!("netns exec {NAME} python3 -m http.server --bind {BEHIND} 80");
+        let serving = format!("netns exec {NAME} python3 -m http.server --bind {ROUTED_ADDRESS} 80");
         let mut behind = Command::new("ip");
         behind
             .args(serving.split(' '))
@@ -52,7 +52,7 @@ impl Answering {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         made.0 = Some(behind.spawn().unwrap());
-        let here = TcpListener::bind((HERE, 80)).unwrap();
+        let here = TcpListener::bind((LOCAL_ADDRESS, 80)).unwrap();
         thread::spawn(move || {
             for mut stream in here.incoming().map_while(Result::ok) {
                 let _ = stream.read(&mut [0; 4096]);
@@ -60,15 +60,15 @@ impl Answering {
             }
         });
         let begun = Instant::now();
-        while !reaches(BEHIND) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nothing answers at {BEHIND}");
+        while !reaches(ROUTED_ADDRESS) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing answers at {ROUTED_ADDRESS}");
             thread::sleep(Duration::from_millis(50));
         }
         Some(made)
     }
 }
 
-impl Drop for Answering {
+impl Drop for TestResponder {
     fn drop(&mut self) {
         if let Some(server) = &mut self.0 {
             let _ = server.kill();
@@ -80,9 +80,9 @@ impl Drop for Answering {
 }
 
 /// The rules of these addresses; they are gone with the value.
-struct Rules;
+struct RulesGuard;
 
-impl Rules {
+impl RulesGuard {
     fn list() -> Vec<String> {
         let listed = Command::new("iptables").args(["-w", "10", "-t", "raw", "-S", "PREROUTING"]).output();
         let listed = String::from_utf8_lossy(&listed.unwrap().stdout).into_owned();
@@ -90,7 +90,7 @@ impl Rules {
     }
 }
 
-impl Drop for Rules {
+impl Drop for RulesGuard {
     fn drop(&mut self) {
         for rule in Self::list() {
             let words = rule.replacen("-A ", "-D ", 1);
@@ -119,11 +119,11 @@ fn container_reaches(address: &str) -> bool {
 }
 
 /// The engine's bridge, as the worker would find it.
-fn bridge() -> Bridge {
+fn bridge() -> BridgeNetwork {
     let format = "{{index .Options \"com.docker.network.bridge.name\"}}";
     let seen =
         Command::new("docker").args(["network", "inspect", "bridge", "--format", format]).output().unwrap();
-    Bridge { interface: String::from_utf8_lossy(&seen.stdout).trim().to_owned() }
+    BridgeNetwork { interface: String::from_utf8_lossy(&seen.stdout).trim().to_owned() }
 }
 
 #[tokio::test]
@@ -133,22 +133,23 @@ async fn containers_cannot_reach_metadata_that_the_machine_reaches() {
         eprintln!("skipped: this user cannot set rules with iptables");
         return;
     }
-    let Some(_answering) = Answering::start() else { return };
-    let _rules = Rules;
-    for address in [BEHIND, HERE] {
+    let Some(_answering) = TestResponder::start() else { return };
+    let _rules = RulesGuard;
+    for address in [ROUTED_ADDRESS, LOCAL_ADDRESS] {
         assert!(reaches(address) && container_reaches(address), "{address} answers at first");
     }
-    let addresses: Vec<IpAddr> = [BEHIND, HERE].map(|address| address.parse().unwrap()).into();
+    let addresses: Vec<IpAddr> =
+        [ROUTED_ADDRESS, LOCAL_ADDRESS].map(|address| address.parse().unwrap()).into();
     // A second worker finds them set.
     for _ in 0..2 {
         block(&bridge(), &addresses).await.unwrap();
-        assert_eq!(Rules::list().len(), 2, "{:?}", Rules::list());
+        assert_eq!(RulesGuard::list().len(), 2, "{:?}", RulesGuard::list());
     }
-    for address in [BEHIND, HERE] {
+    for address in [ROUTED_ADDRESS, LOCAL_ADDRESS] {
         assert!(!container_reaches(address), "containers are kept from {address}");
         assert!(reaches(address), "the machine itself is not kept from {address}");
     }
-    let long = Bridge { interface: "a-name-that-no-interface-can-have".into() };
+    let long = BridgeNetwork { interface: "a-name-that-no-interface-can-have".into() };
     let error = block(&long, &addresses).await.unwrap_err();
-    assert!(error.contains("iptables") && error.contains(BEHIND), "{error}");
+    assert!(error.contains("iptables") && error.contains(ROUTED_ADDRESS), "{error}");
 }

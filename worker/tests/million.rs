@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt,
 };
 use tar::{EntryType, Header};
-use tidemill_worker::workspace::{HostWorkspace, Keep};
+use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
 
 fn header(kind: EntryType) -> Header {
     let owner = fs::metadata("/proc/self").unwrap();
@@ -23,14 +23,14 @@ fn header(kind: EntryType) -> Header {
 }
 
 /// A tar that is made as it is read.
-struct Endless<F> {
+struct GeneratedTar<F> {
     next: u32,
     count: u32,
     of: F,
     block: io::Cursor<Vec<u8>>,
 }
 
-impl<F: Fn(u32) -> Header> Read for Endless<F> {
+impl<F: Fn(u32) -> Header> Read for GeneratedTar<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.block.read(buffer)?;
         if read > 0 || self.next == self.count {
@@ -66,8 +66,8 @@ fn million_entries_take_bounded_memory_and_open_files() {
     };
     let place = tempfile::tempdir().unwrap();
     let host = HostWorkspace::open(place.path(), false).unwrap();
-    let tar = Endless { next: 0, count: 1_000_000, of, block: io::Cursor::default() };
-    host.unpack(tar, Keep::Everything).unwrap();
+    let tar = GeneratedTar { next: 0, count: 1_000_000, of, block: io::Cursor::default() };
+    host.unpack(tar, PermissionPolicy::Everything).unwrap();
     assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 5_000);
     assert_eq!(fs::read_dir(place.path().join("f")).unwrap().count(), 995);
     let grown = most_memory() - before;

@@ -1,4 +1,4 @@
-//! What git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
+//! OperationKind git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "support/http_git.rs"]
@@ -17,7 +17,9 @@ use tidemill_core::{
     repo::{AddressPolicy, RepositoryAddress},
     upload::UploadId,
 };
-use tidemill_worker::source::{Reach, Resolver, SourceError, Upload, materialise, resolve, snapshot, upload};
+use tidemill_worker::source::{
+    HostPolicy, Resolver, SourceError, UploadPlan, materialise, resolve, snapshot, upload,
+};
 
 fn git(dir: &Path, words: &[&str]) -> String {
     let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
@@ -44,7 +46,7 @@ fn of(url: &str, commit: &str, private_host: bool) -> Source {
 }
 
 /// The text of the sources' file, or why there is none.
-fn fetched(source: &Source, cache: &Path, reach: &Reach) -> Result<String, String> {
+fn fetched(source: &Source, cache: &Path, reach: &HostPolicy) -> Result<String, String> {
     let none = |upload: &str| Err(SourceError::new(format!("no {upload}")));
     let tree = materialise(source, cache, reach, &none).map_err(|error| error.to_string())?;
     Ok(fs::read_to_string(tree.unwrap().path.join("mill.txt")).unwrap())
@@ -52,16 +54,16 @@ fn fetched(source: &Source, cache: &Path, reach: &Reach) -> Result<String, Strin
 
 /// A resolver that knows every name by the same address.
 #[derive(Debug)]
-struct Always(Ipv4Addr);
+struct FixedResolver(Ipv4Addr);
 
-impl Resolver for Always {
+impl Resolver for FixedResolver {
     fn resolve(&self, _name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(vec![SocketAddr::new(self.0.into(), port)])
     }
 }
 
 #[test]
-fn registered_host_is_fetched_from_through_the_gate_and_its_redirects_are_followed() {
+fn registered_host_is_fetched_through_proxy_with_redirects() {
     let (dir, commit) = repository();
     let server = HttpGit::start(dir.path(), |port| Manners {
         moved: vec![("/old.git".into(), format!("http://127.0.0.1:{port}/mill.git"))],
@@ -69,24 +71,24 @@ fn registered_host_is_fetched_from_through_the_gate_and_its_redirects_are_follow
     });
     for path in ["mill.git", "old.git"] {
         let cache = tempfile::tempdir().unwrap();
-        let text = fetched(&of(&server.url(path), &commit, true), cache.path(), &Reach::default());
+        let text = fetched(&of(&server.url(path), &commit, true), cache.path(), &HostPolicy::default());
         assert_eq!(text.as_deref(), Ok("from afar"), "{path}");
     }
     let cache = tempfile::tempdir().unwrap();
     let before = server.heard();
-    let refused =
-        fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &Reach::default()).unwrap_err();
+    let refused = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &HostPolicy::default())
+        .unwrap_err();
     assert!(refused.contains("--allow-host"), "{refused}");
     assert_eq!(server.heard(), before, "nothing was asked");
     // The operator's own list lets it through as well.
     let hosts = vec![format!("127.0.0.1:{}", server.port).parse().unwrap()];
-    let reach = Reach::new(AddressPolicy { hosts, ..AddressPolicy::default() });
+    let reach = HostPolicy::new(AddressPolicy { hosts, ..AddressPolicy::default() });
     let text = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &reach);
     assert_eq!(text.as_deref(), Ok("from afar"));
 }
 
 #[test]
-fn redirect_to_a_private_host_is_refused_and_open_and_closed_ports_look_alike() {
+fn redirect_to_private_host_is_rejected_uniformly() {
     let (dir, commit) = repository();
     let inner = HttpGit::start(dir.path(), |_| Manners::default());
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -99,7 +101,7 @@ fn redirect_to_a_private_host_is_refused_and_open_and_closed_ports_look_alike() 
             });
             let cache = tempfile::tempdir().unwrap();
             let refused =
-                fetched(&of(&outer.url("moved.git"), &commit, true), cache.path(), &Reach::default());
+                fetched(&of(&outer.url("moved.git"), &commit, true), cache.path(), &HostPolicy::default());
             refusals.push(refused.unwrap_err());
             assert!(outer.heard() > 0);
         }
@@ -113,7 +115,8 @@ fn redirect_to_a_private_host_is_refused_and_open_and_closed_ports_look_alike() 
 fn name_that_resolves_to_a_private_address_is_refused_on_connect() {
     let (dir, commit) = repository();
     let server = HttpGit::start(dir.path(), |_| Manners::default());
-    let reach = Reach::with_resolver(AddressPolicy::default(), Arc::new(Always(Ipv4Addr::LOCALHOST)));
+    let reach =
+        HostPolicy::with_resolver(AddressPolicy::default(), Arc::new(FixedResolver(Ipv4Addr::LOCALHOST)));
     for url in [
         format!("http://rebound.example.org:{}/mill.git", server.port),
         format!("https://rebound.example.org:{}/mill.git", server.port),
@@ -170,7 +173,7 @@ fn local_path_is_refused_and_its_configuration_does_not_run() {
             let refused = fetched(
                 &of(&url, &"12".repeat(20), private),
                 cache.path(),
-                &Reach::new(AddressPolicy::unrestricted()),
+                &HostPolicy::new(AddressPolicy::unrestricted()),
             );
             assert!(refused.unwrap_err().contains("address"), "{url}");
         }
@@ -183,7 +186,7 @@ fn local_path_is_refused_and_its_configuration_does_not_run() {
         tree: None,
     };
     let cache = tempfile::tempdir().unwrap();
-    let refused = fetched(&unknown, cache.path(), &Reach::default()).unwrap_err();
+    let refused = fetched(&unknown, cache.path(), &HostPolicy::default()).unwrap_err();
     assert!(refused.contains("no such snapshot"), "{refused}");
     assert!(!marker.exists());
 }
@@ -192,7 +195,7 @@ fn local_path_is_refused_and_its_configuration_does_not_run() {
 fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let (dir, commit) = repository();
     let (cache, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let reach = Reach::default();
+    let reach = HostPolicy::default();
     let bare = dir.path().join("mill.git");
     for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
         let found = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
@@ -216,7 +219,7 @@ fn upload_writes_only_into_its_own_repository() {
     git(&work, &["remote", "add", "origin", &server.url("mill.git")]);
     git(&work, &["update-ref", "refs/remotes/origin/main", &commit]);
     fs::write(work.join("mill.txt"), "mine").unwrap();
-    let Upload::Pack(pack) = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Pack(pack) = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap() else {
         panic!("there is something to upload")
     };
     let written = pack.write().unwrap();
@@ -228,10 +231,11 @@ fn upload_writes_only_into_its_own_repository() {
     assert!(RepositoryAddress::parse(&url).is_ok());
     let source =
         Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
-    let laid_out =
-        materialise(&source, worker.path(), &Reach::default(), &|_| Ok(written.file.try_clone().unwrap()))
-            .unwrap()
-            .unwrap();
+    let laid_out = materialise(&source, worker.path(), &HostPolicy::default(), &|_| {
+        Ok(written.file.try_clone().unwrap())
+    })
+    .unwrap()
+    .unwrap();
     assert_eq!(fs::read_to_string(laid_out.path.join("mill.txt")).unwrap(), "mine");
     // The mirror holds what the server has: the uploaded tree is not there.
     let of = |home: &str| fs::read_dir(worker.path().join(home)).unwrap().map(|entry| entry.unwrap().path());

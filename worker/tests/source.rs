@@ -1,4 +1,4 @@
-//! Sources from a git server on the loopback.
+//! SourceCache from a git server on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -9,15 +9,15 @@ use std::{
 };
 use support::git_server::{GitServer, git, output};
 use tidemill_core::{assignment::Source, repo::AddressPolicy};
-use tidemill_worker::source::{Reach, SourceError, Upload, materialise, snapshot, upload};
+use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialise, snapshot, upload};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
 }
 
 /// Everything may be contacted, as by a local run.
-fn reach() -> Reach {
-    Reach::new(AddressPolicy::unrestricted())
+fn reach() -> HostPolicy {
+    HostPolicy::new(AddressPolicy::unrestricted())
 }
 
 fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Source, SourceError> {
@@ -56,7 +56,7 @@ fn later_fetches_get_only_new_objects() {
     let packed = output(&mirror(cache.path()), &["count-objects", "-v"]);
     assert!(packed.contains("count: 6") || packed.contains("in-pack: 6"), "two commits, no more: {packed}");
 
-    // What was fetched is there without the server, even when its trees are gone.
+    // OperationKind was fetched is there without the server, even when its trees are gone.
     server.stop();
     fs::remove_dir_all(cache.path().join("trees")).unwrap();
     assert_eq!(text(&first, cache.path()), "one");
@@ -78,11 +78,11 @@ fn missing_commit_and_repository_are_errors() {
     assert!(away.contains("git:"), "{away}");
 }
 
-/// What the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
+/// OperationKind the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
 fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
     let (source, pack) = match upload(&snapshot(work, sender).unwrap(), all).unwrap() {
-        Upload::Nothing(source) => (source, None),
-        Upload::Pack(pack) => {
+        UploadPlan::Nothing(source) => (source, None),
+        UploadPlan::Pack(pack) => {
             let written = pack.write().unwrap();
             assert_eq!(pack.name_before().as_ref(), Some(&written.name), "it is remembered");
             (pack.named(&written.name), Some(written.file))
@@ -133,7 +133,7 @@ fn only_objects_missing_at_the_origin_are_uploaded() {
     assert_eq!(output(&tree, &["log", "--format=%s"]), "mine\nlarge\none");
 
     // It is named by its content, and is not fetched a second time even when its tree is gone.
-    let Upload::Pack(again) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Pack(again) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
         panic!("there is something to upload")
     };
     assert_eq!(again.named(&again.name_before().unwrap()), source);
@@ -182,7 +182,8 @@ fn unfetchable_base_is_an_error_and_uploading_all_succeeds() {
     let clone = server.dir.path().join("clone");
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
     server.stop();
-    let Upload::Pack(difference) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Pack(difference) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap()
+    else {
         panic!("there is something to upload")
     };
     let refused = materialise(&difference.named(&"a".repeat(64)), worker.path(), &reach(), &no_upload)

@@ -12,11 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 use tar::{EntryType, Header};
-use tidemill_worker::workspace::{HostWorkspace, Keep};
+use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
 
-struct Place(tempfile::TempDir);
+struct UnpackFixture(tempfile::TempDir);
 
-impl Place {
+impl UnpackFixture {
     /// A workspace `in`, with a link `out` to a directory `outside` beside it, in which the file `a` is `old`.
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
@@ -36,9 +36,9 @@ impl Place {
     fn unpack(&self, tar: &[u8]) -> io::Result<()> {
         let host = HostWorkspace::open(&self.path(""), false).unwrap();
         let user = HostWorkspace::directory_at(&self.path("")).unwrap();
-        let laid = host.unpack(tar, Keep::Everything);
+        let laid = host.unpack(tar, PermissionPolicy::Everything);
         self.is_untouched();
-        let fetched = user.unpack(tar, Keep::Permissions);
+        let fetched = user.unpack(tar, PermissionPolicy::Permissions);
         self.is_untouched();
         assert_eq!(laid.is_ok(), fetched.is_ok(), "{laid:?}, {fetched:?}");
         laid
@@ -98,7 +98,7 @@ use EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
 fn absolute_paths_and_parent_paths_are_refused() {
     for name in ["../outside/a", "d/../../outside/b", "/tmp/tidemill-was-here", "..", "/"] {
         for kind in [Regular, Directory, Symlink] {
-            Place::new().refuses(&tar_of(&[(kind, name, "x")]), "leads out of the workspace");
+            UnpackFixture::new().refuses(&tar_of(&[(kind, name, "x")]), "leads out of the workspace");
         }
     }
     assert!(!Path::new("/tmp/tidemill-was-here").exists());
@@ -107,7 +107,7 @@ fn absolute_paths_and_parent_paths_are_refused() {
 #[test]
 fn links_are_created_and_not_followed_outside() {
     for name in ["out/a", "out/new", "out/d/new", "made/a"] {
-        let place = Place::new();
+        let place = UnpackFixture::new();
         assert!(
             place.unpack(&tar_of(&[(Symlink, "made", "../outside"), (Regular, name, "")])).is_err(),
             "{name}"
@@ -117,7 +117,7 @@ fn links_are_created_and_not_followed_outside() {
             "{name}"
         );
     }
-    let place = Place::new();
+    let place = UnpackFixture::new();
     place
         .unpack(&tar_of(&[(Symlink, "made", "/etc/passwd"), (Regular, "made", ""), (Regular, "link", "")]))
         .unwrap();
@@ -131,9 +131,9 @@ fn links_are_created_and_not_followed_outside() {
 #[test]
 fn hard_links_to_outside_are_refused() {
     for target in ["../outside/a", "/etc/passwd", "out/a", "none", "hard"] {
-        assert!(Place::new().unpack(&tar_of(&[(Link, "hard", target)])).is_err(), "{target}");
+        assert!(UnpackFixture::new().unpack(&tar_of(&[(Link, "hard", target)])).is_err(), "{target}");
     }
-    let place = Place::new();
+    let place = UnpackFixture::new();
     // One to a link is a second name of the link: writing to it replaces it.
     place.unpack(&tar_of(&[(Link, "hard", "link"), (Regular, "hard", ""), (Link, "again", "hard")])).unwrap();
     assert_eq!(fs::read(place.path("again")).unwrap(), b"new");
@@ -142,7 +142,7 @@ fn hard_links_to_outside_are_refused() {
 #[test]
 fn special_files_are_not_created() {
     for kind in [Block, Char, Fifo, EntryType::new(b'Z')] {
-        let place = Place::new();
+        let place = UnpackFixture::new();
         place.refuses(
             &tar_of(&[(Regular, "before", ""), (kind, "odd", "")]),
             "neither a file nor a directory",
@@ -153,25 +153,25 @@ fn special_files_are_not_created() {
 
 #[test]
 fn unpacked_files_have_no_set_id_bits() {
-    let place = Place::new();
+    let place = UnpackFixture::new();
     let mut set_id = header(Regular, b"program", b"", 0);
     set_id.set_mode(0o6755);
     set_id.set_cksum();
     HostWorkspace::directory_at(&place.path(""))
         .unwrap()
-        .unpack(&set_id.as_bytes()[..], Keep::Permissions)
+        .unpack(&set_id.as_bytes()[..], PermissionPolicy::Permissions)
         .unwrap();
     let meta = fs::metadata(place.path("program")).unwrap();
     assert_eq!(meta.permissions().mode() & 0o7777, 0o755);
     // Nor does what goes from one container to another.
     let host = HostWorkspace::open(&place.path(""), false).unwrap();
-    host.unpack(&set_id.as_bytes()[..], Keep::Everything).unwrap();
+    host.unpack(&set_id.as_bytes()[..], PermissionPolicy::Everything).unwrap();
     assert_eq!(fs::metadata(place.path("program")).unwrap().permissions().mode() & 0o7777, 0o755);
 }
 
 #[test]
 fn sparse_bomb_is_refused() {
-    let place = Place::new();
+    let place = UnpackFixture::new();
     let mut bomb = header(EntryType::GNUSparse, b"bomb", b"", 0);
     // A file of 8 TiB without a byte in it.
     bomb.as_gnu_mut().unwrap().set_real_size(8 << 40);
@@ -189,9 +189,9 @@ fn name_of_gigabytes_is_refused_unread() {
     for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
         let endless = header(kind, b"n", b"", 64 << 30);
         let tar = endless.as_bytes().chain(io::repeat(b'x'));
-        let place = Place::new();
+        let place = UnpackFixture::new();
         let host = HostWorkspace::open(&place.path(""), false).unwrap();
-        let words = host.unpack(tar, Keep::Everything).unwrap_err().to_string();
+        let words = host.unpack(tar, PermissionPolicy::Everything).unwrap_err().to_string();
         assert!(words.contains("describe a single entry"), "{words}");
     }
 }
@@ -208,7 +208,7 @@ fn names_of_any_length_and_bytes_are_preserved() {
         } else {
             entry(&mut tar, Regular, odd.as_bytes(), b"", b"new");
         }
-        let place = Place::new();
+        let place = UnpackFixture::new();
         place.unpack(&tar).unwrap();
         let name = if long { PathBuf::from("d/".repeat(200)).join(odd) } else { odd.into() };
         assert_eq!(fs::read(place.path(name)).unwrap(), b"new");
@@ -217,7 +217,7 @@ fn names_of_any_length_and_bytes_are_preserved() {
     entry(&mut pax, EntryType::XGlobalHeader, b"g", b"", b"13 comment=c\n");
     entry(&mut pax, EntryType::XHeader, b"x", b"", b"17 path=one\ntwo/f\n");
     entry(&mut pax, Regular, b"short", b"", b"new");
-    let place = Place::new();
+    let place = UnpackFixture::new();
     assert!(place.unpack(&pax).is_err(), "a length that is wrong is malformed");
     let pax = String::from_utf8(pax).unwrap().replacen("17 path", "18 path", 1);
     place.unpack(pax.as_bytes()).unwrap();
@@ -231,14 +231,14 @@ fn path_of_thousands_of_parts_is_created_or_refused() {
         let mut tar = Vec::new();
         entry(&mut tar, EntryType::GNULongName, b"././@LongLink", b"", &b"d/".repeat(parts));
         entry(&mut tar, Directory, b"short", b"", b"");
-        let place = Place::new();
+        let place = UnpackFixture::new();
         assert_eq!(place.unpack(&tar).is_ok(), is_made, "{parts}");
     }
 }
 
 #[test]
 fn last_entry_of_a_name_wins() {
-    let place = Place::new();
+    let place = UnpackFixture::new();
     let mut tar = tar_of(&[(Symlink, "a", "b"), (Regular, "b", ""), (Regular, "a", "")]);
     entry(&mut tar, Regular, b"a", b"", b"newest");
     place.unpack(&tar).unwrap();
@@ -259,7 +259,7 @@ fn truncated_tar_is_an_error() {
     entry(&mut whole, Regular, b"short", b"", &[b'y'; 600]);
     let end_of_bytes = whole.len() - 424;
     for length in 0..end_of_bytes {
-        let place = Place::new();
+        let place = UnpackFixture::new();
         let is_between = length % 512 == 0 && [0, 512, 1536].contains(&length);
         assert_eq!(place.unpack(&whole[..length]).is_ok(), is_between, "{length}");
     }

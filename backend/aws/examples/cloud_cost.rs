@@ -1,4 +1,4 @@
-//! Counts what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
+//! NodeCounters what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
 //! nothing but report.
 //!
 //! `TIDEMILL_TEST_AWS_ENDPOINT` names the emulator. For each shape and size of pipeline it prints calls and consumed
@@ -25,16 +25,16 @@ use tidemill_testkit::conformance::ManualClock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-type Failed = Box<dyn Error + Send + Sync>;
+type ExampleError = Box<dyn Error + Send + Sync>;
 /// Jobs that end at the very same moment; each beyond the first may cost a write more where they meet.
 const SLOTS: usize = 1;
-/// What a function's request takes here, for the cost: its memory in MiB times its milliseconds.
+/// OperationKind a function's request takes here, for the cost: its memory in MiB times its milliseconds.
 const MIB_MS: u64 = 256 * 15;
 const LEASE_MS: u64 = 60_000;
 
-/// What one job does.
+/// OperationKind one job does.
 #[derive(Clone, Copy)]
-struct Work {
+struct JobUsage {
     /// Reports before the end, as a job that takes its time makes them.
     reports: u32,
     /// Milliseconds before each of them, and before the end.
@@ -50,7 +50,7 @@ struct Deployment {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), ExampleError> {
     if !cloud::is_there() {
         return Err("no emulator".into());
     }
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Failed> {
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
 
     println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
-    let no_op = Work { reports: 0, apart_ms: 20_000, logs: 0 };
+    let no_op = JobUsage { reports: 0, apart_ms: 20_000, logs: 0 };
     let mut flat = true;
     for shape in ["flat", "needs", "stages"] {
         let mut first = None;
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Failed> {
     );
 
     // A minute: a sign of life every four seconds, and output every twenty.
-    let minute = Work { reports: 14, apart_ms: 4_000, logs: 5 };
+    let minute = JobUsage { reports: 14, apart_ms: 4_000, logs: 5 };
     let used = deployment.play("needs", 100, minute).await?;
     let prices = Prices::us_east_1()?;
     let thousand = times(used, 10);
@@ -112,8 +112,8 @@ fn times(usage: Usage, times: u64) -> Usage {
 }
 
 impl Deployment {
-    /// What an execution of so many jobs used, from the request to its end.
-    async fn play(&self, shape: &str, jobs: usize, work: Work) -> Result<Usage, Failed> {
+    /// OperationKind an execution of so many jobs used, from the request to its end.
+    async fn play(&self, shape: &str, jobs: usize, work: JobUsage) -> Result<Usage, ExampleError> {
         let before = self.meter.total();
         let request = request(shape, jobs)?;
         let made = self.call(self.services.pipelines.execute(request, None, None)).await?;
@@ -154,7 +154,7 @@ impl Deployment {
     }
 
     /// Runs a job; false: it is not ready.
-    async fn run(&self, job: JobId, work: Work) -> Result<bool, Failed> {
+    async fn run(&self, job: JobId, work: JobUsage) -> Result<bool, ExampleError> {
         let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
         let request = JobExecuteRequest {
             labels: tidemill_core::labels::Labels::new(),
@@ -192,7 +192,7 @@ impl Deployment {
     }
 }
 
-fn log(offset: u64, bytes: &[u8]) -> Result<LogBytes, Failed> {
+fn log(offset: u64, bytes: &[u8]) -> Result<LogBytes, ExampleError> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let packed = STANDARD.encode(zstd::bulk::compress(bytes, 1)?);
     Ok(LogBytes { offset, length: u32::try_from(bytes.len())?, zstd_base64: packed })
@@ -213,16 +213,16 @@ fn since(before: Usage, now: Usage) -> Usage {
 }
 
 /// `flat`: nothing waits. `needs`: five chains. `stages`: stages of five jobs, each after the whole stage before.
-fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, Failed> {
-    const WIDE: usize = 5;
+fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, ExampleError> {
+    const STAGE_WIDTH: usize = 5;
     let mut pipeline = "name: count\n".to_owned();
-    let stages = if shape == "stages" { jobs.div_ceil(WIDE) } else { 1 };
+    let stages = if shape == "stages" { jobs.div_ceil(STAGE_WIDTH) } else { 1 };
     writeln!(pipeline, "stages: [{}]", (0..stages).map(|n| format!("s{n}")).collect::<Vec<_>>().join(", "))?;
     pipeline.push_str("jobs:\n");
     for ix in 0..jobs {
-        let stage = if shape == "stages" { ix / WIDE } else { 0 };
+        let stage = if shape == "stages" { ix / STAGE_WIDTH } else { 0 };
         let needs = match shape {
-            "needs" if ix >= WIDE => format!(", needs: [j{}]", ix - WIDE),
+            "needs" if ix >= STAGE_WIDTH => format!(", needs: [j{}]", ix - STAGE_WIDTH),
             "stages" => String::new(),
             _ => ", needs: []".to_owned(),
         };

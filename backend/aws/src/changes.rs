@@ -1,4 +1,4 @@
-//! What the table's stream shows: which of its changes others are to be told of.
+//! OperationKind the table's stream shows: which of its changes others are to be told of.
 
 use super::keys;
 use serde_json::Value;
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn executions_statuses_and_notices_are_told_and_nothing_else() {
+    fn only_executions_and_notifications_are_notifiable() {
         let id = ExecutionId(Uuid::now_v7());
         let (text, home) = (id.to_string(), keys::home(id));
         let execution = Some(Change::Execution(id));

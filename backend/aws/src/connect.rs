@@ -1,8 +1,8 @@
 //! Clients of AWS, made once for a process, and the stores over them.
 
 use super::{
-    definition::Definitions, documents::DynamoDocuments, logs::CloudLogs, meter::Meter, objects::S3Objects,
-    parameter::ParameterKey, queue::SqsQueue, records::DynamoRecords, table::Table,
+    definition::Definitions, documents::DynamoDocuments, logs::AwsLogs, meter::Meter, objects::S3Objects,
+    parameter::ParameterKeyStore, queue::SqsQueue, records::DynamoRecords, table::Table,
 };
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};
@@ -12,9 +12,9 @@ use tidemill_services::Stores;
 use tidemill_services::SystemClock;
 use tidemill_services::ports::Clock;
 
-/// What a deployment's parts are called.
+/// OperationKind a deployment's parts are called.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct ResourceNames {
     /// The table.
     pub table: String,
     /// The job queue's URL.
@@ -48,13 +48,13 @@ pub async fn load_sdk_config() -> SdkConfig {
 
 /// The stores of a deployment, and the counter of their calls.
 #[must_use]
-pub fn open(sdk: &SdkConfig, names: Names) -> (Stores, Meter) {
+pub fn open(sdk: &SdkConfig, names: ResourceNames) -> (Stores, Meter) {
     open_at(sdk, names, Arc::new(SystemClock))
 }
 
 /// The same on another clock.
 #[must_use]
-pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores, Meter) {
+pub fn open_at(sdk: &SdkConfig, names: ResourceNames, clock: Arc<dyn Clock>) -> (Stores, Meter) {
     let meter = Meter::default();
     let table = Table::new(aws_sdk_dynamodb::Client::new(sdk), names.table, meter.clone());
     // An emulator has no host for each bucket.
@@ -63,8 +63,8 @@ pub fn open_at(sdk: &SdkConfig, names: Names, clock: Arc<dyn Clock>) -> (Stores,
     let queue =
         SqsQueue::new(aws_sdk_sqs::Client::new(sdk), names.queue_url, names.labelled_queues, meter.clone());
     let definitions = Definitions::new(table.clone(), objects.clone());
-    let logs = CloudLogs::new(table.clone(), objects.clone(), clock.clone(), names.keep_days);
-    let keys = ParameterKey::new(aws_sdk_ssm::Client::new(sdk), names.key_parameter);
+    let logs = AwsLogs::new(table.clone(), objects.clone(), clock.clone(), names.keep_days);
+    let keys = ParameterKeyStore::new(aws_sdk_ssm::Client::new(sdk), names.key_parameter);
     let documents = DynamoDocuments::new(table.clone());
     let records = DynamoRecords::new(table, definitions, clock.clone(), names.keep_days);
     let stores = Stores {

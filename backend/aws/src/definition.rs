@@ -1,4 +1,4 @@
-//! What of an execution never changes and may be large: specs of nodes, in packed chunks beside the table's
+//! OperationKind of an execution never changes and may be large: specs of nodes, in packed chunks beside the table's
 //! other items, or in S3 when they are large.
 
 use super::{
@@ -18,24 +18,24 @@ use tidemill_services::ports::{NewNode, NodeSpec};
 use uuid::Uuid;
 
 /// Nodes of one chunk. It is part of the stored format.
-const CHUNK: u32 = 32;
-/// What is larger when packed goes to S3.
-pub const MOST_IN_TABLE: usize = 100_000;
+const NODES_PER_CHUNK: u32 = 32;
+/// OperationKind is larger when packed goes to S3.
+pub const MAX_INLINE_SIZE: usize = 100_000;
 /// Chunks that are kept at hand: they never change, and a warm function serves many jobs of one execution.
-const KEPT: usize = 64;
-/// What is larger in the table is not kept.
-const MOST_KEPT: usize = 64_000;
+const CACHE_CAPACITY: usize = 64;
+/// OperationKind is larger in the table is not kept.
+const MAX_CACHED_SIZE: usize = 64_000;
 
-/// Specs by their place in the chunk; `None`: it lies in the node's own item.
-type Specs = Vec<Option<NodeSpec>>;
-type Chunk = Arc<Specs>;
+/// ChunkSpecs by their place in the chunk; `None`: it lies in the node's own item.
+type ChunkSpecs = Vec<Option<NodeSpec>>;
+type SharedChunk = Arc<ChunkSpecs>;
 
 /// The definitions of all executions.
 #[derive(Debug)]
 pub struct Definitions {
     table: Table,
     objects: S3Objects,
-    kept: Mutex<VecDeque<(String, u32, Chunk)>>,
+    kept: Mutex<VecDeque<(String, u32, SharedChunk)>>,
 }
 
 impl Definitions {
@@ -46,15 +46,15 @@ impl Definitions {
     /// The items that define `nodes`; what is large is put into S3 by this.
     pub async fn items(&self, execution: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<Vec<Item>> {
         let mut items = Vec::new();
-        for part in nodes.chunk_by(|(one, _), (next, _)| one / CHUNK == next / CHUNK) {
+        for part in nodes.chunk_by(|(one, _), (next, _)| one / NODES_PER_CHUNK == next / NODES_PER_CHUNK) {
             let Some((first, _)) = part.first() else { continue };
-            let mut specs = Specs::new();
+            let mut specs = ChunkSpecs::new();
             for (ix, node) in part {
-                let place = (ix % CHUNK) as usize;
+                let place = (ix % NODES_PER_CHUNK) as usize;
                 specs.resize(place, None);
                 specs.push(Some(node.spec.clone()));
             }
-            let mut item = keys::chunk(&execution.home(), first / CHUNK).item();
+            let mut item = keys::chunk(&execution.home(), first / NODES_PER_CHUNK).item();
             self.place(&mut item, pack(&specs)?, execution).await?;
             items.push(item);
         }
@@ -63,7 +63,7 @@ impl Definitions {
 
     /// Puts packed bytes into an item, or into S3 and its key into the item.
     async fn place(&self, item: &mut Item, packed: Vec<u8>, execution: ExecutionId) -> Result<()> {
-        if packed.len() <= MOST_IN_TABLE {
+        if packed.len() <= MAX_INLINE_SIZE {
             item.insert("d".into(), binary(packed));
         } else {
             item.insert("o".into(), text(self.store(execution, packed).await?));
@@ -85,11 +85,11 @@ impl Definitions {
 
     /// The spec of a node; `None`: the execution has no such node.
     pub async fn node(&self, home: &str, ix: u32) -> Result<Option<NodeSpec>> {
-        let chunk = self.chunk(home, ix / CHUNK).await?;
-        Ok(chunk.and_then(|chunk| chunk.get((ix % CHUNK) as usize).cloned().flatten()))
+        let chunk = self.chunk(home, ix / NODES_PER_CHUNK).await?;
+        Ok(chunk.and_then(|chunk| chunk.get((ix % NODES_PER_CHUNK) as usize).cloned().flatten()))
     }
 
-    async fn chunk(&self, home: &str, number: u32) -> Result<Option<Chunk>> {
+    async fn chunk(&self, home: &str, number: u32) -> Result<Option<SharedChunk>> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, _, chunk)) = lock().iter().find(|(of, at, _)| of == home && *at == number) {
             return Ok(Some(chunk.clone()));
@@ -101,16 +101,16 @@ impl Definitions {
             item = self.table.get(&key, true).await?;
         }
         let Some(item) = item else { return Ok(None) };
-        let chunk: Chunk = Arc::new(self.read(&item).await?);
-        if get_binary(&item, "d").is_some_and(|packed| packed.len() <= MOST_KEPT) {
+        let chunk: SharedChunk = Arc::new(self.read(&item).await?);
+        if get_binary(&item, "d").is_some_and(|packed| packed.len() <= MAX_CACHED_SIZE) {
             let mut kept = lock();
-            kept.truncate(KEPT - 1);
+            kept.truncate(CACHE_CAPACITY - 1);
             kept.push_front((home.to_owned(), number, chunk.clone()));
         }
         Ok(Some(chunk))
     }
 
-    async fn read(&self, item: &Item) -> Result<Specs> {
+    async fn read(&self, item: &Item) -> Result<ChunkSpecs> {
         if let Some(packed) = get_binary(item, "d") {
             return unpack(packed);
         }

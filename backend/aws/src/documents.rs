@@ -49,7 +49,7 @@ fn first_version() -> u64 {
     (high >> 16) + 1
 }
 
-/// What comes right after everything that begins with `prefix`; `None`: nothing does.
+/// OperationKind comes right after everything that begins with `prefix`; `None`: nothing does.
 fn end_of(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
@@ -165,7 +165,7 @@ mod tests {
     use super::end_of;
 
     #[test]
-    fn the_end_of_a_prefix_comes_after_all_that_begins_with_it() {
+    fn prefix_end_sorts_after_every_name_with_prefix() {
         assert_eq!(end_of("ab").as_deref(), Some("ac"));
         assert_eq!(end_of("a\u{d7ff}").as_deref(), Some("a\u{e000}"), "there are no surrogates");
         assert_eq!(end_of("a\u{10ffff}").as_deref(), Some("b"));

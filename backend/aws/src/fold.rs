@@ -1,8 +1,8 @@
-//! What a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
+//! OperationKind a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
 //! change of each item.
 
 use super::{
-    items::{self, Counts},
+    items::{self, NodeCounters},
     keys,
     table::{Change, Item, Key, binary, number, text},
 };
@@ -10,23 +10,23 @@ use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 use tidemill_core::{cost::Usage, ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::pack;
-use tidemill_services::ports::{Arrival, ExecutionState, NodeKey, NodeState, Write};
+use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
 
-/// Counts of the nodes that must be read before a batch can be folded.
-pub type Read = HashMap<NodeKey, Counts>;
+/// NodeCounters of the nodes that must be read before a batch can be folded.
+pub type Read = HashMap<NodeKey, NodeCounters>;
 
-/// What a batch comes to.
+/// OperationKind a batch comes to.
 #[derive(Debug)]
-pub enum Folded {
+pub enum FoldResult {
     /// These changes, all or none, and what they mean.
-    Changes(Vec<Planned>, Vec<Arrival>),
+    Changes(Vec<PlannedWrite>, Vec<ArrivalOutcome>),
     /// A condition does not hold.
     Conflict,
 }
 
 /// A change, and what it means when its condition does not hold.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedWrite {
     /// The change.
     pub change: Change,
     /// Whether a refusal may come from what was read being old, so that reading again helps; else it is a conflict.
@@ -59,27 +59,27 @@ fn add_needed(writes: &[Write], seen: &mut HashSet<NodeKey>, needed: &mut Vec<No
 }
 
 /// A node while writes are applied to it.
-struct Moving<'a> {
+struct NodeDraft<'a> {
     /// As it was read; `None`: only its version is known, from the writer.
-    read: Option<Counts>,
+    read: Option<NodeCounters>,
     if_version: u64,
-    now: Counts,
+    now: NodeCounters,
     state: Option<&'a NodeState>,
 }
 
 /// Folds `writes`, other than those that create executions or put artifacts. `nonce` marks what this batch writes; `usage` is recorded along.
-pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Result<Folded> {
-    let mut nodes: BTreeMap<NodeKey, Moving<'_>> = BTreeMap::new();
+pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
+    let mut nodes: BTreeMap<NodeKey, NodeDraft<'_>> = BTreeMap::new();
     let mut arrivals = Vec::new();
     let mut others = Vec::new();
     for write in writes {
         match write {
             Write::PutNode { key, if_version, state, due_at } => {
                 let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
-                    return Ok(Folded::Conflict);
+                    return Ok(FoldResult::Conflict);
                 };
                 if node.now.version != *if_version {
-                    return Ok(Folded::Conflict);
+                    return Ok(FoldResult::Conflict);
                 }
                 node.now.version += 1;
                 node.now.due_at = *due_at;
@@ -88,10 +88,10 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
             }
             Write::SetDue { key, if_version, due_at } => {
                 let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
-                    return Ok(Folded::Conflict);
+                    return Ok(FoldResult::Conflict);
                 };
                 if node.now.version != *if_version {
-                    return Ok(Folded::Conflict);
+                    return Ok(FoldResult::Conflict);
                 }
                 node.now.due_at = *due_at;
             }
@@ -121,20 +121,20 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
             Write::Create { .. } | Write::AddNodes { .. } | Write::PutArtifact(_) => {}
         }
     }
-    let mut planned: Vec<Planned> =
-        others.into_iter().map(|change| Planned { change, read: false }).collect();
+    let mut planned: Vec<PlannedWrite> =
+        others.into_iter().map(|change| PlannedWrite { change, read: false }).collect();
     for (key, node) in nodes {
         planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
     }
-    Ok(Folded::Changes(planned, arrivals))
+    Ok(FoldResult::Changes(planned, arrivals))
 }
 
-/// Counts an arrival at its node, and lets it lead to what it was foreseen to lead to.
+/// NodeCounters an arrival at its node, and lets it lead to what it was foreseen to lead to.
 fn take_arrival<'a>(
-    nodes: &mut BTreeMap<NodeKey, Moving<'a>>,
+    nodes: &mut BTreeMap<NodeKey, NodeDraft<'a>>,
     write: &'a Write,
     read: &Read,
-    arrivals: &mut Vec<Arrival>,
+    arrivals: &mut Vec<ArrivalOutcome>,
 ) -> Result<()> {
     let Write::Arrive { key, ok, from, now, continuation } = write else { return Ok(()) };
     let node = moving(nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
@@ -149,7 +149,7 @@ fn take_arrival<'a>(
         node.state = Some(&next.state);
     }
     let (waits_for, failed) = (node.now.waits_for, node.now.failed);
-    arrivals.push(Arrival { key: *key, waits_for, failed, continued: continuation.is_some() });
+    arrivals.push(ArrivalOutcome { key: *key, waits_for, failed, continued: continuation.is_some() });
     for led_to in continuation.iter().flat_map(|next| &next.arrivals) {
         take_arrival(nodes, led_to, read, arrivals)?;
     }
@@ -162,11 +162,11 @@ fn nothing_there(key: NodeKey) -> Error {
 
 /// The node as the writes before left it; `None`: there is none.
 fn moving<'a, 'm>(
-    nodes: &'m mut BTreeMap<NodeKey, Moving<'a>>,
+    nodes: &'m mut BTreeMap<NodeKey, NodeDraft<'a>>,
     key: NodeKey,
     read: &Read,
     if_version: Option<u64>,
-) -> Option<&'m mut Moving<'a>> {
+) -> Option<&'m mut NodeDraft<'a>> {
     let entry = match nodes.entry(key) {
         Entry::Occupied(known) => return Some(known.into_mut()),
         Entry::Vacant(entry) => entry,
@@ -178,14 +178,14 @@ fn moving<'a, 'm>(
         (None, Some(version)) => (blind(version), version),
         (None, None) => return None,
     };
-    Some(entry.insert(Moving { read: known, if_version, now, state: None }))
+    Some(entry.insert(NodeDraft { read: known, if_version, now, state: None }))
 }
 
-const fn blind(version: u64) -> Counts {
-    Counts { version, waits_for: 0, failed: 0, blocker: None, due_at: None, idle: false }
+const fn blind(version: u64) -> NodeCounters {
+    NodeCounters { version, waits_for: 0, failed: 0, blocker: None, due_at: None, idle: false }
 }
 
-fn arrive(node: &mut Counts, ok: bool, from: &str, now: Timestamp) {
+fn arrive(node: &mut NodeCounters, ok: bool, from: &str, now: Timestamp) {
     node.waits_for = node.waits_for.saturating_sub(1);
     if !ok {
         node.failed += 1;
@@ -196,7 +196,7 @@ fn arrive(node: &mut Counts, ok: bool, from: &str, now: Timestamp) {
     }
 }
 
-fn change_node(key: NodeKey, node: &Moving<'_>, nonce: &[u8], usage: Usage) -> Result<Planned> {
+fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -> Result<PlannedWrite> {
     let mut update = "SET q = :q, v = :v".to_owned();
     let mut remove = Vec::new();
     let mut values = Item::from([
@@ -251,7 +251,7 @@ fn change_node(key: NodeKey, node: &Moving<'_>, nonce: &[u8], usage: Usage) -> R
     }
     items::add_usage(&mut update, &mut values, &usage);
     let change = Change::Update { key: keys::node(key.execution, key.ix), update, condition, values };
-    Ok(Planned { change, read: node.read.is_some() })
+    Ok(PlannedWrite { change, read: node.read.is_some() })
 }
 
 fn put_execution(
@@ -293,7 +293,7 @@ pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
-    use super::{Change, Counts, Folded, Read, fold, needs_read};
+    use super::{Change, FoldResult, NodeCounters, Read, fold, needs_read};
     use tidemill_core::{cost::Usage, ids::ExecutionId, time::Timestamp};
     use tidemill_services::ports::{NodeBody, NodeKey, NodeState, Write};
     use uuid::Uuid;
@@ -311,19 +311,19 @@ mod tests {
         Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5), continuation: None }
     }
 
-    fn counts(version: u64, waits_for: u32) -> Counts {
-        Counts { version, waits_for, failed: 0, blocker: None, due_at: None, idle: true }
+    fn counts(version: u64, waits_for: u32) -> NodeCounters {
+        NodeCounters { version, waits_for, failed: 0, blocker: None, due_at: None, idle: true }
     }
 
     fn changes(writes: &[Write], read: &Read) -> Vec<Change> {
         match fold(writes, read, &[1], Usage::default()).unwrap() {
-            Folded::Changes(planned, _) => planned.into_iter().map(|one| one.change).collect(),
-            Folded::Conflict => panic!("a conflict"),
+            FoldResult::Changes(planned, _) => planned.into_iter().map(|one| one.change).collect(),
+            FoldResult::Conflict => panic!("a conflict"),
         }
     }
 
     #[test]
-    fn only_what_is_counted_or_written_twice_is_read() {
+    fn only_counted_or_repeated_nodes_are_read() {
         assert_eq!(needs_read(&[put(1, 1)]), []);
         assert_eq!(needs_read(&[put(1, 1), arrive(2, true), arrive(2, true)]), [key(2)]);
         assert_eq!(needs_read(&[put(1, 1), arrive(1, true)]), [key(1)]);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_to_one_node_become_one_change() {
+    fn writes_to_same_node_are_merged() {
         let read = Read::from([(key(1), counts(3, 2))]);
         let all = [put(1, 3), arrive(1, true), arrive(1, false), put(1, 4)];
         let changes = changes(&all, &read);
@@ -344,17 +344,17 @@ mod tests {
     }
 
     #[test]
-    fn an_old_version_is_a_conflict_and_an_arrival_at_nothing_an_error() {
+    fn stale_version_conflicts_and_arrival_at_missing_node_fails() {
         let read = Read::from([(key(1), counts(3, 2))]);
         let folded = fold(&[put(1, 2), arrive(1, true)], &read, &[1], Usage::default());
-        assert!(matches!(folded, Ok(Folded::Conflict)));
+        assert!(matches!(folded, Ok(FoldResult::Conflict)));
         assert!(fold(&[arrive(9, true)], &read, &[1], Usage::default()).is_err());
     }
 
     #[test]
-    fn the_last_arrival_makes_an_idle_node_due_and_no_other() {
+    fn last_arrival_makes_only_idle_node_due() {
         for (idle, waits_for, due) in [(true, 1, true), (true, 2, false), (false, 1, false)] {
-            let read = Read::from([(key(1), Counts { idle, ..counts(1, waits_for) })]);
+            let read = Read::from([(key(1), NodeCounters { idle, ..counts(1, waits_for) })]);
             let changes = changes(&[arrive(1, true)], &read);
             let [Change::Update { update, .. }] = changes.as_slice() else { panic!("{changes:?}") };
             assert_eq!(update.contains("due = :due"), due, "{idle} {waits_for}: {update}");

@@ -15,15 +15,15 @@ use tidemill_core::{
 use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::{pack, unpack};
 use tidemill_services::ports::{
-    ArtifactRecord, ExecutionRecord, ExecutionSpec, ExecutionState, JobItem, NewNode, Node, NodeBody,
+    ArtifactRecord, ExecutionRecord, ExecutionSpec, ExecutionState, JobRecord, NewNode, Node, NodeBody,
     NodeKey, NodeSpec, NodeState, repository_key,
 };
 use uuid::Uuid;
 
-/// What is larger when packed does not lie in the item of what changes, since every change would pay for it.
-const MOST_INLINE_SPEC: usize = 300;
+/// OperationKind is larger when packed does not lie in the item of what changes, since every change would pay for it.
+const MAX_INLINE_SPEC_SIZE: usize = 300;
 /// An item takes 400 KB; what would come near it has steps taken off.
-const MOST_STATE: usize = 350_000;
+const MAX_STATE_SIZE: usize = 350_000;
 
 /// A stored item that cannot be read.
 fn damaged(what: &str) -> Error {
@@ -58,7 +58,7 @@ pub fn execution_attribute(id: ExecutionId) -> AttributeValue {
 
 /// A node's counts and times, without what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counts {
+pub struct NodeCounters {
     /// Version of the state.
     pub version: u64,
     /// Arrivals that are awaited.
@@ -73,7 +73,7 @@ pub struct Counts {
     pub idle: bool,
 }
 
-impl Counts {
+impl NodeCounters {
     /// Of an item.
     pub fn of(item: &Item) -> Result<Self> {
         Ok(Self {
@@ -100,12 +100,12 @@ pub fn is_idle(state: &NodeState) -> bool {
 pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     let packed = pack(state)?;
     let NodeBody::Job(item) = &state.body else { return Ok(packed) };
-    if packed.len() <= MOST_STATE {
+    if packed.len() <= MAX_STATE_SIZE {
         return Ok(packed);
     }
     let mut job = item.job.clone();
     job.steps.clear();
-    let body = NodeBody::Job(Box::new(JobItem { job, ..(**item).clone() }));
+    let body = NodeBody::Job(Box::new(JobRecord { job, ..(**item).clone() }));
     pack(&NodeState { notified: state.notified, body })
 }
 
@@ -130,7 +130,7 @@ pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, whole: bool) ->
     }
     item.insert("st".into(), binary(pack_state(&node.state)?));
     let spec = pack(&node.spec)?;
-    if whole || spec.len() <= MOST_INLINE_SPEC {
+    if whole || spec.len() <= MAX_INLINE_SPEC_SIZE {
         item.insert("sp".into(), binary(spec));
     }
     Ok(item)
@@ -144,7 +144,7 @@ pub fn node_spec(item: &Item) -> Result<Option<NodeSpec>> {
 /// A node of an item and its spec.
 pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
     let ix = get_text(item, "sk").and_then(keys::node_ix).ok_or_else(|| damaged("sk"))?;
-    let counts = Counts::of(item)?;
+    let counts = NodeCounters::of(item)?;
     let execution = execution_id(item)?;
     let state: NodeState = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
     let job = state.status().map(|_| JobId::of(execution, ix));
@@ -167,7 +167,7 @@ pub fn node_status(item: &Item) -> Option<(u32, &str)> {
 
 /// Where an execution's spec lies.
 #[derive(Debug)]
-pub enum SpecPlace {
+pub enum SpecLocation {
     /// In the item.
     Here(Vec<u8>),
     /// In an object of this key.
@@ -178,7 +178,7 @@ pub enum SpecPlace {
 pub fn new_execution(
     spec: &ExecutionSpec,
     state: &ExecutionState,
-    place: SpecPlace,
+    place: SpecLocation,
     run_number: u64,
 ) -> Result<Item> {
     let id = spec.id;
@@ -189,8 +189,8 @@ pub fn new_execution(
     item.insert("n".into(), number(run_number));
     item.insert("st".into(), binary(pack(state)?));
     match place {
-        SpecPlace::Here(packed) => item.insert("sp".into(), binary(packed)),
-        SpecPlace::Object(key) => item.insert("so".into(), text(key)),
+        SpecLocation::Here(packed) => item.insert("sp".into(), binary(packed)),
+        SpecLocation::Object(key) => item.insert("so".into(), text(key)),
     };
     let repo = repository_key(&spec.repo);
     let repo_pipeline = [repo.as_str(), spec.pipeline_name.as_str()];
@@ -206,19 +206,19 @@ pub fn new_execution(
     Ok(item)
 }
 
-/// What of an execution's item changes, and its version.
+/// OperationKind of an execution's item changes, and its version.
 pub fn execution_state(item: &Item) -> Result<(ExecutionState, u64)> {
     let state = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
     Ok((state, get_number(item, "v").ok_or_else(|| damaged("v"))?))
 }
 
 /// Where the spec of an execution's item lies.
-pub fn spec_place(item: &Item) -> Result<SpecPlace> {
+pub fn spec_place(item: &Item) -> Result<SpecLocation> {
     if let Some(packed) = get_binary(item, "sp") {
-        return Ok(SpecPlace::Here(packed.to_vec()));
+        return Ok(SpecLocation::Here(packed.to_vec()));
     }
     let key = get_text(item, "so").ok_or_else(|| damaged("sp"))?;
-    Ok(SpecPlace::Object(key.to_owned()))
+    Ok(SpecLocation::Object(key.to_owned()))
 }
 
 /// An execution of its item and its spec.
@@ -233,7 +233,7 @@ pub fn artifact(record: &ArtifactRecord) -> Result<Item> {
     let mut item = keys::artifact(record.id).item();
     item.insert("r".into(), binary(pack(record)?));
     if let Some(expires_at) = record.expires_at {
-        item.insert("dk".into(), text(keys::DUE_ARTIFACTS));
+        item.insert("dk".into(), text(keys::DUE_ARTIFACTS_PARTITION));
         item.insert("due".into(), number(expires_at.0));
     }
     Ok(item)
@@ -267,7 +267,7 @@ pub fn revision(items: &[Item]) -> u64 {
 }
 
 /// Attributes in which an item keeps what was used, in the order of [`parts`].
-const USAGE: [&str; 9] = ["u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"];
+const USAGE_ATTRIBUTES: [&str; 9] = ["u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"];
 
 /// The parts of a usage; never reorder them, as they are stored by their place.
 const fn parts(usage: &Usage) -> [u64; 9] {
@@ -287,7 +287,7 @@ const fn parts(usage: &Usage) -> [u64; 9] {
 /// Adds what was used to an update: more of its expression, and values.
 pub fn add_usage(update: &mut String, values: &mut Item, usage: &Usage) {
     let mut verb = " ADD ";
-    for (name, part) in USAGE.iter().zip(parts(usage)) {
+    for (name, part) in USAGE_ATTRIBUTES.iter().zip(parts(usage)) {
         if part > 0 {
             update.push_str(verb);
             verb = ", ";
@@ -301,16 +301,16 @@ pub fn add_usage(update: &mut String, values: &mut Item, usage: &Usage) {
 
 /// Adds what was used to a new item.
 pub fn put_usage(item: &mut Item, usage: &Usage) {
-    for (name, part) in USAGE.iter().zip(parts(usage)) {
+    for (name, part) in USAGE_ATTRIBUTES.iter().zip(parts(usage)) {
         if part > 0 {
             item.insert((*name).to_owned(), number(part));
         }
     }
 }
 
-/// What was used, as an item keeps it.
+/// OperationKind was used, as an item keeps it.
 pub fn usage(item: &Item) -> Usage {
-    let part = |ix: usize| get_number(item, USAGE[ix]).unwrap_or(0);
+    let part = |ix: usize| get_number(item, USAGE_ATTRIBUTES[ix]).unwrap_or(0);
     Usage {
         api_requests: part(0),
         function_mib_ms: part(1),

@@ -12,16 +12,16 @@ use tidemill_services::ports::{DeadLetter, DocumentKey};
 /// Place of the execution's own item among its nodes.
 pub const EXECUTION: &str = "x";
 /// After every place of a node.
-pub const LAST_NODE: &str = "n#~";
+pub const AFTER_LAST_NODE: &str = "n#~";
 /// Place of an item that is alone in its partition.
 pub const ALONE: &str = "-";
 
 /// Sparse index of what is due.
 pub const BY_DUE: &str = "by_due";
 /// Parts of that index that nodes are spread over, so that no one partition of it takes all writes.
-pub const DUE_PARTS: u32 = 4;
+pub const DUE_PARTITIONS: u32 = 4;
 /// The part of it that artifacts to expire are in.
-pub const DUE_ARTIFACTS: &str = "a";
+pub const DUE_ARTIFACTS_PARTITION: &str = "a";
 
 /// The partition of an execution and its nodes.
 pub fn home(execution: ExecutionId) -> String {
@@ -33,7 +33,7 @@ pub fn home_of(home: &str) -> String {
     format!("e#{home}")
 }
 
-/// What is shared, from the partition.
+/// OperationKind is shared, from the partition.
 pub fn shared(pk: &str) -> &str {
     pk.strip_prefix("e#").unwrap_or(pk)
 }
@@ -65,7 +65,7 @@ pub fn job(id: JobId) -> Key {
 
 /// The part of the index of what is due that a node is in.
 pub fn due_part(ix: u32) -> String {
-    format!("d{}", ix % DUE_PARTS)
+    format!("d{}", ix % DUE_PARTITIONS)
 }
 
 /// The partition of an execution's definition.
@@ -123,7 +123,7 @@ pub fn due_documents(kind: &str) -> String {
     format!("o#{kind}")
 }
 
-/// What an idempotency key stands for.
+/// OperationKind an idempotency key stands for.
 pub fn idempotency_key(key: &str) -> Key {
     Key::new(format!("k#{key}"), ALONE)
 }

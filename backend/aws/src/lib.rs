@@ -17,9 +17,9 @@ mod records;
 mod table;
 
 pub use changes::{Change, change_of};
-pub use connect::{Names, load_sdk_config, open, open_at};
+pub use connect::{ResourceNames, load_sdk_config, open, open_at};
 pub use documents::DynamoDocuments;
-pub use logs::CloudLogs;
+pub use logs::AwsLogs;
 pub use meter::Meter;
 pub use objects::S3Objects;
 pub use queue::{Body as MessageBody, SqsQueue};

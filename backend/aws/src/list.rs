@@ -12,13 +12,13 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ExecutionRecord, ListFilter, repository_key};
 
 /// Page size of a listing that names none.
-const PAGE: u32 = 50;
+const DEFAULT_PAGE_SIZE: u32 = 50;
 /// Largest page of a listing.
-const MOST_PAGE: u32 = 200;
+const MAX_PAGE_SIZE: u32 = 200;
 /// Keys that are read at once at least: a filter that the index does not serve drops most of them.
-const LEAST_READ: usize = 25;
+const MIN_KEYS_READ: usize = 25;
 /// Keys that one request reads at most; a listing that has found less by then gives what it has, and goes on from there.
-const MOST_READ: usize = 2_000;
+const MAX_KEYS_READ: usize = 2_000;
 
 /// The index whose part that fits the filter is likely the smallest, and the value in it.
 fn index(filter: &ListFilter) -> (by::Index, String) {
@@ -58,15 +58,15 @@ pub async fn executions(
         })?),
         None => None,
     };
-    let limit = filter.limit.unwrap_or(PAGE).clamp(1, MOST_PAGE) as usize;
+    let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
     let (index, value) = index(filter);
     let mut found: Vec<ExecutionRecord> = Vec::new();
     let mut read = 0;
     while found.len() <= limit {
-        if read >= MOST_READ && !found.is_empty() {
+        if read >= MAX_KEYS_READ && !found.is_empty() {
             return Ok((found, true));
         }
-        let at_once = (limit + 1 - found.len()).max(LEAST_READ.min(limit + 1));
+        let at_once = (limit + 1 - found.len()).max(MIN_KEYS_READ.min(limit + 1));
         let mut values = Item::from([(":value".to_owned(), text(&value))]);
         let condition = match before {
             None => index.condition,

@@ -19,48 +19,48 @@ use tidemill_services::pack::{pack_bytes, unpack_bytes};
 use tidemill_services::ports::{Clock, Logs};
 use uuid::Uuid;
 
-/// A chunk that is larger when packed is an object: from there on a PUT costs less than the write units.
-const MOST_IN_TABLE: usize = 8 << 10;
-/// What is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
-const LEAST_IN_OBJECT: usize = 4 << 10;
+/// A chunk that is larger when packed is an object: from there on a UPLOAD_PARAMS costs less than the write units.
+const MAX_INLINE_SIZE: usize = 8 << 10;
+/// OperationKind is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
+const MIN_OBJECT_SIZE: usize = 4 << 10;
 /// Bytes, before packing, of one object of a finished log.
-const OBJECT: u64 = 8 << 20;
-const MOST_ROUNDS: u32 = 100;
+const LOG_OBJECT_SIZE: u64 = 8 << 20;
+const MAX_ROUNDS: u32 = 100;
 
 /// Logs in the table and the bucket.
-pub struct CloudLogs {
+pub struct AwsLogs {
     table: Table,
     objects: S3Objects,
     clock: Arc<dyn Clock>,
     keep_days: Option<u32>,
 }
 
-impl std::fmt::Debug for CloudLogs {
+impl std::fmt::Debug for AwsLogs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CloudLogs").field("table", &self.table).finish_non_exhaustive()
     }
 }
 
 /// A chunk as its item tells.
-struct Chunk {
+struct LogChunk {
     begin: u64,
     end: u64,
-    packed: Packed,
+    packed: ChunkLocation,
 }
 
-enum Packed {
+enum ChunkLocation {
     Here(Vec<u8>),
     Object(String),
 }
 
-impl Chunk {
+impl LogChunk {
     fn of(item: &Item) -> Result<Self> {
         let damaged = || Error::storage("reading log bytes", "a chunk's item is damaged");
         let begin = get_text(item, "sk").and_then(|place| place.parse().ok()).ok_or_else(damaged)?;
         let end = get_number(item, "e").ok_or_else(damaged)?;
         let packed = match (get_binary(item, "d"), get_text(item, "o")) {
-            (Some(bytes), _) => Packed::Here(bytes.to_vec()),
-            (None, Some(key)) => Packed::Object(key.to_owned()),
+            (Some(bytes), _) => ChunkLocation::Here(bytes.to_vec()),
+            (None, Some(key)) => ChunkLocation::Object(key.to_owned()),
             (None, None) => return Err(damaged()),
         };
         Ok(Self { begin, end, packed })
@@ -68,13 +68,13 @@ impl Chunk {
 
     const fn size(&self) -> usize {
         match &self.packed {
-            Packed::Here(bytes) => bytes.len(),
-            Packed::Object(_) => usize::MAX / 4,
+            ChunkLocation::Here(bytes) => bytes.len(),
+            ChunkLocation::Object(_) => usize::MAX / 4,
         }
     }
 }
 
-impl CloudLogs {
+impl AwsLogs {
     pub(super) fn new(
         table: Table,
         objects: S3Objects,
@@ -108,14 +108,14 @@ impl CloudLogs {
         let packed = pack_bytes(bytes)?;
         let mut item = Key::new(pk, keys::log_place(begin)).item();
         item.insert("e".into(), number(begin + bytes.len() as u64));
-        if packed.len() <= MOST_IN_TABLE {
+        if packed.len() <= MAX_INLINE_SIZE {
             item.insert("d".into(), binary(packed));
         } else {
             item.insert("o".into(), text(self.store(pk, packed).await?));
         }
         self.expire(&mut item);
         let change = Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() };
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             match self.table.write(vec![change.clone()]).await? {
                 Written::Done => return Ok(true),
                 Written::Refused(_) => return Ok(false),
@@ -139,10 +139,10 @@ impl CloudLogs {
         Ok(key)
     }
 
-    async fn bytes(&self, chunk: &Chunk) -> Result<Bytes> {
+    async fn bytes(&self, chunk: &LogChunk) -> Result<Bytes> {
         let unpacked = match &chunk.packed {
-            Packed::Here(packed) => unpack_bytes(packed)?,
-            Packed::Object(key) => match self.objects.get_whole(key).await {
+            ChunkLocation::Here(packed) => unpack_bytes(packed)?,
+            ChunkLocation::Object(key) => match self.objects.get_whole(key).await {
                 Err(Error::NotFound(_)) => {
                     return Err(Error::NotFound(
                         "this part of the log has expired: the deployment keeps logs for a limited time"
@@ -156,7 +156,7 @@ impl CloudLogs {
     }
 
     /// Puts these chunks together into one object, and has it stand in their place.
-    async fn join(&self, pk: &str, chunks: &[Chunk]) -> Result<()> {
+    async fn join(&self, pk: &str, chunks: &[LogChunk]) -> Result<()> {
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
         let mut all = BytesMut::new();
         for chunk in chunks {
@@ -172,7 +172,7 @@ impl CloudLogs {
             chunks[1..].iter().map(|chunk| Key::new(pk, keys::log_place(chunk.begin))).collect();
         self.table.delete_all(&old).await?;
         for chunk in chunks {
-            if let Packed::Object(key) = &chunk.packed {
+            if let ChunkLocation::Object(key) = &chunk.packed {
                 tidemill_services::ports::Objects::delete(&self.objects, key).await?;
             }
         }
@@ -181,7 +181,7 @@ impl CloudLogs {
 }
 
 #[async_trait]
-impl Logs for CloudLogs {
+impl Logs for AwsLogs {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
         let pk = keys::log(job, attempt);
         // A log that is empty ends at 0: the first bytes need no look.
@@ -230,9 +230,9 @@ impl Logs for CloudLogs {
         let mut found = BytesMut::new();
         let mut next = offset;
         for item in self.query(rest, &pk).await? {
-            let chunk = Chunk::of(&item)?;
+            let chunk = LogChunk::of(&item)?;
             if chunk.end <= next || chunk.begin > next || next >= until {
-                // What was joined is said again by chunks that were not removed.
+                // OperationKind was joined is said again by chunks that were not removed.
                 continue;
             }
             let bytes = self.bytes(&chunk).await?;
@@ -247,13 +247,13 @@ impl Logs for CloudLogs {
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
         let pk = keys::log(job, attempt);
         let all = self.query(Query { condition: "pk = :pk", ..Query::default() }, &pk).await?;
-        let chunks = all.iter().map(Chunk::of).collect::<Result<Vec<_>>>()?;
-        if chunks.iter().map(Chunk::size).sum::<usize>() < LEAST_IN_OBJECT {
+        let chunks = all.iter().map(LogChunk::of).collect::<Result<Vec<_>>>()?;
+        if chunks.iter().map(LogChunk::size).sum::<usize>() < MIN_OBJECT_SIZE {
             return Ok(());
         }
-        let mut run: Vec<Chunk> = Vec::new();
+        let mut run: Vec<LogChunk> = Vec::new();
         for chunk in chunks {
-            let fits = run.first().is_none_or(|first| chunk.end - first.begin <= OBJECT);
+            let fits = run.first().is_none_or(|first| chunk.end - first.begin <= LOG_OBJECT_SIZE);
             if !fits {
                 self.join_unless_joined(&pk, &run).await?;
                 run.clear();
@@ -264,10 +264,10 @@ impl Logs for CloudLogs {
     }
 }
 
-impl CloudLogs {
-    async fn join_unless_joined(&self, pk: &str, run: &[Chunk]) -> Result<()> {
+impl AwsLogs {
+    async fn join_unless_joined(&self, pk: &str, run: &[LogChunk]) -> Result<()> {
         match run {
-            [Chunk { packed: Packed::Object(_), .. }] => Ok(()),
+            [LogChunk { packed: ChunkLocation::Object(_), .. }] => Ok(()),
             run => self.join(pk, run).await,
         }
     }

@@ -1,7 +1,7 @@
-//! Counts every call to AWS with what it consumed, in this one place, and says of which execution it was.
+//! NodeCounters every call to AWS with what it consumed, in this one place, and says of which execution it was.
 //!
-//! What was used is recorded with the next write to the execution that it was used for, so that counting costs no write
-//! of its own. What a process has counted since is carried in its memory until then; should it end before, that is lost
+//! OperationKind was used is recorded with the next write to the execution that it was used for, so that counting costs no write
+//! of its own. OperationKind a process has counted since is carried in its memory until then; should it end before, that is lost
 //! (an execution's very last calls).
 
 use std::{
@@ -12,13 +12,13 @@ use std::{
 use tidemill_core::cost::Usage;
 
 /// Executions whose use is carried at most.
-const MOST_CARRIED: usize = 10_000;
+const MAX_PENDING_EXECUTIONS: usize = 10_000;
 
 tokio::task_local! {
-    static REQUEST: Arc<Mutex<Request>>;
+    static CURRENT_REQUEST: Arc<Mutex<Request>>;
 }
 
-/// What one request used, and for which execution.
+/// OperationKind one request used, and for which execution.
 #[derive(Debug, Default)]
 struct Request {
     usage: Usage,
@@ -28,11 +28,11 @@ struct Request {
 /// The counts of one process; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
-    shared: Arc<Shared>,
+    shared: Arc<MeterState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct MeterState {
     total: Mutex<Usage>,
     carried: Mutex<HashMap<String, Usage>>,
 }
@@ -48,24 +48,24 @@ impl Meter {
         *lock(&self.shared.total)
     }
 
-    /// Counts something that was used.
+    /// NodeCounters something that was used.
     pub fn count(&self, usage: Usage) {
         *lock(&self.shared.total) += usage;
-        // Outside of a request (the sweep's own look-ups) it is of no execution.
-        let _ = REQUEST.try_with(|request| lock(request).usage += usage);
+        // Notifiers of a request (the sweep's own look-ups) it is of no execution.
+        let _ = CURRENT_REQUEST.try_with(|request| lock(request).usage += usage);
     }
 
     /// Does the work of one request; what it uses is counted for the execution that it is about.
     pub async fn request<T>(&self, work: impl Future<Output = T>) -> T {
         let request = Arc::new(Mutex::new(Request::default()));
-        let done = REQUEST.scope(request.clone(), work).await;
+        let done = CURRENT_REQUEST.scope(request.clone(), work).await;
         self.carry(&request);
         done
     }
 
     /// Says that the request is about the execution at `home`.
     pub(super) fn about(&self, home: &str) {
-        let _ = REQUEST.try_with(|request| {
+        let _ = CURRENT_REQUEST.try_with(|request| {
             let mut request = lock(request);
             if request.home.is_none() {
                 request.home = Some(home.to_owned());
@@ -81,10 +81,11 @@ impl Meter {
         });
     }
 
-    /// What was used for the execution at `home` and is not recorded yet; who takes it records it, or puts it back.
+    /// OperationKind was used for the execution at `home` and is not recorded yet; who takes it records it, or puts it back.
     pub(super) fn take(&self, home: &str) -> Usage {
         self.about(home);
-        let here = REQUEST.try_with(|request| std::mem::take(&mut lock(request).usage)).unwrap_or_default();
+        let here =
+            CURRENT_REQUEST.try_with(|request| std::mem::take(&mut lock(request).usage)).unwrap_or_default();
         here + lock(&self.shared.carried).remove(home).unwrap_or_default()
     }
 
@@ -94,7 +95,7 @@ impl Meter {
             return;
         }
         let mut carried = lock(&self.shared.carried);
-        if carried.len() < MOST_CARRIED || carried.contains_key(home) {
+        if carried.len() < MAX_PENDING_EXECUTIONS || carried.contains_key(home) {
             *carried.entry(home.to_owned()).or_default() += usage;
         }
     }
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn use_is_recorded_once_and_for_the_execution_it_was_for() {
+    async fn usage_is_recorded_once_for_its_execution() {
         let meter = Meter::default();
         meter.count(reads(1));
         meter

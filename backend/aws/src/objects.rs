@@ -15,20 +15,20 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tidemill_core::{api::ContentSum, cost::Usage};
+use tidemill_core::{api::ContentChecksum, cost::Usage};
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, PutAddress, PutPlace};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, UploadUrl};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 /// Bytes of a part of a large object; all that a put holds in memory.
-const PART: usize = 8 << 20;
+const PART_SIZE: usize = 8 << 20;
 /// For how long an address is good. Only the beginning of a transfer must fall into it.
-const ADDRESS: Duration = Duration::from_secs(15 * 60);
+const PRESIGNED_URL_TTL: Duration = Duration::from_secs(15 * 60);
 /// The most bytes that one COPY can move (Amazon S3 User Guide, copying objects).
-const MOST_COPY: u64 = 5 << 30;
+const MAX_COPY_SIZE: u64 = 5 << 30;
 /// Where an object's SHA-256 is kept: metadata of the object.
-const SHA256: &str = "sha256";
+const SHA256_METADATA_KEY: &str = "sha256";
 
 /// Objects in a bucket.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl S3Objects {
             .bucket(&self.bucket)
             .key(key)
             .set_checksum_sha256(base64_of_hex(&sha256))
-            .metadata(SHA256, sha256)
+            .metadata(SHA256_METADATA_KEY, sha256)
             .body(Body::from(bytes))
             .send()
             .await
@@ -145,8 +145,8 @@ impl S3Objects {
             let Some(bytes) = next.take() else { break };
             hash.update(&bytes);
             size += bytes.len() as u64;
-            if size > MOST_COPY {
-                return Err(Error::Invalid(format!("{doing}: it is larger than {MOST_COPY} bytes")));
+            if size > MAX_COPY_SIZE {
+                return Err(Error::Invalid(format!("{doing}: it is larger than {MAX_COPY_SIZE} bytes")));
             }
             self.put_one();
             let sent = self.client.upload_part().bucket(&self.bucket).key(aside).upload_id(upload);
@@ -168,7 +168,7 @@ impl S3Objects {
             .metadata_directive(MetadataDirective::Replace)
             // Of what was put in parts the store knows no sum of the whole; of a copy it makes one.
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .metadata(SHA256, info.sha256.clone().unwrap_or_default())
+            .metadata(SHA256_METADATA_KEY, info.sha256.clone().unwrap_or_default())
             .send()
             .await
             .map_err(|error| failed(doing, error))?;
@@ -182,7 +182,7 @@ impl S3Objects {
     }
 
     fn presigning(key: &str) -> Result<PresigningConfig> {
-        PresigningConfig::expires_in(ADDRESS)
+        PresigningConfig::expires_in(PRESIGNED_URL_TTL)
             .map_err(|error| Error::storage(format!("making an address of object {key}"), error))
     }
 }
@@ -190,7 +190,7 @@ impl S3Objects {
 /// The next part of a stream; `None` at its end.
 async fn gather(bytes: &mut ByteStream) -> Result<Option<Bytes>> {
     let mut part = BytesMut::new();
-    while part.len() < PART
+    while part.len() < PART_SIZE
         && let Some(next) = bytes.next().await
     {
         part.extend_from_slice(&next.map_err(|error| {
@@ -249,7 +249,7 @@ impl Objects for S3Objects {
     ) -> Result<ObjectInfo> {
         check(key)?;
         let first = gather(&mut bytes).await?.unwrap_or_default();
-        if first.len() >= PART {
+        if first.len() >= PART_SIZE {
             return self.put_large(key, wanted, first, bytes).await;
         }
         let info = ObjectInfo { size: first.len() as u64, sha256: Some(hex(&Sha256::digest(&first))) };
@@ -266,9 +266,9 @@ impl Objects for S3Objects {
         match sent {
             Ok(head) => {
                 let size = head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
-                // What the store reckoned of the bytes comes before what was said of them.
+                // OperationKind the store reckoned of the bytes comes before what was said of them.
                 let reckoned = head.checksum_sha256().and_then(hex_of_base64);
-                let said = || head.metadata().and_then(|metadata| metadata.get(SHA256)).cloned();
+                let said = || head.metadata().and_then(|metadata| metadata.get(SHA256_METADATA_KEY)).cloned();
                 Ok(Some(ObjectInfo { size, sha256: reckoned.or_else(said) }))
             }
             Err(SdkError::ServiceError(error)) if matches!(error.err(), HeadObjectError::NotFound(_)) => {
@@ -289,12 +289,12 @@ impl Objects for S3Objects {
         self.remove(key).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
         check(key)?;
-        let Some(sum) = sum else { return Ok(PutPlace::SumNeeded) };
-        if sum.size > MOST_COPY {
+        let Some(sum) = sum else { return Ok(UploadTarget::SumNeeded) };
+        if sum.size > MAX_COPY_SIZE {
             return Err(Error::Invalid(format!(
-                "it has {} bytes, and at most {MOST_COPY} can be put at once",
+                "it has {} bytes, and at most {MAX_COPY_SIZE} can be put at once",
                 sum.size
             )));
         }
@@ -305,12 +305,12 @@ impl Objects for S3Objects {
         })?;
         // Whoever has the address makes the request; it is counted here, where it is known.
         self.put_one();
-        // The header is signed: the store takes no request without it, and with it no other bytes. What is there is replaced, so that
+        // The header is signed: the store takes no request without it, and with it no other bytes. OperationKind is there is replaced, so that
         // something damaged does not stay; by the same bytes, as the key or its record names them.
         let put = self.client.put_object().bucket(&self.bucket).key(key).checksum_sha256(checksum);
         let address = put.presigned(Self::presigning(key)?).await.map_err(|error| failed(&doing, error))?;
         let headers = address.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(PutPlace::At(PutAddress { url: address.uri().to_owned(), headers }))
+        Ok(UploadTarget::At(UploadUrl { url: address.uri().to_owned(), headers }))
     }
 
     async fn get_address(&self, key: &str) -> Result<Option<String>> {
@@ -330,9 +330,9 @@ mod tests {
     use super::{S3Objects, base64_of_hex, hex_of_base64};
     use crate::meter::Meter;
     use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-    use tidemill_core::api::ContentSum;
+    use tidemill_core::api::ContentChecksum;
     use tidemill_services::error::Error;
-    use tidemill_services::ports::{Objects, PutPlace};
+    use tidemill_services::ports::{Objects, UploadTarget};
 
     fn objects() -> S3Objects {
         let config = aws_sdk_s3::Config::builder()
@@ -344,21 +344,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_takes_no_other_bytes_than_those_that_were_announced() {
+    async fn presigned_url_rejects_other_bytes() {
         let objects = objects();
-        let sum = ContentSum { size: 3, sha256: "ab".repeat(32) };
-        let PutPlace::At(address) = objects.put_place("sources/x", Some(&sum)).await.unwrap() else {
+        let sum = ContentChecksum { size: 3, sha256: "ab".repeat(32) };
+        let UploadTarget::At(address) = objects.put_place("sources/x", Some(&sum)).await.unwrap() else {
             panic!("an address")
         };
         let checksum = base64_of_hex(&sum.sha256).unwrap();
         assert_eq!(address.headers.get("x-amz-checksum-sha256"), Some(&checksum));
         let signed = address.url.split("X-Amz-SignedHeaders=").nth(1).unwrap().split('&').next().unwrap();
         assert!(signed.contains("x-amz-checksum-sha256"), "the store refuses a request without it: {signed}");
-        assert_eq!(objects.put_place("sources/x", None).await.unwrap(), PutPlace::SumNeeded);
+        assert_eq!(objects.put_place("sources/x", None).await.unwrap(), UploadTarget::SumNeeded);
         for wrong in [
-            ContentSum { size: (5 << 30) + 1, ..sum.clone() },
-            ContentSum { sha256: "AB".repeat(32), ..sum.clone() },
-            ContentSum { sha256: "ab".into(), ..sum },
+            ContentChecksum { size: (5 << 30) + 1, ..sum.clone() },
+            ContentChecksum { sha256: "AB".repeat(32), ..sum.clone() },
+            ContentChecksum { sha256: "ab".into(), ..sum },
         ] {
             let refused = objects.put_place("sources/x", Some(&wrong)).await;
             assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_of_the_whole_are_read_and_those_of_parts_are_not() {
+    fn only_full_object_checksums_are_read() {
         let sha256 = "0123456789abcdef".repeat(4);
         let base64 = base64_of_hex(&sha256).unwrap();
         assert_eq!(hex_of_base64(&base64), Some(sha256));

@@ -1,5 +1,5 @@
-//! The deployment's keys in Systems Manager's Parameter Store, as a SecureString: encrypted by KMS under the account's own key
-//! for the Parameter Store, which costs nothing.
+//! The deployment's keys in Systems Manager's Parameter WorkerDirs, as a SecureString: encrypted by KMS under the account's own key
+//! for the Parameter WorkerDirs, which costs nothing.
 
 use super::table::failed;
 use async_trait::async_trait;
@@ -13,12 +13,12 @@ use tidemill_services::ports::{Key, KeyStore, Keys};
 
 /// Keys in a parameter, as [`Keys::read`] has them; it is made when it is first asked for.
 #[derive(Debug, Clone)]
-pub struct ParameterKey {
+pub struct ParameterKeyStore {
     client: Client,
     name: Option<String>,
 }
 
-impl ParameterKey {
+impl ParameterKeyStore {
     /// The keys in the parameter of this name; `None`: this deployment has none, and keeps no secrets.
     pub(super) const fn new(client: Client, name: Option<String>) -> Self {
         Self { client, name }
@@ -39,7 +39,7 @@ impl ParameterKey {
 }
 
 #[async_trait]
-impl KeyStore for ParameterKey {
+impl KeyStore for ParameterKeyStore {
     async fn keys(&self) -> Result<Keys> {
         let doing = "making the key of secrets in the Parameter Store";
         let Some(name) = &self.name else {

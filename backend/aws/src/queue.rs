@@ -15,20 +15,20 @@ use tidemill_core::{
     labels::{Labels, queue_name},
 };
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{JobQueue, Message, NodeKey, Outgoing};
+use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 use tokio::time::Instant;
 
 /// Messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
-const MOST_BATCH: usize = 10;
+const MAX_BATCH_LEN: usize = 10;
 /// The longest that one ReceiveMessage waits, in seconds.
-const LONGEST_WAIT_S: u64 = 20;
+const MAX_WAIT_S: u64 = 20;
 /// The longest that a message may be held back, in seconds (the same).
-const LONGEST_DELAY_S: i32 = 900;
-const MOST_ROUNDS: u32 = 8;
+const MAX_DELAY_S: i32 = 900;
+const MAX_ROUNDS: u32 = 8;
 /// The worker's own calls for each message: it is received and deleted.
-const BY_WORKER: u64 = 2;
+const WORKER_REQUESTS_PER_MESSAGE: u64 = 2;
 
-/// What a message says. Readers of every version ignore what they do not know, and need no more than this has.
+/// OperationKind a message says. Readers of every version ignore what they do not know, and need no more than this has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
     /// Version of the form.
@@ -68,21 +68,20 @@ impl SqsQueue {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_some(&self, url: &str, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+    async fn send_some(&self, url: &str, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
         let doing = "sending ids of jobs to the queue";
-        let entry = |(ix, Outgoing { node, delay_ms, .. }): (usize, &Outgoing)| {
+        let entry = |(ix, QueuedJob { node, delay_ms, .. }): (usize, &QueuedJob)| {
             let job_id = JobId::of(node.execution, node.ix);
             let trace = trace.map(str::to_owned);
             let body = Body { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
             let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
-            let delay_s =
-                i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(LONGEST_DELAY_S).min(LONGEST_DELAY_S);
+            let delay_s = i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(MAX_DELAY_S).min(MAX_DELAY_S);
             let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
             let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
             entry.build().map_err(|error| Error::storage(doing, error))
         };
         let mut left = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             self.count(1);
             let reply = self
                 .client
@@ -136,8 +135,8 @@ fn node_of(message: &SqsMessage) -> Option<NodeKey> {
 
 #[async_trait]
 impl JobQueue for SqsQueue {
-    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
-        let mut by_queue: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
+    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+        let mut by_queue: BTreeMap<&str, Vec<QueuedJob>> = BTreeMap::new();
         for message in messages {
             // An execution is not made when there is no queue for what it demands; should one be taken away later, any
             // worker gets the job's id, and leaves the job.
@@ -145,11 +144,11 @@ impl JobQueue for SqsQueue {
             by_queue.entry(url).or_default().push(message.clone());
         }
         for (url, messages) in by_queue {
-            for some in messages.chunks(MOST_BATCH) {
+            for some in messages.chunks(MAX_BATCH_LEN) {
                 self.send_some(url, some, trace).await?;
             }
         }
-        self.count(BY_WORKER * messages.len() as u64);
+        self.count(WORKER_REQUESTS_PER_MESSAGE * messages.len() as u64);
         Ok(())
     }
 
@@ -168,7 +167,7 @@ impl JobQueue for SqsQueue {
         let until = Instant::now() + wait;
         let hide_s = i32::try_from(hide_ms.div_ceil(1000)).unwrap_or(i32::MAX);
         loop {
-            let left = until.saturating_duration_since(Instant::now()).as_secs().min(LONGEST_WAIT_S);
+            let left = until.saturating_duration_since(Instant::now()).as_secs().min(MAX_WAIT_S);
             self.count(1);
             let reply = self
                 .client
@@ -218,7 +217,7 @@ mod tests {
     use super::Body;
 
     #[test]
-    fn messages_of_every_version_are_read() {
+    fn queue_messages_of_every_version_are_parsed() {
         for (name, text) in [
             ("v1", include_str!("../tests/fixtures/message-1.json")),
             ("later", include_str!("../tests/fixtures/message-later.json")),

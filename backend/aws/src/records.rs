@@ -3,9 +3,9 @@
 //! `docs/data-model.md` lists the access patterns with their costs.
 
 use super::{
-    definition::{Definitions, MOST_IN_TABLE},
-    fold::{Folded, Planned, Read, fold, needs_read, take_run_number},
-    items::{self, Counts, SpecPlace, get_number, get_text},
+    definition::{Definitions, MAX_INLINE_SIZE},
+    fold::{FoldResult, PlannedWrite, Read, fold, needs_read, take_run_number},
+    items::{self, NodeCounters, SpecLocation, get_number, get_text},
     keys, list,
     table::{Change, Item, Key, Query, Table, Written, pause, text},
 };
@@ -24,25 +24,26 @@ use tidemill_core::{
 use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::{pack, unpack};
 use tidemill_services::ports::{
-    ArtifactRecord, Clock, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
-    KeyRecord, Late, ListFilter, NewNode, Node, NodeKey, Records, Whole, Write, repository_key,
+    ArtifactRecord, Clock, Commit, CommitResult, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot,
+    ExecutionSpec, ExecutionState, KeyRecord, ListFilter, NewNode, Node, NodeKey, Records, Write,
+    repository_key,
 };
 use uuid::Uuid;
 
 /// Rounds of a batch that others keep getting in the way of; the pauses between them add up to some 30 s.
-const MOST_ROUNDS: u32 = 150;
+const MAX_ROUNDS: u32 = 150;
 /// How long `changed` waits.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Nodes that are looked at for what comes next.
-const MOST_AHEAD: usize = 64;
+const MAX_LOOKAHEAD: usize = 64;
 /// Nodes of an execution that was never recorded are removed when they are this old.
-const ORPHAN_MS: i64 = 3_600_000;
+const ORPHAN_AGE_MS: i64 = 3_600_000;
 /// So many times as many due nodes as are asked for are read at most, where others are of executions that were never recorded.
-const MOST_ORPHANS: usize = 64;
+const MAX_ORPHAN_FACTOR: usize = 64;
 /// Nodes of an unplanned execution that are stored at once: a transaction takes 100 items.
-const MOST_STAGED: usize = 90;
+const MAX_STAGED_NODES: usize = 90;
 /// An artifact's record that is larger has its list of files in an object.
-const MOST_ARTIFACT: usize = 50_000;
+const MAX_INLINE_ARTIFACT_SIZE: usize = 50_000;
 
 /// The records in a DynamoDB table.
 pub struct DynamoRecords {
@@ -60,7 +61,7 @@ impl std::fmt::Debug for DynamoRecords {
 }
 
 /// A new execution whose parts are stored and that only has to be recorded.
-struct Staged {
+struct StagedExecution {
     id: ExecutionId,
     item: Item,
     counter: Key,
@@ -84,8 +85,8 @@ impl DynamoRecords {
 
     pub(super) async fn record(&self, item: &Item) -> Result<ExecutionRecord> {
         let packed = match items::spec_place(item)? {
-            SpecPlace::Here(packed) => packed,
-            SpecPlace::Object(key) => self.definitions.load(&key).await?,
+            SpecLocation::Here(packed) => packed,
+            SpecLocation::Object(key) => self.definitions.load(&key).await?,
         };
         items::execution(item, unpack(&packed)?)
     }
@@ -127,7 +128,7 @@ impl DynamoRecords {
         spec: &ExecutionSpec,
         state: &ExecutionState,
         nodes: &[(u32, NewNode)],
-    ) -> Result<Option<Staged>> {
+    ) -> Result<Option<StagedExecution>> {
         let id = spec.id;
         if self.item(&keys::execution(id)).await?.is_some() {
             return Ok(None);
@@ -139,10 +140,10 @@ impl DynamoRecords {
             all.push(items::new_node(id, *ix, node, whole)?);
         }
         let packed = pack(spec)?;
-        let place = if packed.len() <= MOST_IN_TABLE / 10 {
-            SpecPlace::Here(packed)
+        let place = if packed.len() <= MAX_INLINE_SIZE / 10 {
+            SpecLocation::Here(packed)
         } else {
-            SpecPlace::Object(self.definitions.store(id, packed).await?)
+            SpecLocation::Object(self.definitions.store(id, packed).await?)
         };
         let mut item = items::new_execution(spec, state, place, 0)?;
         if let Some(expiry) = self.expiry() {
@@ -154,7 +155,7 @@ impl DynamoRecords {
         let keys = all.iter().filter_map(place).collect();
         self.table.put_all(all).await?;
         let counter = keys::run_number(&repository_key(&spec.repo), &spec.pipeline_name);
-        Ok(Some(Staged { id, item, counter, keys }))
+        Ok(Some(StagedExecution { id, item, counter, keys }))
     }
 
     /// Stores the other nodes of an unplanned execution. They may be seen before its state says that they are there, so nobody acts on
@@ -172,8 +173,8 @@ impl DynamoRecords {
         }
         self.table.put_all(definition).await?;
         // The parts are the same whoever stores them, so that a part is there as a whole or not at all.
-        for part in puts.chunks(MOST_STAGED) {
-            for round in 0..MOST_ROUNDS {
+        for part in puts.chunks(MAX_STAGED_NODES) {
+            for round in 0..MAX_ROUNDS {
                 let put = |item: &Item| Change::Put {
                     item: item.clone(),
                     condition: Some("attribute_not_exists(pk)"),
@@ -193,8 +194,8 @@ impl DynamoRecords {
         &self,
         writes: &[Write],
         needed: &[NodeKey],
-        artifacts: &[Planned],
-        created: Option<&Staged>,
+        artifacts: &[PlannedWrite],
+        created: Option<&StagedExecution>,
         nonce: &[u8],
     ) -> Result<Option<Commit>> {
         let read = self.read_counts(needed).await?;
@@ -208,8 +209,8 @@ impl DynamoRecords {
         };
         let on_nodes = if created.is_some() { Usage::default() } else { usage };
         let (mut planned, arrivals) = match fold(writes, &read, nonce, on_nodes) {
-            Ok(Folded::Changes(planned, arrivals)) => (planned, arrivals),
-            Ok(Folded::Conflict) => {
+            Ok(FoldResult::Changes(planned, arrivals)) => (planned, arrivals),
+            Ok(FoldResult::Conflict) => {
                 put_back();
                 return Ok(Some(Commit::Conflict));
             }
@@ -230,9 +231,9 @@ impl DynamoRecords {
             items::put_usage(&mut item, &usage);
             let condition = Some("attribute_not_exists(pk)");
             let create = Change::Put { item, condition, values: Item::new() };
-            planned.push(Planned { change: create, read: false });
+            planned.push(PlannedWrite { change: create, read: false });
             let take = take_run_number(&staged.counter, last);
-            planned.push(Planned { change: take, read: true });
+            planned.push(PlannedWrite { change: take, read: true });
         }
         let reads: Vec<bool> = planned.iter().map(|one| one.read).collect();
         let changes = planned.into_iter().map(|one| one.change).collect();
@@ -241,12 +242,12 @@ impl DynamoRecords {
             put_back();
         }
         match written? {
-            Written::Done => Ok(Some(Commit::Done(Committed { arrivals, run_number }))),
+            Written::Done => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
             Written::Contended => Ok(None),
             Written::Refused(old) => {
                 if old.iter().flatten().any(|item| items::get_binary(item, "q") == Some(nonce)) {
                     // The reply to an earlier try of the SDK's was lost, and that try was made.
-                    return Ok(Some(Commit::Done(Committed { arrivals, run_number })));
+                    return Ok(Some(Commit::Done(CommitResult { arrivals, run_number })));
                 }
                 let refused = old.iter().zip(&reads).any(|(old, read)| old.is_some() && !read);
                 Ok(refused.then_some(Commit::Conflict))
@@ -266,15 +267,15 @@ impl DynamoRecords {
         let mut read = Read::new();
         for item in &found {
             let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
-            read.insert(NodeKey { execution: items::execution_id(item)?, ix }, Counts::of(item)?);
+            read.insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::of(item)?);
         }
         Ok(read)
     }
 
     /// Puts what is too large for an artifact's item into an object, and gives the item.
-    async fn artifact_change(&self, record: &ArtifactRecord) -> Result<Planned> {
+    async fn artifact_change(&self, record: &ArtifactRecord) -> Result<PlannedWrite> {
         let mut item = items::artifact(record)?;
-        if items::is_large(&item, MOST_ARTIFACT) {
+        if items::is_large(&item, MAX_INLINE_ARTIFACT_SIZE) {
             let short = ArtifactRecord { files: Vec::new(), ..record.clone() };
             let files = self.definitions.store(record.execution, pack(&record.files)?).await?;
             item = items::artifact(&short)?;
@@ -284,7 +285,7 @@ impl DynamoRecords {
             item.insert("ttl".into(), super::table::number(expiry));
         }
         let change = Change::Put { item, condition: None, values: Item::new() };
-        Ok(Planned { change, read: false })
+        Ok(PlannedWrite { change, read: false })
     }
 
     async fn artifact_record(&self, item: &Item) -> Result<ArtifactRecord> {
@@ -363,7 +364,7 @@ impl DynamoRecords {
             .iter()
             .filter(|key| {
                 let stamp = keys::shared(&key.pk).get(..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
-                stamp.is_some_and(|made| now.0 - made > ORPHAN_MS)
+                stamp.is_some_and(|made| now.0 - made > ORPHAN_AGE_MS)
             })
             .cloned()
             .collect();
@@ -433,7 +434,7 @@ impl Records for DynamoRecords {
         Ok(self.whole(id, None).await?.map(|whole| whole.revision))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         let items = self.in_home(id).await?;
         // The execution's own place is the last.
         let Some(own) = items.last().filter(|item| get_text(item, "sk") == Some(keys::EXECUTION)) else {
@@ -441,13 +442,13 @@ impl Records for DynamoRecords {
         };
         let revision = items::revision(&items);
         if known == Some(revision) {
-            return Ok(Some(Whole { revision, content: None }));
+            return Ok(Some(ExecutionSnapshot { revision, content: None }));
         }
         let mut nodes = Vec::with_capacity(items.len());
         for item in &items[..items.len() - 1] {
             nodes.push(self.node(item).await?);
         }
-        Ok(Some(Whole { revision, content: Some((self.record(own).await?, nodes)) }))
+        Ok(Some(ExecutionSnapshot { revision, content: Some((self.record(own).await?, nodes)) }))
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
@@ -501,10 +502,10 @@ impl Records for DynamoRecords {
                 values: Item::from([
                     (":pk".to_owned(), text(keys::home(execution))),
                     (":from".to_owned(), text(keys::node_place(from))),
-                    (":last".to_owned(), text(keys::LAST_NODE)),
+                    (":last".to_owned(), text(keys::AFTER_LAST_NODE)),
                 ]),
                 projection: Some("sk, s"),
-                limit: Some(MOST_AHEAD.max(limit)),
+                limit: Some(MAX_LOOKAHEAD.max(limit)),
                 ..Query::default()
             })
             .await?;
@@ -520,10 +521,10 @@ impl Records for DynamoRecords {
         unpack(packed).map(Some)
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let mut reads = limit;
         loop {
-            let parts = (0..keys::DUE_PARTS).map(|part| self.due_in(keys::due_part(part), now, reads));
+            let parts = (0..keys::DUE_PARTITIONS).map(|part| self.due_in(keys::due_part(part), now, reads));
             let mut due: Vec<(Timestamp, Key)> =
                 futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
             due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
@@ -536,13 +537,13 @@ impl Records for DynamoRecords {
             for (due_at, key) in due {
                 match (known.get(&key.pk), keys::node_ix(&key.sk)) {
                     (Some(execution), Some(ix)) => {
-                        late.push(Late { key: NodeKey { execution: *execution, ix }, due_at });
+                        late.push(DueNode { key: NodeKey { execution: *execution, ix }, due_at });
                     }
                     _ => orphans.push(key),
                 }
             }
-            // What was never recorded, and is too young to be removed, must not hide what is behind it.
-            if late.len() >= limit || is_all || reads >= limit.saturating_mul(MOST_ORPHANS) {
+            // OperationKind was never recorded, and is too young to be removed, must not hide what is behind it.
+            if late.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
                 if let Err(error) = self.remove_orphans(&orphans, now).await {
                     tracing::warn!(%error, "what was left of executions that were never recorded stays a while");
                 }
@@ -553,7 +554,7 @@ impl Records for DynamoRecords {
         }
     }
 
-    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+    async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
         let change = Change::Update {
             key: keys::node(late.key.execution, late.key.ix),
             update: "SET due = :until".to_owned(),
@@ -585,7 +586,7 @@ impl Records for DynamoRecords {
     }
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
-        let due = self.due_in(keys::DUE_ARTIFACTS.to_owned(), now, limit).await?;
+        let due = self.due_in(keys::DUE_ARTIFACTS_PARTITION.to_owned(), now, limit).await?;
         let mut found = Vec::with_capacity(due.len());
         for (_, key) in due {
             // The index may be late: what was removed is no longer there.
@@ -626,7 +627,7 @@ impl Records for DynamoRecords {
     }
 
     async fn changed(&self, seen: u64) -> u64 {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         seen.wrapping_add(1)
     }
 
@@ -640,12 +641,12 @@ impl DynamoRecords {
     async fn rounds(
         &self,
         writes: &[Write],
-        artifacts: &[Planned],
-        created: Option<&Staged>,
+        artifacts: &[PlannedWrite],
+        created: Option<&StagedExecution>,
     ) -> Result<Commit> {
         let needed = needs_read(writes);
         let nonce = Uuid::new_v4().as_bytes()[..8].to_vec();
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             if let Some(commit) = self.round(writes, &needed, artifacts, created, &nonce).await? {
                 return Ok(commit);
             }

@@ -19,12 +19,12 @@ use uuid::Uuid;
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The most items of one BatchWriteItem, and the most keys of one BatchGetItem (Amazon DynamoDB Developer Guide, quotas).
-const MOST_BATCH_WRITES: usize = 25;
-const MOST_BATCH_GETS: usize = 100;
+const MAX_BATCH_WRITES: usize = 25;
+const MAX_BATCH_GETS: usize = 100;
 /// The most bytes of one BatchWriteItem that are sent; the limit is 16 MB.
-const MOST_BATCH_BYTES: usize = 4 << 20;
+const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Rounds for what a batch call left undone, with growing pauses.
-const MOST_ROUNDS: u32 = 12;
+const MAX_ROUNDS: u32 = 12;
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ pub enum Change {
         item: Item,
         /// Expression that must hold of what is there.
         condition: Option<&'static str>,
-        /// Values in the expression.
+        /// ParameterValues in the expression.
         values: Item,
     },
     /// Changes attributes.
@@ -82,7 +82,7 @@ pub enum Change {
         update: String,
         /// Expression that must hold of what is there.
         condition: &'static str,
-        /// Values in both.
+        /// ParameterValues in both.
         values: Item,
     },
     /// Removes the item.
@@ -93,12 +93,12 @@ pub enum Change {
         key: Key,
         /// Expression that must hold of what is there.
         condition: &'static str,
-        /// Values in it.
+        /// ParameterValues in it.
         values: Item,
     },
 }
 
-/// What became of a write of several items.
+/// OperationKind became of a write of several items.
 #[derive(Debug)]
 pub enum Written {
     /// All were made.
@@ -116,7 +116,7 @@ pub struct Query {
     pub index: Option<&'static str>,
     /// Key condition.
     pub condition: &'static str,
-    /// Values in it.
+    /// ParameterValues in it.
     pub values: Item,
     /// Attributes to return; `None`: all.
     pub projection: Option<&'static str>,
@@ -171,7 +171,7 @@ impl Table {
         projection: Option<&'static str>,
     ) -> Result<Vec<Item>> {
         let mut found = Vec::with_capacity(keys.len());
-        for part in keys.chunks(MOST_BATCH_GETS) {
+        for part in keys.chunks(MAX_BATCH_GETS) {
             let mut left: Vec<Item> = part.iter().map(Key::item).collect();
             for round in 0.. {
                 let wanted = KeysAndAttributes::builder()
@@ -456,7 +456,7 @@ impl Table {
         for (request, size) in requests {
             bytes += size;
             match batches.last_mut() {
-                Some(batch) if batch.len() < MOST_BATCH_WRITES && bytes <= MOST_BATCH_BYTES => {
+                Some(batch) if batch.len() < MAX_BATCH_WRITES && bytes <= MAX_BATCH_BYTES => {
                     batch.push(request);
                 }
                 _ => {
@@ -539,7 +539,7 @@ pub fn size(item: &Item) -> usize {
 
 /// Pauses before another round, or gives up.
 async fn again(round: u32, doing: &str) -> Result<()> {
-    if round >= MOST_ROUNDS {
+    if round >= MAX_ROUNDS {
         return Err(Error::storage(doing, "the table takes no more for now; try again later"));
     }
     pause(round).await;

@@ -20,10 +20,10 @@ use uuid::Uuid;
 const SLOTS: usize = 128;
 /// Each job is queued, runs, and is over.
 const TRANSITIONS: usize = 3;
-type Failed = Box<dyn Error + Send + Sync>;
+type ExampleError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), ExampleError> {
     // Once unmeasured: threads, caches and the file system's first touch are no cost of a job.
     play(200).await?;
     for jobs in [1_000, 10_000] {
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Failed> {
 }
 
 /// Seconds from the request to the end of an execution of so many jobs.
-async fn play(jobs: usize) -> Result<f64, Failed> {
+async fn play(jobs: usize) -> Result<f64, ExampleError> {
     let dir = tempfile::tempdir()?;
     let services = Services::new(open(dir.path())?, Settings::default(), CancellationToken::new());
     let request = request(jobs);
@@ -98,7 +98,7 @@ fn request(jobs: usize) -> ExecuteRequest {
 }
 
 /// Takes jobs and ends them until the execution is over; gives their number.
-async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Failed> {
+async fn slot(services: Services, execution: ExecutionId) -> Result<usize, ExampleError> {
     let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
     let request = JobExecuteRequest {
         labels: tidemill_core::labels::Labels::new(),

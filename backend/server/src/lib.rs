@@ -6,6 +6,6 @@ mod serving;
 mod tls;
 
 pub use compute::ComputeThreads;
-pub use server::{Embedded, EmbeddedConfig, Listeners};
+pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
 pub use serving::{ConnectionLimits, connections_within, raise_open_files};
-pub use tls::Tls;
+pub use tls::CertificateReloader;

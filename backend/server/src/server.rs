@@ -3,7 +3,7 @@
 use super::{
     ComputeThreads,
     serving::{self, ConnectionLimits},
-    tls::Tls,
+    tls::CertificateReloader,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
@@ -18,8 +18,8 @@ use tidemill_core::api::RecordsCheck;
 use tidemill_services::{
     SystemClock,
     error::{Error, Result},
-    http::{Access, USUAL_RATE, router},
-    services::{Outside, Services, Settings, SourcePolicy},
+    http::{DEFAULT_RATE, TokenVerifier, router},
+    services::{Notifiers, Services, Settings, SourcePolicy},
 };
 use tidemill_sqlite::{Database, OpenedStores, open_all, records_path, set_aside};
 use tokio::{
@@ -29,9 +29,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The longest that the check of all records may take: meanwhile the log of transactions cannot be shortened.
-const LONGEST_CHECK: Duration = Duration::from_secs(120);
+const MAX_CHECK_TIME: Duration = Duration::from_secs(120);
 /// How long a sweep may stay away, at least, before the server says so.
-const SWEEP_WITHIN: Duration = Duration::from_secs(30);
+const SWEEP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How an embedded server is set up.
 #[derive(Debug, Clone)]
@@ -40,15 +40,15 @@ pub struct EmbeddedConfig {
     pub data_dir: PathBuf,
     /// Milliseconds that a lease lasts without a report.
     pub lease_ttl_ms: u64,
-    /// Pause between two sweeps.
+    /// Sleep between two sweeps.
     pub sweep_every: Duration,
     /// Calls a second that a user's token may make; 0: as many as anyone likes.
     pub rate_limit: u32,
     /// The server's address as people have it, for links.
     pub public_url: Option<String>,
-    /// What is taken as sources.
+    /// OperationKind is taken as sources.
     pub sources: SourcePolicy,
-    /// What clients may do with connections.
+    /// OperationKind clients may do with connections.
     pub limits: ConnectionLimits,
     /// Free bytes below which no new work is taken; `None`: as the size of the disk suggests.
     pub min_free_space: Option<u64>,
@@ -65,7 +65,7 @@ impl EmbeddedConfig {
             data_dir,
             lease_ttl_ms: usual.lease_ttl_ms,
             sweep_every: Duration::from_secs(2),
-            rate_limit: USUAL_RATE,
+            rate_limit: DEFAULT_RATE,
             public_url: None,
             sources: SourcePolicy::default(),
             limits: ConnectionLimits::default(),
@@ -77,7 +77,7 @@ impl EmbeddedConfig {
 
 /// A backend that is ready to serve.
 #[derive(Debug)]
-pub struct Embedded {
+pub struct EmbeddedServer {
     services: Services,
     database: Arc<Database>,
     token: String,
@@ -93,18 +93,18 @@ pub struct Listeners {
     /// For everyone.
     pub public: TcpListener,
     /// The certificate that is shown there; `None`: no TLS.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<CertificateReloader>>,
     /// For the workers of this process, on loopback and without TLS: what others do on the public one does not concern them.
     pub own_workers: TcpListener,
 }
 
-impl Embedded {
+impl EmbeddedServer {
     /// Opens the stores, and reads the token or makes it at the first start.
     pub async fn open(config: EmbeddedConfig) -> Result<Self> {
         let closing = CancellationToken::new();
         let settings = Settings { lease_ttl_ms: config.lease_ttl_ms, ..Settings::default() };
         let EmbeddedConfig { sweep_every, rate_limit, limits, .. } = config;
-        let outside = Outside { public_url: config.public_url.clone(), ..Outside::default() };
+        let outside = Notifiers { public_url: config.public_url.clone(), ..Notifiers::default() };
         let sources = config.sources.clone();
         let opened = tokio::task::spawn_blocking(move || {
             if config.new_database
@@ -123,7 +123,7 @@ impl Embedded {
         Ok(Self { services, database, token, sweep_every, rate_limit, limits, closing })
     }
 
-    /// What callers bring as bearer token.
+    /// OperationKind callers bring as bearer token.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -140,7 +140,7 @@ impl Embedded {
         let (database, health) = (self.database.clone(), self.services.health.clone());
         health.note_records(RecordsCheck::Running);
         let checking = tokio::task::spawn_blocking(move || {
-            health.note_records(database.check_records(LONGEST_CHECK));
+            health.note_records(database.check_records(MAX_CHECK_TIME));
         });
         drop(checking);
     }
@@ -160,7 +160,7 @@ impl Embedded {
         let (api, limits) = (self.api(), self.limits);
         self.serve_all(shutdown, |stopping, tasks| {
             let Listeners { public, tls, own_workers } = listeners;
-            let acceptor = tls.clone().map(Tls::acceptor).transpose()?;
+            let acceptor = tls.clone().map(CertificateReloader::acceptor).transpose()?;
             if let Some(tls) = tls {
                 tasks.spawn(tls.follow(stopping.clone()));
             }
@@ -172,7 +172,7 @@ impl Embedded {
     }
 
     fn api(&self) -> axum::Router {
-        router(self.services.clone(), Access::of_token(&self.token).at_most(self.rate_limit))
+        router(self.services.clone(), TokenVerifier::of_token(&self.token).at_most(self.rate_limit))
     }
 
     /// Runs whatever goes on until `shutdown`; each task then has a moment to end, and is left behind if it does not.
@@ -186,7 +186,7 @@ impl Embedded {
         let tasks = TaskTracker::new();
         listen(closing.clone(), &tasks)?;
         tasks.spawn(sweep(services.clone(), sweep_every, closing.clone()));
-        // Others may be slow: the sweep does not wait for them.
+        // RecordingMessenger may be slow: the sweep does not wait for them.
         let (outbox, stop) = (services.outbox.clone(), closing.clone());
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);
@@ -212,7 +212,7 @@ impl Embedded {
 /// is whole by itself.
 async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
     let health = &services.health;
-    health.expect_sweeps(SWEEP_WITHIN.max(every * 5));
+    health.expect_sweeps(SWEEP_DEADLINE.max(every * 5));
     let sweeping = async {
         if let Err(error) = services.sweep.resend_queued().await {
             tracing::warn!(%error, "what is queued is sent again when it is late");
@@ -248,7 +248,7 @@ fn token(path: &Path) -> Result<String> {
     }
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|error| Error::storage(doing(), error))?;
-    // Whole or not at all, and the first of several processes wins: linking does not replace.
+    // ExecutionSnapshot or not at all, and the first of several processes wins: linking does not replace.
     let aside = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = OpenOptions::new()
         .write(true)

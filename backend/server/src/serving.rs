@@ -14,7 +14,7 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use limits::Phase;
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use stream::{ReplyBody, WatchedBody, WatchedStream};
+use stream::{MonitoredRequestBody, MonitoredResponseBody, MonitoredStream};
 use tidemill_services::http::ClientAddress;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,13 +27,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 /// The largest head of a request.
-const MAX_HEAD: usize = 32 << 10;
+const MAX_HEADER_SIZE: usize = 32 << 10;
 /// The largest buffer of a connection.
-const MAX_BUFFER: usize = 128 << 10;
+const MAX_BUFFER_SIZE: usize = 128 << 10;
 /// Connections that are being closed while others take their place.
-const CLOSING: usize = 64;
-/// Pause after a connection could not be accepted, for want of files say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const MAX_CLOSING_CONNECTIONS: usize = 64;
+/// Sleep after a connection could not be accepted, for want of files say.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves `api` on `listener`, with TLS where there is an `acceptor`, until `stopping`; requests then have
 /// [`ConnectionLimits::grace`] to end, and all other connections are closed at once.
@@ -48,7 +48,7 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     tasks.spawn(connections.clone().watch(stopping.clone()));
     // A connection that was told to go has its file until its task ends.
-    let files = Arc::new(Semaphore::new(limits.max_connections + CLOSING));
+    let files = Arc::new(Semaphore::new(limits.max_connections + MAX_CLOSING_CONNECTIONS));
     let phase = if acceptor.is_some() { Phase::Handshake } else { Phase::Idle };
     while let Some((file, stream, from)) = stopping.run_until_cancelled(accept(&listener, &files)).await {
         let Some(open) = connections.open(from.ip(), phase) else {
@@ -100,13 +100,13 @@ async fn accept(
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection cannot be accepted");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Answers the requests of one connection.
+/// RecordedReplies the requests of one connection.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     from: SocketAddr,
@@ -116,7 +116,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stopping: CancellationToken,
 ) {
     let connection = open.connection.clone();
-    let io = TokioIo::new(WatchedStream::new(stream, connection.clone()));
+    let io = TokioIo::new(MonitoredStream::new(stream, connection.clone()));
     let answering = connection.clone();
     let service =
         service_fn(move |request: Request<Incoming>| answer(request, from, answering.clone(), api.clone()));
@@ -124,8 +124,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     // The deadlines are those of the registry.
     http.timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_buf_size(MAX_BUFFER)
-        .max_header_size(MAX_HEAD);
+        .max_buf_size(MAX_BUFFER_SIZE)
+        .max_header_size(MAX_HEADER_SIZE);
     let mut served = pin!(http.serve_connection(io, service));
     tokio::select! {
         done = served.as_mut() => return ended(from, done),
@@ -152,11 +152,11 @@ async fn answer(
     from: SocketAddr,
     connection: Arc<Connection>,
     api: Router,
-) -> Result<Response<ReplyBody>, Infallible> {
+) -> Result<Response<MonitoredResponseBody>, Infallible> {
     let in_flight = connection.begin();
-    let mut request = request.map(|body| Body::new(WatchedBody::new(body, connection.clone())));
+    let mut request = request.map(|body| Body::new(MonitoredRequestBody::new(body, connection.clone())));
     request.extensions_mut().insert(ClientAddress(from.ip().to_canonical()));
     request.extensions_mut().insert(connection.proof.clone());
     let response = api.oneshot(request).await?;
-    Ok(response.map(|body| ReplyBody::new(body, in_flight)))
+    Ok(response.map(|body| MonitoredResponseBody::new(body, in_flight)))
 }

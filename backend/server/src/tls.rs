@@ -19,20 +19,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A certificate with its key, as the files have it now.
 #[derive(Debug)]
-pub struct Tls {
+pub struct CertificateReloader {
     certificate: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// What the two files hold.
-type Texts = (Vec<u8>, Vec<u8>);
+/// OperationKind the two files hold.
+type CertificateFiles = (Vec<u8>, Vec<u8>);
 
-impl Tls {
+impl CertificateReloader {
     /// The certificate (with those that it is signed by, PEM) and its key (PEM) in these files.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>> {
         let texts = read(&certificate, &key)?;
@@ -43,10 +43,10 @@ impl Tls {
     /// Reads the files again whenever they change, until `over`. Of files that do not fit together, as while they are being
     /// replaced, nothing is taken: what was good stays.
     pub(super) async fn follow(self: Arc<Self>, over: CancellationToken) {
-        let mut seen: Option<Texts> = None;
+        let mut seen: Option<CertificateFiles> = None;
         loop {
             tokio::select! {
-                () = sleep(LOOK) => {}
+                () = sleep(RELOAD_INTERVAL) => {}
                 () = over.cancelled() => return,
             }
             let of = self.clone();
@@ -78,14 +78,18 @@ impl Tls {
     }
 }
 
-fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Texts> {
+fn read(certificate: &PathBuf, key: &PathBuf) -> Result<CertificateFiles> {
     let read = |path: &PathBuf| {
         fs::read(path).map_err(|error| Error::io(format!("reading {} for TLS", path.display()), error))
     };
     Ok((read(certificate)?, read(key)?))
 }
 
-fn pair(certificate: &std::path::Path, key: &std::path::Path, texts: &Texts) -> Result<CertifiedKey> {
+fn pair(
+    certificate: &std::path::Path,
+    key: &std::path::Path,
+    texts: &CertificateFiles,
+) -> Result<CertifiedKey> {
     let wrong = |path: &std::path::Path, what: String| {
         Error::Invalid(format!("{} cannot be used for TLS: {what}", path.display()))
     };
@@ -103,7 +107,7 @@ fn pair(certificate: &std::path::Path, key: &std::path::Path, texts: &Texts) -> 
         .map_err(|error| wrong(key, format!("{error}; is it the key of {}?", certificate.display())))
 }
 
-impl Tls {
+impl CertificateReloader {
     /// Agrees on keys with clients, always with the certificate that is current.
     pub(super) fn acceptor(self: Arc<Self>) -> Result<TlsAcceptor> {
         let failed = |error| Error::storage("setting TLS up", error);
@@ -117,7 +121,7 @@ impl Tls {
     }
 }
 
-impl ResolvesServerCert for Tls {
+impl ResolvesServerCert for CertificateReloader {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
     }

@@ -1,4 +1,4 @@
-//! What takes the processor for long keeps no other request waiting.
+//! OperationKind takes the processor for long keeps no other request waiting.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use async_trait::async_trait;
@@ -40,7 +40,7 @@ fn api(compute: Arc<dyn Compute>) -> (Router, TempDir) {
         CancellationToken::new(),
     );
     services.compute_on(compute);
-    (http::router(services, http::Access::of_token("secret").at_most(0)), dir)
+    (http::router(services, http::TokenVerifier::of_token("secret").at_most(0)), dir)
 }
 
 fn request(path: &str, body: Body) -> Request<Body> {

@@ -5,11 +5,11 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
+use tidemill_server::CertificateReloader;
 use tidemill_server::ConnectionLimits;
-use tidemill_server::Embedded;
 use tidemill_server::EmbeddedConfig;
+use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
-use tidemill_server::Tls;
 use tidemill_server::raise_open_files;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes on a loaded machine; only a fault reaches it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A deadline that the server does not keep within its tests.
-const NEVER: Duration = Duration::from_secs(3_600);
+const NO_DEADLINE: Duration = Duration::from_secs(3_600);
 
 struct Server {
     public: SocketAddr,
@@ -36,12 +36,12 @@ struct Server {
 /// Limits of which none is reached by itself.
 fn patient() -> ConnectionLimits {
     ConnectionLimits {
-        handshake: NEVER,
-        head: NEVER,
-        idle: NEVER,
-        idle_unproven: NEVER,
-        request_unproven: NEVER,
-        stall: NEVER,
+        handshake: NO_DEADLINE,
+        head: NO_DEADLINE,
+        idle: NO_DEADLINE,
+        idle_unproven: NO_DEADLINE,
+        request_unproven: NO_DEADLINE,
+        stall: NO_DEADLINE,
         ..ConnectionLimits::default()
     }
 }
@@ -51,10 +51,10 @@ impl Server {
         Self::start_with(limits, None).await
     }
 
-    async fn start_with(limits: ConnectionLimits, tls: Option<std::sync::Arc<Tls>>) -> Self {
+    async fn start_with(limits: ConnectionLimits, tls: Option<std::sync::Arc<CertificateReloader>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = EmbeddedConfig { limits, rate_limit: 0, ..EmbeddedConfig::new(dir.path().join("data")) };
-        let embedded = Embedded::open(config).await.unwrap();
+        let embedded = EmbeddedServer::open(config).await.unwrap();
         let public = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let own_workers = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, own) = (public.local_addr().unwrap().port(), own_workers.local_addr().unwrap());
@@ -68,7 +68,7 @@ impl Server {
     async fn connect(&self, from: [u8; 2]) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, from[0], from[1]], 0).into()).unwrap();
-        timeout(PATIENCE, socket.connect(self.public)).await.unwrap().unwrap()
+        timeout(TEST_TIMEOUT, socket.connect(self.public)).await.unwrap().unwrap()
     }
 
     /// Whether a request of a valid caller on this connection is answered.
@@ -81,14 +81,14 @@ impl Server {
             return false;
         }
         let mut reply = [0; 4_096];
-        let read = timeout(PATIENCE, stream.read(&mut reply)).await.expect("an answer").unwrap_or(0);
+        let read = timeout(TEST_TIMEOUT, stream.read(&mut reply)).await.expect("an answer").unwrap_or(0);
         reply[..read].starts_with(b"HTTP/1.1 200")
     }
 
     async fn stop(self) -> Duration {
         let begun = Instant::now();
         self.shutdown.cancel();
-        timeout(PATIENCE, self.served).await.expect("an end").unwrap().unwrap();
+        timeout(TEST_TIMEOUT, self.served).await.expect("an end").unwrap().unwrap();
         begun.elapsed()
     }
 }
@@ -97,12 +97,12 @@ impl Server {
 async fn closed_after(stream: &mut TcpStream) -> Duration {
     let begun = Instant::now();
     let mut reply = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("it is closed");
+    let _ = timeout(TEST_TIMEOUT, stream.read_to_end(&mut reply)).await.expect("it is closed");
     begun.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_and_slow_senders_keep_nobody_out() {
+async fn slow_clients_do_not_block_authenticated_callers() {
     assert!(raise_open_files() > 4_000, "this test opens many sockets");
     let server =
         Server::start(ConnectionLimits { max_connections: 200, max_per_address: 32, ..patient() }).await;
@@ -136,7 +136,7 @@ async fn idle_connections_and_slow_senders_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn valid_callers_are_answered_with_the_usual_limits_beside_idle_connections() {
+async fn authenticated_callers_are_served_beside_idle_connections() {
     assert!(raise_open_files() > 4_000, "this test opens many sockets");
     let server = Server::start(ConnectionLimits::default()).await;
     let mut held = Vec::new();
@@ -150,7 +150,7 @@ async fn valid_callers_are_answered_with_the_usual_limits_beside_idle_connection
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_progress_is_closed() {
+async fn stalled_connection_is_closed() {
     let short = Duration::from_millis(300);
     for (limits, said) in [
         (ConnectionLimits { idle_unproven: short, ..patient() }, ""),
@@ -174,33 +174,33 @@ async fn what_makes_no_progress_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_comes_byte_by_byte_is_closed_all_the_same() {
+async fn slow_headers_close_connection() {
     let server = Server::start(ConnectionLimits { head: Duration::from_millis(500), ..patient() }).await;
     let mut stream = server.connect([0, 2]).await;
     let begun = Instant::now();
     stream.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
     while stream.write_all(b"y").await.is_ok() {
-        assert!(begun.elapsed() < PATIENCE, "it is never closed");
+        assert!(begun.elapsed() < TEST_TIMEOUT, "it is never closed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_takes_nothing_is_closed() {
+async fn stalled_reader_closes_connection() {
     let server = Server::start(ConnectionLimits { stall: Duration::from_millis(500), ..patient() }).await;
     let mut stream = server.connect([0, 2]).await;
     let begun = Instant::now();
     let requests = "GET /api/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(50);
     // Until the server cannot write any more, and so does not read either.
     while let Ok(Ok(())) = timeout(Duration::from_secs(5), stream.write_all(requests.as_bytes())).await {
-        assert!(begun.elapsed() < PATIENCE, "it is never closed");
+        assert!(begun.elapsed() < TEST_TIMEOUT, "it is never closed");
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_polls_and_long_uploads_are_no_slow_clients() {
+async fn long_polls_and_uploads_stay_open() {
     let stall = Duration::from_secs(1);
     let limits =
         ConnectionLimits { stall, head: stall, idle_unproven: stall, request_unproven: stall, ..patient() };
@@ -218,7 +218,7 @@ async fn long_polls_and_long_uploads_are_no_slow_clients() {
         stream.write_all(&[0; 10_000]).await.unwrap();
     }
     let mut reply = [0; 1_000];
-    let read = timeout(PATIENCE, stream.read(&mut reply)).await.unwrap().unwrap();
+    let read = timeout(TEST_TIMEOUT, stream.read(&mut reply)).await.unwrap().unwrap();
     assert!(reply[..read].starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&reply[..read]));
     // Three seconds of waiting for a job.
     let mut stream = server.connect([0, 2]).await;
@@ -231,33 +231,33 @@ async fn long_polls_and_long_uploads_are_no_slow_clients() {
     );
     let begun = Instant::now();
     stream.write_all(request.as_bytes()).await.unwrap();
-    let read = timeout(PATIENCE, stream.read(&mut reply)).await.unwrap().unwrap();
+    let read = timeout(TEST_TIMEOUT, stream.read(&mut reply)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&reply[..read]).into_owned();
     assert!(text.starts_with("HTTP/1.1 200") && begun.elapsed() > Duration::from_secs(2), "{text}");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_heads_are_refused() {
+async fn large_heads_are_rejected() {
     let server = Server::start(patient()).await;
     let mut stream = server.connect([0, 2]).await;
     let head = format!("GET /api/health HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(64 << 10));
     let _ = stream.write_all(head.as_bytes()).await;
     let mut reply = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.unwrap();
+    let _ = timeout(TEST_TIMEOUT, stream.read_to_end(&mut reply)).await.unwrap();
     assert!(!reply.starts_with(b"HTTP/1.1 200"));
     assert!(server.ask(&mut server.connect([0, 2]).await).await);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_without_a_handshake_keeps_nobody_waiting_and_is_closed() {
+async fn missing_tls_handshake_closes_connection() {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (dir.path().join("ci.pem"), dir.path().join("ci.key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let tls = Tls::open(certificate, key).unwrap();
+    let tls = CertificateReloader::open(certificate, key).unwrap();
     let limits = ConnectionLimits { handshake: Duration::from_millis(500), ..patient() };
     let server = Server::start_with(limits, Some(tls)).await;
     let mut silent = server.connect([0, 2]).await;
@@ -266,7 +266,7 @@ async fn a_client_without_a_handshake_keeps_nobody_waiting_and_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_server_waits_for_nobody_for_long() {
+async fn shutdown_is_bounded() {
     let server = Server::start(patient()).await;
     let mut held = Vec::new();
     for said in [
@@ -293,7 +293,7 @@ async fn the_end_of_a_server_waits_for_nobody_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_of_store_disk_and_sweep_and_details_need_a_token() {
+async fn health_reports_problems_and_details_need_token() {
     let server = Server::start(ConnectionLimits::default()).await;
     let get = async |authorization: &str| {
         let mut stream = server.connect([0, 2]).await;
@@ -301,7 +301,7 @@ async fn health_tells_of_store_disk_and_sweep_and_details_need_a_token() {
             format!("GET /api/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
+        timeout(TEST_TIMEOUT, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
         reply
     };
     let anyone = get("").await;

@@ -1,4 +1,4 @@
-//! What can go wrong in a service, as kinds that the API turns into problem documents.
+//! OperationKind can go wrong in a service, as kinds that the API turns into problem documents.
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -12,12 +12,12 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
-    /// What should prove who asks does not. Callers are not shown why.
+    /// OperationKind should prove who asks does not. Callers are not shown why.
     #[error("{reason}")]
     Unproven {
         /// The repository that was named, known or not.
         repository: String,
-        /// What is wrong, for the server's log.
+        /// OperationKind is wrong, for the server's log.
         reason: String,
     },
     /// The lease named in a report is not, or no longer, the job's.
@@ -44,7 +44,7 @@ pub enum Error {
     /// A secret that a job names is not there, or is not for it.
     #[error("{0}")]
     NoSecret(String),
-    /// What was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
+    /// OperationKind was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
     #[error("{0}")]
     Sealed(String),
     /// The pipeline file has mistakes; these are they.
@@ -59,9 +59,9 @@ pub enum Error {
     /// The store failed.
     #[error("{doing}: {source}")]
     Storage {
-        /// What was being done.
+        /// OperationKind was being done.
         doing: String,
-        /// Why it failed.
+        /// CancelReason it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -69,17 +69,17 @@ pub enum Error {
 /// The result of a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What people are told of an error who are not the server's operator.
+/// OperationKind people are told of an error who are not the server's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReport {
-    /// What went wrong, and what to do next.
+    /// OperationKind went wrong, and what to do next.
     pub words: String,
-    /// Names the line of the server's log that says more; absent where the words say all.
+    /// ResourceNames the line of the server's log that says more; absent where the words say all.
     pub log_id: Option<Uuid>,
 }
 
 impl Error {
-    /// What to tell those who are not the server's operator. What a store says of itself (paths, buckets, accounts, queries) goes to
+    /// OperationKind to tell those who are not the server's operator. OperationKind a store says of itself (paths, buckets, accounts, queries) goes to
     /// the server's log, under an id that the words name.
     #[must_use]
     pub fn report(&self) -> ErrorReport {

@@ -14,29 +14,29 @@ mod repository_handlers;
 mod routes;
 mod token_handlers;
 
-pub use access::{Access, ClientAddress, HashError, Proof, USUAL_RATE};
+pub use access::{AuthenticatedFlag, ClientAddress, DEFAULT_RATE, InvalidTokenHash, TokenVerifier};
 pub use openapi::document as openapi_document;
 pub use routes::{ROUTES, Route, Within};
 
 use crate::services::Services;
 use axum::Router;
-use intake::Intake;
-use problem::Refused;
+use intake::BodyReader;
+use problem::ApiError;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
-struct Api {
+struct ApiState {
     services: Services,
-    access: Arc<Access>,
+    access: Arc<TokenVerifier>,
     /// Memory for bodies that come without a token.
-    intake: Arc<Intake>,
+    intake: Arc<BodyReader>,
 }
 
 /// The API over `services`, for callers to whom `access` or a token in the store is given.
-pub fn router(services: Services, access: Access) -> Router {
-    let api = Api { services, access: Arc::new(access), intake: Arc::default() };
+pub fn router(services: Services, access: TokenVerifier) -> Router {
+    let api = ApiState { services, access: Arc::new(access), intake: Arc::default() };
     routes::all(&api)
-        .fallback(async || Refused::no_such_path())
-        .method_not_allowed_fallback(async || Refused::method_not_allowed())
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .with_state(api)
 }

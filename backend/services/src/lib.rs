@@ -14,5 +14,5 @@ mod stores;
 pub use clock::SystemClock;
 pub use error::{Error, ErrorReport, Result};
 pub use ids::RandomIds;
-pub use messenger::NetworkMessenger;
+pub use messenger::HttpMessenger;
 pub use stores::Stores;

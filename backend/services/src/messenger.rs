@@ -19,20 +19,20 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::announcement::Post;
+use tidemill_core::announcement::OutgoingRequest;
 
 /// The longest that a reply may take.
-const LONGEST: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Sender = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Sends over the network; trusts the system's certificate authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
 #[derive(Default)]
-pub struct NetworkMessenger {
+pub struct HttpMessenger {
     client: OnceLock<Sender>,
 }
 
-impl NetworkMessenger {
+impl HttpMessenger {
     /// The client, made when something is to be sent: to read the authorities takes a while.
     fn client(&self) -> Result<&Sender, String> {
         if let Some(client) = self.client.get() {
@@ -53,8 +53,8 @@ impl NetworkMessenger {
 }
 
 #[async_trait]
-impl Messenger for NetworkMessenger {
-    async fn post(&self, post: &Post) -> Result<u16, String> {
+impl Messenger for HttpMessenger {
+    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
         let mut request = Request::post(post.url.as_str())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("tidemill/", env!("CARGO_PKG_VERSION")));
@@ -63,8 +63,8 @@ impl Messenger for NetworkMessenger {
         }
         let body = Full::new(Bytes::from(post.body.clone()));
         let request = request.body(body).map_err(|error| error.to_string())?;
-        let sent = tokio::time::timeout(LONGEST, self.client()?.request(request)).await;
-        let sent = sent.map_err(|_| format!("there was no answer within {} s", LONGEST.as_secs()))?;
+        let sent = tokio::time::timeout(REQUEST_TIMEOUT, self.client()?.request(request)).await;
+        let sent = sent.map_err(|_| format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs()))?;
         let reply = sent.map_err(|error| match error.source() {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),

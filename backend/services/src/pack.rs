@@ -17,15 +17,15 @@ const ZSTD_DICTIONARY_1: u8 = 2;
 const DICTIONARY_1: &[u8] = include_bytes!("dictionary-1.json");
 
 /// The most bytes that a packed value may have unpacked: more than any item comes to.
-const MOST_UNPACKED: u64 = 64 << 20;
-const LEVEL: i32 = 3;
+const MAX_UNPACKED_SIZE: u64 = 64 << 20;
+const COMPRESSION_LEVEL: i32 = 3;
 
 /// `value` packed, in the way that makes it smallest.
 pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let text =
         serde_json::to_vec(value).map_err(|error| Error::storage("writing a record as JSON", error))?;
     let failed = |error: io::Error| Error::storage("packing a record", error);
-    let mut small = zstd::bulk::Compressor::with_dictionary(LEVEL, DICTIONARY_1)
+    let mut small = zstd::bulk::Compressor::with_dictionary(COMPRESSION_LEVEL, DICTIONARY_1)
         .and_then(|mut packer| packer.compress(&text))
         .map_err(failed)?;
     let way = if small.len() < text.len() { ZSTD_DICTIONARY_1 } else { PLAIN };
@@ -37,7 +37,7 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 /// `bytes` packed without a dictionary, for large values and logs.
 pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = vec![ZSTD];
-    let mut stream = zstd::stream::read::Encoder::new(bytes, LEVEL)
+    let mut stream = zstd::stream::read::Encoder::new(bytes, COMPRESSION_LEVEL)
         .map_err(|error| Error::storage("packing bytes", error))?;
     stream.read_to_end(&mut packed).map_err(|error| Error::storage("packing bytes", error))?;
     Ok(packed)
@@ -53,17 +53,17 @@ pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
         PLAIN => bytes.extend_from_slice(rest),
         ZSTD => {
             let decoder = zstd::stream::read::Decoder::new(rest).map_err(damaged)?;
-            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
+            decoder.take(MAX_UNPACKED_SIZE + 1).read_to_end(&mut bytes).map_err(damaged)?;
         }
         ZSTD_DICTIONARY_1 => {
             let decoder =
                 zstd::stream::read::Decoder::with_dictionary(rest, DICTIONARY_1).map_err(damaged)?;
-            decoder.take(MOST_UNPACKED + 1).read_to_end(&mut bytes).map_err(damaged)?;
+            decoder.take(MAX_UNPACKED_SIZE + 1).read_to_end(&mut bytes).map_err(damaged)?;
         }
         _ => return Err(damaged(unknown())),
     }
-    if bytes.len() as u64 > MOST_UNPACKED {
-        let words = format!("it unpacks to more than {MOST_UNPACKED} bytes");
+    if bytes.len() as u64 > MAX_UNPACKED_SIZE {
+        let words = format!("it unpacks to more than {MAX_UNPACKED_SIZE} bytes");
         return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, words)));
     }
     Ok(bytes)
@@ -78,10 +78,10 @@ pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MOST_UNPACKED, ZSTD, pack, pack_bytes, unpack, unpack_bytes};
+    use super::{MAX_UNPACKED_SIZE, ZSTD, pack, pack_bytes, unpack, unpack_bytes};
 
     #[test]
-    fn what_is_packed_comes_back() {
+    fn pack_round_trips() {
         for text in ["", "x", &"state".repeat(100), &"\u{1F30A}".repeat(30_000)] {
             let packed = pack(&text).unwrap();
             assert!(packed.len() <= text.len() + 3);
@@ -91,13 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_an_error_and_not_a_part_of_what_was_packed() {
-        let bomb = zstd::encode_all(std::io::Read::take(std::io::repeat(0), MOST_UNPACKED + 1), 1).unwrap();
+    fn decompression_bomb_returns_error() {
+        let bomb =
+            zstd::encode_all(std::io::Read::take(std::io::repeat(0), MAX_UNPACKED_SIZE + 1), 1).unwrap();
         assert!(unpack_bytes(&[&[ZSTD], bomb.as_slice()].concat()).is_err());
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error() {
+    fn unreadable_value_returns_error() {
         for damaged in [&[][..], &[9, 1], &[1, 2, 3], &[2, 0x28, 0xb5, 0x2f, 0xfd], b"\0{"] {
             assert!(unpack::<u32>(damaged).is_err(), "{damaged:?}");
         }

@@ -1,4 +1,4 @@
-//! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
+//! OperationKind the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
 
 mod compute;
 mod documents;
@@ -8,16 +8,16 @@ mod records;
 mod storage;
 
 pub use compute::{Compute, Work};
-pub use documents::{Document, DocumentKey, Documents, MOST_DOCUMENT_BYTES, NewDocument};
+pub use documents::{Document, DocumentKey, Documents, MAX_DOCUMENT_SIZE, NewDocument};
 pub use keys::{Key, KeyStore, Keys};
 pub use messenger::Messenger;
 pub use records::{
-    ApprovalClosing, ApprovalGate, Arrival, ArtifactRecord, Commit, Committed, Continuation, DeadLetter,
-    Deadline, Demand, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobItem,
-    KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Whole,
-    Write, repository_key,
+    ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, Commit, CommitResult, Continuation,
+    DeadLetter, Deadline, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionSpec, ExecutionState,
+    ExecutionTask, GroupPosition, JobRecord, KeyRecord, LabelRequirement, ListFilter, NewNode, Node,
+    NodeBody, NodeKey, NodeSpec, NodeState, Records, Write, repository_key,
 };
 pub use storage::{
-    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, PutAddress, PutPlace,
+    ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, UploadTarget, UploadUrl,
 };
-pub use tidemill_core::records::Outgoing;
+pub use tidemill_core::records::QueuedJob;

@@ -1,6 +1,6 @@
 //! Bytes that only this deployment can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under one of its keys.
 //!
-//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. What it was sealed for is
+//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. OperationKind it was sealed for is
 //! authenticated with it, so that it opens nowhere else.
 
 use crate::{
@@ -19,39 +19,39 @@ use std::{
 };
 use tokio::time::Instant;
 
-const NONCE: usize = 24;
-const VERSION: &str = "1";
+const NONCE_LEN: usize = 24;
+const FORMAT_VERSION: &str = "1";
 /// How long keys that were read are believed to be the newest.
-const KEPT: Duration = Duration::from_secs(300);
+const KEY_CACHE_TTL: Duration = Duration::from_secs(300);
 
 /// Keys, and when they were read.
-type Known = (Instant, Arc<Keys>);
+type CachedKeys = (Instant, Arc<Keys>);
 
 /// Seals and opens; cheap to clone.
 #[derive(Clone)]
-pub struct Seal {
+pub struct SecretSealer {
     store: Arc<dyn KeyStore>,
-    known: Arc<Mutex<Option<Known>>>,
+    known: Arc<Mutex<Option<CachedKeys>>>,
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for SecretSealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Seal")
     }
 }
 
-impl Seal {
+impl SecretSealer {
     /// Under the keys of this store.
     #[must_use]
     pub fn new(store: Arc<dyn KeyStore>) -> Self {
         Self { store, known: Arc::default() }
     }
 
-    /// The keys, as they were at most [`KEPT`] ago.
+    /// The keys, as they were at most [`KEY_CACHE_TTL`] ago.
     async fn keys(&self) -> Result<Arc<Keys>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
-            Some((read_at, keys)) if read_at.elapsed() < KEPT => Ok(keys),
+            Some((read_at, keys)) if read_at.elapsed() < KEY_CACHE_TTL => Ok(keys),
             _ => self.newest().await,
         }
     }
@@ -67,17 +67,17 @@ impl Seal {
     pub async fn seal(&self, place: &str, plain: &[u8]) -> Result<String> {
         let doing = "sealing a secret";
         let keys = self.keys().await?;
-        let mut nonce = [0_u8; NONCE];
+        let mut nonce = [0_u8; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|error| Error::storage(doing, error))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
         let cipher = XChaCha20Poly1305::new(&keys.first().0.into());
         let sealed = cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|error| Error::storage(doing, error.to_string()))?;
         let body = STANDARD.encode([&nonce[..], &sealed].concat());
-        Ok(format!("{VERSION}:{}:{body}", keys.first().id()))
+        Ok(format!("{FORMAT_VERSION}:{}:{body}", keys.first().id()))
     }
 
-    /// What was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
+    /// OperationKind was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
         let damaged =
             || Error::Sealed("it was sealed for something else, or is damaged; set it again".into());
@@ -93,8 +93,8 @@ impl Seal {
             ))
         })?;
         let bytes = STANDARD.decode(body).map_err(|_| damaged())?;
-        let (nonce, body) = bytes.split_at_checked(NONCE).ok_or_else(damaged)?;
-        let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| damaged())?;
+        let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| damaged())?;
         let payload = Payload { msg: body, aad: place.as_bytes() };
         let cipher = XChaCha20Poly1305::new(&key.0.into());
         cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())
@@ -113,13 +113,13 @@ impl Seal {
 
 /// The key's id, and the body.
 fn parts(sealed: &str) -> Option<(&str, &str)> {
-    sealed.strip_prefix(VERSION)?.strip_prefix(':')?.split_once(':')
+    sealed.strip_prefix(FORMAT_VERSION)?.strip_prefix(':')?.split_once(':')
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Seal;
+    use super::SecretSealer;
     use crate::{
         error::Result,
         ports::{Key, KeyStore, Keys},
@@ -128,9 +128,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     /// Keys that are replaced while others run.
-    struct Changing(Mutex<Keys>);
+    struct RotatingKeys(Mutex<Keys>);
 
-    impl Changing {
+    impl RotatingKeys {
         fn of(keys: &[u8]) -> Keys {
             let text = keys.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect::<String>();
             Keys::read(&text).unwrap()
@@ -146,15 +146,16 @@ mod tests {
     }
 
     #[async_trait]
-    impl KeyStore for Changing {
+    impl KeyStore for RotatingKeys {
         async fn keys(&self) -> Result<Keys> {
             Ok(self.0.lock().unwrap().clone())
         }
     }
 
     #[tokio::test]
-    async fn what_is_sealed_opens_in_its_place_under_its_key_and_nowhere_else() {
-        let (seal, other) = (Seal::new(Changing::new(&[1])), Seal::new(Changing::new(&[2])));
+    async fn sealed_value_opens_only_in_its_place_with_its_key() {
+        let (seal, other) =
+            (SecretSealer::new(RotatingKeys::new(&[1])), SecretSealer::new(RotatingKeys::new(&[2])));
         let sealed = seal.seal("place", b"value").await.unwrap();
         assert_eq!(seal.open("place", &sealed).await.unwrap(), b"value");
         assert_ne!(seal.seal("place", b"value").await.unwrap(), sealed, "each has a nonce of its own");
@@ -180,9 +181,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_newer_key_seals_what_follows_and_older_ones_still_open() {
-        let store = Changing::new(&[1]);
-        let (seal, late) = (Seal::new(store.clone()), Seal::new(store.clone()));
+    async fn newest_key_seals_and_older_keys_open() {
+        let store = RotatingKeys::new(&[1]);
+        let (seal, late) = (SecretSealer::new(store.clone()), SecretSealer::new(store.clone()));
         let first = seal.seal("place", b"value").await.unwrap();
         assert_eq!(late.open("place", &first).await.unwrap(), b"value");
         assert_eq!(seal.renewed("place", &first).await.unwrap(), None);

@@ -47,9 +47,9 @@ pub use health::{Disk, DiskState, HealthService};
 pub use jobs::unpack as unpack_log;
 pub use jobs::{JobExecutionService, LogPart};
 pub use keys::{CallerKey, Key};
-pub use outbox::{NOTICE as NOTICE_KIND, STATUS as STATUS_KIND};
-pub use outbox::{Outbox, Outside};
-pub use pipeline::Start;
+pub use outbox::{NOTIFICATION_KIND as NOTICE_KIND, STATUS as STATUS_KIND};
+pub use outbox::{Notifiers, Outbox};
+pub use pipeline::InternalStart;
 pub use pipeline::{PipelineExecutionService, Seen};
 pub use repositories::RepositoryService;
 pub(crate) use request_texts::check_artifact;
@@ -59,9 +59,9 @@ pub use sources::SourceService;
 pub use sweep::Sweep;
 pub use test_reports::TestReportService;
 pub use tokens::TokenService;
-pub use webhooks::{Expected, WebhookService};
+pub use webhooks::{DeliverySender, WebhookService};
 
-use crate::{Stores, ports::Compute, seal::Seal};
+use crate::{Stores, ports::Compute, seal::SecretSealer};
 use context::Context;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -83,25 +83,25 @@ pub struct Services {
     pub secrets: SecretService,
     /// Repositories that are known.
     pub repositories: RepositoryService,
-    /// What git providers post.
+    /// OperationKind git providers post.
     pub webhooks: WebhookService,
-    /// What workers find at commits.
+    /// OperationKind workers find at commits.
     pub discoveries: DiscoveryService,
     /// Times at which pipelines start.
     pub schedules: ScheduleService,
-    /// What is to be told to others.
+    /// OperationKind is to be told to others.
     pub outbox: Outbox,
-    /// What waits for a person.
+    /// OperationKind waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
-    /// Tokens that people make.
+    /// NewTokens that people make.
     pub tokens: TokenService,
     /// Reports of the tests of jobs.
     pub test_reports: TestReportService,
     /// Who did what.
     pub audit: AuditService,
-    /// What is late.
+    /// OperationKind is late.
     pub sweep: Sweep,
     /// How this server is.
     pub health: HealthService,
@@ -111,12 +111,12 @@ impl Services {
     /// The services over `stores`; `closing` ends every held reply.
     #[must_use]
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
-        let seal = Seal::new(stores.keys.clone());
+        let seal = SecretSealer::new(stores.keys.clone());
         let context = Arc::new(Context::new(stores, settings, closing));
         let secrets = SecretService::new(context.clone(), seal.clone());
         let pipelines = PipelineExecutionService::new(context.clone());
         let repositories = RepositoryService::new(context.clone(), seal);
-        let outbox = Outbox::new(context.clone(), repositories.clone(), Outside::default());
+        let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
@@ -151,7 +151,7 @@ impl Services {
 
     /// The same, that reach others in this way.
     #[must_use]
-    pub fn reaching(self, outside: Outside) -> Self {
+    pub fn reaching(self, outside: Notifiers) -> Self {
         Self { outbox: self.outbox.with(outside), ..self }
     }
 
@@ -173,7 +173,7 @@ impl Services {
         self.pipelines.context().compute_on(compute);
     }
 
-    /// What `work` comes to, which takes the processor for long.
+    /// OperationKind `work` comes to, which takes the processor for long.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         doing: &'static str,

@@ -19,7 +19,9 @@ use tidemill_core::{
     access::{Scope, TokenReply, TokenRequest},
     api::path,
 };
-use tidemill_services::http::{Access, ClientAddress, ROUTES, Route, Within, openapi_document, router};
+use tidemill_services::http::{
+    ClientAddress, ROUTES, Route, TokenVerifier, Within, openapi_document, router,
+};
 use tidemill_services::services::{Caller, Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
@@ -48,10 +50,10 @@ struct Reply {
 
 impl Server {
     fn start() -> Self {
-        Self::with(Access::of_token(BOOT))
+        Self::with(TokenVerifier::of_token(BOOT))
     }
 
-    fn with(access: Access) -> Self {
+    fn with(access: TokenVerifier) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
         let services = Services::new(open(clock.clone()), Settings::default(), CancellationToken::new());
         Self { api: router(services.clone(), access), services, clock }
@@ -95,7 +97,7 @@ impl Server {
     }
 
     /// Takes the first job and leaves an artifact of it.
-    async fn work(&self, token: &str) -> Ids {
+    async fn work(&self, token: &str) -> FixtureIds {
         let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
         let taken = self.ok(token, "POST", path::JOB_EXECUTE, json!({ "worker": worker })).await;
         let assignment = &taken["assignment"];
@@ -109,7 +111,7 @@ impl Server {
         let sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
         complete["complete"] = json!({ "artifact_id": place["artifact_id"], "size": 5, "sha256": sha256 });
         self.ok(token, "POST", path::ARTIFACT_UPLOAD, complete).await;
-        Ids { job, lease, artifact: text(&place["artifact_id"]) }
+        FixtureIds { job, lease, artifact: text(&place["artifact_id"]) }
     }
 
     /// All that calls could change, as an admin sees it.
@@ -132,7 +134,7 @@ impl Server {
     }
 }
 
-struct Ids {
+struct FixtureIds {
     job: String,
     lease: String,
     artifact: String,
@@ -149,7 +151,7 @@ fn text(value: &Value) -> String {
 }
 
 /// The address of a route with ids of things that are there.
-fn filled(route: &Route, execution: &str, ids: &Ids, token: &str) -> String {
+fn filled(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> String {
     let hash = "ab".repeat(32);
     let mut path = route.path.to_owned();
     for (name, value) in [
@@ -160,7 +162,7 @@ fn filled(route: &Route, execution: &str, ids: &Ids, token: &str) -> String {
     ] {
         path = path.replace(name, value);
     }
-    // What other parameters name is not there; a check comes before that shows.
+    // OperationKind other parameters name is not there; a check comes before that shows.
     while let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
         path.replace_range(from..=to, &hash);
     }
@@ -178,7 +180,7 @@ fn filled(route: &Route, execution: &str, ids: &Ids, token: &str) -> String {
 }
 
 /// A body that a route would take.
-fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
+fn body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
     match route.path {
         path::EXECUTE => {
             json!({ "pipeline": PIPELINE, "repo": repo, "source": { "kind": "none" }, "force": true })
@@ -208,8 +210,8 @@ fn body(route: &Route, repo: &str, ids: &Ids) -> Value {
 }
 
 #[tokio::test]
-async fn every_operation_refuses_every_token_that_does_not_fit_and_nothing_changes() {
-    let server = Server::with(Access::of_token(BOOT).at_most(0));
+async fn operations_reject_wrong_scopes() {
+    let server = Server::with(TokenVerifier::of_token(BOOT).at_most(0));
     let execution = server.run("ours").await;
     let ids = server.work(BOOT).await;
     let other = server.run("theirs").await;
@@ -258,7 +260,7 @@ async fn every_operation_refuses_every_token_that_does_not_fit_and_nothing_chang
         let expected: &[StatusCode] = match route.within {
             Within::Path => &[StatusCode::NOT_FOUND],
             Within::Itself if route.method == "GET" && route.path != path::SECRETS => &[StatusCode::OK],
-            Within::Itself | Within::Refused => &[StatusCode::FORBIDDEN],
+            Within::Itself | Within::Forbidden => &[StatusCode::FORBIDDEN],
             Within::None => continue,
         };
         let fits = if route.need.contains(&Scope::Run) { &here } else { &everything_here };
@@ -281,7 +283,7 @@ async fn every_operation_refuses_every_token_that_does_not_fit_and_nothing_chang
 }
 
 #[tokio::test]
-async fn every_operation_takes_the_tokens_that_fit() {
+async fn operations_accept_their_scopes() {
     for route in ROUTES {
         for scope in route.need {
             let server = Server::start();
@@ -303,7 +305,7 @@ async fn every_operation_takes_the_tokens_that_fit() {
 }
 
 #[test]
-fn the_table_of_the_documentation_the_router_and_the_openapi_document_agree() {
+fn documented_routes_match_router_and_openapi() {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md")).unwrap();
     let table = text.split("<!-- routes -->").nth(1).unwrap().split("<!-- end of routes -->").next().unwrap();
@@ -342,7 +344,7 @@ fn the_table_of_the_documentation_the_router_and_the_openapi_document_agree() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_once_is_noted_as_used_and_is_gone_when_revoked() {
+async fn token_is_shown_once_and_revocable() {
     let server = Server::start();
     let make = json!({ "name": "bot", "scopes": ["run"], "repo": "ours", "expire_in_s": 86_400 });
     let made = server.ok(BOOT, "POST", path::TOKENS, make).await;
@@ -379,7 +381,7 @@ async fn a_token_is_shown_once_is_noted_as_used_and_is_gone_when_revoked() {
 }
 
 #[tokio::test]
-async fn a_revocation_elsewhere_acts_within_seconds() {
+async fn revocation_applies_in_other_process() {
     let clock: Arc<ManualClock> = Arc::default();
     let stores = open(clock.clone());
     let services = || Services::new(stores.clone(), Settings::default(), CancellationToken::new());
@@ -397,7 +399,7 @@ async fn a_revocation_elsewhere_acts_within_seconds() {
 }
 
 #[tokio::test]
-async fn a_run_tokens_sources_are_of_its_repository() {
+async fn run_token_sources_are_limited_to_its_repository() {
     let server = Server::start();
     let token = server.token(&[Scope::Run], Some("https://x/ours.git"), None).await.token;
     let ask = async |repo: &str, url: &str| {
@@ -412,7 +414,7 @@ async fn a_run_tokens_sources_are_of_its_repository() {
 }
 
 #[tokio::test]
-async fn a_worker_gets_artifacts_only_with_the_lease_of_a_job_of_the_repository() {
+async fn worker_artifact_download_requires_lease() {
     let server = Server::start();
     let worker = server.token(&[Scope::Worker], None, None).await.token;
     server.run("ours").await;
@@ -436,8 +438,8 @@ async fn a_worker_gets_artifacts_only_with_the_lease_of_a_job_of_the_repository(
 }
 
 #[tokio::test]
-async fn who_calls_too_often_is_told_when_to_come_back() {
-    let server = Server::with(Access::of_token(BOOT).at_most(1));
+async fn rate_limited_caller_gets_retry_after() {
+    let server = Server::with(TokenVerifier::of_token(BOOT).at_most(1));
     let token = server.token(&[Scope::Read], None, None).await.token;
     for _ in 0..4 {
         server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
@@ -464,7 +466,7 @@ async fn who_calls_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn the_audit_record_says_who_did_what_newest_first() {
+async fn audit_log_lists_actions_newest_first() {
     let server = Server::start();
     let bot = server.token(&[Scope::Run], Some("ours"), None).await;
     let body = json!({ "pipeline": PIPELINE, "repo": "ours", "source": { "kind": "none" } });
@@ -510,9 +512,9 @@ async fn the_audit_record_says_who_did_what_newest_first() {
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -523,8 +525,8 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn no_token_and_no_lease_is_in_the_servers_log() {
-    let log = Log::default();
+async fn server_log_contains_no_token_or_lease() {
+    let log = CapturedLog::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -551,7 +553,7 @@ async fn no_token_and_no_lease_is_in_the_servers_log() {
 }
 
 #[tokio::test]
-async fn the_page_for_people_runs_its_own_script_only_and_knows_nothing() {
+async fn web_view_has_strict_content_security_policy() {
     let server = Server::start();
     let mut pages = BTreeSet::new();
     for place in ["/api/view", "/api/view/01a21318-5bcd-75cc-a6fa-8311bb8facd8"] {
@@ -576,7 +578,7 @@ async fn the_page_for_people_runs_its_own_script_only_and_knows_nothing() {
         assert!(policy.contains(&format!("{element}-src 'sha256-{hash}'")), "{policy}");
     }
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
-    // What would take names and logs for markup, or run what stands in an attribute, the policy forbids or this does.
+    // OperationKind would take names and logs for markup, or run what stands in an attribute, the policy forbids or this does.
     for never in
         ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""]
     {

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tidemill_core::{ids::JobId, status::JobStatus};
-use tidemill_services::http::{Access, ROUTES, openapi_document, router};
+use tidemill_services::http::{ROUTES, TokenVerifier, openapi_document, router};
 use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 use tidemill_services::services::{Services, Settings};
 use tidemill_sqlite::open;
@@ -45,7 +45,7 @@ impl Server {
     fn start_with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let services = Services::new(open(dir.path()).unwrap(), settings, CancellationToken::new());
-        Self { api: router(services.clone(), Access::of_token("secret")), services, dir }
+        Self { api: router(services.clone(), TokenVerifier::of_token("secret")), services, dir }
     }
 
     /// The same data directory, opened again as after a crash.
@@ -57,7 +57,7 @@ impl Server {
             Settings { lease_ttl_ms, ..Settings::default() },
             CancellationToken::new(),
         );
-        Self { api: router(services.clone(), Access::of_token("secret")), services, dir }
+        Self { api: router(services.clone(), TokenVerifier::of_token("secret")), services, dir }
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -138,7 +138,7 @@ fn log(offset: u64, bytes: &[u8]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_diamond_runs_in_order_and_ends_once() {
+async fn diamond_runs_in_order_and_ends_once() {
     let server = Server::start(30_000);
     let (status, made) = server.execute(DIAMOND).await;
     assert_eq!((status, made["run_number"].as_u64()), (StatusCode::CREATED, Some(1)), "{made}");
@@ -153,13 +153,13 @@ async fn a_diamond_runs_in_order_and_ends_once() {
     assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
     assert!(view["execution"]["end_time"].is_string());
     assert!(statuses(&view).iter().all(|(_, status)| status == "SUCCESS"));
-    // What is over is no longer the same as a new one: the next is run 2.
+    // OperationKind is over is no longer the same as a new one: the next is run 2.
     let (status, again) = server.execute(DIAMOND).await;
     assert_eq!((status, again["run_number"].as_u64()), (StatusCode::CREATED, Some(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_skips_what_needs_it_and_a_retry_keeps_what_succeeded() {
+async fn failure_skips_dependents_and_retry_reuses_successes() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     while let Some(assignment) = server.take().await {
@@ -186,7 +186,7 @@ async fn a_failure_skips_what_needs_it_and_a_retry_keeps_what_succeeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_run_sent_many_times_at_once_is_one_execution() {
+async fn concurrent_identical_requests_create_one_execution() {
     let server = Server::start(30_000);
     let sent = futures_util::future::join_all((0..16).map(|_| server.execute(DIAMOND))).await;
     let ids: std::collections::BTreeSet<&str> =
@@ -197,7 +197,7 @@ async fn the_same_run_sent_many_times_at_once_is_one_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_worker_costs_an_attempt_and_its_late_report_changes_nothing() {
+async fn lost_worker_costs_attempt_and_late_report_returns_409() {
     let server = Server::start(1);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let lost = server.take().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_lost_worker_costs_an_attempt_and_its_late_report_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_whose_reply_was_lost_is_answered_again_and_another_is_not() {
+async fn repeated_claim_returns_same_attempt() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let job = server.view(&id).await["jobs"][0]["id"].clone();
@@ -232,7 +232,7 @@ async fn a_claim_whose_reply_was_lost_is_answered_again_and_another_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_comes_again_after_its_attempt_gives_another_token() {
+async fn late_repeated_claim_gets_new_token() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let job = server.view(&id).await["jobs"][0]["id"].clone();
@@ -250,7 +250,7 @@ async fn a_claim_that_comes_again_after_its_attempt_gives_another_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_for_a_job_whose_lease_ran_out_gets_it_without_the_sweep() {
+async fn claim_takes_over_expired_lease() {
     let server = Server::start(1);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let job = server.take().await.unwrap()["preparation"]["job_id"].clone();
@@ -267,7 +267,7 @@ async fn who_asks_for_a_job_whose_lease_ran_out_gets_it_without_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
+async fn unplaceable_job_fails_with_reason() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let job = server.view(&id).await["jobs"][0]["id"].as_str().unwrap().parse().unwrap();
@@ -282,7 +282,7 @@ async fn a_job_that_no_worker_can_take_fails_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_the_server_cannot_describe_ends() {
+async fn job_without_definition_fails() {
     let dir = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(ManualClock::default());
     let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
@@ -295,7 +295,7 @@ async fn a_job_that_the_server_cannot_describe_ends() {
     nodes[0].state = job_state(JobStatus::Queued);
     done(&*stores.records, vec![create(spec, nodes)]).await;
     let services = Services::new(stores, Settings::default(), CancellationToken::new());
-    let api = router(services.clone(), Access::of_token("secret"));
+    let api = router(services.clone(), TokenVerifier::of_token("secret"));
     let server = Server { api, services, dir };
     let job = JobId::of(id, 0);
     let records = rusqlite::Connection::open(server.dir.path().join("tidemill.db")).unwrap();
@@ -317,10 +317,10 @@ async fn a_job_that_the_server_cannot_describe_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workers_token_takes_jobs_and_no_more() {
+async fn worker_token_can_only_run_jobs() {
     let server = Server::start(30_000);
     let one = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
-    let api = router(server.services.clone(), Access::of_hashes([], [one]).unwrap());
+    let api = router(server.services.clone(), TokenVerifier::of_hashes([], [one]).unwrap());
     let ask = async |token: &str, method: &str, path: &str, body: Value| {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}"));
@@ -349,7 +349,7 @@ async fn a_workers_token_takes_jobs_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_bytes_are_stored_once_and_outlive_the_server() {
+async fn log_bytes_are_stored_once_and_survive_restart() {
     let server = Server::start(30_000);
     server.execute(DIAMOND).await;
     let assignment = server.take().await.unwrap();
@@ -367,7 +367,7 @@ async fn log_bytes_are_stored_once_and_outlive_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_cancel_nothing_starts_and_what_runs_is_told() {
+async fn cancel_prevents_starts_and_signals_running_jobs() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let running = server.take().await.unwrap();
@@ -385,7 +385,7 @@ async fn after_a_cancel_nothing_starts_and_what_runs_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_reaches_the_job_that_needs_it() {
+async fn artifact_reaches_job_that_needs_it() {
     let server = Server::start(30_000);
     server.execute(DIAMOND).await;
     let first = server.take().await.unwrap();
@@ -417,7 +417,7 @@ async fn an_artifact_reaches_the_job_that_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_gets_the_artifacts_of_the_jobs_that_it_names() {
+async fn job_gets_artifacts_of_jobs_that_it_names() {
     let server = Server::start(30_000);
     let leaves = "image: i, script: [a], artifacts: { paths: [out] }";
     let takes = "stage: b, image: i, script: [a]";
@@ -455,7 +455,7 @@ async fn a_job_gets_the_artifacts_of_the_jobs_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_requests_are_answered_with_problems() {
+async fn bad_requests_return_problem_documents() {
     let server = Server::start(30_000);
     let (status, problem) =
         server.execute("name: x\nstages: [a]\njobs: { j: { stage: b, image: i } }\n").await;
@@ -476,7 +476,7 @@ async fn bad_requests_are_answered_with_problems() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sources_are_uploaded_once_and_stay_as_they_are() {
+async fn uploaded_sources_are_immutable() {
     let server = Server::start(30_000);
     // Of a repository; the SHA-256 of `first`.
     let name = format!("{}a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e", "ab".repeat(16));
@@ -510,7 +510,7 @@ async fn sources_are_uploaded_once_and_stay_as_they_are() {
 }
 
 #[test]
-fn the_openapi_document_names_every_path_and_resolves_every_reference() {
+fn openapi_document_names_every_path_and_resolves_every_reference() {
     let document = openapi_document();
     let paths: std::collections::BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
     assert_eq!(document["paths"].as_object().unwrap().len(), paths.len());
@@ -522,7 +522,7 @@ fn the_openapi_document_names_every_path_and_resolves_every_reference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_over_the_limit_of_the_server_ends_the_attempt_whatever_its_worker_allows() {
+async fn log_over_server_limit_ends_attempt() {
     let server = Server::start_with(Settings { max_log_bytes: 100, ..Settings::default() });
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let first = server.take().await.unwrap();
@@ -543,7 +543,7 @@ async fn log_over_the_limit_of_the_server_ends_the_attempt_whatever_its_worker_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn artifact_over_the_limit_of_the_server_is_refused_and_not_kept() {
+async fn artifact_over_server_limit_is_rejected() {
     let server = Server::start_with(Settings { max_artifact_bytes: 100, ..Settings::default() });
     server.execute(DIAMOND).await;
     let first = server.take().await.unwrap();

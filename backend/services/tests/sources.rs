@@ -29,7 +29,7 @@ impl Server {
         let clock: Arc<ManualClock> = Arc::default();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(open(clock), settings, CancellationToken::new()).taking(policy);
-        Self { api: http::router(services, http::Access::of_token("secret").at_most(0)) }
+        Self { api: http::router(services, http::TokenVerifier::of_token("secret").at_most(0)) }
     }
 
     async fn call(&self, token: &str, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
@@ -86,7 +86,7 @@ fn git(url: &str) -> Value {
     json!({ "kind": "git", "url": url, "commit": "c".repeat(40), "private_host": true })
 }
 
-/// Texts in which somebody could see the allowed repository, and git another one, or a path, or a program.
+/// CertificateFiles in which somebody could see the allowed repository, and git another one, or a path, or a program.
 const ODD: [&str; 30] = [
     "/srv/git/app.git",
     "file:///srv/git/app.git",
@@ -121,7 +121,7 @@ const ODD: [&str; 30] = [
 ];
 
 #[tokio::test]
-async fn odd_addresses_and_paths_are_refused_and_nothing_is_recorded() {
+async fn ambiguous_addresses_and_paths_are_rejected() {
     let server = Server::start(SourcePolicy::default());
     let limited = server.limited(APP).await;
     for url in ODD {
@@ -144,7 +144,7 @@ async fn odd_addresses_and_paths_are_refused_and_nothing_is_recorded() {
 }
 
 #[tokio::test]
-async fn private_hosts_need_registration_or_the_operator_whatever_the_request_says() {
+async fn private_hosts_need_registration_or_allow_host() {
     let server = Server::start(SourcePolicy::default());
     for host in ["127.0.0.1", "10.0.0.5:3000", "169.254.169.254", "[::1]", "[fd00:ec2::254]", "100.64.0.1"] {
         let (status, reply) = server.fetch("secret", &format!("https://{host}/team/app")).await;
@@ -175,7 +175,7 @@ async fn private_hosts_need_registration_or_the_operator_whatever_the_request_sa
 }
 
 #[tokio::test]
-async fn http_needs_registration_or_the_operator() {
+async fn http_needs_registration_or_allow_http() {
     let server = Server::start(SourcePolicy::default());
     let url = "http://git.example.org/team/app";
     let (status, reply) = server.fetch("secret", url).await;
@@ -190,7 +190,7 @@ async fn http_needs_registration_or_the_operator() {
 }
 
 #[tokio::test]
-async fn snapshots_are_taken_by_a_persons_own_server_only() {
+async fn snapshots_are_accepted_only_by_local_server() {
     let source = |repository: &str| json!({ "kind": "snapshot", "snapshot": "a".repeat(64), "repository": repository, "commit": "c".repeat(40) });
     let server = Server::start(SourcePolicy::default());
     let (status, reply) = server.execute("secret", "/home/jo/app", source("/home/jo/app")).await;
@@ -209,7 +209,7 @@ async fn snapshots_are_taken_by_a_persons_own_server_only() {
 }
 
 #[tokio::test]
-async fn an_upload_serves_its_own_repository_only() {
+async fn upload_serves_own_repository_only() {
     let server = Server::start(SourcePolicy::default());
     let limited = server.limited(APP).await;
     let id = |repo: &str| UploadId::new(repo, &"a".repeat(64)).unwrap().to_string();
@@ -238,7 +238,7 @@ async fn an_upload_serves_its_own_repository_only() {
 }
 
 #[tokio::test]
-async fn a_retry_decides_anew() {
+async fn retry_checks_source_policy_again() {
     let server = Server::start(SourcePolicy::default());
     server.register("https://10.0.0.5:3000/team/app").await;
     let (status, made) = server.fetch("secret", "https://10.0.0.5:3000/team/app").await;

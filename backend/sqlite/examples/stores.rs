@@ -7,12 +7,12 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use std::{sync::Arc, time::Instant};
 use tidemill_core::labels::Labels;
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
-use tidemill_services::ports::{JobQueue, NodeKey, Outgoing, Records, Write};
+use tidemill_services::ports::{JobQueue, NodeKey, QueuedJob, Records, Write};
 use tidemill_testkit::conformance::samples::{
     START, create, done, execution_id, flat, job_id, job_state, node, repo, spec,
 };
 
-const CALLERS: u32 = 4;
+const CONCURRENT_CALLERS: u32 = 4;
 
 /// One job's life as it is recorded: released, claimed, ended with an arrival at the end node. Three transitions.
 async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32) {
@@ -38,7 +38,7 @@ async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32)
 }
 
 async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
-    for callers in [CALLERS, 32] {
+    for callers in [CONCURRENT_CALLERS, 32] {
         let id = execution_id();
         let spec = spec(id, &repo(), "a", jobs);
         let started = Instant::now();
@@ -65,12 +65,12 @@ async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
 
 async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
-    let keys: Vec<_> = (0..count).map(|ix| Outgoing::now(NodeKey { execution, ix })).collect();
+    let keys: Vec<_> = (0..count).map(|ix| QueuedJob::now(NodeKey { execution, ix })).collect();
     let started = Instant::now();
     queue.send(&keys, None).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     let started = Instant::now();
-    let all = (0..CALLERS).map(|_| {
+    let all = (0..CONCURRENT_CALLERS).map(|_| {
         let queue = Arc::clone(queue);
         tokio::spawn(async move {
             while let Some(message) = queue
@@ -84,7 +84,10 @@ async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
     });
     join_all(all).await.into_iter().for_each(Result::unwrap);
     let seconds = started.elapsed().as_secs_f64();
-    println!("receive and delete, {CALLERS} callers: {:.0} messages/s", f64::from(count) / seconds);
+    println!(
+        "receive and delete, {CONCURRENT_CALLERS} callers: {:.0} messages/s",
+        f64::from(count) / seconds
+    );
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

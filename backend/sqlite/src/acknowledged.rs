@@ -12,13 +12,13 @@ use std::{
 use tidemill_services::error::{Error, Result};
 
 /// Digits of a number, so that each write replaces all of the one before.
-const DIGITS: usize = 20;
+const NUMBER_WIDTH: usize = 20;
 
 /// The file.
 #[derive(Debug)]
-pub struct Acknowledged(File);
+pub struct TransactionCounter(File);
 
-impl Acknowledged {
+impl TransactionCounter {
     /// Where the number for the records at `path` is.
     pub fn path(path: &Path) -> PathBuf {
         path.with_extension("acknowledged")
@@ -45,7 +45,7 @@ impl Acknowledged {
 
     /// Transaction `number` is durable.
     pub fn note(&self, number: u64) {
-        let text = format!("{number:0DIGITS$}\n");
+        let text = format!("{number:0NUMBER_WIDTH$}\n");
         // It only tells of a loss; without it, as on a full disk, there is none.
         if let Err(error) = self.0.write_all_at(text.as_bytes(), 0) {
             tracing::debug!(%error, "it is not kept how much was acknowledged");

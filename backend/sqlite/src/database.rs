@@ -1,11 +1,11 @@
 //! One SQLite file with one writer thread and a few readers; several processes may share it.
 
 use super::{
-    acknowledged::Acknowledged,
+    acknowledged::TransactionCounter,
     failure::{Failure, failed, migration_failed},
     files::make_directory,
     integrity,
-    writer::{self, AnyTask, Step, Task, Writer},
+    writer::{self, ErasedTask, Task, TaskOutcome, WriterThread},
 };
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
@@ -23,14 +23,14 @@ use tidemill_services::error::{Error, Result};
 use tokio::sync::oneshot;
 
 /// Schema versions in order; one that was released never changes.
-const STEPS: &[M<'static>] = &[
+const MIGRATION_STEPS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
     // Nothing asks for it any more, and it cost every change of a status.
     M::up("DROP INDEX nodes_under_way;"),
     M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
     M::up(include_str!("documents.sql")),
     M::up(
-        "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+        "ALTER TABLE queue ADD COLUMN labels TEXT_OVERHEAD NOT NULL DEFAULT_KEYS '';
          CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
     ),
     // Transactions that were committed; beside the file stands how many of them were acknowledged.
@@ -38,13 +38,13 @@ const STEPS: &[M<'static>] = &[
     // Jobs are planned again from what is recorded of their execution.
     M::up("DROP TABLE job_specs;"),
 ];
-const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
 /// Idle readers that are kept open.
-const MOST_IDLE_READERS: usize = 8;
+const MAX_IDLE_READERS: usize = 8;
 
 /// How often a connection asks again for what another process holds, 10 ms apart: 20 s.
-const MOST_TRIES: i32 = 2_000;
+const MAX_BUSY_RETRIES: i32 = 2_000;
 
 /// The file.
 ///
@@ -52,7 +52,7 @@ const MOST_TRIES: i32 = 2_000;
 /// Long ones go to a blocking thread.
 pub struct Database {
     path: PathBuf,
-    tasks: mpsc::Sender<Box<dyn AnyTask>>,
+    tasks: mpsc::Sender<Box<dyn ErasedTask>>,
     readers: Mutex<Vec<Connection>>,
 }
 
@@ -72,7 +72,7 @@ impl Database {
         let lock = lock(path)?;
         integrity::must_be_whole(path)?;
         // Before the records are read: what another process acknowledges meanwhile is in them.
-        let known = Acknowledged::known(path);
+        let known = TransactionCounter::known(path);
         create(path)?;
         let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let opening = format!("opening the records in {}", path.display());
@@ -83,11 +83,11 @@ impl Database {
         integrity::must_have_all(path, known, commits(&conn).map_err(failed)?)?;
         MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_failed(path, error))?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
-        let acknowledged = Acknowledged::open(path)?;
+        let acknowledged = TransactionCounter::open(path)?;
         drop(lock);
 
         let (tasks, queued) = mpsc::channel();
-        let writer = Writer { acknowledged, on_full: Box::new(on_full) };
+        let writer = WriterThread { acknowledged, on_full: Box::new(on_full) };
         thread::Builder::new()
             .name("records-writer".to_owned())
             .spawn(move || writer::run(&conn, &queued, &writer))
@@ -104,7 +104,7 @@ impl Database {
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<Step<T>> + Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<TaskOutcome<T>> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
         // A writer that is gone drops the task, and with it `reply`.
@@ -128,7 +128,7 @@ impl Database {
         Ok((lines != ["ok"]).then(|| lines.join("; ")))
     }
 
-    /// What `work` reads, right here: only for what reads a few rows.
+    /// OperationKind `work` reads, right here: only for what reads a few rows.
     pub fn read<T>(
         &self,
         doing: &'static str,
@@ -145,7 +145,7 @@ impl Database {
         };
         let outcome = work(&conn).map_err(failed(doing));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < MOST_IDLE_READERS {
+        if readers.len() < MAX_IDLE_READERS {
             readers.push(conn);
         }
         outcome
@@ -204,11 +204,11 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 }
 
 fn tune(conn: &Connection) -> rusqlite::Result<()> {
-    // FULL: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
+    // DISK_FULL_BYTES: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
     // writes a page once however often it changed.
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
+         PRAGMA synchronous = DISK_FULL_BYTES;
          PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -16000;
@@ -219,20 +219,20 @@ fn tune(conn: &Connection) -> rusqlite::Result<()> {
 /// SQLite's own wait grows to 100 ms, too long beside transactions of a few; this one stays short.
 fn wait_for_others(tries: i32) -> bool {
     thread::sleep(Duration::from_millis(if tries < 10 { 1 } else { 10 }));
-    tries < MOST_TRIES
+    tries < MAX_BUSY_RETRIES
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Database, Step};
+    use super::{Database, TaskOutcome};
     use rusqlite::{Connection, params};
     use std::{fs, os::unix::fs::PermissionsExt};
     use tidemill_services::Error;
 
-    fn insert(conn: &Connection, key: &str, bytes: usize) -> rusqlite::Result<Step<()>> {
+    fn insert(conn: &Connection, key: &str, bytes: usize) -> rusqlite::Result<TaskOutcome<()>> {
         conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', ?2)", params![key, "x".repeat(bytes)])?;
-        Ok(Step::Keep(()))
+        Ok(TaskOutcome::Keep(()))
     }
 
     fn keys(database: &Database) -> Vec<String> {
@@ -245,13 +245,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_named_and_spares_those_that_still_fit() {
+    async fn full_disk_returns_disk_full_and_keeps_fitting_writes() {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a.db")).unwrap();
         let limit = database.write("testing", |conn| {
             let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
             conn.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |row| row.get::<_, i64>(0))
-                .map(Step::Keep)
+                .map(TaskOutcome::Keep)
         });
         limit.await.unwrap();
         let full = database.write("writing much", |conn| insert(conn, "much", 1 << 20)).await;
@@ -261,12 +261,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_fails_or_is_undone_takes_only_its_own_writes_along() {
+    async fn failed_task_rolls_back_only_itself() {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a.db")).unwrap();
         // Queued before any is awaited, so that they share transactions.
         let kept = database.write("testing", |conn| insert(conn, "a", 1));
-        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| Step::Undo(7)));
+        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
         let failed = database.write("testing", |conn| {
             insert(conn, "c", 1)?;
             insert(conn, "a", 1)
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_file_is_for_its_owner_only() {
+    async fn database_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/a.db");
         let database = Database::open(&path).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_and_a_damaged_file_are_refused_in_words() {
+    fn newer_schema_and_damaged_file_return_errors() {
         let directory = tempfile::tempdir().unwrap();
         let newer = directory.path().join("newer.db");
         drop(Database::open(&newer).unwrap());
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn many_open_a_new_file_at_once() {
+    fn concurrent_opens_create_one_database() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         std::thread::scope(|scope| {

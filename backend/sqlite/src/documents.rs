@@ -1,6 +1,6 @@
 //! Documents in SQLite.
 
-use super::{database::Database, writer::Step};
+use super::{database::Database, writer::TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use tidemill_core::time::Timestamp;
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, Document, DocumentKey, Documents, NewDocument};
 
-const WRITING: &str = "writing a document";
-const READING: &str = "reading documents";
+const WRITE_OPERATION: &str = "writing a document";
+const READ_OPERATION: &str = "reading documents";
 
 /// Documents in an SQLite file.
 pub struct SqliteDocuments {
@@ -40,7 +40,7 @@ fn signed(version: u64) -> i64 {
 #[async_trait]
 impl Documents for SqliteDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.database.read(READING, |conn| {
+        self.database.read(READ_OPERATION, |conn| {
             conn.prepare_cached(
                 "SELECT kind, name, value, due_at, version FROM documents WHERE kind = ?1 AND name = ?2",
             )?
@@ -75,9 +75,9 @@ impl Documents for SqliteDocuments {
                     )?
                     .execute(params![key.kind, key.name, value, due_at, expires_at, signed(version)])?,
             };
-            Ok(Step::Keep(changed == 1))
+            Ok(TaskOutcome::Keep(changed == 1))
         };
-        self.database.write(WRITING, work).await
+        self.database.write(WRITE_OPERATION, work).await
     }
 
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
@@ -88,9 +88,9 @@ impl Documents for SqliteDocuments {
                     "DELETE FROM documents WHERE kind = ?1 AND name = ?2 AND (?3 IS NULL OR version = ?3)",
                 )?
                 .execute(params![key.kind, key.name, if_version.map(signed)])?;
-            Ok(Step::Keep(changed == 1))
+            Ok(TaskOutcome::Keep(changed == 1))
         };
-        self.database.write(WRITING, work).await
+        self.database.write(WRITE_OPERATION, work).await
     }
 
     async fn list(
@@ -100,7 +100,7 @@ impl Documents for SqliteDocuments {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
-        let mut found: Vec<Document> = self.database.read(READING, |conn| {
+        let mut found: Vec<Document> = self.database.read(READ_OPERATION, |conn| {
             conn.prepare_cached(
                 "SELECT kind, name, value, due_at, version FROM documents
                  WHERE kind = ?1 AND name >= ?2 AND substr(name, 1, length(?2)) = ?2 AND name > ?3
@@ -115,7 +115,7 @@ impl Documents for SqliteDocuments {
     }
 
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.database.read(READING, |conn| {
+        self.database.read(READ_OPERATION, |conn| {
             conn.prepare_cached(
                 "SELECT kind, name, value, due_at, version FROM documents
                  WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at, name LIMIT ?3",

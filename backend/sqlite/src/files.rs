@@ -1,4 +1,4 @@
-//! What the file adapters share: directories that last, and work off the async threads.
+//! OperationKind the file adapters share: directories that last, and work off the async threads.
 
 use std::{
     fs::{DirBuilder, File},

@@ -1,6 +1,6 @@
 //! Whether the records are all there: what is missing is never made anew in silence.
 
-use super::acknowledged::Acknowledged;
+use super::acknowledged::TransactionCounter;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -8,8 +8,8 @@ use std::{
 };
 use tidemill_services::error::{Error, Result};
 
-/// What to do about it.
-const ADVICE: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or begin without these \
+/// OperationKind to do about it.
+const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or begin without these \
                       records: `tidemill server --new-database` moves what is left of them aside";
 
 /// Refuses where the file of the records is gone, or empty, while other things say that there was one.
@@ -19,7 +19,7 @@ pub fn must_be_whole(path: &Path) -> Result<()> {
     }
     let Some(trace) = trace(path) else { return Ok(()) };
     Err(Error::Damaged(format!(
-        "{} is missing or empty, but {} is there: the records were removed or not mounted. {ADVICE}",
+        "{} is missing or empty, but {} is there: the records were removed or not mounted. {RESTORE_HINT}",
         path.display(),
         trace.display()
     )))
@@ -33,10 +33,10 @@ pub fn must_have_all(path: &Path, acknowledged: Option<u64>, there: Option<u64>)
     }
     Err(Error::Damaged(format!(
         "{} has {there} transactions, but {acknowledged} were acknowledged: its log {} was removed or is damaged, or the records are an \
-         older copy. Nothing was changed. If this is a backup that you mean to use, remove {} and start again. Else: {ADVICE}",
+         older copy. Nothing was changed. If this is a backup that you mean to use, remove {} and start again. Else: {RESTORE_HINT}",
         path.display(),
         beside(path, "-wal").display(),
-        Acknowledged::path(path).display()
+        TransactionCounter::path(path).display()
     )))
 }
 
@@ -45,7 +45,7 @@ fn trace(path: &Path) -> Option<PathBuf> {
     let directory = path.parent()?;
     let filled = |path: &PathBuf| length(path) > 0;
     let used = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    [beside(path, "-wal"), Acknowledged::path(path), directory.join("secret.key")]
+    [beside(path, "-wal"), TransactionCounter::path(path), directory.join("secret.key")]
         .into_iter()
         .find(filled)
         .or_else(|| [directory.join("logs"), directory.join("artifacts")].into_iter().find(used))
@@ -71,7 +71,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
         path.to_owned(),
         beside(path, "-wal"),
         beside(path, "-shm"),
-        Acknowledged::path(path),
+        TransactionCounter::path(path),
         directory.join("logs"),
         directory.join("artifacts"),
         directory.join("secret.key"),
@@ -104,13 +104,13 @@ mod tests {
     };
     use tidemill_services::Error;
 
-    use super::super::writer::Step;
+    use super::super::writer::TaskOutcome;
 
     async fn write(database: &Database, key: &str) {
         let key = key.to_owned();
         let written = database.write("testing", move |conn| {
             conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', '')", params![key])?;
-            Ok(Step::Keep(()))
+            Ok(TaskOutcome::Keep(()))
         });
         written.await.unwrap();
     }
@@ -153,17 +153,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn records_of_a_killed_process_are_whole() {
+    async fn records_survive_kill() {
         let directory = tempfile::tempdir().unwrap();
         let path = left_by_a_kill(directory.path()).await;
         assert_eq!(count(&path), 3);
-        // What SQLite's own tools do is no loss.
+        // OperationKind SQLite's own tools do is no loss.
         rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         assert_eq!(count(&path), 3);
     }
 
     #[tokio::test]
-    async fn a_missing_database_beside_its_log_is_refused_and_begun_anew_only_when_told() {
+    async fn missing_database_refuses_start_without_new_database_flag() {
         let directory = tempfile::tempdir().unwrap();
         let path = left_by_a_kill(directory.path()).await;
         fs::remove_file(&path).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn damage_anywhere_in_the_log_is_refused_and_changes_nothing() {
+    async fn damaged_wal_refuses_start_and_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = left_by_a_kill(directory.path()).await;
         let wal = path.with_file_name("tidemill.db-wal");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_is_taken_once_its_number_is_removed() {
+    async fn backup_opens_without_transaction_counter() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidemill.db");
         let database = Database::open(&path).unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_of_the_whole_file_finds_damage() {
+    async fn full_check_finds_damage() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidemill.db");
         let database = Database::open(&path).unwrap();

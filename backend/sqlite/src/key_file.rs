@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 /// Keys in a file, as [`Keys::read`] has them; it is made with mode 0600 when it is first asked for.
 #[derive(Debug)]
-pub struct KeyFile {
+pub struct FileKeyStore {
     path: PathBuf,
 }
 
-impl KeyFile {
+impl FileKeyStore {
     /// The keys in the file at `path`.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
@@ -27,7 +27,7 @@ impl KeyFile {
 }
 
 #[async_trait]
-impl KeyStore for KeyFile {
+impl KeyStore for FileKeyStore {
     async fn keys(&self) -> Result<Keys> {
         let path = self.path.clone();
         blocking("reading the key of secrets", move || {
@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Option<Keys>> {
     keys.map(Some).map_err(|wrong| Error::storage(doing(), format!("{wrong}; put the right file back")))
 }
 
-/// Whole or not at all, and the first of several processes wins: linking does not replace.
+/// ExecutionSnapshot or not at all, and the first of several processes wins: linking does not replace.
 fn make(path: &Path) -> Result<()> {
     let doing = || format!("making the key of secrets in {}", path.display());
     let key = Key::random().map_err(|error| Error::storage(doing(), error))?;
@@ -79,7 +79,7 @@ fn make(path: &Path) -> Result<()> {
             _ => Ok(()),
         });
     drop(fs::remove_file(&aside));
-    // What is sealed next must not outlive the key.
+    // OperationKind is sealed next must not outlive the key.
     let kept = written.and_then(|()| match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
@@ -90,23 +90,23 @@ fn make(path: &Path) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::KeyFile;
+    use super::FileKeyStore;
     use std::{fs, os::unix::fs::PermissionsExt};
     use tidemill_services::ports::KeyStore;
 
     #[tokio::test]
-    async fn the_key_is_made_once_and_must_be_its_owners_alone() {
+    async fn key_file_is_created_once_with_owner_permissions() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("secret.key");
-        let keys = KeyFile::new(path.clone()).keys().await.unwrap();
-        assert!(KeyFile::new(path.clone()).keys().await.unwrap() == keys);
+        let keys = FileKeyStore::new(path.clone()).keys().await.unwrap();
+        assert!(FileKeyStore::new(path.clone()).keys().await.unwrap() == keys);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left aside");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = KeyFile::new(path.clone()).keys().await.unwrap_err().to_string();
+        let refused = FileKeyStore::new(path.clone()).keys().await.unwrap_err().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "AAAA").unwrap();
-        assert!(KeyFile::new(path).keys().await.unwrap_err().to_string().contains("3 bytes"));
+        assert!(FileKeyStore::new(path).keys().await.unwrap_err().to_string().contains("3 bytes"));
     }
 }

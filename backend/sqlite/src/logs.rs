@@ -1,6 +1,6 @@
 //! Logs as files, one for each attempt, as raw bytes.
 //!
-//! What a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
+//! OperationKind a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
 //! and its worker keeps what was not acknowledged and sends it again from there; another worker means another attempt
 //! and so another file. Whatever part of an append reached the file before the crash is therefore a prefix of what
 //! is sent next, and is rightly skipped as a repeat. (A file system must not let a file's size run ahead of its bytes
@@ -27,10 +27,10 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::Logs;
 
 /// Files that are kept open for the next append.
-const MOST_OPEN: usize = 64;
+const MAX_OPEN_FILES: usize = 64;
 
-/// Names an attempt.
-type Attempt = (JobId, u32);
+/// ResourceNames an attempt.
+type AttemptKey = (JobId, u32);
 
 /// Logs below a directory.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct FileLogs {
 #[derive(Debug, Default)]
 struct OpenLogs {
     uses: u64,
-    files: HashMap<Attempt, (u64, Arc<OpenLog>)>,
+    files: HashMap<AttemptKey, (u64, Arc<OpenLog>)>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl FileLogs {
         Ok(Self { root: root.into(), open: Mutex::default() })
     }
 
-    fn known(&self, attempt: Attempt) -> Option<Arc<OpenLog>> {
+    fn known(&self, attempt: AttemptKey) -> Option<Arc<OpenLog>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.uses += 1;
         let now = open.uses;
@@ -69,10 +69,10 @@ impl FileLogs {
         Some(Arc::clone(log))
     }
 
-    fn keep(&self, attempt: Attempt, log: Arc<OpenLog>) {
+    fn keep(&self, attempt: AttemptKey, log: Arc<OpenLog>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = open.files.iter().min_by_key(|(_, (used, _))| *used).map(|(attempt, _)| *attempt);
-        if let Some(oldest) = oldest.filter(|_| open.files.len() >= MOST_OPEN) {
+        if let Some(oldest) = oldest.filter(|_| open.files.len() >= MAX_OPEN_FILES) {
             open.files.remove(&oldest);
         }
         let now = open.uses;
@@ -81,14 +81,14 @@ impl FileLogs {
 }
 
 /// The file of an attempt. The last digits of a UUIDv7 are random, so they spread jobs over directories.
-fn path(root: &Path, (job, attempt): Attempt) -> PathBuf {
+fn path(root: &Path, (job, attempt): AttemptKey) -> PathBuf {
     let id = job.to_string();
     let spread = &id[id.len() - 2..];
     root.join(spread).join(format!("{id}.{attempt}.log"))
 }
 
 /// Opens the file of an attempt, made durably if it is not there.
-fn open(root: &Path, attempt: Attempt) -> io::Result<OpenLog> {
+fn open(root: &Path, attempt: AttemptKey) -> io::Result<OpenLog> {
     let path = path(root, attempt);
     let directory = path.parent().unwrap_or(root);
     make_directories(root, directory)?;

@@ -17,26 +17,26 @@ use std::{
     thread::ScopedJoinHandle,
     time::Duration,
 };
-use tidemill_core::api::ContentSum;
+use tidemill_core::api::ContentChecksum;
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, PutPlace};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Bytes that are handed over at once.
-const CHUNK: usize = 512 * 1024;
+const CHUNK_SIZE: usize = 512 * 1024;
 /// Chunks that wait to be written, at most.
-const MOST_WAITING: usize = 8;
+const MAX_QUEUED_CHUNKS: usize = 8;
 /// After so many bytes what was written is sent on its way to the disk, while more comes.
-const SYNC_EVERY: u64 = 16 * 1024 * 1024;
-/// What an unfinished put left is removed when it is older than this.
-const LEFTOVER: Duration = Duration::from_secs(24 * 60 * 60);
+const SYNC_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
+/// OperationKind an unfinished put left is removed when it is older than this.
+const STALE_FILE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a put makes its directory again when a delete removes it as empty at the same time.
-const MOST_TRIES: u32 = 100;
+const MAX_ATTEMPTS: u32 = 100;
 
 const MAGIC: &[u8; 8] = b"tmobj\0\0\x01";
-const HASH: usize = 32;
-const TRAILER: usize = MAGIC.len() + size_of::<u64>() + HASH;
+const HASH_LEN: usize = 32;
+const TRAILER_LEN: usize = MAGIC.len() + size_of::<u64>() + HASH_LEN;
 
 /// Objects below a directory.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
         let old = entry
             .metadata()
             .and_then(|meta| meta.modified())
-            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFTOVER));
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > STALE_FILE_AGE));
         if old
             && let Err(error) = fs::remove_file(entry.path())
             && error.kind() != ErrorKind::NotFound
@@ -88,8 +88,8 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a put's stream hands to its writing thread. Without an `End` the put was broken off.
-enum Piece {
+/// OperationKind a put's stream hands to its writing thread. Without an `End` the put was broken off.
+enum PutChunk {
     Bytes(Vec<Bytes>),
     End,
 }
@@ -104,8 +104,8 @@ impl Objects for FileObjects {
     ) -> Result<ObjectInfo> {
         let path = self.path(key)?;
         let root = Arc::clone(&self.root);
-        let unfinished = Unfinished(self.unfinished.join(Uuid::now_v7().to_string()));
-        let (pieces, waiting) = mpsc::channel(MOST_WAITING);
+        let unfinished = TemporaryFile(self.unfinished.join(Uuid::now_v7().to_string()));
+        let (pieces, waiting) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let doing = format!("storing object {key}");
         let wanted = wanted.map(str::to_owned);
         let stored = blocking(doing.clone(), move || {
@@ -124,17 +124,17 @@ impl Objects for FileObjects {
                 })?;
                 size += next.len();
                 gathered.push(next);
-                if size >= CHUNK {
+                if size >= CHUNK_SIZE {
                     size = 0;
-                    if pieces.send(Piece::Bytes(std::mem::take(&mut gathered))).await.is_err() {
+                    if pieces.send(PutChunk::Bytes(std::mem::take(&mut gathered))).await.is_err() {
                         // The writing thread failed, and says why.
                         return Ok(());
                     }
                 }
             }
             // The same holds here.
-            drop(pieces.send(Piece::Bytes(gathered)).await);
-            drop(pieces.send(Piece::End).await);
+            drop(pieces.send(PutChunk::Bytes(gathered)).await);
+            drop(pieces.send(PutChunk::End).await);
             Ok(())
         };
         let (fed, stored) = tokio::join!(fed, stored);
@@ -158,8 +158,9 @@ impl Objects for FileObjects {
         let rest = file.take(info.size);
         Ok(stream::try_unfold(rest, |mut rest| async move {
             tokio::task::spawn_blocking(move || {
-                let mut chunk = Vec::with_capacity(CHUNK.min(usize::try_from(rest.limit()).unwrap_or(CHUNK)));
-                rest.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+                let mut chunk =
+                    Vec::with_capacity(CHUNK_SIZE.min(usize::try_from(rest.limit()).unwrap_or(CHUNK_SIZE)));
+                rest.by_ref().take(CHUNK_SIZE as u64).read_to_end(&mut chunk)?;
                 if !chunk.is_empty() {
                     return Ok(Some((Bytes::from(chunk), rest)));
                 }
@@ -178,8 +179,8 @@ impl Objects for FileObjects {
         blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
     }
 
-    async fn put_place(&self, _: &str, _: Option<&ContentSum>) -> Result<PutPlace> {
-        Ok(PutPlace::Api)
+    async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
+        Ok(UploadTarget::Api)
     }
 
     async fn get_address(&self, _: &str) -> Result<Option<String>> {
@@ -188,9 +189,9 @@ impl Objects for FileObjects {
 }
 
 /// A file that is removed unless it was renamed to where it belongs.
-struct Unfinished(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Drop for Unfinished {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         // Renamed, or never made; anything else is left to the next start's cleaning.
         drop(fs::remove_file(&self.0));
@@ -198,35 +199,35 @@ impl Drop for Unfinished {
 }
 
 /// A sync under way.
-type Syncing<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
+type SyncHandle<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
 
 /// Writes what comes, and puts it into its place once it has ended, if it has the hash that is wanted; the inner error says that it
 /// has not.
 fn store(
     root: &Path,
     path: &Path,
-    unfinished: &Unfinished,
+    unfinished: &TemporaryFile,
     wanted: Option<&str>,
-    mut pieces: mpsc::Receiver<Piece>,
+    mut pieces: mpsc::Receiver<PutChunk>,
 ) -> io::Result<Result<ObjectInfo>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0)?;
     let mut hash = Sha256::new();
     let (mut size, mut synced) = (0_u64, 0_u64);
     std::thread::scope(|scope| {
-        let mut syncing: Option<Syncing<'_>> = None;
+        let mut syncing: Option<SyncHandle<'_>> = None;
         loop {
             match pieces.blocking_recv() {
-                Some(Piece::Bytes(gathered)) => {
+                Some(PutChunk::Bytes(gathered)) => {
                     for bytes in gathered {
                         hash.update(&bytes);
                         file.write_all(&bytes)?;
                         size += bytes.len() as u64;
                     }
                 }
-                Some(Piece::End) => break,
+                Some(PutChunk::End) => break,
                 None => return Err(io::Error::new(ErrorKind::Interrupted, "the put was broken off")),
             }
-            if size - synced >= SYNC_EVERY && syncing.as_ref().is_none_or(Syncing::is_finished) {
+            if size - synced >= SYNC_INTERVAL_BYTES && syncing.as_ref().is_none_or(SyncHandle::is_finished) {
                 synced = size;
                 let copy = file.try_clone()?;
                 join(syncing.take())?;
@@ -240,7 +241,7 @@ fn store(
     if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
         return Ok(Err(Error::other_bytes(&sha256, wanted)));
     }
-    let mut trailer = Vec::with_capacity(TRAILER);
+    let mut trailer = Vec::with_capacity(TRAILER_LEN);
     trailer.extend_from_slice(MAGIC);
     trailer.extend_from_slice(&size.to_le_bytes());
     trailer.extend_from_slice(&hash);
@@ -250,7 +251,7 @@ fn store(
     for tried in 1.. {
         make_directories(root, directory)?;
         match fs::rename(&unfinished.0, path).and_then(|()| sync_directory(directory)) {
-            Err(error) if error.kind() == ErrorKind::NotFound && tried < MOST_TRIES => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && tried < MAX_ATTEMPTS => {}
             renamed => {
                 renamed?;
                 break;
@@ -261,8 +262,8 @@ fn store(
 }
 
 /// A sync that failed may not be reported by the next one, so each one's outcome counts.
-fn join(thread: Option<Syncing<'_>>) -> io::Result<()> {
-    match thread.map(Syncing::join) {
+fn join(thread: Option<SyncHandle<'_>>) -> io::Result<()> {
+    match thread.map(SyncHandle::join) {
         None => Ok(()),
         Some(outcome) => outcome.unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked"))),
     }
@@ -274,10 +275,10 @@ fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let damaged = || io::Error::new(ErrorKind::InvalidData, format!("{} is damaged", path.display()));
-        let size = length.checked_sub(TRAILER as u64).ok_or_else(damaged)?;
-        let mut trailer = [0; TRAILER];
+        let size = length.checked_sub(TRAILER_LEN as u64).ok_or_else(damaged)?;
+        let mut trailer = [0; TRAILER_LEN];
         file.read_exact_at(&mut trailer, size)?;
-        let (head, hash) = trailer.split_at(TRAILER - HASH);
+        let (head, hash) = trailer.split_at(TRAILER_LEN - HASH_LEN);
         if head != [MAGIC.as_slice(), size.to_le_bytes().as_slice()].concat() {
             return Err(damaged());
         }
@@ -320,7 +321,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{FileObjects, LEFTOVER};
+    use super::{FileObjects, STALE_FILE_AGE};
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
     use std::{
@@ -336,7 +337,7 @@ mod tests {
         let unfinished = directory.path().join(".unfinished");
         File::create(unfinished.join("young")).unwrap();
         let old = File::create(unfinished.join("old")).unwrap();
-        old.set_modified(SystemTime::now() - LEFTOVER - Duration::from_secs(60)).unwrap();
+        old.set_modified(SystemTime::now() - STALE_FILE_AGE - Duration::from_secs(60)).unwrap();
         drop(FileObjects::open(directory.path()).unwrap());
         let left: Vec<_> =
             fs::read_dir(&unfinished).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn deletes_leave_no_empty_directories_and_puts_no_leftovers() {
+    async fn deletes_and_puts_leave_no_residue() {
         let directory = tempfile::tempdir().unwrap();
         let objects = FileObjects::open(directory.path()).unwrap();
         let bytes = stream::iter([Ok(Bytes::from_static(b"x"))]).boxed();
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_file_is_called_damaged() {
+    async fn truncated_object_returns_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let objects = FileObjects::open(directory.path()).unwrap();
         let bytes = stream::iter([Ok(Bytes::from(vec![1; 1000]))]).boxed();

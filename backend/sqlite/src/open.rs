@@ -1,9 +1,9 @@
 //! Opens the stores of a data directory.
 
 use super::{
-    Database, FileLogs, FileObjects, KeyFile, SqliteDocuments, SqliteQueue, SqliteRecords,
+    Database, FileKeyStore, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
     files::make_directory,
-    reserve::{Frugal, Reserve},
+    reserve::{DiskGuarded, DiskReserve},
 };
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ pub struct OpenedStores {
     /// The database behind records, documents and queue.
     pub database: Arc<Database>,
     /// The disk's state, and the space that is kept for records.
-    pub reserve: Arc<Reserve>,
+    pub reserve: Arc<DiskReserve>,
 }
 
 /// The file of the records in a data directory.
@@ -41,19 +41,22 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
 /// The stores and their parts; with less than `min_free_space` bytes free no new work is taken (`None`: as the size of the disk suggests).
 pub fn open_all(data_dir: &Path, clock: Arc<dyn Clock>, min_free_space: Option<u64>) -> Result<OpenedStores> {
     make_directory(data_dir)?;
-    let reserve = Arc::new(Reserve::open(data_dir.join("reserve"), min_free_space));
+    let reserve = Arc::new(DiskReserve::open(data_dir.join("reserve"), min_free_space));
     let on_full = reserve.clone();
     let database = Arc::new(Database::open_with(&records_path(data_dir), move || on_full.spend())?);
     let stores = Stores {
         records: Arc::new(SqliteRecords::new(database.clone()).within(reserve.clone())),
         documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
-        keys: Arc::new(KeyFile::new(data_dir.join("secret.key"))),
+        keys: Arc::new(FileKeyStore::new(data_dir.join("secret.key"))),
         queue: Arc::new(SqliteQueue::new(database.clone(), clock.clone())),
-        objects: Arc::new(Frugal {
+        objects: Arc::new(DiskGuarded {
             store: FileObjects::open(&data_dir.join("artifacts"))?,
             reserve: reserve.clone(),
         }),
-        logs: Arc::new(Frugal { store: FileLogs::open(&data_dir.join("logs"))?, reserve: reserve.clone() }),
+        logs: Arc::new(DiskGuarded {
+            store: FileLogs::open(&data_dir.join("logs"))?,
+            reserve: reserve.clone(),
+        }),
         clock,
         ids: Arc::new(RandomIds),
     };

@@ -1,6 +1,6 @@
 //! The queue: a table beside the records.
 
-use super::{database::Database, writer::Step};
+use super::{database::Database, writer::TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};
@@ -10,19 +10,19 @@ use tidemill_core::{
     time::Timestamp,
 };
 use tidemill_services::error::Result;
-use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, Outgoing};
+use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 use uuid::Uuid;
 
 /// How long a receiver waits before it looks for messages that another process sent, or that are no longer hidden.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-const DOING: &str = "using the job queue";
+const QUEUE_OPERATION: &str = "using the job queue";
 
 /// A durable queue with visibility time-outs.
-pub struct SqliteQueue(Arc<Inner>);
+pub struct SqliteQueue(Arc<QueueState>);
 
-struct Inner {
+struct QueueState {
     database: Arc<Database>,
     clock: Arc<dyn Clock>,
     /// Changes whenever a message became visible.
@@ -32,7 +32,7 @@ struct Inner {
 impl SqliteQueue {
     /// The queue in this file; `clock` says what is visible.
     pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { database, clock, sent: watch::Sender::new(0) }))
+        Self(Arc::new(QueueState { database, clock, sent: watch::Sender::new(0) }))
     }
 }
 
@@ -44,18 +44,18 @@ impl fmt::Debug for SqliteQueue {
 
 /// A message on its way to the receiver. Should that be gone when it arrives, the message is given back at once
 /// rather than when its time is over.
-struct Delivery {
+struct PendingReceive {
     message: Option<Message>,
-    queue: Arc<Inner>,
+    queue: Arc<QueueState>,
 }
 
-impl Delivery {
+impl PendingReceive {
     fn accept(mut self) -> Option<Message> {
         self.message.take()
     }
 }
 
-impl Drop for Delivery {
+impl Drop for PendingReceive {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
             drop(self.queue.give_back(&message));
@@ -63,7 +63,7 @@ impl Drop for Delivery {
     }
 }
 
-impl Inner {
+impl QueueState {
     fn wake(&self) {
         self.sent.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -71,13 +71,13 @@ impl Inner {
     fn give_back(&self, message: &Message) -> impl Future<Output = Result<()>> + Send + use<> {
         let (key, now) = (message.node, self.clock.now());
         let receipt = Uuid::parse_str(&message.receipt).ok();
-        self.database.write(DOING, move |conn| {
+        self.database.write(QUEUE_OPERATION, move |conn| {
             conn.prepare_cached(
                 "UPDATE queue SET visible_at = min(visible_at, ?4), receipt = NULL
                  WHERE execution = ?1 AND ix = ?2 AND receipt = ?3",
             )?
             .execute(params![key.execution.0, key.ix, receipt, now.0])?;
-            Ok(Step::Keep(()))
+            Ok(TaskOutcome::Keep(()))
         })
     }
 
@@ -90,13 +90,15 @@ impl Inner {
     ) -> Result<Option<Message>> {
         let now = self.clock.now();
         let labels = labels.clone();
-        if self.database.read(DOING, |conn| first_visible(conn, of, &labels, now))?.is_none() {
+        if self.database.read(QUEUE_OPERATION, |conn| first_visible(conn, of, &labels, now))?.is_none() {
             return Ok(None);
         }
         let hidden_until = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
         let queue = Arc::clone(self);
-        let delivery = self.database.write(DOING, move |conn| {
-            let Some(seq) = first_visible(conn, of, &labels, now)? else { return Ok(Step::Keep(None)) };
+        let delivery = self.database.write(QUEUE_OPERATION, move |conn| {
+            let Some(seq) = first_visible(conn, of, &labels, now)? else {
+                return Ok(TaskOutcome::Keep(None));
+            };
             let receipt = Uuid::now_v7();
             let node = conn
                 .prepare_cached(
@@ -106,9 +108,9 @@ impl Inner {
                     Ok(NodeKey { execution: ExecutionId(row.get(0)?), ix: row.get(1)? })
                 })?;
             let message = Some(Message { node, receipt: receipt.to_string() });
-            Ok(Step::Keep(Some(Delivery { message, queue })))
+            Ok(TaskOutcome::Keep(Some(PendingReceive { message, queue })))
         });
-        Ok(delivery.await?.and_then(Delivery::accept))
+        Ok(delivery.await?.and_then(PendingReceive::accept))
     }
 }
 
@@ -156,12 +158,12 @@ fn fitting(conn: &Connection, labels: &Labels) -> rusqlite::Result<String> {
 
 #[async_trait]
 impl JobQueue for SqliteQueue {
-    async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], _: Option<&str>) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
         let (messages, now) = (messages.to_vec(), self.0.clock.now());
-        let written = self.0.database.write(DOING, move |conn| {
+        let written = self.0.database.write(QUEUE_OPERATION, move |conn| {
             // One that is visible keeps its place; the receipt of one that was hidden is void, so that its holder
             // cannot delete what was sent after it.
             let mut insert = conn.prepare_cached(
@@ -169,11 +171,11 @@ impl JobQueue for SqliteQueue {
                  ON CONFLICT (execution, ix)
                  DO UPDATE SET visible_at = min(visible_at, excluded.visible_at), receipt = NULL",
             )?;
-            for Outgoing { node, delay_ms, labels } in messages {
+            for QueuedJob { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
                 insert.execute(params![node.execution.0, node.ix, visible_at.0, queue_name(&labels)])?;
             }
-            Ok(Step::Keep(()))
+            Ok(TaskOutcome::Keep(()))
         });
         written.await?;
         self.0.wake();
@@ -203,17 +205,17 @@ impl JobQueue for SqliteQueue {
                 return Ok(None);
             }
             // Either way it looks again: the sender outlives this call, so an error cannot be.
-            drop(time::timeout_at(until.min(now + LOOK_AGAIN), sent.changed()).await);
+            drop(time::timeout_at(until.min(now + POLL_INTERVAL), sent.changed()).await);
         }
     }
 
     async fn delete(&self, message: &Message) -> Result<()> {
         let key = message.node;
         let receipt = Uuid::parse_str(&message.receipt).ok();
-        let written = self.0.database.write(DOING, move |conn| {
+        let written = self.0.database.write(QUEUE_OPERATION, move |conn| {
             conn.prepare_cached("DELETE FROM queue WHERE execution = ?1 AND ix = ?2 AND receipt = ?3")?
                 .execute(params![key.execution.0, key.ix, receipt])?;
-            Ok(Step::Keep(()))
+            Ok(TaskOutcome::Keep(()))
         });
         written.await
     }

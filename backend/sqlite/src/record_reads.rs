@@ -8,21 +8,22 @@ use tidemill_core::{
     time::Timestamp,
 };
 use tidemill_services::ports::{
-    ArtifactRecord, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter, Node, NodeKey,
-    NodeSpec, NodeState, Whole, repository_key,
+    ArtifactRecord, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionState, KeyRecord,
+    ListFilter, Node, NodeKey, NodeSpec, NodeState, repository_key,
 };
 
-type Sql<T> = rusqlite::Result<T>;
+type SqlResult<T> = rusqlite::Result<T>;
 
-const EXECUTION: &str = "SELECT s.spec, e.run_number, e.state, e.version
+const SELECT_EXECUTION: &str = "SELECT s.spec, e.run_number, e.state, e.version
      FROM executions e";
-const NODE: &str = "SELECT n.node, s.spec, n.state, n.version, n.waits_for, n.failed, n.blocker, n.due_at
+const SELECT_NODE: &str =
+    "SELECT n.node, s.spec, n.state, n.version, n.waits_for, n.failed, n.blocker, n.due_at
      FROM nodes n JOIN node_specs s USING (node)";
 
 /// The last index of a node there can be.
-const LAST: u32 = u32::MAX;
+const MAX_NODE_INDEX: u32 = u32::MAX;
 
-fn execution_row(row: &Row<'_>) -> Sql<ExecutionRecord> {
+fn execution_row(row: &Row<'_>) -> SqlResult<ExecutionRecord> {
     Ok(ExecutionRecord {
         spec: packed(row, 0)?,
         run_number: row.get::<_, i64>(1)?.unsigned_abs(),
@@ -32,21 +33,21 @@ fn execution_row(row: &Row<'_>) -> Sql<ExecutionRecord> {
 }
 
 /// An execution.
-pub fn execution(conn: &Connection, id: ExecutionId) -> Sql<Option<ExecutionRecord>> {
-    conn.prepare_cached(&format!("{EXECUTION} JOIN execution_specs s USING (seq) WHERE e.id = ?1"))?
+pub fn execution(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionRecord>> {
+    conn.prepare_cached(&format!("{SELECT_EXECUTION} JOIN execution_specs s USING (seq) WHERE e.id = ?1"))?
         .query_row([id.0], execution_row)
         .optional()
 }
 
 /// Its revision.
-pub fn execution_state(conn: &Connection, id: ExecutionId) -> Sql<Option<(ExecutionState, u64)>> {
+pub fn execution_state(conn: &Connection, id: ExecutionId) -> SqlResult<Option<(ExecutionState, u64)>> {
     conn.prepare_cached("SELECT state, version FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| Ok((json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
         .optional()
 }
 
 /// A number that changes with every write to the execution.
-pub fn revision(conn: &Connection, id: ExecutionId) -> Sql<Option<u64>> {
+pub fn revision(conn: &Connection, id: ExecutionId) -> SqlResult<Option<u64>> {
     conn.prepare_cached("SELECT revision FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| row.get::<_, i64>(0))
         .optional()
@@ -59,13 +60,14 @@ pub fn executions(
     filter: &ListFilter,
     before: Option<ExecutionId>,
     limit: usize,
-) -> Sql<(Vec<ExecutionRecord>, bool)> {
+) -> SqlResult<(Vec<ExecutionRecord>, bool)> {
     let repo = filter.repo.as_deref().map(repository_key);
     let status = filter.status.map(ExecutionStatus::word);
     let number = filter.run_number.map(|number| i64::try_from(number).unwrap_or(-1));
     let before = before.map(|id| id.0);
     let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let mut sql = format!("{EXECUTION} INDEXED BY {} JOIN execution_specs s USING (seq)", index(filter));
+    let mut sql =
+        format!("{SELECT_EXECUTION} INDEXED BY {} JOIN execution_specs s USING (seq)", index(filter));
     let mut values: Vec<&dyn ToSql> = Vec::new();
     let mut also = |condition: &str, value| {
         sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
@@ -93,8 +95,10 @@ pub fn executions(
     }
     sql.push_str(" ORDER BY e.id DESC LIMIT ?");
     values.push(&most);
-    let mut found: Vec<ExecutionRecord> =
-        conn.prepare_cached(&sql)?.query_map(params_from_iter(values), execution_row)?.collect::<Sql<_>>()?;
+    let mut found: Vec<ExecutionRecord> = conn
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), execution_row)?
+        .collect::<SqlResult<_>>()?;
     let more = found.len() > limit;
     found.truncate(limit);
     Ok((found, more))
@@ -117,7 +121,7 @@ fn index(filter: &ListFilter) -> &'static str {
 }
 
 /// Executions that are not over, oldest first.
-pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> Sql<Vec<ExecutionId>> {
+pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> SqlResult<Vec<ExecutionId>> {
     // The empty blob comes before every id.
     let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
     conn.prepare_cached(
@@ -128,7 +132,7 @@ pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> Sql<
     .collect()
 }
 
-fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> Sql<Node> {
+fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> SqlResult<Node> {
     move |row| {
         let key = NodeKey { execution, ix: node_ix(row.get(0)?) };
         let state: NodeState = json(row, 2)?;
@@ -147,9 +151,9 @@ fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> Sql<Node> {
 }
 
 /// Nodes by index.
-pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> Sql<Vec<Node>> {
+pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> SqlResult<Vec<Node>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
-    let mut query = conn.prepare_cached(&format!("{NODE} WHERE n.node = ?1"))?;
+    let mut query = conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?;
     let mut found = Vec::with_capacity(ixs.len());
     for ix in ixs {
         found.extend(query.query_row([node_key(seq, *ix)], node_row(execution)).optional()?);
@@ -158,15 +162,15 @@ pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> Sql<Vec<
 }
 
 /// All nodes.
-pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> Sql<Vec<Node>> {
+pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<Node>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
-    conn.prepare_cached(&format!("{NODE} WHERE n.node BETWEEN ?1 AND ?2 ORDER BY n.node"))?
-        .query_map([node_key(seq, 0), node_key(seq, LAST)], node_row(execution))?
+    conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node BETWEEN ?1 AND ?2 ORDER BY n.node"))?
+        .query_map([node_key(seq, 0), node_key(seq, MAX_NODE_INDEX)], node_row(execution))?
         .collect()
 }
 
 /// The node of a job.
-pub fn job(conn: &Connection, id: JobId) -> Sql<Option<Node>> {
+pub fn job(conn: &Connection, id: JobId) -> SqlResult<Option<Node>> {
     let found = conn
         .prepare_cached(
             "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
@@ -174,40 +178,42 @@ pub fn job(conn: &Connection, id: JobId) -> Sql<Option<Node>> {
         .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, ExecutionId(row.get(1)?))))
         .optional()?;
     let Some((node, execution)) = found else { return Ok(None) };
-    conn.prepare_cached(&format!("{NODE} WHERE n.node = ?1"))?
+    conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?
         .query_row([node], node_row(execution))
         .optional()
 }
 
 /// An execution with its nodes.
-pub fn whole(conn: &Connection, id: ExecutionId) -> Sql<Option<Whole>> {
+pub fn whole(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionSnapshot>> {
     // One transaction, so that all is of one time.
     let all = conn.unchecked_transaction()?;
     let Some(revision) = revision(&all, id)? else { return Ok(None) };
     let content = execution(&all, id)?.map(|found| Ok::<_, rusqlite::Error>((found, all_nodes(&all, id)?)));
-    Ok(Some(Whole { revision, content: content.transpose()? }))
+    Ok(Some(ExecutionSnapshot { revision, content: content.transpose()? }))
 }
 
 /// The first jobs from `from` on that are pending or queued.
-pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> Sql<Vec<u32>> {
+pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> SqlResult<Vec<u32>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(
         "SELECT node FROM nodes INDEXED BY nodes_upcoming
          WHERE status IN ('PENDING', 'QUEUED') AND node BETWEEN ?1 AND ?2 ORDER BY node LIMIT ?3",
     )?
-    .query_map([node_key(seq, from), node_key(seq, LAST), most(limit)], |row| row.get(0).map(node_ix))?
+    .query_map([node_key(seq, from), node_key(seq, MAX_NODE_INDEX), most(limit)], |row| {
+        row.get(0).map(node_ix)
+    })?
     .collect()
 }
 
-/// What an idempotency key stands for.
-pub fn key(conn: &Connection, key: &str) -> Sql<Option<KeyRecord>> {
+/// OperationKind an idempotency key stands for.
+pub fn key(conn: &Connection, key: &str) -> SqlResult<Option<KeyRecord>> {
     conn.prepare_cached("SELECT record FROM idempotency_keys WHERE key = ?1")?
         .query_row([key], |row| json(row, 0))
         .optional()
 }
 
 /// Nodes that are due, those that have been for the longest time first.
-pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<Late>> {
+pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<DueNode>> {
     let mut query = conn.prepare_cached(
         "SELECT node, due_at FROM nodes INDEXED BY nodes_due
          WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, node LIMIT ?2",
@@ -225,34 +231,34 @@ pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<Late>> {
         };
         known = Some((seq, execution));
         let key = NodeKey { execution, ix: node_ix(node) };
-        found.push(Late { key, due_at: Timestamp(row.get(1)?) });
+        found.push(DueNode { key, due_at: Timestamp(row.get(1)?) });
     }
     Ok(found)
 }
 
 /// An artifact.
-pub fn artifact(conn: &Connection, id: ArtifactId) -> Sql<Option<ArtifactRecord>> {
+pub fn artifact(conn: &Connection, id: ArtifactId) -> SqlResult<Option<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE id = ?1")?
         .query_row([id.0], |row| json(row, 0))
         .optional()
 }
 
 /// Artifacts of an execution.
-pub fn artifacts(conn: &Connection, execution: ExecutionId) -> Sql<Vec<ArtifactRecord>> {
+pub fn artifacts(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE execution = ?1 ORDER BY ix, id")?
         .query_map([execution.0], |row| json(row, 0))?
         .collect()
 }
 
 /// Artifacts of a job.
-pub fn artifacts_of(conn: &Connection, job: JobId) -> Sql<Vec<ArtifactRecord>> {
+pub fn artifacts_of(conn: &Connection, job: JobId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE job = ?1 ORDER BY id")?
         .query_map([job.0], |row| json(row, 0))?
         .collect()
 }
 
 /// Artifacts whose time is over, the longest gone first.
-pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<ArtifactRecord>> {
+pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached(
         "SELECT record FROM artifacts INDEXED BY artifacts_expiry
          WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at, seq LIMIT ?2",
@@ -266,11 +272,11 @@ pub fn dead_letters(
     conn: &Connection,
     before: Option<DeadLetter>,
     limit: usize,
-) -> Sql<(Vec<DeadLetter>, bool)> {
+) -> SqlResult<(Vec<DeadLetter>, bool)> {
     // One whose execution is gone comes before all others of its time.
     let place = |letter: DeadLetter| {
         let seq = seq_of(conn, letter.execution)?.unwrap_or(0);
-        Sql::Ok((letter.at.0, node_key(seq, letter.ix)))
+        SqlResult::Ok((letter.at.0, node_key(seq, letter.ix)))
     };
     let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), place)?;
     let mut found: Vec<DeadLetter> = conn
@@ -285,7 +291,7 @@ pub fn dead_letters(
                 ix: node_ix(row.get(1)?),
             })
         })?
-        .collect::<Sql<_>>()?;
+        .collect::<SqlResult<_>>()?;
     let more = found.len() > limit;
     found.truncate(limit);
     Ok((found, more))

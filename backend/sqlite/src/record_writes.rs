@@ -2,46 +2,46 @@
 
 use super::{
     rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of},
-    writer::Step,
+    writer::TaskOutcome,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
-use tidemill_services::ports::{Arrival, Commit, Committed, DeadLetter, Late, NodeKey};
+use tidemill_services::ports::{ArrivalOutcome, Commit, CommitResult, DeadLetter, DueNode, NodeKey};
 
 /// The executions that a batch wrote to, with their `seq`; mostly one.
-type Touched = Vec<(ExecutionId, i64)>;
+type ChangedExecutions = Vec<(ExecutionId, i64)>;
 
 /// Makes all writes, or asks for all to be taken back.
-pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<Step<Commit>> {
-    let mut touched = Touched::new();
-    let mut done = Committed::default();
+pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<TaskOutcome<Commit>> {
+    let mut touched = ChangedExecutions::new();
+    let mut done = CommitResult::default();
     for write in writes {
         if !apply_one(conn, write, &mut touched, &mut done)? {
-            return Ok(Step::Undo(Commit::Conflict));
+            return Ok(TaskOutcome::Undo(Commit::Conflict));
         }
     }
     let mut bump = conn.prepare_cached("UPDATE executions SET revision = revision + 1 WHERE seq = ?1")?;
     for (_, seq) in touched {
         bump.execute([seq])?;
     }
-    Ok(Step::Keep(Commit::Done(done)))
+    Ok(TaskOutcome::Keep(Commit::Done(done)))
 }
 
 /// Moves the due time of a node that is due since `late.due_at`; false: it is not.
-pub fn postpone(conn: &Connection, late: Late, until: Timestamp) -> rusqlite::Result<Step<bool>> {
-    let Some(seq) = seq_of(conn, late.key.execution)? else { return Ok(Step::Keep(false)) };
+pub fn postpone(conn: &Connection, late: DueNode, until: Timestamp) -> rusqlite::Result<TaskOutcome<bool>> {
+    let Some(seq) = seq_of(conn, late.key.execution)? else { return Ok(TaskOutcome::Keep(false)) };
     let moved = conn
         .prepare_cached("UPDATE nodes SET due_at = ?3 WHERE node = ?1 AND due_at = ?2")?
         .execute(params![node_key(seq, late.key.ix), late.due_at.0, until.0])?;
-    Ok(Step::Keep(moved > 0))
+    Ok(TaskOutcome::Keep(moved > 0))
 }
 
 /// Whether the write's condition held, and it is made.
 fn apply_one(
     conn: &Connection,
     write: &RowWrite,
-    touched: &mut Touched,
-    done: &mut Committed,
+    touched: &mut ChangedExecutions,
+    done: &mut CommitResult,
 ) -> rusqlite::Result<bool> {
     let changed = match write {
         RowWrite::Create(new) => match create(conn, new)? {
@@ -158,7 +158,11 @@ fn put_execution(
 }
 
 /// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
-fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite::Result<Arrival> {
+fn arrive(
+    conn: &Connection,
+    row: &ArriveRow,
+    touched: &mut ChangedExecutions,
+) -> rusqlite::Result<ArrivalOutcome> {
     let ArriveRow { key, ok, from, now, continuation } = row;
     let key = *key;
     let node = touch_node(conn, key, touched)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -187,7 +191,7 @@ fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite
             )
             .optional()?;
         if let Some(failed) = failed {
-            return Ok(Arrival { key, waits_for: 0, failed, continued: true });
+            return Ok(ArrivalOutcome { key, waits_for: 0, failed, continued: true });
         }
     }
     conn.prepare_cached(
@@ -199,7 +203,7 @@ fn arrive(conn: &Connection, row: &ArriveRow, touched: &mut Touched) -> rusqlite
          WHERE node = ?1 RETURNING waits_for, failed",
     )?
     .query_row(params![node, !ok, from, now], |row| {
-        Ok(Arrival { key, waits_for: row.get(0)?, failed: row.get(1)?, continued: false })
+        Ok(ArrivalOutcome { key, waits_for: row.get(0)?, failed: row.get(1)?, continued: false })
     })
 }
 
@@ -265,7 +269,11 @@ fn insert_nodes(conn: &Connection, seq: i64, nodes: &[NewNodeRow]) -> rusqlite::
 }
 
 /// The `seq` of an execution that the batch writes to; `None` when there is no such execution.
-fn touch(conn: &Connection, id: ExecutionId, touched: &mut Touched) -> rusqlite::Result<Option<i64>> {
+fn touch(
+    conn: &Connection,
+    id: ExecutionId,
+    touched: &mut ChangedExecutions,
+) -> rusqlite::Result<Option<i64>> {
     if let Some((_, seq)) = touched.iter().find(|(known, _)| *known == id) {
         return Ok(Some(*seq));
     }
@@ -274,7 +282,11 @@ fn touch(conn: &Connection, id: ExecutionId, touched: &mut Touched) -> rusqlite:
     Ok(seq)
 }
 
-fn touch_node(conn: &Connection, key: NodeKey, touched: &mut Touched) -> rusqlite::Result<Option<i64>> {
+fn touch_node(
+    conn: &Connection,
+    key: NodeKey,
+    touched: &mut ChangedExecutions,
+) -> rusqlite::Result<Option<i64>> {
     Ok(touch(conn, key.execution, touched)?.map(|seq| node_key(seq, key.ix)))
 }
 

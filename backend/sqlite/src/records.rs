@@ -1,7 +1,7 @@
 //! The records in SQLite.
 
 use super::{
-    database::Database, files::blocking, record_reads as reads, record_writes, reserve::Reserve,
+    database::Database, files::blocking, record_reads as reads, record_writes, reserve::DiskReserve,
     rows::RowWrite,
 };
 use async_trait::async_trait;
@@ -14,29 +14,29 @@ use tidemill_core::{
 };
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{
-    ArtifactRecord, Commit, DeadLetter, ExecutionRecord, ExecutionState, KeyRecord, Late, ListFilter, Node,
-    Records, Whole, Write,
+    ArtifactRecord, Commit, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionState,
+    KeyRecord, ListFilter, Node, Records, Write,
 };
 use tokio::{sync::watch, time::timeout};
 
 /// How long `changed` waits at most, so that other processes' writes are seen.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Up to this many nodes are read without going to a blocking thread.
-const FEW: usize = 100;
+const MAX_INLINE_READ: usize = 100;
 /// Page size of a listing that names none.
-const PAGE: u32 = 50;
+const DEFAULT_PAGE_SIZE: u32 = 50;
 /// Largest page of a listing.
-const MOST_PAGE: u32 = 200;
+const MAX_PAGE_SIZE: u32 = 200;
 
-const WRITING: &str = "writing the records";
-const READING: &str = "reading the records";
+const WRITE_OPERATION: &str = "writing the records";
+const READ_OPERATION: &str = "reading the records";
 
 /// The records in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteRecords {
     database: Arc<Database>,
     /// Says whether there is space for new executions.
-    reserve: Option<Arc<Reserve>>,
+    reserve: Option<Arc<DiskReserve>>,
     /// Changes with each commit of this process.
     commits: watch::Sender<u64>,
 }
@@ -49,12 +49,12 @@ impl SqliteRecords {
 
     /// The same, where no execution begins while there is too little space.
     #[must_use]
-    pub(super) fn within(self, reserve: Arc<Reserve>) -> Self {
+    pub(super) fn within(self, reserve: Arc<DiskReserve>) -> Self {
         Self { reserve: Some(reserve), ..self }
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        self.database.read(READING, work)
+        self.database.read(READ_OPERATION, work)
     }
 
     /// For what may read much.
@@ -63,7 +63,7 @@ impl SqliteRecords {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let database = Arc::clone(&self.database);
-        blocking(READING, move || database.read(READING, work)).await
+        blocking(READ_OPERATION, move || database.read(READ_OPERATION, work)).await
     }
 }
 
@@ -80,11 +80,12 @@ impl Records for SqliteRecords {
                 if let Some(reserve) = &self.reserve {
                     reserve.check_new("starting an execution")?;
                 }
-                blocking(WRITING, move || encode(writes)).await?
+                blocking(WRITE_OPERATION, move || encode(writes)).await?
             } else {
                 encode(writes)?
             };
-        let commit = self.database.write(WRITING, move |conn| record_writes::apply(conn, &rows)).await?;
+        let commit =
+            self.database.write(WRITE_OPERATION, move |conn| record_writes::apply(conn, &rows)).await?;
         if commit != Commit::Conflict {
             self.commits.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -103,10 +104,10 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::revision(conn, id))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         let revision = self.revision(id).await?;
         if revision.is_none() || revision == known {
-            return Ok(revision.map(|revision| Whole { revision, content: None }));
+            return Ok(revision.map(|revision| ExecutionSnapshot { revision, content: None }));
         }
         self.read_much(move |conn| reads::whole(conn, id)).await
     }
@@ -118,7 +119,7 @@ impl Records for SqliteRecords {
             })?),
             None => None,
         };
-        let limit = filter.limit.unwrap_or(PAGE).clamp(1, MOST_PAGE) as usize;
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
         let filter = filter.clone();
         self.read_much(move |conn| reads::executions(conn, &filter, before, limit)).await
     }
@@ -128,7 +129,7 @@ impl Records for SqliteRecords {
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
-        if ixs.len() <= FEW {
+        if ixs.len() <= MAX_INLINE_READ {
             return self.read(|conn| reads::nodes(conn, execution, ixs));
         }
         let ixs = ixs.to_vec();
@@ -151,12 +152,13 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::key(conn, key))
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         self.read(|conn| reads::late(conn, now, limit))
     }
 
-    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
-        let moved = self.database.write(WRITING, move |conn| record_writes::postpone(conn, late, until));
+    async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
+        let moved =
+            self.database.write(WRITE_OPERATION, move |conn| record_writes::postpone(conn, late, until));
         moved.await
     }
 
@@ -189,7 +191,7 @@ impl Records for SqliteRecords {
         let count = *commits.borrow_and_update();
         if count == seen {
             // After this time it says that something may have changed, whether or not it did.
-            drop(timeout(LOOK_AGAIN, commits.changed()).await);
+            drop(timeout(POLL_INTERVAL, commits.changed()).await);
         }
         *commits.borrow()
     }

@@ -1,7 +1,7 @@
-//! Space on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
+//! DiskSpace on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
 //! below what new work is refused, so that it does not come to that.
 //!
-//! From much space to none: below [`Reserve::low`] no execution is started and nothing is uploaded; below a quarter of that no log and no
+//! From much space to none: below [`DiskReserve::low`] no execution is started and nothing is uploaded; below a quarter of that no log and no
 //! artifact gets any more, and each such job ends as `disk_full`; when even the records cannot be written, the reserve, a file, is removed,
 //! and they are written in the space that became free. It is made again as soon as there is space.
 
@@ -16,59 +16,62 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tidemill_core::{api::ContentSum, ids::JobId};
+use tidemill_core::{api::ContentChecksum, ids::JobId};
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, Logs, ObjectInfo, Objects, PutPlace};
+use tidemill_services::ports::{ByteStream, Logs, ObjectInfo, Objects, UploadTarget};
 use tidemill_services::services::{Disk, DiskState};
 
 /// Bytes that are kept: a full transaction of the records, their log and its index take less.
-pub const RESERVE: usize = 8 << 20;
+pub const RESERVE_SIZE: usize = 8 << 20;
 /// A spent reserve is tried to be made again at most this often.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long what the file system says of its space is believed.
-const BELIEVED: Duration = Duration::from_millis(250);
+const FREE_SPACE_TTL: Duration = Duration::from_millis(250);
 /// The space below which new work is refused, unless it is set: this, or a twentieth of a small file system.
-const LOW: u64 = 256 << 20;
+const DEFAULT_MIN_FREE_SPACE: u64 = 256 << 20;
 
 /// The space of a data directory.
 #[derive(Debug)]
-pub struct Reserve {
+pub struct DiskReserve {
     path: PathBuf,
     /// Set by the operator.
     low: Option<u64>,
-    state: Mutex<State>,
+    state: Mutex<ReserveState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ReserveState {
     /// When it was last tried to be made again; `None`: it is there.
     spent: Option<Instant>,
-    space: Space,
+    space: DiskSpace,
     looked: Instant,
 }
 
-/// What the file system says.
+/// OperationKind the file system says.
 #[derive(Debug, Clone, Copy)]
-struct Space {
+struct DiskSpace {
     free: u64,
     low: u64,
 }
 
-impl Space {
-    /// What is below it is for the records alone.
+impl DiskSpace {
+    /// OperationKind is below it is for the records alone.
     const fn critical(self) -> u64 {
         self.low / 4
     }
 }
 
-impl Reserve {
+impl DiskReserve {
     /// The reserve at `path`, made if there is space for it. New work is refused below `low` free bytes.
     #[must_use]
     pub fn open(path: PathBuf, low: Option<u64>) -> Self {
-        let there = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE as u64);
+        let there = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
         let made = there || make(&path).is_ok();
-        let state =
-            State { spent: (!made).then(Instant::now), space: space(&path, low), looked: Instant::now() };
+        let state = ReserveState {
+            spent: (!made).then(Instant::now),
+            space: space(&path, low),
+            looked: Instant::now(),
+        };
         Self { path, low, state: Mutex::new(state) }
     }
 
@@ -99,19 +102,19 @@ impl Reserve {
         if begun { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, ReserveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state as it is now; a spent reserve is made again if there is space.
-    fn current(&self) -> MutexGuard<'_, State> {
+    fn current(&self) -> MutexGuard<'_, ReserveState> {
         let mut state = self.locked();
-        if state.looked.elapsed() > BELIEVED {
+        if state.looked.elapsed() > FREE_SPACE_TTL {
             state.space = space(&self.path, self.low);
             state.looked = Instant::now();
         }
-        if state.spent.is_some_and(|since| since.elapsed() > PAUSE) {
-            let room = state.space.free >= RESERVE as u64 + state.space.critical();
+        if state.spent.is_some_and(|since| since.elapsed() > RETRY_INTERVAL) {
+            let room = state.space.free >= RESERVE_SIZE as u64 + state.space.critical();
             if room && make(&self.path).is_ok() {
                 tracing::info!(path = %self.path.display(), "there is space again, and the reserve is made");
                 state.spent = None;
@@ -124,29 +127,31 @@ impl Reserve {
     }
 }
 
-impl Disk for Reserve {
+impl Disk for DiskReserve {
     fn state(&self) -> DiskState {
         let state = self.current();
         DiskState {
             free_bytes: state.space.free,
             low_bytes: state.space.low,
-            reserve_bytes: RESERVE as u64,
+            reserve_bytes: RESERVE_SIZE as u64,
             is_reserve_spent: state.spent.is_some(),
         }
     }
 }
 
-/// What is free where `path` is, and how much should be.
-fn space(path: &Path, low: Option<u64>) -> Space {
+/// OperationKind is free where `path` is, and how much should be.
+fn space(path: &Path, low: Option<u64>) -> DiskSpace {
     let directory = path.parent().unwrap_or(path);
     match rustix::fs::statvfs(directory) {
-        Ok(found) => Space {
+        Ok(found) => DiskSpace {
             free: found.f_bavail.saturating_mul(found.f_frsize),
-            low: low.unwrap_or_else(|| LOW.min(found.f_blocks.saturating_mul(found.f_frsize) / 20)),
+            low: low.unwrap_or_else(|| {
+                DEFAULT_MIN_FREE_SPACE.min(found.f_blocks.saturating_mul(found.f_frsize) / 20)
+            }),
         },
         Err(error) => {
             tracing::debug!(%error, "the file system does not say how much space there is");
-            Space { free: u64::MAX, low: 0 }
+            DiskSpace { free: u64::MAX, low: 0 }
         }
     }
 }
@@ -156,7 +161,7 @@ fn make(path: &PathBuf) -> io::Result<()> {
     let created = File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
     let made = created.and_then(|mut file| {
         let zeros = [0; 8 << 10];
-        for _ in 0..RESERVE / zeros.len() {
+        for _ in 0..RESERVE_SIZE / zeros.len() {
             file.write_all(&zeros)?;
         }
         file.sync_all()
@@ -169,15 +174,15 @@ fn make(path: &PathBuf) -> io::Result<()> {
 
 /// A store that takes nothing while the reserve is spent.
 #[derive(Debug)]
-pub struct Frugal<T> {
+pub struct DiskGuarded<T> {
     /// The store.
     pub store: T,
     /// The reserve.
-    pub reserve: Arc<Reserve>,
+    pub reserve: Arc<DiskReserve>,
 }
 
 #[async_trait]
-impl<T: Logs> Logs for Frugal<T> {
+impl<T: Logs> Logs for DiskGuarded<T> {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
         self.reserve.check("storing log bytes")?;
         self.store.append(job, attempt, offset, bytes).await
@@ -193,7 +198,7 @@ impl<T: Logs> Logs for Frugal<T> {
 }
 
 #[async_trait]
-impl<T: Objects> Objects for Frugal<T> {
+impl<T: Objects> Objects for DiskGuarded<T> {
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.reserve.check_new("storing an artifact")?;
         let reserve = self.reserve.clone();
@@ -218,7 +223,7 @@ impl<T: Objects> Objects for Frugal<T> {
         self.store.delete(key).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
         self.store.put_place(key, sum).await
     }
 
@@ -230,35 +235,35 @@ impl<T: Objects> Objects for Frugal<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{PAUSE, RESERVE, Reserve};
+    use super::{DiskReserve, RESERVE_SIZE, RETRY_INTERVAL};
     use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
     use tidemill_services::services::Disk;
 
     #[test]
-    fn new_work_is_refused_first_and_what_runs_later() {
+    fn low_disk_rejects_new_work_before_running_jobs() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("reserve");
-        let free = Reserve::open(path.clone(), Some(0)).state().free_bytes;
-        let little = Reserve::open(path.clone(), Some(free.saturating_mul(2)));
+        let free = DiskReserve::open(path.clone(), Some(0)).state().free_bytes;
+        let little = DiskReserve::open(path.clone(), Some(free.saturating_mul(2)));
         assert!(little.check_new("testing").is_err());
         little.check("testing").unwrap();
-        let none = Reserve::open(path, Some(free.saturating_mul(8)));
+        let none = DiskReserve::open(path, Some(free.saturating_mul(8)));
         assert!(none.check("testing").is_err());
     }
 
     #[test]
-    fn a_spent_reserve_comes_back_by_itself() {
+    fn used_reserve_is_recreated() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("reserve");
-        let reserve = Reserve::open(path.clone(), Some(0));
+        let reserve = DiskReserve::open(path.clone(), Some(0));
         reserve.check_new("testing").unwrap();
         reserve.spend();
         assert!(!path.exists());
         assert!(reserve.check("testing").is_err() && reserve.state().is_reserve_spent);
-        sleep(PAUSE + Duration::from_millis(100));
+        sleep(RETRY_INTERVAL + Duration::from_millis(100));
         assert!(!reserve.state().is_reserve_spent);
         let reserved = fs::metadata(path).unwrap();
-        assert_eq!((reserved.len(), reserved.permissions().mode() & 0o777), (RESERVE as u64, 0o600));
+        assert_eq!((reserved.len(), reserved.permissions().mode() & 0o777), (RESERVE_SIZE as u64, 0o600));
         reserve.check_new("testing").unwrap();
     }
 }

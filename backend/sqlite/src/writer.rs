@@ -1,7 +1,7 @@
 //! The one thread that writes: whatever is queued for it goes into one transaction, and is answered once that is
 //! durable. So the cost of a sync to disk is shared by all who wait for it.
 
-use super::{acknowledged::Acknowledged, failure::Failure};
+use super::{acknowledged::TransactionCounter, failure::Failure};
 use rusqlite::Connection;
 use std::{
     sync::mpsc::{Receiver, TryRecvError},
@@ -11,12 +11,12 @@ use tidemill_services::error::Result;
 use tokio::sync::oneshot;
 
 /// The most tasks of one transaction, so that the first of them does not wait for ever more of them.
-const MOST_TASKS: usize = 512;
+const MAX_TASKS: usize = 512;
 
-/// What a task wants done with its writes.
+/// OperationKind a task wants done with its writes.
 #[derive(Debug)]
-pub enum Step<T> {
-    /// Keep them.
+pub enum TaskOutcome<T> {
+    /// PermissionPolicy them.
     Keep(T),
     /// Take them back; those of the others in the transaction stay.
     Undo(T),
@@ -33,38 +33,38 @@ pub struct Task<T, F> {
 }
 
 /// A task of any type.
-pub trait AnyTask: Send {
+pub trait ErasedTask: Send {
     /// Makes the writes.
-    fn run(self: Box<Self>, conn: &Connection) -> Ran;
-    /// Answers that there was no transaction to make them in.
+    fn run(self: Box<Self>, conn: &Connection) -> CompletedTask;
+    /// RecordedReplies that there was no transaction to make them in.
     fn refuse(self: Box<Self>, failure: &Failure);
 }
 
-/// Answers a task that ran: with its own outcome, or with why the transaction as a whole failed.
-type Answer = Box<dyn FnOnce(Option<&Failure>)>;
+/// RecordedReplies a task that ran: with its own outcome, or with why the transaction as a whole failed.
+type TaskReply = Box<dyn FnOnce(Option<&Failure>)>;
 
 /// A task that ran and is to be answered.
-pub struct Ran {
+pub struct CompletedTask {
     keep: bool,
     failure: Option<Failure>,
-    answer: Answer,
+    answer: TaskReply,
 }
 
-impl<T, F> AnyTask for Task<T, F>
+impl<T, F> ErasedTask for Task<T, F>
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> rusqlite::Result<Step<T>> + Send,
+    F: FnOnce(&Connection) -> rusqlite::Result<TaskOutcome<T>> + Send,
 {
-    fn run(self: Box<Self>, conn: &Connection) -> Ran {
+    fn run(self: Box<Self>, conn: &Connection) -> CompletedTask {
         let Self { doing, work, reply } = *self;
         let (keep, outcome) = match work(conn) {
-            Ok(Step::Keep(value)) => (true, Ok(value)),
-            Ok(Step::Undo(value)) => (false, Ok(value)),
+            Ok(TaskOutcome::Keep(value)) => (true, Ok(value)),
+            Ok(TaskOutcome::Undo(value)) => (false, Ok(value)),
             Err(error) => (false, Err(Failure::new(&error))),
         };
         let failure = outcome.as_ref().err().cloned();
         let answer = move |broken: Option<&Failure>| {
-            // What a task found, even a conflict, may rest on another's writes in the same transaction; without
+            // OperationKind a task found, even a conflict, may rest on another's writes in the same transaction; without
             // that it means nothing.
             let outcome = match broken {
                 Some(failure) => Err(failure.error(doing)),
@@ -73,7 +73,7 @@ where
             // Who asked may have gone away; what was written stays.
             drop(reply.send(outcome));
         };
-        Ran { keep, failure, answer: Box::new(answer) }
+        CompletedTask { keep, failure, answer: Box::new(answer) }
     }
 
     fn refuse(self: Box<Self>, failure: &Failure) {
@@ -81,19 +81,19 @@ where
     }
 }
 
-/// What the writer does beside writing.
-pub struct Writer {
+/// OperationKind the writer does beside writing.
+pub struct WriterThread {
     /// Where it is kept how much was acknowledged.
-    pub acknowledged: Acknowledged,
+    pub acknowledged: TransactionCounter,
     /// Called when there was no space to write in.
     pub on_full: Box<dyn Fn() + Send>,
 }
 
 /// Writes until nobody is left who could queue a task.
-pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, writer: &Writer) {
+pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn ErasedTask>>, writer: &WriterThread) {
     while let Ok(first) = tasks.recv() {
         let mut batch = vec![first];
-        while batch.len() < MOST_TASKS {
+        while batch.len() < MAX_TASKS {
             match tasks.try_recv() {
                 Ok(task) => batch.push(task),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
@@ -108,7 +108,7 @@ pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn AnyTask>>, writer: &Write
 }
 
 /// One transaction over `tasks`; answers each that it took from them.
-fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, writer: &Writer) {
+fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer: &WriterThread) {
     if let Err(failure) = statement(conn, "BEGIN IMMEDIATE") {
         if failure.is_full() {
             make_room(conn, writer);
@@ -119,7 +119,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, writer: &
     let changes = conn.total_changes();
     let mut ran = Vec::with_capacity(tasks.len());
     let outcome = fill(conn, tasks, &mut ran).and_then(|()| {
-        // What changes nothing costs no sync, and need not be counted.
+        // OperationKind changes nothing costs no sync, and need not be counted.
         let changed = conn.total_changes() != changes && ran.iter().any(|one| one.keep);
         let number = if changed { Some(count(conn)?) } else { None };
         statement(conn, "COMMIT").map(|()| number)
@@ -146,7 +146,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn AnyTask>>, writer: &
     }
 }
 
-/// Counts this transaction; its number.
+/// NodeCounters this transaction; its number.
 fn count(conn: &Connection) -> Result<u64, Failure> {
     conn.prepare_cached("UPDATE commits SET number = number + 1 RETURNING number")
         .and_then(|mut prepared| prepared.query_row([], |row| row.get::<_, i64>(0)))
@@ -155,7 +155,7 @@ fn count(conn: &Connection) -> Result<u64, Failure> {
 }
 
 /// Frees what is kept for this, and then what the log of transactions takes beyond what it needs.
-fn make_room(conn: &Connection, writer: &Writer) {
+fn make_room(conn: &Connection, writer: &WriterThread) {
     (writer.on_full)();
     let truncated = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     if let Err(error) = truncated {
@@ -166,8 +166,8 @@ fn make_room(conn: &Connection, writer: &Writer) {
 /// Runs the tasks, each within a savepoint of its own; an error concerns all of them.
 fn fill(
     conn: &Connection,
-    tasks: &mut IntoIter<Box<dyn AnyTask>>,
-    ran: &mut Vec<Ran>,
+    tasks: &mut IntoIter<Box<dyn ErasedTask>>,
+    ran: &mut Vec<CompletedTask>,
 ) -> Result<(), Failure> {
     for task in tasks {
         if let Err(failure) = statement(conn, "SAVEPOINT task") {

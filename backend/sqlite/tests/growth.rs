@@ -1,4 +1,4 @@
-//! What a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
+//! OperationKind a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
 //! the database.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -35,7 +35,7 @@ impl Server {
         let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores, settings, CancellationToken::new());
-        let api = http::router(services, http::Access::of_token("secret").at_most(0));
+        let api = http::router(services, http::TokenVerifier::of_token("secret").at_most(0));
         Self { api, clock, dir }
     }
 
@@ -150,8 +150,8 @@ fn values(count: usize, bytes: usize) -> String {
     (0..count).map(|ix| noise(bytes, ix as u64 + 1)).collect::<Vec<_>>().join(", ")
 }
 
-/// Small files that ask for much, by name.
-fn amplifiers() -> Vec<(&'static str, String)> {
+/// SmallFileSystem files that ask for much, by name.
+fn large_inputs() -> Vec<(&'static str, String)> {
     let head = "name: many\non: { pull_request: }\n";
     let job = "image: i, script: [x]";
     let mut needs = format!("{head}jobs:\n  a: {{ {job}, matrix: {{ m: [{}] }} }}\n", values(60, 4));
@@ -229,9 +229,9 @@ fn amplifiers() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn request_of_a_token_stores_at_most_ten_times_its_size() {
+async fn request_of_token_stores_at_most_ten_times_its_size() {
     let (mut refused, mut wrong) = (Vec::new(), Vec::new());
-    for (name, pipeline) in amplifiers() {
+    for (name, pipeline) in large_inputs() {
         let server = Server::new();
         let request = json!({ "pipeline": pipeline, "repo": URL, "force": true,
                               "source": { "kind": "git", "url": URL, "commit": "a".repeat(40) } });
@@ -305,7 +305,7 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_
         ("chain", chain(150)),
     ];
     let accepted = ["moderate", "needs", "anchors", "extends"];
-    pipelines.extend(amplifiers().into_iter().filter(|(name, _)| accepted.contains(name)));
+    pipelines.extend(large_inputs().into_iter().filter(|(name, _)| accepted.contains(name)));
     let mut wrong = Vec::new();
     for (name, pipeline) in &pipelines {
         for end in [End::Cancel, End::Failures] {
@@ -337,7 +337,7 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_
 #[tokio::test]
 async fn unapproved_pull_request_stores_at_most_64_kib() {
     let mut wrong = Vec::new();
-    for (name, pipeline) in amplifiers() {
+    for (name, pipeline) in large_inputs() {
         let server = Server::new();
         server.add_repository().await;
         let before = server.bytes();
@@ -394,7 +394,7 @@ async fn pull_request_that_fits_is_held_and_runs_once_it_is_approved() {
 }
 
 #[tokio::test]
-async fn pull_request_that_does_not_fit_is_refused_with_what_to_do() {
+async fn oversized_pull_request_is_rejected_with_help() {
     let server = Server::new();
     server.add_repository().await;
     let taken = server.discovery(7, 'a').await;
@@ -410,7 +410,7 @@ async fn pull_request_that_does_not_fit_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn newer_commit_of_a_pull_request_cancels_what_waits_at_the_older() {
+async fn newer_pull_request_commit_cancels_held_executions() {
     let server = Server::new();
     server.add_repository().await;
     let mut states = Vec::new();
@@ -427,7 +427,7 @@ async fn newer_commit_of_a_pull_request_cancels_what_waits_at_the_older() {
 }
 
 #[tokio::test]
-async fn repository_has_at_most_100_executions_that_wait_for_an_approval() {
+async fn repository_has_at_most_100_executions_that_wait_for_approval() {
     let server = Server::new();
     server.add_repository().await;
     let texts: Vec<String> = (0..10).map(|at| SMALL.replace("ci", &format!("ci-{at}"))).collect();

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tidemill_testkit::conformance::Subject;
+use tidemill_testkit::conformance::StoresUnderTest;
 
-fn subject() -> Subject {
+fn subject() -> StoresUnderTest {
     let directory = tempfile::tempdir().unwrap();
-    Subject::new(move |clock| {
+    StoresUnderTest::new(move |clock| {
         let stores = tidemill_sqlite::open_at(directory.path(), clock).unwrap();
         Box::pin(async move { stores })
     })

@@ -12,7 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tidemill_testkit::simulation::{faults::Tally, run::run};
+use tidemill_testkit::simulation::{faults::EventCounts, run::run};
 
 #[derive(Default)]
 struct Progress {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     };
     let loud = std::env::var_os("TRACE").is_some_and(|wanted| wanted != "0" && !wanted.is_empty());
     let progress = Progress { next: AtomicU64::new(start), ..Progress::default() };
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(EventCounts::default());
     let begun = Instant::now();
     let cores = if loud { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
     thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn work(progress: &Progress, end: u64, loud: bool, tally: &Arc<Tally>) {
+fn work(progress: &Progress, end: u64, loud: bool, tally: &Arc<EventCounts>) {
     while !progress.broken.load(Ordering::Relaxed) {
         let seed = progress.next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::{
         ProjectionType, ScalarAttributeType,
     },
 };
-use tidemill_aws::Names;
+use tidemill_aws::ResourceNames;
 use uuid::Uuid;
 
 const ENDPOINT: &str = "TIDEMILL_TEST_AWS_ENDPOINT";
@@ -74,7 +74,7 @@ impl Account {
     }
 
     /// Makes the parts of a deployment as the template does.
-    pub async fn make(&self) -> Names {
+    pub async fn make(&self) -> ResourceNames {
         let sdk = self.sdk();
         let names = self.names().await;
         make_table(&aws_sdk_dynamodb::Client::new(&sdk), &names.table).await;
@@ -82,13 +82,13 @@ impl Account {
     }
 
     /// The same without the table, for emulators that have none.
-    pub async fn names(&self) -> Names {
+    pub async fn names(&self) -> ResourceNames {
         let sdk = self.sdk();
         let name = format!("tidemill-{}", Uuid::now_v7().simple());
         let queue = aws_sdk_sqs::Client::new(&sdk).create_queue().queue_name(&name).send().await.unwrap();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build();
         aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(&name).send().await.unwrap();
-        Names {
+        ResourceNames {
             table: name.clone(),
             queue_url: queue.queue_url.unwrap(),
             key_parameter: Some(format!("/{name}/secret-key")),

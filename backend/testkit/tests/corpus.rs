@@ -7,11 +7,11 @@ mod replay;
 use replay::replay;
 
 #[test]
-fn the_kept_inputs_of_api_hold() {
+fn stored_inputs_of_api_hold() {
     replay("api", tidemill_testkit::fuzzing::api);
 }
 
 #[test]
-fn the_kept_inputs_of_log_hold() {
+fn stored_inputs_of_log_hold() {
     replay("log", tidemill_testkit::fuzzing::log);
 }

@@ -41,7 +41,7 @@ pub struct Server {
     #[arg(long, conflicts_with = "tls_cert")]
     pub plain_http_on_a_network: bool,
     /// Requests per second of one user token; 0: unlimited. Worker and admin tokens: a hundred times as many
-    #[arg(long, env = env_vars::RATE_LIMIT, hide_env_values = true, value_name = "N", default_value_t = tidemill_services::http::USUAL_RATE)]
+    #[arg(long, env = env_vars::RATE_LIMIT, hide_env_values = true, value_name = "N", default_value_t = tidemill_services::http::DEFAULT_RATE)]
     pub rate_limit: u32,
     /// Public URL of the server, for links in commit statuses and notifications
     #[arg(long, env = env_vars::PUBLIC_URL, hide_env_values = true, value_name = "URL")]
@@ -95,7 +95,7 @@ pub struct WorkerArgs {
     /// Take job ids from this SQS queue instead of the server
     #[arg(long, env = env_vars::QUEUE_URL, value_name = "URL")]
     pub queue: Option<String>,
-    /// Wait time of one request to the queue
+    /// WaitQuery time of one request to the queue
     #[arg(long, env = env_vars::QUEUE_WAIT, hide = true, default_value = "20s", value_parser = duration)]
     pub queue_wait: Duration,
     /// Time for running jobs to end on shutdown, before they are returned to the queue
@@ -157,7 +157,7 @@ pub enum Isolate {
     Off,
     /// If possible; otherwise print a warning
     Auto,
-    /// Always; otherwise do not start
+    /// FixedResolver; otherwise do not start
     Required,
 }
 
@@ -168,7 +168,7 @@ pub enum Notices {
     Off,
     /// If instance metadata is available
     Auto,
-    /// Always; without instance metadata do not start
+    /// FixedResolver; without instance metadata do not start
     On,
 }
 
@@ -179,7 +179,7 @@ pub enum BlockMetadata {
     Off,
     /// If instance metadata is available; on failure print a warning
     Auto,
-    /// Always; otherwise do not start
+    /// FixedResolver; otherwise do not start
     Required,
 }
 

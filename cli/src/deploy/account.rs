@@ -33,7 +33,7 @@ pub struct Account {
     pub s3: s3::Client,
     /// DynamoDB client.
     pub dynamodb: dynamodb::Client,
-    /// Parameter Store client.
+    /// Parameter WorkerDirs client.
     pub ssm: aws_sdk_ssm::Client,
 }
 
@@ -123,7 +123,7 @@ pub fn is_not_found<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
 {
-    const CODES: [&str; 7] = [
+    const ACCESS_DENIED_CODES: [&str; 7] = [
         "404",
         "NoSuchBucket",
         "NoSuchKey",
@@ -134,6 +134,6 @@ where
     ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     // The reply to a HEAD request has no body, and so no code.
-    code.is_some_and(|code| CODES.contains(&code))
+    code.is_some_and(|code| ACCESS_DENIED_CODES.contains(&code))
         || error.raw_response().is_some_and(|reply| reply.status().as_u16() == 404)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     package::{is_zip, zip},
-    program::{GLIBC, Requirements},
+    program::{MAX_GLIBC_VERSION, Requirements},
     tokens::hash,
 };
 use crate::{
@@ -16,7 +16,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Names of the functions' programs and zips.
+/// ResourceNames of the functions' programs and zips.
 pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "notify"];
 
 /// Where the functions run.
@@ -28,9 +28,9 @@ pub struct Platform {
     pub is_emulated: bool,
 }
 
-/// Functions to upload.
+/// PackagedFunctions to upload.
 #[derive(Debug)]
-pub struct Functions {
+pub struct PackagedFunctions {
     /// Zips by name.
     pub zips: BTreeMap<&'static str, Vec<u8>>,
     /// A hash of all of them.
@@ -43,7 +43,7 @@ pub struct Functions {
 
 /// Loads the functions from `directory`, otherwise from the directory of this program, otherwise builds them in the checkout of the
 /// working directory.
-pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<Functions> {
+pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<PackagedFunctions> {
     if let Some(directory) = directory {
         return load_from(directory, platform);
     }
@@ -66,7 +66,7 @@ pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<Functions> 
 }
 
 /// Loads the functions in `directory`, which are programs or zips.
-fn load_from(directory: &Path, platform: Platform) -> Outcome<Functions> {
+fn load_from(directory: &Path, platform: Platform) -> Outcome<PackagedFunctions> {
     let mut zips = BTreeMap::new();
     let mut contents = String::new();
     let mut architecture = platform.architecture;
@@ -118,7 +118,7 @@ fn load_from(directory: &Path, platform: Platform) -> Outcome<Functions> {
     // Long enough to be unique, short enough to read.
     let mut version = hash(contents);
     version.truncate(16);
-    Ok(Functions { zips, version, architecture: detected, origin: directory.to_owned() })
+    Ok(PackagedFunctions { zips, version, architecture: detected, origin: directory.to_owned() })
 }
 
 /// How to build for another machine.
@@ -127,7 +127,7 @@ pub fn cross_build(architecture: Architecture, packages: &str, flag: &str, file:
     format!(
         "In a checkout, cross-build with (cargo install cargo-zigbuild; pip install ziglang; rustup target add {target}):\n  \
          cargo zigbuild --release {packages} --target {target}.{}.{}\nand then use {flag} target/{target}/release{file}",
-        GLIBC.0, GLIBC.1
+        MAX_GLIBC_VERSION.0, MAX_GLIBC_VERSION.1
     )
 }
 

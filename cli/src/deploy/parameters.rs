@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 pub const TEMPLATE: &str = include_str!("../../../infra/template.yml");
 
 /// Parameters by name.
-pub type Values = BTreeMap<String, String>;
+pub type ParameterValues = BTreeMap<String, String>;
 
-const ADMIN_HASH: &str = "AdminTokenSha256";
-const WORKER_HASH: &str = "WorkerTokenSha256";
+const ADMIN_HASH_PARAMETER: &str = "AdminTokenSha256";
+const WORKER_HASH_PARAMETER: &str = "WorkerTokenSha256";
 
 /// The setting of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Setting {
+pub enum ParameterSetting {
     /// A new value.
     Value(String),
     /// The stack's current value.
@@ -27,14 +27,14 @@ pub enum Setting {
 
 /// New tokens.
 #[derive(Default)]
-pub struct Tokens {
+pub struct NewTokens {
     /// For users.
     pub admin: Option<String>,
     /// For workers.
     pub worker: Option<String>,
 }
 
-/// Names of all template parameters, in order.
+/// ResourceNames of all template parameters, in order.
 pub fn names() -> Vec<&'static str> {
     let section = TEMPLATE.lines().skip_while(|line| *line != "Parameters:").skip(1);
     section
@@ -45,8 +45,8 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// The parameters that the arguments set.
-pub fn from_arguments(args: &Deploy) -> Outcome<Values> {
-    let mut values = Values::from([("Name".to_owned(), args.stack.name.clone())]);
+pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
+    let mut values = ParameterValues::from([("Name".to_owned(), args.stack.name.clone())]);
     let mut set = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             values.insert(name.to_owned(), value);
@@ -83,11 +83,16 @@ pub fn from_arguments(args: &Deploy) -> Outcome<Values> {
 }
 
 /// Creates tokens: both for a new deployment, otherwise those to rotate. Adds their hashes to `values`.
-pub fn create_tokens(args: &Deploy, before: Option<&Values>, values: &mut Values) -> Outcome<Tokens> {
-    let mut created = Tokens::default();
-    for (role, name, token) in
-        [(Role::Admin, ADMIN_HASH, &mut created.admin), (Role::Worker, WORKER_HASH, &mut created.worker)]
-    {
+pub fn create_tokens(
+    args: &Deploy,
+    before: Option<&ParameterValues>,
+    values: &mut ParameterValues,
+) -> Outcome<NewTokens> {
+    let mut created = NewTokens::default();
+    for (role, name, token) in [
+        (Role::Admin, ADMIN_HASH_PARAMETER, &mut created.admin),
+        (Role::Worker, WORKER_HASH_PARAMETER, &mut created.worker),
+    ] {
         let known = before.and_then(|before| before.get(name)).map_or("", String::as_str);
         if values.contains_key(name) {
             // The caller set the hashes.
@@ -107,10 +112,13 @@ pub fn create_tokens(args: &Deploy, before: Option<&Values>, values: &mut Values
 }
 
 /// The settings to send: `values`, and the stack's current values of other parameters. The rest take their defaults.
-pub fn settings(values: &Values, before: Option<&Values>) -> BTreeMap<&'static str, Setting> {
+pub fn settings(
+    values: &ParameterValues,
+    before: Option<&ParameterValues>,
+) -> BTreeMap<&'static str, ParameterSetting> {
     let setting = |name: &str| match values.get(name) {
-        Some(value) => Some(Setting::Value(value.clone())),
-        None => before.is_some_and(|before| before.contains_key(name)).then_some(Setting::Previous),
+        Some(value) => Some(ParameterSetting::Value(value.clone())),
+        None => before.is_some_and(|before| before.contains_key(name)).then_some(ParameterSetting::Previous),
     };
     names().into_iter().filter_map(|name| Some((name, setting(name)?))).collect()
 }
@@ -118,7 +126,7 @@ pub fn settings(values: &Values, before: Option<&Values>) -> BTreeMap<&'static s
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Setting, Values, create_tokens, from_arguments, names, settings};
+    use super::{ParameterSetting, ParameterValues, create_tokens, from_arguments, names, settings};
     use crate::{
         args::{Cli, Command, Deploy},
         deploy::tokens::hash,
@@ -133,7 +141,7 @@ mod tests {
         }
     }
 
-    fn map(pairs: &[(&str, &str)]) -> Values {
+    fn map(pairs: &[(&str, &str)]) -> ParameterValues {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -169,14 +177,14 @@ mod tests {
     fn update_keeps_other_values_and_drops_removed_parameters() {
         let before = map(&[("Name", "tidemill"), ("ApiKind", "rest"), ("Gone", "x"), ("LogDays", "9")]);
         let sent = settings(&from_arguments(&args("--log-days 7")).unwrap(), Some(&before));
-        assert_eq!(sent["LogDays"], Setting::Value("7".to_owned()));
-        assert_eq!(sent["ApiKind"], Setting::Previous);
+        assert_eq!(sent["LogDays"], ParameterSetting::Value("7".to_owned()));
+        assert_eq!(sent["ApiKind"], ParameterSetting::Previous);
         assert!(!sent.contains_key("Gone") && !sent.contains_key("MaxWorkers"), "{sent:?}");
     }
 
     #[test]
     fn tokens_are_created_once_and_set_by_hash() {
-        let mut first = Values::new();
+        let mut first = ParameterValues::new();
         let created = create_tokens(&args(""), None, &mut first).unwrap();
         let (admin, worker) = (created.admin.unwrap(), created.worker.unwrap());
         assert_eq!(first["AdminTokenSha256"], hash(&admin));
@@ -184,7 +192,7 @@ mod tests {
         assert_eq!(first["WorkerToken"], worker);
         assert_eq!(first.len(), 3);
 
-        let mut update = Values::new();
+        let mut update = ParameterValues::new();
         let created = create_tokens(&args(""), Some(&first), &mut update).unwrap();
         assert!(created.admin.is_none() && created.worker.is_none() && update.is_empty());
     }
@@ -192,19 +200,19 @@ mod tests {
     #[test]
     fn rotated_token_keeps_the_old_one_until_it_is_dropped() {
         let before = map(&[("AdminTokenSha256", "old"), ("WorkerTokenSha256", "w"), ("WorkerToken", "****")]);
-        let mut values = Values::new();
+        let mut values = ParameterValues::new();
         let created = create_tokens(&args("--rotate-token admin"), Some(&before), &mut values).unwrap();
         let hashes = format!("{},old", hash(created.admin.unwrap()));
         assert_eq!(values, map(&[("AdminTokenSha256", &hashes)]));
 
         let before = map(&[("AdminTokenSha256", &hashes), ("WorkerTokenSha256", "w")]);
-        let mut values = Values::new();
+        let mut values = ParameterValues::new();
         create_tokens(&args("--drop-old-tokens"), Some(&before), &mut values).unwrap();
         assert_eq!(values["AdminTokenSha256"], hashes.split(',').next().unwrap());
         assert_eq!(values["WorkerTokenSha256"], "w");
 
         // Both at once: only the new token is valid.
-        let mut values = Values::new();
+        let mut values = ParameterValues::new();
         let created =
             create_tokens(&args("--rotate-token worker --drop-old-tokens"), Some(&before), &mut values)
                 .unwrap();

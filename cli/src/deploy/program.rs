@@ -3,7 +3,7 @@
 use crate::args::Architecture;
 
 /// The C library of Amazon Linux 2023, on which functions and workers run.
-pub const GLIBC: (u32, u32) = (2, 34);
+pub const MAX_GLIBC_VERSION: (u32, u32) = (2, 34);
 
 /// A program's requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,20 +26,25 @@ impl Requirements {
         Some(Self { architecture, glibc: newest_glibc(program) })
     }
 
-    /// Why the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
+    /// CancelReason the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
     pub fn incompatibility(&self, architecture: Architecture) -> Option<String> {
         if self.architecture != architecture {
             return Some(format!("is built for {}, not for {architecture}", self.architecture));
         }
-        let (major, minor) = self.glibc.filter(|required| *required > GLIBC)?;
-        Some(format!("needs glibc {major}.{minor}, and Amazon Linux 2023 has {}.{}", GLIBC.0, GLIBC.1))
+        let (major, minor) = self.glibc.filter(|required| *required > MAX_GLIBC_VERSION)?;
+        Some(format!(
+            "needs glibc {major}.{minor}, and Amazon Linux 2023 has {}.{}",
+            MAX_GLIBC_VERSION.0, MAX_GLIBC_VERSION.1
+        ))
     }
 }
 
 /// The newest of the symbol versions (`GLIBC_2.34`) that the dynamic linker reads.
 fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
-    const NAME: &[u8] = b"\0GLIBC_";
-    positions(program, NAME).filter_map(|at| version(&program[at + NAME.len()..])).max()
+    const GLIBC_SYMBOL_PREFIX: &[u8] = b"\0GLIBC_";
+    positions(program, GLIBC_SYMBOL_PREFIX)
+        .filter_map(|at| version(&program[at + GLIBC_SYMBOL_PREFIX.len()..]))
+        .max()
 }
 
 fn positions<'a>(text: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {

@@ -2,7 +2,7 @@
 
 use super::{
     account::{Account, aws_failure},
-    parameters::Setting,
+    parameters::ParameterSetting,
 };
 use crate::{
     failure::{Exit, Failure, Outcome},
@@ -182,13 +182,17 @@ impl ChangeSet {
         name: &str,
         is_first: bool,
         template_url: &str,
-        settings: BTreeMap<&'static str, Setting>,
+        settings: BTreeMap<&'static str, ParameterSetting>,
     ) -> Outcome<Option<Self>> {
         let action = format!("computing the changes of stack {name}");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let parameters = settings.into_iter().map(|(key, setting)| match setting {
-            Setting::Value(value) => Parameter::builder().parameter_key(key).parameter_value(value).build(),
-            Setting::Previous => Parameter::builder().parameter_key(key).use_previous_value(true).build(),
+            ParameterSetting::Value(value) => {
+                Parameter::builder().parameter_key(key).parameter_value(value).build()
+            }
+            ParameterSetting::Previous => {
+                Parameter::builder().parameter_key(key).use_previous_value(true).build()
+            }
         });
         let created = account
             .cloudformation
@@ -402,7 +406,7 @@ fn is_consequence(event: &StackEvent) -> bool {
     event.resource_status_reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains("cancelled"))
 }
 
-/// What to do about a failure.
+/// OperationKind to do about a failure.
 fn advice(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| reason.contains(part));

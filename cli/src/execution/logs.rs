@@ -5,7 +5,7 @@ use super::{
     watch::after_error,
 };
 use crate::{
-    deployment::{Deployment, WAIT_MS},
+    deployment::{Deployment, LONG_POLL_MS},
     failure::Outcome,
     output::{self, LogFilter, LogWriter, Printable},
     view::test_results,
@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// Number of tests of a failed job that are shown at the end.
 const MAX_TESTS: usize = 10;
 
-/// What to print of a job's log.
+/// OperationKind to print of a job's log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
     /// The job.
@@ -47,7 +47,7 @@ pub async fn print_log(
 ) -> Outcome {
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
-    let wait_ms = if follow { WAIT_MS } else { 0 };
+    let wait_ms = if follow { LONG_POLL_MS } else { 0 };
     let mut interval = PollInterval::new(deployment.is_own());
     let mut outage = Outage::new(deployment.max_outage());
     let mut offset = 0_u64;

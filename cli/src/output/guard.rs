@@ -6,24 +6,24 @@ use std::io::{self, Write};
 use tidemill_core::text::{escape, is_control, is_invisible};
 
 /// A stream that passes only text, line ends and, where enabled, colours. Everything else is escaped.
-pub struct Guarded<S: RawStream> {
+pub struct SanitizedStream<S: RawStream> {
     stream: AutoStream<S>,
     parser: Parser<DefaultCharAccumulator>,
-    passed: Passed,
+    passed: AllowedText,
 }
 
 /// The text that passed.
 #[derive(Debug, Default)]
-struct Passed(String);
+struct AllowedText(String);
 
-impl<S: RawStream> Guarded<S> {
+impl<S: RawStream> SanitizedStream<S> {
     /// Guards a stream.
     pub fn new(stream: AutoStream<S>) -> Self {
-        Self { stream, parser: Parser::default(), passed: Passed::default() }
+        Self { stream, parser: Parser::default(), passed: AllowedText::default() }
     }
 }
 
-impl<S: RawStream> Write for Guarded<S>
+impl<S: RawStream> Write for SanitizedStream<S>
 where
     AutoStream<S>: Write,
 {
@@ -41,7 +41,7 @@ where
     }
 }
 
-impl Perform for Passed {
+impl Perform for AllowedText {
     fn print(&mut self, c: char) {
         if is_control(c) || is_invisible(c) {
             // Writing to a String does not fail.
@@ -101,11 +101,11 @@ pub fn sequence(out: &mut String, params: &Params, action: char) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Parser, Passed, is_control, is_invisible};
+    use super::{AllowedText, Parser, is_control, is_invisible};
 
     fn passed(text: &str) -> String {
         let (mut parser, mut passed) =
-            (Parser::<anstyle_parse::DefaultCharAccumulator>::default(), Passed::default());
+            (Parser::<anstyle_parse::DefaultCharAccumulator>::default(), AllowedText::default());
         for byte in text.bytes() {
             parser.advance(&mut passed, byte);
         }

@@ -15,7 +15,7 @@ const RESET: &str = "\u{1b}[0m";
 #[derive(Debug)]
 pub struct LogFilter {
     parser: Parser<DefaultCharAccumulator>,
-    passed: Passed,
+    passed: PassedState,
     /// Number of bytes since something passed.
     swallowed: usize,
 }
@@ -23,7 +23,7 @@ pub struct LogFilter {
 #[derive(Debug)]
 // Two are settings, and two are state: they are independent.
 #[allow(clippy::struct_excessive_bools)]
-struct Passed {
+struct PassedState {
     text: String,
     colours: bool,
     /// Whether carriage returns, backspaces and erasing pass.
@@ -44,7 +44,8 @@ impl LogFilter {
     }
 
     fn passing(colours: bool, rewrites: bool) -> Self {
-        let passed = Passed { text: String::new(), colours, rewrites, is_coloured: false, line_ended: false };
+        let passed =
+            PassedState { text: String::new(), colours, rewrites, is_coloured: false, line_ended: false };
         Self { parser: Parser::default(), passed, swallowed: 0 }
     }
 
@@ -74,7 +75,7 @@ impl LogFilter {
     }
 }
 
-impl Perform for Passed {
+impl Perform for PassedState {
     fn print(&mut self, c: char) {
         if is_control(c) {
             // Writing to a String does not fail.

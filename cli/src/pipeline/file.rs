@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::gitlab;
-use tidemill_core::pipeline::{self, Assembled, MAX_FILE_BYTES, Mistakes, Pipeline};
+use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
 
 /// A valid pipeline file.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Kind {
 }
 
 /// Checks a file's text with its includes, whose paths are relative to the root of its repository.
-pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<Assembled, Mistakes> {
+pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSources, PipelineErrors> {
     let root = repository_root(path);
     let included = |name: &str| {
         let path = root.join(name);

@@ -11,10 +11,10 @@ use std::{
 };
 
 /// The profile name of this machine; no deployment can have it.
-pub const LOCAL: &str = "local";
+pub const LOCAL_PROFILE: &str = "local";
 
 /// Permission bits of anyone but the owner.
-const OTHERS: u32 = 0o077;
+const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// A deployment and its token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Profiles {
             Failure::usage(format!("{name} is not a valid config file: {}", error.message()))
         })?;
         let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-        read.exposed = (mode & OTHERS != 0).then_some(mode);
+        read.exposed = (mode & GROUP_AND_OTHERS != 0).then_some(mode);
         path.clone_into(&mut read.path);
         Ok(read)
     }

@@ -52,7 +52,7 @@ impl LiveView {
             lines.truncate(max_lines - 1);
             lines.sort_by_key(|line| line.place);
             let place = usize::MAX;
-            lines.push(Line { text: format!("  … and {omitted} more"), rank: 0, place });
+            lines.push(ViewLine { text: format!("  … and {omitted} more"), rank: 0, place });
         }
         self.erase()?;
         for line in &lines {
@@ -63,18 +63,18 @@ impl LiveView {
     }
 }
 
-struct Line {
+struct ViewLine {
     text: String,
     rank: u8,
     place: usize,
 }
 
-fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<Line> {
+fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<ViewLine> {
     let mut lines = Vec::new();
     let bold = Style::new().bold();
     let mut push = |text: String, rank: u8| {
         let place = lines.len();
-        lines.push(Line { text, rank, place });
+        lines.push(ViewLine { text, rank, place });
     };
     let of = &view.execution;
     // Lines must not wrap, so that they can be counted.

@@ -1,7 +1,7 @@
 //! One line per change, for pipes and logs.
 
 use super::{View, format};
-use crate::output::{self, Guarded, Printable, printable_lines};
+use crate::output::{self, Printable, SanitizedStream, printable_lines};
 use std::{
     collections::HashMap,
     io::{Stdout, Write},
@@ -10,7 +10,7 @@ use tidemill_core::{api::ExecutionView, ids::JobId, status::JobStatus};
 
 /// Lines on standard output.
 pub struct PlainView {
-    out: Guarded<Stdout>,
+    out: SanitizedStream<Stdout>,
     shown: HashMap<JobId, (JobStatus, u32)>,
 }
 

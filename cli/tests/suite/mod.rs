@@ -1,4 +1,4 @@
-//! What holds wherever jobs run: each test is written once, for every backend.
+//! OperationKind holds wherever jobs run: each test is written once, for every backend.
 
 mod around;
 mod reported;
@@ -7,7 +7,7 @@ pub use around::*;
 pub use reported::*;
 pub use secrets::*;
 
-use crate::support::{Backend, STUBBORN, TWO, finish, is_over, job, json, kind, signal, text};
+use crate::support::{Backend, IGNORES_SIGTERM, TWO, finish, is_over, job, json, kind, signal, text};
 
 /// The suite's tests on a backend, unless there is none.
 #[macro_export]
@@ -49,7 +49,7 @@ macro_rules! suite {
     };
 }
 
-const WHOLE: &str = r#"
+const FULL_PIPELINE: &str = r#"
 name: whole
 stages: [build, test, end]
 defaults: { image: "IMAGE" }
@@ -73,7 +73,7 @@ jobs:
 "#;
 
 pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
-    let mut place = on.place(WHOLE);
+    let mut place = on.place(FULL_PIPELINE);
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let shown = text(&run.stdout);
@@ -132,7 +132,7 @@ pub fn uncommitted_changes_are_part_of_the_run(on: &Backend) {
 }
 
 pub fn interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container(on: &Backend) {
-    let mut place = on.place(STUBBORN);
+    let mut place = on.place(IGNORES_SIGTERM);
     let run = place.spawn(&["run"]);
     place.wait_for("the job runs", |view| {
         job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0 && place.log("deaf").contains("ready\n")

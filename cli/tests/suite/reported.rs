@@ -3,7 +3,7 @@
 use crate::support::{Backend, json, text};
 
 /// Leaves a report in which `unsure` fails when the job is tried for the first time, and `broken` each time.
-const TESTED: &str = r#"
+const PIPELINE_WITH_TESTS: &str = r#"
 name: tested
 stages: [a]
 defaults: { image: "IMAGE" }
@@ -36,7 +36,7 @@ const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 "#;
 
 pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
-    let mut place = on.place(TESTED);
+    let mut place = on.place(PIPELINE_WITH_TESTS);
     std::fs::write(place.repo().join("report.xml"), REPORT).unwrap();
     let run = place.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
@@ -66,7 +66,7 @@ pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
 }
 
 /// `both` also has a test; what is no output of its script is to be left aside. `secret` prints what nobody may see.
-const COVERED: &str = r#"
+const PIPELINE_WITH_COVERAGE: &str = r#"
 name: covered
 stages: [a]
 defaults: { image: "IMAGE" }
@@ -82,8 +82,8 @@ jobs:
     artifacts: { reports: { junit: fine.xml } }
   secret:
     stage: a
-    secrets: [SHARE]
-    script: ['echo "share 7%"', 'echo "share $SHARE%"']
+    secrets: [MEASURE_TIME_DIVISOR]
+    script: ['echo "share 7%"', 'echo "share $MEASURE_TIME_DIVISOR%"']
     coverage: 'share (\d+)%'
   none:
     stage: a
@@ -92,7 +92,7 @@ jobs:
 "#;
 
 pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
-    let mut place = on.place(COVERED);
+    let mut place = on.place(PIPELINE_WITH_COVERAGE);
     let value = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(value.path(), "0056").unwrap();
     let set = place.tidemill(&["secret", "set", "SHARE", "--file", value.path().to_str().unwrap()]);

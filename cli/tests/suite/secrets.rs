@@ -20,7 +20,7 @@ fn with_input(place: &Place, words: &[&str], input: &str) -> Output {
 const PASSWORD: &str = "correct-horse/battery staple+";
 const KEY: &str = "-----BEGIN OF A KEY-----\nline-two-of-the-key\nthe/third+line=of it\n";
 /// The secrets, and their forms, each without what depends on its neighbours: base64 at each of three places, URL-encoded, hex, JSON.
-const FORMS: [&str; 12] = [
+const ENCODED_FORMS: [&str; 12] = [
     PASSWORD,
     "correct-horse/battery",
     "Y29ycmVjdC1ob3JzZS9iYXR0ZXJ5IHN0YXBsZS",
@@ -37,7 +37,7 @@ const FORMS: [&str; 12] = [
 
 /// The sink answers whoever connects, and `nc` ends with that answer: what it is to send must be there by then, in a file and not in
 /// a pipe that is still to be filled.
-const LEAKY: &str = r#"
+const LEAKING_PIPELINE: &str = r#"
 name: leaky
 stages: [a]
 defaults: { image: "IMAGE" }
@@ -74,7 +74,7 @@ jobs:
 "#;
 
 pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
-    let mut place = on.talkative_place(LEAKY);
+    let mut place = on.talkative_place(LEAKING_PIPELINE);
     let set = with_input(&place, &["secret", "set", "PASSWORD"], &format!("{PASSWORD}\n"));
     assert_eq!(set.status.code(), Some(0), "{set:?}");
     let key_file = tempfile::NamedTempFile::new().unwrap();
@@ -131,7 +131,7 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
         ("the engine", engine),
     ];
     for (what, text) in &said {
-        if let Some(form) = FORMS.iter().find(|form| text.contains(**form)) {
+        if let Some(form) = ENCODED_FORMS.iter().find(|form| text.contains(**form)) {
             panic!("{what} says {form}: {text}");
         }
     }
@@ -147,7 +147,7 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     assert!(said > 10_000, "they say all that they can: {said} bytes");
     for file in files {
         let Ok(bytes) = fs::read(&file) else { continue };
-        for form in FORMS {
+        for form in ENCODED_FORMS {
             let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
             assert!(!found, "{form} in {}", file.display());
         }

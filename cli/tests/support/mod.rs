@@ -26,10 +26,10 @@ use std::{
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long what is left of a test is asked to end before it is ended.
-const GENTLY: Duration = Duration::from_secs(5);
+const TERM_GRACE: Duration = Duration::from_secs(5);
 
 /// A job that no signal but the last ends.
-pub const STUBBORN: &str = r#"
+pub const IGNORES_SIGTERM: &str = r#"
 name: stubborn
 stages: [a]
 jobs:
@@ -199,7 +199,7 @@ impl Drop for Place {
             // Gently first: what the queue was about to give a worker that is cut off, nobody sees for a while.
             let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
             let begun = Instant::now();
-            while begun.elapsed() < GENTLY && matches!(process.try_wait(), Ok(None)) {
+            while begun.elapsed() < TERM_GRACE && matches!(process.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = process.kill();
@@ -290,7 +290,7 @@ pub fn kind(view: &Value, name: &str) -> String {
     job(view, name)["failure_reason"]["kind"].as_str().unwrap_or_default().to_owned()
 }
 
-/// What a command printed, as JSON.
+/// OperationKind a command printed, as JSON.
 pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }

@@ -49,7 +49,7 @@ fn published(provider: &str) -> Value {
     }
 }
 
-fn a_push_runs_its_pipelines_and_their_statuses_are_heard(on: &Backend, provider: &str) {
+fn push_runs_pipelines_and_sends_statuses(on: &Backend, provider: &str) {
     let place = on.place(PIPELINE);
     let deployment = place.deployment.clone().unwrap();
     let server = GitServer::start(&place.dir.path().join("served"));
@@ -130,13 +130,13 @@ fn a_push_runs_its_pipelines_and_their_statuses_are_heard(on: &Backend, provider
 #[test]
 fn push_runs_on_a_server() {
     for provider in ["github", "gitlab", "gitea"] {
-        a_push_runs_its_pipelines_and_their_statuses_are_heard(&Backend::Server, provider);
+        push_runs_pipelines_and_sends_statuses(&Backend::Server, provider);
     }
 }
 
 #[test]
 fn push_runs_in_the_cloud() {
     if let Some(cloud) = Backend::cloud() {
-        a_push_runs_its_pipelines_and_their_statuses_are_heard(&cloud, "github");
+        push_runs_pipelines_and_sends_statuses(&cloud, "github");
     }
 }

@@ -25,19 +25,19 @@ pub struct ArtifactUploadRequest {
     /// It is no artifact but a cache, to be kept under this key for later jobs of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
-    /// What the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
+    /// OperationKind the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
     /// that were announced asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sum: Option<ContentSum>,
+    pub sum: Option<ContentChecksum>,
     /// Absent in the first call. In the second, after the bytes were put: what was put. Only then is the artifact
     /// recorded.
     #[serde(default)]
     pub complete: Option<ArtifactComplete>,
 }
 
-/// What bytes come to.
+/// OperationKind bytes come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ContentSum {
+pub struct ContentChecksum {
     /// Their number.
     pub size: u64,
     /// Their SHA-256: 64 hex digits in lower case.
@@ -45,7 +45,7 @@ pub struct ContentSum {
     pub sha256: String,
 }
 
-impl ContentSum {
+impl ContentChecksum {
     /// Whether the hash has its form.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
@@ -59,7 +59,7 @@ pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What was put.
+/// OperationKind was put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactComplete {
     /// From the first reply.
@@ -84,11 +84,11 @@ pub struct ArtifactFile {
 pub struct ArtifactUploadReply {
     /// Its id.
     pub artifact_id: ArtifactId,
-    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
+    /// UPLOAD_PARAMS here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
     /// where `sum` must be said first: call again with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Headers that the PUT must have.
+    /// Headers that the UPLOAD_PARAMS must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// How the tar may be encoded: `identity` or `zstd`.

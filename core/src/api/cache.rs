@@ -7,7 +7,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Ask for a cache.
+/// JobRequest for a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupRequest {
     /// The job.
@@ -18,16 +18,16 @@ pub struct CacheLookupRequest {
     pub keys: Vec<String>,
 }
 
-/// What is kept.
+/// OperationKind is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupReply {
     /// The cache; absent: nothing is kept under any of the keys.
-    pub found: Option<CacheFound>,
+    pub found: Option<CacheHit>,
 }
 
 /// A cache that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CacheFound {
+pub struct CacheHit {
     /// Its key.
     pub key: String,
     /// Where its bytes are: a tar, as artifacts are.

@@ -15,7 +15,7 @@ const MAX_DEPTH: u16 = 32;
 /// overflow the stack of a server's thread. It gets one that is large enough; only what is used of it is ever taken.
 const STACK_BYTES: usize = 64 << 20;
 
-const TEXTS: [(&str, Fact); 7] = [
+const TEXT_FACTS: [(&str, Fact); 7] = [
     ("branch", Fact::Branch),
     ("tag", Fact::Tag),
     ("event", Fact::Event),
@@ -24,20 +24,20 @@ const TEXTS: [(&str, Fact); 7] = [
     ("target_branch", Fact::TargetBranch),
     ("title", Fact::Title),
 ];
-const FLAGS: [&str; 2] = ["fork", "draft"];
+const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
-/// What is wrong with a condition, and where in its text.
+/// OperationKind is wrong with a condition, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The first character meant, counted from 0.
     pub at: usize,
     /// How many characters are meant; at least 1.
     pub length: usize,
-    /// What is wrong.
+    /// OperationKind is wrong.
     pub message: String,
-    /// What to do about it.
+    /// OperationKind to do about it.
     pub help: Option<String>,
 }
 
@@ -94,7 +94,7 @@ fn parsed(text: &str) -> Result<Predicate, Fault> {
         let first = errors.errors.first();
         syntax(text, first.map_or((1, 0), |error| error.pos), first.map_or("", |error| error.msg.as_str()))
     })?;
-    let reader = Reader { text, source };
+    let reader = ConditionParser { text, source };
     reader.test(&expression)
 }
 
@@ -185,14 +185,14 @@ fn compared(test: &Predicate) -> u16 {
     }
 }
 
-/// What an expression is, once read.
-enum Typed {
+/// OperationKind an expression is, once read.
+enum TypedExpr {
     Predicate(Predicate),
     Text(Value),
     List(Vec<Value>),
 }
 
-impl Typed {
+impl TypedExpr {
     const fn called(&self) -> &'static str {
         match self {
             Self::Predicate(_) => "a truth value",
@@ -202,12 +202,12 @@ impl Typed {
     }
 }
 
-struct Reader<'a> {
+struct ConditionParser<'a> {
     text: &'a str,
     source: SourceInfo,
 }
 
-impl Reader<'_> {
+impl ConditionParser<'_> {
     fn fault(&self, at: &IdedExpr, message: impl Into<String>) -> Fault {
         // The parser counts bytes, and names the last one.
         let characters = |bytes: usize| self.text.char_indices().take_while(|(at, _)| *at < bytes).count();
@@ -218,11 +218,11 @@ impl Reader<'_> {
 
     fn test(&self, of: &IdedExpr) -> Result<Predicate, Fault> {
         match self.read(of)? {
-            Typed::Predicate(test) => Ok(test),
+            TypedExpr::Predicate(test) => Ok(test),
             other => {
                 let fault =
                     self.fault(of, format!("a condition is a truth value, and this is {}", other.called()));
-                let text = matches!(other, Typed::Text(_));
+                let text = matches!(other, TypedExpr::Text(_));
                 Err(Fault { help: text.then(|| "compare it, as in `!= \"\"`".to_owned()), ..fault })
             }
         }
@@ -230,18 +230,18 @@ impl Reader<'_> {
 
     fn text(&self, of: &IdedExpr) -> Result<Value, Fault> {
         match self.read(of)? {
-            Typed::Text(value) => Ok(value),
+            TypedExpr::Text(value) => Ok(value),
             other => Err(self.fault(of, format!("a text is expected here, and this is {}", other.called()))),
         }
     }
 
-    fn read(&self, of: &IdedExpr) -> Result<Typed, Fault> {
+    fn read(&self, of: &IdedExpr) -> Result<TypedExpr, Fault> {
         match &of.expr {
             Expr::Literal(LiteralValue::Boolean(value)) => {
-                Ok(Typed::Predicate(Predicate::Const(*value.inner())))
+                Ok(TypedExpr::Predicate(Predicate::Const(*value.inner())))
             }
             Expr::Literal(LiteralValue::String(text)) => {
-                Ok(Typed::Text(Value::Literal(text.inner().to_owned())))
+                Ok(TypedExpr::Text(Value::Literal(text.inner().to_owned())))
             }
             Expr::Literal(LiteralValue::Null) => Err(Fault {
                 help: Some("what is not set is `\"\"`; `defined(\"NAME\")` tells the two apart".to_owned()),
@@ -254,7 +254,7 @@ impl Reader<'_> {
             Expr::Ident(name) => self.name(of, name),
             Expr::List(list) => {
                 let items: Result<Vec<_>, _> = list.elements.iter().map(|item| self.text(item)).collect();
-                items.map(Typed::List)
+                items.map(TypedExpr::List)
             }
             Expr::Call(call) => self.call(of, call),
             Expr::Select(_) => Err(self.fault(of, "there are no fields here")),
@@ -264,16 +264,16 @@ impl Reader<'_> {
         }
     }
 
-    fn name(&self, of: &IdedExpr, name: &str) -> Result<Typed, Fault> {
-        if let Some((_, fact)) = TEXTS.iter().find(|(known, _)| *known == name) {
-            return Ok(Typed::Text(Value::Fact(*fact)));
+    fn name(&self, of: &IdedExpr, name: &str) -> Result<TypedExpr, Fault> {
+        if let Some((_, fact)) = TEXT_FACTS.iter().find(|(known, _)| *known == name) {
+            return Ok(TypedExpr::Text(Value::Fact(*fact)));
         }
         match name {
-            "fork" => return Ok(Typed::Predicate(Predicate::Fork)),
-            "draft" => return Ok(Typed::Predicate(Predicate::Draft)),
+            "fork" => return Ok(TypedExpr::Predicate(Predicate::Fork)),
+            "draft" => return Ok(TypedExpr::Predicate(Predicate::Draft)),
             _ => {}
         }
-        let known = || TEXTS.iter().map(|(name, _)| *name).chain(FLAGS);
+        let known = || TEXT_FACTS.iter().map(|(name, _)| *name).chain(BOOL_FACTS);
         let help = match suggest::nearest(name, known()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') => {
@@ -284,7 +284,7 @@ impl Reader<'_> {
         Err(Fault { help: Some(help), ..self.fault(of, format!("nothing is called {} here", quoted(name))) })
     }
 
-    fn call(&self, of: &IdedExpr, call: &CallExpr) -> Result<Typed, Fault> {
+    fn call(&self, of: &IdedExpr, call: &CallExpr) -> Result<TypedExpr, Fault> {
         let name = call.func_name.as_str();
         if let Some(target) = &call.target {
             return self.method(of, target, name, &call.args);
@@ -303,7 +303,7 @@ impl Reader<'_> {
                 let value_at = value;
                 let value = self.text(value)?;
                 match self.read(list)? {
-                    Typed::List(items) => {
+                    TypedExpr::List(items) => {
                         for item in &items {
                             self.check_event(value_at, &value, item)?;
                         }
@@ -324,15 +324,15 @@ impl Reader<'_> {
                     other => vec![other],
                 };
                 parts.push(self.text(right)?);
-                return Ok(Typed::Text(Value::Join(parts)));
+                return Ok(TypedExpr::Text(Value::Join(parts)));
             }
-            ("env", [name]) => return Ok(Typed::Text(Value::Variable(Box::new(self.text(name)?)))),
+            ("env", [name]) => return Ok(TypedExpr::Text(Value::Variable(Box::new(self.text(name)?)))),
             ("defined", [name]) => Predicate::Defined(self.text(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
             _ => return Err(self.no_call(of, name)),
         };
-        Ok(Typed::Predicate(test))
+        Ok(TypedExpr::Predicate(test))
     }
 
     /// A fault of a call: the parser places it at the bracket, people look at the name.
@@ -376,7 +376,7 @@ impl Reader<'_> {
         target: &IdedExpr,
         name: &str,
         arguments: &[IdedExpr],
-    ) -> Result<Typed, Fault> {
+    ) -> Result<TypedExpr, Fault> {
         if !METHODS.contains(&name) {
             let help = match suggest::nearest(name, METHODS) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -387,8 +387,8 @@ impl Reader<'_> {
         }
         let text = self.text(target)?;
         let test = match (name, arguments) {
-            ("lowerAscii", []) => return Ok(Typed::Text(Value::Lower(Box::new(text)))),
-            ("upperAscii", []) => return Ok(Typed::Text(Value::Upper(Box::new(text)))),
+            ("lowerAscii", []) => return Ok(TypedExpr::Text(Value::Lower(Box::new(text)))),
+            ("upperAscii", []) => return Ok(TypedExpr::Text(Value::Upper(Box::new(text)))),
             ("startsWith", [with]) => Predicate::StartsWith(text, self.text(with)?),
             ("endsWith", [with]) => Predicate::EndsWith(text, self.text(with)?),
             ("contains", [part]) => Predicate::Contains(text, self.text(part)?),
@@ -406,12 +406,12 @@ impl Reader<'_> {
                 return Err(self.call_fault(of, name, format!("`{name}` takes {takes}")));
             }
         };
-        Ok(Typed::Predicate(test))
+        Ok(TypedExpr::Predicate(test))
     }
 
     fn equal(&self, of: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Result<Predicate, Fault> {
         match (self.read(left)?, self.read(right)?) {
-            (Typed::Predicate(a), Typed::Predicate(b)) => {
+            (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
                 if compared(&a) >= MAX_DEPTH {
                     return Err(
                         self.fault(of, format!("more than {MAX_DEPTH} truth values are compared in a row"))
@@ -419,7 +419,7 @@ impl Reader<'_> {
                 }
                 Ok(Predicate::Alike(Box::new(a), Box::new(b)))
             }
-            (Typed::Text(a), Typed::Text(b)) => {
+            (TypedExpr::Text(a), TypedExpr::Text(b)) => {
                 self.check_event(right, &a, &b)?;
                 self.check_event(left, &b, &a)?;
                 Ok(Predicate::Equal(a, b))
@@ -427,7 +427,7 @@ impl Reader<'_> {
             (a, b) => {
                 let message = format!("{} and {} are never equal", a.called(), b.called());
                 let fault = self.fault(of, message);
-                let list = matches!(a, Typed::List(_)) || matches!(b, Typed::List(_));
+                let list = matches!(a, TypedExpr::List(_)) || matches!(b, TypedExpr::List(_));
                 Err(Fault { help: list.then(|| "write `in` to look in a list".to_owned()), ..fault })
             }
         }
@@ -453,13 +453,15 @@ impl Reader<'_> {
         test: &IdedExpr,
         then: &IdedExpr,
         other: &IdedExpr,
-    ) -> Result<Typed, Fault> {
+    ) -> Result<TypedExpr, Fault> {
         let test = Box::new(self.test(test)?);
         match (self.read(then)?, self.read(other)?) {
-            (Typed::Predicate(a), Typed::Predicate(b)) => {
-                Ok(Typed::Predicate(Predicate::If(test, Box::new(a), Box::new(b))))
+            (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
+                Ok(TypedExpr::Predicate(Predicate::If(test, Box::new(a), Box::new(b))))
             }
-            (Typed::Text(a), Typed::Text(b)) => Ok(Typed::Text(Value::If(test, Box::new(a), Box::new(b)))),
+            (TypedExpr::Text(a), TypedExpr::Text(b)) => {
+                Ok(TypedExpr::Text(Value::If(test, Box::new(a), Box::new(b))))
+            }
             (a, b) => {
                 let message =
                     format!("both sides of `:` must be of one type, not {} and {}", a.called(), b.called());

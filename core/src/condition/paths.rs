@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use crate::facts::Facts;
 
 /// A list of globs, and whether it was tried on the changed paths.
-type Tried = (bool, Vec<String>);
+type GlobMatch = (bool, Vec<String>);
 
 /// Paths that globs are tried on: each list of globs once, as many jobs may have the same.
 #[derive(Debug)]
 pub struct Paths<'a> {
     facts: &'a Facts,
     /// Which path is the first that each list matches.
-    seen: RefCell<HashMap<Tried, Option<usize>>>,
+    seen: RefCell<HashMap<GlobMatch, Option<usize>>>,
 }
 
 impl<'a> Paths<'a> {

@@ -1,4 +1,4 @@
-//! What a worker found at a commit.
+//! OperationKind a worker found at a commit.
 
 use crate::{
     ids::{JobId, LeaseToken},
@@ -12,7 +12,7 @@ pub const PIPELINE_NAME: &str = "discover";
 /// The most pipeline files of one commit that are looked at.
 pub const MOST_FILES: usize = 100;
 /// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
-pub const MOST_CHANGED: usize = 10_000;
+pub const MAX_CHANGED_PATHS: usize = 10_000;
 /// The longest path that is told, in bytes.
 pub const MAX_PATH_LEN: usize = 4_096;
 /// The most bytes that the paths of a commit, or those that it changed, may have together; of more, nothing is said.
@@ -21,9 +21,9 @@ pub const MAX_PATHS_BYTES: usize = 1 << 20;
 /// when they are put together.
 pub const MAX_FILES_BYTES: usize = 4 << 20;
 /// The most entries that the folder of pipeline files may have.
-pub const MAX_FOLDER_ENTRIES: usize = 10_000;
+pub const MAX_DIRECTORY_ENTRIES: usize = 10_000;
 /// The most bytes of the mistakes of one file that are shown.
-pub const MAX_MISTAKE_BYTES: usize = 16 << 10;
+pub const MAX_DIAGNOSTICS_BYTES: usize = 16 << 10;
 
 /// A pipeline file as it is at a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct PipelineFile {
     pub text: String,
 }
 
-/// What was found.
+/// OperationKind was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReport {
     /// The discovering job.
@@ -53,7 +53,7 @@ pub struct DiscoveryReport {
     pub paths: Option<Vec<String>>,
 }
 
-/// Why a report on a commit is refused.
+/// CancelReason a report on a commit is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     /// The commit is not named by its full hash.
@@ -75,7 +75,7 @@ pub enum ReportError {
     FilesTooLarge(usize),
     /// A list of paths is too long.
     #[error(
-        "`{list}` has more than {MOST_CHANGED} paths or {MAX_PATHS_BYTES} bytes; leave it out where there are more"
+        "`{list}` has more than {MAX_CHANGED_PATHS} paths or {MAX_PATHS_BYTES} bytes; leave it out where there are more"
     )]
     TooManyPaths {
         /// `changed` or `paths`.
@@ -116,7 +116,7 @@ impl DiscoveryReport {
         for (list, paths) in [("changed", &self.changed), ("paths", &self.paths)] {
             let Some(paths) = paths else { continue };
             let bytes = paths.iter().fold(0_usize, |sum, path| sum.saturating_add(path.len()));
-            if paths.len() > MOST_CHANGED || bytes > MAX_PATHS_BYTES {
+            if paths.len() > MAX_CHANGED_PATHS || bytes > MAX_PATHS_BYTES {
                 return Err(ReportError::TooManyPaths { list });
             }
             if let Some(path) = paths.iter().find(|path| path.len() > MAX_PATH_LEN) {
@@ -136,7 +136,7 @@ fn check_path(path: &str) -> Result<(), ReportError> {
     if is_path { Ok(()) } else { Err(ReportError::Path(path.chars().take(80).collect())) }
 }
 
-/// What became of it.
+/// OperationKind became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReply {
     /// Lines for the job's log: which pipelines start, which do not, and why.
@@ -149,7 +149,7 @@ pub struct DiscoveryReply {
 #[cfg(test)]
 mod tests {
     use super::{
-        DiscoveryReport, MAX_FILES_BYTES, MAX_PATHS_BYTES, MOST_CHANGED, MOST_FILES, PipelineFile,
+        DiscoveryReport, MAX_CHANGED_PATHS, MAX_FILES_BYTES, MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
         ReportError,
     };
     use crate::{
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn report_within_the_limits_is_accepted() {
+    fn report_within_limits_is_accepted() {
         let files = (0..MOST_FILES).map(|at| file(&format!(".pipelines/{at}.yml"), 100)).collect();
-        let paths = (0..MOST_CHANGED).map(|at| format!("src/{at}")).collect();
+        let paths = (0..MAX_CHANGED_PATHS).map(|at| format!("src/{at}")).collect();
         assert_eq!(report(files, Some(paths)).check(), Ok(()));
     }
 
     #[test]
-    fn report_beyond_a_limit_is_refused() {
+    fn report_beyond_limit_is_rejected() {
         let many =
             |count: usize, bytes: usize| Some((0..count).map(|_| "x".repeat(bytes)).collect::<Vec<_>>());
         let files = |count: usize, bytes: usize| (0..count).map(|_| file("a.yml", bytes)).collect::<Vec<_>>();
@@ -192,7 +192,7 @@ mod tests {
             report(files(5, MAX_FILES_BYTES / 4), None).check(),
             Err(ReportError::FilesTooLarge(_))
         ));
-        for paths in [many(MOST_CHANGED + 1, 1), many(3_000, MAX_PATHS_BYTES / 3_000 + 1)] {
+        for paths in [many(MAX_CHANGED_PATHS + 1, 1), many(3_000, MAX_PATHS_BYTES / 3_000 + 1)] {
             assert_eq!(report(Vec::new(), paths).check(), Err(ReportError::TooManyPaths { list: "paths" }));
         }
         assert!(matches!(report(Vec::new(), many(1, 5_000)).check(), Err(ReportError::Path(_))));

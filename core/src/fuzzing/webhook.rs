@@ -1,6 +1,6 @@
 //! Properties of any body that is posted as a webhook.
 
-use crate::webhook::{Delivered, Event, MAX_EVENTS, Provider, json_of, sign};
+use crate::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_of, sign};
 
 /// More characters than any text of an event may have, whatever the body says.
 const MAX_TEXT: usize = 300;
@@ -44,7 +44,7 @@ fn verified_only_with_the_secret(provider: Provider, body: &[u8]) {
     }
 }
 
-fn bounded(delivered: &Delivered) {
+fn bounded(delivered: &ParsedDelivery) {
     assert!(delivered.events.len() <= MAX_EVENTS);
     if let Some(branch) = &delivered.default_branch {
         named(branch);

@@ -11,7 +11,7 @@ use super::values;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::{self, FileContext, NativeJob};
-use crate::gitlab::keys::{self, Inherit};
+use crate::gitlab::keys::{self, InheritedKeys};
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -76,7 +76,7 @@ pub(crate) fn translate(
     let varying: HashSet<String> = workflow.iter().flat_map(|rule| rule.variables.keys().cloned()).collect();
     let scope = Scope::new(&globals, varying, None, &path.key("variables"), &mut Log::default());
     let all_shared =
-        jobs.iter().all(|job| Inherit::read(&job.value, &path, &mut Log::default()).all_variables());
+        jobs.iter().all(|job| InheritedKeys::read(&job.value, &path, &mut Log::default()).all_variables());
     let shared: HashMap<String, String> = if all_shared {
         scope.fixed_values().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     } else {
@@ -160,7 +160,7 @@ fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) 
 fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut all = HashMap::new();
-    // Names that stay as they are come first.
+    // ResourceNames that stay as they are come first.
     let (plain, odd): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
         jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
     for job in plain.into_iter().chain(odd) {
@@ -207,10 +207,10 @@ fn native_name(name: &str, other: &str) -> String {
     if native.is_empty() { other.to_owned() } else { native.trim_end().to_owned() }
 }
 
-/// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
+/// OperationKind jobs inherit, by key: from `default`, or from the top of the file as older files have it.
 fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     let mut all = HashMap::new();
-    for key in keys::GLOBAL {
+    for key in keys::GLOBAL_KEYS {
         if let Some(entry) = root.get(key) {
             all.insert(key.to_owned(), entry.clone());
         }
@@ -219,12 +219,12 @@ fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     let path = Path::default().key("default");
     for entry in values::entries(&default.value) {
         let key = entry.key.as_str();
-        if let Some((_, why, help)) = keys::REFUSED.iter().find(|(known, ..)| *known == key) {
+        if let Some((_, why, help)) = keys::UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
             log.refused(&path, entry, why, help);
-        } else if keys::DEFAULT.contains(&key) {
+        } else if keys::DEFAULT_KEYS.contains(&key) {
             all.insert(entry.key.clone(), entry.clone());
         } else {
-            log.unknown(&path, entry, &keys::DEFAULT);
+            log.unknown(&path, entry, &keys::DEFAULT_KEYS);
         }
     }
     all
@@ -282,7 +282,7 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
 fn interruptible(jobs: &[&MapEntry], around: &FileContext, cancels: bool, log: &mut Log) -> bool {
     let path = Path::default();
     let of = |job: &MapEntry| {
-        let inherit = Inherit::read(&job.value, &path, &mut Log::default());
+        let inherit = InheritedKeys::read(&job.value, &path, &mut Log::default());
         let inherited = || around.default.get("interruptible").filter(|_| inherit.default("interruptible"));
         let entry = job.value.get("interruptible").or_else(inherited)?;
         (values::flag(&entry.value) == Some(true)).then(|| entry.clone())

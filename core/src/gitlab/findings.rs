@@ -1,7 +1,7 @@
-//! Findings about a GitLab file, each with its place.
+//! DiagnosticSink about a GitLab file, each with its place.
 
 use crate::diagnostics::Location;
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// The findings so far.
@@ -19,8 +19,9 @@ impl Log {
     /// The same for something that is no key.
     pub(crate) fn ignored_at(&mut self, path: &Path, at: Location, what: &str, why: &str) {
         let message = format!("{what} is not supported: {why}");
-        self.findings
-            .push(Finding::error("gitlab-key-ignored", Spot::Text(path.clone(), at), message).warning());
+        self.findings.push(
+            Finding::error("gitlab-key-ignored", FindingLocation::Text(path.clone(), at), message).warning(),
+        );
     }
 
     /// Reports a key that would change what runs, and is not supported.
@@ -31,24 +32,31 @@ impl Log {
     /// The same for something that is no key.
     pub(crate) fn refused_at(&mut self, path: &Path, at: Location, what: &str, why: &str, help: &str) {
         let message = format!("{what} is not supported: {why}");
-        let finding = Finding::error("gitlab-key-refused", Spot::Text(path.clone(), at), message);
+        let finding = Finding::error("gitlab-key-refused", FindingLocation::Text(path.clone(), at), message);
         self.findings.push(if help.is_empty() { finding } else { finding.help(help) });
     }
 
     /// Reports a key that is translated into something with another meaning.
     pub(crate) fn changed(&mut self, path: &Path, at: Location, message: impl Into<String>) {
-        self.findings.push(Finding::error("gitlab-changed", Spot::Text(path.clone(), at), message).warning());
+        self.findings.push(
+            Finding::error("gitlab-changed", FindingLocation::Text(path.clone(), at), message).warning(),
+        );
     }
 
     /// Reports a value that is invalid in GitLab too, or that this translation does not know.
     pub(crate) fn wrong(&mut self, path: &Path, at: Location, message: impl Into<String>) {
-        self.findings.push(Finding::error("gitlab-wrong-value", Spot::Text(path.clone(), at), message));
+        self.findings.push(Finding::error(
+            "gitlab-wrong-value",
+            FindingLocation::Text(path.clone(), at),
+            message,
+        ));
     }
 
     /// The same with advice.
     pub(crate) fn wrong_with_help(&mut self, path: &Path, at: Location, message: String, help: &str) {
-        self.findings
-            .push(Finding::error("gitlab-wrong-value", Spot::Text(path.clone(), at), message).help(help));
+        self.findings.push(
+            Finding::error("gitlab-wrong-value", FindingLocation::Text(path.clone(), at), message).help(help),
+        );
     }
 
     /// Reports a value of the wrong type.
@@ -63,7 +71,7 @@ impl Log {
         let near = crate::suggest::nearest(&entry.key, known.iter().copied());
         let finding = Finding::error(
             "gitlab-unknown-key",
-            Spot::Text(path.key(&entry.key), entry.key_location),
+            FindingLocation::Text(path.key(&entry.key), entry.key_location),
             message,
         );
         self.findings.push(finding.maybe_help(near.map(|near| format!("did you mean `{near}`?"))));

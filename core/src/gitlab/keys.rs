@@ -24,10 +24,10 @@ pub(crate) const TOP: [&str; 12] = [
 ];
 
 /// Keys at the top that jobs inherit, as those of `default` are.
-pub(crate) const GLOBAL: [&str; 5] = ["image", "services", "cache", "before_script", "after_script"];
+pub(crate) const GLOBAL_KEYS: [&str; 5] = ["image", "services", "cache", "before_script", "after_script"];
 
 /// Keys of `default`.
-pub(crate) const DEFAULT: [&str; 13] = [
+pub(crate) const DEFAULT_KEYS: [&str; 13] = [
     "after_script",
     "artifacts",
     "before_script",
@@ -73,7 +73,7 @@ pub(crate) const SUPPORTED: [&str; 25] = [
 ];
 
 /// Keys of a job that have no effect, and what that means.
-pub(crate) const IGNORED: [(&str, &str); 7] = [
+pub(crate) const IGNORED_KEYS: [(&str, &str); 7] = [
     (
         "resource_group",
         "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",
@@ -87,7 +87,7 @@ pub(crate) const IGNORED: [(&str, &str); 7] = [
 ];
 
 /// Keys of a job without which it would do something else, and what to do instead.
-pub(crate) const REFUSED: [(&str, &str, &str); 7] = [
+pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 7] = [
     (
         "trigger",
         "pipelines of other files or repositories are not started",
@@ -122,16 +122,17 @@ pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
             continue;
         }
         let off = entry.value.is_null() || values::flag(&entry.value) == Some(false);
-        if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == key) {
+        if let Some((_, why)) = IGNORED_KEYS.iter().find(|(known, _)| *known == key) {
             if !off {
                 log.ignored(path, entry, why);
             }
-        } else if let Some((_, why, help)) = REFUSED.iter().find(|(known, ..)| *known == key) {
+        } else if let Some((_, why, help)) = UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
             if !off {
                 log.refused(path, entry, why, help);
             }
         } else {
-            let known: Vec<&str> = SUPPORTED.into_iter().chain(IGNORED.iter().map(|(key, _)| *key)).collect();
+            let known: Vec<&str> =
+                SUPPORTED.into_iter().chain(IGNORED_KEYS.iter().map(|(key, _)| *key)).collect();
             log.unknown(path, entry, &known);
         }
     }
@@ -145,19 +146,19 @@ pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
     }
 }
 
-/// What a job inherits from the top of the file.
-pub(crate) struct Inherit {
-    default: Taken,
-    variables: Taken,
+/// OperationKind a job inherits from the top of the file.
+pub(crate) struct InheritedKeys {
+    default: KeySelection,
+    variables: KeySelection,
 }
 
-enum Taken {
+enum KeySelection {
     All,
     None,
     Only(HashSet<String>),
 }
 
-impl Taken {
+impl KeySelection {
     fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
@@ -167,20 +168,20 @@ impl Taken {
     }
 }
 
-impl Inherit {
+impl InheritedKeys {
     /// Reads `inherit`.
     pub(crate) fn read(node: &Node, path: &Path, log: &mut Log) -> Self {
-        let mut all = Self { default: Taken::All, variables: Taken::All };
+        let mut all = Self { default: KeySelection::All, variables: KeySelection::All };
         let Some(entry) = node.get("inherit") else { return all };
         let path = path.key("inherit");
         for part in values::entries(&entry.value) {
             let at = path.key(&part.key);
             let taken = match values::flag(&part.value) {
-                Some(true) => Taken::All,
-                Some(false) => Taken::None,
+                Some(true) => KeySelection::All,
+                Some(false) => KeySelection::None,
                 None => {
                     let names = values::texts(&part.value, &at, log);
-                    Taken::Only(names.into_iter().map(|(name, _)| name.to_owned()).collect())
+                    KeySelection::Only(names.into_iter().map(|(name, _)| name.to_owned()).collect())
                 }
             };
             match part.key.as_str() {
@@ -204,6 +205,6 @@ impl Inherit {
 
     /// Whether it takes over all variables.
     pub(crate) fn all_variables(&self) -> bool {
-        matches!(self.variables, Taken::All)
+        matches!(self.variables, KeySelection::All)
     }
 }

@@ -9,7 +9,7 @@ use crate::gitlab::file::NativeFile;
 use crate::pipeline::finding::Path;
 
 /// Keys that jobs may take from `defaults`.
-const DEFAULTS: [&str; 11] = [
+const DEFAULTS_KEYS: [&str; 11] = [
     "image",
     "pull_policy",
     "services",
@@ -57,13 +57,13 @@ pub(crate) fn write(made: &NativeFile, name: &str, found: &[Diagnostic]) -> Stri
     out
 }
 
-/// What every job has, and more than one alike.
+/// OperationKind every job has, and more than one alike.
 fn shared(made: &NativeFile) -> Mapping {
     let mut all = Mapping::new();
     if made.jobs.len() < 2 {
         return all;
     }
-    for key in DEFAULTS {
+    for key in DEFAULTS_KEYS {
         let mut values = Vec::with_capacity(made.jobs.len());
         values.extend(made.jobs.iter().filter_map(|job| job.made.body.get(key)));
         if values.len() < made.jobs.len() {

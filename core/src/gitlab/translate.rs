@@ -9,7 +9,9 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::pipeline::diagnose::{check_size, in_files, place};
 use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::yaml::tree::Node;
-use crate::pipeline::{Assembled, Mistakes, Parsed, ReadFile, SourceFile, parse_with_warnings};
+use crate::pipeline::{
+    ParsedPipeline, PipelineErrors, PipelineWithSources, ReadFile, SourceFile, parse_with_warnings,
+};
 
 /// Translates a GitLab file, called `name`, with the files of the repository that it includes, which `read` gives by their paths from
 /// the repository's top. The text of the result is a native file; its warnings have their places in the GitLab files.
@@ -21,14 +23,15 @@ pub fn translate(
     source: &str,
     read: &ReadFile<'_>,
     settings: &TranslateOptions,
-) -> Result<Assembled, Mistakes> {
+) -> Result<PipelineWithSources, PipelineErrors> {
     let mut log = Log::default();
     if let Err(diagnostic) = check_size(source.len()) {
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
-        return Err(Mistakes { found: vec![*diagnostic], files });
+        return Err(PipelineErrors { found: vec![*diagnostic], files });
     }
     let (root, files) = document::read(name, source, read, &mut log);
-    let refused = |log: &Log, files: Vec<SourceFile>| Mistakes { found: diagnostics(log, &files), files };
+    let refused =
+        |log: &Log, files: Vec<SourceFile>| PipelineErrors { found: diagnostics(log, &files), files };
     let Some(root) = root else {
         if log.findings.is_empty() {
             let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline");
@@ -42,11 +45,11 @@ pub fn translate(
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {
-        return Err(Mistakes { found, files });
+        return Err(PipelineErrors { found, files });
     }
     let text = output::write(&made, name, &found);
     let pipeline = match parse_with_warnings(&text) {
-        Ok(Parsed { pipeline, warnings }) => {
+        Ok(ParsedPipeline { pipeline, warnings }) => {
             found.extend(warnings.into_iter().map(|one| at_its_job(one, &made, &root, &files)));
             Some(pipeline)
         }
@@ -58,9 +61,9 @@ pub fn translate(
     sort(&mut found);
     match pipeline {
         Some(pipeline) if !found.iter().any(is_error) => {
-            Ok(Assembled { parsed: Parsed { pipeline, warnings: found }, text, files })
+            Ok(PipelineWithSources { parsed: ParsedPipeline { pipeline, warnings: found }, text, files })
         }
-        _ => Err(Mistakes { found, files }),
+        _ => Err(PipelineErrors { found, files }),
     }
 }
 
@@ -81,7 +84,7 @@ fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
 fn sort(found: &mut Vec<Diagnostic>) {
     let rank = |one: &Diagnostic| (one.file.is_some(), one.file.clone(), one.location);
     found.sort_by_key(rank);
-    // Findings about shared parts are reported once, not for each job that has them.
+    // DiagnosticSink about shared parts are reported once, not for each job that has them.
     let mut seen = HashSet::new();
     found.retain(|one| seen.insert((one.file.clone(), one.location, one.code.clone(), one.message.clone())));
 }

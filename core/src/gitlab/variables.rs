@@ -137,11 +137,11 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// What is known of a job's variables.
+/// OperationKind is known of a job's variables.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     values: IndexMap<String, Value>,
-    /// Names whose values differ between the job's variants, or by the rule that holds.
+    /// ResourceNames whose values differ between the job's variants, or by the rule that holds.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
 }
@@ -161,7 +161,7 @@ impl Scope {
         path: &Path,
         log: &mut Log,
     ) -> Self {
-        let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE.to_owned())]);
+        let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
         let mut scope = Self { values: IndexMap::new(), varying, constants };
         let (mut done, mut steps) = (HashMap::new(), 0);
@@ -207,7 +207,7 @@ impl Scope {
         }
     }
 
-    /// What the value of `name` is made of, where the file says so and it is known to a running job only.
+    /// OperationKind the value of `name` is made of, where the file says so and it is known to a running job only.
     pub(crate) fn run_time(&self, name: &str) -> Option<&[Piece]> {
         match self.values.get(name) {
             Some(Value::AtRunTime(pieces)) if !self.varying.contains(name) => Some(pieces),
@@ -240,7 +240,7 @@ impl Scope {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Name(name) => match self.values.get(name) {
                     Some(Value::AtRunTime(inner)) if !self.varying.contains(name) => {
-                        // What is left in it are names that are no variables of the file.
+                        // OperationKind is left in it are names that are no variables of the file.
                         for piece in inner {
                             match piece {
                                 Piece::Name(name) => self.name(name, out)?,
@@ -285,7 +285,7 @@ impl Scope {
                 }
             }
         }
-        let within = out.strip_prefix(predefined::WORKSPACE).map(|rest| rest.trim_start_matches('/'));
+        let within = out.strip_prefix(predefined::WORKSPACE_DIR).map(|rest| rest.trim_start_matches('/'));
         let within = within.map(|rest| if rest.is_empty() { "./" } else { rest }.to_owned());
         (within.unwrap_or(out), unknown)
     }

@@ -2,32 +2,32 @@
 
 use super::compose::include::{self, Gathered, ReadFile, SourceFile};
 use super::diagnose::{in_files, too_large};
-use super::parse::{Parsed, check_tree, read_tree};
+use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
 use crate::diagnostics::{Diagnostic, render_files};
 
 /// A pipeline and the files that it was made from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Assembled {
+pub struct PipelineWithSources {
     /// The checked pipeline, and warnings.
-    pub parsed: Parsed,
+    pub parsed: ParsedPipeline,
     /// One self-contained text of the pipeline: that of the file where it includes none.
     pub text: String,
     /// The file, and those that it includes.
     pub files: Vec<SourceFile>,
 }
 
-/// What is wrong with a pipeline that is made from several files.
+/// OperationKind is wrong with a pipeline that is made from several files.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mistakes {
+pub struct PipelineErrors {
     /// Errors and warnings, in the order of the files.
     pub found: Vec<Diagnostic>,
     /// The file, and those that it includes.
     pub files: Vec<SourceFile>,
 }
 
-impl Mistakes {
+impl PipelineErrors {
     /// Draws them for people; see [`crate::diagnostics::render_human`].
     #[must_use]
     pub fn render(&self, color: bool) -> String {
@@ -35,7 +35,7 @@ impl Mistakes {
     }
 }
 
-impl Assembled {
+impl PipelineWithSources {
     /// Draws its warnings for people.
     #[must_use]
     pub fn render_warnings(&self, color: bool) -> String {
@@ -54,13 +54,17 @@ fn render(files: &[SourceFile], diagnostics: &[Diagnostic], color: bool) -> Stri
 ///
 /// # Errors
 /// Everything that is wrong with all of them.
-pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembled, Mistakes> {
+pub fn assemble(
+    name: &str,
+    source: &str,
+    read: &ReadFile<'_>,
+) -> Result<PipelineWithSources, PipelineErrors> {
     let itself = || vec![SourceFile { name: name.to_owned(), text: source.to_owned() }];
-    let mut tree = read_tree(source).map_err(|found| Mistakes { found, files: itself() })?;
+    let mut tree = read_tree(source).map_err(|found| PipelineErrors { found, files: itself() })?;
     if !include::is_used(&tree) {
         return match check_tree(&mut tree) {
-            Ok(parsed) => Ok(Assembled { parsed, text: source.to_owned(), files: itself() }),
-            Err(found) => Err(Mistakes { found, files: itself() }),
+            Ok(parsed) => Ok(PipelineWithSources { parsed, text: source.to_owned(), files: itself() }),
+            Err(found) => Err(PipelineErrors { found, files: itself() }),
         };
     }
     let Gathered { files, mut tree } = include::gather(name, source, tree, read);
@@ -68,8 +72,10 @@ pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembl
         found.into_iter().map(|one| in_files(&files, one)).collect()
     };
     let parsed = match check_tree(&mut tree) {
-        Ok(Parsed { pipeline, warnings }) => Parsed { pipeline, warnings: into_files(warnings) },
-        Err(found) => return Err(Mistakes { found: into_files(found), files }),
+        Ok(ParsedPipeline { pipeline, warnings }) => {
+            ParsedPipeline { pipeline, warnings: into_files(warnings) }
+        }
+        Err(found) => return Err(PipelineErrors { found: into_files(found), files }),
     };
     let included: Vec<&str> = files.iter().skip(1).map(|file| file.name.as_str()).collect();
     let written = tree.root.as_deref().map(writer::write).unwrap_or_default();
@@ -79,7 +85,7 @@ pub fn assemble(name: &str, source: &str, read: &ReadFile<'_>) -> Result<Assembl
             "with the files that it includes this pipeline has {} bytes, and {MAX_FILE_BYTES} (1 MiB) is the limit",
             text.len()
         );
-        return Err(Mistakes { found: vec![too_large(message)], files });
+        return Err(PipelineErrors { found: vec![too_large(message)], files });
     }
-    Ok(Assembled { parsed, text, files })
+    Ok(PipelineWithSources { parsed, text, files })
 }

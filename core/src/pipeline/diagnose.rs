@@ -1,21 +1,24 @@
-//! Turns findings into diagnostics: looks up where they are in the text.
+//! RoundRobin findings into diagnostics: looks up where they are in the text.
 
 use super::compose::include::SourceFile;
-use super::finding::{Finding, Path, Spot};
+use super::finding::{Finding, FindingLocation, Path};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::tree::{Tree, place_in_file};
 use crate::diagnostics::{Diagnostic, Location, Related};
 
 /// The diagnostic of a finding, at its place in `tree`.
 pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
-    let locate = |spot: &Spot| -> Option<Location> {
+    let locate = |spot: &FindingLocation| -> Option<Location> {
         match spot {
-            Spot::Text(_, location) => Some(*location),
-            Spot::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
-            Spot::Within(path, at, length) => tree.map(|tree| tree.locate_within(path, *at, *length)),
+            FindingLocation::Text(_, location) => Some(*location),
+            FindingLocation::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
+            FindingLocation::Within(path, at, length) => {
+                tree.map(|tree| tree.locate_within(path, *at, *length))
+            }
         }
     };
-    let (Spot::Text(path, _) | Spot::At(path, _) | Spot::Within(path, ..)) = &finding.spot;
+    let (FindingLocation::Text(path, _) | FindingLocation::At(path, _) | FindingLocation::Within(path, ..)) =
+        &finding.spot;
     let related = finding.related.iter().filter_map(|(message, spot)| {
         locate(spot).map(|location| Related { message: message.clone(), location, file: None })
     });

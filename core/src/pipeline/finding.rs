@@ -1,4 +1,4 @@
-//! Findings of checks, before their places in the text are looked up.
+//! DiagnosticSink of checks, before their places in the text are looked up.
 
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
@@ -17,10 +17,10 @@ pub(crate) enum Segment {
 
 /// A place in a document's structure. Paths share their beginnings, so that one for each value of a document costs little.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path(Option<Rc<Step>>);
+pub(crate) struct Path(Option<Rc<TaskOutcome>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Step {
+struct TaskOutcome {
     parent: Path,
     segment: Segment,
 }
@@ -38,7 +38,7 @@ impl Path {
 
     /// The path one step further down.
     pub(crate) fn with(&self, segment: Segment) -> Self {
-        Self(Some(Rc::new(Step { parent: self.clone(), segment })))
+        Self(Some(Rc::new(TaskOutcome { parent: self.clone(), segment })))
     }
 
     /// The last step; `None` for the document itself.
@@ -143,13 +143,13 @@ impl fmt::Display for Path {
 pub(crate) enum Part {
     /// The key that leads there; the value where a list item leads there.
     Key,
-    /// What is written there.
+    /// OperationKind is written there.
     Value,
 }
 
 /// Where a finding, or something related to it, is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Spot {
+pub(crate) enum FindingLocation {
     /// In the structure; the position is looked up later.
     At(Path, Part),
     /// In a text of the structure: its first character, counted from 0, and how many.
@@ -164,26 +164,26 @@ pub(crate) struct Finding {
     pub(crate) severity: Severity,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) spot: Spot,
+    pub(crate) spot: FindingLocation,
     pub(crate) help: Option<String>,
-    pub(crate) related: Vec<(String, Spot)>,
+    pub(crate) related: Vec<(String, FindingLocation)>,
 }
 
 impl Finding {
     /// An error about `spot`.
-    pub(crate) fn error(code: &'static str, spot: Spot, message: impl Into<String>) -> Self {
+    pub(crate) fn error(code: &'static str, spot: FindingLocation, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { severity: Severity::Error, code, message, spot, help: None, related: Vec::new() }
     }
 
     /// An error about what is written at `path`.
     pub(crate) fn value(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
-        Self::error(code, Spot::At(path.clone(), Part::Value), message)
+        Self::error(code, FindingLocation::At(path.clone(), Part::Value), message)
     }
 
     /// An error about the key that leads to `path`.
     pub(crate) fn key(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
-        Self::error(code, Spot::At(path.clone(), Part::Key), message)
+        Self::error(code, FindingLocation::At(path.clone(), Part::Key), message)
     }
 
     /// The same, as a warning.
@@ -207,13 +207,13 @@ impl Finding {
     }
 
     /// The same, pointing at another place too.
-    pub(crate) fn related(mut self, message: impl Into<String>, spot: Spot) -> Self {
+    pub(crate) fn related(mut self, message: impl Into<String>, spot: FindingLocation) -> Self {
         self.related.push((message.into(), spot));
         self
     }
 }
 
-/// What is wrong with a single value, wherever it is.
+/// OperationKind is wrong with a single value, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
@@ -273,7 +273,7 @@ mod tests {
     use super::{Finding, MAX_FINDINGS, Path, keep_first};
 
     #[test]
-    fn findings_beyond_the_limit_are_counted() {
+    fn diagnostics_beyond_limit_are_counted() {
         let finding = Finding::value("x", &Path::default(), "x");
         let mut few = vec![finding.clone(); MAX_FINDINGS];
         keep_first(&mut few);

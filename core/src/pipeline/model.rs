@@ -10,8 +10,8 @@ mod triggers;
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
 pub use file::{Concurrency, Pipeline};
 pub use job::{Job, PullPolicy, Resources};
-pub use rules::{Rule, RuleThen, RunWhen};
+pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{
-    Cache, CachePolicy, Environment, Health, MAX_SECRETS, SecretUse, Service, Surroundings,
+    Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,
 };
 pub use triggers::{PullRequestTrigger, PushTrigger, Schedule, Triggers};

@@ -14,7 +14,7 @@ use crate::diagnostics::{Diagnostic, Severity};
 
 /// A pipeline, and the warnings about its file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parsed {
+pub struct ParsedPipeline {
     /// The checked pipeline.
     pub pipeline: Pipeline,
     /// Diagnostics of [`Severity::Warning`], in the order of the file.
@@ -33,7 +33,7 @@ pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file; warnings are among them.
-pub fn parse_with_warnings(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
+pub fn parse_with_warnings(source: &str) -> Result<ParsedPipeline, Vec<Diagnostic>> {
     check_tree(&mut read_tree(source)?)
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn read_tree(source: &str) -> Result<Tree, Vec<Diagnostic>> {
 }
 
 /// The pipeline of a document, in which templates are then written out; else everything that is wrong with it.
-pub(crate) fn check_tree(tree: &mut Tree) -> Result<Parsed, Vec<Diagnostic>> {
+pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnostic>> {
     let mut findings = std::mem::take(&mut tree.findings);
     tree.root = tree.root.as_ref().map(|root| templates::apply(root, &mut findings));
     let mut reader = Reader::default();
@@ -74,7 +74,7 @@ pub(crate) fn check_tree(tree: &mut Tree) -> Result<Parsed, Vec<Diagnostic>> {
     diagnostics.sort_by_key(|d| d.location);
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     match pipeline {
-        Some(pipeline) if !failed => Ok(Parsed { pipeline, warnings: diagnostics }),
+        Some(pipeline) if !failed => Ok(ParsedPipeline { pipeline, warnings: diagnostics }),
         _ => Err(diagnostics),
     }
 }

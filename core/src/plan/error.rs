@@ -1,14 +1,14 @@
-//! Why a pipeline cannot be planned.
+//! CancelReason a pipeline cannot be planned.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
 use serde::{Deserialize, Serialize};
 
 /// A job that its rules left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct ExcludedJob {
     /// Its name in the file.
     pub job: String,
-    /// What decided so, such as "does not hold: if branch == default_branch".
+    /// OperationKind decided so, such as "does not hold: if branch == default_branch".
     pub why: String,
 }
 
@@ -21,7 +21,7 @@ pub enum PlanError {
     UnknownNeed {
         /// Who needs.
         job: String,
-        /// What.
+        /// OperationKind.
         need: String,
     },
     /// A stage that is not declared.
@@ -37,7 +37,7 @@ pub enum PlanError {
     LaterStage {
         /// Who needs.
         job: String,
-        /// What.
+        /// OperationKind.
         need: String,
     },
     /// Jobs that wait for each other.
@@ -58,7 +58,7 @@ pub enum PlanError {
         job: String,
         /// Its text.
         condition: String,
-        /// Why.
+        /// CancelReason.
         why: String,
     },
     /// No job at all.
@@ -69,5 +69,5 @@ pub enum PlanError {
         "no job takes part, as conditions (`if` or `rules`) left out all: {}",
         .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
     )]
-    AllLeftOut(Vec<LeftOut>),
+    AllLeftOut(Vec<ExcludedJob>),
 }

@@ -1,10 +1,10 @@
 //! A plan: its jobs, its gates, and who waits for whom.
 
-use super::error::LeftOut;
+use super::error::ExcludedJob;
 use crate::{
     discovery::Discovery,
     hex::hex,
-    pipeline::{Artifacts, PullPolicy, Resources, RunWhen, Surroundings},
+    pipeline::{Artifacts, JobOptions, PullPolicy, Resources, When},
     retry::RetryFor,
 };
 use indexmap::IndexMap;
@@ -34,7 +34,7 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// Jobs that are no part of the execution, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<ExcludedJob>,
 }
 
 /// One job, its matrix values put in.
@@ -44,7 +44,7 @@ pub struct PlannedJob {
     pub name: String,
     /// The name in the file.
     pub base_name: String,
-    /// Stage.
+    /// OperationStage.
     pub stage: String,
     /// Image, variables put in.
     pub image: String,
@@ -52,7 +52,7 @@ pub struct PlannedJob {
     pub script: Vec<String>,
     /// Variables of the pipeline, the job, its matrix values and the overrides, the later winning.
     pub variables: IndexMap<String, String>,
-    /// What it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
+    /// OperationKind it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
     pub needs: Vec<String>,
     /// For a job without `needs`: how many stages must be over before it starts.
     pub after_stages: Option<u32>,
@@ -74,26 +74,26 @@ pub struct PlannedJob {
     pub retry_for: RetryFor,
     /// Seconds.
     pub timeout_s: u64,
-    /// Working directory.
+    /// WorkerState directory.
     pub working_dir: Option<String>,
     /// Limits.
     pub resources: Resources,
     /// When the image is pulled.
     pub pull_policy: PullPolicy,
-    /// What it leaves.
+    /// OperationKind it leaves.
     pub artifacts: Option<Artifacts>,
     /// On what end of what it waits for it runs.
-    #[serde(default, skip_serializing_if = "RunWhen::is_default")]
-    pub when: RunWhen,
+    #[serde(default, skip_serializing_if = "When::is_default")]
+    pub when: When,
     /// Exit codes of its script that count as success for what waits for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: BTreeMap<String, String>,
-    /// What it has around its script, references put in.
-    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
-    pub surroundings: Surroundings,
+    /// OperationKind it has around its script, references put in.
+    #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
+    pub surroundings: JobOptions,
     /// Instead of a script: what the worker is to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
@@ -109,7 +109,7 @@ impl PlannedJob {
     /// Whether nobody has to approve it: later stages do not wait for it.
     #[must_use]
     pub fn is_optional(&self) -> bool {
-        self.when == RunWhen::Manual && self.allow_failure
+        self.when == When::Manual && self.allow_failure
     }
 }
 
@@ -123,7 +123,7 @@ pub struct Gate {
 }
 
 impl Plan {
-    /// A digest of which nodes there are and how they hang together. What is recorded of an execution names its nodes by their
+    /// A digest of which nodes there are and how they hang together. OperationKind is recorded of an execution names its nodes by their
     /// index, so that a plan that is made again must have the same digest.
     #[must_use]
     pub fn digest(&self) -> String {

@@ -1,8 +1,8 @@
-//! What references in texts stand for besides variables.
+//! OperationKind references in texts stand for besides variables.
 
 use crate::facts::Facts;
 
-/// What a reference may stand for besides a variable; a variable of the same name wins.
+/// OperationKind a reference may stand for besides a variable; a variable of the same name wins.
 pub(super) fn builtin<'a>(
     reference: &str,
     pipeline: &'a str,

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::error::{LeftOut, PlanError};
+use super::error::{ExcludedJob, PlanError};
 use crate::condition::{self, Condition, Context, Paths};
 use crate::facts::Facts;
-use crate::pipeline::{Job, Pipeline, Rule, RuleThen};
+use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
 use crate::predefined;
 
 /// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs of those that were
@@ -18,7 +18,7 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
         let paths = Paths::of(facts).decisive();
         return Ok(Selected { pipeline: Cow::Borrowed(pipeline), left_out: Vec::new(), paths });
     }
-    let mut judge = Judge {
+    let mut judge = JobSelector {
         pipeline,
         facts,
         paths: Paths::of(facts),
@@ -29,9 +29,9 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
     let mut left_out = Vec::new();
     for job in &pipeline.jobs {
         match judge.decide(job)? {
-            Verdict::Out(why) => left_out.push(LeftOut { job: job.name.clone(), why }),
-            Verdict::In(None) => jobs.push(job.clone()),
-            Verdict::In(Some(rule)) => jobs.push(ruled(job, rule)),
+            SelectionResult::Out(why) => left_out.push(ExcludedJob { job: job.name.clone(), why }),
+            SelectionResult::In(None) => jobs.push(job.clone()),
+            SelectionResult::In(Some(rule)) => jobs.push(ruled(job, rule)),
         }
     }
     let gone: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
@@ -56,10 +56,10 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
     Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: judge.paths.decisive() })
 }
 
-/// What is left of a pipeline.
+/// OperationKind is left of a pipeline.
 pub(super) struct Selected<'a> {
     pub(super) pipeline: Cow<'a, Pipeline>,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<ExcludedJob>,
     /// The changed paths, and the files, that decided; see [`Paths::decisive`].
     pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
 }
@@ -67,7 +67,7 @@ pub(super) struct Selected<'a> {
 /// The job as the rule that holds has it.
 fn ruled(job: &Job, rule: &Rule) -> Job {
     let mut job = job.clone();
-    if let Some(RuleThen::When(when)) = rule.then {
+    if let Some(RuleOutcome::When(when)) = rule.then {
         job.when = when;
     }
     if let Some(allowed) = rule.allow_failure {
@@ -79,12 +79,12 @@ fn ruled(job: &Job, rule: &Rule) -> Job {
     job
 }
 
-enum Verdict<'a> {
+enum SelectionResult<'a> {
     In(Option<&'a Rule>),
     Out(String),
 }
 
-struct Judge<'a> {
+struct JobSelector<'a> {
     pipeline: &'a Pipeline,
     facts: &'a Facts,
     paths: Paths<'a>,
@@ -93,10 +93,10 @@ struct Judge<'a> {
     conditions: HashMap<&'a str, Condition>,
 }
 
-impl<'a> Judge<'a> {
-    fn decide(&mut self, job: &'a Job) -> Result<Verdict<'a>, PlanError> {
+impl<'a> JobSelector<'a> {
+    fn decide(&mut self, job: &'a Job) -> Result<SelectionResult<'a>, PlanError> {
         if job.rules.is_empty() {
-            return Ok(Verdict::In(None));
+            return Ok(SelectionResult::In(None));
         }
         let mut variables = self.predefined.clone();
         variables.extend(self.pipeline.variables.clone());
@@ -107,11 +107,13 @@ impl<'a> Judge<'a> {
                 continue;
             }
             return Ok(match rule.then {
-                Some(RuleThen::Never) => Verdict::Out(format!("rule {} says never: {}", at + 1, words(rule))),
-                _ => Verdict::In(Some(rule)),
+                Some(RuleOutcome::Never) => {
+                    SelectionResult::Out(format!("rule {} says never: {}", at + 1, words(rule)))
+                }
+                _ => SelectionResult::In(Some(rule)),
             });
         }
-        Ok(Verdict::Out(match job.rules.as_slice() {
+        Ok(SelectionResult::Out(match job.rules.as_slice() {
             [Rule { condition: Some(text), changes, exists, .. }]
                 if changes.is_empty() && exists.is_empty() =>
             {
@@ -145,7 +147,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What a rule asks for, for people.
+/// OperationKind a rule asks for, for people.
 fn words(rule: &Rule) -> String {
     let mut parts = Vec::new();
     parts.extend(rule.condition.as_ref().map(|text| format!("if {}", text.trim())));

@@ -12,14 +12,14 @@ use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 /// needs for its own, so that a file of a few hundred bytes could else ask for gigabytes.
 pub const MAX_PLAN_BYTES: u64 = 64 << 20;
 
-/// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
+/// OperationKind the texts of `pipeline`'s plan come to, at most, reckoned without making it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
-    /// What a text, and what a job, costs beside its bytes.
-    const TEXT: u64 = 32;
-    const JOB: u64 = 512;
+    /// OperationKind a text, and what a job, costs beside its bytes.
+    const TEXT_OVERHEAD: u64 = 32;
+    const JOB_OVERHEAD: u64 = 512;
     let overrides = &facts.variables;
     let sum = |texts: &mut dyn Iterator<Item = u64>| texts.fold(0, u64::saturating_add);
-    let text = |text: &String| text.len() as u64 + TEXT;
+    let text = |text: &String| text.len() as u64 + TEXT_OVERHEAD;
     let pairs = |pairs: &IndexMap<String, String>| {
         sum(&mut pairs.iter().map(|(key, value)| text(key).saturating_add(text(value))))
     };
@@ -39,7 +39,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
-        let put_in = |template: &str| references(template, pipeline, job, facts).saturating_add(TEXT);
+        let put_in =
+            |template: &str| references(template, pipeline, job, facts).saturating_add(TEXT_OVERHEAD);
         let around = &job.surroundings;
         let service = |service: &Service| {
             let words = service.command.iter().chain(&service.entrypoint).flatten().chain(&service.alias);
@@ -61,7 +62,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             around.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| &artifacts.reports.junit);
         let each = [
-            JOB,
+            JOB_OVERHEAD,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
             sum(&mut around.after_script.iter().chain(reports).chain(&around.coverage).map(text)),
             sum(&mut around.services.iter().map(service)),
@@ -82,7 +83,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     }))
 }
 
-/// What `template` comes to, at most, once its references are replaced.
+/// OperationKind `template` comes to, at most, once its references are replaced.
 fn references(template: &str, pipeline: &Pipeline, job: &Job, facts: &Facts) -> u64 {
     let longest = |name: &str| {
         let rules = job.rules.iter().map(|rule| &rule.variables);

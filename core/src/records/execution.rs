@@ -26,11 +26,11 @@ pub struct ExecutionSpec {
     pub branch: Option<String>,
     /// Commit.
     pub commit: Option<String>,
-    /// Sources.
+    /// SourceCache.
     pub source: Source,
     /// Stages in order.
     pub stages: Vec<String>,
-    /// What it does.
+    /// OperationKind it does.
     pub task: ExecutionTask,
     /// The digest of the plan that its nodes are of.
     #[serde(default)]
@@ -40,10 +40,10 @@ pub struct ExecutionSpec {
     pub held: bool,
     /// Overrides of variables, for retries.
     pub variables: IndexMap<String, String>,
-    /// What was known of it when its plan was made; without its variables, which stand beside it.
+    /// OperationKind was known of it when its plan was made; without its variables, which stand beside it.
     #[serde(default)]
     pub facts: Facts,
-    /// What started it.
+    /// OperationKind started it.
     pub trigger: Trigger,
     /// Who.
     pub requested_by: Option<String>,
@@ -62,7 +62,7 @@ pub struct ExecutionSpec {
     pub approvals: Vec<ApprovalGate>,
     /// Jobs that demand labels of their worker; at most one entry for each job of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub demands: Vec<Demand>,
+    pub demands: Vec<LabelRequirement>,
     /// Its place among the executions of a group that run one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPosition>,
@@ -74,7 +74,7 @@ pub struct ExecutionSpec {
     pub trace: Option<String>,
 }
 
-/// What an execution does.
+/// OperationKind an execution does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionTask {
@@ -107,9 +107,9 @@ impl ExecutionTask {
     }
 }
 
-/// What jobs demand of their worker.
+/// OperationKind jobs demand of their worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Demand {
+pub struct LabelRequirement {
     /// The first of the jobs.
     pub from: u32,
     /// The last of them.

@@ -5,7 +5,7 @@ use crate::labels::Labels;
 
 /// A job id for the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct QueuedJob {
     /// The job.
     pub node: NodeKey,
     /// Milliseconds until it may be received, at most 15 minutes; a store may round them up to a second.
@@ -14,7 +14,7 @@ pub struct Outgoing {
     pub labels: Labels,
 }
 
-impl Outgoing {
+impl QueuedJob {
     /// Of a job that is ready now, and that any worker may run.
     #[must_use]
     pub const fn now(node: NodeKey) -> Self {

@@ -2,15 +2,15 @@
 
 use crate::{
     ids::{ExecutionId, JobId},
-    pipeline::RunWhen,
+    pipeline::When,
     retry::RetryFor,
     status::JobStatus,
     time::Timestamp,
-    transition::{Allowed, JobState},
+    transition::{AllowFailureRules, JobState},
 };
 use serde::{Deserialize, Serialize};
 
-/// Names a node.
+/// ResourceNames a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeKey {
     /// The execution.
@@ -21,7 +21,7 @@ pub struct NodeKey {
 
 /// The immutable part of a node, as far as the scheduler needs it.
 ///
-/// What has its usual value is left out where it is stored.
+/// OperationKind has its usual value is left out where it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
@@ -44,8 +44,8 @@ pub struct NodeSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<u32>,
     /// When a job runs, given how its dependencies ended.
-    #[serde(skip_serializing_if = "RunWhen::is_default")]
-    pub when: RunWhen,
+    #[serde(skip_serializing_if = "When::is_default")]
+    pub when: When,
     /// Exit codes of a job's script that are tolerated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
@@ -69,15 +69,15 @@ pub struct ApprovalClosing {
 impl NodeSpec {
     /// Which failures of the job are tolerated.
     #[must_use]
-    pub fn allowed(&self) -> Allowed<'_> {
-        Allowed { any: self.allow_failure, exit_codes: &self.allow_exit_codes }
+    pub fn allowed(&self) -> AllowFailureRules<'_> {
+        AllowFailureRules { any: self.allow_failure, exit_codes: &self.allow_exit_codes }
     }
 }
 
 /// The mutable part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct JobItem {
+pub struct JobRecord {
     /// The state machine's state.
     pub job: JobState,
     /// Bytes of the current attempt's log that are stored.
@@ -100,7 +100,7 @@ fn is_empty(bytes: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeBody {
     /// A job.
-    Job(Box<JobItem>),
+    Job(Box<JobRecord>),
     /// A gate, and whether it has opened.
     Gate {
         /// Whether all it waited for are over.
@@ -110,7 +110,7 @@ pub enum NodeBody {
     End,
 }
 
-/// What changes of a node by versioned writes.
+/// OperationKind changes of a node by versioned writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
     /// How many of the node's links were notified that it is over.

@@ -1,4 +1,4 @@
-//! What is written to the records: batches, each made whole or not at all.
+//! OperationKind is written to the records: batches, each made whole or not at all.
 
 use super::{
     artifact::ArtifactRecord,
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What an idempotency key stands for.
+/// OperationKind an idempotency key stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// The execution that was made.
@@ -96,7 +96,7 @@ pub enum Write {
         from: String,
         /// The time.
         now: Timestamp,
-        /// What the node becomes at once if this is the last arrival and the node is as it was read then: one write
+        /// OperationKind the node becomes at once if this is the last arrival and the node is as it was read then: one write
         /// instead of two. Otherwise it is left out.
         continuation: Option<Box<Continuation>>,
     },
@@ -104,9 +104,9 @@ pub enum Write {
     PutKey {
         /// The key.
         key: String,
-        /// What it must stand for now.
+        /// OperationKind it must stand for now.
         if_execution: Option<ExecutionId>,
-        /// What it stands for from now on.
+        /// OperationKind it stands for from now on.
         record: KeyRecord,
     },
     /// Records an artifact; again is no conflict.
@@ -119,7 +119,7 @@ pub enum Write {
     DeleteDeadLetter(DeadLetter),
 }
 
-/// What a node becomes with its last arrival.
+/// OperationKind a node becomes with its last arrival.
 #[derive(Debug, Clone)]
 pub struct Continuation {
     /// The version that was read.
@@ -134,7 +134,7 @@ pub struct Continuation {
 
 /// A node after an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ArrivalOutcome {
     /// Which.
     pub key: NodeKey,
     /// Arrivals that are still awaited.
@@ -145,11 +145,11 @@ pub struct Arrival {
     pub continued: bool,
 }
 
-/// What a batch did.
+/// OperationKind a batch did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommitResult {
     /// One for each [`Write::Arrive`] that was made, in their order; what one leads to comes right after it.
-    pub arrivals: Vec<Arrival>,
+    pub arrivals: Vec<ArrivalOutcome>,
     /// Run number of the [`Write::Create`], if there was one.
     pub run_number: u64,
 }

@@ -13,7 +13,7 @@ pub enum Scheme {
     Https,
     /// HTTP without.
     Http,
-    /// SSH.
+    /// SSH_COMMAND.
     Ssh,
     /// Git's own protocol, which nobody signs in to.
     Git,
@@ -50,7 +50,7 @@ impl Scheme {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryAddress {
     scheme: Scheme,
-    /// Who signs in, over SSH.
+    /// Who signs in, over SSH_COMMAND.
     user: Option<String>,
     host: HostName,
     /// The port, unless it is the scheme's.
@@ -76,7 +76,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a text is no address of a repository on a network. It never shows the text, which may hold a password.
+/// CancelReason a text is no address of a repository on a network. It never shows the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// There is none.
@@ -104,7 +104,7 @@ pub enum AddressError {
     LocalPath,
     /// It is neither.
     #[error(
-        "the repository's address has no scheme; write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH"
+        "the repository's address has no scheme; write https://HOST/PATH, ssh://PROXY_USER@HOST/PATH or PROXY_USER@HOST:PATH"
     )]
     NoScheme,
     /// It may be a host with a port, or a path.
@@ -117,10 +117,10 @@ pub enum AddressError {
     Query,
     /// It has a user where that is, or may be, a secret.
     #[error(
-        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH key"
+        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH_COMMAND key"
     )]
     Credentials,
-    /// What stands before the `@` is no user.
+    /// OperationKind stands before the `@` is no user.
     #[error("what stands before the `@` of the repository's address is no user name")]
     User,
     /// The host is none.
@@ -207,7 +207,7 @@ impl RepositoryAddress {
         name(&self.host, self.port, &self.path)
     }
 
-    /// What git is given: made of the parts, so that git cannot read it in another way.
+    /// OperationKind git is given: made of the parts, so that git cannot read it in another way.
     #[must_use]
     pub fn to_git_url(&self) -> String {
         self.git_url_at(&self.host, self.port)
@@ -249,7 +249,7 @@ impl FromStr for RepositoryAddress {
     }
 }
 
-/// What holds of every address, whatever its form.
+/// OperationKind holds of every address, whatever its form.
 fn check(text: &str) -> Result<(), AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);
@@ -395,7 +395,7 @@ fn path_of(text: &str) -> Result<String, AddressError> {
             }
         }
     }
-    // What names leave out stands there once.
+    // OperationKind names leave out stands there once.
     if path.ends_with(".git.git") {
         return Err(AddressError::DotSegment);
     }

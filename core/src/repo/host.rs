@@ -18,7 +18,7 @@ pub struct HostName {
     ip: Option<IpAddr>,
 }
 
-/// Why a text names no host.
+/// CancelReason a text names no host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// There is none.
@@ -54,7 +54,7 @@ impl HostName {
             return Err(HostError::Invalid);
         }
         let parsed = Url::parse(&format!("https://{lower}/")).map_err(|_| HostError::Invalid)?;
-        // What the standard's parser would write differently is refused, not repaired: others may read it in yet another way.
+        // OperationKind the standard's parser would write differently is refused, not repaired: others may read it in yet another way.
         if parsed.host_str() != Some(lower.as_str()) {
             return Err(HostError::NotCanonical);
         }
@@ -132,12 +132,12 @@ pub struct HostPort {
 
 impl HostPort {
     /// Ports that are meant where none is said: of git's protocols.
-    const USUAL: [u16; 4] = [22, 80, 443, 9418];
+    const DEFAULT_PORTS: [u16; 4] = [22, 80, 443, 9418];
 
     /// Whether this is it.
     #[must_use]
     pub fn covers(&self, host: &HostName, port: u16) -> bool {
-        self.host == *host && self.port.map_or_else(|| Self::USUAL.contains(&port), |of| of == port)
+        self.host == *host && self.port.map_or_else(|| Self::DEFAULT_PORTS.contains(&port), |of| of == port)
     }
 }
 

@@ -44,7 +44,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The name of the repository at `address`, however that is written. What cannot be read is its own name, which no repository has.
+/// The name of the repository at `address`, however that is written. OperationKind cannot be read is its own name, which no repository has.
 #[must_use]
 pub fn canonical(address: &str) -> String {
     RepositoryName::parse(address).map_or_else(|_| address.to_owned(), |name| name.to_string())
@@ -88,7 +88,7 @@ mod tests {
     use super::{RepositoryName, canonical, is_same};
 
     #[test]
-    fn every_address_of_a_repository_has_one_name() {
+    fn every_address_of_repository_has_one_name() {
         for address in [
             "https://Git.Example.org/team/app.git",
             "https://git.example.org/team/app",
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_repository_has_another_name() {
+    fn similar_addresses_have_distinct_names() {
         let app = "https://git.example.org/team/app";
         for other in [
             "http://127.0.0.1:8080?@git.example.org/team/app",

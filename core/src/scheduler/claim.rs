@@ -1,11 +1,11 @@
-//! What becomes of a worker's request for a job: a pure function of what is recorded.
+//! OperationKind becomes of a worker's request for a job: a pure function of what is recorded.
 
 use super::next_step::{Transition, apply_event};
 use crate::{
     guarded,
     ids::LeaseToken,
     labels::{Labels, fits, queue_name},
-    records::{ExecutionState, JobItem, Node, NodeBody, Write},
+    records::{ExecutionState, JobRecord, Node, NodeBody, Write},
     status::ExecutionStatus,
     time::Timestamp,
     transition::JobEvent,
@@ -16,7 +16,7 @@ use crate::{
 pub struct ClaimRequest<'a> {
     /// The worker's name.
     pub worker: &'a str,
-    /// What the token is made from: by the worker for this request, so that it can be sent again, or here.
+    /// OperationKind the token is made from: by the worker for this request, so that it can be sent again, or here.
     pub token: LeaseToken,
     /// Milliseconds that a new lease lasts.
     pub ttl_ms: u64,
@@ -24,7 +24,7 @@ pub struct ClaimRequest<'a> {
     pub labels: &'a Labels,
 }
 
-/// What to do about the request.
+/// OperationKind to do about the request.
 #[derive(Debug, Clone)]
 pub enum ClaimDecision {
     /// The lease of whoever had the job ran out: it moves on first, and then the request is decided again.
@@ -37,7 +37,7 @@ pub enum ClaimDecision {
     Nothing(String),
 }
 
-/// What becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
+/// OperationKind becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
 /// these labels.
 #[must_use]
 pub fn claim(
@@ -69,7 +69,7 @@ pub fn claim(
         return ClaimDecision::Nothing(format!("it is for workers with {}", queue_name(demands)));
     }
     // A new attempt has a log of its own.
-    let item = JobItem { log_bytes: 0, ..(**item).clone() };
+    let item = JobRecord { log_bytes: 0, ..(**item).clone() };
     let ClaimRequest { worker, token, ttl_ms, .. } = request;
     let token = token.of_attempt(item.job.attempt + 1);
     let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms };

@@ -12,7 +12,7 @@ use crate::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan, PlannedJob},
     records::{
-        ApprovalClosing, ApprovalGate, JobItem, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+        ApprovalClosing, ApprovalGate, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
     },
     time::Timestamp,
 };
@@ -41,7 +41,7 @@ pub fn new_execution(
     let none = OutsideGates::none(plan);
     let mut nodes = Layout { plan, execution, carried, outside: &none }.nodes();
     nodes.run(now);
-    // What would run at once waits for the gates, if there are any.
+    // OperationKind would run at once waits for the gates, if there are any.
     let outside = OutsideGates::new(plan, nodes.nodes(), conditions);
     if !outside.is_empty() {
         nodes = Layout { plan, execution, carried, outside: &outside }.nodes();
@@ -140,7 +140,7 @@ impl Layout<'_> {
 
     fn job_body(&self, job: &PlannedJob) -> NodeBody {
         let kept = self.carried.get(&job.name);
-        NodeBody::Job(Box::new(JobItem {
+        NodeBody::Job(Box::new(JobRecord {
             job: kept.map(|kept| kept.state.clone()).unwrap_or_default(),
             log_bytes: kept.map_or(0, |kept| kept.log_bytes),
             carried_from: kept.map(|kept| kept.from),

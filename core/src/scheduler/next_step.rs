@@ -6,8 +6,8 @@
 use crate::{
     failure::{FailureKind, FailureReason, is_dead_letter},
     guarded,
-    pipeline::RunWhen,
-    records::{ApprovalClosing, DeadLetter, JobItem, Node, NodeBody, NodeKey, NodeState, Write},
+    pipeline::When,
+    records::{ApprovalClosing, DeadLetter, JobRecord, Node, NodeBody, NodeKey, NodeState, Write},
     status::JobStatus,
     time::Timestamp,
     transition::{JobEvent, JobRules, JobState, Refusal, step},
@@ -24,10 +24,10 @@ const MAX_RESEND_MS: i64 = 15 * 60_000;
 /// Maximum number of bytes of a job's name that are recorded with each job that depends on it: names contain matrix values of any length.
 pub const MAX_BLOCKER_BYTES: usize = 64;
 
-/// What a gate's opening without an approval is reported to come from. No job has such a name.
+/// OperationKind a gate's opening without an approval is reported to come from. No job has such a name.
 pub const APPROVAL_CLOSED: &str = "(nobody)";
 
-/// What a node that is due does.
+/// OperationKind a node that is due does.
 #[derive(Debug, Clone)]
 pub enum NextStep {
     /// Nothing is left: it is not due.
@@ -42,7 +42,7 @@ pub enum NextStep {
     CloseApprovals {
         /// The gates.
         gates: Vec<u32>,
-        /// What failed; [`APPROVAL_CLOSED`]: nothing.
+        /// OperationKind failed; [`APPROVAL_CLOSED`]: nothing.
         from: String,
         /// The writes.
         transition: Transition,
@@ -101,10 +101,10 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
 /// The writes by which `event` happens to the job `item` of `node`.
 ///
 /// # Errors
-/// Why the job's state does not allow the event.
+/// CancelReason the job's state does not allow the event.
 pub fn apply_event(
     node: &Node,
-    item: &JobItem,
+    item: &JobRecord,
     event: JobEvent,
     now: Timestamp,
 ) -> Result<Transition, Refusal> {
@@ -125,7 +125,7 @@ pub fn apply_event(
         _ => (None, None),
     };
     let letter = dead_letter_of(node.key, &job);
-    let body = NodeBody::Job(Box::new(JobItem { job, ..item.clone() }));
+    let body = NodeBody::Job(Box::new(JobRecord { job, ..item.clone() }));
     let state = NodeState { notified: node.state.notified, body };
     if status.is_terminal() {
         let mut transition = notify(node, state, now);
@@ -152,7 +152,7 @@ fn rules(node: &Node) -> JobRules<'_> {
     }
 }
 
-fn apply(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> NextStep {
+fn apply(node: &Node, item: &JobRecord, event: JobEvent, now: Timestamp) -> NextStep {
     match apply_event(node, item, event, now) {
         Ok(transition) => NextStep::Apply(transition),
         // The status was looked at just before; a refusal here has nothing to act on.
@@ -161,7 +161,7 @@ fn apply(node: &Node, item: &JobItem, event: JobEvent, now: Timestamp) -> NextSt
 }
 
 /// A queued job whose message may be lost gets another one; the wait doubles with the time it has been queued.
-fn resend(node: &Node, item: &JobItem, now: Timestamp) -> NextStep {
+fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     let since = item.job.not_before.or(item.job.queued_at).unwrap_or(now);
     let waited = i64::try_from(now.since_ms(since)).unwrap_or(MAX_RESEND_MS);
     if waited < FIRST_RESEND_MS {
@@ -172,24 +172,24 @@ fn resend(node: &Node, item: &JobItem, now: Timestamp) -> NextStep {
     NextStep::Apply(Transition { writes, send_after: Some(0), more: false })
 }
 
-/// Why a job whose needs have all ended does not run; `None`: they hold.
+/// CancelReason a job whose needs have all ended does not run; `None`: they hold.
 fn blocked(node: &Node) -> Option<FailureReason> {
     match node.spec.when {
-        RunWhen::Always => None,
-        RunWhen::OnFailure => {
+        When::Always => None,
+        When::OnFailure => {
             let needed = guarded!(SparedAtOnce, node.failed > 0);
             (!needed).then(not_needed)
         }
-        RunWhen::OnSuccess | RunWhen::Manual => {
+        When::OnSuccess | When::Manual => {
             let hold = guarded!(FailedNeedSkips, node.failed == 0);
             (!hold).then(|| needs_failed(node))
         }
     }
 }
 
-/// Why a job does not run that waits for something which did not succeed.
+/// CancelReason a job does not run that waits for something which did not succeed.
 fn needs_failed(node: &Node) -> FailureReason {
-    if node.spec.when == RunWhen::Manual && node.blocker.as_deref() == Some(APPROVAL_CLOSED) {
+    if node.spec.when == When::Manual && node.blocker.as_deref() == Some(APPROVAL_CLOSED) {
         let name = &node.spec.name;
         let message = format!("skipped: nobody approved it; `tidemill approve --job '{name}'` still runs it");
         return FailureReason::new(FailureKind::NotApproved, message);
@@ -199,7 +199,7 @@ fn needs_failed(node: &Node) -> FailureReason {
     FailureReason::new(FailureKind::NeedsFailed, message)
 }
 
-/// Why a job for failures does not run where there are none.
+/// CancelReason a job for failures does not run where there are none.
 fn not_needed() -> FailureReason {
     let message = "skipped: it runs when something that it waits for fails, and nothing did";
     FailureReason::new(FailureKind::NotNeeded, message)

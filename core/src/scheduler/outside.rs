@@ -4,7 +4,7 @@
 use super::conditions::StartConditions;
 use crate::{
     guarded,
-    pipeline::RunWhen,
+    pipeline::When,
     plan::{NodeIx, Plan},
     records::{ApprovalGate, Node},
     status::JobStatus,
@@ -68,7 +68,7 @@ impl OutsideGates {
         let first = gates.first_of_needs;
         for (ix, (job, node)) in (0..).zip(plan.jobs.iter().zip(nodes)) {
             let approved = || conditions.approved.iter().any(|name| job.is_called(name));
-            if job.when == RunWhen::Manual && !is_over(node) && !approved() {
+            if job.when == When::Manual && !is_over(node) && !approved() {
                 let waits_for = guarded!(ApprovalWaits, 1, without 0);
                 let gate = gates.add(first, vec![ix], waits_for);
                 gates.approvals.push(ApprovalGate { gate, job: Some(ix) });
@@ -161,7 +161,7 @@ fn is_over(node: &Node) -> bool {
 fn held(plan: &Plan, nodes: &[Node]) -> Vec<u32> {
     let waits = |ix: &u32| {
         let (job, node) = (&plan.jobs[*ix as usize], &nodes[*ix as usize]);
-        let by_itself = matches!(job.when, RunWhen::OnFailure | RunWhen::Always);
+        let by_itself = matches!(job.when, When::OnFailure | When::Always);
         !is_over(node) && (node.waits_for == 0 || guarded!(HeldWhole, by_itself, without false))
     };
     (0..index(plan.jobs.len())).filter(waits).collect()

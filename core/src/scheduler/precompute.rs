@@ -1,9 +1,9 @@
-//! What a batch leads to: steps that are written together with what causes them, and the nodes and messages that follow.
+//! OperationKind a batch leads to: steps that are written together with what causes them, and the nodes and messages that follow.
 
 use super::next_step::{NextStep, Transition, next_step};
 use crate::{
     guarded,
-    records::{Arrival, Committed, Continuation, Node, Outgoing, Write},
+    records::{ArrivalOutcome, CommitResult, Continuation, Node, QueuedJob, Write},
     time::Timestamp,
 };
 use std::collections::BTreeMap;
@@ -43,13 +43,13 @@ pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut 
 
 /// Nodes that wait for nothing any more after a batch, and have a step to take.
 #[must_use]
-pub fn ready_nodes(done: &Committed) -> Vec<u32> {
-    let last = |arrival: &Arrival| guarded!(WaitsForAll, arrival.waits_for == 0);
+pub fn ready_nodes(done: &CommitResult) -> Vec<u32> {
+    let last = |arrival: &ArrivalOutcome| guarded!(WaitsForAll, arrival.waits_for == 0);
     let still = done.arrivals.iter().filter(|arrival| last(arrival) && !arrival.continued);
     still.map(|arrival| arrival.key.ix).collect()
 }
 
 /// Messages of the jobs that their last arrival queued in a batch.
-pub fn queued_jobs(done: &Committed) -> impl Iterator<Item = Outgoing> {
-    done.arrivals.iter().filter(|arrival| arrival.continued).map(|arrival| Outgoing::now(arrival.key))
+pub fn queued_jobs(done: &CommitResult) -> impl Iterator<Item = QueuedJob> {
+    done.arrivals.iter().filter(|arrival| arrival.continued).map(|arrival| QueuedJob::now(arrival.key))
 }

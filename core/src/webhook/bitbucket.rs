@@ -1,7 +1,7 @@
 //! Webhooks of Bitbucket Cloud.
 
 use super::{
-    event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title},
+    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title},
     github::ignored,
 };
 use serde::Deserialize;
@@ -109,9 +109,9 @@ struct Full {
     full_name: Option<String>,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     match headers("x-event-key").ok_or("there is no header X-Event-Key")? {
-        "diagnostics:ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
+        "diagnostics:ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "repo:push" => Ok(pushed(body_of(body)?)),
         "pullrequest:created" | "pullrequest:updated" => requested(body_of(body)?),
         other => {
@@ -125,7 +125,7 @@ fn who(user: Option<User>) -> Option<String> {
     user.and_then(|user| user.nickname.or(user.display_name))
 }
 
-fn pushed(of: Pushed) -> Delivered {
+fn pushed(of: Pushed) -> ParsedDelivery {
     let by = who(of.actor);
     let event = |one: OneChange| {
         let before = one.old.as_ref().map(|old| old.target.hash.clone());
@@ -141,10 +141,10 @@ fn pushed(of: Pushed) -> Delivered {
         change(&full, Change { name: String::new(), commit, before, by: by.clone() })
     };
     let events = of.push.changes.into_iter().map(event).collect();
-    Delivered { default_branch: of.repository.mainbranch.map(|branch| branch.name), events }
+    ParsedDelivery { default_branch: of.repository.mainbranch.map(|branch| branch.name), events }
 }
 
-fn requested(of: Requested) -> Result<Delivered, String> {
+fn requested(of: Requested) -> Result<ParsedDelivery, String> {
     let request = of.pullrequest;
     let default_branch = of.repository.mainbranch.map(|branch| branch.name);
     let name = |end: &End| end.repository.as_ref().and_then(|repo| repo.full_name.clone());
@@ -152,10 +152,10 @@ fn requested(of: Requested) -> Result<Delivered, String> {
     if from_fork {
         // Bitbucket Cloud has no ref that would show it in the repository itself.
         let why = "Bitbucket shows the commits of forks' pull requests in the fork only".to_owned();
-        return Ok(Delivered { default_branch, ..ignored(why) });
+        return Ok(ParsedDelivery { default_branch, ..ignored(why) });
     }
     let commit = request.source.commit.ok_or("the pull request has no commit")?.hash;
-    let event = Event::PullRequest(Box::new(PullRequestChange {
+    let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.id,
         title: title(&request.title),
         target_branch: request.destination.branch.name,
@@ -166,5 +166,5 @@ fn requested(of: Requested) -> Result<Delivered, String> {
         draft: request.draft.unwrap_or(false),
         by: who(of.actor),
     }));
-    Ok(Delivered { default_branch, events: vec![event] })
+    Ok(ParsedDelivery { default_branch, events: vec![event] })
 }

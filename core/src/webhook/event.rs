@@ -1,11 +1,11 @@
-//! What a delivery says, whoever posts it.
+//! OperationKind a delivery says, whoever posts it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, str::FromStr};
 
 /// The longest title that is kept, in characters.
-const LONGEST_TITLE: usize = 250;
+const MAX_TITLE_LEN: usize = 250;
 /// Who posts webhooks, and takes commit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +57,7 @@ impl FromStr for Provider {
 /// Gives a header's value, by its name in lower-case letters.
 pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
-/// Why a webhook is not taken.
+/// CancelReason a webhook is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no signature where the provider puts it.
@@ -73,12 +73,12 @@ pub enum Refusal {
     Malformed {
         /// Who was to post it.
         provider: Provider,
-        /// What is wrong.
+        /// OperationKind is wrong.
         why: String,
     },
 }
 
-/// What happened to a repository.
+/// OperationKind happened to a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Commits came to a branch.
@@ -86,7 +86,7 @@ pub enum Event {
     /// A tag was made or moved.
     Tag(Change),
     /// A pull request, or merge request, was opened or has new commits.
-    PullRequest(Box<PullRequestChange>),
+    PullRequest(Box<PullRequestUpdate>),
     /// A branch or tag was deleted.
     Deleted(String),
     /// The provider tries the address.
@@ -110,7 +110,7 @@ pub struct Change {
 
 /// A pull request at a commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PullRequestChange {
+pub struct PullRequestUpdate {
     /// Its number.
     pub number: u64,
     /// Its title.
@@ -131,12 +131,12 @@ pub struct PullRequestChange {
     pub by: Option<String>,
 }
 
-/// What one delivery says.
+/// OperationKind one delivery says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Delivered {
+pub struct ParsedDelivery {
     /// The repository's default branch, where that is told.
     pub default_branch: Option<String>,
-    /// What happened; Bitbucket tells several pushes at once.
+    /// OperationKind happened; Bitbucket tells several pushes at once.
     pub events: Vec<Event>,
 }
 
@@ -168,5 +168,5 @@ pub(super) fn is_nothing(hash: &str) -> bool {
 
 /// A title as it is kept.
 pub(super) fn title(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).take(LONGEST_TITLE).collect()
+    text.chars().filter(|one| !one.is_control()).take(MAX_TITLE_LEN).collect()
 }

@@ -1,14 +1,14 @@
 //! Webhooks of Gitea and Forgejo, whose bodies are much as GitHub's.
 
 use super::{
-    event::{Delivered, Event, Headers, body_of, title},
+    event::{Event, Headers, ParsedDelivery, body_of, title},
     github::{ignored, pushed, requested},
 };
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     let event = headers("x-gitea-event").or_else(|| headers("x-forgejo-event"));
     match event.ok_or("there is no header X-Gitea-Event")? {
-        "ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
+        "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "push" => Ok(pushed(body_of(body)?)),
         "pull_request" | "pull_request_sync" => {
             Ok(requested(body_of(body)?, &["opened", "synchronized", "reopened"]))

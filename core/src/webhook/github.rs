@@ -1,6 +1,6 @@
 //! GitHub's webhooks.
 
-use super::event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title};
+use super::event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -84,10 +84,10 @@ pub(super) struct EndRepository {
     pub owner: Option<User>,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     let event = headers("x-github-event").ok_or("there is no header X-GitHub-Event")?;
     match event {
-        "ping" => Ok(Delivered { default_branch: None, events: vec![Event::Ping] }),
+        "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "push" => Ok(pushed(body_of(body)?)),
         "pull_request" => {
             Ok(requested(body_of(body)?, &["opened", "synchronize", "reopened", "ready_for_review"]))
@@ -100,11 +100,11 @@ pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Strin
     }
 }
 
-pub(super) fn ignored(why: String) -> Delivered {
-    Delivered { default_branch: None, events: vec![Event::Ignored(why)] }
+pub(super) fn ignored(why: String) -> ParsedDelivery {
+    ParsedDelivery { default_branch: None, events: vec![Event::Ignored(why)] }
 }
 
-pub(super) fn pushed(push: Push) -> Delivered {
+pub(super) fn pushed(push: Push) -> ParsedDelivery {
     let Push { name, before, after, head_commit, pusher, repository } = push;
     // Of an annotated tag, `after` is the tag's own object.
     let commit = match head_commit {
@@ -113,15 +113,15 @@ pub(super) fn pushed(push: Push) -> Delivered {
     };
     let by = pusher.and_then(|user| user.login.or(user.name));
     let event = change(&name, Change { name: String::new(), commit, before, by });
-    Delivered { default_branch: repository.default_branch, events: vec![event] }
+    ParsedDelivery { default_branch: repository.default_branch, events: vec![event] }
 }
 
-pub(super) fn requested(of: Requested, starting: &[&str]) -> Delivered {
+pub(super) fn requested(of: Requested, starting: &[&str]) -> ParsedDelivery {
     let Requested { action, pull_request: request, sender, repository } = of;
     let default_branch = repository.default_branch;
     if !starting.contains(&action.as_str()) {
         let why = format!("a pull request that is `{}` has no new commits", title(&action));
-        return Delivered { default_branch, ..ignored(why) };
+        return ParsedDelivery { default_branch, ..ignored(why) };
     }
     let id = |end: &End| end.repo.as_ref().and_then(|repo| repo.id);
     // A repository that was deleted since was another, too.
@@ -132,7 +132,7 @@ pub(super) fn requested(of: Requested, starting: &[&str]) -> Delivered {
     } else {
         request.head.name
     };
-    let event = Event::PullRequest(Box::new(PullRequestChange {
+    let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.number,
         title: title(&request.title),
         target_branch: request.base.name,
@@ -143,5 +143,5 @@ pub(super) fn requested(of: Requested, starting: &[&str]) -> Delivered {
         draft: request.draft.unwrap_or(false),
         by: sender.and_then(|user| user.login),
     }));
-    Delivered { default_branch, events: vec![event] }
+    ParsedDelivery { default_branch, events: vec![event] }
 }

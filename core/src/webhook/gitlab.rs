@@ -1,7 +1,7 @@
 //! GitLab's webhooks.
 
 use super::{
-    event::{Change, Delivered, Event, Headers, PullRequestChange, body_of, change, title},
+    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title},
     github::ignored,
 };
 use serde::Deserialize;
@@ -82,7 +82,7 @@ struct Commit {
     id: String,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, String> {
+pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     match headers("x-gitlab-event").ok_or("there is no header X-Gitlab-Event")? {
         "Push Hook" | "Tag Push Hook" => Ok(pushed(body_of(body)?)),
         "Merge Request Hook" => Ok(requested(body_of(body)?)),
@@ -93,15 +93,15 @@ pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Strin
     }
 }
 
-fn pushed(push: Push) -> Delivered {
+fn pushed(push: Push) -> ParsedDelivery {
     let Push { name, before, after, checkout_sha, user_username: by, project } = push;
     // Of an annotated tag, `after` is the tag's own object.
     let commit = checkout_sha.filter(|_| !super::event::is_nothing(&after)).unwrap_or(after);
     let event = change(&name, Change { name: String::new(), commit, before, by });
-    Delivered { default_branch: project.default_branch, events: vec![event] }
+    ParsedDelivery { default_branch: project.default_branch, events: vec![event] }
 }
 
-fn requested(of: Requested) -> Delivered {
+fn requested(of: Requested) -> ParsedDelivery {
     let Requested { object_attributes: request, user, project } = of;
     let default_branch = project.default_branch;
     let action = request.action.as_deref().unwrap_or("looked at");
@@ -109,14 +109,14 @@ fn requested(of: Requested) -> Delivered {
     let starts = matches!(action, "open" | "reopen") || action == "update" && request.oldrev.is_some();
     if !starts {
         let why = format!("a merge request's `{}` brings no new commits", title(action));
-        return Delivered { default_branch, ..ignored(why) };
+        return ParsedDelivery { default_branch, ..ignored(why) };
     }
     let from_fork =
         request.source_project_id.is_none() || request.source_project_id != request.target_project_id;
     let owner = request.source.and_then(|source| source.path_with_namespace);
     let owner = owner.as_deref().and_then(|path| path.rsplit_once('/')).map_or("fork", |(owner, _)| owner);
     let branch = if from_fork { format!("{owner}:{}", request.source_branch) } else { request.source_branch };
-    let event = Event::PullRequest(Box::new(PullRequestChange {
+    let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.iid,
         title: title(&request.title),
         target_branch: request.target_branch,
@@ -127,5 +127,5 @@ fn requested(of: Requested) -> Delivered {
         draft: request.draft.or(request.work_in_progress).unwrap_or(false),
         by: user.and_then(|user| user.username),
     }));
-    Delivered { default_branch, events: vec![event] }
+    ParsedDelivery { default_branch, events: vec![event] }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     bitbucket,
-    event::{Delivered, Event, Headers, Provider, Refusal, title},
+    event::{Event, Headers, ParsedDelivery, Provider, Refusal, title},
     gitea, github, gitlab, signature,
 };
 use crate::repo::{RepositoryAddress, RepositoryName};
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// The largest body of a webhook: GitHub's limit.
 pub const MOST_BYTES: usize = 25 << 20;
 /// The longest name of a branch or tag that is taken, in bytes.
-const LONGEST_NAME: usize = 250;
+const MAX_NAME_LEN: usize = 250;
 /// Changes that one delivery may tell of. Bitbucket, the only provider that tells of several, sends at most five.
 pub const MAX_EVENTS: usize = 50;
 
@@ -57,8 +57,8 @@ impl Provider {
         names
     }
 
-    /// What a body says that was verified.
-    pub fn read(self, headers: Headers<'_>, body: &[u8]) -> Result<Delivered, Refusal> {
+    /// OperationKind a body says that was verified.
+    pub fn read(self, headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, Refusal> {
         let delivered = match self {
             Self::Github => github::read(headers, body),
             Self::Gitlab => gitlab::read(headers, body),
@@ -108,7 +108,7 @@ pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> 
     Cow::Owned(json)
 }
 
-/// What is handed to git must look like what it is.
+/// OperationKind is handed to git must look like what it is.
 fn check(event: &Event) -> Result<(), String> {
     match event {
         Event::Push(change) | Event::Tag(change) => {
@@ -138,7 +138,7 @@ fn bound(event: &mut Event) {
 
 fn name(text: &str) -> Result<(), String> {
     let wrong = text.is_empty()
-        || text.len() > LONGEST_NAME
+        || text.len() > MAX_NAME_LEN
         || text.starts_with('-')
         || text.contains("..")
         || text.chars().any(|one| crate::text::is_control(one) || " ~^?*[\\".contains(one));

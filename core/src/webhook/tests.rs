@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Change, Event, Provider, PullRequestChange, Refusal, json_of, sign};
+use super::{Change, Event, Provider, PullRequestUpdate, Refusal, json_of, sign};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ fn read(provider: Provider, event: (&str, &str), body: &str) -> Result<Vec<Event
 }
 
 #[test]
-fn a_signature_fits_its_body_and_secret_only() {
+fn signature_fits_its_body_and_secret_only() {
     // The example of GitHub's documentation.
     let secret = b"It's a Secret to Everybody";
     let known = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
@@ -53,7 +53,7 @@ fn a_signature_fits_its_body_and_secret_only() {
 }
 
 #[test]
-fn github_tells_of_branches_tags_and_pull_requests() {
+fn github_events_are_parsed() {
     let push = |name: &str, after: &str, head: &str| {
         let repository = r#"{"default_branch":"main","clone_url":"https://github.com/o/r.git"}"#;
         let body = format!(
@@ -81,7 +81,7 @@ fn github_tells_of_branches_tags_and_pull_requests() {
         );
         read(Provider::Github, ("x-github-event", "pull_request"), &body).unwrap().remove(0)
     };
-    let expected = PullRequestChange {
+    let expected = PullRequestUpdate {
         number: 7,
         title: "T".into(),
         target_branch: "main".into(),
@@ -94,14 +94,14 @@ fn github_tells_of_branches_tags_and_pull_requests() {
     };
     assert_eq!(request("opened", r#"{"id":1}"#), Event::PullRequest(Box::new(expected.clone())));
     for (repo, branch) in [(r#"{"id":2,"owner":{"login":"eve"}}"#, "eve:topic"), ("null", "fork:topic")] {
-        let expected = PullRequestChange { from_fork: true, branch: branch.into(), ..expected.clone() };
+        let expected = PullRequestUpdate { from_fork: true, branch: branch.into(), ..expected.clone() };
         assert_eq!(request("synchronize", repo), Event::PullRequest(Box::new(expected)));
     }
     assert!(matches!(request("labeled", r#"{"id":1}"#), Event::Ignored(_)));
 }
 
 #[test]
-fn what_would_not_be_a_name_or_commit_to_git_is_refused() {
+fn invalid_refs_and_commits_are_rejected() {
     let body = |name: &str, after: &str| {
         format!(r#"{{"ref":"refs/heads/{name}","after":"{after}","repository":{{}}}}"#)
     };
@@ -124,7 +124,7 @@ fn what_would_not_be_a_name_or_commit_to_git_is_refused() {
 }
 
 #[test]
-fn a_form_holds_the_json_in_a_field() {
+fn form_holds_json_in_field() {
     let form = b"a=1&payload=%7B%22ref%22%3A+%22x%22%7D&b=2";
     let kind = Some("application/x-www-form-urlencoded; charset=utf-8");
     assert_eq!(&*json_of(kind, form), br#"{"ref": "x"}"#);
@@ -134,7 +134,7 @@ fn a_form_holds_the_json_in_a_field() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_a_panic(
+    fn arbitrary_bytes_do_not_panic(
         body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             r#"\{"(ref|push|pull_request|object_attributes|pullrequest|repository)": ?[\{\["0-9a-z,:\]\}]{0,60}\}"#

@@ -8,8 +8,8 @@ use axum::{
 use lambda_http::{Error, RequestExt, request::RequestContext, run};
 use std::{net::IpAddr, time::Instant};
 use tidemill_core::{api::TRACEPARENT, cost::Usage};
-use tidemill_functions::{Wiring, settings, telemetry};
-use tidemill_services::http::{Access, ClientAddress, USUAL_RATE, router};
+use tidemill_functions::{FunctionContext, settings, telemetry};
+use tidemill_services::http::{ClientAddress, DEFAULT_RATE, TokenVerifier, router};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::{Instrument, field};
 
@@ -19,19 +19,20 @@ const MIN_COMPRESSED: u64 = 1024;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let wiring = Wiring::load().await?;
+    let wiring = FunctionContext::load().await?;
     let (admin, worker) =
         (settings::list(settings::ADMIN_TOKEN_SHA256), settings::list(settings::WORKER_TOKEN_SHA256));
-    let access = Access::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
-        .at_most(settings::number_or(settings::RATE_LIMIT, USUAL_RATE)?);
+    let access =
+        TokenVerifier::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
+            .at_most(settings::number_or(settings::RATE_LIMIT, DEFAULT_RATE)?);
     let api = router(wiring.services.clone(), access)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED)))
         .layer(middleware::from_fn_with_state(wiring, measured));
     run(api).await
 }
 
-/// Counts and logs a request, and writes its metrics.
-async fn measured(State(wiring): State<Wiring>, mut request: Request, next: Next) -> Response {
+/// NodeCounters and logs a request, and writes its metrics.
+async fn measured(State(wiring): State<FunctionContext>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let before = wiring.meter.total();
     let request_id =
@@ -61,7 +62,7 @@ async fn measured(State(wiring): State<Wiring>, mut request: Request, next: Next
             .instrument(span),
         )
         .await;
-    telemetry::measure(&telemetry::Measured {
+    telemetry::measure(&telemetry::RequestMetrics {
         request_id: &request_id,
         operation: &operation,
         status: response.status().as_u16(),

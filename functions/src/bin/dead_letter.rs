@@ -3,12 +3,12 @@
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tidemill_aws::MessageBody;
-use tidemill_functions::{Wiring, telemetry};
+use tidemill_functions::{FunctionContext, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let wiring = Wiring::load().await?;
+    let wiring = FunctionContext::load().await?;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async {
         let mut reply = SqsBatchResponse::default();
         for message in event.payload.records {
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// /// somebody.
-async fn give_up(wiring: &Wiring, body: &str) -> Result<(), Error> {
+async fn give_up(wiring: &FunctionContext, body: &str) -> Result<(), Error> {
     let body: MessageBody = serde_json::from_str(body)?;
     let ended = wiring.meter.request(wiring.services.jobs.give_up(body.job_id)).await?;
     tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could run the job");

@@ -4,12 +4,12 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tidemill_aws::{Change, change_of};
-use tidemill_functions::{Wiring, telemetry};
+use tidemill_functions::{FunctionContext, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let wiring = Wiring::load().await?;
+    let wiring = FunctionContext::load().await?;
     let wiring = &wiring;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let records = event.payload["Records"].as_array().map_or(&[][..], Vec::as_slice);
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-async fn notify(wiring: &Wiring, change: &Change) -> Result<usize, tidemill_services::Error> {
+async fn notify(wiring: &FunctionContext, change: &Change) -> Result<usize, tidemill_services::Error> {
     match change {
         Change::Execution(id) => wiring.services.outbox.changed(*id).await,
         Change::Notice(name) => wiring.services.outbox.noticed(name).await.map(usize::from),

@@ -9,7 +9,7 @@ use tidemill_functions::{
     settings, telemetry,
 };
 
-struct Scaler {
+struct ScaleContext {
     queue: aws_sdk_sqs::Client,
     queue_url: String,
     groups: aws_sdk_autoscaling::Client,
@@ -21,21 +21,21 @@ struct Scaler {
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let sdk = load_sdk_config().await;
-    let scaler = Scaler {
+    let scaler = ScaleContext {
         queue: aws_sdk_sqs::Client::new(&sdk),
         queue_url: settings::text(settings::QUEUE_URL)?,
         groups: aws_sdk_autoscaling::Client::new(&sdk),
         group: settings::text(settings::GROUP)?,
         limits: Limits {
             slots: settings::number(settings::SLOTS)?,
-            min: settings::number(settings::MIN)?,
+            min: settings::number(settings::MIN_WORKERS)?,
             max: settings::number(settings::MAX)?,
         },
     };
     run(service_fn(|_: LambdaEvent<Value>| scaler.scale())).await
 }
 
-impl Scaler {
+impl ScaleContext {
     async fn scale(&self) -> Result<Value, Error> {
         let load = self.load().await?;
         let desired_now = desired(load, self.limits);

@@ -3,7 +3,7 @@
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tidemill_functions::{Wiring, telemetry};
+use tidemill_functions::{FunctionContext, telemetry};
 
 /// Time limit of each step; their sum is less than the function's timeout.
 const NODES_LIMIT: Duration = Duration::from_secs(18);
@@ -14,7 +14,7 @@ const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let wiring = Wiring::load().await?;
+    let wiring = FunctionContext::load().await?;
     run(service_fn(|_: LambdaEvent<Value>| async {
         let services = &wiring.services;
         // Each step runs even if others fail; the next sweep continues steps that run out of time.

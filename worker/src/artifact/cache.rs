@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 const MAX_SIZE: u64 = 2 << 30;
 /// Age from which unfinished files are removed.
 const MAX_SPOOL_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-const SUFFIX: &str = "tar";
+const FILE_EXTENSION: &str = "tar";
 
 /// A directory of tars, named by their SHA-256; workers share it.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl ArtifactCache {
     fn path(&self, sha256: &str) -> Option<PathBuf> {
         // The hash comes from a server: it must not become another path.
         let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hash.then(|| self.directory.join(sha256).with_extension(SUFFIX))
+        is_hash.then(|| self.directory.join(sha256).with_extension(FILE_EXTENSION))
     }
 
     fn trim(&self) -> io::Result<()> {
@@ -69,7 +69,7 @@ impl ArtifactCache {
             let Ok(meta) = entry.metadata() else { continue };
             let path = entry.path();
             let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            if path.extension() == Some(Path::new(SUFFIX).as_os_str()) {
+            if path.extension() == Some(Path::new(FILE_EXTENSION).as_os_str()) {
                 kept.push((used, meta.len(), path));
             } else if used.elapsed().is_ok_and(|age| age > MAX_SPOOL_AGE) {
                 let _ = fs::remove_file(path);

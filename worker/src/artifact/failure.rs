@@ -1,9 +1,9 @@
-//! Why an artifact could not be moved, and how often it is tried.
+//! CancelReason an artifact could not be moved, and how often it is tried.
 
 use crate::{
     client::{ApiError, exponential},
     error::no_space,
-    limits::TooLarge,
+    limits::SizeLimitExceeded,
 };
 use backon::Retryable;
 use std::{io, time::Duration};
@@ -15,22 +15,22 @@ const INSUFFICIENT_STORAGE: u16 = 507;
 const CONTENT_TOO_LARGE: u16 = 413;
 /// Attempts at a move while the server is away or busy: about half a minute, should it refuse at once each time.
 const MAX_ATTEMPTS: usize = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The result of `once`, which is called again while the server is out of reach or busy; its effects may happen twice.
-pub(super) async fn with_retries<T, F: Future<Output = Result<T, MoveError>>>(
+pub(super) async fn with_retries<T, F: Future<Output = Result<T, TransferError>>>(
     once: impl FnMut() -> F,
-) -> Result<T, MoveError> {
-    once.retry(exponential(FIRST_PAUSE, MAX_PAUSE).with_max_times(MAX_ATTEMPTS - 1))
-        .when(|error| matches!(error, MoveError::Transient(_)))
+) -> Result<T, TransferError> {
+    once.retry(exponential(INITIAL_BACKOFF, MAX_PAUSE).with_max_times(MAX_ATTEMPTS - 1))
+        .when(|error| matches!(error, TransferError::Transient(_)))
         .notify(|error, pause| tracing::info!(?error, ?pause, "the artifact is moved again"))
         .await
 }
 
-/// Why an artifact could not be moved.
+/// CancelReason an artifact could not be moved.
 #[derive(Debug)]
-pub(super) enum MoveError {
+pub(super) enum TransferError {
     Io(io::Error),
     /// The server was away, or busy, or the connection broke.
     Transient(String),
@@ -39,11 +39,11 @@ pub(super) enum MoveError {
     /// The engine or the server gave the reason.
     Reason(FailureReason),
     /// There is more than there may be.
-    TooLarge(TooLarge),
+    TooLarge(SizeLimitExceeded),
     Other(String),
 }
 
-impl MoveError {
+impl TransferError {
     pub fn reason(self, what: &str) -> FailureReason {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
@@ -61,14 +61,14 @@ impl MoveError {
     }
 }
 
-impl From<io::Error> for MoveError {
+impl From<io::Error> for TransferError {
     fn from(error: io::Error) -> Self {
-        let too_large = error.get_ref().and_then(|cause| cause.downcast_ref::<TooLarge>()).copied();
+        let too_large = error.get_ref().and_then(|cause| cause.downcast_ref::<SizeLimitExceeded>()).copied();
         too_large.map_or(Self::Io(error), Self::TooLarge)
     }
 }
 
-impl From<ApiError> for MoveError {
+impl From<ApiError> for TransferError {
     fn from(error: ApiError) -> Self {
         let words = error.to_string();
         match error {
@@ -84,29 +84,30 @@ impl From<ApiError> for MoveError {
 
 #[cfg(test)]
 mod tests {
-    use super::{ApiError, FailureKind, MoveError, TooLarge};
+    use super::{ApiError, FailureKind, SizeLimitExceeded, TransferError};
     use std::io;
 
     #[test]
     fn full_busy_and_refusing_servers_are_distinguished() {
         let refused = |status| {
             let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
-            MoveError::from(error)
+            TransferError::from(error)
         };
-        assert!(matches!(refused(503), MoveError::Transient(_)));
-        assert!(matches!(refused(409), MoveError::Other(_)));
+        assert!(matches!(refused(503), TransferError::Transient(_)));
+        assert!(matches!(refused(409), TransferError::Other(_)));
         let full = refused(507);
-        assert!(matches!(full, MoveError::ServerFull(_)), "no use in asking again at once");
+        assert!(matches!(full, TransferError::ServerFull(_)), "no use in asking again at once");
         assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
     }
 
     #[test]
     fn size_limit_is_recognized_by_the_errors_type() {
-        let too_large = MoveError::from(io::Error::from(TooLarge { max: 1 << 20 }));
+        let too_large = TransferError::from(io::Error::from(SizeLimitExceeded { max: 1 << 20 }));
         let reason = too_large.reason("artifacts could not be stored");
         assert_eq!(reason.kind, FailureKind::ArtifactLimit);
         assert!(reason.message.contains("1 MiB"), "{}", reason.message);
-        let other = MoveError::from(io::Error::other("it has more than 1 MiB, 404, No space left on device"));
+        let other =
+            TransferError::from(io::Error::other("it has more than 1 MiB, 404, No space left on device"));
         assert_eq!(other.reason("x").kind, FailureKind::ArtifactFailed);
     }
 }

@@ -1,9 +1,9 @@
 //! Packs a job's declared files as a tar.
 
 use crate::{
-    limits::TooLarge,
+    limits::SizeLimitExceeded,
     store::hex,
-    workspace::{HostWorkspace, PERMISSIONS},
+    workspace::{HostWorkspace, MODE_MASK},
 };
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -19,7 +19,7 @@ use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
 
 /// Bytes of a tar that are sent at a time.
-pub const BUFFER: usize = 256 * 1024;
+pub const BUFFER_SIZE: usize = 256 * 1024;
 
 /// Packs files, each once, whatever number of patterns it matches.
 pub struct Packer {
@@ -57,9 +57,9 @@ impl ChunkWriter {
             return Ok(());
         }
         if self.size + self.chunk.len() as u64 > self.max {
-            return Err(TooLarge { max: self.max }.into());
+            return Err(SizeLimitExceeded { max: self.max }.into());
         }
-        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER)));
+        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER_SIZE)));
         self.hash.update(&chunk);
         self.size += chunk.len() as u64;
         if let Some(spool) = &mut self.spool {
@@ -72,7 +72,7 @@ impl ChunkWriter {
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= BUFFER {
+        if self.chunk.len() >= BUFFER_SIZE {
             self.send()?;
         }
         Ok(bytes.len())
@@ -86,7 +86,7 @@ impl Write for ChunkWriter {
 impl Packer {
     /// Packs into `sender`, and a copy into `spool`. It must be used where blocking is allowed.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
-        let chunk = Vec::with_capacity(BUFFER);
+        let chunk = Vec::with_capacity(BUFFER_SIZE);
         let builder = tar::Builder::new(ChunkWriter {
             chunk,
             sender,
@@ -117,7 +117,7 @@ impl Packer {
                 if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
             let Some(name) = self.wanted(&path, set) else { continue };
             let mut header = entry.header().clone();
-            header.set_mode(header.mode()? & PERMISSIONS);
+            header.set_mode(header.mode()? & MODE_MASK);
             let kind = header.entry_type();
             if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name()?.unwrap_or_default().into_owned();
@@ -147,7 +147,7 @@ impl Packer {
         }
         let mut next = vec![PathBuf::from(prefix)];
         while let Some(path) = next.pop() {
-            // What is gone by now was no file that a job left.
+            // OperationKind is gone by now was no file that a job left.
             let Ok(stat) = workspace.stat(&path) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let mut names = workspace.list(&path)?;
@@ -185,7 +185,7 @@ impl Packer {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 header.set_size(size);
                 // Should it become shorter meanwhile, the tar must still be one.
-                let bytes = BufReader::with_capacity(BUFFER, file).chain(io::repeat(0)).take(size);
+                let bytes = BufReader::with_capacity(BUFFER_SIZE, file).chain(io::repeat(0)).take(size);
                 self.builder.append_data(&mut header, path, bytes)?;
                 self.note(path, name, false, size);
             }
@@ -236,7 +236,7 @@ fn is_absent(error: &io::Error) -> bool {
 fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & PERMISSIONS);
+    header.set_mode(stat.st_mode & MODE_MASK);
     header.set_uid(stat.st_uid.into());
     header.set_gid(stat.st_gid.into());
     header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
@@ -244,7 +244,7 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-/// What matches one of `patterns`.
+/// OperationKind matches one of `patterns`.
 pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

@@ -1,7 +1,7 @@
 //! Files of a workspace, read by the worker itself.
 
-use super::{ArtifactMover, CHUNKS_AHEAD, HashingReader, MoveError, blocking};
-use crate::{engine::Workspace, store::hex};
+use super::{ArtifactTransfer, HashingReader, MAX_QUEUED_CHUNKS, TransferError, blocking};
+use crate::{engine::WorkspaceMount, store::hex};
 use futures_util::stream;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -12,16 +12,16 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 /// A file, a directory or a link in a workspace.
 pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
 
-impl ArtifactMover {
+impl ArtifactTransfer {
     /// Calls `read` with each entry that `paths` name, on a thread that may block. Returns the state and warnings.
     pub async fn read_files<T: Send + 'static>(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
         mut state: T,
         read: fn(&mut T, &mut WorkspaceEntry<'_>) -> io::Result<()>,
     ) -> Result<(T, String), FailureReason> {
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
         let reading = blocking(move || {
@@ -32,14 +32,14 @@ impl ArtifactMover {
             Ok(state)
         });
         let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), reading);
-        let reason = |error: MoveError| error.reason("the files could not be read");
+        let reason = |error: TransferError| error.reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }
 
     /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
     pub async fn hash_of_files(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         paths: &[String],
     ) -> Result<String, FailureReason> {
         let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_one).await?;

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Shown instead of an address of the server's object store, whose host and path would reveal accounts and buckets.
-const STORE: &str = "the server's object store";
+const OBJECT_STORE: &str = "the server's object store";
 /// The longest that a reply may take which is read whole; servers hold replies for at most 20 s.
 const MAX_REPLY_TIME: Duration = Duration::from_secs(90);
 /// Bytes of a reply that is read whole, before and after it is decoded.
@@ -132,7 +132,7 @@ impl ApiClient {
         self.within(path, MAX_REPLY_TIME, self.json(Method::DELETE, path, options, Body::default())).await
     }
 
-    /// The reply to a PUT of `request` to `path`.
+    /// The reply to a UPLOAD_PARAMS of `request` to `path`.
     pub async fn put_json<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
@@ -167,11 +167,11 @@ impl ApiClient {
         self.within(path, limit, self.json(Method::POST, path, options, body)).await
     }
 
-    /// An address for people: one of the server without its query, any other as [`STORE`].
+    /// An address for people: one of the server without its query, any other as [`OBJECT_STORE`].
     pub(super) fn shown(&self, address: &str) -> String {
         let rest = address.strip_prefix(&self.server);
         let is_servers = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        if is_servers { without_query(address) } else { STORE.to_owned() }
+        if is_servers { without_query(address) } else { OBJECT_STORE.to_owned() }
     }
 
     pub(super) fn address(&self, url: &str) -> String {

@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The pause before events are asked for again after they ended.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 /// How long the exit of a container whose output ended may take to become known before the engine is asked.
-const EXIT_FOLLOWS_OUTPUT: Duration = Duration::from_millis(500);
+const EXIT_EVENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a container may go on whose output ended.
 const MAX_EXIT_DELAY: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The exit code of a first process that the kernel killed.
-const KILLED: i64 = 137;
+const SIGKILL_EXIT_CODE: i64 = 137;
 
 /// The end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,33 +37,33 @@ pub struct Exit {
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedContainer {
     exit: watch::Sender<Option<Exit>>,
     out_of_memory: bool,
 }
 
 /// The containers of one worker whose ends are awaited.
 #[derive(Debug)]
-pub(super) struct Exits {
-    watched: Arc<Mutex<HashMap<String, Watched>>>,
+pub(super) struct ExitRegistry {
+    watched: Arc<Mutex<HashMap<String, WatchedContainer>>>,
     _following: DropGuard,
 }
 
 /// Awaits the end of one container.
 #[derive(Debug)]
-pub struct ExitWatch {
+pub struct ExitWaiter {
     id: String,
     exit: watch::Receiver<Option<Exit>>,
-    watched: Arc<Mutex<HashMap<String, Watched>>>,
+    watched: Arc<Mutex<HashMap<String, WatchedContainer>>>,
 }
 
-impl Drop for ExitWatch {
+impl Drop for ExitWaiter {
     fn drop(&mut self) {
         lock(&self.watched).remove(&self.id);
     }
 }
 
-impl ExitWatch {
+impl ExitWaiter {
     /// The end, once the engine told it.
     async fn exit(&mut self) -> Exit {
         match self.exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit) {
@@ -73,7 +73,7 @@ impl ExitWatch {
     }
 }
 
-impl Exits {
+impl ExitRegistry {
     /// Follows the events of this worker's containers until it is dropped.
     pub(super) fn follow(docker: Docker, worker: &str) -> Self {
         let watched = Arc::new(Mutex::new(HashMap::new()));
@@ -90,10 +90,10 @@ impl Exits {
     }
 
     /// Awaits the end of a container, which is not started yet.
-    pub(super) fn watch(&self, id: &str) -> ExitWatch {
+    pub(super) fn watch(&self, id: &str) -> ExitWaiter {
         let (sender, exit) = watch::channel(None);
-        lock(&self.watched).insert(id.to_owned(), Watched { exit: sender, out_of_memory: false });
-        ExitWatch { id: id.to_owned(), exit, watched: self.watched.clone() }
+        lock(&self.watched).insert(id.to_owned(), WatchedContainer { exit: sender, out_of_memory: false });
+        ExitWaiter { id: id.to_owned(), exit, watched: self.watched.clone() }
     }
 }
 
@@ -101,7 +101,11 @@ impl DockerManager {
     /// How a container ended; or, in words, that its end cannot be known. `output_over` is cancelled once its output ended.
     ///
     /// All processes of the container are gone by then, since the first of them takes the others with it.
-    pub async fn exit(&self, watch: &mut ExitWatch, output_over: &CancellationToken) -> Result<Exit, String> {
+    pub async fn exit(
+        &self,
+        watch: &mut ExitWaiter,
+        output_over: &CancellationToken,
+    ) -> Result<Exit, String> {
         let id = watch.id.clone();
         let told = async {
             tokio::select! {
@@ -121,7 +125,7 @@ impl DockerManager {
 
     /// Asks for the end of a container whose output ended, of which no event came.
     async fn ask_exit(&self, id: &str) -> Result<Exit, String> {
-        tokio::time::sleep(EXIT_FOLLOWS_OUTPUT).await;
+        tokio::time::sleep(EXIT_EVENT_TIMEOUT).await;
         let asking = async {
             loop {
                 match exit_of(&self.docker, id).await {
@@ -141,7 +145,7 @@ impl DockerManager {
         let known = async {
             for _ in 0..3 {
                 match exit_of(&self.docker, id).await {
-                    Ok(Some(exit)) if !exit.out_of_memory && code == KILLED => {
+                    Ok(Some(exit)) if !exit.out_of_memory && code == SIGKILL_EXIT_CODE => {
                         tokio::time::sleep(POLL_INTERVAL).await;
                     }
                     Ok(Some(exit)) => return exit.out_of_memory,
@@ -151,7 +155,7 @@ impl DockerManager {
             }
             false
         };
-        tokio::time::timeout(super::END_NOTED, known).await.unwrap_or(false)
+        tokio::time::timeout(super::EXIT_TIMEOUT, known).await.unwrap_or(false)
     }
 }
 
@@ -165,7 +169,7 @@ async fn exit_of(docker: &Docker, id: &str) -> Result<Option<Exit>, EngineError>
     }))
 }
 
-async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<String, Watched>>>) {
+async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<String, WatchedContainer>>>) {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
         ("label".to_owned(), vec![format!("{LABEL_WORKER}={worker}")]),
@@ -176,12 +180,12 @@ async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<Strin
         while let Some(Ok(event)) = events.next().await {
             note(&mut lock(&watched), event);
         }
-        tokio::time::sleep(RECONNECT_PAUSE).await;
-        // What ended while no events came is found by who awaits it, as its output ended too.
+        tokio::time::sleep(RECONNECT_DELAY).await;
+        // OperationKind ended while no events came is found by who awaits it, as its output ended too.
     }
 }
 
-fn note(watched: &mut HashMap<String, Watched>, event: EventMessage) {
+fn note(watched: &mut HashMap<String, WatchedContainer>, event: EventMessage) {
     let Some(actor) = event.actor else { return };
     let Some(watched) = actor.id.and_then(|id| watched.get_mut(&id)) else { return };
     match event.action.as_deref() {
@@ -199,14 +203,16 @@ fn note(watched: &mut HashMap<String, Watched>, event: EventMessage) {
     }
 }
 
-fn lock(watched: &Mutex<HashMap<String, Watched>>) -> MutexGuard<'_, HashMap<String, Watched>> {
+fn lock(
+    watched: &Mutex<HashMap<String, WatchedContainer>>,
+) -> MutexGuard<'_, HashMap<String, WatchedContainer>> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Exit, HashMap, Watched, note};
+    use super::{Exit, HashMap, WatchedContainer, note};
     use bollard::models::{EventActor, EventMessage};
     use tokio::sync::watch;
 
@@ -217,9 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn exit_is_taken_from_the_event_with_what_came_before_it() {
+    fn exit_event_carries_earlier_oom() {
         let (sender, exit) = watch::channel(None);
-        let mut watched = HashMap::from([("one".to_owned(), Watched { exit: sender, out_of_memory: false })]);
+        let mut watched =
+            HashMap::from([("one".to_owned(), WatchedContainer { exit: sender, out_of_memory: false })]);
         for other in [event("start", None), event("die", None), event("die", Some("x"))] {
             note(&mut watched, other);
             assert_eq!(*exit.borrow(), None, "no code, no end");

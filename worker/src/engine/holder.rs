@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Runs as the holder's first process: remembers the files of its network, and with each line of stdin puts them back.
-const SCRIPT: &str = r#"exec 2>/dev/null
+const HOLDER_SCRIPT: &str = r#"exec 2>/dev/null
 text() { while IFS= read -r L || [ -n "$L" ]; do printf '%s\n' "$L"; done; }
 HOSTS=$(text </etc/hosts)
 NAMES=$(text </etc/resolv.conf)
@@ -30,25 +30,25 @@ const MAX_RESTORE_TIME: Duration = Duration::from_secs(5);
 
 /// A container whose network jobs join, one at a time. It is removed in the background when this is dropped, and ends by
 /// itself once its stdin is gone.
-pub struct Holder {
+pub struct NetworkHolder {
     id: String,
     streams: Mutex<(Output, Pin<Box<dyn AsyncWrite + Send>>)>,
     engine: Arc<DockerManager>,
 }
 
-impl std::fmt::Debug for Holder {
+impl std::fmt::Debug for NetworkHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Holder").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl Drop for Holder {
+impl Drop for NetworkHolder {
     fn drop(&mut self) {
         self.engine.remove_later(std::mem::take(&mut self.id));
     }
 }
 
-impl Holder {
+impl NetworkHolder {
     /// Its network, as a container joins it.
     pub fn network(&self) -> String {
         format!("container:{}", self.id)
@@ -70,12 +70,12 @@ impl Holder {
 
 impl DockerManager {
     /// A network for jobs to join, held by a container of `image`, which must be there.
-    pub async fn hold_network(self: &Arc<Self>, image: &str) -> Result<Holder, FailureReason> {
+    pub async fn hold_network(self: &Arc<Self>, image: &str) -> Result<NetworkHolder, FailureReason> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             // As root, so that what a job of another image may change can be put back.
             user: Some("0".into()),
-            entrypoint: Some(vec!["sh".into(), "-c".into(), SCRIPT.into()]),
+            entrypoint: Some(vec!["sh".into(), "-c".into(), HOLDER_SCRIPT.into()]),
             cmd: Some(Vec::new()),
             working_dir: Some("/".into()),
             labels: Some(self.labels()),
@@ -105,7 +105,7 @@ impl DockerManager {
         match started.await {
             Ok(streams) => {
                 let streams = Mutex::new((streams.output, streams.input));
-                Ok(Holder { id, streams, engine: self.clone() })
+                Ok(NetworkHolder { id, streams, engine: self.clone() })
             }
             Err(error) => {
                 self.remove_later(id);

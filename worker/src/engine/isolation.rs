@@ -1,7 +1,7 @@
 //! Networks on which jobs reach no other job and nothing of this machine.
 
 use super::host_guard;
-use super::{Bridge, DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, failure};
+use super::{BridgeNetwork, DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, failure};
 use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptions};
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::failure::FailureReason;
@@ -11,7 +11,7 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// Says whether packets between containers on one bridge pass the packet filter.
 const BRIDGE_FILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
-/// What a worker has so that its jobs are isolated.
+/// OperationKind a worker has so that its jobs are isolated.
 #[derive(Debug)]
 pub(super) struct Isolation {
     /// The network of jobs without services: no container on it reaches another.
@@ -70,9 +70,9 @@ impl DockerManager {
     }
 
     /// The bridges of isolated jobs on this machine, as the packet filter names them.
-    pub fn isolated_bridges(&self) -> Option<Bridge> {
+    pub fn isolated_bridges(&self) -> Option<BridgeNetwork> {
         let isolation = self.isolation.get()?;
-        Some(Bridge { interface: format!("{}+", isolation.bridges) })
+        Some(BridgeNetwork { interface: format!("{}+", isolation.bridges) })
     }
 
     /// A network for one job and its services; `None` where jobs are not isolated.
@@ -106,11 +106,11 @@ impl DockerManager {
     }
 
     async fn remove_network(&self, name: &str) {
-        for _ in 0..super::removal::REMOVAL_ROUNDS {
+        for _ in 0..super::removal::MAX_REMOVAL_ROUNDS {
             match self.docker.remove_network(name).await {
                 Ok(()) | Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => return,
                 // Its containers are being removed.
-                Err(_) => tokio::time::sleep(super::REMOVAL_PAUSE).await,
+                Err(_) => tokio::time::sleep(super::REMOVAL_RETRY_DELAY).await,
             }
         }
         tracing::warn!(network = name, "a network of a job is still in use, and left");

@@ -1,37 +1,37 @@
 //! The machine that an engine runs on.
 
 use super::DockerManager;
-use crate::queue::capacity::Amount;
+use crate::queue::capacity::ResourceAmount;
 use bollard::query_parameters::InspectNetworkOptions;
 
 /// The network of the worker's containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bridge {
+pub struct BridgeNetwork {
     /// Its interface on this machine.
     pub interface: String,
 }
 
 impl DockerManager {
     /// The processors and the memory of the engine's machine; an engine that does not say has as much as anyone asks.
-    pub async fn machine(&self) -> Amount {
+    pub async fn machine(&self) -> ResourceAmount {
         if self.local
             && let Ok(processors) = std::thread::available_parallelism()
             && let Some(bytes) = local_memory()
         {
-            return Amount { millicpus: processors.get() as u64 * 1000, bytes };
+            return ResourceAmount { millicpus: processors.get() as u64 * 1000, bytes };
         }
         let info = self.docker.info().await.ok();
         let known = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         let processors = known(info.as_ref().and_then(|info| info.ncpu)).filter(|count| *count > 0);
         let memory = known(info.as_ref().and_then(|info| info.mem_total)).filter(|bytes| *bytes > 0);
-        Amount {
+        ResourceAmount {
             millicpus: processors.map_or(u64::MAX, |count| count.saturating_mul(1000)),
             bytes: memory.unwrap_or(u64::MAX),
         }
     }
 
     /// The network that containers of this worker are on.
-    pub async fn bridge(&self) -> Result<Bridge, String> {
+    pub async fn bridge(&self) -> Result<BridgeNetwork, String> {
         if !self.local {
             return Err("the engine is on another machine, whose rules cannot be set from here".into());
         }
@@ -44,7 +44,7 @@ impl DockerManager {
             let told =
                 options.get("com.docker.network.bridge.name").or_else(|| options.get("network_interface"));
             let usual = if name == "podman" { "podman0" } else { "docker0" };
-            return Ok(Bridge { interface: told.cloned().unwrap_or_else(|| usual.to_owned()) });
+            return Ok(BridgeNetwork { interface: told.cloned().unwrap_or_else(|| usual.to_owned()) });
         }
         Err("the engine shows no default network".into())
     }

@@ -1,13 +1,13 @@
 //! Keeps job containers from instance metadata, and so from the credentials of the machine's role.
 //!
-//! Rules of the `raw` table drop what comes in from the engine's bridge for the metadata addresses, before anything is
+//! RulesGuard of the `raw` table drop what comes in from the engine's bridge for the metadata addresses, before anything is
 //! routed. That holds whether the address is on this machine or behind it, with any of the engine's own rules (its chains,
-//! `DOCKER-USER` among them, are of the `filter` table, come and go with the engine's version and settings, and do not see
+//! `DOCKER-PROXY_USER` among them, are of the `filter` table, come and go with the engine's version and settings, and do not see
 //! what this machine itself answers), and after the engine starts again. The machine's own processes, this worker
 //! among them, do not come in from the bridge and are not touched. The rules are the same for all workers of a machine and
 //! stay when one ends, since containers of another may still run.
 
-use super::Bridge;
+use super::BridgeNetwork;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::Stdio,
@@ -20,11 +20,11 @@ pub const METADATA: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 /// Seconds to wait for whoever else changes rules.
-const WAIT_S: &str = "10";
+const IPTABLES_WAIT_S: &str = "10";
 const TABLE: &str = "raw";
 
 /// Containers on `bridge` cannot reach `addresses` afterwards; or why that cannot be had.
-pub async fn block(bridge: &Bridge, addresses: &[IpAddr]) -> Result<(), String> {
+pub async fn block(bridge: &BridgeNetwork, addresses: &[IpAddr]) -> Result<(), String> {
     for address in addresses {
         let tool = match address {
             IpAddr::V4(_) => "iptables",
@@ -51,7 +51,7 @@ pub(crate) fn has_ipv6() -> bool {
 /// Runs `iptables` or `ip6tables`.
 pub(crate) async fn run(tool: &str, table: &str, action: &str, rule: &[&str]) -> Result<(), String> {
     let mut command = Command::new(tool);
-    command.args(["-w", WAIT_S, "-t", table, action]).args(rule).stdin(Stdio::null());
+    command.args(["-w", IPTABLES_WAIT_S, "-t", table, action]).args(rule).stdin(Stdio::null());
     let done = match command.output().await {
         Ok(done) => done,
         Err(error) => {

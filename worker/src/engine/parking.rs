@@ -7,7 +7,7 @@
 //! made before the first container, which joins it too. A seat runs one job at a time, so that jobs never share a
 //! network while they run, and executions never share one at all.
 
-use crate::engine::{Container, DockerManager, Holding, shape};
+use crate::engine::{Container, DockerManager, SharedHolder, shape};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -22,16 +22,16 @@ use tokio_util::sync::CancellationToken;
 
 /// Containers are not made ahead while a job waits for its own, which would then take longer; a job that waits for
 /// more than this waits for a pull, which nothing else slows.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_PREPARE_DELAY: Duration = Duration::from_secs(2);
 
 /// A container that is being made, or is parked already.
 #[derive(Debug)]
-pub struct Parking {
+pub struct ContainerCreation {
     making: JoinHandle<Result<Container, FailureReason>>,
     canceled: CancellationToken,
 }
 
-impl Parking {
+impl ContainerCreation {
     /// Has `make` run by a task of its own, so that its container is not lost when nobody waits for it any more. It is
     /// told by the token when its container is not needed.
     pub fn start<F>(make: impl FnOnce(CancellationToken) -> F) -> Self
@@ -56,39 +56,39 @@ impl Parking {
 
 /// The seats of one worker, with what is parked in them.
 #[derive(Debug)]
-pub struct ParkingLot {
+pub struct ContainerPool {
     engine: Arc<DockerManager>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug)]
-struct State {
-    seats: Vec<Seat>,
-    /// What is to be prepared once no job waits for its own container.
+struct PoolState {
+    seats: Vec<PoolSlot>,
+    /// OperationKind is to be prepared once no job waits for its own container.
     postponed: Option<Vec<Preparation>>,
 }
 
 #[derive(Debug, Default)]
-struct Seat {
+struct PoolSlot {
     /// Whether a job has it.
     taken: bool,
     /// The execution whose job had it last, or has it.
     execution: Option<ExecutionId>,
     /// Since when its job waits for a container.
     waiting: Option<Instant>,
-    network: Option<Network>,
-    parked: Option<Parked>,
+    network: Option<SlotNetwork>,
+    parked: Option<StandbyContainer>,
 }
 
 /// The network of a seat.
 #[derive(Debug)]
-struct Network {
+struct SlotNetwork {
     /// Whose jobs join it; `None`: no job joined it yet, and it belongs to the execution of the first one that does.
     execution: Option<ExecutionId>,
-    holding: Holding,
+    holding: SharedHolder,
 }
 
-impl Network {
+impl SlotNetwork {
     /// Whether it could not be created.
     fn failed(&self) -> bool {
         matches!(self.holding.peek(), Some(None))
@@ -100,14 +100,14 @@ impl Network {
 }
 
 #[derive(Debug)]
-struct Parked {
+struct StandbyContainer {
     shape: String,
     /// Whether it is in the seat's network.
     joins: bool,
-    parking: Parking,
+    parking: ContainerCreation,
 }
 
-impl Seat {
+impl PoolSlot {
     /// Whether jobs of `execution` can join the seat's network, if it has one.
     fn is_of(&self, execution: ExecutionId) -> Option<bool> {
         self.network.as_ref().filter(|network| !network.failed()).map(|network| network.serves(execution))
@@ -125,16 +125,16 @@ impl Seat {
 pub struct Place {
     seat: usize,
     /// A container that fits, if one is parked or being made.
-    pub parked: Option<Parking>,
-    /// What holds the network that the job's container is to join.
-    pub network: Option<Holding>,
+    pub parked: Option<ContainerCreation>,
+    /// OperationKind holds the network that the job's container is to join.
+    pub network: Option<SharedHolder>,
 }
 
-impl ParkingLot {
+impl ContainerPool {
     /// An empty lot with this many seats.
     pub fn new(engine: Arc<DockerManager>, seats: usize) -> Self {
-        let seats = (0..seats).map(|_| Seat::default()).collect();
-        Self { engine, state: Mutex::new(State { seats, postponed: None }) }
+        let seats = (0..seats).map(|_| PoolSlot::default()).collect();
+        Self { engine, state: Mutex::new(PoolState { seats, postponed: None }) }
     }
 
     /// Parks containers for the first of `upcoming`, and lets go of those that none of them can use: now, or once no
@@ -142,7 +142,11 @@ impl ParkingLot {
     pub fn prepare(&self, upcoming: &[Preparation]) {
         let mut state = self.lock();
         self.hold_networks(&mut state.seats, upcoming);
-        if state.seats.iter().any(|seat| seat.waiting.is_some_and(|since| since.elapsed() < PATIENCE)) {
+        if state
+            .seats
+            .iter()
+            .any(|seat| seat.waiting.is_some_and(|since| since.elapsed() < MAX_PREPARE_DELAY))
+        {
             state.postponed = Some(upcoming.to_vec());
         } else {
             state.postponed = None;
@@ -156,7 +160,7 @@ impl ParkingLot {
         if pays_ahead(jobs, state.seats.len()) {
             for (seat, preparation) in state.seats.iter_mut().zip(first) {
                 let hold = || self.engine.hold_network_later(&preparation.image);
-                seat.network.get_or_insert_with(|| Network { execution: None, holding: hold() });
+                seat.network.get_or_insert_with(|| SlotNetwork { execution: None, holding: hold() });
             }
         }
         self.park(&mut state.seats, first);
@@ -164,18 +168,19 @@ impl ParkingLot {
 
     /// Makes networks that are kept for seats that had a job of an execution and will have another: from then on they pay, even
     /// when a job has to wait a little longer for its container meanwhile.
-    fn hold_networks(&self, seats: &mut [Seat], upcoming: &[Preparation]) {
+    fn hold_networks(&self, seats: &mut [PoolSlot], upcoming: &[Preparation]) {
         for preparation in upcoming.iter().take(seats.len()) {
             let execution = preparation.execution_id;
-            let lacks =
-                |seat: &&mut Seat| seat.execution == Some(execution) && seat.is_of(execution) != Some(true);
+            let lacks = |seat: &&mut PoolSlot| {
+                seat.execution == Some(execution) && seat.is_of(execution) != Some(true)
+            };
             let Some(seat) = seats.iter_mut().find(lacks) else { return };
             let holding = self.engine.hold_network_later(&preparation.image);
-            seat.network = Some(Network { execution: Some(execution), holding });
+            seat.network = Some(SlotNetwork { execution: Some(execution), holding });
         }
     }
 
-    fn park(&self, seats: &mut [Seat], upcoming: &[Preparation]) {
+    fn park(&self, seats: &mut [PoolSlot], upcoming: &[Preparation]) {
         let mut missing: Vec<(String, &Preparation)> =
             upcoming.iter().take(seats.len()).map(|preparation| (shape(preparation), preparation)).collect();
         for seat in seats.iter_mut() {
@@ -195,10 +200,10 @@ impl ParkingLot {
             let network = known.map(|network| network.holding.clone());
             let joins = network.is_some();
             let (engine, preparation) = (self.engine.clone(), preparation.clone());
-            let parking = Parking::start(move |canceled| async move {
+            let parking = ContainerCreation::start(move |canceled| async move {
                 park(&engine, &preparation, network, &canceled).await
             });
-            seat.parked = Some(Parked { shape, joins, parking });
+            seat.parked = Some(StandbyContainer { shape, joins, parking });
         }
     }
 
@@ -207,8 +212,8 @@ impl ParkingLot {
         let shape = shape(preparation);
         let execution = preparation.execution_id;
         let seats = &mut self.lock().seats;
-        let rank = |seat: &Seat| match (seat.fits(&shape, execution), seat.is_of(execution)) {
-            // What is parked for others is best left alone, and so is another execution's network.
+        let rank = |seat: &PoolSlot| match (seat.fits(&shape, execution), seat.is_of(execution)) {
+            // OperationKind is parked for others is best left alone, and so is another execution's network.
             (Some(true), Some(true) | None) => 0,
             (Some(true), Some(false)) => 1,
             (None, Some(true)) => 2,
@@ -281,7 +286,7 @@ impl ParkingLot {
         }
     }
 
-    fn stop_waiting(&self, state: &mut State, place: &Place) {
+    fn stop_waiting(&self, state: &mut PoolState, place: &Place) {
         if let Some(seat) = state.seats.get_mut(place.seat) {
             seat.waiting = None;
         }
@@ -292,19 +297,19 @@ impl ParkingLot {
         }
     }
 
-    fn empty(&self, seat: &mut Seat) {
+    fn empty(&self, seat: &mut PoolSlot) {
         self.let_go(seat.parked.take());
         // It is removed once nothing uses it.
         seat.network = None;
     }
 
-    fn let_go(&self, parked: Option<Parked>) {
-        if let Some(Parked { parking, .. }) = parked {
+    fn let_go(&self, parked: Option<StandbyContainer>) {
+        if let Some(StandbyContainer { parking, .. }) = parked {
             self.engine.dispose_once_made(parking);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -320,7 +325,7 @@ const fn pays_ahead(jobs: usize, seats: usize) -> bool {
 async fn park(
     engine: &Arc<DockerManager>,
     preparation: &Preparation,
-    network: Option<Holding>,
+    network: Option<SharedHolder>,
     canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // A pull is shown in the log of the job that needs it, so it is not made ahead.

@@ -1,6 +1,6 @@
-//! What is removed: a job's container with its workspace, and what workers left that are no more.
+//! OperationKind is removed: a job's container with its workspace, and what workers left that are no more.
 
-use super::{DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, REMOVAL_PAUSE};
+use super::{DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, REMOVAL_RETRY_DELAY};
 use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveContainerOptions,
     RemoveVolumeOptions,
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How often containers are tried to be removed.
-pub(super) const REMOVAL_ROUNDS: u32 = 100;
+pub(super) const MAX_REMOVAL_ROUNDS: u32 = 100;
 /// How often an engine that does not answer is tried, before what it has is left until it is back.
 const MAX_SILENT_ROUNDS: u32 = 20;
 
@@ -20,7 +20,7 @@ impl DockerManager {
     async fn remove_container(&self, id: &str) {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
         let mut silent_rounds = 0;
-        for _ in 0..REMOVAL_ROUNDS {
+        for _ in 0..MAX_REMOVAL_ROUNDS {
             if self.docker.remove_container(id, Some(options.clone())).await.is_ok() {
                 return;
             }
@@ -33,7 +33,7 @@ impl DockerManager {
             if silent_rounds >= MAX_SILENT_ROUNDS {
                 break;
             }
-            tokio::time::sleep(REMOVAL_PAUSE).await;
+            tokio::time::sleep(REMOVAL_RETRY_DELAY).await;
         }
         self.lost().push(id.to_owned());
     }
@@ -65,7 +65,7 @@ impl DockerManager {
     /// Removes the containers that dead workers of this data directory left; says whether none is there any more.
     pub async fn remove_orphans(&self) -> bool {
         // One that the engine is already removing cannot be removed again, and is there for a while yet.
-        for _ in 0..REMOVAL_ROUNDS {
+        for _ in 0..MAX_REMOVAL_ROUNDS {
             let orphans = match self.orphans().await {
                 Ok(orphans) => orphans,
                 Err(error) => {
@@ -81,7 +81,7 @@ impl DockerManager {
                 self.remove_container(&id).await;
             });
             futures_util::future::join_all(removals).await;
-            tokio::time::sleep(REMOVAL_PAUSE).await;
+            tokio::time::sleep(REMOVAL_RETRY_DELAY).await;
         }
         false
     }

@@ -1,6 +1,6 @@
 //! Containers beside a job's own, through the engine's API.
 
-use super::{CAPABILITIES, DockerManager, END_NOTED, failure, failures::start_failure};
+use super::{CAPABILITIES, DockerManager, EXIT_TIMEOUT, failure, failures::start_failure};
 use bollard::{
     exec::StartExecResults,
     models::ExecConfig,
@@ -22,8 +22,8 @@ use tidemill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is kept of a service's log, in bytes from its end.
-const MOST_KEPT: usize = 64 << 10;
+/// OperationKind is kept of a service's log, in bytes from its end.
+const MAX_LOG_BYTES: usize = 64 << 10;
 
 /// A container that runs beside a job. It is removed in the background when this is dropped.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct ServiceContainer {
     log: Arc<Mutex<VecDeque<u8>>>,
     /// Whether all that it printed is in `log`: its output ended.
     over: CancellationToken,
-    _made: Made,
+    _made: CreatedContainer,
 }
 
 impl ServiceContainer {
@@ -96,7 +96,7 @@ impl DockerManager {
         let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = made.map_err(|error| failure("a service's container could not be made", &error))?.id;
         // Should this be given up half-way, the container is removed all the same.
-        let made = Made { engine: self.clone(), id: id.clone() };
+        let made = CreatedContainer { engine: self.clone(), id: id.clone() };
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let streams = self.docker.attach_container(&id, Some(attach)).await;
@@ -113,7 +113,7 @@ impl DockerManager {
             while let Some(Ok(chunk)) = output.next().await {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(chunk.into_bytes());
-                let over = kept.len().saturating_sub(MOST_KEPT);
+                let over = kept.len().saturating_sub(MAX_LOG_BYTES);
                 kept.drain(..over);
             }
         });
@@ -147,7 +147,7 @@ impl DockerManager {
                 service.over.cancelled().await;
             }
         };
-        drop(tokio::time::timeout(END_NOTED, heard).await);
+        drop(tokio::time::timeout(EXIT_TIMEOUT, heard).await);
     }
 
     /// Whether a shell command in a container ends with 0.
@@ -197,12 +197,12 @@ impl DockerManager {
 
 /// A container that was made, and is removed with this.
 #[derive(Debug)]
-struct Made {
+struct CreatedContainer {
     engine: Arc<DockerManager>,
     id: String,
 }
 
-impl Drop for Made {
+impl Drop for CreatedContainer {
     fn drop(&mut self) {
         self.engine.remove_later(std::mem::take(&mut self.id));
     }

@@ -2,12 +2,12 @@
 
 use super::{
     dispatch::Event,
-    reporter::{Ending, Reporter},
+    reporter::{ReportOutcome, Reporter},
 };
 use crate::{
     client::ApiClient,
     limits::Limits,
-    log::mask::Mask,
+    log::mask::SecretMask,
     queue::admission::{Entry, Reservation},
 };
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Preparation time that does not count for the job's `timeout`.
-pub const FREE_PREPARATION: Duration = Duration::from_secs(60);
+pub const PREPARATION_ALLOWANCE: Duration = Duration::from_secs(60);
 
 /// How an attempt ends that does not run its script.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct LeaseLost;
 
 /// The decision of the worker's admission on a job.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct AdmittedJob {
     /// The room, or a place in the queue for it.
     pub entry: Entry,
     /// How long the job may wait before it is given back for another worker; `None`: without a limit.
@@ -52,21 +52,21 @@ pub struct Admitted {
 
 /// One attempt.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct AttemptKey {
     /// The job.
     pub assignment: Assignment,
     /// Reports on it.
     pub reporter: Reporter,
-    /// What may stop it.
+    /// OperationKind may stop it.
     pub signals: Signals,
     /// Sends events to `signals`.
     pub sender: mpsc::UnboundedSender<Event>,
-    reporting: JoinHandle<Ending>,
+    reporting: JoinHandle<ReportOutcome>,
     /// Held until the attempt is over.
     reservation: Option<Reservation>,
 }
 
-/// What may stop an attempt from outside: events of its reporter, and the worker's shutdown.
+/// OperationKind may stop an attempt from outside: events of its reporter, and the worker's shutdown.
 #[derive(Debug)]
 pub struct Signals {
     /// Events of the reporter and of the container.
@@ -75,7 +75,7 @@ pub struct Signals {
     pub shutdown: CancellationToken,
 }
 
-impl Attempt {
+impl AttemptKey {
     /// Starts to report on `assignment`. The result says whether its secrets can be masked; if not, nothing of the job may
     /// run, as its output could not be shown.
     pub fn start(
@@ -87,7 +87,7 @@ impl Attempt {
         let (sender, events) = mpsc::unbounded_channel();
         let (mask, masked) = match mask(&assignment) {
             Ok(mask) => (mask, Ok(())),
-            Err(reason) => (Mask::default(), Err(reason)),
+            Err(reason) => (SecretMask::default(), Err(reason)),
         };
         let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.clone());
         let (reporter, reporting) = Reporter::start(api, job_id, lease, (mask, limits), sender.clone());
@@ -96,7 +96,7 @@ impl Attempt {
     }
 
     /// Waits for the room that `admitted` promises, and keeps it.
-    pub async fn wait_for_room(&mut self, admitted: Admitted) -> Result<(), EarlyEnd> {
+    pub async fn wait_for_room(&mut self, admitted: AdmittedJob) -> Result<(), EarlyEnd> {
         let waiting = match admitted.entry {
             Entry::Granted(reservation) => {
                 self.reservation = Some(reservation);
@@ -134,8 +134,8 @@ impl Attempt {
     }
 
     /// Waits until the end is acknowledged, or the lease lost.
-    pub async fn reported(self) -> Ending {
-        self.reporting.await.unwrap_or(Ending::LeaseLost)
+    pub async fn reported(self) -> ReportOutcome {
+        self.reporting.await.unwrap_or(ReportOutcome::LeaseLost)
     }
 }
 
@@ -173,9 +173,9 @@ impl Signals {
     }
 }
 
-/// Resolves with a failure once preparation took longer than the job's timeout and [`FREE_PREPARATION`].
+/// Resolves with a failure once preparation took longer than the job's timeout and [`PREPARATION_ALLOWANCE`].
 pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
-    let limit = Duration::from_secs(timeout_s).saturating_add(FREE_PREPARATION);
+    let limit = Duration::from_secs(timeout_s).saturating_add(PREPARATION_ALLOWANCE);
     tokio::time::sleep(limit).await;
     let message = format!(
         "the job was still being prepared after {} s, its timeout of {} s and a minute: its sources, its image or what it \
@@ -187,8 +187,8 @@ pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
 }
 
 /// A mask for the job's secrets.
-fn mask(assignment: &Assignment) -> Result<Mask, FailureReason> {
-    let mask = Mask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()));
+fn mask(assignment: &Assignment) -> Result<SecretMask, FailureReason> {
+    let mask = SecretMask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()));
     mask.map_err(|error| {
         let message = format!("the job did not begin, as its secrets could not be masked: {error}");
         FailureReason::new(FailureKind::MaskingFailed, message)
@@ -197,18 +197,18 @@ fn mask(assignment: &Assignment) -> Result<Mask, FailureReason> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EarlyEnd, FREE_PREPARATION, preparation_timeout};
+    use super::{EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout};
     use std::time::Duration;
     use tidemill_core::failure::FailureKind;
 
     #[tokio::test(start_paused = true)]
-    async fn preparation_ends_with_the_jobs_timeout_and_a_minute() {
+    async fn preparation_ends_with_jobs_timeout_and_minute() {
         let begun = tokio::time::Instant::now();
         let EarlyEnd::Failed(reason) = preparation_timeout(30).await else { panic!("it is a failure") };
         assert_eq!(reason.kind, FailureKind::PreparationTimedOut);
         let took = begun.elapsed();
         assert!(
-            (Duration::from_secs(30) + FREE_PREPARATION..Duration::from_secs(100)).contains(&took),
+            (Duration::from_secs(30) + PREPARATION_ALLOWANCE..Duration::from_secs(100)).contains(&took),
             "{took:?}"
         );
     }

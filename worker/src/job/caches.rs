@@ -1,6 +1,6 @@
 //! Caches of a job: restored before its script and saved after it. A failure is logged and does not fail the job.
 
-use crate::{artifact::ArtifactMover, engine::Workspace, job::reporter::Reporter};
+use crate::{artifact::ArtifactTransfer, engine::WorkspaceMount, job::reporter::Reporter};
 use std::time::Instant;
 use tidemill_core::{
     api::CacheLookupRequest,
@@ -8,7 +8,7 @@ use tidemill_core::{
 };
 
 /// Hex digits of a hash of files that are part of a key.
-const HASH_DIGITS: usize = 32;
+const HASH_LEN: usize = 32;
 
 /// A cache of a job, as it was before the script.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct RestoredCache {
 
 /// Restores the caches of `assignment` into its workspace.
 pub async fn restore(
-    mover: &ArtifactMover,
-    workspace: &Workspace,
+    mover: &ArtifactTransfer,
+    workspace: &WorkspaceMount,
     assignment: &Assignment,
     reporter: &Reporter,
 ) -> Vec<RestoredCache> {
@@ -57,8 +57,8 @@ pub async fn restore(
 }
 
 async fn restore_one(
-    mover: &ArtifactMover,
-    workspace: &Workspace,
+    mover: &ArtifactTransfer,
+    workspace: &WorkspaceMount,
     assignment: &Assignment,
     keys: Vec<String>,
     key: &str,
@@ -83,8 +83,8 @@ async fn restore_one(
 
 /// Saves the caches after the script, where their policy and the job's origin allow it.
 pub async fn save(
-    mover: &ArtifactMover,
-    workspace: &Workspace,
+    mover: &ArtifactTransfer,
+    workspace: &WorkspaceMount,
     assignment: &Assignment,
     restored: &[RestoredCache],
     succeeded: bool,
@@ -119,11 +119,11 @@ pub async fn save(
 }
 
 /// The whole key: with the hash of the files that are part of it.
-async fn key(mover: &ArtifactMover, workspace: &Workspace, cache: &Cache) -> Result<String, String> {
+async fn key(mover: &ArtifactTransfer, workspace: &WorkspaceMount, cache: &Cache) -> Result<String, String> {
     if cache.key_files.is_empty() {
         return Ok(cache.key.clone());
     }
     let hash = mover.hash_of_files(workspace, &cache.key_files).await.map_err(|reason| reason.message)?;
-    let hash = &hash[..HASH_DIGITS.min(hash.len())];
+    let hash = &hash[..HASH_LEN.min(hash.len())];
     Ok(if cache.key.is_empty() { hash.to_owned() } else { format!("{}-{hash}", cache.key) })
 }

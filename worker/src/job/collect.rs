@@ -1,7 +1,7 @@
 //! Third phase: caches, test reports and artifacts of a script that is over.
 
 use super::{
-    attempt::{Attempt, LeaseLost},
+    attempt::{AttemptKey, LeaseLost},
     caches,
     job_executor::JobExecutor,
     run::{FinishedScript, is_script_over},
@@ -19,11 +19,11 @@ const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 /// Collects what the script left; its end, which fails if artifacts could not be stored.
 pub async fn collect(
     executor: &JobExecutor,
-    attempt: &mut Attempt,
+    attempt: &mut AttemptKey,
     script: &mut FinishedScript,
     mut end: AttemptEnd,
 ) -> Result<AttemptEnd, LeaseLost> {
-    let Attempt { assignment, reporter, signals, .. } = attempt;
+    let AttemptKey { assignment, reporter, signals, .. } = attempt;
     let artifacts = &executor.artifacts;
     let (workspace, environment) = (&script.container.workspace, &script.environment);
     if is_script_over(&end) {

@@ -1,7 +1,7 @@
 //! Discovery: an attempt that reads what a commit holds for the server, instead of running a script.
 
 use super::{
-    attempt::{Attempt, EarlyEnd, preparation_timeout},
+    attempt::{AttemptKey, EarlyEnd, preparation_timeout},
     job_executor::JobExecutor,
     reporter::Reporter,
 };
@@ -15,10 +15,10 @@ use tidemill_core::{
 /// Reads the attempt's commit and reports its pipeline files to the server.
 pub async fn discover(
     executor: &JobExecutor,
-    attempt: &mut Attempt,
+    attempt: &mut AttemptKey,
     discovery: &Discovery,
 ) -> Result<AttemptEnd, EarlyEnd> {
-    let Attempt { assignment, reporter, signals, .. } = attempt;
+    let AttemptKey { assignment, reporter, signals, .. } = attempt;
     let timeout_s = assignment.timeout_s;
     let failure = tokio::select! {
         done = read_commit(executor, assignment, discovery, reporter) => done.err(),

@@ -7,10 +7,10 @@ use tidemill_core::{
 };
 
 /// Time that a script gets to end by itself after its timeout, and after a cancel.
-const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
-const GRACE_CANCEL: Duration = Duration::from_secs(4);
+const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
+const CANCEL_GRACE: Duration = Duration::from_secs(4);
 /// The same after it exceeded a limit.
-const GRACE_LIMIT: Duration = Duration::from_secs(1);
+const LIMIT_GRACE: Duration = Duration::from_secs(1);
 
 /// An event of a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Event {
 /// An action on the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// Ask the container's processes to end.
+    /// JobRequest the container's processes to end.
     Terminate,
     /// End them.
     Kill,
@@ -90,13 +90,13 @@ impl Dispatcher {
                     )
                 }))
             }),
-            Event::LimitExceeded(reason) => self.stop(now, GRACE_LIMIT, reason),
+            Event::LimitExceeded(reason) => self.stop(now, LIMIT_GRACE, reason),
             Event::LeaseLost => {
                 self.over = true;
                 vec![Response::Kill, Response::Abandon]
             }
             Event::CancelSeen => {
-                self.stop(now, GRACE_CANCEL, FailureReason::new(FailureKind::Canceled, "the job was canceled"))
+                self.stop(now, CANCEL_GRACE, FailureReason::new(FailureKind::Canceled, "the job was canceled"))
             }
             Event::Shutdown => {
                 let words = "the worker is stopping and gave the job back";
@@ -124,7 +124,7 @@ impl Dispatcher {
                     "the job ran longer than its timeout of {} s; raise `timeout` or make it faster",
                     self.timeout.as_secs()
                 );
-                self.stop(now, GRACE_TIMEOUT, FailureReason::new(FailureKind::TimedOut, words))
+                self.stop(now, TIMEOUT_GRACE, FailureReason::new(FailureKind::TimedOut, words))
             }
             _ => Vec::new(),
         }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn exceeded_limit_stops_the_job_with_its_own_kind() {
+    fn exceeded_limit_stops_job_with_own_kind() {
         let mut job = Dispatcher::new(s(600));
         let reason = FailureReason::new(FailureKind::LogLimit, "the log is too long");
         assert_eq!(job.handle(s(1), Event::LimitExceeded(reason)), [Response::Terminate]);

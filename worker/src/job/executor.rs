@@ -1,12 +1,12 @@
 //! Runs one attempt through its phases: prepare, run, collect, report.
 
 use super::{
-    attempt::{Admitted, Attempt, EarlyEnd},
+    attempt::{AdmittedJob, AttemptKey, EarlyEnd},
     collect::collect,
     discover::discover,
     job_executor::JobExecutor,
     prepare::prepare,
-    reporter::Ending,
+    reporter::ReportOutcome,
     run::run,
 };
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub trait Executor: Clone + Send + Sync + 'static {
     fn run(
         &self,
         assignment: Assignment,
-        admitted: Admitted,
+        admitted: AdmittedJob,
         shutdown: CancellationToken,
         started: impl FnOnce() + Send,
-    ) -> impl Future<Output = Ending> + Send;
+    ) -> impl Future<Output = ReportOutcome> + Send;
 
     /// Ends `assignment` with `reason` and without running it, after holding its lease for `delay`. A cancel or `shutdown`
     /// shortens the delay.
@@ -41,19 +41,19 @@ pub trait Executor: Clone + Send + Sync + 'static {
         reason: FailureReason,
         delay: Duration,
         shutdown: &CancellationToken,
-    ) -> impl Future<Output = Ending> + Send;
+    ) -> impl Future<Output = ReportOutcome> + Send;
 }
 
 impl Executor for JobExecutor {
     async fn run(
         &self,
         assignment: Assignment,
-        admitted: Admitted,
+        admitted: AdmittedJob,
         shutdown: CancellationToken,
         started: impl FnOnce() + Send,
-    ) -> Ending {
+    ) -> ReportOutcome {
         let limits = self.engine.limits();
-        let (mut attempt, masked) = Attempt::start(self.api.clone(), assignment, limits, shutdown);
+        let (mut attempt, masked) = AttemptKey::start(self.api.clone(), assignment, limits, shutdown);
         let ended = match masked {
             Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
             Err(reason) => Err(EarlyEnd::Failed(reason)),
@@ -70,10 +70,11 @@ impl Executor for JobExecutor {
         reason: FailureReason,
         delay: Duration,
         shutdown: &CancellationToken,
-    ) -> Ending {
+    ) -> ReportOutcome {
         let limits = self.engine.limits();
         // A failure to mask does not matter: only the worker's own reason is reported.
-        let (mut attempt, _) = Attempt::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
+        let (mut attempt, _) =
+            AttemptKey::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
         let mut end = EarlyEnd::Failed(reason);
         if !delay.is_zero() {
             attempt.reporter.phase("waiting for another worker");
@@ -90,8 +91,8 @@ impl Executor for JobExecutor {
 impl JobExecutor {
     async fn run_phases(
         &self,
-        attempt: &mut Attempt,
-        admitted: Admitted,
+        attempt: &mut AttemptKey,
+        admitted: AdmittedJob,
         started: impl FnOnce() + Send,
     ) -> Result<(), EarlyEnd> {
         attempt.wait_for_room(admitted).await?;

@@ -1,9 +1,9 @@
 //! The executor of jobs in containers: what it needs for its phases.
 
 use crate::{
-    artifact::ArtifactMover,
+    artifact::ArtifactTransfer,
     client::ApiClient,
-    engine::{DockerManager, parking::ParkingLot},
+    engine::{DockerManager, parking::ContainerPool},
 };
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ pub struct JobExecutor {
     /// The engine.
     pub engine: Arc<DockerManager>,
     /// Containers and networks that are kept for the next jobs.
-    pub lot: Arc<ParkingLot>,
+    pub lot: Arc<ContainerPool>,
     /// Moves artifacts and caches.
-    pub artifacts: ArtifactMover,
+    pub artifacts: ArtifactTransfer,
     /// Whether no other worker would take a job that this one gives back.
     pub alone: bool,
 }

@@ -1,15 +1,15 @@
 //! First phase: a container for the job, with its sources, artifacts, caches and services.
 
 use super::{
-    attempt::{Attempt, EarlyEnd, FREE_PREPARATION, preparation_timeout},
+    attempt::{AttemptKey, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
 };
 use crate::engine::{
-    Container, JobNetwork, Workspace,
-    parking::{Parking, Place},
+    Container, JobNetwork, WorkspaceMount,
+    parking::{ContainerCreation, Place},
 };
 use tidemill_core::{
     assignment::{Assignment, Preparation},
@@ -24,13 +24,13 @@ pub struct Prepared {
     pub place: Place,
     /// The container, which waits for its script.
     pub container: Container,
-    /// What runs or was restored beside it.
+    /// OperationKind runs or was restored beside it.
     pub environment: Environment,
     /// When the job's `timeout` began to count.
     pub begun: Instant,
 }
 
-/// What a job has besides its container while it runs.
+/// OperationKind a job has besides its container while it runs.
 #[derive(Debug)]
 pub struct Environment {
     /// Its services, if it has any.
@@ -42,8 +42,8 @@ pub struct Environment {
 }
 
 /// Prepares the attempt, in a parked container when one fits.
-pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Prepared, EarlyEnd> {
-    let Attempt { assignment, reporter, signals, .. } = attempt;
+pub async fn prepare(executor: &JobExecutor, attempt: &mut AttemptKey) -> Result<Prepared, EarlyEnd> {
+    let AttemptKey { assignment, reporter, signals, .. } = attempt;
     reporter.phase("preparing");
     let mut place = executor.lot.take(&assignment.preparation);
     let mut parked = place.parked.take();
@@ -62,7 +62,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
         timeout = preparation_timeout(assignment.timeout_s) => Err(timeout),
     };
     // Preparation beyond its free time counts for the job's timeout.
-    let begun = Instant::now() - begun.elapsed().saturating_sub(FREE_PREPARATION);
+    let begun = Instant::now() - begun.elapsed().saturating_sub(PREPARATION_ALLOWANCE);
     match prepared {
         Ok((container, environment)) => {
             executor.lot.enter(&place);
@@ -102,7 +102,7 @@ struct Preparing<'a> {
     reporter: &'a Reporter,
     place: &'a Place,
     /// A container that is parked or being made. If it is still here afterwards, it was not used.
-    parked: &'a mut Option<Parking>,
+    parked: &'a mut Option<ContainerCreation>,
 }
 
 impl Preparing<'_> {
@@ -124,7 +124,7 @@ impl Preparing<'_> {
     /// Restores caches and artifacts into the workspace, and starts the services.
     async fn environment(
         &self,
-        workspace: &Workspace,
+        workspace: &WorkspaceMount,
         network: Option<JobNetwork>,
     ) -> Result<Environment, FailureReason> {
         let Self { executor, assignment, reporter, .. } = self;
@@ -198,7 +198,7 @@ impl Preparing<'_> {
         network: Option<String>,
     ) -> Result<Container, FailureReason> {
         let (engine, preparation) = (self.executor.engine.clone(), preparation.clone());
-        let making = self.parked.insert(Parking::start(move |canceled| async move {
+        let making = self.parked.insert(ContainerCreation::start(move |canceled| async move {
             engine.park(&preparation, network.as_deref(), &canceled).await
         }));
         let made = making.made().await;

@@ -4,7 +4,7 @@ use crate::{
     client::{ApiClient, ApiError},
     job::dispatch::Event,
     limits::Limits,
-    log::mask::{Mask, Stream},
+    log::mask::{SecretMask, Stream},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
@@ -74,21 +74,21 @@ impl Pending {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ReporterState {
     /// Masks all that is reported.
-    mask: Mask,
+    mask: SecretMask,
     stream: tokio::sync::Mutex<Stream>,
     pending: Mutex<Pending>,
     changed: Notify,
     room: Notify,
     /// Log bytes that may still be added; `None`: the log is cut.
     left: Mutex<Option<u64>>,
-    /// Why the attempt ends when its log is cut.
+    /// CancelReason the attempt ends when its log is cut.
     too_long: FailureReason,
     events: mpsc::UnboundedSender<Event>,
 }
 
-impl Shared {
+impl ReporterState {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +96,7 @@ impl Shared {
 
 /// How the reports of an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ReportOutcome {
     /// The server has the attempt's end.
     Acknowledged,
     /// The attempt is no longer this worker's, or the server cannot be reached.
@@ -106,7 +106,7 @@ pub enum Ending {
 /// Reports on one attempt; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    shared: Arc<Shared>,
+    shared: Arc<ReporterState>,
 }
 
 impl Reporter {
@@ -116,10 +116,10 @@ impl Reporter {
         api: ApiClient,
         job_id: JobId,
         lease: LeaseGrant,
-        (mask, limits): (Mask, &Limits),
+        (mask, limits): (SecretMask, &Limits),
         events: mpsc::UnboundedSender<Event>,
-    ) -> (Self, JoinHandle<Ending>) {
-        let shared = Arc::new(Shared {
+    ) -> (Self, JoinHandle<ReportOutcome>) {
+        let shared = Arc::new(ReporterState {
             mask,
             stream: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
@@ -189,7 +189,7 @@ impl Reporter {
     }
 
     /// The attempt's mask.
-    pub fn mask(&self) -> &Mask {
+    pub fn mask(&self) -> &SecretMask {
         &self.shared.mask
     }
 
@@ -224,12 +224,12 @@ impl Reporter {
 }
 
 async fn send_all(
-    shared: Arc<Shared>,
+    shared: Arc<ReporterState>,
     api: ApiClient,
     job_id: JobId,
     lease: LeaseGrant,
     events: mpsc::UnboundedSender<Event>,
-) -> Ending {
+) -> ReportOutcome {
     let mut ttl = Duration::from_millis(lease.ttl_ms);
     let mut renewed = Instant::now();
     let mut last = Instant::now();
@@ -247,7 +247,7 @@ async fn send_all(
                 tracing::warn!(job = %job_id, "no report got through while the lease lasted");
                 close(&shared);
                 let _ = events.send(Event::LeaseLost);
-                return Ending::LeaseLost;
+                return ReportOutcome::LeaseLost;
             };
             match reply {
                 Ok(reply) => {
@@ -273,7 +273,7 @@ async fn send_all(
                         tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
                         close(&shared);
                         let _ = events.send(Event::LeaseLost);
-                        return Ending::LeaseLost;
+                        return ReportOutcome::LeaseLost;
                     }
                 }
             }
@@ -287,7 +287,7 @@ async fn send_all(
         shared.room.notify_waiters();
         if is_end {
             close(&shared);
-            return Ending::Acknowledged;
+            return ReportOutcome::Acknowledged;
         }
         last = Instant::now();
         sent_log |= length > 0;
@@ -298,7 +298,7 @@ fn log_retry(error: &ApiError, failures: u32) {
     tracing::debug!(%error, failures, "the report is sent again");
 }
 
-fn close(shared: &Shared) {
+fn close(shared: &ReporterState) {
     shared.lock().closed = true;
     shared.room.notify_waiters();
 }
@@ -310,7 +310,7 @@ fn back_off(failures: u32, job_id: JobId) -> Duration {
     Duration::from_millis((base / 2 + spread).min(2000))
 }
 
-async fn wait_until_due(shared: &Shared, last: Instant, sent_log: bool, heartbeat: Duration) {
+async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, heartbeat: Duration) {
     loop {
         let changed = shared.changed.notified();
         let Some(due) = shared.lock().due(last, sent_log, heartbeat) else { return };
@@ -321,7 +321,7 @@ async fn wait_until_due(shared: &Shared, last: Instant, sent_log: bool, heartbea
     }
 }
 
-fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
+fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
     let mut pending = shared.lock();
     let length = pending.log.len().min(MAX_REPORT_LOG);
     let bytes = pending.log[..length].to_vec();
@@ -343,8 +343,8 @@ fn next_report(shared: &Shared, job_id: JobId, lease: &LeaseGrant) -> (JobReport
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Ending, FLUSH_SIZE, Pending, Reporter};
-    use crate::{client::ApiClient, job::dispatch::Event, limits::Limits, log::mask::Mask};
+    use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
+    use crate::{client::ApiClient, job::dispatch::Event, limits::Limits, log::mask::SecretMask};
     use std::time::Duration;
     use tidemill_core::{
         api::AttemptEnd,
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn output_goes_after_100_ms_and_then_once_a_second() {
+    fn first_output_is_sent_after_100_ms_then_every_second() {
         let start = Instant::now();
         let printed = Pending {
             log: b"$ true\n".to_vec(),
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn log_over_its_limit_ends_with_a_line_and_an_event() {
+    async fn log_over_its_limit_ends_with_line_and_event() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 60_000 };
         let limits = Limits { log_bytes: 10, ..Limits::default() };
         let (reporter, reporting) =
-            Reporter::start(api, JobId(Uuid::nil()), lease, (Mask::default(), &limits), sender);
+            Reporter::start(api, JobId(Uuid::nil()), lease, (SecretMask::default(), &limits), sender);
         reporter.log(b"12345").await;
         reporter.log(b"67890").await;
         assert!(events.try_recv().is_err(), "exactly as much as it may have");
@@ -428,11 +428,11 @@ mod tests {
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
         let begun = Instant::now();
-        let hidden = (Mask::default(), &Limits::default());
+        let hidden = (SecretMask::default(), &Limits::default());
         let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, hidden, sender);
         reporter.log(b"something to say\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
-        assert_eq!(reporting.await.unwrap(), Ending::LeaseLost);
+        assert_eq!(reporting.await.unwrap(), ReportOutcome::LeaseLost);
         let took = begun.elapsed();
         assert!(took >= ms(1_400), "the lease was good until then: {took:?}");
         assert!(took < ms(10_000), "another worker may run the job by then: {took:?}");

@@ -1,7 +1,7 @@
 //! Second phase: the script runs in the prepared container until it ends or is stopped.
 
 use super::{
-    attempt::Attempt,
+    attempt::AttemptKey,
     dispatch::{Dispatcher, Event, Response},
     job_executor::JobExecutor,
     prepare::{Environment, Prepared},
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     engine::{
-        Container, DockerManager, WORKSPACE,
-        parking::{ParkingLot, Place},
+        Container, DockerManager, WORKSPACE_DIR,
+        parking::{ContainerPool, Place},
     },
     limits::DiskWatch,
-    log::pump::Pump,
+    log::pump::OutputPipe,
 };
 use std::{sync::Arc, time::Duration};
 use tidemill_core::{
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// Time between two looks at deadlines.
-const TICK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A script that is over, in its container.
 #[derive(Debug)]
@@ -36,10 +36,10 @@ pub struct FinishedScript {
     pub end: Option<AttemptEnd>,
     /// The container.
     pub container: Container,
-    /// What it had beside it.
+    /// OperationKind it had beside it.
     pub environment: Environment,
     /// The pump of its output, once all output is with the reporter.
-    pub output: oneshot::Receiver<Pump>,
+    pub output: oneshot::Receiver<OutputPipe>,
     place: Place,
     /// Cancelled once the engine says that the container, with all its processes, is over.
     container_ended: CancellationToken,
@@ -51,19 +51,19 @@ pub fn is_script_over(end: &AttemptEnd) -> bool {
 }
 
 /// Runs the script of a prepared attempt.
-pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
-    let Attempt { assignment, reporter, signals, sender, .. } = attempt;
+pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Prepared) -> FinishedScript {
+    let AttemptKey { assignment, reporter, signals, sender, .. } = attempt;
     let Prepared { place, mut container, environment, begun } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
     let mut running = RunningScript::start(&mut container, script_text(assignment, &nonce), |flushed| {
-        Pump::new(&nonce, reporter.clone(), flushed, assignment)
+        OutputPipe::new(&nonce, reporter.clone(), flushed, assignment)
     });
     let watching = running.watch_exit(executor.engine.clone(), sender.clone());
     tokio::spawn(watching.in_current_span());
     let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     let mut stopping = false;
     let mut end = 'run: loop {
         let event = tokio::select! {
@@ -96,7 +96,7 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
 
 impl FinishedScript {
     /// Stops the services and gives the seat back. Its network is kept only if nothing runs in the container any more.
-    pub async fn release(self, lot: &ParkingLot) {
+    pub async fn release(self, lot: &ContainerPool) {
         let Self { container, environment, place, container_ended, .. } = self;
         drop(environment);
         let restored = match &container.holder {
@@ -132,9 +132,9 @@ fn script_text(assignment: &Assignment, nonce: &str) -> String {
         variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     let directory = match assignment.preparation.working_dir.as_deref() {
-        None => WORKSPACE.to_owned(),
+        None => WORKSPACE_DIR.to_owned(),
         Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(path) => format!("{WORKSPACE}/{path}"),
+        Some(path) => format!("{WORKSPACE_DIR}/{path}"),
     };
     let extras = &assignment.extras;
     let script = JobScript {
@@ -144,7 +144,7 @@ fn script_text(assignment: &Assignment, nonce: &str) -> String {
         variables: &variables,
         secrets: &extras.secrets,
         directory: &directory,
-        workspace: WORKSPACE,
+        workspace: WORKSPACE_DIR,
     };
     script.text()
 }

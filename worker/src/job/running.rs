@@ -2,8 +2,8 @@
 
 use super::dispatch::Event;
 use crate::{
-    engine::{Container, DockerManager, ExitWatch},
-    log::pump::Pump,
+    engine::{Container, DockerManager, ExitWaiter},
+    log::pump::OutputPipe,
 };
 use std::{
     sync::{
@@ -26,10 +26,10 @@ const MAX_PENDING_FLUSHES: usize = 64;
 
 /// A script that was handed to its container.
 pub struct RunningScript {
-    exit: Option<ExitWatch>,
+    exit: Option<ExitWaiter>,
     output_ended: CancellationToken,
     /// The pump, once all output is with the reporter.
-    pub output: oneshot::Receiver<Pump>,
+    pub output: oneshot::Receiver<OutputPipe>,
     /// Whether the script began.
     begun: Arc<AtomicBool>,
     /// Cancelled once the engine says that the container is over.
@@ -41,7 +41,7 @@ impl RunningScript {
     pub fn start(
         container: &mut Container,
         text: String,
-        pump: impl FnOnce(mpsc::Sender<()>) -> Pump,
+        pump: impl FnOnce(mpsc::Sender<()>) -> OutputPipe,
     ) -> Self {
         let (flushed, mut flushes) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
         let input = container.input.take();

@@ -8,7 +8,7 @@ use tidemill_core::assignment::SecretValue;
 pub const BOOT: &str = include_str!("boot.sh");
 
 /// Where a job's secrets are that come as files: in memory, in the container only, and never in the workspace.
-const SECRET_FILES: &str = "/dev/shm/tidemill-secrets";
+const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
 /// A job's script with what it needs.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +66,10 @@ impl JobScript<'_> {
         for secret in self.secrets.iter().filter(|secret| is_name(&secret.variable)) {
             let (name, value) = (&secret.variable, quoted(&secret.value));
             if secret.file {
-                let file = format!("{SECRET_FILES}/{name}");
+                let file = format!("{SECRETS_DIR}/{name}");
                 let _ = writeln!(
                     text,
-                    "[ -e {file} ] || (umask 077 && mkdir -p {SECRET_FILES} && printf %s {value} >{file})"
+                    "[ -e {file} ] || (umask 077 && mkdir -p {SECRETS_DIR} && printf %s {value} >{file})"
                 );
                 let _ = writeln!(text, "export {name}={file}");
             } else {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_share_one_shell_and_stop_at_the_first_failure() {
+    fn commands_share_one_shell_and_stop_at_first_failure() {
         let (out, code) = run(&["cd /tmp; X=it\\'s", "echo \"$X $PWD\"", "(exit 7)", "echo never"], &[]);
         assert_eq!(code, 7);
         assert!(out.contains("$ (exit 7)\n") && out.contains("\nit's /tmp\n"), "{out}");

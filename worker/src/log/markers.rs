@@ -2,14 +2,14 @@
 //!
 //! A job can print them, too. They place what the job's own log shows, and decide nothing else.
 
-/// What the output holds, in order.
+/// OperationKind the output holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Bytes of the job.
     Output(Vec<u8>),
     /// A command of the script begins.
     StepBegan(u32),
-    /// What runs after the script begins.
+    /// OperationKind runs after the script begins.
     AfterBegan,
     /// The script is about to begin. Before this nothing of the job ran.
     Begun,
@@ -26,7 +26,7 @@ pub struct MarkerParser {
 
 /// The longest text that a marker may hold after its prefix.
 const MAX_BODY_LEN: usize = 40;
-const EDGE: u8 = 0x1e;
+const RECORD_SEPARATOR: u8 = 0x1e;
 
 impl MarkerParser {
     /// A parser for markers with this nonce.
@@ -48,22 +48,22 @@ impl MarkerParser {
             &joined
         };
         let mut plain = Vec::new();
-        while let Some(start) = memchr::memchr(EDGE, rest) {
+        while let Some(start) = memchr::memchr(RECORD_SEPARATOR, rest) {
             plain.extend_from_slice(&rest[..start]);
             rest = &rest[start..];
             match self.marker(rest) {
-                Found::Marker(item, length) => {
+                MarkerMatch::Marker(item, length) => {
                     if !plain.is_empty() {
                         items.push(Item::Output(std::mem::take(&mut plain)));
                     }
                     items.push(item);
                     rest = &rest[length..];
                 }
-                Found::Not => {
-                    plain.push(EDGE);
+                MarkerMatch::Not => {
+                    plain.push(RECORD_SEPARATOR);
                     rest = &rest[1..];
                 }
-                Found::Maybe => {
+                MarkerMatch::Maybe => {
                     self.held = rest.to_vec();
                     rest = &[];
                 }
@@ -76,33 +76,33 @@ impl MarkerParser {
         items
     }
 
-    /// What was held back, as the stream is over.
+    /// OperationKind was held back, as the stream is over.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
 
-    fn marker(&self, at: &[u8]) -> Found {
+    fn marker(&self, at: &[u8]) -> MarkerMatch {
         let known = at.len().min(self.prefix.len());
         if at[..known] != self.prefix[..known] {
-            return Found::Not;
+            return MarkerMatch::Not;
         }
         if at.len() < self.prefix.len() {
-            return Found::Maybe;
+            return MarkerMatch::Maybe;
         }
         let body = &at[self.prefix.len()..];
         let window = &body[..body.len().min(MAX_BODY_LEN)];
-        match memchr::memchr(EDGE, window) {
+        match memchr::memchr(RECORD_SEPARATOR, window) {
             Some(end) => match parse(&body[..end]) {
-                Some(item) => Found::Marker(item, self.prefix.len() + end + 1),
-                None => Found::Not,
+                Some(item) => MarkerMatch::Marker(item, self.prefix.len() + end + 1),
+                None => MarkerMatch::Not,
             },
-            None if body.len() >= MAX_BODY_LEN => Found::Not,
-            None => Found::Maybe,
+            None if body.len() >= MAX_BODY_LEN => MarkerMatch::Not,
+            None => MarkerMatch::Maybe,
         }
     }
 }
 
-enum Found {
+enum MarkerMatch {
     Marker(Item, usize),
     Not,
     Maybe,
@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_chunking_gives_the_same_items(
+        fn any_chunking_gives_same_items(
             pieces in proptest::collection::vec(piece(), 0..12),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {
@@ -174,7 +174,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_without_the_nonce_pass_unchanged(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn bytes_without_nonce_pass_unchanged(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let mut parser = MarkerParser::new("another-nonce");
             let mut out = Vec::new();
             for item in parser.push(&bytes) {

@@ -12,23 +12,23 @@ mod stream;
 
 pub use finder::MaskError;
 pub use forms::MIN_LEN;
-pub use stream::{MASKED, Stream};
+pub use stream::{MASK, Stream};
 
 use decode::Encoding;
 use finder::Finder;
-use forms::Forms;
-use stream::{Base64Lane, HexLane, Lane, Lanes};
+use forms::EncodedForms;
+use stream::{Base64Decoder, Decoders, EncodingDecoder, HexDecoder};
 
 use aho_corasick::automaton::StateID;
 
-/// What is masked; made once for a job.
+/// OperationKind is masked; made once for a job.
 #[derive(Debug, Default)]
-pub struct Mask {
-    finders: Option<Finders>,
+pub struct SecretMask {
+    finders: Option<SecretFinders>,
 }
 
 #[derive(Debug)]
-struct Finders {
+struct SecretFinders {
     plain: Finder,
     base64: Option<Finder>,
     base64_leads: Box<[bool; 256]>,
@@ -38,10 +38,10 @@ struct Finders {
     leads: Box<[u8; 256]>,
 }
 
-impl Mask {
+impl SecretMask {
     /// A mask for these values.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, MaskError> {
-        let forms = Forms::of(values);
+        let forms = EncodedForms::of(values);
         let mut encodings = vec![
             Encoding::Percent,
             Encoding::Backslash,
@@ -65,7 +65,7 @@ impl Mask {
         let plain = Finder::new(forms.plain)?;
         let base64_leads = forms.leads;
         Ok(Self {
-            finders: plain.map(|plain| Finders { plain, base64, base64_leads, hex, encodings, leads }),
+            finders: plain.map(|plain| SecretFinders { plain, base64, base64_leads, hex, encodings, leads }),
         })
     }
 
@@ -87,7 +87,7 @@ impl Mask {
         self.text(text) != text
     }
 
-    /// What of `stream` and the `bytes` that follow can be shown now.
+    /// OperationKind of `stream` and the `bytes` that follow can be shown now.
     pub fn push(&self, stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
         let Some(finders) = &self.finders else { return bytes.to_vec() };
         if bytes.is_empty() {
@@ -104,7 +104,7 @@ impl Mask {
         stream.release(until)
     }
 
-    /// What is left of a stream that is over.
+    /// OperationKind is left of a stream that is over.
     pub fn finish(&self, stream: &mut Stream) -> Vec<u8> {
         if let (Some(finders), Some(mut lanes)) = (&self.finders, stream.lanes.take()) {
             for (bit, lane) in lanes.decoded.iter_mut().enumerate() {
@@ -120,22 +120,26 @@ impl Mask {
     }
 }
 
-impl Finders {
-    fn lanes(&self) -> Lanes {
+impl SecretFinders {
+    fn lanes(&self) -> Decoders {
         let start = |finder: &Option<Finder>| finder.as_ref().map_or(self.plain.start, |finder| finder.start);
-        Lanes {
+        Decoders {
             plain: self.plain.start,
-            decoded: self.encodings.iter().map(|encoding| Lane::new(*encoding, self.plain.start)).collect(),
+            decoded: self
+                .encodings
+                .iter()
+                .map(|encoding| EncodingDecoder::new(*encoding, self.plain.start))
+                .collect(),
             awake: 0,
-            base64: Base64Lane::new(start(&self.base64)),
-            hex: HexLane::new(start(&self.hex)),
+            base64: Base64Decoder::new(start(&self.base64)),
+            hex: HexDecoder::new(start(&self.hex)),
         }
     }
 
     /// Takes the byte at `at`.
     #[allow(clippy::inline_always, reason = "it runs for each byte of output")]
     #[inline(always)]
-    fn step(&self, lanes: &mut Lanes, stream: &mut Stream, byte: u8, at: usize) {
+    fn step(&self, lanes: &mut Decoders, stream: &mut Stream, byte: u8, at: usize) {
         let before = lanes.plain;
         lanes.plain = self.plain.next(before, byte);
         if let Some(matched) = self.plain.matched(lanes.plain) {
@@ -156,7 +160,7 @@ impl Finders {
     /// Takes the byte into what is awake, and what it wakes up.
     fn step_decoded(
         &self,
-        lanes: &mut Lanes,
+        lanes: &mut Decoders,
         stream: &mut Stream,
         (byte, at): (u8, usize),
         before: StateID,
@@ -174,7 +178,7 @@ impl Finders {
     }
 
     /// Where what may be a secret begins of a stream that ends at `at` so far; `at`: nothing is.
-    fn open(&self, lanes: &Lanes, at: usize, last: Option<u8>) -> usize {
+    fn open(&self, lanes: &Decoders, at: usize, last: Option<u8>) -> usize {
         let awake = lanes.decoded.iter().enumerate().filter(|(bit, _)| lanes.awake >> bit & 1 == 1);
         let decoded = awake.filter_map(|(_, lane)| lane.open(&self.plain)).min();
         let base64 = self.base64.as_ref().zip(last);

@@ -5,20 +5,20 @@ use crate::{
     job::reporter::Reporter,
     job::script,
     log::markers::{Item, MarkerParser},
-    log::mask::{Mask, Stream},
+    log::mask::{SecretMask, Stream},
 };
 use futures_util::StreamExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidemill_core::{
     api::StepView,
     assignment::Assignment,
-    coverage::{Finder, Pattern},
+    coverage::{CoveragePattern, Finder},
 };
 use tokio::{sync::mpsc, time::Instant};
 
 /// Moves the output of one attempt.
 #[derive(Debug)]
-pub struct Pump {
+pub struct OutputPipe {
     parser: MarkerParser,
     reporter: Reporter,
     /// Confirms that all output so far was read.
@@ -44,7 +44,7 @@ struct CoverageSearch {
 
 impl CoverageSearch {
     fn new(pattern: &str, script: &[String]) -> Option<Self> {
-        let pattern = Pattern::new(pattern).ok()?;
+        let pattern = CoveragePattern::new(pattern).ok()?;
         let script = script.to_vec();
         Some(Self {
             finder: Finder::new(pattern),
@@ -55,7 +55,7 @@ impl CoverageSearch {
         })
     }
 
-    fn begin(&mut self, mask: &Mask, step: u32) {
+    fn begin(&mut self, mask: &SecretMask, step: u32) {
         // In the log, the echoed command comes between.
         self.finder.push(&mask.finish(&mut self.stream));
         self.finder.push(b"\n");
@@ -63,7 +63,7 @@ impl CoverageSearch {
         self.echoed = command.map_or(0, |command| script::echo(command).len());
     }
 
-    fn push(&mut self, mask: &Mask, bytes: &[u8]) {
+    fn push(&mut self, mask: &SecretMask, bytes: &[u8]) {
         if self.is_over {
             return;
         }
@@ -72,13 +72,13 @@ impl CoverageSearch {
         self.finder.push(&mask.push(&mut self.stream, rest));
     }
 
-    fn finish(mut self, mask: &Mask) -> Option<f64> {
+    fn finish(mut self, mask: &SecretMask) -> Option<f64> {
         self.finder.push(&mask.finish(&mut self.stream));
         self.finder.finish()
     }
 }
 
-impl Pump {
+impl OutputPipe {
     /// A pump for an attempt at `assignment`, whose markers have this nonce.
     pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
         let pattern = assignment.extras.coverage.as_ref();
@@ -146,13 +146,13 @@ impl Pump {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::CoverageSearch;
-    use crate::{job::script, log::mask::Mask};
+    use crate::{job::script, log::mask::SecretMask};
 
     #[test]
     fn coverage_is_found_in_script_output_only_for_any_chunk_size() {
         let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
         let shown: Vec<String> = script.iter().map(|command| script::echo(command)).collect();
-        let mask = Mask::new(["77%77"]).unwrap();
+        let mask = SecretMask::new(["77%77"]).unwrap();
         for (printed, after, share) in [
             (["", "", ""], "", None),
             (["1%\n2%\n", "", ""], "", Some(2.0)),

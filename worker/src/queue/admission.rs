@@ -1,6 +1,6 @@
 //! Admits jobs as far as the machine has room for the resources that they request.
 
-use crate::queue::capacity::{Amount, Answer, Capacity, Ticket};
+use crate::queue::capacity::{Answer, Capacity, ResourceAmount, Ticket};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,14 +11,14 @@ use tokio::sync::{oneshot, watch};
 /// The room of one worker.
 #[derive(Debug)]
 pub struct Admission {
-    state: Mutex<State>,
-    /// What one job may have.
-    per_job: Amount,
+    state: Mutex<AdmissionState>,
+    /// OperationKind one job may have.
+    per_job: ResourceAmount,
     waiting: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
-struct State {
+struct AdmissionState {
     capacity: Capacity,
     waiters: HashMap<Ticket, oneshot::Sender<Reservation>>,
 }
@@ -38,7 +38,7 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Reservation {
     admission: Arc<Admission>,
-    amount: Amount,
+    amount: ResourceAmount,
 }
 
 /// A place in the queue, left when this is dropped.
@@ -52,14 +52,14 @@ pub struct Waiting {
 impl Admission {
     /// An admission without jobs. One job may have `per_job`, all together `total`.
     #[must_use]
-    pub fn new(total: Amount, per_job: Amount) -> Arc<Self> {
-        let state = State { capacity: Capacity::new(total), waiters: HashMap::new() };
+    pub fn new(total: ResourceAmount, per_job: ResourceAmount) -> Arc<Self> {
+        let state = AdmissionState { capacity: Capacity::new(total), waiters: HashMap::new() };
         Arc::new(Self { state: Mutex::new(state), per_job, waiting: watch::Sender::new(0) })
     }
 
     /// Asks for a job's resources.
     pub fn ask(self: &Arc<Self>, resources: &Resources) -> Entry {
-        let amount = Amount::asked(resources);
+        let amount = ResourceAmount::asked(resources);
         if !amount.is_within(self.per_job) {
             return Entry::Never(format!("the job asks for {amount}, and one job may have {}", self.per_job));
         }
@@ -85,7 +85,7 @@ impl Admission {
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await;
     }
 
-    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Capacity) -> Vec<(Ticket, Amount)>) {
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Capacity) -> Vec<(Ticket, ResourceAmount)>) {
         let mut state = self.lock();
         let served = change(&mut state.capacity);
         let waiters: Vec<_> =
@@ -101,7 +101,7 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,7 +133,7 @@ impl Drop for Waiting {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{Admission, Entry, Reservation, Waiting};
-    use crate::queue::capacity::Amount;
+    use crate::queue::capacity::ResourceAmount;
     use std::{sync::Arc, time::Duration};
     use tidemill_core::assignment::Resources;
 
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_job_is_admitted_when_another_leaves_or_gives_up() {
-        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 }, Amount::MAX);
+        let admission = Admission::new(ResourceAmount { millicpus: 2000, bytes: 0 }, ResourceAmount::MAX);
         let first = granted(ask(&admission, 2.0));
         let (second, third) = (waits(ask(&admission, 2.0)), waits(ask(&admission, 1.0)));
         let idle = tokio::time::timeout(Duration::from_millis(10), admission.nobody_waits());
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn job_over_the_limit_of_one_job_is_never_admitted() {
-        let one = Amount { millicpus: 500, bytes: u64::MAX };
-        let admission = Admission::new(Amount { millicpus: 2000, bytes: 0 }, one);
+        let one = ResourceAmount { millicpus: 500, bytes: u64::MAX };
+        let admission = Admission::new(ResourceAmount { millicpus: 2000, bytes: 0 }, one);
         drop(granted(ask(&admission, 0.5)));
         let Entry::Never(words) = ask(&admission, 0.6) else { panic!("never") };
         assert!(words.contains("one job may have 0.5 processor(s)"), "{words}");

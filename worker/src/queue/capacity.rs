@@ -5,14 +5,14 @@ use tidemill_core::assignment::Resources;
 
 /// Processors and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Amount {
+pub struct ResourceAmount {
     /// Thousandths of processors.
     pub millicpus: u64,
     /// Bytes of memory.
     pub bytes: u64,
 }
 
-impl Amount {
+impl ResourceAmount {
     /// No limit.
     pub const MAX: Self = Self { millicpus: u64::MAX, bytes: u64::MAX };
 
@@ -55,7 +55,7 @@ impl Amount {
     }
 }
 
-impl fmt::Display for Amount {
+impl fmt::Display for ResourceAmount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, part) = (self.millicpus / 1000, self.millicpus % 1000);
         let cpus = if part == 0 { whole.to_string() } else { format!("{whole}.{part:03}") };
@@ -79,28 +79,28 @@ pub enum Answer {
     Never,
 }
 
-/// The account. What was granted is in use until it is released.
+/// The account. OperationKind was granted is in use until it is released.
 ///
 /// Waiting jobs are served in order and not overtaken, as a large job would otherwise wait for as long as small ones come. A job
 /// that requests nothing is granted at once.
 #[derive(Debug)]
 pub struct Capacity {
-    total: Amount,
-    used: Amount,
-    waiting: VecDeque<(Ticket, Amount)>,
+    total: ResourceAmount,
+    used: ResourceAmount,
+    waiting: VecDeque<(Ticket, ResourceAmount)>,
     tickets: u64,
 }
 
 impl Capacity {
     /// An account of which nothing is used.
     #[must_use]
-    pub const fn new(total: Amount) -> Self {
-        Self { total, used: Amount { millicpus: 0, bytes: 0 }, waiting: VecDeque::new(), tickets: 0 }
+    pub const fn new(total: ResourceAmount) -> Self {
+        Self { total, used: ResourceAmount { millicpus: 0, bytes: 0 }, waiting: VecDeque::new(), tickets: 0 }
     }
 
     /// Resources for all jobs together.
     #[must_use]
-    pub const fn total(&self) -> Amount {
+    pub const fn total(&self) -> ResourceAmount {
         self.total
     }
 
@@ -111,7 +111,7 @@ impl Capacity {
     }
 
     /// Requests `amount`.
-    pub fn ask(&mut self, amount: Amount) -> Answer {
+    pub fn ask(&mut self, amount: ResourceAmount) -> Answer {
         if !amount.is_within(self.total) {
             return Answer::Never;
         }
@@ -126,18 +126,18 @@ impl Capacity {
     }
 
     /// Releases what was granted. Returns the waiting jobs that are granted by it, with their amounts.
-    pub fn release(&mut self, amount: Amount) -> Vec<(Ticket, Amount)> {
+    pub fn release(&mut self, amount: ResourceAmount) -> Vec<(Ticket, ResourceAmount)> {
         self.used = self.used.minus(amount);
         self.serve()
     }
 
     /// Removes a waiting job. Returns those behind it that are granted by it, with their amounts.
-    pub fn give_up(&mut self, ticket: Ticket) -> Vec<(Ticket, Amount)> {
+    pub fn give_up(&mut self, ticket: Ticket) -> Vec<(Ticket, ResourceAmount)> {
         self.waiting.retain(|(waiting, _)| *waiting != ticket);
         self.serve()
     }
 
-    fn serve(&mut self) -> Vec<(Ticket, Amount)> {
+    fn serve(&mut self) -> Vec<(Ticket, ResourceAmount)> {
         let mut served = Vec::new();
         while let Some((ticket, amount)) = self.waiting.front().copied() {
             if !self.has_room(amount) {
@@ -150,7 +150,7 @@ impl Capacity {
         served
     }
 
-    fn has_room(&self, amount: Amount) -> bool {
+    fn has_room(&self, amount: ResourceAmount) -> bool {
         self.used.plus(amount).is_within(self.total)
     }
 }
@@ -164,18 +164,18 @@ pub fn memory_for_jobs(memory: u64) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Amount, Answer, Capacity, Ticket, memory_for_jobs};
+    use super::{Answer, Capacity, ResourceAmount, Ticket, memory_for_jobs};
     use proptest::prelude::*;
     use tidemill_core::assignment::Resources;
 
-    const NOTHING: Amount = Amount { millicpus: 0, bytes: 0 };
+    const NONE: ResourceAmount = ResourceAmount { millicpus: 0, bytes: 0 };
 
-    const fn cpus(millicpus: u64) -> Amount {
-        Amount { millicpus, bytes: 0 }
+    const fn cpus(millicpus: u64) -> ResourceAmount {
+        ResourceAmount { millicpus, bytes: 0 }
     }
 
-    const fn memory(bytes: u64) -> Amount {
-        Amount { millicpus: 0, bytes }
+    const fn memory(bytes: u64) -> ResourceAmount {
+        ResourceAmount { millicpus: 0, bytes }
     }
 
     fn waits(answer: Answer) -> Ticket {
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn all_capacity_is_granted_and_impossible_requests_are_refused() {
-        let mut machine = Capacity::new(Amount { millicpus: 2000, bytes: 100 });
-        assert_eq!(machine.ask(Amount { millicpus: 2000, bytes: 100 }), Answer::Granted);
+        let mut machine = Capacity::new(ResourceAmount { millicpus: 2000, bytes: 100 });
+        assert_eq!(machine.ask(ResourceAmount { millicpus: 2000, bytes: 100 }), Answer::Granted);
         assert_eq!(machine.ask(cpus(2001)), Answer::Never);
         assert_eq!(machine.ask(memory(101)), Answer::Never, "each of both counts");
         waits(machine.ask(cpus(1)));
@@ -200,10 +200,10 @@ mod tests {
         let mut machine = Capacity::new(cpus(1000));
         assert_eq!(machine.ask(cpus(1000)), Answer::Granted);
         let waiting = waits(machine.ask(cpus(1000)));
-        assert_eq!(machine.ask(NOTHING), Answer::Granted);
-        assert_eq!(machine.release(NOTHING), []);
+        assert_eq!(machine.ask(NONE), Answer::Granted);
+        assert_eq!(machine.release(NONE), []);
         assert_eq!(machine.release(cpus(1000)), [(waiting, cpus(1000))]);
-        assert_eq!(Capacity::new(NOTHING).ask(NOTHING), Answer::Granted);
+        assert_eq!(Capacity::new(NONE).ask(NONE), Answer::Granted);
     }
 
     #[test]
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn job_resources_are_rounded_up() {
-        let asked = |cpus, memory_bytes| Amount::asked(&Resources { cpus, memory_bytes });
-        assert_eq!(asked(None, None), NOTHING);
-        assert_eq!(asked(Some(0.0001), Some(5)), Amount { millicpus: 1, bytes: 5 });
+        let asked = |cpus, memory_bytes| ResourceAmount::asked(&Resources { cpus, memory_bytes });
+        assert_eq!(asked(None, None), NONE);
+        assert_eq!(asked(Some(0.0001), Some(5)), ResourceAmount { millicpus: 1, bytes: 5 });
         assert_eq!(asked(Some(1.5), None), cpus(1500));
-        assert_eq!(asked(Some(-1.0), None), NOTHING);
+        assert_eq!(asked(Some(-1.0), None), NONE);
         assert_eq!(asked(Some(1500.0), Some(3 << 20)).to_string(), "1500 processor(s) and 3 MiB of memory");
         assert_eq!(asked(Some(0.5), None).to_string(), "0.5 processor(s) and 0 MiB of memory");
     }
@@ -258,14 +258,14 @@ mod tests {
         fn usage_never_exceeds_the_total_and_no_job_starves(
             steps in prop::collection::vec((any::<bool>(), 0_u64..5, 0_u64..5, any::<prop::sample::Index>()), 1..80)
         ) {
-            let total = Amount { millicpus: 4, bytes: 4 };
+            let total = ResourceAmount { millicpus: 4, bytes: 4 };
             let mut machine = Capacity::new(total);
-            let mut running: Vec<Amount> = Vec::new();
+            let mut running: Vec<ResourceAmount> = Vec::new();
             let mut queue: Vec<Ticket> = Vec::new();
             for (asks, millicpus, bytes, which) in steps {
                 let served = if asks {
-                    match machine.ask(Amount { millicpus, bytes }) {
-                        Answer::Granted => running.push(Amount { millicpus, bytes }),
+                    match machine.ask(ResourceAmount { millicpus, bytes }) {
+                        Answer::Granted => running.push(ResourceAmount { millicpus, bytes }),
                         Answer::Waits(ticket) => queue.push(ticket),
                         Answer::Never => prop_assert!(millicpus > 4 || bytes > 4),
                     }
@@ -281,7 +281,7 @@ mod tests {
                     prop_assert_eq!(queue.remove(0), ticket);
                     running.push(amount);
                 }
-                let used = running.iter().fold(NOTHING, |sum, amount| sum.plus(*amount));
+                let used = running.iter().fold(NONE, |sum, amount| sum.plus(*amount));
                 prop_assert!(used.is_within(total) && used == machine.used);
                 prop_assert_eq!(machine.waiting(), queue.len());
                 prop_assert!(!used.is_nothing() || queue.is_empty());

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Who asks for a job.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct JobRequest {
     /// The worker.
     pub worker: WorkerInfo,
     /// Its labels.
@@ -32,8 +32,8 @@ pub struct Ask {
 
 /// A job for this worker: its lease is held.
 #[derive(Debug)]
-pub struct Offer {
-    /// What to run.
+pub struct JobOffer {
+    /// OperationKind to run.
     pub assignment: Box<Assignment>,
     /// Jobs of the same execution that will likely be ready next.
     pub upcoming: Vec<Preparation>,
@@ -45,7 +45,7 @@ pub struct Offer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(pub(crate) Option<String>);
 
-/// Why a source has no job.
+/// CancelReason a source has no job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobSourceError {
     /// A later request may succeed.
@@ -68,9 +68,9 @@ pub enum JobSourceError {
 /// 1. A job that `next` returns has its lease: it must be run, or be given back by a report.
 /// 2. `next` returns `None` when there was nothing to run for a while, and soon after `stop`. It takes nothing that
 ///    it does not return: a job for which the lease could not be had is there for the next who asks, after a while.
-/// 3. What the records say is taken, canceled or over is not offered, and is forgotten.
+/// 3. OperationKind the records say is taken, canceled or over is not offered, and is forgotten.
 /// 4. A job that is held is offered to nobody else, for as long as its lease is renewed.
-/// 5. What was settled is not offered again, unless the records have it queued again: they say what a job's fate is, and
+/// 5. OperationKind was settled is not offered again, unless the records have it queued again: they say what a job's fate is, and
 ///    a source only carries it. So `settle` is the same for a job that ended, was given back, or lost its lease.
 #[async_trait]
 pub trait JobSource: fmt::Debug + Send + Sync {
@@ -78,7 +78,11 @@ pub trait JobSource: fmt::Debug + Send + Sync {
     fn asks_at_once(&self) -> usize;
 
     /// The next job for whoever asks, once there is one.
-    async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError>;
+    async fn next(
+        &self,
+        ask: &JobRequest,
+        stop: &CancellationToken,
+    ) -> Result<Option<JobOffer>, JobSourceError>;
 
     /// Keeps the job from others while this is polled. It never ends, and what fails in it is tried again.
     async fn hold(&self, receipt: &Receipt) -> Infallible;

@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// How often work that waits looks whether it was canceled.
-pub const TICK: Duration = Duration::from_millis(50);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const GIB: u64 = 1 << 30;
 
@@ -45,7 +45,7 @@ impl Default for Limits {
 
 /// The limits of one piece of work, and what cancels it.
 #[derive(Debug, Clone, Default)]
-pub struct Bounds {
+pub struct OperationBounds {
     /// The limits.
     pub limits: Limits,
     /// Cancels the work: its git processes are killed, and its locks come free.
@@ -56,11 +56,11 @@ pub struct Bounds {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Bounds>> = const { RefCell::new(None) };
+    static CURRENT_BOUNDS: RefCell<Option<OperationBounds>> = const { RefCell::new(None) };
 }
 
-impl Bounds {
-    /// Bounds of work that `cancel` cancels.
+impl OperationBounds {
+    /// OperationBounds of work that `cancel` cancels.
     #[must_use]
     pub const fn new(limits: Limits, cancel: CancellationToken) -> Self {
         Self { limits, cancel, is_default: false }
@@ -72,23 +72,23 @@ impl Bounds {
     }
 
     /// Does `work`, on this thread, within these bounds. Git is run in many places that need not know who waits for them:
-    /// each asks for [`Bounds::current`].
+    /// each asks for [`OperationBounds::current`].
     pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
-        struct Restore(Option<Bounds>);
-        impl Drop for Restore {
+        struct BoundsGuard(Option<OperationBounds>);
+        impl Drop for BoundsGuard {
             fn drop(&mut self) {
                 let before = self.0.take();
-                CURRENT.with(|current| *current.borrow_mut() = before);
+                CURRENT_BOUNDS.with(|current| *current.borrow_mut() = before);
             }
         }
-        let before = CURRENT.with(|current| current.borrow_mut().replace(self));
-        let _restore = Restore(before);
+        let before = CURRENT_BOUNDS.with(|current| current.borrow_mut().replace(self));
+        let _restore = BoundsGuard(before);
         work()
     }
 
     /// The bounds of what this thread does; the default limits where nobody set any.
     pub fn current() -> Self {
-        CURRENT
+        CURRENT_BOUNDS
             .with(|current| current.borrow().clone())
             .unwrap_or_else(|| Self { is_default: true, ..Self::default() })
     }
@@ -113,7 +113,7 @@ pub fn lock_shared(path: &Path) -> Result<FileLock, SourceError> {
 }
 
 fn lock(path: &Path, attempt: fn(&Path) -> io::Result<FileLock>) -> Result<FileLock, SourceError> {
-    let bounds = Bounds::current();
+    let bounds = OperationBounds::current();
     let deadline = Instant::now() + bounds.limits.operation;
     let mut pause = Duration::from_millis(1);
     loop {
@@ -132,6 +132,6 @@ fn lock(path: &Path, attempt: fn(&Path) -> io::Result<FileLock>) -> Result<FileL
             return Err(SourceError::of(SourceErrorKind::TimedOut, words));
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(TICK);
+        pause = (pause * 2).min(POLL_INTERVAL);
     }
 }

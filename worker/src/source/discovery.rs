@@ -1,13 +1,13 @@
-//! What a commit holds for the server: its pipeline files, and what it changed. Whoever made the commit is not trusted: what
+//! OperationKind a commit holds for the server: its pipeline files, and what it changed. Whoever made the commit is not trusted: what
 //! is read of it has limits in number, size and time.
 
 use super::{
-    bounds::Bounds,
+    bounds::OperationBounds,
     git::{
         self, SourceError,
         listing::{Paths, Records, entry},
         objects::FileReader,
-        process::Watch,
+        process::ProcessLimits,
     },
     mirror::{Objects, objects_of},
     reach::Remote,
@@ -15,22 +15,26 @@ use super::{
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::{
     discovery::{
-        Discovery, MAX_FILES_BYTES, MAX_FOLDER_ENTRIES, MAX_MISTAKE_BYTES, MAX_PATHS_BYTES, MOST_CHANGED,
-        MOST_FILES, PipelineFile,
+        Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
+        MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
     },
     gitlab,
     pipeline::{ReadFile, assemble},
 };
 
 /// Where pipeline files are.
-const FOLDER: &str = ".pipelines";
+const PIPELINES_DIR: &str = ".pipelines";
 /// The file of another system that is read where there is no such folder.
-const GITLAB: &str = ".gitlab-ci.yml";
-/// What one look at a commit that is here already may take of time and memory.
-const LOOK: Watch<'static> =
-    Watch { network: false, time: Some(Duration::from_secs(60)), memory: Some(512 << 20), growth: None };
+const GITLAB_FILE: &str = ".gitlab-ci.yml";
+/// OperationKind one look at a commit that is here already may take of time and memory.
+const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
+    network: false,
+    time: Some(Duration::from_secs(60)),
+    memory: Some(512 << 20),
+    growth: None,
+};
 
-/// What a commit holds.
+/// OperationKind a commit holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveryResult {
     /// The commit's full hash.
@@ -41,7 +45,7 @@ pub struct DiscoveryResult {
     pub changed: Option<Vec<String>>,
     /// Paths of all its files, unless they are too many.
     pub paths: Option<Vec<String>>,
-    /// Mistakes of files that could not be put together, as they are shown.
+    /// PipelineErrors of files that could not be put together, as they are shown.
     pub mistakes: Vec<String>,
 }
 
@@ -60,17 +64,20 @@ pub fn discover(
     let repo = &objects.path;
     // Of an annotated tag, what is known may be the tag's own object.
     let mut parse = git::at(repo);
-    let commit = &git::watched(parse.args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]), LOOK)?;
+    let commit =
+        &git::watched(parse.args(["rev-parse", "--verify", &format!("{shown}^{{commit}}")]), READ_LIMITS)?;
     let commit = commit.trim();
     let folder = folder(repo, commit)?;
-    let mut gathered = Gathered::default();
+    let mut gathered = CollectedFiles::default();
     if folder.is_too_large {
-        gathered.mistaken(format!("{FOLDER} has more than {MAX_FOLDER_ENTRIES} entries: none is read\n"));
+        gathered.mistaken(format!(
+            "{PIPELINES_DIR} has more than {MAX_DIRECTORY_ENTRIES} entries: none is read\n"
+        ));
     }
-    let bounds = Bounds::current();
-    let reader = RefCell::new(FileReader::new(repo, commit, LOOK));
+    let bounds = OperationBounds::current();
+    let reader = RefCell::new(FileReader::new(repo, commit, READ_LIMITS));
     let read = |path: &str| {
-        // What a file includes is not read any more either.
+        // OperationKind a file includes is not read any more either.
         bounds.check().map_err(|canceled| canceled.to_string())?;
         reader.borrow_mut().read(path)
     };
@@ -79,45 +86,55 @@ pub fn discover(
     } else {
         // Sorted as a tree is, and each once.
         let asked: std::collections::BTreeSet<&String> =
-            wanted.only.iter().filter(|path| *path != GITLAB).collect();
+            wanted.only.iter().filter(|path| *path != GITLAB_FILE).collect();
         asked.into_iter().filter(|path| reader.borrow_mut().is_file(path)).take(MOST_FILES).cloned().collect()
     };
     gathered.gather(&files, &read, &bounds)?;
-    let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB);
+    let may_be_gitlab = wanted.only.is_empty() || wanted.only.iter().any(|path| path == GITLAB_FILE);
     if gathered.is_empty() && may_be_gitlab && folder.has_gitlab {
-        match read(GITLAB) {
+        match read(GITLAB_FILE) {
             Ok(text) => {
-                match gitlab::translate(GITLAB, &text, &read, &gitlab::TranslateOptions::of(name_of(url))) {
-                    Ok(assembled) => gathered.add(GITLAB, assembled.text),
+                match gitlab::translate(
+                    GITLAB_FILE,
+                    &text,
+                    &read,
+                    &gitlab::TranslateOptions::of(name_of(url)),
+                ) {
+                    Ok(assembled) => gathered.add(GITLAB_FILE, assembled.text),
                     Err(found) => gathered.mistaken(found.render(false)),
                 }
             }
-            Err(why) => gathered.mistaken(format!("{GITLAB} cannot be read: {why}\n")),
+            Err(why) => gathered.mistaken(format!("{GITLAB_FILE} cannot be read: {why}\n")),
         }
         bounds.check()?;
     }
     let changed = changed(&objects, remote, commit, wanted);
     let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
-    let Gathered { files, mistakes, .. } = gathered;
+    let CollectedFiles { files, mistakes, .. } = gathered;
     Ok(DiscoveryResult { commit: commit.to_owned(), files, changed, paths, mistakes })
 }
 
 /// Files and mistakes, both within limits.
 #[derive(Debug, Default)]
-struct Gathered {
+struct CollectedFiles {
     files: Vec<PipelineFile>,
     mistakes: Vec<String>,
     bytes: usize,
 }
 
-impl Gathered {
+impl CollectedFiles {
     const fn is_empty(&self) -> bool {
         self.files.is_empty() && self.mistakes.is_empty()
     }
 
     /// Reads pipeline files, each with what it includes. Reading one is bounded; between two of them it is seen whether anybody still
     /// waits for them.
-    fn gather(&mut self, paths: &[String], read: &ReadFile<'_>, bounds: &Bounds) -> Result<(), SourceError> {
+    fn gather(
+        &mut self,
+        paths: &[String],
+        read: &ReadFile<'_>,
+        bounds: &OperationBounds,
+    ) -> Result<(), SourceError> {
         for path in paths.iter().take(MOST_FILES) {
             match read(path) {
                 Ok(text) => match assemble(path, &text, read) {
@@ -132,7 +149,7 @@ impl Gathered {
     }
 
     fn add(&mut self, path: &str, text: String) {
-        // What is included many times is there many times.
+        // OperationKind is included many times is there many times.
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_FILES_BYTES {
             self.mistaken(format!(
@@ -144,8 +161,8 @@ impl Gathered {
     }
 
     fn mistaken(&mut self, mut words: String) {
-        if words.len() > MAX_MISTAKE_BYTES {
-            let end = (0..=MAX_MISTAKE_BYTES).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
+        if words.len() > MAX_DIAGNOSTICS_BYTES {
+            let end = (0..=MAX_DIAGNOSTICS_BYTES).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
             words.truncate(end);
             words.push_str("\n...\n");
         }
@@ -153,30 +170,30 @@ impl Gathered {
     }
 }
 
-/// What there is at the places where pipeline files are.
+/// OperationKind there is at the places where pipeline files are.
 #[derive(Debug, Default)]
-struct Folder {
+struct PipelineFolder {
     files: Vec<String>,
     has_gitlab: bool,
     is_too_large: bool,
 }
 
 /// Looks into the folder of pipeline files, and into no other.
-fn folder(repo: &Path, commit: &str) -> Result<Folder, SourceError> {
-    let (mut records, mut found, mut count) = (Records::default(), Folder::default(), 0);
+fn folder(repo: &Path, commit: &str) -> Result<PipelineFolder, SourceError> {
+    let (mut records, mut found, mut count) = (Records::default(), PipelineFolder::default(), 0);
     let mut list = git::at(repo);
-    list.args(["ls-tree", "-z", "--full-tree", commit, "--", &format!("{FOLDER}/"), GITLAB]);
-    let whole = git::stream(&mut list, LOOK, &mut |piece| {
+    list.args(["ls-tree", "-z", "--full-tree", commit, "--", &format!("{PIPELINES_DIR}/"), GITLAB_FILE]);
+    let whole = git::stream(&mut list, READ_LIMITS, &mut |piece| {
         records.push(piece, &mut |record| {
             count += 1;
-            if count > MAX_FOLDER_ENTRIES {
+            if count > MAX_DIRECTORY_ENTRIES {
                 return ControlFlow::Break(());
             }
             if let Some(entry) = entry(record)
                 && entry.is_file
                 && let Ok(path) = std::str::from_utf8(entry.path)
             {
-                found.has_gitlab |= path == GITLAB;
+                found.has_gitlab |= path == GITLAB_FILE;
                 if is_pipeline(path) {
                     found.files.push(path.to_owned());
                 }
@@ -185,15 +202,15 @@ fn folder(repo: &Path, commit: &str) -> Result<Folder, SourceError> {
         })
     })?;
     if !whole {
-        return Ok(Folder { is_too_large: true, ..Folder::default() });
+        return Ok(PipelineFolder { is_too_large: true, ..PipelineFolder::default() });
     }
     Ok(found)
 }
 
 /// The paths that `list` prints, each ended by a NUL; `None` when they are too many to be told.
 fn paths(list: &mut std::process::Command) -> Result<Option<Vec<String>>, SourceError> {
-    let mut paths = Paths::new(MOST_CHANGED, MAX_PATHS_BYTES);
-    git::stream(list, LOOK, &mut |piece| paths.push(piece))?;
+    let mut paths = Paths::new(MAX_CHANGED_PATHS, MAX_PATHS_BYTES);
+    git::stream(list, READ_LIMITS, &mut |piece| paths.push(piece))?;
     Ok(paths.all())
 }
 
@@ -223,14 +240,14 @@ fn shown_by(remote: &Remote, reference: Option<&str>, short: &str) -> Result<Str
 }
 
 fn is_pipeline(path: &str) -> bool {
-    let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
+    let name = path.strip_prefix(PIPELINES_DIR).and_then(|rest| rest.strip_prefix('/'));
     name.is_some_and(|name| {
         let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
         !name.contains('/') && matches!(extension, Some("yml" | "yaml"))
     })
 }
 
-/// What changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
+/// OperationKind changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
 /// known, and then every condition on changes holds.
 fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
     let repo = &objects.path;
@@ -240,7 +257,10 @@ fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery)
         (_, Some(branch)) if git::is_ref_name(branch) => {
             let name = format!("refs/heads/{branch}");
             drop(fetch(&format!("+{name}:{name}")));
-            git::watched(git::at(repo).args(["merge-base", &name, commit]), LOOK).ok()?.trim().to_owned()
+            git::watched(git::at(repo).args(["merge-base", &name, commit]), READ_LIMITS)
+                .ok()?
+                .trim()
+                .to_owned()
         }
         (Some(before), None) if git::is_full_hash(before) && before.bytes().any(|digit| digit != b'0') => {
             let there = git::run(git::at(repo).args(["cat-file", "-e", &format!("{before}^{{commit}}")]));
@@ -268,8 +288,8 @@ fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery)
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{DiscoveryResult, Gathered, discover};
-    use crate::source::{Bounds, Limits, Remote, SourceErrorKind, git};
+    use super::{CollectedFiles, DiscoveryResult, discover};
+    use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
     use std::{cell::RefCell, fs, path::Path};
     use tidemill_core::discovery::Discovery;
     use tokio_util::sync::CancellationToken;
@@ -299,7 +319,7 @@ mod tests {
     fn canceled_look_reads_no_further_file() {
         let paths: Vec<String> = (0..5).map(|number| format!(".pipelines/{number}.yml")).collect();
         let cancel = CancellationToken::new();
-        let bounds = Bounds::new(Limits::default(), cancel.clone());
+        let bounds = OperationBounds::new(Limits::default(), cancel.clone());
         let seen = RefCell::new(Vec::new());
         let read = |path: &str| {
             seen.borrow_mut().push(path.to_owned());
@@ -308,7 +328,7 @@ mod tests {
             }
             Ok("name: ci\njobs: { j: { image: i, script: x } }\n".to_owned())
         };
-        let mut gathered = Gathered::default();
+        let mut gathered = CollectedFiles::default();
         let error = gathered.gather(&paths, &read, &bounds).unwrap_err();
         assert_eq!((error.kind(), seen.into_inner().len()), (SourceErrorKind::Canceled, 2));
     }
@@ -324,12 +344,12 @@ mod tests {
         cancel.cancel();
         let look =
             || discover(&Remote::on_disk(dir), Some("main"), &first, &Discovery::default(), cache.path());
-        let error = Bounds::new(Limits::default(), cancel).hold(look).unwrap_err();
+        let error = OperationBounds::new(Limits::default(), cancel).hold(look).unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Canceled);
     }
 
     #[test]
-    fn pipeline_files_and_changes_are_found_at_the_commit() {
+    fn pipeline_files_and_changes_are_found_at_commit() {
         let (place, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dir = place.path();
         git_in(dir, &["init", "-q", "-b", "main"]);
@@ -366,7 +386,7 @@ mod tests {
         let found = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
         assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
-        // What a ref shows, where the commit is not known or shortened.
+        // OperationKind a ref shows, where the commit is not known or shortened.
         let shown = |commit: &str, reference: &str| {
             let wanted = Discovery {
                 fetch_ref: Some(reference.into()),

@@ -9,7 +9,7 @@ pub mod listing;
 pub mod objects;
 pub mod process;
 
-use super::bounds::Bounds;
+use super::bounds::OperationBounds;
 use std::{
     ffi::OsString,
     ops::ControlFlow,
@@ -18,20 +18,20 @@ use std::{
 };
 
 pub use super::error::SourceError;
-use process::{Watch, supervise};
+use process::{ProcessLimits, supervise};
 
 /// Environment variables by which the operator of a worker says what git may use to reach git servers.
 pub mod variable {
     /// A git configuration file for operations that contact a git server: credential helpers, proxies, certificates.
     pub const CONFIG: &str = "TIDEMILL_GIT_CONFIG";
-    /// Names of further environment variables that credential helpers need, separated by commas.
-    pub const PASSED: &str = "TIDEMILL_GIT_ENV";
+    /// ResourceNames of further environment variables that credential helpers need, separated by commas.
+    pub const ALLOWED_VARIABLES: &str = "TIDEMILL_GIT_ENV";
 }
 
-/// What git has of this process's environment.
-const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME"];
-/// What it has of it in addition to contact a server.
-const PASSED_TO_CONTACT: [&str; 21] = [
+/// OperationKind git has of this process's environment.
+const ALLOWED_VARIABLES: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME"];
+/// OperationKind it has of it in addition to contact a server.
+const NETWORK_VARIABLES: [&str; 21] = [
     "SSH_AUTH_SOCK",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
@@ -55,9 +55,10 @@ const PASSED_TO_CONTACT: [&str; 21] = [
     "GIT_EXEC_PATH",
 ];
 /// A server that accepts a connection and says nothing is not waited for; nor is one that vanished.
-const SSH: &str = "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4";
+const SSH_COMMAND: &str =
+    "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4";
 /// Settings of every command, above those of any repository.
-const SETTINGS: [(&str, &str); 15] = [
+const GIT_CONFIG: [(&str, &str); 15] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.attributesFile", "/dev/null"),
@@ -74,9 +75,9 @@ const SETTINGS: [(&str, &str); 15] = [
     ("uploadpack.allowAnySHA1InWant", "true"),
     ("advice.detachedHead", "false"),
 ];
-/// What else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
+/// OperationKind else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
 /// harm, are let through.
-const SETTINGS_TO_CONTACT: [(&str, &str); 10] = [
+const NETWORK_GIT_CONFIG: [(&str, &str); 10] = [
     ("fetch.fsckObjects", "true"),
     ("fetch.fsck.badDate", "ignore"),
     ("fetch.fsck.badEmail", "ignore"),
@@ -99,7 +100,7 @@ const MAX_REF_NAME: usize = 1024;
 pub fn command() -> Command {
     let mut command = Command::new("git");
     command.env_clear();
-    pass(&mut command, &PASSED);
+    pass(&mut command, &ALLOWED_VARIABLES);
     configure(&mut command, &[]);
     command
         .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -145,17 +146,18 @@ pub fn contacting(url: &str) -> Result<Command, SourceError> {
     if protocols == "file" {
         return Ok(command);
     }
-    command.env("GIT_SSH_COMMAND", SSH);
-    pass(&mut command, &PASSED_TO_CONTACT);
+    command.env("GIT_SSH_COMMAND", SSH_COMMAND);
+    pass(&mut command, &NETWORK_VARIABLES);
     if let Some(file) = own(variable::CONFIG) {
         command.env("GIT_CONFIG_GLOBAL", file);
     }
-    let more = own(variable::PASSED).and_then(|names| names.into_string().ok()).unwrap_or_default();
+    let more =
+        own(variable::ALLOWED_VARIABLES).and_then(|names| names.into_string().ok()).unwrap_or_default();
     let more: Vec<&str> = more.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     pass(&mut command, &more);
-    let silence = Bounds::current().limits.silence.as_secs().max(1).to_string();
+    let silence = OperationBounds::current().limits.silence.as_secs().max(1).to_string();
     let pace = [("http.lowSpeedLimit", "16"), ("http.lowSpeedTime", silence.as_str())];
-    configure(&mut command, &[&SETTINGS_TO_CONTACT[..], &pace].concat());
+    configure(&mut command, &[&NETWORK_GIT_CONFIG[..], &pace].concat());
     Ok(command)
 }
 
@@ -195,7 +197,7 @@ fn pass(command: &mut Command, names: &[&str]) {
 
 /// Gives the settings of every command, and `more`, in the environment, where all that git starts finds them, too.
 fn configure(command: &mut Command, more: &[(&str, &str)]) {
-    let settings = SETTINGS.iter().chain(more);
+    let settings = GIT_CONFIG.iter().chain(more);
     let mut count = 0_usize;
     for (key, value) in settings {
         command.env(format!("GIT_CONFIG_KEY_{count}"), key);
@@ -207,11 +209,11 @@ fn configure(command: &mut Command, more: &[(&str, &str)]) {
 
 /// Runs `command`; what it printed.
 pub fn run(command: &mut Command) -> Result<String, SourceError> {
-    watched(command, Watch::default())
+    watched(command, ProcessLimits::default())
 }
 
 /// Runs `command` within `watch`; what it printed.
-pub fn watched(command: &mut Command, watch: Watch<'_>) -> Result<String, SourceError> {
+pub fn watched(command: &mut Command, watch: ProcessLimits<'_>) -> Result<String, SourceError> {
     let mut output = Vec::new();
     let whole = stream(command, watch, &mut |bytes| {
         output.extend_from_slice(bytes);
@@ -227,7 +229,7 @@ pub fn watched(command: &mut Command, watch: Watch<'_>) -> Result<String, Source
 /// Runs `command`, whose output goes to `sink`; false when that broke off before the end.
 pub fn stream(
     command: &mut Command,
-    watch: Watch<'_>,
+    watch: ProcessLimits<'_>,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<bool, SourceError> {
     let ended = supervise(command, watch, sink)?;
@@ -239,7 +241,7 @@ pub fn stream(
     }
 }
 
-/// What git printed.
+/// OperationKind git printed.
 #[cfg(test)]
 pub fn text(args: &[&str]) -> Result<String, SourceError> {
     run(command().args(args))
@@ -270,7 +272,7 @@ mod tests {
     use super::{contacting, is_ref_name, protocols};
 
     #[test]
-    fn protocol_is_the_one_that_the_address_names_and_no_other() {
+    fn git_protocol_is_limited_to_scheme() {
         for (url, protocol) in [
             ("https://git.example.org/a.git", "https"),
             ("http://git.example.org/a.git", "http:https"),
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn ref_names_are_told_from_options_ranges_and_patterns() {
+    fn ref_names_are_validated() {
         for name in ["main", "feature/x", "refs/heads/main", "refs/pull/1/head", "v1.0", "@x", "ä"] {
             assert!(is_ref_name(name), "{name}");
         }

@@ -4,9 +4,9 @@
 //! writes to it. They are taken in this order.
 
 use super::{
-    bounds::{Bounds, lock_alone, lock_shared},
+    bounds::{OperationBounds, lock_alone, lock_shared},
     error::SourceErrorKind,
-    git::{self, SourceError, process::Watch},
+    git::{self, SourceError, process::ProcessLimits},
     reach::Remote,
     upload::{self, Download},
 };
@@ -17,11 +17,11 @@ use std::{
 };
 
 /// Where mirrors are kept, below the cache.
-pub const MIRRORS: &str = "repos";
+pub const MIRRORS_DIR: &str = "repos";
 /// Where uploads are kept that build on no other repository.
-pub const UPLOADS: &str = "uploads";
+pub const UPLOADS_DIR: &str = "uploads";
 /// The least that has to be free on a disk that is not full.
-const NEARLY_FULL: u64 = 8 << 20;
+const MIN_FREE_BYTES: u64 = 8 << 20;
 /// More packs than this are put together.
 const MAX_PACKS: usize = 50;
 
@@ -70,11 +70,12 @@ impl Objects {
         has(&self.path, commit)
     }
 
-    /// Fetches `what` from `remote`. What a fetch leaves that fails is removed.
+    /// Fetches `what` from `remote`. OperationKind a fetch leaves that fails is removed.
     pub fn fetch(&self, remote: &Remote, what: &[&str]) -> Result<(), SourceError> {
         let packs = self.path.join("objects/pack");
-        let limit = Bounds::current().limits.repository_bytes;
-        let watch = Watch { network: true, growth: Some((&packs, limit)), ..Watch::default() };
+        let limit = OperationBounds::current().limits.repository_bytes;
+        let watch =
+            ProcessLimits { network: true, growth: Some((&packs, limit)), ..ProcessLimits::default() };
         let _writing = match &self.writing {
             Some(_) => None,
             None => Some(lock_alone(&self.path.with_extension("lock"))?),
@@ -97,7 +98,7 @@ impl Objects {
 pub fn explained(error: SourceError, at: &Path) -> SourceError {
     let is_full = error.kind() == SourceErrorKind::Unavailable
         && rustix::fs::statvfs(at)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NEARLY_FULL);
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES);
     if is_full {
         return SourceError::of(SourceErrorKind::DiskFull, format!("the worker's disk is full: {error}"));
     }
@@ -119,7 +120,7 @@ pub fn objects_of(
         }
     }
     let url = remote.url();
-    let mirror = Objects::open(url, cache, MIRRORS)?;
+    let mirror = Objects::open(url, cache, MIRRORS_DIR)?;
     if mirror.has(commit) {
         return Ok(mirror.written());
     }
@@ -146,7 +147,7 @@ pub fn objects_of(
     Err(SourceError::new(format!("{url} has no commit {commit}")))
 }
 
-/// Whether a fetch succeeded; one that another way may still help is no error. What would go the same way again is one.
+/// Whether a fetch succeeded; one that another way may still help is no error. OperationKind would go the same way again is one.
 fn attempt(fetched: Result<(), SourceError>) -> Result<bool, SourceError> {
     match fetched {
         Ok(()) => Ok(true),
@@ -176,7 +177,7 @@ pub fn objects_of_upload(
         None => None,
     };
     let place = from.map_or("", |(remote, _)| remote.url());
-    let repo = Objects::open(&format!("upload {upload} on {place}"), cache, UPLOADS)?;
+    let repo = Objects::open(&format!("upload {upload} on {place}"), cache, UPLOADS_DIR)?;
     if let Some(mirror) = &base {
         let alternates = format!("{}\n", mirror.path.join("objects").display());
         fs::write(repo.path.join("objects/info/alternates"), alternates)

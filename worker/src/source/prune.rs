@@ -1,9 +1,9 @@
-//! Removes what is kept of sources: by age, by number, by size, and when the disk fills. What is in use stays.
+//! Removes what is kept of sources: by age, by number, by size, and when the disk fills. OperationKind is in use stays.
 
 use super::{
-    mirror::{MIRRORS, UPLOADS, tidy},
+    mirror::{MIRRORS_DIR, UPLOADS_DIR, tidy},
     registry,
-    tree::TREES,
+    tree::TREES_DIR,
 };
 use crate::store::{FileLock, unused_for};
 use std::{
@@ -16,12 +16,12 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const GIB: u64 = 1 << 30;
-/// What a checkout left that did not come to its end, or nothing but locks, goes after this time.
-const LEFT: Duration = Duration::from_secs(60);
-/// What names beside a directory say of it.
+/// OperationKind a checkout left that did not come to its end, or nothing but locks, goes after this time.
+const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// OperationKind names beside a directory say of it.
 const SUFFIXES: [&str; 6] = [".git", ".gone", ".lock", ".new", ".size", ".used"];
 
-/// What is kept of sources that nobody uses just now.
+/// OperationKind is kept of sources that nobody uses just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// How many trees.
@@ -52,12 +52,12 @@ enum Kind {
 
 impl Kind {
     const ALL: [(Self, &'static str); 3] =
-        [(Self::Tree, TREES), (Self::Upload, UPLOADS), (Self::Mirror, MIRRORS)];
+        [(Self::Tree, TREES_DIR), (Self::Upload, UPLOADS_DIR), (Self::Mirror, MIRRORS_DIR)];
 }
 
 /// Something that is kept.
 #[derive(Debug)]
-struct Kept {
+struct CachedEntry {
     kind: Kind,
     home: PathBuf,
     key: String,
@@ -65,7 +65,7 @@ struct Kept {
     bytes: u64,
 }
 
-impl Kept {
+impl CachedEntry {
     fn at(&self, suffix: &str) -> PathBuf {
         self.home.join(format!("{}{suffix}", self.key))
     }
@@ -111,13 +111,13 @@ impl Kept {
 /// Removes what `retention` does not keep of the sources below `cache`.
 pub fn prune(cache: &Path, retention: &Retention) {
     registry::prune(cache);
-    let mut kept: Vec<Kept> =
+    let mut kept: Vec<CachedEntry> =
         Kind::ALL.iter().flat_map(|(kind, home)| list(*kind, &cache.join(home))).collect();
-    // What was used longest ago goes first.
+    // OperationKind was used longest ago goes first.
     kept.sort_by_key(|one| Reverse(one.unused));
     kept.retain(|one| {
         if !one.directory().exists() {
-            if one.unused > LEFT {
+            if one.unused > LEFTOVER_AGE {
                 one.remove();
             }
             return false;
@@ -145,7 +145,7 @@ pub fn prune(cache: &Path, retention: &Retention) {
     }
 }
 
-fn list(kind: Kind, home: &Path) -> Vec<Kept> {
+fn list(kind: Kind, home: &Path) -> Vec<CachedEntry> {
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let key = |name: String| {
@@ -154,7 +154,7 @@ fn list(kind: Kind, home: &Path) -> Vec<Kept> {
     };
     let keys: BTreeSet<String> = names.map(key).collect();
     let kept = keys.into_iter().filter_map(|key| {
-        let mut one = Kept { kind, home: home.to_owned(), key, unused: Duration::ZERO, bytes: 0 };
+        let mut one = CachedEntry { kind, home: home.to_owned(), key, unused: Duration::ZERO, bytes: 0 };
         // Without a mark it is from before there was one, or nobody used it yet.
         one.unused = [one.at(".used"), one.directory(), one.at(".lock"), one.at(".new"), one.at(".gone")]
             .iter()

@@ -1,17 +1,17 @@
 //! How git reaches a repository on a network: only hosts that may be contacted, whatever their names resolve to.
 //!
-//! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
+//! Who may start jobs names hosts, and names servers that redirect. OperationKind git connects to is therefore decided when it connects, on
 //! the address that is connected to: HTTP goes through a proxy of this process ([`gate`]), so that each redirect is checked
-//! as well; SSH and git's own protocol, which know no redirects, get the IP address that was checked.
+//! as well; SSH_COMMAND and git's own protocol, which know no redirects, get the IP address that was checked.
 
 mod gate;
 mod resolver;
 
 pub use resolver::Resolver;
 
-use super::git::{self, SourceError, process::Watch};
-use gate::{Gate, Pass};
-use resolver::{SystemResolver, Unreachable, addresses};
+use super::git::{self, SourceError, process::ProcessLimits};
+use gate::{Gate, ProxyCredential};
+use resolver::{ConnectError, SystemResolver, addresses};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -21,16 +21,16 @@ use std::{
 use tidemill_core::repo::{AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme};
 
 /// Environment variables by which an operator names an HTTP proxy of his own, which then decides what is contacted.
-const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const PROXY_VARIABLES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// Which hosts git may contact, and as whom; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Reach {
-    shared: Arc<Shared>,
+pub struct HostPolicy {
+    shared: Arc<HostPolicyState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct HostPolicyState {
     policy: AddressPolicy,
     resolver: Arc<dyn Resolver>,
     gate: OnceLock<Gate>,
@@ -38,13 +38,13 @@ struct Shared {
     credentials: Mutex<HashMap<String, Credentials>>,
 }
 
-impl Default for Reach {
+impl Default for HostPolicy {
     fn default() -> Self {
         Self::new(AddressPolicy::default())
     }
 }
 
-impl Reach {
+impl HostPolicy {
     /// Hosts as `policy` says.
     #[must_use]
     pub fn new(policy: AddressPolicy) -> Self {
@@ -55,7 +55,7 @@ impl Reach {
     #[must_use]
     pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
         let (gate, credentials) = (OnceLock::new(), Mutex::default());
-        Self { shared: Arc::new(Shared { policy, resolver, gate, credentials }) }
+        Self { shared: Arc::new(HostPolicyState { policy, resolver, gate, credentials }) }
     }
 
     /// Signs in at the host of `address` with `credentials`. They are kept in memory only.
@@ -71,7 +71,10 @@ impl Reach {
         if !allowed && address.host().is_private_ip() {
             return Err(SourceError::new(AddressRefusal::Private.to_string()));
         }
-        Ok(Remote { url: address.to_git_url(), way: Some(Way { address, allowed, reach: self.clone() }) })
+        Ok(Remote {
+            url: address.to_git_url(),
+            way: Some(AllowedRoute { address, allowed, reach: self.clone() }),
+        })
     }
 
     fn gate(&self) -> Result<&Gate, SourceError> {
@@ -105,15 +108,15 @@ impl Reach {
 pub struct Remote {
     url: String,
     /// How it is reached; `None`: git may find it alone.
-    way: Option<Way>,
+    way: Option<AllowedRoute>,
 }
 
 #[derive(Debug, Clone)]
-struct Way {
+struct AllowedRoute {
     address: RepositoryAddress,
     /// Whether its host may have a private address.
     allowed: bool,
-    reach: Reach,
+    reach: HostPolicy,
 }
 
 impl Remote {
@@ -128,14 +131,14 @@ impl Remote {
         let mut command = git::contacting(self.url())?;
         let connection = self.connect(&mut command)?;
         command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
-        git::watched(&mut command, Watch { network: true, ..Watch::default() })
+        git::watched(&mut command, ProcessLimits { network: true, ..ProcessLimits::default() })
             .map_err(|error| connection.explain(error))
     }
 
     /// Lets `command`, whose environment is changed, contact this repository and no host that it may not.
     pub fn connect(&self, command: &mut Command) -> Result<Connection, SourceError> {
         let mut connection = Connection { url: self.url.clone(), pass: None };
-        let Some(Way { address, allowed, reach }) = &self.way else { return Ok(connection) };
+        let Some(AllowedRoute { address, allowed, reach }) = &self.way else { return Ok(connection) };
         let is_http = matches!(address.scheme(), Scheme::Https | Scheme::Http);
         if is_http {
             reach.give_credentials(address, command);
@@ -144,13 +147,16 @@ impl Remote {
             return Ok(connection);
         }
         if is_http {
-            if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+            if PROXY_VARIABLES
+                .iter()
+                .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+            {
                 return Ok(connection);
             }
             let private = allowed.then(|| (address.host().clone(), address.port()));
             let pass = reach.gate()?.admit(private);
             let proxy = pass.proxy();
-            for name in PROXIES {
+            for name in PROXY_VARIABLES {
                 command.env(name, &proxy);
             }
             command.env("no_proxy", "").env("NO_PROXY", "").env("GIT_HTTP_PROXY_AUTHMETHOD", "basic");
@@ -164,7 +170,7 @@ impl Remote {
                     connection.url = address.git_url_at_host(&HostName::of_ip(ip));
                 }
                 (_, Some(ip)) => pin_ssh(command, address, ip),
-                (_, None) => return Err(SourceError::new(Unreachable::Unknown.to_string())),
+                (_, None) => return Err(SourceError::new(ConnectError::Unknown.to_string())),
             }
         }
         Ok(connection)
@@ -176,19 +182,19 @@ impl Remote {
     }
 }
 
-/// What a git command contacts; held while it runs.
+/// OperationKind a git command contacts; held while it runs.
 #[derive(Debug)]
 pub struct Connection {
     /// The address that git is given.
     pub url: String,
-    pass: Option<Pass>,
+    pass: Option<ProxyCredential>,
 }
 
 impl Connection {
     /// `error`, unless git failed because a host was refused: what git says then would tell of the host.
     #[must_use]
     pub fn explain(&self, error: SourceError) -> SourceError {
-        match self.pass.as_ref().and_then(Pass::refusal) {
+        match self.pass.as_ref().and_then(ProxyCredential::refusal) {
             Some(refusal) => SourceError::new(refusal.to_string()),
             None => error,
         }
@@ -209,7 +215,7 @@ fn variable(command: &Command, name: &str) -> Option<String> {
     Some(set.1?.to_string_lossy().into_owned())
 }
 
-/// Has SSH connect to `ip`, and check the key of the host that is meant.
+/// Has SSH_COMMAND connect to `ip`, and check the key of the host that is meant.
 fn pin_ssh(command: &mut Command, address: &RepositoryAddress, ip: IpAddr) {
     let ssh = variable(command, "GIT_SSH_COMMAND")
         .or_else(|| std::env::var("GIT_SSH_COMMAND").ok().filter(|ssh| !ssh.is_empty()))
@@ -225,7 +231,7 @@ fn pin_ssh(command: &mut Command, address: &RepositoryAddress, ip: IpAddr) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Reach, Resolver, variable};
+    use super::{HostPolicy, Resolver, variable};
     use std::{
         io,
         net::SocketAddr,
@@ -239,21 +245,24 @@ mod tests {
 
     /// Gives another address each time that it is asked.
     #[derive(Debug)]
-    struct Turns(AtomicUsize, Vec<&'static str>);
+    struct RoundRobin(AtomicUsize, Vec<&'static str>);
 
-    impl Resolver for Turns {
+    impl Resolver for RoundRobin {
         fn resolve(&self, _name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             let turn = self.0.fetch_add(1, Ordering::Relaxed);
             Ok(vec![SocketAddr::new(self.1[turn % self.1.len()].parse().unwrap(), port)])
         }
     }
 
-    fn reach(answers: Vec<&'static str>) -> Reach {
-        Reach::with_resolver(AddressPolicy::default(), Arc::new(Turns(AtomicUsize::new(0), answers)))
+    fn reach(answers: Vec<&'static str>) -> HostPolicy {
+        HostPolicy::with_resolver(
+            AddressPolicy::default(),
+            Arc::new(RoundRobin(AtomicUsize::new(0), answers)),
+        )
     }
 
     #[test]
-    fn ssh_and_git_connect_to_the_checked_address() {
+    fn ssh_and_git_connect_to_checked_address() {
         // A name that is public when it is checked and private later changes nothing.
         let reach = reach(vec!["140.82.121.4", "127.0.0.1"]);
         let mut command = Command::new("git");
@@ -273,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn local_paths_and_private_addresses_are_no_remotes() {
+    fn local_paths_and_private_addresses_are_rejected() {
         let reach = reach(vec!["127.0.0.1"]);
         for url in [
             "/srv/a.git",
@@ -291,8 +300,8 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_in_the_environment_only() {
-        let reach = Reach::new(AddressPolicy::unrestricted());
+    fn credentials_are_in_environment_only() {
+        let reach = HostPolicy::new(AddressPolicy::unrestricted());
         let url = "https://git.example.org/a.git";
         let credentials = Credentials { user: "jo".into(), password: "it's secret".into() };
         reach.sign_in(&RepositoryAddress::parse(url).unwrap(), credentials);

@@ -24,7 +24,7 @@ const MAX_RECORD: u64 = 64 << 10;
 
 /// The record of an id.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+struct SnapshotRecord {
     /// The repository that it is a snapshot of.
     repository: String,
     /// Name of the git directory below `snapshots`.
@@ -68,7 +68,7 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
     if let Ok(known) = File::options().write(true).open(&path) {
         known.set_modified(SystemTime::now()).map_err(failed)?;
     } else {
-        let record = Record { repository: repository.to_owned(), objects: name };
+        let record = SnapshotRecord { repository: repository.to_owned(), objects: name };
         let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
         write(&home, &path, &text).map_err(failed)?;
     }
@@ -97,7 +97,7 @@ pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, S
     let mut text = Vec::new();
     let file = File::open(home(cache).join(format!("{snapshot}.json"))).map_err(|_| unknown())?;
     file.take(MAX_RECORD).read_to_end(&mut text).map_err(|_| unknown())?;
-    let record: Record = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    let record: SnapshotRecord = serde_json::from_slice(&text).map_err(|_| unknown())?;
     let is_name =
         !record.objects.is_empty() && !record.objects.contains('/') && !record.objects.starts_with('.');
     let objects = cache.join("snapshots").join(&record.objects);
@@ -155,18 +155,18 @@ fn write(home: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 /// A file that only this user can read.
-struct Private(File);
+struct PrivateFile(File);
 
-impl Private {
+impl PrivateFile {
     fn write_new(mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
 }
 
-fn temporary(home: &Path) -> io::Result<(PathBuf, Private)> {
+fn temporary(home: &Path) -> io::Result<(PathBuf, PrivateFile)> {
     let path = home.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    Ok((path, Private(file)))
+    Ok((path, PrivateFile(file)))
 }
 
 #[cfg(test)]

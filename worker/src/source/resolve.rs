@@ -3,7 +3,7 @@
 use super::{
     git::{self, SourceError},
     local,
-    reach::Reach,
+    reach::HostPolicy,
     registry::{RegisteredSnapshot, register},
     snapshot::beside,
 };
@@ -15,33 +15,33 @@ use tidemill_core::{
 
 /// A repository at a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedCommit {
     /// The repository as a person knows it; it holds no password.
     pub repo: String,
     /// Branch, where one is known.
     pub branch: Option<String>,
     /// The commit's full hash.
     pub commit: String,
-    /// What to tell workers.
+    /// OperationKind to tell workers.
     pub source: Source,
-    /// What the address had in it: where the worker signs in, and with what. It is to be written nowhere.
+    /// OperationKind the address had in it: where the worker signs in, and with what. It is to be written nowhere.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
-/// What a repository's address or path stands for, which a person wrote.
-enum Place {
+/// OperationKind a repository's address or path stands for, which a person wrote.
+enum RepositoryLocation {
     Network(RepositoryAddress, Option<Credentials>),
     Disk(String),
 }
 
-fn place(text: &str) -> Result<Place, SourceError> {
+fn place(text: &str) -> Result<RepositoryLocation, SourceError> {
     let invalid = |error: AddressError| SourceError::new(error.to_string());
     if let Ok(Some(path)) = tidemill_core::repo::local_path(text) {
-        return Ok(Place::Disk(path));
+        return Ok(RepositoryLocation::Disk(path));
     }
     match RepositoryAddress::parse_with_credentials(text) {
-        Ok((address, credentials)) => Ok(Place::Network(address, credentials)),
-        Err(_) if Path::new(text).is_dir() => Ok(Place::Disk(text.to_owned())),
+        Ok((address, credentials)) => Ok(RepositoryLocation::Network(address, credentials)),
+        Err(_) if Path::new(text).is_dir() => Ok(RepositoryLocation::Disk(text.to_owned())),
         Err(error) => Err(invalid(error)),
     }
 }
@@ -49,8 +49,8 @@ fn place(text: &str) -> Result<Place, SourceError> {
 /// The repository that somebody named, without credentials: an address, or the absolute path of a directory.
 pub fn repository_named(text: &str) -> Result<String, SourceError> {
     match place(text) {
-        Ok(Place::Network(address, _)) => Ok(address.to_git_url()),
-        Ok(Place::Disk(path)) => {
+        Ok(RepositoryLocation::Network(address, _)) => Ok(address.to_git_url()),
+        Ok(RepositoryLocation::Disk(path)) => {
             let found = Path::new(&path).canonicalize();
             Ok(found.map_or(path, |path| path.to_string_lossy().into_owned()))
         }
@@ -60,16 +60,16 @@ pub fn repository_named(text: &str) -> Result<String, SourceError> {
     }
 }
 
-/// Where the sources of `text` at `branch` or `commit` are, for `--repo`: the head of its default branch when neither is given. What
+/// Where the sources of `text` at `branch` or `commit` are, for `--repo`: the head of its default branch when neither is given. OperationKind
 /// a directory has is handed to workers of this data directory, below whose `cache` it is recorded.
 pub fn resolve(
     text: &str,
     branch: Option<&str>,
     commit: Option<&str>,
-    (cache, reach): (&Path, &Reach),
-) -> Result<Resolved, SourceError> {
+    (cache, reach): (&Path, &HostPolicy),
+) -> Result<ResolvedCommit, SourceError> {
     match place(text)? {
-        Place::Network(address, credentials) => {
+        RepositoryLocation::Network(address, credentials) => {
             if let Some(credentials) = &credentials {
                 reach.sign_in(&address, credentials.clone());
             }
@@ -82,9 +82,9 @@ pub fn resolve(
                 private_host: false,
             };
             let sign_in = credentials.map(|credentials| (address, credentials));
-            Ok(Resolved { repo: url, branch, commit, source, sign_in })
+            Ok(ResolvedCommit { repo: url, branch, commit, source, sign_in })
         }
-        Place::Disk(path) => on_disk(Path::new(&path), branch, commit, cache),
+        RepositoryLocation::Disk(path) => on_disk(Path::new(&path), branch, commit, cache),
     }
 }
 
@@ -92,7 +92,7 @@ fn on_network(
     address: &RepositoryAddress,
     branch: Option<&str>,
     commit: Option<&str>,
-    reach: &Reach,
+    reach: &HostPolicy,
 ) -> Result<(Option<String>, String), SourceError> {
     if let Some(commit) = commit {
         if !git::is_full_hash(commit) {
@@ -137,7 +137,7 @@ fn on_disk(
     branch: Option<&str>,
     commit: Option<&str>,
     cache: &Path,
-) -> Result<Resolved, SourceError> {
+) -> Result<ResolvedCommit, SourceError> {
     let path = path
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", path.display())))?;
@@ -173,5 +173,5 @@ fn on_disk(
         tree: None,
     };
     let source = register(cache, handed)?;
-    Ok(Resolved { repo, branch, commit, source, sign_in: None })
+    Ok(ResolvedCommit { repo, branch, commit, source, sign_in: None })
 }

@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub objects: PathBuf,
 }
 
-struct Repository {
+struct LocalRepository {
     top: PathBuf,
     common: Option<PathBuf>,
     branch: Option<String>,
@@ -124,7 +124,7 @@ pub(super) fn beside(
         let alternates = format!("{}\n", common.join("objects").display());
         fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
         fs::create_dir_all(own.join("info")).map_err(failed)?;
-        // What is ignored, and where the history of a shallow clone ends.
+        // OperationKind is ignored, and where the history of a shallow clone ends.
         for name in ["info/exclude", "shallow"] {
             match fs::read(common.join(name)) {
                 Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
@@ -135,8 +135,8 @@ pub(super) fn beside(
     Ok((own, lock))
 }
 
-/// What git knows about `dir`, in one process when it has a commit.
-fn look(dir: &Path) -> Result<Repository, SourceError> {
+/// OperationKind git knows about `dir`, in one process when it has a commit.
+fn look(dir: &Path) -> Result<LocalRepository, SourceError> {
     let dir = dir
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
@@ -150,7 +150,9 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
             Err(error) => {
                 return match local::refused(&dir, &error) {
                     Some(refused) => Err(refused),
-                    None => Ok(Repository { top: dir, common: None, branch: None, head: None, origin: None }),
+                    None => {
+                        Ok(LocalRepository { top: dir, common: None, branch: None, head: None, origin: None })
+                    }
                 };
             }
         },
@@ -161,7 +163,7 @@ fn look(dir: &Path) -> Result<Repository, SourceError> {
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
     let top = PathBuf::from(line(0));
-    Ok(Repository { origin: origin(&common), top, common: Some(common), branch, head })
+    Ok(LocalRepository { origin: origin(&common), top, common: Some(common), branch, head })
 }
 
 /// The address of `origin`, without credentials, if it is one of a network; read from the file, as a git process costs more.
@@ -188,7 +190,7 @@ fn network_address(url: &str) -> Option<String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{Snapshot, git, network_address, snapshot};
-    use crate::source::{Reach, materialise};
+    use crate::source::{HostPolicy, materialise};
     use std::{fs, path::Path};
     use tidemill_core::assignment::Source;
 
@@ -211,7 +213,7 @@ mod tests {
     }
 
     fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
-        let reach = Reach::default();
+        let reach = HostPolicy::default();
         let tree = materialise(&snapshot.source, cache, &reach, &|_| panic!("nothing is uploaded"));
         tree.unwrap().unwrap().path.clone()
     }

@@ -1,12 +1,12 @@
 //! A worker's sources: cached, fetched from git servers, or downloaded from its server.
 
 use super::{
-    bounds::Bounds,
+    bounds::OperationBounds,
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
     git::SourceError,
     prune::prune,
-    reach::Reach,
+    reach::HostPolicy,
     settings::SourceSettings,
     tree::{Tree, materialise},
 };
@@ -36,19 +36,19 @@ const MAX_ATTEMPTS: usize = 5;
 
 /// Where a worker gets the trees of sources; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub struct SourceCache {
     cache: PathBuf,
     settings: Arc<SourceSettings>,
     server: Arc<OnceLock<ApiClient>>,
-    reach: Reach,
+    reach: HostPolicy,
     pruning: Arc<AtomicBool>,
     working: TaskTracker,
 }
 
-impl Sources {
-    /// Sources that are kept below `cache`, from hosts within `reach`.
+impl SourceCache {
+    /// SourceCache that are kept below `cache`, from hosts within `reach`.
     #[must_use]
-    pub fn new(cache: PathBuf, reach: Reach, settings: SourceSettings) -> Self {
+    pub fn new(cache: PathBuf, reach: HostPolicy, settings: SourceSettings) -> Self {
         Self {
             cache,
             settings: Arc::new(settings),
@@ -61,11 +61,11 @@ impl Sources {
 
     /// Which hosts are contacted.
     #[must_use]
-    pub fn reach(&self) -> &Reach {
+    pub fn reach(&self) -> &HostPolicy {
         &self.reach
     }
 
-    /// Names the server that has what was uploaded. The first one stays.
+    /// ResourceNames the server that has what was uploaded. The first one stays.
     pub fn take_uploads_from(&self, server: ApiClient) {
         let _ = self.server.set(server);
     }
@@ -94,7 +94,7 @@ impl Sources {
         Ok(tree)
     }
 
-    /// What a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
+    /// OperationKind a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
     pub async fn discover(
         &self,
         source: &Source,
@@ -117,7 +117,7 @@ impl Sources {
     /// Removes what is not to be kept.
     pub fn prune(&self) {
         if !self.pruning.swap(true, Ordering::AcqRel) {
-            let bounds = Bounds::new(self.settings.limits.clone(), CancellationToken::new());
+            let bounds = OperationBounds::new(self.settings.limits.clone(), CancellationToken::new());
             bounds.hold(|| prune(&self.cache, &self.settings.retention));
             self.pruning.store(false, Ordering::Release);
         }
@@ -134,13 +134,13 @@ impl Sources {
         work: impl FnOnce(CancellationToken) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let canceled = CancellationToken::new();
-        let bounds = Bounds::new(self.settings.limits.clone(), canceled.clone());
+        let bounds = OperationBounds::new(self.settings.limits.clone(), canceled.clone());
         let _cancels = canceled.clone().drop_guard();
         let done = self.working.spawn_blocking(move || bounds.hold(|| work(canceled)));
         done.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
-    /// What was uploaded under this name, in a file without a name.
+    /// OperationKind was uploaded under this name, in a file without a name.
     async fn download(&self, upload: &str) -> Result<File, SourceError> {
         let server = self.server.get().ok_or_else(|| {
             SourceError::new("the sources were uploaded to a server, and this worker works for none yet")
@@ -197,7 +197,7 @@ impl Sources {
     }
 }
 
-/// Why an upload could not be downloaded.
+/// CancelReason an upload could not be downloaded.
 enum DownloadError {
     Api(ApiError),
     /// Bytes with this SHA-256.

@@ -1,15 +1,15 @@
 //! Read-only trees of sources, laid out once and shared by all jobs that need them.
 
 use super::{
-    bounds::{Bounds, lock_alone, lock_shared},
+    bounds::{OperationBounds, lock_alone, lock_shared},
     error::SourceErrorKind,
     git::{
         self, HISTORY_DEPTH, SourceError,
         listing::{Records, entry},
-        process::Watch,
+        process::ProcessLimits,
     },
     mirror::{Objects, explained, objects_of, objects_of_upload},
-    reach::Reach,
+    reach::HostPolicy,
     registry,
     upload::Download,
 };
@@ -24,9 +24,9 @@ use std::{
 use tidemill_core::assignment::Source;
 
 /// Where trees are kept, below the cache.
-pub const TREES: &str = "trees";
+pub const TREES_DIR: &str = "trees";
 /// A file takes at least so much of a disk.
-const BLOCK: u64 = 4096;
+const DISK_BLOCK_SIZE: u64 = 4096;
 
 /// A tree of sources, which is not removed while this lives.
 #[derive(Debug)]
@@ -39,11 +39,11 @@ pub struct Tree {
     _in_use: FileLock,
 }
 
-/// The tree of `source`; `None` when there are no sources. What was uploaded comes from `download`, if it is not here.
+/// The tree of `source`; `None` when there are no sources. OperationKind was uploaded comes from `download`, if it is not here.
 pub fn materialise(
     source: &Source,
     cache: &Path,
-    reach: &Reach,
+    reach: &HostPolicy,
     download: Download<'_>,
 ) -> Result<Option<Tree>, SourceError> {
     let no_tree = None;
@@ -61,7 +61,7 @@ pub fn materialise(
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
     let key = short_hash(&[&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
-    let home = cache.join(TREES);
+    let home = cache.join(TREES_DIR);
     let done = home.join(&key);
     let in_use = lock_shared(&home.join(format!("{key}.used")))?;
     in_use.touch();
@@ -91,7 +91,7 @@ pub fn materialise(
                     (objects, Some(remote.url().to_owned()))
                 }
             };
-            let checkout = Checkout {
+            let checkout = TreeSource {
                 objects: &objects.path,
                 url: url.as_deref(),
                 branch: branch.as_deref(),
@@ -107,8 +107,8 @@ pub fn materialise(
     Ok(Some(Tree { path: done, is_new, _in_use: in_use }))
 }
 
-/// What a tree is made from.
-struct Checkout<'a> {
+/// OperationKind a tree is made from.
+struct TreeSource<'a> {
     objects: &'a Path,
     url: Option<&'a str>,
     branch: Option<&'a str>,
@@ -116,19 +116,19 @@ struct Checkout<'a> {
     tree: Option<&'a str>,
 }
 
-impl Checkout<'_> {
+impl TreeSource<'_> {
     /// Makes the tree at `building` and then moves it to `done`; about how many bytes it has. Of one that fails nothing is
     /// left.
     fn build(&self, building: &Path, done: &Path) -> Result<u64, SourceError> {
-        struct Unfinished<'a>(&'a Path);
-        impl Drop for Unfinished<'_> {
+        struct TemporaryTree<'a>(&'a Path);
+        impl Drop for TemporaryTree<'_> {
             fn drop(&mut self) {
                 let _ = fs::remove_dir_all(self.0);
             }
         }
         let failed = |error| SourceError::io("the source cache cannot be written", &error);
         let _ = fs::remove_dir_all(building);
-        let _unfinished = Unfinished(building);
+        let _unfinished = TemporaryTree(building);
         fs::create_dir_all(building).map_err(failed)?;
         let size = self.lay_out(building).map_err(|error| explained(error, building))?;
         fs::rename(building, done).map_err(failed)?;
@@ -147,7 +147,7 @@ impl Checkout<'_> {
             command.arg("--work-tree").arg(into).current_dir(into);
             command
         };
-        // What is laid out in the end: the snapshot, or the commit.
+        // OperationKind is laid out in the end: the snapshot, or the commit.
         let size = self.measure(self.tree.unwrap_or(self.commit))?;
         let mut init = inside();
         init.args(["init", "--quiet", "--template="]);
@@ -193,15 +193,17 @@ impl Checkout<'_> {
 
     /// About how many bytes the files of `tree` take; an error where they are more, or larger, than this worker lays out.
     fn measure(&self, tree: &str) -> Result<u64, SourceError> {
-        let limits = Bounds::current().limits;
+        let limits = OperationBounds::current().limits;
         let (mut records, mut files, mut bytes) = (Records::default(), 0_u64, 0_u64);
         let mut list: Command = git::at(self.objects);
         list.args(["ls-tree", "-r", "-z", "-l", "--full-tree", tree]);
-        let is_whole = git::stream(&mut list, Watch::default(), &mut |piece| {
+        let is_whole = git::stream(&mut list, ProcessLimits::default(), &mut |piece| {
             records.push(piece, &mut |record| {
                 let Some(entry) = entry(record) else { return ControlFlow::Break(()) };
                 files += 1;
-                bytes = bytes.saturating_add(entry.size.unwrap_or(0).next_multiple_of(BLOCK).max(BLOCK));
+                bytes = bytes.saturating_add(
+                    entry.size.unwrap_or(0).next_multiple_of(DISK_BLOCK_SIZE).max(DISK_BLOCK_SIZE),
+                );
                 if files > limits.checkout_files || bytes > limits.checkout_bytes {
                     return ControlFlow::Break(());
                 }
@@ -220,7 +222,7 @@ impl Checkout<'_> {
     }
 }
 
-/// Notes where the sources are from, as `git config remote.origin.url` does.
+/// RequestLog where the sources are from, as `git config remote.origin.url` does.
 fn set_origin(git_dir: &Path, url: &str) -> std::io::Result<()> {
     let quoted: String = url.chars().filter(|c| !c.is_control()).fold(String::new(), |mut text, c| {
         if matches!(c, '"' | '\\') {

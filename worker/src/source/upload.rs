@@ -1,4 +1,4 @@
-//! What workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
+//! OperationKind workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
 //!
 //! An upload is a header of text lines, an empty line, and a git pack. The header's first line names the format, each
 //! other line a commit whose parents are left out.
@@ -18,22 +18,22 @@ use std::{
 };
 use tidemill_core::{assignment::Source, upload::UploadId};
 
-const FORMAT: &str = "tidemill source 1";
-const SHALLOW: &str = "shallow ";
+const HEADER_LINE: &str = "tidemill source 1";
+const SHALLOW_PREFIX: &str = "shallow ";
 /// Where the names of packs are remembered, in the directory of a snapshot's objects.
-const REMEMBERED: &str = "uploads";
+const PACK_NAMES_DIR: &str = "uploads";
 /// The longest header: more commits at the same depth than any history has.
 const MAX_HEADER: usize = 1 << 20;
 
 /// How many names of packs are remembered.
-const MAX_REMEMBERED: usize = 50;
+const MAX_PACK_NAMES: usize = 50;
 
 /// Gives the bytes of an upload by its name.
 pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 
 /// How workers elsewhere get a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upload {
+pub enum UploadPlan {
     /// They fetch all from its `origin`.
     Nothing(Source),
     /// The server must have this first.
@@ -45,7 +45,7 @@ pub enum Upload {
 pub struct SourcePack {
     /// The repository that it is for.
     repo: String,
-    /// What workers are told, once the pack has a name.
+    /// OperationKind workers are told, once the pack has a name.
     source: Source,
     objects: PathBuf,
     base: Option<String>,
@@ -64,7 +64,7 @@ pub struct WrittenPack {
 
 /// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
 /// no `origin` on a network.
-pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
+pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError> {
     let url = snapshot.origin.clone().filter(|_| !all);
     let base = if url.is_some() { base(snapshot)? } else { None };
     let url = url.filter(|_| base.is_some());
@@ -73,7 +73,7 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         && !snapshot.dirty
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        return Ok(Upload::Nothing(Source::Git { url, branch, commit, private_host: false }));
+        return Ok(UploadPlan::Nothing(Source::Git { url, branch, commit, private_host: false }));
     }
     let source = Source::Uploaded {
         upload: String::new(),
@@ -84,7 +84,7 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<Upload, SourceError> {
         commit: snapshot.commit.clone(),
         tree: snapshot.dirty.then(|| snapshot.tree.clone()),
     };
-    Ok(Upload::Pack(SourcePack {
+    Ok(UploadPlan::Pack(SourcePack {
         repo: snapshot.repo.clone(),
         source,
         objects: snapshot.objects.clone(),
@@ -111,7 +111,7 @@ fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
 }
 
 impl SourcePack {
-    /// What workers are told when the pack has this name.
+    /// OperationKind workers are told when the pack has this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Source {
         let mut source = self.source.clone();
@@ -130,14 +130,14 @@ impl SourcePack {
 
     /// Where the name is remembered.
     fn remembered(&self) -> PathBuf {
-        let parts = [FORMAT, &self.repo, self.base.as_deref().unwrap_or("-"), &self.commit, &self.tree];
-        self.objects.join(REMEMBERED).join(short_hash(&parts))
+        let parts = [HEADER_LINE, &self.repo, self.base.as_deref().unwrap_or("-"), &self.commit, &self.tree];
+        self.objects.join(PACK_NAMES_DIR).join(short_hash(&parts))
     }
 
     /// Remembers the name of a pack. One that is not remembered is only made and sent again.
     fn remember(&self, name: &str) -> io::Result<()> {
         let path = self.remembered();
-        let directory = self.objects.join(REMEMBERED);
+        let directory = self.objects.join(PACK_NAMES_DIR);
         fs::create_dir_all(&directory)?;
         fs::write(&path, name)?;
         let mut all = Vec::new();
@@ -146,7 +146,7 @@ impl SourcePack {
             all.push((entry.metadata()?.modified()?, entry.path()));
         }
         all.sort();
-        for (_, path) in all.iter().take(all.len().saturating_sub(MAX_REMEMBERED)) {
+        for (_, path) in all.iter().take(all.len().saturating_sub(MAX_PACK_NAMES)) {
             fs::remove_file(path)?;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl SourcePack {
         let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
         let mut file = tempfile::tempfile().map_err(failed)?;
         if let Some(base) = &self.base {
-            writeln!(file, "{FORMAT}\n").map_err(failed)?;
+            writeln!(file, "{HEADER_LINE}\n").map_err(failed)?;
             let lacking = [format!("^{base}"), format!("^{base}^{{tree}}")];
             let wanted = [&self.commit, &self.tree, &lacking[0], &lacking[1]];
             pack(&self.objects, &wanted.map(String::as_str), &["--thin"], &file)?;
@@ -186,9 +186,9 @@ impl SourcePack {
             fetch(&[HISTORY_DEPTH, &from, &self.commit])?;
             fetch(&[&from, &self.tree])?;
             let shallow = fs::read_to_string(repo.join("shallow")).unwrap_or_default();
-            writeln!(file, "{FORMAT}").map_err(failed)?;
+            writeln!(file, "{HEADER_LINE}").map_err(failed)?;
             for commit in shallow.lines() {
-                writeln!(file, "{SHALLOW}{commit}").map_err(failed)?;
+                writeln!(file, "{SHALLOW_PREFIX}{commit}").map_err(failed)?;
             }
             writeln!(file).map_err(failed)?;
             pack(&repo, &[&self.commit, &self.tree], &[], &file)?;
@@ -247,12 +247,12 @@ fn header(upload: &mut File) -> io::Result<String> {
     let text = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("their header is not text"))?;
     let mut lines = text.lines();
     match lines.next() {
-        Some(FORMAT) => {}
+        Some(HEADER_LINE) => {}
         other => return Err(bad(&format!("their format is `{}`; update this worker", other.unwrap_or("")))),
     }
     let mut shallow = String::new();
     for line in lines {
-        let commit = line.strip_prefix(SHALLOW).filter(|commit| git::is_full_hash(commit));
+        let commit = line.strip_prefix(SHALLOW_PREFIX).filter(|commit| git::is_full_hash(commit));
         shallow.push_str(commit.ok_or_else(|| bad("their header is damaged"))?);
         shallow.push('\n');
     }

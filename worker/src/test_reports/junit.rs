@@ -11,7 +11,7 @@ pub const MAX_NAME_LEN: usize = 4 << 10;
 /// Bytes of a failure's text that are read.
 const MAX_TEXT_LEN: usize = 64 << 10;
 
-/// How a case ended. What is worse comes later.
+/// How a case ended. OperationKind is worse comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// Well.
@@ -39,24 +39,24 @@ pub struct Case {
     pub outcome: Outcome,
     /// How long it took.
     pub duration_ms: u64,
-    /// What was said of the outcome.
+    /// OperationKind was said of the outcome.
     pub message: String,
     /// Whether there was more of the message.
     pub is_cut: bool,
 }
 
-/// What is wrong with a file, and where. What comes before is read.
+/// OperationKind is wrong with a file, and where. OperationKind comes before is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// Line, from 1.
+pub struct ParseError {
+    /// ViewLine, from 1.
     pub line: usize,
     /// Byte in the line, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// OperationKind is wrong.
     pub words: String,
 }
 
-impl Mistake {
+impl ParseError {
     fn at(text: &[u8], position: usize, words: impl Into<String>) -> Self {
         let before = &text[..position.min(text.len())];
         let line = 1 + memchr::memchr_iter(b'\n', before).count();
@@ -66,18 +66,18 @@ impl Mistake {
 }
 
 /// Gives each case of a file to `each`, and says what is wrong with the file.
-pub fn read(bytes: &[u8], each: impl FnMut(Case)) -> Vec<Mistake> {
+pub fn read(bytes: &[u8], each: impl FnMut(Case)) -> Vec<ParseError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return vec![Mistake::at(bytes, 0, "it is written in UTF-16, and only UTF-8 is read")];
+        return vec![ParseError::at(bytes, 0, "it is written in UTF-16, and only UTF-8 is read")];
     }
     let mut mistakes = Vec::new();
     if let Err(error) = std::str::from_utf8(bytes) {
-        mistakes.push(Mistake::at(bytes, error.valid_up_to(), "from here on some of it is not UTF-8"));
+        mistakes.push(ParseError::at(bytes, error.valid_up_to(), "from here on some of it is not UTF-8"));
     }
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     if let Err((position, words)) = read_text(text, each) {
-        mistakes.push(Mistake::at(text.as_bytes(), position, words));
+        mistakes.push(ParseError::at(text.as_bytes(), position, words));
     }
     mistakes
 }
@@ -86,7 +86,7 @@ fn read_text(text: &str, each: impl FnMut(Case)) -> Result<(), (usize, String)> 
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let place = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
-    let mut open = Open::new(each);
+    let mut open = OpenElement::new(each);
     let mut depth = 0_usize;
     loop {
         let event = reader.read_event();
@@ -122,11 +122,11 @@ fn resolved(entity: &BytesRef<'_>) -> Result<String, String> {
     resolve_predefined_entity(&name).map(str::to_owned).ok_or_else(|| format!("unknown entity `&{name};`"))
 }
 
-/// What is open at a place in the file.
-struct Open<F> {
+/// OperationKind is open at a place in the file.
+struct OpenElement<F> {
     each: F,
     is_junit: bool,
-    /// Names and files of the suites.
+    /// ResourceNames and files of the suites.
     suites: Vec<(String, Option<String>)>,
     case: Option<Case>,
     /// Text of the failure that counts so far.
@@ -137,7 +137,7 @@ struct Open<F> {
     printed: bool,
 }
 
-impl<F: FnMut(Case)> Open<F> {
+impl<F: FnMut(Case)> OpenElement<F> {
     fn new(each: F) -> Self {
         let (suites, text) = (Vec::new(), String::new());
         Self { each, is_junit: false, suites, case: None, text, telling: false, printed: false }

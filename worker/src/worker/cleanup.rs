@@ -1,10 +1,10 @@
-//! Removal of what jobs and dead workers left: containers, networks, volumes and directories.
+//! ContainerRemoval of what jobs and dead workers left: containers, networks, volumes and directories.
 
 use crate::{
     engine::DockerManager,
     error::WorkerError,
-    source::{Reach, SourceSettings, Sources},
-    store::Store,
+    source::{HostPolicy, SourceCache, SourceSettings},
+    store::WorkerDirs,
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use tidemill_core::ids::WorkerId;
@@ -20,9 +20,9 @@ pub async fn clean_up(
     left: WorkerId,
 ) -> Result<(), WorkerError> {
     let id = WorkerId(uuid::Uuid::now_v7()).to_string();
-    let (store, lock) = Store::open(data_dir, &id)?;
+    let (store, lock) = WorkerDirs::open(data_dir, &id)?;
     let mut engine = DockerManager::connect(docker_host, store.clone(), id).await?;
-    engine.sources = Sources::new(store.cache(), Reach::default(), sources);
+    engine.sources = SourceCache::new(store.cache(), HostPolicy::default(), sources);
     let waiting = store.clone();
     let gone = tokio::task::spawn_blocking(move || waiting.wait_for_end(&left.to_string())).await;
     if let Ok(Err(error)) = gone {
@@ -35,7 +35,7 @@ pub async fn clean_up(
 }
 
 /// Removes what is left, and what is not to be kept, again and again.
-pub(super) async fn keep_clean(engine: Arc<DockerManager>, store: Store) {
+pub(super) async fn keep_clean(engine: Arc<DockerManager>, store: WorkerDirs) {
     loop {
         clean(engine.clone(), store.clone()).await;
         tokio::time::sleep(CLEANUP_INTERVAL).await;
@@ -43,7 +43,7 @@ pub(super) async fn keep_clean(engine: Arc<DockerManager>, store: Store) {
 }
 
 /// Removes what dead workers of the same data directory left, and of sources what is not to be kept.
-async fn clean(engine: Arc<DockerManager>, store: Store) {
+async fn clean(engine: Arc<DockerManager>, store: WorkerDirs) {
     // A directory goes after the container that has it mounted.
     let gone = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;

@@ -3,14 +3,14 @@
 use super::{
     cleanup::keep_clean,
     setup::{Client, Worker},
-    slot::{Slots, Stop},
+    slot::{Slots, StopSignal},
 };
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, parking::ParkingLot},
+    engine::{DockerManager, parking::ContainerPool},
     error::WorkerError,
     queue::job_source::{JobSource, LongPoll},
-    store::{FileLock, Store},
+    store::{FileLock, WorkerDirs},
 };
 use std::{
     sync::{
@@ -23,13 +23,13 @@ use tidemill_core::ids::WorkerId;
 use tokio_util::sync::CancellationToken;
 
 /// How long a worker that stops waits until what its jobs left is removed.
-const MAX_SETTLE: Duration = Duration::from_secs(8);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A running worker.
 #[derive(Debug)]
 pub struct WorkerHandle {
     id: WorkerId,
-    stop: Stop,
+    stop: StopSignal,
     leaving: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
 }
@@ -47,12 +47,12 @@ impl Worker {
     /// this one does not.
     #[must_use]
     pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, alone: bool) -> WorkerHandle {
-        let stop = Stop::default();
+        let stop = StopSignal::default();
         let leaving = Arc::new(AtomicBool::new(false));
         self.engine.sources.take_uploads_from(api.clone());
         let slots = Slots::new(&self, source, api, alone, stop.clone());
         let Self { id, engine, lot, store, lock, .. } = self;
-        let working = Working { engine, lot, store, leaving: leaving.clone() };
+        let working = WorkerState { engine, lot, store, leaving: leaving.clone() };
         WorkerHandle { id, stop, leaving, task: tokio::spawn(working.run(slots, lock)) }
     }
 }
@@ -92,7 +92,7 @@ impl WorkerHandle {
         self.done().await
     }
 
-    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Names the
+    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. ResourceNames the
     /// worker if something of it is left, for [`clean_up`] in a process that lives longer.
     pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
         self.leaving.store(true, Ordering::Relaxed);
@@ -114,21 +114,21 @@ pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) ->
     }
 }
 
-struct Working {
+struct WorkerState {
     engine: Arc<DockerManager>,
-    lot: Arc<ParkingLot>,
-    store: Store,
+    lot: Arc<ContainerPool>,
+    store: WorkerDirs,
     leaving: Arc<AtomicBool>,
 }
 
-impl Working {
+impl WorkerState {
     /// Whether something is still being removed when this returns.
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
         let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
         self.lot.clear();
-        // What was being prepared is canceled by now; its git processes must not outlive this one.
-        let _ = tokio::time::timeout(MAX_SETTLE, self.engine.sources.settle()).await;
+        // OperationKind was being prepared is canceled by now; its git processes must not outlive this one.
+        let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.
             std::mem::forget(lock);
@@ -140,7 +140,7 @@ impl Working {
             self.engine.remove_own_network().await;
             self.engine.remove_unused_volumes().await;
         };
-        if tokio::time::timeout(MAX_SETTLE, removed).await.is_err() {
+        if tokio::time::timeout(CLEANUP_TIMEOUT, removed).await.is_err() {
             tracing::warn!("what jobs left is not removed yet; the next worker does it");
         }
         self.store.remove_own();

@@ -4,13 +4,13 @@ use crate::{
     engine::{
         DockerManager,
         metadata_guard::{self, METADATA},
-        parking::ParkingLot,
+        parking::ContainerPool,
     },
     error::WorkerError,
     limits::Limits,
-    queue::capacity::{Amount, memory_for_jobs},
-    source::{Reach, SourceSettings, Sources},
-    store::{FileLock, Store},
+    queue::capacity::{ResourceAmount, memory_for_jobs},
+    source::{HostPolicy, SourceCache, SourceSettings},
+    store::{FileLock, WorkerDirs},
 };
 use std::{path::PathBuf, sync::Arc};
 use tidemill_core::{
@@ -36,13 +36,13 @@ pub struct WorkerConfig {
     pub docker_host: Option<String>,
     /// Labels; a job that demands others is not this worker's.
     pub labels: Labels,
-    /// What jobs may ask for together; what is absent is the engine's machine's.
+    /// OperationKind jobs may ask for together; what is absent is the engine's machine's.
     pub capacity: Resources,
     /// Hosts of repositories that its operator allows, beside public ones and those that the server says are registered.
     pub addresses: AddressPolicy,
     /// How sources are fetched, and what is kept of them.
     pub sources: SourceSettings,
-    /// What one job may use at most.
+    /// OperationKind one job may use at most.
     pub limits: Limits,
 }
 
@@ -64,11 +64,11 @@ pub struct Client {
 pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) id: WorkerId,
-    pub(crate) capacity: Amount,
-    pub(crate) most_per_job: Amount,
+    pub(crate) capacity: ResourceAmount,
+    pub(crate) most_per_job: ResourceAmount,
     pub(crate) engine: Arc<DockerManager>,
-    pub(crate) lot: Arc<ParkingLot>,
-    pub(crate) store: Store,
+    pub(crate) lot: Arc<ContainerPool>,
+    pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
 }
 
@@ -76,16 +76,17 @@ impl Worker {
     /// Gets everything but jobs.
     pub async fn open(config: WorkerConfig) -> Result<Self, WorkerError> {
         let id = WorkerId(uuid::Uuid::now_v7());
-        let (store, lock) = Store::open(&config.data_dir, &id.to_string())?;
+        let (store, lock) = WorkerDirs::open(&config.data_dir, &id.to_string())?;
         let mut engine =
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
-        let reach = Reach::new(config.addresses.clone());
-        engine.sources = Sources::new(store.cache(), reach, config.sources.clone());
+        let reach = HostPolicy::new(config.addresses.clone());
+        engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();
         let or_most = |configured: Option<u64>| configured.unwrap_or(u64::MAX);
-        let asked = Amount::asked(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
-        let most_per_job = Amount {
+        let asked =
+            ResourceAmount::asked(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
+        let most_per_job = ResourceAmount {
             millicpus: or_most(limits.cpus.map(|_| asked.millicpus)),
             bytes: or_most(limits.memory_bytes),
         };
@@ -93,7 +94,7 @@ impl Worker {
         let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
         limits.memory_bytes = limits.memory_bytes.or(of_machine);
         let engine = Arc::new(engine.with_limits(limits));
-        let lot = Arc::new(ParkingLot::new(engine.clone(), config.slots.max(1)));
+        let lot = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
         Ok(Self { config, id, capacity, most_per_job, engine, lot, store, lock })
     }
 
@@ -132,14 +133,14 @@ impl Worker {
 }
 
 /// Resources for jobs together: as configured, else those of the engine's machine.
-async fn capacity(configured: &Resources, engine: &DockerManager) -> Amount {
-    let configured = Amount::asked(configured);
+async fn capacity(configured: &Resources, engine: &DockerManager) -> ResourceAmount {
+    let configured = ResourceAmount::asked(configured);
     let found = match (configured.millicpus, configured.bytes) {
-        (1.., 1..) => Amount::default(),
+        (1.., 1..) => ResourceAmount::default(),
         _ => engine.machine().await,
     };
     let or = |configured: u64, found: u64| if configured > 0 { configured } else { found };
-    Amount {
+    ResourceAmount {
         millicpus: or(configured.millicpus, found.millicpus),
         bytes: or(configured.bytes, memory_for_jobs(found.bytes)),
     }

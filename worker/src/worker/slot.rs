@@ -2,13 +2,13 @@
 
 use super::setup::Worker;
 use crate::{
-    artifact::{ArtifactCache, ArtifactMover},
+    artifact::{ArtifactCache, ArtifactTransfer},
     client::{ApiClient, BackOff},
-    engine::parking::ParkingLot,
+    engine::parking::ContainerPool,
     error::WorkerError,
-    job::{Admitted, Executor, JobExecutor},
+    job::{AdmittedJob, Executor, JobExecutor},
     queue::admission::{Admission, Entry},
-    queue::job_source::{Ask, JobSource, JobSourceError, Offer, Receipt},
+    queue::job_source::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt},
 };
 use std::{
     collections::HashMap,
@@ -26,11 +26,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 /// A slot that got no job for so long lets go of what is kept for one.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A source that does not hold its answer must not be asked in a tight loop.
-const BREATH: Duration = Duration::from_millis(20);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The first pause before an engine that went away is looked for again.
-const ENGINE_PAUSE: Duration = Duration::from_millis(250);
+const INITIAL_ENGINE_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest pause after a source or an engine that failed.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A job that asks for more than a worker ever has is given back for a larger one until it had so many attempts, a
@@ -38,23 +38,23 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const MAX_ATTEMPTS_FOR_ROOM: u32 = 10;
 const MAX_DECLINE_DELAY: Duration = Duration::from_secs(30);
 /// While a job waits for room, the source is only looked at, and so often.
-const GLANCE_EVERY: Duration = Duration::from_secs(3);
+const NON_BLOCKING_POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a job waits for room before it is given back for another worker; four times as long each time that it comes
 /// again, as then nobody else had room either.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many jobs are remembered that were given back for want of room.
 const MAX_REMEMBERED_JOBS: usize = 1_000;
 
 /// How a worker is stopped.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub struct StopSignal {
     /// No more jobs are taken.
     pub drain: CancellationToken,
     /// Running jobs are given back.
     pub now: CancellationToken,
 }
 
-impl Stop {
+impl StopSignal {
     /// Stops everything.
     pub fn all(&self) {
         self.drain.cancel();
@@ -65,16 +65,16 @@ impl Stop {
 /// The slots of one worker.
 #[derive(Debug, Clone)]
 pub struct Slots {
-    ask: Ask,
+    ask: JobRequest,
     count: usize,
     source: Arc<dyn JobSource>,
     /// One permit for each question that may be asked at the same time.
     asking: Arc<Semaphore>,
     executor: JobExecutor,
     admission: Arc<Admission>,
-    lot: Arc<ParkingLot>,
+    lot: Arc<ContainerPool>,
     alone: bool,
-    stop: Stop,
+    stop: StopSignal,
     /// How often each job had to wait for room here.
     waited: Arc<Mutex<HashMap<JobId, u32>>>,
     /// Jobs that are being given back beside the slots.
@@ -83,16 +83,22 @@ pub struct Slots {
 
 impl Slots {
     /// The slots of `worker`, none of which asks yet.
-    pub fn new(worker: &Worker, source: Arc<dyn JobSource>, api: ApiClient, alone: bool, stop: Stop) -> Self {
+    pub fn new(
+        worker: &Worker,
+        source: Arc<dyn JobSource>,
+        api: ApiClient,
+        alone: bool,
+        stop: StopSignal,
+    ) -> Self {
         // A server on this machine has them at hand: a copy would only fill the disk.
         let far = !api.is_on_this_machine();
         let cache = far.then(|| ArtifactCache::new(worker.store.cache().join("artifacts")));
-        let artifacts = ArtifactMover { api: api.clone(), engine: worker.engine.clone(), cache };
+        let artifacts = ArtifactTransfer { api: api.clone(), engine: worker.engine.clone(), cache };
         let count = worker.config.slots.max(1);
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
         let (engine, lot) = (worker.engine.clone(), worker.lot.clone());
         Self {
-            ask: Ask {
+            ask: JobRequest {
                 worker: info,
                 labels: worker.config.labels.clone(),
                 lookahead: u32::try_from(count).unwrap_or(u32::MAX),
@@ -140,7 +146,7 @@ impl Slots {
     }
 
     /// The next job; `None` once the worker is to take no more.
-    async fn next(&self) -> Result<Option<Offer>, WorkerError> {
+    async fn next(&self) -> Result<Option<JobOffer>, WorkerError> {
         let drain = &self.stop.drain;
         let mut failures = 0_u32;
         let idle_since = Instant::now();
@@ -152,22 +158,22 @@ impl Slots {
             };
             let mut ask = self.ask.clone();
             if !self.alone {
-                // What would wait here is for workers with room, whose requests wait at the source; what asks for
+                // OperationKind would wait here is for workers with room, whose requests wait at the source; what asks for
                 // nothing may still come in.
                 tokio::select! {
                     () = drain.cancelled() => return Ok(None),
                     () = self.admission.nobody_waits() => {}
-                    () = tokio::time::sleep(GLANCE_EVERY) => ask.glance = true,
+                    () = tokio::time::sleep(NON_BLOCKING_POLL_INTERVAL) => ask.glance = true,
                 }
             }
             match self.source.next(&ask, drain).await {
                 Ok(Some(offer)) => return Ok(Some(offer)),
                 Ok(None) => {
                     failures = 0;
-                    if idle_since.elapsed() > IDLE {
+                    if idle_since.elapsed() > IDLE_TIMEOUT {
                         self.lot.rest();
                     }
-                    self.pause(BREATH).await;
+                    self.pause(MIN_POLL_INTERVAL).await;
                 }
                 Err(JobSourceError::Refused(words)) => return Err(WorkerError::Refused(words)),
                 Err(JobSourceError::Unusable(words)) => return Err(WorkerError::Queue(words)),
@@ -185,7 +191,7 @@ impl Slots {
     /// alone does not wait, so that its jobs end, and say why.
     async fn engine_is_back(&self) {
         let engine = &self.executor.engine;
-        let mut pauses = BackOff::new(ENGINE_PAUSE, MAX_PAUSE);
+        let mut pauses = BackOff::new(INITIAL_ENGINE_BACKOFF, MAX_PAUSE);
         while !self.alone && !self.stop.drain.is_cancelled() && engine.is_doubted() && !engine.is_back().await
         {
             tracing::warn!("the container engine does not answer: no job is taken until it does");
@@ -200,8 +206,8 @@ impl Slots {
         }
     }
 
-    async fn work_on(&self, offer: Offer) {
-        let Offer { assignment, upcoming, receipt } = offer;
+    async fn work_on(&self, offer: JobOffer) {
+        let JobOffer { assignment, upcoming, receipt } = offer;
         let job = assignment.preparation.job_id;
         if self.stop.drain.is_cancelled() {
             // It came while the worker was told to stop: another has all the time for it.
@@ -220,7 +226,7 @@ impl Slots {
         let waits = matches!(entry, Entry::Waits(_)) && !self.alone;
         let patience = waits.then(|| self.patience(job));
         let lot = self.lot.clone();
-        let admitted = Admitted { entry, patience };
+        let admitted = AdmittedJob { entry, patience };
         let running =
             self.executor.run(*assignment, admitted, self.stop.now.clone(), move || lot.prepare(&upcoming));
         let ending = tokio::select! {
@@ -288,10 +294,10 @@ fn kept(attempt: u32) -> Duration {
 
 /// How long a job waits for room that has to for this many times.
 fn patience(times: u32) -> Duration {
-    PATIENCE.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)))
+    ADMISSION_TIMEOUT.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)))
 }
 
-/// What logs say of a job. An error's own level, so that no filter takes the fields from errors.
+/// OperationKind logs say of a job. An error's own level, so that no filter takes the fields from errors.
 fn job_span(assignment: &Assignment) -> tracing::Span {
     let Assignment { preparation, attempt, trace, .. } = assignment;
     let span = tracing::error_span!(
@@ -318,20 +324,20 @@ mod tests {
     use super::{MAX_ATTEMPTS_FOR_ROOM, kept, patience, trace_id};
 
     #[test]
-    fn a_job_that_is_too_large_is_given_back_at_once_and_then_ever_later() {
+    fn too_large_job_is_given_back_with_backoff() {
         let times: Vec<u64> = (1..MAX_ATTEMPTS_FOR_ROOM).map(|attempt| kept(attempt).as_secs()).collect();
         assert_eq!(times, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
     }
 
     #[test]
-    fn a_job_that_nobody_has_room_for_changes_hands_ever_more_rarely() {
+    fn oversized_job_is_given_back_with_backoff() {
         let times: Vec<u64> = (1..5).map(|times| patience(times).as_secs()).collect();
         assert_eq!(times, [30, 120, 480, 1920]);
         assert!(patience(u32::MAX) > patience(4));
     }
 
     #[test]
-    fn a_trace_is_named_by_its_id() {
+    fn trace_is_named_by_its_id() {
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(trace_id(&format!("00-{id}-00f067aa0ba902b7-01")), id);
         assert_eq!(trace_id("something-else"), "something-else");

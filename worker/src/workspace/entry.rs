@@ -1,6 +1,6 @@
-//! What an entry of a tar says of itself: its path, where a link leads, permissions, owners and time.
+//! OperationKind an entry of a tar says of itself: its path, where a link leads, permissions, owners and time.
 //!
-//! Names that do not fit into a header stand in entries of their own before it. They are read here rather than by the tar
+//! ResourceNames that do not fit into a header stand in entries of their own before it. They are read here rather than by the tar
 //! library, which reads them whole whatever size they claim, and writes the holes of sparse files out as zeros: a tar of
 //! one KiB would fill a disk.
 
@@ -24,20 +24,20 @@ const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 
 /// The bits of a mode that are kept: not those by which a file runs with the rights of whoever it belongs to, as files get about
 /// and are seen from outside of containers.
-pub const PERMISSIONS: u32 = 0o1777;
+pub const MODE_MASK: u32 = 0o1777;
 
-/// What a file keeps of its permissions and owners as it is unpacked.
+/// OperationKind a file keeps of its permissions and owners as it is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum PermissionPolicy {
     /// All: what one container left is laid before another.
     Everything,
     /// Only the permission bits: the files are to be the caller's own, and run with nobody else's rights.
     Permissions,
 }
 
-/// What was said of the next entry before it.
+/// OperationKind was said of the next entry before it.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Extensions {
+pub(super) struct TarExtensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     uid: Option<u64>,
@@ -45,9 +45,9 @@ pub(super) struct Extensions {
     mtime: Option<u64>,
 }
 
-/// What a file is given once it is filled.
+/// OperationKind a file is given once it is filled.
 #[derive(Debug)]
-pub(super) struct Dress {
+pub(super) struct FileAttributes {
     pub owners: (Option<Uid>, Option<Gid>),
     mode: Mode,
     modified: i64,
@@ -58,7 +58,7 @@ pub(super) fn invalid(words: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, words.into())
 }
 
-impl Extensions {
+impl TarExtensions {
     /// Whether nothing was said of an entry that is yet to come.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -75,7 +75,7 @@ impl Extensions {
             let records = described(entry)?;
             self.records(&records)?;
         } else {
-            // What is said of all entries is a comment or the commit that `git archive` packed.
+            // OperationKind is said of all entries is a comment or the commit that `git archive` packed.
             return Ok(kind.is_pax_global_extensions());
         }
         Ok(true)
@@ -136,20 +136,20 @@ impl Extensions {
     }
 
     /// Permissions, owners and time of the entry with this header.
-    pub fn dress(&self, header: &tar::Header, keep: Keep) -> io::Result<Dress> {
+    pub fn dress(&self, header: &tar::Header, keep: PermissionPolicy) -> io::Result<FileAttributes> {
         let id =
             |value: u64| u32::try_from(value).map_err(|_| invalid(format!("{value} is the id of nobody")));
         let owners = match keep {
-            Keep::Everything => {
+            PermissionPolicy::Everything => {
                 let uid = id(self.uid.map_or_else(|| header.uid(), Ok)?)?;
                 let gid = id(self.gid.map_or_else(|| header.gid(), Ok)?)?;
                 (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             }
-            Keep::Permissions => (None, None),
+            PermissionPolicy::Permissions => (None, None),
         };
-        let bits = if keep == Keep::Everything { PERMISSIONS } else { 0o777 };
+        let bits = if keep == PermissionPolicy::Everything { MODE_MASK } else { 0o777 };
         let modified = self.mtime.map_or_else(|| header.mtime(), Ok)?;
-        Ok(Dress {
+        Ok(FileAttributes {
             owners,
             mode: Mode::from_raw_mode(header.mode()? & bits),
             modified: i64::try_from(modified).unwrap_or(0),
@@ -157,7 +157,7 @@ impl Extensions {
     }
 }
 
-impl Dress {
+impl FileAttributes {
     /// Gives a file or directory what it is to have.
     pub fn put_on(&self, file: impl AsFd) -> io::Result<()> {
         let (owner, group) = self.owners;

@@ -4,7 +4,7 @@ use super::{Bench, job, kind, of_execution};
 use tidemill_core::failure::FailureKind;
 
 /// Learns the nonce of the markers, and prints those by which a script could seem to be over.
-const FORGE: &str = r#"printf() {
+const FORGED_MARKERS: &str = r#"printf() {
   case $1 in *tm:*)
     N=${1#*tm:}
     N=${N%%:*}
@@ -17,16 +17,17 @@ const FORGE: &str = r#"printf() {
   command printf "$@"
 }"#;
 /// Stays behind, deaf to signals, with the output open.
-const STAY: &str = "(trap '' TERM HUP INT; while :; do nc -l -p 4711 </dev/null || sleep 0.1; done) &";
+const BACKGROUND_PROCESS: &str =
+    "(trap '' TERM HUP INT; while :; do nc -l -p 4711 </dev/null || sleep 0.1; done) &";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_markers_neither_end_a_job_nor_leave_anything_of_it() {
+async fn forged_markers_have_no_effect() {
     let mut bench = Bench::start().await;
     let meet = "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone";
     let scripts: [&[&str]; 4] = [
-        &[FORGE, STAY, "sleep 1", "exit 7"],
-        &[FORGE, STAY, "trap 'exit 8' EXIT"],
-        &[meet, FORGE, STAY, "exit 9"],
+        &[FORGED_MARKERS, BACKGROUND_PROCESS, "sleep 1", "exit 7"],
+        &[FORGED_MARKERS, BACKGROUND_PROCESS, "trap 'exit 8' EXIT"],
+        &[meet, FORGED_MARKERS, BACKGROUND_PROCESS, "exit 9"],
         &[meet],
     ];
     for (job, code) in of_execution(&bench, &scripts).into_iter().zip([7, 8, 9, 0]) {
@@ -41,7 +42,7 @@ async fn forged_markers_neither_end_a_job_nor_leave_anything_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_code_is_that_of_the_script() {
+async fn exit_code_is_that_of_script() {
     let mut bench = Bench::start().await;
     for (script, code) in [
         ("exit 0", 0),
@@ -65,14 +66,14 @@ async fn exit_code_is_that_of_the_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn container_that_ends_before_its_script_begins_is_no_end_of_the_script() {
+async fn early_container_exit_is_not_script_exit() {
     let mut bench = Bench::start().await;
     let next = job(&["true"]);
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
     let mut first = job(&super::HELD);
     first.preparation.execution_id = next.preparation.execution_id;
     let held = bench.hold(first).await;
-    // What is parked, and what holds its network.
+    // OperationKind is parked, and what holds its network.
     let parked = bench.until_running_beside(&held, 2).await;
     super::docker(&[&["kill"], &parked.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     bench.server.upcoming.lock().unwrap().clear();

@@ -21,7 +21,7 @@ use tidemill_core::{
         ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
         path,
     },
-    assignment::{Assignment, Extras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     test_report::{TestReport, TestsReply, TestsRequest},
@@ -35,7 +35,7 @@ pub struct Server {
     pub logs: Mutex<HashMap<JobId, Vec<u8>>>,
     pub artifact: Mutex<Vec<u8>>,
     pub tests: Mutex<Option<TestReport>>,
-    /// What was announced and recorded as artifacts.
+    /// OperationKind was announced and recorded as artifacts.
     pub uploads: Mutex<Vec<ArtifactUploadRequest>>,
     /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
     pub removes: Mutex<Option<String>>,
@@ -245,7 +245,7 @@ impl Bench {
         let job = assignment.preparation.job_id;
         self.give(Assignment { timeout_s: 600, ..assignment });
         // A line that is whole, so that all of the name is there.
-        let log = self.until_logged(job, &format!("$ {WAIT}\n")).await;
+        let log = self.until_logged(job, &format!("$ {WAIT_PARAMS}\n")).await;
         network(&log).replace("net:", "")
     }
 
@@ -301,7 +301,7 @@ pub fn job(script: &[&str]) -> Assignment {
         artifacts: None,
         needs_artifacts: Vec::new(),
         trace: None,
-        extras: Extras::default(),
+        extras: JobExtras::default(),
     }
 }
 
@@ -333,9 +333,9 @@ pub fn network(log: &str) -> String {
 pub const NETWORK: &str = "echo net:$(hostname)";
 
 /// Runs until [`Bench::release`].
-pub const WAIT: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
+pub const WAIT_PARAMS: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
 /// The script of jobs for [`Bench::hold`].
-pub const HELD: [&str; 2] = [NETWORK, WAIT];
+pub const HELD: [&str; 2] = [NETWORK, WAIT_PARAMS];
 
 pub fn kind(end: &AttemptEnd) -> Option<FailureKind> {
     end.failure.as_ref().map(|reason| reason.kind)

@@ -1,4 +1,4 @@
-//! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
+//! Isolated jobs reach their own services, and neither other jobs nor this machine. RulesGuard are set as root; else the tests skip.
 
 use super::{Bench, docker, job, kind, service, serving};
 use std::{
@@ -38,7 +38,7 @@ fn try_to_reach(addresses: &[(String, u16)]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn isolated_job_reaches_neither_other_jobs_nor_the_machine() {
+async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
     let Some(other) = isolated(&[]).await else { return };
     let here = TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let port = here.local_addr().unwrap().port();
@@ -148,7 +148,7 @@ async fn isolated_job_has_no_ipv6_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn isolated_job_reaches_its_own_services() {
+async fn isolated_job_reaches_own_services() {
     let Some(mut bench) = isolated(&[]).await else { return };
     let mut served = job(&["nc db 5432 </dev/null; false"]);
     served.extras.services = vec![service("db", &serving(5432), Some(Health::Port(5432)))];

@@ -1,4 +1,4 @@
-//! What a job may use, and what nobody may see of it.
+//! OperationKind a job may use, and what nobody may see of it.
 
 use super::{Bench, job, kind, secret};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn artifacts(paths: &[&str]) -> Artifacts {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_over_the_limit_stops_the_job() {
+async fn log_over_limit_stops_job() {
     let mut bench = bench(Limits { log_bytes: 64 << 10, ..Limits::default() }).await;
     let mut endless = job(&["yes abcdefg"]);
     endless.timeout_s = 600;
@@ -38,7 +38,7 @@ async fn log_over_the_limit_stops_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn artifacts_over_the_limit_fail_the_job() {
+async fn artifacts_over_limit_fail_job() {
     let mut bench = bench(Limits { artifact_bytes: MIB, ..Limits::default() }).await;
     let mut large = job(&["head -c 3000000 /dev/zero > large"]);
     large.artifacts = Some(artifacts(&["large"]));
@@ -52,7 +52,7 @@ async fn artifacts_over_the_limit_fail_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn disk_over_the_limit_stops_the_job_wherever_it_writes() {
+async fn disk_over_limit_stops_job_wherever_it_writes() {
     let mut bench = bench(Limits { workspace_bytes: 20 * MIB, ..Limits::default() }).await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
@@ -72,7 +72,7 @@ async fn disk_over_the_limit_stops_the_job_wherever_it_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_that_asks_for_nothing_gets_no_more_than_the_limit() {
+async fn job_without_resources_gets_worker_limit() {
     let limits = Limits {
         memory_bytes: Some(64 * MIB),
         pids: 100,

@@ -14,7 +14,7 @@ fn is_infrastructure(kind: Option<FailureKind>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn container_that_vanishes_while_artifacts_are_laid_in_is_no_failure_of_the_job() {
+async fn container_lost_during_unpack_is_infrastructure_failure() {
     let mut bench = Bench::start().await;
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -41,7 +41,7 @@ async fn container_that_vanishes_while_artifacts_are_laid_in_is_no_failure_of_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn container_that_vanishes_before_artifacts_are_collected_is_no_pattern_without_files() {
+async fn container_lost_before_collection_is_infrastructure_failure() {
     let mut bench = Bench::start().await;
     let mut leaves =
         job(&["mkdir out; echo x > out/a", "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml"]);
@@ -58,7 +58,7 @@ async fn container_that_vanishes_before_artifacts_are_collected_is_no_pattern_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removed_worker_cache_is_no_failure_of_the_job() {
+async fn removed_worker_cache_is_infrastructure_failure() {
     let mut bench = Bench::start().await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();

@@ -1,4 +1,4 @@
-//! What a real engine answers when something fails: the kinds of failures that the worker derives from it.
+//! OperationKind a real engine answers when something fails: the kinds of failures that the worker derives from it.
 
 use super::{Bench, docker, job, kind};
 use axum::{
@@ -11,10 +11,10 @@ use axum::{
 use tidemill_core::{assignment::PullPolicy, failure::FailureKind};
 use tidemill_worker::{
     engine::{DockerManager, failure},
-    store::Store,
+    store::WorkerDirs,
 };
 
-/// Answers as registries do, by the name of the repository.
+/// RecordedReplies as registries do, by the name of the repository.
 async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
     let error = |status: u16, code: &str| {
         let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"words\",\"detail\":null}}]}}");
@@ -73,7 +73,7 @@ async fn answers_of_registries_decide_whether_a_pull_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_of_the_engine_is_no_other_failure() {
     let data = tempfile::tempdir().unwrap();
-    let (store, _lock) = Store::open(data.path(), "one").unwrap();
+    let (store, _lock) = WorkerDirs::open(data.path(), "one").unwrap();
     let engine = DockerManager::connect(None, store, "one".into()).await.unwrap();
     let image = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
     let options = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=64k"];

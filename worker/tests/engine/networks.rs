@@ -5,7 +5,7 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_worker::limits::Limits;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_the_other() {
+async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_other() {
     let mut bench = Bench::start().await;
     let scripts: [&[&str]; 5] = [
         &[NETWORK],

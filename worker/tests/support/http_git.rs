@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What a server does besides giving files.
+/// OperationKind a server does besides giving files.
 #[derive(Default, Clone)]
 pub struct Manners {
     /// The value of `Authorization` that it wants.

@@ -20,10 +20,10 @@ struct Proxy {
 
 /// The answers of the indexes.
 #[derive(Clone, Default)]
-pub struct Index(Arc<Mutex<Answers>>);
+pub struct Index(Arc<Mutex<RecordedReplies>>);
 
 #[derive(Default)]
-struct Answers {
+struct RecordedReplies {
     frozen: bool,
     known: HashMap<String, Bytes>,
     repeated: usize,
@@ -37,7 +37,7 @@ impl Index {
 
     /// From now on they are answered as things are.
     pub fn thaw(&self) {
-        *self.0.lock().unwrap() = Answers::default();
+        *self.0.lock().unwrap() = RecordedReplies::default();
     }
 
     /// How many answers were old.
@@ -63,7 +63,7 @@ async fn forward(State(proxy): State<Proxy>, request: Request<Body>) -> Response
     let body = body.collect().await.unwrap().to_bytes();
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let of_index = target.ends_with(".Query") && body.windows(11).any(|part| part == b"\"IndexName\"");
-    // Values of an expression come in any order.
+    // ParameterValues of an expression come in any order.
     let asked = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default().to_string();
     if of_index {
         let mut answers = proxy.index.0.lock().unwrap();

@@ -23,14 +23,14 @@ use tidemill_testkit::conformance::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-struct Place {
+struct TestTable {
     stores: Stores,
     services: Services,
     clock: Arc<ManualClock>,
     index: Index,
 }
 
-impl Place {
+impl TestTable {
     async fn new() -> Self {
         let account = cloud::Account::new();
         let names = account.make().await;
@@ -86,11 +86,11 @@ impl Place {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_shows_what_is_now_of_what_an_old_index_names() {
+async fn listing_rereads_records_of_stale_index() {
     if !cloud::is_there() {
         return;
     }
-    let place = Place::new().await;
+    let place = TestTable::new().await;
     let id = place.execute().await;
     assert!(place.claim(id).await);
     let running = ListQuery { status: Some(ExecutionStatus::Running), ..ListQuery::default() };
@@ -112,11 +112,11 @@ async fn a_listing_shows_what_is_now_of_what_an_old_index_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_is_told_of_what_was_due_does_nothing_to_it() {
+async fn sweep_ignores_stale_due_index() {
     if !cloud::is_there() {
         return;
     }
-    let place = Place::new().await;
+    let place = TestTable::new().await;
     let id = place.execute().await;
     place.clock.turn(40_000);
     let now = place.clock.now();
@@ -139,11 +139,11 @@ async fn a_sweep_that_is_told_of_what_was_due_does_nothing_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_artifact_that_is_gone_does_not_expire_again() {
+async fn expired_artifact_is_not_expired_twice() {
     if !cloud::is_there() {
         return;
     }
-    let place = Place::new().await;
+    let place = TestTable::new().await;
     let records = &place.stores.records;
     let key = NodeKey { execution: made(&**records, flat(1)).await, ix: 0 };
     let now = place.clock.now();

@@ -6,17 +6,17 @@
 
 use tidemill_testkit::cloud;
 
-use tidemill_testkit::conformance::Subject;
+use tidemill_testkit::conformance::StoresUnderTest;
 
 /// Set where the emulator has no DynamoDB: only the checks of queue and objects can be run there.
 const WITHOUT_TABLE: &str = "TIDEMILL_TEST_AWS_WITHOUT_TABLE";
 
-async fn subject() -> Subject {
+async fn subject() -> StoresUnderTest {
     let account = cloud::Account::new();
     let has_table = std::env::var_os(WITHOUT_TABLE).is_none();
     let names = if has_table { account.make().await } else { account.names().await };
     let sdk = account.sdk();
-    Subject::new(move |clock| {
+    StoresUnderTest::new(move |clock| {
         let stores = tidemill_aws::open_at(&sdk, names.clone(), clock).0;
         Box::pin(async move { stores })
     })

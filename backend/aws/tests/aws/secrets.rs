@@ -1,4 +1,4 @@
-//! What a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
+//! OperationKind a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const VALUE: &str = "a value that nobody is to see";
-/// What is stored and no secret: the search must find it.
+/// OperationKind is stored and no secret: the search must find it.
 const LINE: &str = "the-line-of-the-script";
 const PRINTED: &str = "what the job printed, masked";
 
 /// Everything that was found, as text, after what it is.
-struct Found(Vec<(String, Vec<u8>)>);
+struct StoredText(Vec<(String, Vec<u8>)>);
 
-impl Found {
+impl StoredText {
     fn holds(&self, what: &str, text: &str) -> bool {
         let of = self.0.iter().filter(|(place, _)| place.starts_with(what));
         of.into_iter().any(|(_, bytes)| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
@@ -60,7 +60,7 @@ impl Found {
 }
 
 #[tokio::test]
-async fn nothing_that_is_stored_says_a_secret() {
+async fn stored_data_contains_no_secret() {
     if !cloud::is_there() {
         return;
     }
@@ -77,7 +77,7 @@ async fn nothing_that_is_stored_says_a_secret() {
     );
     let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
     let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
-    let mut found = Found(Vec::new());
+    let mut found = StoredText(Vec::new());
 
     // The messages, before somebody takes them.
     let sqs = aws_sdk_sqs::Client::new(&sdk);

@@ -1,13 +1,13 @@
 //! The connections of one listener: who is connected, what each does, and which of them must go.
 
-use super::limits::{Admission, ConnectionLimits, Overdue, Pace, Phase, View, admit, overdue};
+use super::limits::{Admission, ConnectionLimits, MissedDeadline, Phase, TransferRate, View, admit, overdue};
 use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
-use tidemill_services::http::{ClientAddress, Proof};
+use tidemill_services::http::{AuthenticatedFlag, ClientAddress};
 use tokio_util::sync::CancellationToken;
 
 /// One connection, as its task and the registry share it.
@@ -15,27 +15,37 @@ use tokio_util::sync::CancellationToken;
 pub struct Connection {
     address: IpAddr,
     /// Set when a request on it brought a valid token or signature.
-    pub proof: Proof,
-    state: Mutex<State>,
+    pub proof: AuthenticatedFlag,
+    state: Mutex<ConnectionState>,
     /// Closes it.
     pub close: CancellationToken,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     phase: Phase,
     since: Instant,
-    body: Pace,
-    reply: Pace,
+    body: TransferRate,
+    reply: TransferRate,
 }
 
 impl Connection {
     fn new(address: IpAddr, phase: Phase) -> Self {
-        let state = State { phase, since: Instant::now(), body: Pace::default(), reply: Pace::default() };
-        Self { address, proof: Proof::default(), state: Mutex::new(state), close: CancellationToken::new() }
+        let state = ConnectionState {
+            phase,
+            since: Instant::now(),
+            body: TransferRate::default(),
+            reply: TransferRate::default(),
+        };
+        Self {
+            address,
+            proof: AuthenticatedFlag::default(),
+            state: Mutex::new(state),
+            close: CancellationToken::new(),
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,8 +89,13 @@ impl Connection {
     /// A head is complete; until what comes back is dropped its request is being answered.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
-        let body = Pace::default();
-        *state = State { phase: Phase::Request, since: Instant::now(), body, reply: Pace::default() };
+        let body = TransferRate::default();
+        *state = ConnectionState {
+            phase: Phase::Request,
+            since: Instant::now(),
+            body,
+            reply: TransferRate::default(),
+        };
         drop(state);
         InFlight(self.clone())
     }
@@ -159,7 +174,7 @@ impl Connections {
     fn close_overdue(&self) {
         let now = Instant::now();
         let mut all = self.all();
-        let missed: Vec<(u64, Overdue)> = all
+        let missed: Vec<(u64, MissedDeadline)> = all
             .1
             .iter()
             .filter_map(|(id, known)| Some((*id, overdue(&known.view(), now, &self.limits)?)))

@@ -3,9 +3,9 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that are kept for the stores, the engine, git and what else a server opens.
-const RESERVED: u64 = 256;
+const RESERVED_DESCRIPTORS: u64 = 256;
 /// Files that one connection may need: its socket, and an upload or a download; and a part of a connection of the server's own workers.
-const PER_CONNECTION: u64 = 3;
+const DESCRIPTORS_PER_CONNECTION: u64 = 3;
 /// The fewest connections: below this nothing works anyhow.
 const MIN_CONNECTIONS: u64 = 16;
 
@@ -28,7 +28,8 @@ pub fn raise_open_files() -> u64 {
 /// How many of the `wanted` connections there can be where so many files may be open.
 #[must_use]
 pub fn connections_within(open_files: u64, wanted: usize) -> usize {
-    let room = (open_files.saturating_sub(RESERVED) / PER_CONNECTION).max(MIN_CONNECTIONS);
+    let room =
+        (open_files.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION).max(MIN_CONNECTIONS);
     usize::try_from(room).map_or(wanted, |room| wanted.min(room))
 }
 
@@ -37,7 +38,7 @@ mod tests {
     use super::connections_within;
 
     #[test]
-    fn connections_leave_files_for_the_stores() {
+    fn connection_limit_reserves_descriptors() {
         assert_eq!(connections_within(1_024, 2_048), 256);
         assert_eq!(connections_within(1 << 20, 2_048), 2_048);
         assert_eq!(connections_within(10, 2_048), 16);

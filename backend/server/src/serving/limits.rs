@@ -69,7 +69,7 @@ impl ConnectionLimits {
     }
 }
 
-/// What a connection does.
+/// OperationKind a connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// TLS keys are being agreed on.
@@ -84,13 +84,13 @@ pub enum Phase {
 
 /// How fast a client sends or takes bytes while the server waits for it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
+pub struct TransferRate {
     bytes: u64,
     waited: Duration,
     since: Option<Instant>,
 }
 
-impl Pace {
+impl TransferRate {
     /// The server waits for the client.
     pub fn wait(&mut self, now: Instant) {
         self.since.get_or_insert(now);
@@ -114,7 +114,7 @@ impl Pace {
 
 /// A deadline that a connection missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overdue {
+pub enum MissedDeadline {
     /// The TLS handshake.
     Handshake,
     /// The head of a request.
@@ -129,38 +129,40 @@ pub enum Overdue {
     Reply,
 }
 
-/// What is known of a connection.
+/// OperationKind is known of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     /// The client's address.
     pub address: IpAddr,
     /// Whether it has shown a valid token.
     pub proven: bool,
-    /// What it does.
+    /// OperationKind it does.
     pub phase: Phase,
     /// Since when.
     pub since: Instant,
     /// How it sends the body of its request.
-    pub body: Pace,
+    pub body: TransferRate,
     /// How it takes replies.
-    pub reply: Pace,
+    pub reply: TransferRate,
 }
 
 /// The deadline that a connection has missed, if any.
-pub fn overdue(view: &View, now: Instant, limits: &ConnectionLimits) -> Option<Overdue> {
+pub fn overdue(view: &View, now: Instant, limits: &ConnectionLimits) -> Option<MissedDeadline> {
     let within = now.saturating_duration_since(view.since);
     let idle = if view.proven { limits.idle } else { limits.idle_unproven };
     let missed = match view.phase {
-        Phase::Handshake => (within > limits.handshake).then_some(Overdue::Handshake),
-        Phase::Head => (within > limits.head).then_some(Overdue::Head),
-        Phase::Idle => (within > idle).then_some(Overdue::Idle),
-        Phase::Request if view.body.is_too_slow(now, limits) => Some(Overdue::Body),
-        Phase::Request => (!view.proven && within > limits.request_unproven).then_some(Overdue::Request),
+        Phase::Handshake => (within > limits.handshake).then_some(MissedDeadline::Handshake),
+        Phase::Head => (within > limits.head).then_some(MissedDeadline::Head),
+        Phase::Idle => (within > idle).then_some(MissedDeadline::Idle),
+        Phase::Request if view.body.is_too_slow(now, limits) => Some(MissedDeadline::Body),
+        Phase::Request => {
+            (!view.proven && within > limits.request_unproven).then_some(MissedDeadline::Request)
+        }
     };
-    missed.or_else(|| view.reply.is_too_slow(now, limits).then_some(Overdue::Reply))
+    missed.or_else(|| view.reply.is_too_slow(now, limits).then_some(MissedDeadline::Reply))
 }
 
-/// What becomes of one more connection.
+/// OperationKind becomes of one more connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// There is room.
@@ -201,7 +203,7 @@ pub fn admit(all: &[(u64, View)], address: IpAddr, limits: &ConnectionLimits) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{Admission, ConnectionLimits, Overdue, Pace, Phase, View, admit, overdue};
+    use super::{Admission, ConnectionLimits, MissedDeadline, Phase, TransferRate, View, admit, overdue};
     use std::{
         net::{IpAddr, Ipv4Addr},
         time::{Duration, Instant},
@@ -209,7 +211,7 @@ mod tests {
 
     fn view(address: u32, proven: bool, phase: Phase, since: Instant) -> View {
         let address = IpAddr::V4(Ipv4Addr::from_bits(address));
-        View { address, proven, phase, since, body: Pace::default(), reply: Pace::default() }
+        View { address, proven, phase, since, body: TransferRate::default(), reply: TransferRate::default() }
     }
 
     fn limits() -> ConnectionLimits {
@@ -217,16 +219,16 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_has_its_deadline_and_long_polls_have_none() {
+    fn phases_have_deadlines_except_long_polls() {
         let (begun, limits) = (Instant::now(), limits());
         let after = |seconds| begun + Duration::from_secs(seconds);
         for (proven, phase, last, expected) in [
-            (false, Phase::Handshake, 10, Overdue::Handshake),
-            (false, Phase::Head, 10, Overdue::Head),
-            (true, Phase::Head, 10, Overdue::Head),
-            (false, Phase::Idle, 15, Overdue::Idle),
-            (true, Phase::Idle, 120, Overdue::Idle),
-            (false, Phase::Request, 60, Overdue::Request),
+            (false, Phase::Handshake, 10, MissedDeadline::Handshake),
+            (false, Phase::Head, 10, MissedDeadline::Head),
+            (true, Phase::Head, 10, MissedDeadline::Head),
+            (false, Phase::Idle, 15, MissedDeadline::Idle),
+            (true, Phase::Idle, 120, MissedDeadline::Idle),
+            (false, Phase::Request, 60, MissedDeadline::Request),
         ] {
             let view = view(1, proven, phase, begun);
             assert_eq!(overdue(&view, after(last), &limits), None, "{phase:?}");
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_must_make_progress_however_long_it_is() {
+    fn stalled_body_exceeds_deadline() {
         let (begun, limits) = (Instant::now(), limits());
         let mut view = view(1, true, Phase::Request, begun);
         let mut now = begun;
@@ -251,10 +253,10 @@ mod tests {
         now += Duration::from_secs(3_600);
         assert_eq!(overdue(&view, now, &limits), None);
         view.body.wait(now);
-        assert_eq!(overdue(&view, now + Duration::from_secs(31), &limits), Some(Overdue::Body));
+        assert_eq!(overdue(&view, now + Duration::from_secs(31), &limits), Some(MissedDeadline::Body));
         view.body.progress(now, 1);
         // A byte now and then is no progress.
-        view.body = Pace::default();
+        view.body = TransferRate::default();
         let mut seconds = 0;
         while overdue(&view, now, &limits).is_none() {
             view.body.wait(now);
@@ -263,13 +265,13 @@ mod tests {
             seconds += 10;
             assert!(seconds < 100);
         }
-        view.body = Pace::default();
+        view.body = TransferRate::default();
         view.reply.wait(now);
-        assert_eq!(overdue(&view, now + Duration::from_secs(31), &limits), Some(Overdue::Reply));
+        assert_eq!(overdue(&view, now + Duration::from_secs(31), &limits), Some(MissedDeadline::Reply));
     }
 
     #[test]
-    fn unproven_connections_make_room_and_proven_ones_stay() {
+    fn unauthenticated_connections_are_replaced_first() {
         let (begun, limits) = (Instant::now(), limits());
         let at = |seconds| begun + Duration::from_secs(seconds);
         let other = IpAddr::V4(Ipv4Addr::from_bits(9));

@@ -13,19 +13,19 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that notes what comes, and when the client does not take what is sent.
-pub struct WatchedStream<S> {
+pub struct MonitoredStream<S> {
     stream: S,
     connection: Arc<Connection>,
 }
 
-impl<S> WatchedStream<S> {
+impl<S> MonitoredStream<S> {
     /// Watches `stream` for `connection`.
     pub const fn new(stream: S, connection: Arc<Connection>) -> Self {
         Self { stream, connection }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MonitoredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -40,7 +40,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     }
 }
 
-impl<S> WatchedStream<S> {
+impl<S> MonitoredStream<S> {
     fn note<T>(&self, polled: Poll<io::Result<T>>, taken: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Pending => self.connection.wait_for_reader(),
@@ -51,7 +51,7 @@ impl<S> WatchedStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -86,19 +86,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 }
 
 /// The body of a request, which notes when it waits for the client.
-pub struct WatchedBody {
+pub struct MonitoredRequestBody {
     body: Incoming,
     connection: Arc<Connection>,
 }
 
-impl WatchedBody {
+impl MonitoredRequestBody {
     /// Watches `body` for `connection`.
     pub const fn new(body: Incoming, connection: Arc<Connection>) -> Self {
         Self { body, connection }
     }
 }
 
-impl HttpBody for WatchedBody {
+impl HttpBody for MonitoredRequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -126,7 +126,7 @@ impl HttpBody for WatchedBody {
     }
 }
 
-impl Drop for WatchedBody {
+impl Drop for MonitoredRequestBody {
     fn drop(&mut self) {
         // Nobody waits for the rest of it.
         self.connection.body_came(0);
@@ -134,19 +134,19 @@ impl Drop for WatchedBody {
 }
 
 /// The body of a reply; its request counts as being answered until it is sent or dropped.
-pub struct ReplyBody {
+pub struct MonitoredResponseBody {
     body: Body,
     _request: InFlight,
 }
 
-impl ReplyBody {
+impl MonitoredResponseBody {
     /// The reply to `request`.
     pub const fn new(body: Body, request: InFlight) -> Self {
         Self { body, _request: request }
     }
 }
 
-impl HttpBody for ReplyBody {
+impl HttpBody for MonitoredResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,9 +1,9 @@
 //! Who may call what: bearer tokens, of which only hashes are known here.
 
 use super::{
-    Api,
+    ApiState,
     limits::Limits,
-    problem::Refused,
+    problem::ApiError,
     routes::{Route, Within},
 };
 use crate::{error::Error, services::Caller};
@@ -28,12 +28,12 @@ use tidemill_core::access::Scope;
 type Hash = [u8; 32];
 
 /// Calls a second that a user's token may make, unless told.
-pub const USUAL_RATE: u32 = 50;
+pub const DEFAULT_RATE: u32 = 50;
 
 /// Whom the API answers by tokens of the deployment itself; the tokens that people make are in the store. A token has at least 128
 /// random bits, so that its hash gives nothing away.
 #[derive(Debug)]
-pub struct Access {
+pub struct TokenVerifier {
     admin: Vec<Hash>,
     worker: Vec<Hash>,
     limits: Limits,
@@ -42,14 +42,14 @@ pub struct Access {
 /// A text is not the hash of a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the SHA-256 of a token: 64 hex digits")]
-pub struct HashError(String);
+pub struct InvalidTokenHash(String);
 
 /// The address of the client: an extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which one client may have.
+    /// OperationKind counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which one client may have.
     #[must_use]
     pub fn group(self) -> IpAddr {
         match self.0.to_canonical() {
@@ -61,9 +61,9 @@ impl ClientAddress {
 
 /// Whether a connection's client has shown a valid token or signature: an extension of its requests, set when one of them does.
 #[derive(Debug, Clone, Default)]
-pub struct Proof(Arc<AtomicBool>);
+pub struct AuthenticatedFlag(Arc<AtomicBool>);
 
-impl Proof {
+impl AuthenticatedFlag {
     /// It has.
     pub fn give(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -76,25 +76,25 @@ impl Proof {
     }
 }
 
-impl Access {
+impl TokenVerifier {
     /// One token that may do everything.
     #[must_use]
     pub fn of_token(token: &str) -> Self {
         Self::of(vec![Sha256::digest(token.as_bytes()).into()], Vec::new())
     }
 
-    /// Tokens of admins and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
+    /// NewTokens of admins and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
     /// the old one is still in use.
     pub fn of_hashes<'a>(
         admin: impl IntoIterator<Item = &'a str>,
         worker: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, HashError> {
+    ) -> Result<Self, InvalidTokenHash> {
         let all = |hashes: &mut dyn Iterator<Item = &'a str>| hashes.map(hash).collect::<Result<Vec<_>, _>>();
         Ok(Self::of(all(&mut admin.into_iter())?, all(&mut worker.into_iter())?))
     }
 
     fn of(admin: Vec<Hash>, worker: Vec<Hash>) -> Self {
-        Self { admin, worker, limits: Limits::new(USUAL_RATE) }
+        Self { admin, worker, limits: Limits::new(DEFAULT_RATE) }
     }
 
     /// The same, where a user's token may make so many calls a second; 0: as many as anyone likes.
@@ -103,14 +103,14 @@ impl Access {
         Self { limits: Limits::new(each_second), ..self }
     }
 
-    /// Counts a webhook whose signature does not prove that it is of the repository that it names; or refuses it with how long to
+    /// NodeCounters a webhook whose signature does not prove that it is of the repository that it names; or refuses it with how long to
     /// wait.
-    pub fn wrong_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), Refused> {
+    pub fn wrong_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), ApiError> {
         let now = Instant::now();
         if let Some(from) = from {
-            self.limits.wrong(from, now).map_err(Refused::too_many)?;
+            self.limits.wrong(from, now).map_err(ApiError::too_many)?;
         }
-        self.limits.wrong_for(repository, now).map_err(Refused::too_many)
+        self.limits.wrong_for(repository, now).map_err(ApiError::too_many)
     }
 
     /// The scope of a token of the deployment itself.
@@ -135,8 +135,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
 }
 
-fn hash(text: &str) -> Result<Hash, HashError> {
-    let wrong = || HashError(text.to_owned());
+fn hash(text: &str) -> Result<Hash, InvalidTokenHash> {
+    let wrong = || InvalidTokenHash(text.to_owned());
     let mut hash = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return Err(wrong());
@@ -147,10 +147,10 @@ fn hash(text: &str) -> Result<Hash, HashError> {
     Ok(hash)
 }
 
-/// What one operation's check knows.
+/// OperationKind one operation's check knows.
 #[derive(Debug, Clone)]
 pub struct Check {
-    pub api: Api,
+    pub api: ApiState,
     pub route: &'static Route,
 }
 
@@ -169,7 +169,7 @@ pub async fn check(
     let from = address_of(client);
     match check.passes(request.headers(), from, &params).await {
         Ok(caller) => {
-            if let Some(proof) = request.extensions().get::<Proof>() {
+            if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
                 proof.give();
             }
             request.extensions_mut().insert(caller);
@@ -179,9 +179,9 @@ pub async fn check(
     }
 }
 
-impl Api {
+impl ApiState {
     /// Who calls, by the token that comes with it; each call counts against the limits.
-    pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Refused> {
+    pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
         let (access, services) = (&self.access, &self.services);
         let known = match bearer(headers) {
             None => None,
@@ -195,16 +195,16 @@ impl Api {
                 access
                     .limits
                     .wrong(ClientAddress(from).group(), Instant::now())
-                    .map_err(Refused::too_many)?;
+                    .map_err(ApiError::too_many)?;
             }
-            return Err(Refused::unauthorized());
+            return Err(ApiError::unauthorized());
         };
         let caller = Caller { from, ..caller };
         let for_many = caller.has(Scope::Worker);
         access
             .limits
             .used(&format!("{} {}", caller.id, caller.name), for_many, Instant::now())
-            .map_err(Refused::too_many)?;
+            .map_err(ApiError::too_many)?;
         Ok(caller)
     }
 }
@@ -215,16 +215,16 @@ impl Check {
         headers: &HeaderMap,
         from: Option<IpAddr>,
         params: &RawPathParams,
-    ) -> Result<Caller, Refused> {
+    ) -> Result<Caller, ApiError> {
         let services = &self.api.services;
         let caller = self.api.caller(headers, from).await?;
         if !self.route.need.iter().any(|scope| caller.scopes.contains(scope)) {
-            return Err(Refused::forbidden(&caller, self.route.need));
+            return Err(ApiError::forbidden(&caller, self.route.need));
         }
         let Some(only) = caller.repo.as_deref() else { return Ok(caller) };
         match self.route.within {
             Within::None | Within::Itself => {}
-            Within::Refused => return Err(Refused::only_of(only)),
+            Within::Forbidden => return Err(ApiError::only_of(only)),
             Within::Path => {
                 for (name, value) in params {
                     services.must_be_of(name, value, only).await?;
@@ -261,18 +261,18 @@ impl crate::services::Services {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Access, ClientAddress, bearer};
+    use super::{ClientAddress, TokenVerifier, bearer};
     use axum::http::{HeaderMap, header::AUTHORIZATION};
     use tidemill_core::access::Scope;
 
     const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
-    fn scope(access: &Access, value: &str) -> Option<Scope> {
+    fn scope(access: &TokenVerifier, value: &str) -> Option<Scope> {
         access.own(bearer(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]))?)
     }
 
     #[test]
-    fn a_client_with_a_network_of_addresses_is_one_client() {
+    fn ipv6_prefix_counts_as_one_client() {
         let of = |text: &str| ClientAddress(text.parse().unwrap()).group();
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
@@ -281,17 +281,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_by_its_hash_and_has_one_scope() {
-        let access = Access::of_hashes([], [ONE]).unwrap();
+    fn token_is_found_by_hash() {
+        let access = TokenVerifier::of_hashes([], [ONE]).unwrap();
         assert_eq!(scope(&access, "Bearer one"), Some(Scope::Worker));
-        let access = Access::of_hashes([ONE.to_uppercase().as_str()], []).unwrap();
+        let access = TokenVerifier::of_hashes([ONE.to_uppercase().as_str()], []).unwrap();
         assert_eq!(scope(&access, "Bearer one"), Some(Scope::Admin));
         for wrong in ["Bearer two", "Bearer ", "bearer one", "one", ONE] {
             assert!(scope(&access, wrong).is_none(), "{wrong}");
         }
         assert!(bearer(&HeaderMap::new()).is_none());
         for wrong in ["", "one", &ONE[1..], &format!("{}zz", &ONE[2..]), &"ä".repeat(32)] {
-            assert!(Access::of_hashes([wrong], []).is_err(), "{wrong}");
+            assert!(TokenVerifier::of_hashes([wrong], []).is_err(), "{wrong}");
         }
     }
 }

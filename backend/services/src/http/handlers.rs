@@ -1,6 +1,6 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
-use super::{Api, ClientAddress, json_body::Wanted, problem::Refused};
+use super::{ApiState, ClientAddress, json_body::JsonBody, problem::ApiError};
 use crate::{
     error::Error,
     ports::{ObjectInfo, repository_key},
@@ -32,29 +32,29 @@ use tidemill_core::{
     test_report::TestsRequest,
 };
 
-pub type Reply = Result<Response, Refused>;
+pub type Reply = Result<Response, ApiError>;
 
 /// The id in the path.
 pub struct Id<T>(pub T);
 
 impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
-    type Rejection = Refused;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|rejection| Refused::invalid(rejection.body_text()))?;
-        text.parse().map(Self).map_err(|_| Refused::invalid(format!("`{text}` is not an id (a UUID)")))
+            .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
+        text.parse().map(Self).map_err(|_| ApiError::invalid(format!("`{text}` is not an id (a UUID)")))
     }
 }
 
 /// The query string, read into `T`.
-pub struct Asked<T>(pub T);
+pub struct QueryParams<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Refused;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(asked)| Self(asked)).map_err(|rejection| Refused::invalid(rejection.body_text()))
+        query.map(|Query(asked)| Self(asked)).map_err(|rejection| ApiError::invalid(rejection.body_text()))
     }
 }
 
@@ -67,9 +67,10 @@ fn made(reply: ExecuteReply) -> Response {
     (status, Json(reply)).into_response()
 }
 
-fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, Refused> {
+fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Refused::invalid("the idempotency key is not plain ASCII text"))?;
+    let text =
+        value.to_str().map_err(|_| ApiError::invalid("the idempotency key is not plain ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
 }
 
@@ -82,10 +83,10 @@ fn is_trace(text: &str) -> bool {
 }
 
 pub async fn execute(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    Wanted(mut request): Wanted<ExecuteRequest>,
+    JsonBody(mut request): JsonBody<ExecuteRequest>,
 ) -> Reply {
     request.requested_by = caller.requester(request.requested_by);
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
@@ -105,10 +106,10 @@ pub async fn execute(
 }
 
 pub async fn retry(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
     headers: HeaderMap,
     body: Result<Json<RetryRequest>, JsonRejection>,
 ) -> Reply {
@@ -133,15 +134,15 @@ pub async fn retry(
 }
 
 #[derive(Deserialize)]
-pub struct Wait {
+pub struct WaitQuery {
     #[serde(default)]
     wait_ms: u64,
 }
 
 pub async fn status(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Id(id): Id<ExecutionId>,
-    Asked(wait): Asked<Wait>,
+    QueryParams(wait): QueryParams<WaitQuery>,
     headers: HeaderMap,
 ) -> Reply {
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -155,9 +156,9 @@ pub async fn status(
 }
 
 pub async fn executions(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Asked(mut query): Asked<ListQuery>,
+    QueryParams(mut query): QueryParams<ListQuery>,
 ) -> Reply {
     if let Some(only) = &caller.repo {
         if let Some(asked) = &query.repo {
@@ -168,15 +169,15 @@ pub async fn executions(
     Ok(json(api.services.pipelines.list(query).await?))
 }
 
-pub async fn usage(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.pipelines.usage(id).await?))
 }
 
 pub async fn cancel_execution(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_execution(&expected, id).await?;
     let reply = api.services.pipelines.cancel(id).await?;
@@ -187,27 +188,30 @@ pub async fn cancel_execution(
     Ok(json(reply))
 }
 
-pub async fn job_execute(State(api): State<Api>, Wanted(request): Wanted<JobExecuteRequest>) -> Reply {
+pub async fn job_execute(
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<JobExecuteRequest>,
+) -> Reply {
     Ok(json(api.services.jobs.execute(request).await?))
 }
 
-pub async fn job_status(State(api): State<Api>, Wanted(report): Wanted<JobReport>) -> Reply {
+pub async fn job_status(State(api): State<ApiState>, JsonBody(report): JsonBody<JobReport>) -> Reply {
     Ok(json(api.services.jobs.report(report).await?))
 }
 
-pub async fn job_tests(State(api): State<Api>, Wanted(request): Wanted<TestsRequest>) -> Reply {
+pub async fn job_tests(State(api): State<ApiState>, JsonBody(request): JsonBody<TestsRequest>) -> Reply {
     Ok(json(api.services.test_reports.keep(request).await?))
 }
 
-pub async fn tests(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.test_reports.of_execution(id).await?))
 }
 
 pub async fn cancel_job(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.jobs.cancel(id).await?;
@@ -219,18 +223,18 @@ pub async fn cancel_job(
 }
 
 pub async fn secrets(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Asked(query): Asked<SecretQuery>,
+    QueryParams(query): QueryParams<SecretQuery>,
 ) -> Reply {
     caller.must_be_of(&query.repo)?;
     Ok(json(api.services.secrets.list(&query.repo).await?))
 }
 
 pub async fn set_secret(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(request): Wanted<SetSecretRequest>,
+    JsonBody(request): JsonBody<SetSecretRequest>,
 ) -> Reply {
     caller.must_be_of(&request.repo)?;
     let set = api.services.secrets.set(request, &caller.name).await?;
@@ -240,9 +244,9 @@ pub async fn set_secret(
 }
 
 pub async fn remove_secret(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(request): Wanted<RemoveSecretRequest>,
+    JsonBody(request): JsonBody<RemoveSecretRequest>,
 ) -> Reply {
     caller.must_be_of(&request.repo)?;
     let (target, repo) = (secret_target(request.environment.as_deref(), &request.name), request.repo.clone());
@@ -258,7 +262,7 @@ fn secret_target(environment: Option<&str>, name: &str) -> String {
     environment.map_or_else(|| name.to_owned(), |environment| format!("{name} ({environment})"))
 }
 
-pub async fn rekey_secrets(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
+pub async fn rekey_secrets(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut reply = api.services.secrets.rekey().await?;
     if !reply.more {
         let of_repositories = api.services.repositories.rekey().await?;
@@ -274,10 +278,10 @@ pub async fn rekey_secrets(State(api): State<Api>, Extension(caller): Extension<
 }
 
 pub async fn approve_execution(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ExecutionId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_execution(&expected, id).await?;
     let reply = api.services.approvals.approve_execution(id).await?;
@@ -289,10 +293,10 @@ pub async fn approve_execution(
 }
 
 pub async fn approve_job(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.approvals.approve_job(id).await?;
@@ -304,9 +308,9 @@ pub async fn approve_job(
 }
 
 pub async fn dead_letters(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Asked(query): Asked<DeadLetterQuery>,
+    QueryParams(query): QueryParams<DeadLetterQuery>,
 ) -> Reply {
     let only = query.repo.as_deref().map(repository_key);
     let mut page = api.services.dead_letters.list(query).await?;
@@ -318,10 +322,10 @@ pub async fn dead_letters(
 }
 
 pub async fn dismiss_dead_letter(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<JobId>,
-    Asked(expected): Asked<ExpectedQuery>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
 ) -> Reply {
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.dead_letters.dismiss(id).await?;
@@ -347,7 +351,11 @@ fn one_mib() -> usize {
     1 << 20
 }
 
-pub async fn job_logs(State(api): State<Api>, Id(id): Id<JobId>, Asked(query): Asked<LogQuery>) -> Reply {
+pub async fn job_logs(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<LogQuery>,
+) -> Reply {
     let part = api.services.jobs.logs(id, query.attempt, query.offset, query.limit, query.wait_ms).await?;
     let headers = [
         (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
@@ -358,8 +366,8 @@ pub async fn job_logs(State(api): State<Api>, Id(id): Id<JobId>, Asked(query): A
 }
 
 pub async fn artifact_upload(
-    State(api): State<Api>,
-    Wanted(request): Wanted<ArtifactUploadRequest>,
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<ArtifactUploadRequest>,
 ) -> Reply {
     check_artifact(&request)?;
     Ok(json(api.services.artifacts.upload(request).await?))
@@ -373,9 +381,9 @@ pub struct Put {
 }
 
 pub async fn artifact_content(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Id(id): Id<ArtifactId>,
-    Asked(of): Asked<Put>,
+    QueryParams(of): QueryParams<Put>,
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
@@ -383,22 +391,29 @@ pub async fn artifact_content(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub async fn cache_lookup(State(api): State<Api>, Wanted(request): Wanted<CacheLookupRequest>) -> Reply {
+pub async fn cache_lookup(
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<CacheLookupRequest>,
+) -> Reply {
     Ok(json(api.services.caches.lookup(request).await?))
 }
 
 #[derive(Deserialize)]
-pub struct Fetch {
+pub struct ArtifactDownloadQuery {
     lease: LeaseToken,
     object: ArtifactId,
     key: String,
 }
 
-pub async fn cache_content(State(api): State<Api>, Id(id): Id<JobId>, Asked(of): Asked<Fetch>) -> Reply {
+pub async fn cache_content(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(of): QueryParams<ArtifactDownloadQuery>,
+) -> Reply {
     Ok(downloaded(api.services.caches.download(id, of.lease, (&of.key, of.object)).await?))
 }
 
-pub async fn artifacts(State(api): State<Api>, Id(id): Id<ExecutionId>) -> Reply {
+pub async fn artifacts(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.artifacts.list(id).await?))
 }
 
@@ -410,10 +425,10 @@ pub struct Held {
 }
 
 pub async fn artifact_download(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ArtifactId>,
-    Asked(held): Asked<Held>,
+    QueryParams(held): QueryParams<Held>,
 ) -> Reply {
     if caller.is_only_worker() {
         let (Some(job), Some(lease)) = (held.job, held.lease) else {
@@ -438,16 +453,16 @@ pub async fn artifact_download(
 }
 
 pub async fn source_upload(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(request): Wanted<SourceUploadRequest>,
+    JsonBody(request): JsonBody<SourceUploadRequest>,
 ) -> Reply {
     caller.must_be_of_upload(&request.upload)?;
     Ok(json(api.services.sources.upload(request).await?))
 }
 
 pub async fn source_content(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(upload): Path<String>,
     body: Body,
@@ -458,11 +473,11 @@ pub async fn source_content(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub async fn source_download(State(api): State<Api>, Path(upload): Path<String>) -> Reply {
+pub async fn source_download(State(api): State<ApiState>, Path(upload): Path<String>) -> Reply {
     Ok(downloaded(api.services.sources.download(&upload).await?))
 }
 
-pub async fn worker_program(State(api): State<Api>, Path(sha256): Path<String>) -> Reply {
+pub async fn worker_program(State(api): State<ApiState>, Path(sha256): Path<String>) -> Reply {
     Ok(downloaded(api.services.sources.program(&sha256).await?))
 }
 
@@ -480,7 +495,7 @@ fn downloaded(found: Download<ObjectInfo>) -> Response {
 
 /// Anyone may ask how the server is; who brings a token hears more.
 pub async fn health(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Reply {

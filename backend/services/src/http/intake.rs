@@ -1,7 +1,7 @@
 //! Bodies that come without a token: read piece by piece into memory that is bounded in sum over all of them.
 
-use super::{ClientAddress, problem::Refused};
-use crate::services::Expected;
+use super::{ClientAddress, problem::ApiError};
+use crate::services::DeliverySender;
 use axum::body::{Body, HttpBody};
 use http_body_util::BodyExt as _;
 use std::{
@@ -15,28 +15,31 @@ use tidemill_core::webhook::MOST_BYTES;
 use tokio::{sync::Notify, time::timeout};
 
 /// The largest body before its repository is known.
-const MAX_UNNAMED: usize = 4 << 20;
+const MAX_UNIDENTIFIED_BODY: usize = 4 << 20;
 /// Memory for all such bodies, and for those of one address.
-const UNNAMED: (usize, usize) = (48 << 20, 12 << 20);
+const UNIDENTIFIED_POOL: (usize, usize) = (48 << 20, 12 << 20);
 /// Memory for all bodies of known repositories, and for those of one address.
-const NAMED: (usize, usize) = (104 << 20, 52 << 20);
+const IDENTIFIED_POOL: (usize, usize) = (104 << 20, 52 << 20);
 /// Memory that a body begins with.
-const FIRST: usize = 64 << 10;
+const INITIAL_RESERVATION: usize = 64 << 10;
 /// How long a body waits for memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds after which a refused delivery may be tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Where bodies are read into.
 #[derive(Debug)]
-pub struct Intake {
-    unnamed: Arc<Pool>,
-    named: Arc<Pool>,
+pub struct BodyReader {
+    unnamed: Arc<MemoryPool>,
+    named: Arc<MemoryPool>,
 }
 
-impl Default for Intake {
+impl Default for BodyReader {
     fn default() -> Self {
-        Self { unnamed: Pool::new(UNNAMED, PATIENCE), named: Pool::new(NAMED, PATIENCE) }
+        Self {
+            unnamed: MemoryPool::new(UNIDENTIFIED_POOL, MEMORY_TIMEOUT),
+            named: MemoryPool::new(IDENTIFIED_POOL, MEMORY_TIMEOUT),
+        }
     }
 }
 
@@ -44,7 +47,7 @@ impl Default for Intake {
 #[derive(Debug)]
 pub struct Held {
     bytes: Vec<u8>,
-    share: Share,
+    share: MemoryReservation,
 }
 
 impl Deref for Held {
@@ -54,16 +57,21 @@ impl Deref for Held {
     }
 }
 
-impl Intake {
+impl BodyReader {
     /// The body of a delivery from an address.
-    pub async fn read(&self, body: Body, expected: Expected, from: Option<IpAddr>) -> Result<Held, Refused> {
+    pub async fn read(
+        &self,
+        body: Body,
+        expected: DeliverySender,
+        from: Option<IpAddr>,
+    ) -> Result<Held, ApiError> {
         let (pool, max) = match expected {
-            Expected::Unnamed => (&self.unnamed, MAX_UNNAMED),
-            Expected::Named | Expected::Unknown => (&self.named, MOST_BYTES),
+            DeliverySender::Unnamed => (&self.unnamed, MAX_UNIDENTIFIED_BODY),
+            DeliverySender::Named | DeliverySender::Unknown => (&self.named, MOST_BYTES),
         };
         let too_large = || match expected {
-            Expected::Unnamed => Refused::unnamed_too_large(max),
-            Expected::Named | Expected::Unknown => Refused::too_large(max),
+            DeliverySender::Unnamed => ApiError::unnamed_too_large(max),
+            DeliverySender::Named | DeliverySender::Unknown => ApiError::too_large(max),
         };
         if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > max) {
             return Err(too_large());
@@ -72,18 +80,18 @@ impl Intake {
         let (mut body, mut length) = (body, 0);
         while let Some(frame) = body.frame().await {
             // The client went away, or sent what is no body.
-            let frame = frame.map_err(|error| Refused::invalid(error.to_string()))?;
+            let frame = frame.map_err(|error| ApiError::invalid(error.to_string()))?;
             let Ok(bytes) = frame.into_data() else { continue };
             length += bytes.len();
             if length > max {
                 return Err(too_large());
             }
-            if expected == Expected::Unknown {
+            if expected == DeliverySender::Unknown {
                 continue;
             }
             if length > held.bytes.capacity() {
-                let capacity = length.next_power_of_two().clamp(FIRST, max);
-                held.share.grow(capacity).await.ok_or_else(|| Refused::busy(RETRY_AFTER))?;
+                let capacity = length.next_power_of_two().clamp(INITIAL_RESERVATION, max);
+                held.share.grow(capacity).await.ok_or_else(|| ApiError::busy(RETRY_AFTER))?;
                 held.bytes.reserve_exact(capacity - held.bytes.len());
             }
             held.bytes.extend_from_slice(&bytes);
@@ -94,7 +102,7 @@ impl Intake {
 
 /// Memory that many bodies share.
 #[derive(Debug)]
-struct Pool {
+struct MemoryPool {
     most: usize,
     most_of_one: usize,
     /// How long a body waits for memory.
@@ -103,14 +111,14 @@ struct Pool {
     freed: Notify,
 }
 
-impl Pool {
+impl MemoryPool {
     fn new((most, most_of_one): (usize, usize), patience: Duration) -> Arc<Self> {
         Arc::new(Self { most, most_of_one, patience, used: Mutex::default(), freed: Notify::new() })
     }
 
-    fn share(self: &Arc<Self>, of: Option<IpAddr>) -> Share {
+    fn share(self: &Arc<Self>, of: Option<IpAddr>) -> MemoryReservation {
         let of = of.map(|address| ClientAddress(address).group());
-        Share { pool: self.clone(), of, bytes: 0 }
+        MemoryReservation { pool: self.clone(), of, bytes: 0 }
     }
 
     fn take(&self, of: Option<IpAddr>, bytes: usize) -> bool {
@@ -136,15 +144,15 @@ impl Pool {
     }
 }
 
-/// What one body has of a pool, until it is dropped.
+/// OperationKind one body has of a pool, until it is dropped.
 #[derive(Debug)]
-struct Share {
-    pool: Arc<Pool>,
+struct MemoryReservation {
+    pool: Arc<MemoryPool>,
     of: Option<IpAddr>,
     bytes: usize,
 }
 
-impl Share {
+impl MemoryReservation {
     /// Has `bytes` in all; `None`: others did not give enough back in time.
     async fn grow(&mut self, bytes: usize) -> Option<()> {
         let more = bytes.saturating_sub(self.bytes);
@@ -163,7 +171,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
         self.pool.give_back(self.of, self.bytes);
     }
@@ -172,8 +180,8 @@ impl Drop for Share {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{FIRST, Intake, MAX_UNNAMED, Pool};
-    use crate::services::Expected;
+    use super::{BodyReader, INITIAL_RESERVATION, MAX_UNIDENTIFIED_BODY, MemoryPool};
+    use crate::services::DeliverySender;
     use axum::body::Body;
     use std::{
         net::{IpAddr, Ipv4Addr},
@@ -184,30 +192,34 @@ mod tests {
     const FROM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     #[tokio::test]
-    async fn bodies_are_bounded_by_what_is_known_of_them() {
-        let intake = Intake::default();
+    async fn body_limit_depends_on_identified_repository() {
+        let intake = BodyReader::default();
         let read = |length, expected| intake.read(Body::from(vec![1; length]), expected, FROM);
-        assert_eq!(read(MAX_UNNAMED, Expected::Unnamed).await.unwrap().len(), MAX_UNNAMED);
-        assert!(read(MAX_UNNAMED + 1, Expected::Unnamed).await.is_err());
-        assert_eq!(read(MOST_BYTES, Expected::Named).await.unwrap().len(), MOST_BYTES);
-        assert!(read(MOST_BYTES + 1, Expected::Named).await.is_err());
-        assert!(read(MOST_BYTES, Expected::Unknown).await.unwrap().is_empty(), "it is not kept");
-        assert!(read(MOST_BYTES + 1, Expected::Unknown).await.is_err());
+        assert_eq!(
+            read(MAX_UNIDENTIFIED_BODY, DeliverySender::Unnamed).await.unwrap().len(),
+            MAX_UNIDENTIFIED_BODY
+        );
+        assert!(read(MAX_UNIDENTIFIED_BODY + 1, DeliverySender::Unnamed).await.is_err());
+        assert_eq!(read(MOST_BYTES, DeliverySender::Named).await.unwrap().len(), MOST_BYTES);
+        assert!(read(MOST_BYTES + 1, DeliverySender::Named).await.is_err());
+        assert!(read(MOST_BYTES, DeliverySender::Unknown).await.unwrap().is_empty(), "it is not kept");
+        assert!(read(MOST_BYTES + 1, DeliverySender::Unknown).await.is_err());
         assert!(intake.named.used.lock().unwrap().is_empty(), "all is given back");
     }
 
     #[tokio::test]
-    async fn one_address_cannot_take_the_memory_of_others_and_all_of_it_comes_back() {
-        let pool = Pool::new((4 * FIRST, 2 * FIRST), Duration::from_millis(200));
+    async fn memory_pool_is_shared_by_address_and_released() {
+        let pool =
+            MemoryPool::new((4 * INITIAL_RESERVATION, 2 * INITIAL_RESERVATION), Duration::from_millis(200));
         let other = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
         let mut first = pool.share(FROM);
-        first.grow(2 * FIRST).await.unwrap();
+        first.grow(2 * INITIAL_RESERVATION).await.unwrap();
         let mut second = pool.share(FROM);
-        assert!(second.grow(FIRST).await.is_none(), "that is all for one address");
+        assert!(second.grow(INITIAL_RESERVATION).await.is_none(), "that is all for one address");
         let mut third = pool.share(other);
-        third.grow(2 * FIRST).await.unwrap();
-        assert!(pool.share(None).grow(FIRST).await.is_none(), "that is all");
-        let (grown, ()) = tokio::join!(second.grow(FIRST), async { drop(first) });
+        third.grow(2 * INITIAL_RESERVATION).await.unwrap();
+        assert!(pool.share(None).grow(INITIAL_RESERVATION).await.is_none(), "that is all");
+        let (grown, ()) = tokio::join!(second.grow(INITIAL_RESERVATION), async { drop(first) });
         grown.unwrap();
         drop((second, third));
         assert!(pool.used.lock().unwrap().is_empty());

@@ -1,6 +1,6 @@
 //! JSON bodies of requests.
 
-use super::{Api, problem::Refused};
+use super::{ApiState, problem::ApiError};
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -12,11 +12,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 const MAX_READ_HERE: usize = 64 << 10;
 
 /// A JSON body whose refusal is a problem document.
-pub struct Wanted<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<Api> for Wanted<T> {
-    type Rejection = Refused;
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Refused> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, api: &ApiState) -> Result<Self, ApiError> {
         // Only its headers are looked at: what says that it is no JSON is not read.
         let mut like_it = Request::new(Body::from("null"));
         *like_it.headers_mut() = request.headers().clone();

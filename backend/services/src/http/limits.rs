@@ -10,14 +10,14 @@ use std::{
 };
 
 /// Buckets that are kept; beyond this, full ones are forgotten.
-const MOST_KEPT: usize = 10_000;
+const MAX_BUCKETS: usize = 10_000;
 /// Calls that tokens of workers and admins may make for each that a user's may: many workers share one.
-const FOR_WORKERS: f64 = 100.0;
-/// Tokens that are not valid, from one address.
-const WRONG: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
+const WORKER_RATE_FACTOR: f64 = 100.0;
+/// NewTokens that are not valid, from one address.
+const INVALID_TOKEN_RATE: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
 
 /// Webhooks that name one repository and are not signed with its secret, from wherever they come.
-const WRONG_FOR_REPOSITORY: Rate = Rate { each_second: 1.0, burst: 60.0 };
+const INVALID_SIGNATURE_RATE: Rate = Rate { each_second: 1.0, burst: 60.0 };
 
 /// So many calls a second on the average, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Rate {
     pub burst: f64,
 }
 
-/// What is left to a caller.
+/// OperationKind is left to a caller.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     left: f64,
@@ -60,13 +60,13 @@ impl<K: Hash + Eq> Buckets<K> {
 
     fn take(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MOST_KEPT && !kept.contains_key(&key) {
+        if kept.len() >= MAX_BUCKETS && !kept.contains_key(&key) {
             let full = |bucket: &Bucket| {
                 let since = now.saturating_duration_since(bucket.at);
                 since.as_secs_f64().mul_add(rate.each_second, bucket.left) >= rate.burst
             };
             kept.retain(|_, bucket| !full(bucket));
-            if kept.len() >= MOST_KEPT {
+            if kept.len() >= MAX_BUCKETS {
                 // Somebody has very many addresses: memory matters more than counting them.
                 kept.clear();
             }
@@ -87,7 +87,7 @@ pub struct Limits {
 
 impl Limits {
     /// A user's token may be used `each_second` on the average, and four times as often at once; 0: as often as anyone
-    /// likes. Tokens of workers and admins may be used a hundred times as often.
+    /// likes. NewTokens of workers and admins may be used a hundred times as often.
     pub fn new(each_second: u32) -> Self {
         let each_second = f64::from(each_second);
         let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
@@ -100,42 +100,42 @@ impl Limits {
         }
     }
 
-    /// Counts a call with a valid token; or how long to wait.
+    /// NodeCounters a call with a valid token; or how long to wait.
     pub fn used(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.users else { return Ok(()) };
-        let more = if is_worker { FOR_WORKERS } else { 1.0 };
+        let more = if is_worker { WORKER_RATE_FACTOR } else { 1.0 };
         let rate = Rate { each_second: rate.each_second * more, burst: rate.burst * more };
         self.tokens.take(token.to_owned(), rate, now)
     }
 
-    /// Counts a call whose token or signature is not valid; or how long to wait.
+    /// NodeCounters a call whose token or signature is not valid; or how long to wait.
     pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
-        self.wrong.take(from, WRONG, now)
+        self.wrong.take(from, INVALID_TOKEN_RATE, now)
     }
 
-    /// Counts a webhook that is not signed with the secret of the repository that it names; or how long to wait.
+    /// NodeCounters a webhook that is not signed with the secret of the repository that it names; or how long to wait.
     pub fn wrong_for(&self, repository: &str, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
-        // Names are as long as a caller likes; two that share a bucket only wait for each other.
-        self.repositories.take(self.hasher.hash_one(repository), WRONG_FOR_REPOSITORY, now)
+        // ResourceNames are as long as a caller likes; two that share a bucket only wait for each other.
+        self.repositories.take(self.hasher.hash_one(repository), INVALID_SIGNATURE_RATE, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, MOST_KEPT};
+    use super::{Limits, MAX_BUCKETS};
     use std::{
         net::{IpAddr, Ipv4Addr},
         time::{Duration, Instant},
     };
 
     #[test]
-    fn a_token_has_a_burst_and_then_its_rate_and_others_are_not_touched() {
+    fn rate_limit_allows_burst_per_token() {
         let (limits, begun) = (Limits::new(50), Instant::now());
         for call in 0..200 {
             assert!(limits.used("a", false, begun).is_ok(), "{call}");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn many_workers_behind_one_token_stay_below_its_limit() {
+    fn shared_worker_token_stays_below_limit() {
         let (limits, begun) = (Limits::new(50), Instant::now());
         // 256 workers, each with 4 calls a second, for a minute.
         for second in 0..60 {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_of_one_address_are_slowed_and_the_memory_for_them_is_bounded() {
+    fn invalid_tokens_are_limited_by_address() {
         let (limits, now) = (Limits::new(50), Instant::now());
         let none = Limits::new(0);
         let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
@@ -171,6 +171,6 @@ mod tests {
         for n in 0..30_000 {
             let _ = limits.wrong(address(n), now);
         }
-        assert!(limits.wrong.0.lock().is_ok_and(|kept| kept.len() <= MOST_KEPT));
+        assert!(limits.wrong.0.lock().is_ok_and(|kept| kept.len() <= MAX_BUCKETS));
     }
 }

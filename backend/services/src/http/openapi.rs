@@ -20,7 +20,7 @@ use tidemill_core::{
 use tidemill_core::{
     discovery::{DiscoveryReply, DiscoveryReport},
     repository::{
-        RedeliveryReply, RepositoryList, RepositoryName, RepositoryRemoved, RepositoryReply,
+        RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryName, RepositoryReply,
         RepositoryRequest, WebhookReply,
     },
 };
@@ -30,7 +30,7 @@ struct Document {
     paths: Map<String, Value>,
 }
 
-/// What a query parameter is.
+/// OperationKind a query parameter is.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
@@ -40,53 +40,55 @@ enum Kind {
     Number(u64, u64),
 }
 
-/// Query parameters: name, kind, meaning.
-type Query = &'static [(&'static str, Kind, &'static str)];
+/// QueryParameters parameters: name, kind, meaning.
+type QueryParameters = &'static [(&'static str, Kind, &'static str)];
 
-const ANY: Kind = Kind::Number(0, u64::MAX);
+const ANY_NUMBER: Kind = Kind::Number(0, u64::MAX);
 const PAGE_SIZE: Kind = Kind::Number(1, 200);
-const WAIT: Query = &[("wait_ms", ANY, "Hold the reply until something changed, at most so long")];
-const LIST: Query = &[
+const WAIT_PARAMS: QueryParameters =
+    &[("wait_ms", ANY_NUMBER, "Hold the reply until something changed, at most so long")];
+const LIST_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
     ("pipeline", Kind::Text, "Exact pipeline name"),
     ("branch", Kind::Text, "Exact branch"),
     ("status", Kind::Status, "Status"),
-    ("run_number", ANY, "Run number"),
+    ("run_number", ANY_NUMBER, "Run number"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Id, "`next_cursor` of the page before"),
 ];
-const EXPECTED: Query =
+const EXPECTED_REPO_PARAMS: QueryParameters =
     &[("repo", Kind::Text, "The repository that it is meant for; of another, it is refused with 409")];
-const DEAD_LETTERS: Query = &[
+const DEAD_LETTER_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Only those of this repository, however its address is written"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
-const CACHE: Query = &[
+const CACHE_PARAMS: QueryParameters = &[
     ("lease", Kind::Id, "The lease of the job"),
     ("object", Kind::Id, "The object that was found"),
     ("key", Kind::Text, "Its key, as the address that was given has it"),
 ];
-const HINT: Query = &[("repo", Kind::Text, "The repository, where the body does not name it")];
-const REPO: Query = &[("repo", Kind::Text, "Repository")];
-const LOG: Query = &[
-    ("offset", ANY, "First byte; default 0"),
+const REPO_HINT_PARAMS: QueryParameters =
+    &[("repo", Kind::Text, "The repository, where the body does not name it")];
+const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
+const LOG_PARAMS: QueryParameters = &[
+    ("offset", ANY_NUMBER, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
-    ("limit", ANY, "The most bytes of the reply; default 1 MiB"),
-    ("wait_ms", ANY, "Hold the reply until there are bytes, at most so long"),
+    ("limit", ANY_NUMBER, "The most bytes of the reply; default 1 MiB"),
+    ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, at most so long"),
 ];
-const HELD: Query = &[
+const LEASE_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "Of a worker: the job that needs it"),
     ("lease", Kind::Id, "Of a worker: that job's lease"),
 ];
-const AUDIT: Query = &[
+const AUDIT_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
     ("who", Kind::Text, "Name or id of the token"),
     ("action", Kind::Text, "Exact action"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Text, "`next_cursor` of the page before"),
 ];
-const PUT: Query = &[
+const UPLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "The job"),
     ("lease", Kind::Id, "Its lease"),
     ("cache", Kind::Text, "Of a cache: its key, as the address that was given has it"),
@@ -102,7 +104,7 @@ impl Document {
         path: &str,
         method: &str,
         summary: &str,
-        query: Query,
+        query: QueryParameters,
         body: Option<Value>,
         reply: Value,
     ) {
@@ -148,7 +150,7 @@ impl Document {
             "responses": {
                 "2XX": reply,
                 "default": {
-                    "description": "Refused",
+                    "description": "ApiError",
                     "content": { "application/problem+json": { "schema": problem } },
                 },
             },
@@ -166,7 +168,7 @@ impl Document {
     }
 }
 
-/// What can be done with an execution that was made.
+/// OperationKind can be done with an execution that was made.
 fn links() -> Value {
     let of_it = ["pipeline-status", "pipeline-usage", "pipeline-cancel", "pipeline-retry", "artifact-list"]
         .map(|id| {
@@ -209,19 +211,19 @@ pub fn document() -> Value {
     reply["links"] = links();
     of.add(path::EXECUTE, "post", "Start an execution", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
-    of.add(path::STATUS, "get", "An execution with its jobs", WAIT, None, reply);
+    of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
     let reply = of.reference::<ExecutionList>();
-    of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST, None, reply);
+    of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
     let reply = of.reference::<Usage>();
     of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
     let reply = of.reference::<ExecutionTests>();
     of.add(path::TESTS, "get", "What the tests of an execution came to", &[], None, reply);
     let reply = of.reference::<CancelReply>();
-    of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED, None, reply);
+    of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED_REPO_PARAMS, None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
     reply["links"] = links();
-    of.add(path::RETRY, "post", "Retry an execution that is over", EXPECTED, Some(body), reply);
+    of.add(path::RETRY, "post", "Retry an execution that is over", EXPECTED_REPO_PARAMS, Some(body), reply);
     let (body, reply) = (of.reference::<JobExecuteRequest>(), of.reference::<JobExecuteReply>());
     of.add(path::JOB_EXECUTE, "post", "Take an attempt at a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobReport>(), of.reference::<JobReportReply>());
@@ -229,12 +231,12 @@ pub fn document() -> Value {
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
     of.add(path::JOB_TESTS, "post", "Tell what an attempt's tests came to", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
-    of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED, None, reply);
+    of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED_REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
     of.add(path::CACHE_LOOKUP, "post", "Look a cache up", &[], Some(body), reply);
-    of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE, None, bytes());
+    of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE_PARAMS, None, bytes());
     let reply = of.reference::<SecretList>();
-    of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO, None, reply);
+    of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<SetSecretRequest>(), of.reference::<SecretView>());
     of.add(path::SECRETS, "post", "Keep a secret", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
@@ -242,19 +244,40 @@ pub fn document() -> Value {
     let reply = of.reference::<RekeyReply>();
     of.add(path::REKEY_SECRETS, "post", "Seal secrets under the newest key", &[], None, reply);
     let reply = of.reference::<ApproveReply>();
-    of.add(path::APPROVE_EXECUTION, "post", "Approve an execution", EXPECTED, None, reply.clone());
-    of.add(path::APPROVE_JOB, "post", "Approve a job", EXPECTED, None, reply);
+    of.add(
+        path::APPROVE_EXECUTION,
+        "post",
+        "Approve an execution",
+        EXPECTED_REPO_PARAMS,
+        None,
+        reply.clone(),
+    );
+    of.add(path::APPROVE_JOB, "post", "Approve a job", EXPECTED_REPO_PARAMS, None, reply);
     let reply = of.reference::<DeadLetterList>();
-    of.add(path::DEAD_LETTERS, "get", "Jobs that ended for reasons not their own", DEAD_LETTERS, None, reply);
+    of.add(
+        path::DEAD_LETTERS,
+        "get",
+        "Jobs that ended for reasons not their own",
+        DEAD_LETTER_PARAMS,
+        None,
+        reply,
+    );
     let reply = of.reference::<DismissReply>();
-    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", EXPECTED, None, reply);
-    of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG, None, bytes());
+    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", EXPECTED_REPO_PARAMS, None, reply);
+    of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);
-    of.add(path::ARTIFACT_CONTENT, "put", "The bytes of an artifact", PUT, Some(bytes()), json!({}));
+    of.add(
+        path::ARTIFACT_CONTENT,
+        "put",
+        "The bytes of an artifact",
+        UPLOAD_PARAMS,
+        Some(bytes()),
+        json!({}),
+    );
     let reply = of.reference::<ArtifactList>();
     of.add(path::ARTIFACTS, "get", "Artifacts of an execution", &[], None, reply);
-    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", HELD, None, bytes());
+    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", LEASE_PARAMS, None, bytes());
     let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
     of.add(
         path::SOURCE_UPLOAD,
@@ -268,15 +291,22 @@ pub fn document() -> Value {
     of.add(path::SOURCE_DOWNLOAD, "get", "The stored bytes of uploaded sources", &[], None, bytes());
     let body = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
     let reply = of.reference::<WebhookReply>();
-    of.add(path::WEBHOOK, "post", "Take what a git provider posts, signed", HINT, Some(body), reply);
+    of.add(
+        path::WEBHOOK,
+        "post",
+        "Take what a git provider posts, signed",
+        REPO_HINT_PARAMS,
+        Some(body),
+        reply,
+    );
     let (body, reply) = (of.reference::<DiscoveryReport>(), of.reference::<DiscoveryReply>());
     of.add(path::DISCOVERED, "post", "Tell what a commit holds", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RepositoryRequest>(), of.reference::<RepositoryReply>());
     of.add(path::REPOSITORIES, "put", "Make a repository known, or change it", &[], Some(body), reply);
     let reply = of.reference::<RepositoryList>();
     of.add(path::REPOSITORIES, "get", "Repositories that are known", &[], None, reply);
-    let reply = of.reference::<RepositoryRemoved>();
-    of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO, None, reply);
+    let reply = of.reference::<RemoveRepositoryReply>();
+    of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<ExecuteReply>());
     of.add(path::SYNC, "post", "Read a repository's schedules anew", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<RedeliveryReply>());
@@ -288,7 +318,7 @@ pub fn document() -> Value {
     let reply = of.reference::<RevokeReply>();
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
-    of.add(path::AUDIT, "get", "Who did what, newest first", AUDIT, None, reply);
+    of.add(path::AUDIT, "get", "Who did what, newest first", AUDIT_PARAMS, None, reply);
     let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
     of.add(path::VIEW, "get", "A page for people that shows an execution", &[], None, page());
     of.add(path::VIEWS, "get", "A page for people that shows the newest executions", &[], None, page());

@@ -16,13 +16,13 @@ use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use tidemill_core::ids::ExecutionId;
 
-const PAGE: &str = include_str!("view.html");
+const PAGE_HTML: &str = include_str!("view.html");
 
 /// Lets the page run its own script, with its own style, on its own server, and nothing else.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
+static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |element: &str| {
         let opening = format!("<{element}>");
-        let after = PAGE.split_once(&opening).map_or("", |(_, after)| after);
+        let after = PAGE_HTML.split_once(&opening).map_or("", |(_, after)| after);
         let text = after.split_once(&format!("</{element}>")).map_or("", |(text, _)| text);
         format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
     };
@@ -43,10 +43,10 @@ pub async fn one(Id(_): Id<ExecutionId>) -> impl IntoResponse {
 pub async fn newest() -> impl IntoResponse {
     let headers: [(HeaderName, &str); 5] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY.as_str()),
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY.as_str()),
         (CACHE_CONTROL, "no-cache"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, PAGE)
+    (headers, PAGE_HTML)
 }

@@ -18,13 +18,13 @@ use tidemill_core::{access::Scope, api::Problem};
 
 /// A refused request.
 #[derive(Debug)]
-pub struct Refused {
+pub struct ApiError {
     problem: Box<Problem>,
     /// Seconds to wait with another try.
     retry_after: Option<u64>,
 }
 
-impl Refused {
+impl ApiError {
     fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
         let problem = Problem {
             kind: format!("tidemill:{kind}"),
@@ -94,7 +94,7 @@ impl Refused {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
-    /// Others have all memory that there is for such bodies.
+    /// RecordingMessenger have all memory that there is for such bodies.
     pub fn busy(wait: Duration) -> Self {
         let detail = "the server takes as many webhooks as it can; try again later";
         let refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
@@ -106,7 +106,7 @@ impl Refused {
     }
 }
 
-impl From<Error> for Refused {
+impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let ErrorReport { words, log_id } = error.report();
         let mut refused = Self::of_kind(error, words);
@@ -115,7 +115,7 @@ impl From<Error> for Refused {
     }
 }
 
-impl Refused {
+impl ApiError {
     fn of_kind(error: Error, words: String) -> Self {
         match error {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", words),
@@ -158,7 +158,7 @@ impl Refused {
     }
 }
 
-impl From<JsonRejection> for Refused {
+impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         let status = rejection.status();
         if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -168,7 +168,7 @@ impl From<JsonRejection> for Refused {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
@@ -183,7 +183,7 @@ impl IntoResponse for Refused {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Problem, Refused};
+    use super::{ApiError, Problem};
     use crate::error::Error;
     use axum::{http::StatusCode, response::IntoResponse};
     use http_body_util::BodyExt;
@@ -197,8 +197,8 @@ mod tests {
         span::{Attributes, Id, Record},
     };
 
-    /// What stores say of themselves.
-    const INTERNALS: [&str; 5] = [
+    /// OperationKind stores say of themselves.
+    const INTERNAL_DETAILS: [&str; 5] = [
         "arn:aws:iam::123456789012:role/tidemill-api is not authorized to perform: s3:PutObject",
         "/srv/tidemill/data/records.db",
         "tidemill-123456789012-bucket",
@@ -208,7 +208,7 @@ mod tests {
 
     fn sample(of: usize) -> Option<Error> {
         let words = "words".to_owned();
-        let inside = INTERNALS.join("; ");
+        let inside = INTERNAL_DETAILS.join("; ");
         let error = match of {
             0 => Error::NotFound(words),
             1 => Error::Forbidden(words),
@@ -276,17 +276,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_error_shows_what_is_inside_and_the_log_has_it_under_the_id_that_is_shown() {
+    async fn internal_errors_are_hidden_and_logged_by_id() {
         for error in (0..).map_while(sample) {
             let name = format!("{error:?}");
             let log = Log::default();
-            let refused = tracing::subscriber::with_default(log.clone(), || Refused::from(error));
+            let refused = tracing::subscriber::with_default(log.clone(), || ApiError::from(error));
             let reply = refused.into_response();
             let status = reply.status();
             let body = reply.into_body().collect().await.unwrap().to_bytes();
             let text = String::from_utf8_lossy(&body).into_owned();
             let problem: Problem = serde_json::from_slice(&body).unwrap();
-            for inside in INTERNALS {
+            for inside in INTERNAL_DETAILS {
                 assert!(!text.contains(inside), "{name}: {text}");
             }
             assert!(problem.kind.starts_with("tidemill:") && problem.kind != "tidemill:", "{text}");
@@ -296,14 +296,14 @@ mod tests {
                 let id = instance.strip_prefix("urn:uuid:").unwrap();
                 let logged = log.0.lock().unwrap().clone();
                 assert!(problem.detail.contains(id) && logged.contains(id), "{text}: {logged}");
-                assert!(INTERNALS.iter().all(|inside| logged.contains(inside)), "{logged}");
+                assert!(INTERNAL_DETAILS.iter().all(|inside| logged.contains(inside)), "{logged}");
             }
         }
     }
 
     #[test]
-    fn a_reused_key_is_a_conflict() {
-        let refused = Refused::from(Error::KeyReused("words".into()));
+    fn reused_key_is_conflict() {
+        let refused = ApiError::from(Error::KeyReused("words".into()));
         assert_eq!(refused.into_response().status(), StatusCode::CONFLICT);
     }
 }

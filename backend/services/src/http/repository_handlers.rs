@@ -1,10 +1,10 @@
 //! Operations on repositories, and what tells of them: webhooks and what workers find.
 
 use super::{
-    Api, Proof,
+    ApiState, AuthenticatedFlag,
     access::{ClientAddress, address_of},
-    handlers::{Asked, Reply, json},
-    json_body::Wanted,
+    handlers::{QueryParams, Reply, json},
+    json_body::JsonBody,
 };
 use crate::{error::Error, services::Caller};
 use axum::{
@@ -17,21 +17,21 @@ use axum::{
 use serde::Deserialize;
 use tidemill_core::{
     discovery::DiscoveryReport,
-    repository::{RepositoryName, RepositoryRemoved, RepositoryRequest},
+    repository::{RemoveRepositoryReply, RepositoryName, RepositoryRequest},
     webhook::Provider,
 };
 
 #[derive(Deserialize)]
-pub struct Hint {
+pub struct WebhookQuery {
     repo: Option<String>,
 }
 
 pub async fn webhook(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Path(provider): Path<String>,
-    Asked(hint): Asked<Hint>,
+    QueryParams(hint): QueryParams<WebhookQuery>,
     client: Option<Extension<ClientAddress>>,
-    proof: Option<Extension<Proof>>,
+    proof: Option<Extension<AuthenticatedFlag>>,
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
@@ -61,9 +61,9 @@ pub async fn webhook(
 }
 
 pub async fn redeliver(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(of): Wanted<RepositoryName>,
+    JsonBody(of): JsonBody<RepositoryName>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let reply = api.services.repositories.allow_redeliveries(&of.repo).await?;
@@ -72,14 +72,14 @@ pub async fn redeliver(
     Ok(json(reply))
 }
 
-pub async fn discovered(State(api): State<Api>, Wanted(report): Wanted<DiscoveryReport>) -> Reply {
+pub async fn discovered(State(api): State<ApiState>, JsonBody(report): JsonBody<DiscoveryReport>) -> Reply {
     Ok(json(api.services.discoveries.discovered(report).await?))
 }
 
 pub async fn put(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(request): Wanted<RepositoryRequest>,
+    JsonBody(request): JsonBody<RepositoryRequest>,
 ) -> Reply {
     caller.must_be_of(&request.url)?;
     let reply = api.services.repositories.put(request).await?;
@@ -88,29 +88,29 @@ pub async fn put(
     Ok(json(reply))
 }
 
-pub async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Reply {
+pub async fn list(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut list = api.services.repositories.list().await?;
     list.repositories.retain(|repository| caller.may_see(&repository.url));
     Ok(json(list))
 }
 
 pub async fn remove(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Asked(of): Asked<RepositoryName>,
+    QueryParams(of): QueryParams<RepositoryName>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let removed = api.services.remove_repository(&of.repo).await?;
     if removed {
         api.services.audit.note(&caller, "repository.remove", &of.repo, Some(&of.repo), "done").await;
     }
-    Ok(json(RepositoryRemoved { removed }))
+    Ok(json(RemoveRepositoryReply { removed }))
 }
 
 pub async fn sync(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(of): Wanted<RepositoryName>,
+    JsonBody(of): JsonBody<RepositoryName>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let reply = api.services.discoveries.sync(&of.repo, Some(caller.name.to_string())).await?;

@@ -1,7 +1,7 @@
 //! Every operation of the API: its path, who may call it, what of a repository it touches, and what carries it out. The router is made of
 //! this table; docs/security.md shows it, and a test compares the two and tries each line with tokens that do not fit.
 
-use super::{Api, access, body_limits::max_body, handlers, page, repository_handlers, token_handlers};
+use super::{ApiState, access, body_limits::max_body, handlers, page, repository_handlers, token_handlers};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -21,13 +21,13 @@ pub const NOBODY: Need = &[];
 /// To look.
 pub const LOOK: Need = &[Read, Run, Admin];
 /// To change what runs.
-pub const CHANGE: Need = &[Run, Admin];
+pub const RUN_SCOPES: Need = &[Run, Admin];
 /// To work on jobs.
-pub const WORK: Need = &[Worker, Admin];
-/// What both those who look and those who work need.
-pub const FETCH: Need = &[Read, Run, Worker, Admin];
+pub const WORKER_SCOPES: Need = &[Worker, Admin];
+/// OperationKind both those who look and those who work need.
+pub const DOWNLOAD_SCOPES: Need = &[Read, Run, Worker, Admin];
 /// To change the deployment.
-pub const MANAGE: Need = &[Admin];
+pub const ADMIN_SCOPES: Need = &[Admin];
 
 /// How a token that is for one repository only is kept to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Within {
     /// It is about no repository: such a token may call it as any other.
     None,
     /// It is about the whole deployment: such a token may not call it (403).
-    Refused,
+    Forbidden,
 }
 
 /// One operation.
@@ -66,7 +66,7 @@ macro_rules! routes {
         }),*];
 
         /// A router of all of them, each behind its own check.
-        pub fn all(api: &Api) -> Router<Api> {
+        pub fn all(api: &ApiState) -> Router<ApiState> {
             let mut place = 0;
             Router::new()$(.route($path, {
                 let route = &ROUTES[place];
@@ -81,53 +81,53 @@ macro_rules! routes {
     };
     (@ GET) => { get };
     (@ POST) => { post };
-    (@ PUT) => { put };
+    (@ UPLOAD_PARAMS) => { put };
     (@ DELETE) => { delete };
 }
 
 // To add an operation: a line here, one in openapi.rs, one in the table of docs/security.md.
 routes! {
-    POST path::EXECUTE => handlers::execute, CHANGE, Itself;
+    POST path::EXECUTE => handlers::execute, RUN_SCOPES, Itself;
     GET path::STATUS => handlers::status, LOOK, Path;
     GET path::EXECUTIONS => handlers::executions, LOOK, Itself;
     GET path::USAGE => handlers::usage, LOOK, Path;
     GET path::TESTS => handlers::tests, LOOK, Path;
-    POST path::CANCEL_EXECUTION => handlers::cancel_execution, CHANGE, Path;
-    POST path::RETRY => handlers::retry, CHANGE, Path;
-    POST path::APPROVE_EXECUTION => handlers::approve_execution, CHANGE, Path;
-    POST path::APPROVE_JOB => handlers::approve_job, CHANGE, Path;
-    POST path::JOB_EXECUTE => handlers::job_execute, WORK, Refused;
-    POST path::JOB_STATUS => handlers::job_status, WORK, Refused;
-    POST path::JOB_TESTS => handlers::job_tests, WORK, Refused;
-    POST path::CANCEL_JOB => handlers::cancel_job, CHANGE, Path;
+    POST path::CANCEL_EXECUTION => handlers::cancel_execution, RUN_SCOPES, Path;
+    POST path::RETRY => handlers::retry, RUN_SCOPES, Path;
+    POST path::APPROVE_EXECUTION => handlers::approve_execution, RUN_SCOPES, Path;
+    POST path::APPROVE_JOB => handlers::approve_job, RUN_SCOPES, Path;
+    POST path::JOB_EXECUTE => handlers::job_execute, WORKER_SCOPES, Forbidden;
+    POST path::JOB_STATUS => handlers::job_status, WORKER_SCOPES, Forbidden;
+    POST path::JOB_TESTS => handlers::job_tests, WORKER_SCOPES, Forbidden;
+    POST path::CANCEL_JOB => handlers::cancel_job, RUN_SCOPES, Path;
     GET path::JOB_LOGS => handlers::job_logs, LOOK, Path;
     GET path::DEAD_LETTERS => handlers::dead_letters, LOOK, Itself;
-    POST path::DISMISS => handlers::dismiss_dead_letter, CHANGE, Path;
-    POST path::ARTIFACT_UPLOAD => handlers::artifact_upload, WORK, Refused;
-    POST path::CACHE_LOOKUP => handlers::cache_lookup, WORK, Refused;
-    GET path::CACHE_CONTENT => handlers::cache_content, WORK, Refused;
-    PUT path::ARTIFACT_CONTENT => handlers::artifact_content, WORK, Refused;
+    POST path::DISMISS => handlers::dismiss_dead_letter, RUN_SCOPES, Path;
+    POST path::ARTIFACT_UPLOAD => handlers::artifact_upload, WORKER_SCOPES, Forbidden;
+    POST path::CACHE_LOOKUP => handlers::cache_lookup, WORKER_SCOPES, Forbidden;
+    GET path::CACHE_CONTENT => handlers::cache_content, WORKER_SCOPES, Forbidden;
+    UPLOAD_PARAMS path::ARTIFACT_CONTENT => handlers::artifact_content, WORKER_SCOPES, Forbidden;
     GET path::ARTIFACTS => handlers::artifacts, LOOK, Path;
-    GET path::ARTIFACT_DOWNLOAD => handlers::artifact_download, FETCH, Path;
-    POST path::SOURCE_UPLOAD => handlers::source_upload, CHANGE, Itself;
-    PUT path::SOURCE_CONTENT => handlers::source_content, CHANGE, Itself;
-    GET path::SOURCE_DOWNLOAD => handlers::source_download, WORK, Refused;
-    GET path::WORKER_PROGRAM => handlers::worker_program, WORK, Refused;
-    GET path::SECRETS => handlers::secrets, MANAGE, Itself;
-    POST path::SECRETS => handlers::set_secret, MANAGE, Itself;
-    POST path::REMOVE_SECRET => handlers::remove_secret, MANAGE, Itself;
-    POST path::REKEY_SECRETS => handlers::rekey_secrets, MANAGE, Refused;
+    GET path::ARTIFACT_DOWNLOAD => handlers::artifact_download, DOWNLOAD_SCOPES, Path;
+    POST path::SOURCE_UPLOAD => handlers::source_upload, RUN_SCOPES, Itself;
+    UPLOAD_PARAMS path::SOURCE_CONTENT => handlers::source_content, RUN_SCOPES, Itself;
+    GET path::SOURCE_DOWNLOAD => handlers::source_download, WORKER_SCOPES, Forbidden;
+    GET path::WORKER_PROGRAM => handlers::worker_program, WORKER_SCOPES, Forbidden;
+    GET path::SECRETS => handlers::secrets, ADMIN_SCOPES, Itself;
+    POST path::SECRETS => handlers::set_secret, ADMIN_SCOPES, Itself;
+    POST path::REMOVE_SECRET => handlers::remove_secret, ADMIN_SCOPES, Itself;
+    POST path::REKEY_SECRETS => handlers::rekey_secrets, ADMIN_SCOPES, Forbidden;
     POST path::WEBHOOK => repository_handlers::webhook, NOBODY, None;
-    POST path::DISCOVERED => repository_handlers::discovered, WORK, Refused;
-    PUT path::REPOSITORIES => repository_handlers::put, MANAGE, Itself;
-    GET path::REPOSITORIES => repository_handlers::list, MANAGE, Itself;
-    DELETE path::REPOSITORIES => repository_handlers::remove, MANAGE, Itself;
-    POST path::SYNC => repository_handlers::sync, MANAGE, Itself;
-    POST path::REDELIVER => repository_handlers::redeliver, MANAGE, Itself;
-    POST path::TOKENS => token_handlers::create, MANAGE, Refused;
-    GET path::TOKENS => token_handlers::list, MANAGE, Refused;
-    DELETE path::TOKEN => token_handlers::revoke, MANAGE, Refused;
-    GET path::AUDIT => token_handlers::audit, MANAGE, Refused;
+    POST path::DISCOVERED => repository_handlers::discovered, WORKER_SCOPES, Forbidden;
+    UPLOAD_PARAMS path::REPOSITORIES => repository_handlers::put, ADMIN_SCOPES, Itself;
+    GET path::REPOSITORIES => repository_handlers::list, ADMIN_SCOPES, Itself;
+    DELETE path::REPOSITORIES => repository_handlers::remove, ADMIN_SCOPES, Itself;
+    POST path::SYNC => repository_handlers::sync, ADMIN_SCOPES, Itself;
+    POST path::REDELIVER => repository_handlers::redeliver, ADMIN_SCOPES, Itself;
+    POST path::TOKENS => token_handlers::create, ADMIN_SCOPES, Forbidden;
+    GET path::TOKENS => token_handlers::list, ADMIN_SCOPES, Forbidden;
+    DELETE path::TOKEN => token_handlers::revoke, ADMIN_SCOPES, Forbidden;
+    GET path::AUDIT => token_handlers::audit, ADMIN_SCOPES, Forbidden;
     GET path::VIEW => page::one, NOBODY, None;
     GET path::VIEWS => page::newest, NOBODY, None;
     GET path::HEALTH => handlers::health, NOBODY, None;

@@ -1,9 +1,9 @@
 //! Operations on tokens and the audit record: from HTTP to a service, and back.
 
 use super::{
-    Api,
-    handlers::{Asked, Id, Reply, json},
-    json_body::Wanted,
+    ApiState,
+    handlers::{Id, QueryParams, Reply, json},
+    json_body::JsonBody,
 };
 use crate::services::Caller;
 use axum::{Extension, Json, extract::State, http::StatusCode, response::IntoResponse};
@@ -11,25 +11,29 @@ use tidemill_core::access::{AuditQuery, RevokeReply, TokenRequest};
 use uuid::Uuid;
 
 pub async fn create(
-    State(api): State<Api>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    Wanted(request): Wanted<TokenRequest>,
+    JsonBody(request): JsonBody<TokenRequest>,
 ) -> Reply {
     let made = api.services.tokens.create(request, &caller).await?;
     api.services.audit.note(&caller, "token.create", made.view.id, made.view.repo.as_deref(), "done").await;
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
-pub async fn list(State(api): State<Api>) -> Reply {
+pub async fn list(State(api): State<ApiState>) -> Reply {
     Ok(json(api.services.tokens.list().await?))
 }
 
-pub async fn revoke(State(api): State<Api>, Extension(caller): Extension<Caller>, Id(id): Id<Uuid>) -> Reply {
+pub async fn revoke(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<Uuid>,
+) -> Reply {
     let revoked = api.services.tokens.revoke(id).await?;
     api.services.audit.note(&caller, "token.revoke", id, revoked.repo.as_deref(), "done").await;
     Ok(json(RevokeReply { revoked }))
 }
 
-pub async fn audit(State(api): State<Api>, Asked(query): Asked<AuditQuery>) -> Reply {
+pub async fn audit(State(api): State<ApiState>, QueryParams(query): QueryParams<AuditQuery>) -> Reply {
     Ok(json(api.services.audit.list(query).await?))
 }

@@ -1,13 +1,13 @@
-//! Small records that people or events make: repositories, tokens, secrets, schedules, what is to be told to others.
+//! SmallFileSystem records that people or events make: repositories, tokens, secrets, schedules, what is to be told to others.
 
 use crate::error::Result;
 use async_trait::async_trait;
 use tidemill_core::time::Timestamp;
 
 /// The most bytes of a document's value.
-pub const MOST_DOCUMENT_BYTES: usize = 256 << 10;
+pub const MAX_DOCUMENT_SIZE: usize = 256 << 10;
 
-/// Names a document.
+/// ResourceNames a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocumentKey {
     /// Its kind, such as `token`: lower-case letters and hyphens.
@@ -28,7 +28,7 @@ impl DocumentKey {
 pub struct NewDocument {
     /// Its key.
     pub key: DocumentKey,
-    /// What it says, as its kind has it (JSON); at most [`MOST_DOCUMENT_BYTES`].
+    /// OperationKind it says, as its kind has it (JSON); at most [`MAX_DOCUMENT_SIZE`].
     pub value: String,
     /// When something is to be done about it.
     pub due_at: Option<Timestamp>,
@@ -41,7 +41,7 @@ pub struct NewDocument {
 pub struct Document {
     /// Its key.
     pub key: DocumentKey,
-    /// What it says.
+    /// OperationKind it says.
     pub value: String,
     /// When something is to be done about it.
     pub due_at: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct Document {
 }
 
 /// How many documents [`Documents::all`] reads at once.
-const PAGE: usize = 200;
+const PAGE_SIZE: usize = 200;
 
 /// Documents, each written on its own, conditionally. A write is visible to every read that starts after it was
 /// acknowledged, save that [`Self::due`] may show it only later.
@@ -76,7 +76,7 @@ pub trait Documents: Send + Sync {
     async fn all(&self, kind: &str, prefix: &str) -> Result<Vec<Document>> {
         let (mut all, mut after) = (Vec::new(), None::<String>);
         loop {
-            let (page, more) = self.list(kind, prefix, after.as_deref(), PAGE).await?;
+            let (page, more) = self.list(kind, prefix, after.as_deref(), PAGE_SIZE).await?;
             after = page.last().map(|last| last.key.name.clone());
             all.extend(page);
             if !more {

@@ -23,7 +23,7 @@ impl Key {
         getrandom::fill(&mut key).map(|()| Self(key))
     }
 
-    /// Names it, and says nothing of it: 8 hex digits.
+    /// ResourceNames it, and says nothing of it: 8 hex digits.
     #[must_use]
     pub fn id(&self) -> String {
         let hash = Sha256::new().chain_update(b"tidemill key\0").chain_update(self.0).finalize();
@@ -95,7 +95,7 @@ mod tests {
     use super::{Key, Keys};
 
     #[test]
-    fn keys_are_read_line_by_line_and_the_first_seals() {
+    fn first_key_line_seals() {
         let (new, old) = (Key([1; 32]), Key([2; 32]));
         let text =
             format!("# new\n{}\n\n  {}", Keys::from(new.clone()).text(), Keys::from(old.clone()).text());

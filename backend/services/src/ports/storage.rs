@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::{collections::BTreeMap, fmt, time::Duration};
 use tidemill_core::{
-    api::ContentSum,
+    api::ContentChecksum,
     ids::{ExecutionId, JobId, LeaseToken},
     labels::Labels,
-    records::{NodeKey, Outgoing},
+    records::{NodeKey, QueuedJob},
     time::Timestamp,
 };
 
@@ -21,7 +21,7 @@ pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 pub struct Message {
     /// The job.
     pub node: NodeKey,
-    /// Names this delivery; a later delivery of the same message has another one.
+    /// ResourceNames this delivery; a later delivery of the same message has another one.
     pub receipt: String,
 }
 
@@ -30,7 +30,7 @@ pub struct Message {
 pub trait JobQueue: Send + Sync {
     /// Adds messages of one execution that carry its `trace`, each visible after its delay. A job that is in the queue
     /// already is delivered once more, whoever has received it, and not later than it would have been.
-    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()>;
+    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()>;
     /// Whether jobs that demand these labels can be sent.
     fn serves(&self, labels: &Labels) -> bool;
     /// Takes a visible message, of `execution` if one is named, whose labels are all among `labels`, and hides it for
@@ -48,7 +48,7 @@ pub trait JobQueue: Send + Sync {
     async fn give_back(&self, message: &Message) -> Result<()>;
 }
 
-/// What was stored under a key.
+/// OperationKind was stored under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Bytes.
@@ -59,25 +59,25 @@ pub struct ObjectInfo {
 
 /// Where an object's bytes are to be put.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PutPlace {
+pub enum UploadTarget {
     /// Through the API.
     Api,
     /// Straight into the store, which has to know what they come to first.
     SumNeeded,
     /// Straight into the store, which takes no other bytes there.
-    At(PutAddress),
+    At(UploadUrl),
 }
 
-/// An address at which whoever has it may PUT an object for some minutes.
+/// An address at which whoever has it may UPLOAD_PARAMS an object for some minutes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PutAddress {
+pub struct UploadUrl {
     /// The address.
     pub url: String,
     /// Headers that the request must have.
     pub headers: BTreeMap<String, String>,
 }
 
-impl fmt::Debug for PutAddress {
+impl fmt::Debug for UploadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address is as good as a token.
         f.debug_struct("PutAddress").finish_non_exhaustive()
@@ -100,7 +100,7 @@ pub trait Objects: Send + Sync {
     /// Removes an object; removing what is not there is no error.
     async fn delete(&self, key: &str) -> Result<()>;
     /// Where bytes that come to `sum` are to be put.
-    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace>;
+    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget>;
     /// An address at which whoever has it may GET the object for some minutes; `None`: it must go through the API.
     async fn get_address(&self, key: &str) -> Result<Option<String>>;
 }
@@ -113,7 +113,7 @@ pub trait Logs: Send + Sync {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64>;
     /// At most `limit` bytes from `offset`, and the stored length.
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)>;
-    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. What it holds does not
+    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. OperationKind it holds does not
     /// change, and bytes that come late are still taken.
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()>;
 }

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     ports::{
         ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
-        NodeBody, NodeKey, Outgoing, Write,
+        NodeBody, NodeKey, QueuedJob, Write,
     },
 };
 use tidemill_core::{
@@ -21,22 +21,22 @@ use tidemill_core::{
 
 /// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
 const MAX_WRITES: usize = 90;
-/// What they may lead to in the same batch comes on top.
+/// OperationKind they may lead to in the same batch comes on top.
 const MAX_BATCH: usize = 98;
-/// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
+/// RecordingMessenger write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MAX_CONFLICTS: u32 = 1_000;
 
 /// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
-const UNPLANNED_LOOK_MS: i64 = 15 * 60_000;
+const HELD_RECHECK_INTERVAL_MS: i64 = 15 * 60_000;
 
 /// Somebody else opens the same gate at most so often.
 const MAX_ATTEMPTS: u32 = 100;
 
-/// What steps came to: nodes to look at next, and what goes to the queue.
+/// OperationKind steps came to: nodes to look at next, and what goes to the queue.
 #[derive(Debug, Default)]
 struct Outcome {
     nodes: Vec<u32>,
-    messages: Vec<Outgoing>,
+    messages: Vec<QueuedJob>,
     conflicts: u32,
 }
 
@@ -70,14 +70,14 @@ impl Context {
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
-                // What it would release is not recorded yet, or never will be.
+                // OperationKind it would release is not recorded yet, or never will be.
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
                     if state.status.is_terminal() =>
                 {
                     NextStep::Rest
                 }
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(_)) => {
-                    NextStep::Wait(now.plus_ms(UNPLANNED_LOOK_MS))
+                    NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
                 }
                 (next, _) => next,
             };
@@ -176,7 +176,7 @@ impl Context {
                     .extend(batch.iter().filter(|(_, transition)| transition.more).map(|(ix, _)| *ix));
                 let sent = batch.iter().filter_map(|(ix, transition)| {
                     let node = NodeKey { execution, ix: *ix };
-                    transition.send_after.map(|delay_ms| Outgoing::after(node, delay_ms))
+                    transition.send_after.map(|delay_ms| QueuedJob::after(node, delay_ms))
                 });
                 outcome.messages.extend(sent);
             }
@@ -194,14 +194,14 @@ impl Context {
         let Transition { writes, send_after, more } = transition;
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
-        let own = send_after.map(|delay_ms| Outgoing::after(node.key, delay_ms));
-        let messages: Vec<Outgoing> = queued_jobs(&done).chain(own).collect();
+        let own = send_after.map(|delay_ms| QueuedJob::after(node.key, delay_ms));
+        let messages: Vec<QueuedJob> = queued_jobs(&done).chain(own).collect();
         self.send(execution, &messages).await?;
         let mut next = ready_nodes(&done);
         if more {
             next.push(node.key.ix);
         }
-        // What was asked is recorded; what follows from it is found by the sweep should it fail here.
+        // OperationKind was asked is recorded; what follows from it is found by the sweep should it fail here.
         if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {
             tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
         }
@@ -365,7 +365,7 @@ impl Context {
         Ok(Some(deadline).filter(|_| spec.approvals.iter().any(waits)))
     }
 
-    /// What the end of an execution does to the next of its group.
+    /// OperationKind the end of an execution does to the next of its group.
     async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
         // One that supersedes others waits for nobody, and the next may wait for it.
         let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{ArtifactRecord, ByteStream, Commit, Node, PutAddress, PutPlace, Write},
+    ports::{ArtifactRecord, ByteStream, Commit, Node, UploadTarget, UploadUrl, Write},
 };
 use futures_util::StreamExt;
 use std::{
@@ -25,8 +25,8 @@ use tidemill_core::{
 };
 
 /// Files listed of one artifact; more are stored, but not listed.
-const MOST_LISTED: usize = 10_000;
-const MOST_TRIES: u32 = 100;
+const MAX_LISTED_FILES: usize = 10_000;
+const MAX_ATTEMPTS: u32 = 100;
 
 /// Where the bytes of an artifact or an upload are.
 pub enum Download<T> {
@@ -79,15 +79,15 @@ impl ArtifactService {
             }
         };
         Ok(match place {
-            PutPlace::Api => {
+            UploadTarget::Api => {
                 let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
                 let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", in_query(key)));
                 let cache = cache.unwrap_or_default();
                 let url = format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease);
                 reply(artifact_id, Some(url), BTreeMap::new())
             }
-            PutPlace::SumNeeded => reply(artifact_id, None, BTreeMap::new()),
-            PutPlace::At(PutAddress { url, headers }) => reply(artifact_id, Some(url), headers),
+            UploadTarget::SumNeeded => reply(artifact_id, None, BTreeMap::new()),
+            UploadTarget::At(UploadUrl { url, headers }) => reply(artifact_id, Some(url), headers),
         })
     }
 
@@ -107,7 +107,7 @@ impl ArtifactService {
         })?;
         let max = self.context.settings.max_artifact_bytes;
         if stored.size > max {
-            // What was put straight into the store is seen only now.
+            // OperationKind was put straight into the store is seen only now.
             self.context.stores.objects.delete(&key(request.job_id, id)).await?;
             return Err(too_large(max));
         }
@@ -121,7 +121,7 @@ impl ArtifactService {
         }
         let now = self.context.now();
         let mut files = request.files;
-        files.truncate(MOST_LISTED);
+        files.truncate(MAX_LISTED_FILES);
         let expires_at = request
             .expire_in_s
             .map(|s| now.plus_ms(i64::try_from(s.saturating_mul(1000)).unwrap_or(i64::MAX)));
@@ -140,7 +140,7 @@ impl ArtifactService {
             files,
             expires_at,
         };
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             // Conditional on the node as it was when the lease was seen valid.
             let same = Write::SetDue { key: node.key, if_version: node.version, due_at: node.due_at };
             let put = Write::PutArtifact(Box::new(record.clone()));

@@ -1,4 +1,4 @@
-//! What a worker is told about a job.
+//! OperationKind a worker is told about a job.
 
 use super::{
     context::{Context, job_of},
@@ -12,25 +12,25 @@ use indexmap::IndexMap;
 use std::collections::HashMap;
 use tidemill_core::{
     api::path,
-    assignment::{ArtifactSource, Extras, Preparation},
+    assignment::{ArtifactSource, JobExtras, Preparation},
     facts::Facts,
     ids::JobId,
     plan::PlannedJob,
-    predefined::{self, Running},
+    predefined::{self, JobContext},
 };
 
 /// From so many needs on, an execution's artifacts are read at once instead of need by need.
-const MANY_NEEDS: usize = 16;
+const BULK_READ_THRESHOLD: usize = 16;
 
-/// What can be got ready before the lease is held.
+/// OperationKind can be got ready before the lease is held.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
 }
 
-/// What the job has around its script.
-pub fn extras(spec: &JobSpec) -> Extras {
+/// OperationKind the job has around its script.
+pub fn extras(spec: &JobSpec) -> JobExtras {
     let around = &spec.planned.surroundings;
-    Extras {
+    JobExtras {
         after_script: around.after_script.clone(),
         services: around.services.clone(),
         caches: around.caches.clone(),
@@ -44,14 +44,14 @@ pub fn extras(spec: &JobSpec) -> Extras {
 /// The job's variables over the predefined ones.
 pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
     let of = &execution.spec;
-    // What was recorded before facts were has its branch and its commit beside them.
+    // OperationKind was recorded before facts were has its branch and its commit beside them.
     let facts = Facts {
         branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
         commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
         ..of.facts.clone()
     };
     let to = spec.planned.surroundings.environment.as_ref();
-    let mut variables = predefined::of_job(&Running {
+    let mut variables = predefined::of_job(&JobContext {
         facts: &facts,
         execution: &of.id.to_string(),
         run_number: execution.run_number,
@@ -81,7 +81,7 @@ pub async fn artifacts_for(
     let wanted = match (named, job.after_stages) {
         (None, None | Some(0)) => return Ok(Vec::new()),
         (Some(named), _) if named.is_empty() => return Ok(Vec::new()),
-        (Some(named), _) if named.len() <= MANY_NEEDS => of_needs(context, execution, named).await?,
+        (Some(named), _) if named.len() <= BULK_READ_THRESHOLD => of_needs(context, execution, named).await?,
         (Some(named), _) => {
             let mut all = of_execution(context, execution).await?;
             all.retain(|(ix, _)| named.contains(ix));
@@ -102,9 +102,9 @@ pub async fn artifacts_for(
 }
 
 /// Artifacts with the index of their job in this execution.
-type Found = Vec<(u32, ArtifactRecord)>;
+type ArtifactsByJob = Vec<(u32, ArtifactRecord)>;
 
-async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<Found> {
+async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<ArtifactsByJob> {
     let mut found = Vec::new();
     for &ix in needs {
         let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
@@ -115,9 +115,9 @@ async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32])
     Ok(found)
 }
 
-async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<Found> {
+async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<ArtifactsByJob> {
     let records = context.stores.records.artifacts(execution.spec.id).await?;
-    let mut found: Found = records.into_iter().map(|record| (record.ix, record)).collect();
+    let mut found: ArtifactsByJob = records.into_iter().map(|record| (record.ix, record)).collect();
     for (ix, from) in &execution.spec.carried {
         let records = context.stores.records.artifacts_of(*from).await?;
         found.extend(records.into_iter().map(|record| (*ix, record)));
@@ -126,7 +126,11 @@ async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<
 }
 
 /// Only those of the attempt that counts: what a lost attempt left is nobody's input.
-async fn current(context: &Context, execution: &ExecutionRecord, mut found: Found) -> Result<Found> {
+async fn current(
+    context: &Context,
+    execution: &ExecutionRecord,
+    mut found: ArtifactsByJob,
+) -> Result<ArtifactsByJob> {
     let ixs: Vec<u32> = found.iter().map(|(ix, _)| *ix).collect();
     let nodes = context.stores.records.nodes(execution.spec.id, &ixs).await?;
     let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();

@@ -14,14 +14,14 @@ use tidemill_core::access::{AuditEntry, AuditList, AuditQuery};
 use uuid::Uuid;
 
 /// The kind of its documents.
-const KIND: &str = "audit";
+const DOCUMENT_KIND: &str = "audit";
 /// How long an entry is kept.
-const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 /// The most entries that one page looks at: a filter that few of them pass must not hold a reply for long.
-const MOST_SEEN: usize = 2_000;
-const AT_ONCE: usize = 200;
-/// Names count down from here, so that the newest entry is listed first.
-const END_OF_TIME: i64 = 0xfff_ffff_ffff;
+const MAX_ENTRIES_SCANNED: usize = 2_000;
+const BATCH_LEN: usize = 200;
+/// ResourceNames count down from here, so that the newest entry is listed first.
+const MAX_TIMESTAMP_MS: i64 = 0xfff_ffff_ffff;
 
 /// The audit record.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl AuditService {
         Self { context }
     }
 
-    /// Notes that `caller` did `action` (`thing.verb`, in the present tense) to `target`, and what came of it. What was done stays
+    /// RequestLog that `caller` did `action` (`thing.verb`, in the present tense) to `target`, and what came of it. OperationKind was done stays
     /// done if this cannot be written: then the server's log has it.
     pub async fn note(
         &self,
@@ -60,13 +60,13 @@ impl AuditService {
     }
 
     async fn write(&self, entry: &AuditEntry) -> Result<()> {
-        let left = END_OF_TIME.saturating_sub(entry.at.0).max(0);
+        let left = MAX_TIMESTAMP_MS.saturating_sub(entry.at.0).max(0);
         let document = NewDocument {
-            key: DocumentKey::new(KIND, format!("{left:011x}-{}", Uuid::new_v4())),
+            key: DocumentKey::new(DOCUMENT_KIND, format!("{left:011x}-{}", Uuid::new_v4())),
             value: serde_json::to_string(entry)
                 .map_err(|error| Error::storage("writing an audit entry", error))?,
             due_at: None,
-            expires_at: Some(entry.at.plus_ms(KEPT_MS)),
+            expires_at: Some(entry.at.plus_ms(RETENTION_MS)),
         };
         // The name is new: there is nothing to lose against.
         self.context.stores.documents.put(document, None).await.map(drop)
@@ -93,16 +93,16 @@ impl AuditService {
         let now = self.context.now();
         loop {
             let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(KIND, "", after.as_deref(), AT_ONCE).await?;
+            let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), BATCH_LEN).await?;
             let last = page.len().saturating_sub(1);
             for (place, document) in page.into_iter().enumerate() {
                 seen += 1;
                 // One that a newer version wrote, and that this cannot read, must not hide the others.
                 let entry: Option<AuditEntry> = serde_json::from_str(&document.value).ok();
-                let kept = |entry: &AuditEntry| entry.at.plus_ms(KEPT_MS) > now;
+                let kept = |entry: &AuditEntry| entry.at.plus_ms(RETENTION_MS) > now;
                 entries.extend(entry.filter(|entry| kept(entry) && fits(entry)));
                 let more = more || place < last;
-                if (entries.len() >= limit || seen >= MOST_SEEN) && more {
+                if (entries.len() >= limit || seen >= MAX_ENTRIES_SCANNED) && more {
                     return Ok(AuditList { entries, next_cursor: Some(document.key.name) });
                 }
                 after = Some(document.key.name);

@@ -7,10 +7,10 @@ use std::{
 use tidemill_core::time::Timestamp;
 
 /// The first pause, in milliseconds; each further one is twice as long.
-const FIRST_PAUSE_MS: i64 = 2_000;
-const MAX_PAUSE_MS: i64 = 15 * 60_000;
-/// What is counted at most; beyond this, what is to be tried again first is forgotten and begins with short pauses.
-const MAX_COUNTED: usize = 10_000;
+const INITIAL_BACKOFF_MS: i64 = 2_000;
+const MAX_BACKOFF_MS: i64 = 15 * 60_000;
+/// OperationKind is counted at most; beyond this, what is to be tried again first is forgotten and begins with short pauses.
+const MAX_TRACKED: usize = 10_000;
 
 /// Failures in a row, by what failed. They are counted in this process only: another one begins with short pauses.
 #[derive(Debug, Default)]
@@ -23,18 +23,18 @@ struct Failures {
 }
 
 impl Backoff {
-    /// Counts a failure of `what`, and gives the time of its next attempt.
+    /// NodeCounters a failure of `what`, and gives the time of its next attempt.
     pub fn failed(&self, what: &str, now: Timestamp) -> Timestamp {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.len() >= MAX_COUNTED && !counted.contains_key(what) {
+        if counted.len() >= MAX_TRACKED && !counted.contains_key(what) {
             // Those that are due were not tried again, or did well elsewhere.
             counted.retain(|_, setback| setback.retry_at > now);
-            if counted.len() >= MAX_COUNTED {
+            if counted.len() >= MAX_TRACKED {
                 counted.clear();
             }
         }
         let setback = counted.entry(what.to_owned()).or_insert(Failures { failures: 0, retry_at: now });
-        let pause = FIRST_PAUSE_MS.saturating_mul(1 << setback.failures.min(20)).min(MAX_PAUSE_MS);
+        let pause = INITIAL_BACKOFF_MS.saturating_mul(1 << setback.failures.min(20)).min(MAX_BACKOFF_MS);
         setback.failures = setback.failures.saturating_add(1);
         setback.retry_at = now.plus_ms(pause);
         setback.retry_at
@@ -51,26 +51,26 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, MAX_COUNTED, MAX_PAUSE_MS};
+    use super::{Backoff, MAX_BACKOFF_MS, MAX_TRACKED};
     use tidemill_core::time::Timestamp;
 
     #[test]
-    fn pauses_double_up_to_a_limit_and_begin_anew_after_a_success() {
+    fn backoff_doubles_and_resets_after_success() {
         let (backoff, now) = (Backoff::default(), Timestamp(1_000));
         let pauses: Vec<i64> = (0..12).map(|_| backoff.failed("a", now).0 - now.0).collect();
         assert_eq!(pauses[..4], [2_000, 4_000, 8_000, 16_000]);
-        assert_eq!(pauses[9..], [MAX_PAUSE_MS; 3]);
+        assert_eq!(pauses[9..], [MAX_BACKOFF_MS; 3]);
         assert_eq!(backoff.failed("b", now).0 - now.0, 2_000, "others are not touched");
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a", now).0 - now.0, 2_000);
     }
 
     #[test]
-    fn the_memory_for_failures_is_bounded() {
+    fn tracked_failures_are_bounded() {
         let backoff = Backoff::default();
-        for number in 0..3 * MAX_COUNTED {
+        for number in 0..3 * MAX_TRACKED {
             backoff.failed(&number.to_string(), Timestamp(0));
         }
-        assert!(backoff.0.lock().is_ok_and(|counted| counted.len() <= MAX_COUNTED));
+        assert!(backoff.0.lock().is_ok_and(|counted| counted.len() <= MAX_TRACKED));
     }
 }

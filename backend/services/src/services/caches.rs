@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{Document, DocumentKey, NewDocument, Node, ObjectInfo, PutPlace},
+    ports::{Document, DocumentKey, NewDocument, Node, ObjectInfo, UploadTarget},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::{
-    api::{ArtifactComplete, CacheFound, CacheLookupReply, CacheLookupRequest, ContentSum, path},
+    api::{ArtifactComplete, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
     assignment::ArtifactSource,
     digest::sha256_hex,
     ids::{ArtifactId, JobId, LeaseToken},
@@ -20,16 +20,16 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-const KIND: &str = "cache";
+const DOCUMENT_KIND: &str = "cache";
 /// How long a cache is kept that nobody uses.
-const KEPT_MS: i64 = 14 * 86_400_000;
+const RETENTION_MS: i64 = 14 * 86_400_000;
 /// A use is noted at most so often.
-const NOTED_MS: u64 = 86_400_000;
+const TOUCH_INTERVAL_MS: u64 = 86_400_000;
 /// The largest cache, in bytes.
-const LARGEST: u64 = 5 << 30;
-const LONGEST_KEY: usize = 400;
-const MOST_KEYS: usize = 20;
-const MOST_TRIES: u32 = 20;
+const MAX_SIZE: u64 = 5 << 30;
+const MAX_KEY_LEN: usize = 400;
+const MAX_KEYS: usize = 20;
+const MAX_ATTEMPTS: u32 = 20;
 
 /// Caches.
 #[derive(Debug, Clone)]
@@ -39,8 +39,8 @@ pub struct CacheService {
 
 /// A cache as it is recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
-    /// Names the object that holds it, among those of the job that left it.
+struct CacheRecord {
+    /// ResourceNames the object that holds it, among those of the job that left it.
     object: ArtifactId,
     /// That job.
     by: JobId,
@@ -60,8 +60,8 @@ impl CacheService {
     /// The first of the keys under which something is kept for the job's repository.
     pub async fn lookup(&self, request: CacheLookupRequest) -> Result<CacheLookupReply> {
         let node = self.leased(request.job_id, request.lease).await?;
-        if request.keys.len() > MOST_KEYS {
-            return Err(Error::Invalid(format!("at most {MOST_KEYS} keys of a cache are looked up at once")));
+        if request.keys.len() > MAX_KEYS {
+            return Err(Error::Invalid(format!("at most {MAX_KEYS} keys of a cache are looked up at once")));
         }
         for key in request.keys {
             let Some((document, stored)) = self.find(&node, &key).await? else { continue };
@@ -80,7 +80,7 @@ impl CacheService {
                 sha256: stored.sha256,
                 size: stored.size,
             };
-            return Ok(CacheLookupReply { found: Some(CacheFound { key, source }) });
+            return Ok(CacheLookupReply { found: Some(CacheHit { key, source }) });
         }
         Ok(CacheLookupReply { found: None })
     }
@@ -112,13 +112,13 @@ impl CacheService {
         &self,
         node: &Node,
         key: &str,
-        sum: Option<&ContentSum>,
-    ) -> Result<(ArtifactId, PutPlace)> {
+        sum: Option<&ContentChecksum>,
+    ) -> Result<(ArtifactId, UploadTarget)> {
         self.may_keep(node).await?;
         // Each call has an object of its own: what others read is never written again.
         let id = ArtifactId(uuid::Uuid::now_v7());
-        if sum.is_some_and(|sum| sum.size > LARGEST) {
-            return Err(Error::Invalid(format!("a cache has at most {LARGEST} bytes")));
+        if sum.is_some_and(|sum| sum.size > MAX_SIZE) {
+            return Err(Error::Invalid(format!("a cache has at most {MAX_SIZE} bytes")));
         }
         let object = self.own_object(node, key, id).await?;
         Ok((id, self.context.stores.objects.put_place(&object, sum).await?))
@@ -133,7 +133,7 @@ impl CacheService {
     ) -> Result<()> {
         self.may_keep(node).await?;
         let object = self.own_object(node, &from_query(key)?, id).await?;
-        super::artifacts::put_at_most(&self.context, &object, bytes, LARGEST).await
+        super::artifacts::put_at_most(&self.context, &object, bytes, MAX_SIZE).await
     }
 
     /// Keeps what the job put under `key`, in place of what was there. To say so again changes nothing.
@@ -156,23 +156,23 @@ impl CacheService {
         let put = put
             .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were never put".into()))?;
         let differs = put.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
-        if put.size != complete.size || differs || put.size > LARGEST {
+        if put.size != complete.size || differs || put.size > MAX_SIZE {
             // Nothing is recorded of it, and nobody else can have put it.
             objects.delete(&object).await?;
             return Err(Error::Conflict(format!(
-                "the cache arrived with {} bytes, and {} were sent; at most {LARGEST} are kept",
+                "the cache arrived with {} bytes, and {} were sent; at most {MAX_SIZE} are kept",
                 put.size, complete.size
             )));
         }
         let now = self.context.now();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let known = self.find(node, key).await?;
             if let Some((_, known)) = &known
                 && is_done(known, by, complete)?
             {
                 return Ok(id);
             }
-            let stored = Stored {
+            let stored = CacheRecord {
                 object: id,
                 by,
                 replaced: known.as_ref().map(|(_, old)| old.object),
@@ -183,7 +183,7 @@ impl CacheService {
             let new = NewDocument {
                 key: self.document(node, key).await?,
                 value: text(&stored)?,
-                due_at: Some(now.plus_ms(KEPT_MS)),
+                due_at: Some(now.plus_ms(RETENTION_MS)),
                 expires_at: None,
             };
             let version = known.as_ref().map(|(document, _)| document.version);
@@ -205,7 +205,7 @@ impl CacheService {
     pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
         let mut number = 0;
-        for document in self.context.stores.documents.due(KIND, now, limit).await? {
+        for document in self.context.stores.documents.due(DOCUMENT_KIND, now, limit).await? {
             let name = format!("cache {}", document.key.name);
             match self.remove(&document).await {
                 Ok(()) => {
@@ -230,14 +230,14 @@ impl CacheService {
         self.context.stores.documents.delete(&document.key, Some(document.version)).await.map(drop)
     }
 
-    async fn note_use(&self, document: &Document, stored: &Stored) {
+    async fn note_use(&self, document: &Document, stored: &CacheRecord) {
         let now = self.context.now();
-        if now.since_ms(stored.used_at) < NOTED_MS {
+        if now.since_ms(stored.used_at) < TOUCH_INTERVAL_MS {
             return;
         }
-        let used = Stored { used_at: now, ..stored.clone() };
+        let used = CacheRecord { used_at: now, ..stored.clone() };
         let Ok(value) = text(&used) else { return };
-        let due_at = Some(now.plus_ms(KEPT_MS));
+        let due_at = Some(now.plus_ms(RETENTION_MS));
         let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
         // Whoever wrote it meanwhile used it, too.
         if let Err(error) = self.context.stores.documents.put(new, Some(document.version)).await {
@@ -245,7 +245,7 @@ impl CacheService {
         }
     }
 
-    async fn find(&self, node: &Node, key: &str) -> Result<Option<(Document, Stored)>> {
+    async fn find(&self, node: &Node, key: &str) -> Result<Option<(Document, CacheRecord)>> {
         let key = self.document(node, key).await?;
         let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
         let stored = read(&document)?;
@@ -255,7 +255,7 @@ impl CacheService {
     /// Caches are a repository's own: which it is, the record says, and never the worker.
     async fn document(&self, node: &Node, key: &str) -> Result<DocumentKey> {
         check(key)?;
-        Ok(DocumentKey::new(KIND, format!("{}\n{key}", self.repo(node).await?)))
+        Ok(DocumentKey::new(DOCUMENT_KIND, format!("{}\n{key}", self.repo(node).await?)))
     }
 
     /// The object `id` of a job of the repository of `node`, under a key. Its name holds all three, so that no job reaches what was
@@ -272,7 +272,7 @@ impl CacheService {
 
     async fn repo(&self, node: &Node) -> Result<String> {
         let shape = self.context.cached_execution(node.key.execution).await?;
-        // Names of documents have two lines.
+        // ResourceNames of documents have two lines.
         Ok(canonical(&shape.spec.repo).replace('\n', " "))
     }
 
@@ -294,7 +294,7 @@ impl CacheService {
 }
 
 /// Whether what is recorded is what is to be completed, or has replaced it since.
-fn is_done(known: &Stored, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
+fn is_done(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
     if known.replaced == Some(complete.artifact_id) {
         return Ok(true);
     }
@@ -312,9 +312,9 @@ fn job_of_node(node: &Node) -> Result<JobId> {
 }
 
 fn check(key: &str) -> Result<()> {
-    if key.is_empty() || key.len() > LONGEST_KEY || key.contains(char::is_control) {
+    if key.is_empty() || key.len() > MAX_KEY_LEN || key.contains(char::is_control) {
         return Err(Error::Invalid(format!(
-            "a cache's key has 1 to {LONGEST_KEY} bytes, without control characters"
+            "a cache's key has 1 to {MAX_KEY_LEN} bytes, without control characters"
         )));
     }
     Ok(())
@@ -326,7 +326,7 @@ pub(super) fn in_query(key: &str) -> String {
 }
 
 fn from_query(text: &str) -> Result<String> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * LONGEST_KEY);
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * MAX_KEY_LEN);
     let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     key.ok_or_else(|| Error::Invalid("`key` is no key of a cache; take the address that was given".into()))
 }
@@ -335,10 +335,10 @@ fn object_key(repo: &str, key: &str, by: JobId, id: ArtifactId) -> String {
     format!("artifacts/cache/{}/{}/{by}/{id}", sha256_hex(repo.as_bytes()), sha256_hex(key.as_bytes()))
 }
 
-fn read(document: &Document) -> Result<Stored> {
+fn read(document: &Document) -> Result<CacheRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a cache's record", error))
 }
 
-fn text(stored: &Stored) -> Result<String> {
+fn text(stored: &CacheRecord) -> Result<String> {
     serde_json::to_string(stored).map_err(|error| Error::storage("recording a cache", error))
 }

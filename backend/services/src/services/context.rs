@@ -1,12 +1,12 @@
-//! What the services share: the stores, their settings, and reads that fail in words.
+//! OperationKind the services share: the stores, their settings, and reads that fail in words.
 
-use super::{backoff::Backoff, planning::JobSpec, recent::Recent};
+use super::{backoff::Backoff, planning::JobSpec, recent::LruCache};
 use crate::{
     Stores,
     error::{Error, Result},
     ports::{
-        Compute, Document, DocumentKey, ExecutionRecord, JobItem, NewDocument, Node, NodeBody, NodeKey,
-        Outgoing,
+        Compute, Document, DocumentKey, ExecutionRecord, JobRecord, NewDocument, Node, NodeBody, NodeKey,
+        QueuedJob,
     },
 };
 use std::{
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of planned jobs that are kept at hand: they never change, and every view and assignment needs them.
-const MAX_PLANNED_BYTES: usize = 64 << 20;
+const PLAN_CACHE_BYTES: usize = 64 << 20;
 /// Bytes of executions that are cached for their immutable part.
 const MAX_CACHED_EXECUTION_BYTES: usize = 16 << 20;
 
@@ -58,20 +58,20 @@ impl Default for Settings {
     }
 }
 
-/// What every service holds.
+/// OperationKind every service holds.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub stores: Stores,
     pub settings: Settings,
     /// Ends every held reply.
     pub closing: CancellationToken,
-    /// What failed lately, and is tried again later.
+    /// OperationKind failed lately, and is tried again later.
     pub backoff: Backoff,
     /// The jobs of executions.
-    pub(super) planned: Arc<Recent<Vec<JobSpec>>>,
+    pub(super) planned: Arc<LruCache<Vec<JobSpec>>>,
     /// Where long computations run; where none is set, they run in place.
     compute: OnceLock<Arc<dyn Compute>>,
-    executions: Recent<ExecutionRecord>,
+    executions: LruCache<ExecutionRecord>,
 }
 
 impl Context {
@@ -81,9 +81,9 @@ impl Context {
             settings,
             closing,
             backoff: Backoff::default(),
-            planned: Arc::new(Recent::new(MAX_PLANNED_BYTES)),
+            planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
             compute: OnceLock::new(),
-            executions: Recent::new(MAX_CACHED_EXECUTION_BYTES),
+            executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
         }
     }
 
@@ -150,7 +150,7 @@ impl Context {
     }
 
     /// Sends the ids of queued jobs of one execution.
-    pub async fn send(&self, execution: ExecutionId, messages: &[Outgoing]) -> Result<()> {
+    pub async fn send(&self, execution: ExecutionId, messages: &[QueuedJob]) -> Result<()> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -161,9 +161,9 @@ impl Context {
         }
         let labelled = messages.iter().map(|message| {
             let labels = cached.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
-            Outgoing { labels, ..message.clone() }
+            QueuedJob { labels, ..message.clone() }
         });
-        let labelled: Vec<Outgoing> = labelled.collect();
+        let labelled: Vec<QueuedJob> = labelled.collect();
         self.stores.queue.send(&labelled, trace).await
     }
 
@@ -193,20 +193,20 @@ impl Context {
     }
 
     /// Holds a reply for at most `wait_ms`.
-    pub fn hold(&self, wait_ms: u64) -> Hold<'_> {
+    pub fn hold(&self, wait_ms: u64) -> HeldReply<'_> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
-        Hold { context: self, deadline, seen: 0 }
+        HeldReply { context: self, deadline, seen: 0 }
     }
 }
 
 /// A reply that is held until there is something to say.
-pub(crate) struct Hold<'a> {
+pub(crate) struct HeldReply<'a> {
     context: &'a Context,
     deadline: Instant,
     seen: u64,
 }
 
-impl Hold<'_> {
+impl HeldReply<'_> {
     /// Waits until the caller should look again; false: the time is over, or the server closes.
     pub async fn changed(&mut self) -> bool {
         tokio::select! {
@@ -221,7 +221,7 @@ impl Hold<'_> {
 }
 
 /// The job of a node that must be one.
-pub(crate) fn job_of(node: &Node) -> Result<&JobItem> {
+pub(crate) fn job_of(node: &Node) -> Result<&JobRecord> {
     match &node.state.body {
         NodeBody::Job(item) => Ok(item),
         NodeBody::Gate { .. } | NodeBody::End => Err(Error::NotFound(format!(

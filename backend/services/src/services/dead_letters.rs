@@ -21,7 +21,7 @@ use tidemill_core::{
 };
 
 /// Dead letters that are forgotten in one batch.
-const AT_ONCE: usize = 50;
+const BATCH_LEN: usize = 50;
 
 /// Dead letters.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Context {
         let nodes = self.stores.records.all_nodes(execution).await?;
         let letter = |node: &Node| dead_letter_of(node.key, &job_of(node).ok()?.job);
         let letters: Vec<DeadLetter> = nodes.iter().filter_map(letter).collect();
-        for some in letters.chunks(AT_ONCE) {
+        for some in letters.chunks(BATCH_LEN) {
             let writes = some.iter().copied().map(Write::DeleteDeadLetter).collect();
             self.stores.records.commit(writes).await?;
         }
@@ -105,7 +105,7 @@ mod tests {
     use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
     #[test]
-    fn a_cursor_is_read_back_and_nothing_else_is_one() {
+    fn cursor_round_trips_and_rejects_other_text() {
         let letter = DeadLetter { at: Timestamp(7), execution: ExecutionId(uuid::Uuid::now_v7()), ix: 3 };
         assert_eq!(read_cursor(&write_cursor(&letter)).unwrap(), letter);
         for wrong in ["", "7", "7.x.3", &format!("{}.1", write_cursor(&letter))] {

@@ -37,14 +37,14 @@ use tidemill_core::{
 pub use tidemill_core::discovery::PIPELINE_NAME as NAME;
 const TIMEOUT_S: u64 = 600;
 /// Extra tries where a git server does not answer.
-const RETRY: u32 = 2;
+const RETRIES: u32 = 2;
 /// How many retries of retries are looked back through.
 const MAX_RETRIES: usize = 100;
 /// The most mistakes of one file that are shown.
 const MAX_MISTAKES: usize = 20;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
-/// What all lines of a reply come to at most, in bytes.
+/// OperationKind all lines of a reply come to at most, in bytes.
 const MAX_REPLY_BYTES: usize = 6 << 10;
 
 /// Executions that look at commits.
@@ -57,12 +57,12 @@ pub struct DiscoveryService {
     outbox: Outbox,
 }
 
-/// What a discovery is to look at.
+/// OperationKind a discovery is to look at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DiscoveryStart {
-    /// What is known of it; a commit that is not known is what the discovery's ref shows.
+    /// OperationKind is known of it; a commit that is not known is what the discovery's ref shows.
     pub facts: Facts,
-    /// What to find out.
+    /// OperationKind to find out.
     pub discovery: Discovery,
     /// Who caused it.
     pub by: Option<String>,
@@ -75,7 +75,7 @@ pub(super) fn plan(discovery: Discovery) -> Plan {
         base_name: NAME.into(),
         stage: NAME.into(),
         after_stages: Some(0),
-        retry: RETRY,
+        retry: RETRIES,
         retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], exit_codes: Vec::new() },
         timeout_s: TIMEOUT_S,
         discovery: Some(discovery),
@@ -140,16 +140,16 @@ pub(super) async fn start_discovery(
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }
 
-/// What is found at a commit is started for this.
+/// OperationKind is found at a commit is started for this.
 struct StartContext<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
     facts: &'a Arc<Facts>,
-    /// What it started before is not started again.
+    /// OperationKind it started before is not started again.
     first: ExecutionId,
     /// Whether somebody must approve it.
     hold: bool,
-    /// What may still be stored before that, in bytes.
+    /// OperationKind may still be stored before that, in bytes.
     left: u64,
 }
 
@@ -175,7 +175,7 @@ fn bound(lines: &mut Vec<String>) {
     }
 }
 
-/// What became of one pipeline file.
+/// OperationKind became of one pipeline file.
 enum FileOutcome {
     Reported(String),
     Invalid(Vec<String>),
@@ -403,7 +403,8 @@ impl DiscoveryService {
             ..ExecuteRequest::default()
         };
         let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
-        let limits = StartLimits { hold, allowance: budget::Allowance::Push, left: &mut to_start.left };
+        let limits =
+            StartLimits { hold, allowance: budget::StorageAllowance::Push, left: &mut to_start.left };
         match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // Should this fail, the worker tells again what it found, and this comes again, too.

@@ -17,14 +17,14 @@ use tidemill_core::{
 use tokio::time::{Instant, timeout};
 
 /// Kind and name of the document that a probe writes.
-const KIND: &str = "health";
-const NAME: &str = "probe";
+const DOCUMENT_KIND: &str = "health";
+const DOCUMENT_NAME: &str = "probe";
 /// How long the outcome of a probe is believed.
-const BELIEVED: Duration = Duration::from_secs(5);
+const PROBE_TTL: Duration = Duration::from_secs(5);
 /// The same of a probe that failed.
-const BELIEVED_FAILED: Duration = Duration::from_millis(500);
+const FAILED_PROBE_TTL: Duration = Duration::from_millis(500);
 /// The longest that a probe may take before the store is slow.
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW_PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// The disk that the stores are on.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -54,9 +54,9 @@ impl DiskState {
     }
 }
 
-/// What came of a probe.
+/// OperationKind came of a probe.
 #[derive(Debug, Clone, Copy)]
-enum Probe {
+enum ProbeOutcome {
     Written { took: Duration },
     Slow,
     Failed,
@@ -67,18 +67,18 @@ enum Probe {
 pub struct HealthService {
     context: Arc<Context>,
     disk: Option<Arc<dyn Disk>>,
-    known: Arc<Known>,
+    known: Arc<LastProbe>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct LastProbe {
     /// The last probe, and until when it is believed; held while one is under way, so that there is one at a time.
-    probe: tokio::sync::Mutex<Option<(Instant, Probe)>>,
-    noted: Mutex<Noted>,
+    probe: tokio::sync::Mutex<Option<(Instant, ProbeOutcome)>>,
+    noted: Mutex<HealthNotes>,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
+struct HealthNotes {
     /// How long a sweep may stay away; `None`: none runs here.
     sweep_within: Option<Duration>,
     swept: Option<(Instant, Timestamp)>,
@@ -96,7 +96,7 @@ impl HealthService {
         Self { disk: Some(disk), ..self }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
+    fn noted(&self) -> MutexGuard<'_, HealthNotes> {
         self.known.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,9 +134,9 @@ impl HealthService {
         let mut details = HealthDetails::default();
         let mut problems = Vec::new();
         match probe {
-            Probe::Written { took } => details.store_ms = u64::try_from(took.as_millis()).ok(),
-            Probe::Slow => problems.push(HealthProblem::StoreSlow),
-            Probe::Failed => problems.push(HealthProblem::StoreFailed),
+            ProbeOutcome::Written { took } => details.store_ms = u64::try_from(took.as_millis()).ok(),
+            ProbeOutcome::Slow => problems.push(HealthProblem::StoreSlow),
+            ProbeOutcome::Failed => problems.push(HealthProblem::StoreFailed),
         }
         if let Some(disk) = disk {
             problems.extend(disk.problem());
@@ -161,7 +161,7 @@ impl HealthService {
         Health { status, version, problems, details: Some(details) }
     }
 
-    async fn probed(&self) -> Probe {
+    async fn probed(&self) -> ProbeOutcome {
         let looking = async {
             let mut known = self.known.probe.lock().await;
             let begun = Instant::now();
@@ -170,26 +170,27 @@ impl HealthService {
             {
                 return probe;
             }
-            let probe = match timeout(SLOW, self.write()).await {
-                Ok(Ok(())) => Probe::Written { took: begun.elapsed() },
+            let probe = match timeout(SLOW_PROBE_TIME, self.write()).await {
+                Ok(Ok(())) => ProbeOutcome::Written { took: begun.elapsed() },
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the store cannot be written");
-                    Probe::Failed
+                    ProbeOutcome::Failed
                 }
-                Err(_) => Probe::Slow,
+                Err(_) => ProbeOutcome::Slow,
             };
-            let believed = if matches!(probe, Probe::Written { .. }) { BELIEVED } else { BELIEVED_FAILED };
+            let believed =
+                if matches!(probe, ProbeOutcome::Written { .. }) { PROBE_TTL } else { FAILED_PROBE_TTL };
             *known = Some((Instant::now() + believed, probe));
             probe
         };
         // Somebody else's probe may be under way.
-        timeout(SLOW * 2, looking).await.unwrap_or(Probe::Slow)
+        timeout(SLOW_PROBE_TIME * 2, looking).await.unwrap_or(ProbeOutcome::Slow)
     }
 
     /// Writes a document and reads it. Another server may be faster, which shows as well that the store works.
     async fn write(&self) -> Result<()> {
         let documents = &self.context.stores.documents;
-        let key = DocumentKey::new(KIND, NAME);
+        let key = DocumentKey::new(DOCUMENT_KIND, DOCUMENT_NAME);
         let known = documents.get(&key).await?;
         let document = NewDocument { key, value: "{}".into(), due_at: None, expires_at: None };
         documents.put(document, known.map(|known| known.version)).await?;

@@ -12,7 +12,7 @@ use tidemill_core::{digest::json_digest, ids::ExecutionId, repo::canonical, time
 /// The longest key that a caller may give, in bytes.
 const MAX_KEY_LEN: usize = 200;
 
-/// What makes an execution, and makes it once.
+/// OperationKind makes an execution, and makes it once.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum IdempotencyKey<'a> {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_callers_never_meet_those_of_tidemill() {
+    fn caller_keys_never_collide_with_internal_keys() {
         let first = ExecutionId(Uuid::from_u128(7));
         let own: Vec<String> = [
             IdempotencyKey::Derived { request: "r" },
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_callers_are_of_one_repository_and_one_token() {
+    fn caller_keys_are_scoped_by_repository_and_token() {
         let name = |id: &str, repo: &str, key: &str| {
             CallerKey::new(&caller(id), key).unwrap().of_repository(repo).unwrap().name
         };
@@ -193,7 +193,7 @@ mod tests {
         {
             assert_ne!(one, other);
         }
-        // What is at the end of one part is not the beginning of the next.
+        // OperationKind is at the end of one part is not the beginning of the next.
         assert_ne!(name("a", "r", "xk"), name("ax", "r", "k"));
         let (admin, worker) = (Caller::bootstrap(Scope::Admin), Caller::bootstrap(Scope::Worker));
         let of = |caller| CallerKey::new(&caller, "k").unwrap().of_repository(REPO).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_one_length_and_those_of_callers_are_bounded() {
+    fn keys_have_fixed_length_and_caller_keys_are_bounded() {
         for text in ["", &"x".repeat(MAX_KEY_LEN + 1)] {
             assert!(matches!(CallerKey::new(&caller("t"), text), Err(Error::Invalid(_))));
         }

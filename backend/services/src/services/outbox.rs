@@ -1,9 +1,9 @@
-//! Outbox: tells git providers where executions stand, and people of failures and recoveries. What is to be told is a document; it goes
+//! Outbox: tells git providers where executions stand, and people of failures and recoveries. OperationKind is to be told is a document; it goes
 //! once it was told, so that nothing is lost when a process dies.
 
 use super::{
     context::Context,
-    repositories::{Repository, RepositoryService, TroubleOf},
+    repositories::{Repository, RepositoryFailure, RepositoryService},
 };
 use crate::{
     error::{Error, Result},
@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 use tidemill_core::{
-    announcement::{CommitStatus, Notice, Post, State, next_status, notice_event},
+    announcement::{CommitStatus, Notice, OutgoingRequest, State, next_status, notice_event},
     api::path,
     digest::json_digest,
     ids::ExecutionId,
@@ -26,94 +26,94 @@ use tidemill_core::{
 /// Kind of the documents that say what is to be told of an execution.
 pub const STATUS: &str = "status";
 /// Kind of the documents that are notices to be given.
-pub const NOTICE: &str = "notice";
+pub const NOTIFICATION_KIND: &str = "notice";
 /// How the last execution of a pipeline and branch ended.
-const OUTCOME: &str = "outcome";
-const AT_ONCE: usize = 500;
-const SIDE_BY_SIDE: usize = 8;
+const OUTCOME_KIND: &str = "outcome";
+const BATCH_LEN: usize = 500;
+const MAX_CONCURRENT_DELIVERIES: usize = 8;
 /// How long one who tells has it for himself; longer than a request may take.
-const HELD_MS: i64 = 30_000;
+const DELIVERY_LEASE_MS: i64 = 30_000;
 /// How often an execution is looked at that has not changed.
-const LOOK_MS: i64 = 1_000;
+const POLL_INTERVAL_MS: i64 = 1_000;
 /// Times that one call looks again after it told something: the execution may have moved on meanwhile.
-const MOST_LOOKS: usize = 5;
-/// What could not be told for so long is given up.
-const GIVEN_UP_MS: u64 = 86_400_000;
+const MAX_ROUNDS: usize = 5;
+/// OperationKind could not be told for so long is given up.
+const GIVE_UP_AFTER_MS: u64 = 86_400_000;
 /// From so many tries on, pauses are ten times as long.
-const MANY_TRIES: u32 = 6;
+const SLOW_RETRY_THRESHOLD: u32 = 6;
 /// How long it is known that an execution's end was told.
-const KEPT_MS: i64 = 7 * 86_400_000;
+const RETENTION_MS: i64 = 7 * 86_400_000;
 
 /// How others are reached.
 #[derive(Clone)]
-pub struct Outside {
+pub struct Notifiers {
     /// Sends requests.
     pub messenger: Arc<dyn Messenger>,
     /// The deployment's own address, as people have it: links begin with it.
     pub public_url: Option<String>,
 }
 
-impl fmt::Debug for Outside {
+impl fmt::Debug for Notifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outside").field("public_url", &self.public_url).finish_non_exhaustive()
     }
 }
 
-impl Default for Outside {
+impl Default for Notifiers {
     fn default() -> Self {
-        Self { messenger: Arc::new(crate::messenger::NetworkMessenger::default()), public_url: None }
+        Self { messenger: Arc::new(crate::messenger::HttpMessenger::default()), public_url: None }
     }
 }
 
-/// What is to be told to others.
+/// OperationKind is to be told to others.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     context: Arc<Context>,
     repositories: RepositoryService,
-    outside: Outside,
+    outside: Notifiers,
 }
 
 /// Tries that went wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Trouble {
+struct DeliveryFailure {
     tries: u32,
     since: Option<Timestamp>,
 }
 
-/// What is to be told of an execution; its document is named by the execution.
+/// OperationKind is to be told of an execution; its document is named by the execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Announced {
+struct StatusRecord {
     /// The repository's name.
     repo: String,
-    /// What was told last.
+    /// OperationKind was told last.
     #[serde(default)]
     sent: Option<State>,
     #[serde(default)]
-    trouble: Trouble,
+    trouble: DeliveryFailure,
 }
 
 /// A notice; its document is named by the execution and its place among those who are told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Noticed {
+struct NotificationRecord {
     repo: String,
     at: usize,
     notice: Notice,
     #[serde(default)]
-    trouble: Trouble,
+    trouble: DeliveryFailure,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Ended {
+struct ExecutionEnd {
     failed: bool,
     run_number: u64,
 }
 
 impl Outbox {
-    pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, outside: Outside) -> Self {
+    pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, outside: Notifiers) -> Self {
         Self { context, repositories, outside }
     }
 
-    pub(crate) fn with(self, outside: Outside) -> Self {
+    pub(crate) fn with(self, outside: Notifiers) -> Self {
         Self { outside, ..self }
     }
 
@@ -122,7 +122,7 @@ impl Outbox {
         if !of.announces() {
             return Ok(());
         }
-        let announced = Announced { repo: of.name(), sent: None, trouble: Trouble::default() };
+        let announced = StatusRecord { repo: of.name(), sent: None, trouble: DeliveryFailure::default() };
         self.put(key(STATUS, execution), &announced, Some(self.context.now()), None).await.map(drop)
     }
 
@@ -144,8 +144,8 @@ impl Outbox {
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
         let mut told = 0;
-        for kind in [STATUS, NOTICE] {
-            let due = self.context.stores.documents.due(kind, now, AT_ONCE).await?;
+        for kind in [STATUS, NOTIFICATION_KIND] {
+            let due = self.context.stores.documents.due(kind, now, BATCH_LEN).await?;
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
@@ -166,16 +166,20 @@ impl Outbox {
                     }
                 }
             });
-            told += all.buffer_unordered(SIDE_BY_SIDE).filter(|done| std::future::ready(*done)).count().await;
+            told += all
+                .buffer_unordered(MAX_CONCURRENT_DELIVERIES)
+                .filter(|done| std::future::ready(*done))
+                .count()
+                .await;
         }
         Ok(told)
     }
 
-    /// Tells at once where an execution stands, for one who knows that it changed. What somebody else is about to tell, or could not be
+    /// Tells at once where an execution stands, for one who knows that it changed. OperationKind somebody else is about to tell, or could not be
     /// told the last time, is left to [`Self::run`].
     pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
         let mut told = 0;
-        while told < MOST_LOOKS && self.tell(key(STATUS, execution), LOOK_MS).await? {
+        while told < MAX_ROUNDS && self.tell(key(STATUS, execution), POLL_INTERVAL_MS).await? {
             told += 1;
         }
         Ok(told)
@@ -183,12 +187,12 @@ impl Outbox {
 
     /// Gives a notice at once that was just written; the document's name is as it was seen in the store.
     pub async fn noticed(&self, name: &str) -> Result<bool> {
-        self.give_notice(DocumentKey::new(NOTICE, name)).await
+        self.give_notice(DocumentKey::new(NOTIFICATION_KIND, name)).await
     }
 
     /// Tells where one execution stands, if that is due at most `ahead_ms` from now.
     async fn tell(&self, of: DocumentKey, ahead_ms: i64) -> Result<bool> {
-        let Some((document, announced)) = self.due::<Announced>(&of, ahead_ms).await? else {
+        let Some((document, announced)) = self.due::<StatusRecord>(&of, ahead_ms).await? else {
             return Ok(false);
         };
         let version = document.version;
@@ -213,7 +217,7 @@ impl Outbox {
             return Ok(false);
         };
         // Two that tell at once could be heard in the wrong order.
-        let held = self.context.now().plus_ms(HELD_MS);
+        let held = self.context.now().plus_ms(DELIVERY_LEASE_MS);
         if !self.put(of.clone(), &announced, Some(held), Some(version)).await? {
             return Ok(false);
         }
@@ -232,20 +236,21 @@ impl Outbox {
         let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
         match outcome {
             Ok(()) => {
-                let told = Announced { sent: Some(state), trouble: Trouble::default(), ..announced };
+                let told =
+                    StatusRecord { sent: Some(state), trouble: DeliveryFailure::default(), ..announced };
                 self.passed(of, told, &execution, &repository, document.version).await?;
                 Ok(true)
             }
             Err(Some((trouble, again))) => {
-                let later = Announced { trouble, ..announced };
+                let later = StatusRecord { trouble, ..announced };
                 self.put(of, &later, Some(again), Some(document.version)).await?;
                 Ok(false)
             }
             Err(None) => {
-                // What comes after it would fail, too; the notices go to others.
-                let told = Announced {
+                // OperationKind comes after it would fail, too; the notices go to others.
+                let told = StatusRecord {
                     sent: Some(State::of(execution.state.status)),
-                    trouble: Trouble::default(),
+                    trouble: DeliveryFailure::default(),
                     ..announced
                 };
                 self.passed(of, told, &execution, &repository, document.version).await?;
@@ -258,7 +263,7 @@ impl Outbox {
     async fn passed(
         &self,
         of: DocumentKey,
-        announced: Announced,
+        announced: StatusRecord,
         execution: &ExecutionRecord,
         repository: &Repository,
         version: u64,
@@ -267,12 +272,15 @@ impl Outbox {
         let over = execution.state.status.is_terminal();
         let told = !repository.has_statuses() || announced.sent.is_some_and(State::is_last);
         if !(over && told) {
-            return self.put(of, &announced, Some(now.plus_ms(LOOK_MS)), Some(version)).await.map(drop);
+            return self
+                .put(of, &announced, Some(now.plus_ms(POLL_INTERVAL_MS)), Some(version))
+                .await
+                .map(drop);
         }
         self.note_end(execution, repository).await?;
         let value = serde_json::to_string(&announced)
             .map_err(|error| Error::storage("noting what was told", error))?;
-        let expires_at = Some(now.plus_ms(KEPT_MS));
+        let expires_at = Some(now.plus_ms(RETENTION_MS));
         let done = NewDocument { key: of, value, due_at: None, expires_at };
         self.context.stores.documents.put(done, Some(version)).await.map(drop)
     }
@@ -287,8 +295,8 @@ impl Outbox {
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());
         let line = json_digest(&(repository.name(), &spec.pipeline_name, &branch))
             .map_err(|error| Error::storage("naming a line of notices", error))?;
-        let known = self.context.stores.documents.get(&DocumentKey::new(OUTCOME, &line)).await?;
-        let before: Option<Ended> = known.as_ref().map(read).transpose()?;
+        let known = self.context.stores.documents.get(&DocumentKey::new(OUTCOME_KIND, &line)).await?;
+        let before: Option<ExecutionEnd> = known.as_ref().map(read).transpose()?;
         let is_older = before.as_ref().is_some_and(|before| before.run_number >= execution.run_number);
         let failed_before = before.is_some_and(|before| before.failed);
         let Some(event) = notice_event(failed_before, execution.state.status).filter(|_| !is_older) else {
@@ -305,9 +313,13 @@ impl Outbox {
             url: self.url(spec.id),
         };
         for at in 0..repository.notified() {
-            let noticed =
-                Noticed { repo: repository.name(), at, notice: notice.clone(), trouble: Trouble::default() };
-            let key = DocumentKey::new(NOTICE, format!("{}:{at}", spec.id));
+            let noticed = NotificationRecord {
+                repo: repository.name(),
+                at,
+                notice: notice.clone(),
+                trouble: DeliveryFailure::default(),
+            };
+            let key = DocumentKey::new(NOTIFICATION_KIND, format!("{}:{at}", spec.id));
             self.put(key, &noticed, Some(self.context.now()), None).await?;
         }
         self.note_outcome(line, execution, known.as_ref(), is_older).await
@@ -325,14 +337,16 @@ impl Outbox {
         if is_older || !(failed || execution.state.status == Success) {
             return Ok(());
         }
-        let ended = Ended { failed, run_number: execution.run_number };
-        let key = DocumentKey::new(OUTCOME, line);
+        let ended = ExecutionEnd { failed, run_number: execution.run_number };
+        let key = DocumentKey::new(OUTCOME_KIND, line);
         self.put(key, &ended, None, known.map(|known| known.version)).await.map(drop)
     }
 
     /// Sends one notice.
     async fn give_notice(&self, of: DocumentKey) -> Result<bool> {
-        let Some((document, noticed)) = self.due::<Noticed>(&of, 0).await? else { return Ok(false) };
+        let Some((document, noticed)) = self.due::<NotificationRecord>(&of, 0).await? else {
+            return Ok(false);
+        };
         let repository = self.repositories.find(&noticed.repo).await?;
         let notify = match &repository {
             Some(repository) => self.repositories.notify(repository, noticed.at).await?,
@@ -343,7 +357,10 @@ impl Outbox {
             return Ok(false);
         };
         let now = self.context.now();
-        if !self.put(of.clone(), &noticed, Some(now.plus_ms(HELD_MS)), Some(document.version)).await? {
+        if !self
+            .put(of.clone(), &noticed, Some(now.plus_ms(DELIVERY_LEASE_MS)), Some(document.version))
+            .await?
+        {
             return Ok(false);
         }
         let post = match notify.kind {
@@ -356,7 +373,7 @@ impl Outbox {
         match self.send(&post, &of, (&noticed.repo, &noticed.trouble)).await {
             Err(Some((trouble, again))) => {
                 let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
-                let later = Noticed { trouble, ..noticed };
+                let later = NotificationRecord { trouble, ..noticed };
                 self.put(of, &later, Some(again), Some(document.version)).await?;
                 Ok(false)
             }
@@ -367,13 +384,13 @@ impl Outbox {
         }
     }
 
-    /// Sends a request. What went wrong comes with the time of the next try; without one, it is given up.
+    /// Sends a request. OperationKind went wrong comes with the time of the next try; without one, it is given up.
     async fn send(
         &self,
-        post: &Post,
+        post: &OutgoingRequest,
         of: &DocumentKey,
-        (repo, before): (&str, &Trouble),
-    ) -> Result<(), Option<(Trouble, Timestamp)>> {
+        (repo, before): (&str, &DeliveryFailure),
+    ) -> Result<(), Option<(DeliveryFailure, Timestamp)>> {
         let why = match self.outside.messenger.post(post).await {
             Ok(status) if (200..300).contains(&status) => {
                 if before.tries > 0 {
@@ -386,9 +403,10 @@ impl Outbox {
         };
         self.note_trouble(repo, Some(&format!("a {} could not be sent: {why}", of.kind))).await;
         let now = self.context.now();
-        let trouble = Trouble { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
+        let trouble =
+            DeliveryFailure { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
         let (kind, name) = (&of.kind, &of.name);
-        if trouble.since.is_some_and(|since| now.since_ms(since) >= GIVEN_UP_MS) {
+        if trouble.since.is_some_and(|since| now.since_ms(since) >= GIVE_UP_AFTER_MS) {
             tracing::error!(
                 kind,
                 name,
@@ -400,12 +418,12 @@ impl Outbox {
         }
         tracing::warn!(kind, name, why, tries = trouble.tries, "it could not be told; it is tried again");
         let pause = pause_ms(trouble.tries, self.context.stores.ids.execution().0.as_u64_pair().1);
-        let pause = if trouble.tries > MANY_TRIES { pause * 10 } else { pause };
+        let pause = if trouble.tries > SLOW_RETRY_THRESHOLD { pause * 10 } else { pause };
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
     }
 
     async fn note_trouble(&self, repo: &str, words: Option<&str>) {
-        if let Err(error) = self.repositories.note_trouble(repo, TroubleOf::Notices, words).await {
+        if let Err(error) = self.repositories.note_trouble(repo, RepositoryFailure::Notices, words).await {
             tracing::warn!(repo, %error, "its trouble is not noted");
         }
     }
@@ -416,7 +434,7 @@ impl Outbox {
         of: &DocumentKey,
         ahead_ms: i64,
     ) -> Result<Option<(Document, T)>> {
-        // What is due may be told from an index that is late.
+        // OperationKind is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(of).await? else { return Ok(None) };
         if document.due_at.is_none_or(|at| at > self.context.now().plus_ms(ahead_ms)) {
             return Ok(None);

@@ -14,5 +14,5 @@ mod start;
 pub(super) use create::CreateOptions;
 pub(super) use planned::PlannedRun;
 pub use service::{PipelineExecutionService, Seen};
-pub use start::Start;
+pub use start::InternalStart;
 pub(super) use start::StartLimits;

@@ -1,7 +1,7 @@
 //! The jobs of an execution, made again from what is recorded of it: its pipeline's text and facts. Nothing of a job is stored that
 //! follows from these, so that what a request stores does not grow with what its matrices come to.
 
-use super::{context::Context, discoveries, recent::Recent};
+use super::{context::Context, discoveries, recent::LruCache};
 use crate::{
     error::{Error, Result},
     ports::{ExecutionSpec, ExecutionTask},
@@ -103,7 +103,7 @@ impl Context {
     }
 }
 
-fn keep_specs(planned: &Recent<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+fn keep_specs(planned: &LruCache<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
     let specs = Arc::new(specs_of(id, plan));
     planned.put(id, specs.clone(), weight(&specs));
     specs

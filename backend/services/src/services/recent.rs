@@ -1,4 +1,4 @@
-//! What was read or made last of executions, kept at hand within a bound of bytes.
+//! OperationKind was read or made last of executions, kept at hand within a bound of bytes.
 
 use std::{
     collections::VecDeque,
@@ -9,9 +9,9 @@ use tidemill_core::ids::ExecutionId;
 /// Entries that are kept, however small: each lookup looks at all of them.
 const MAX_ENTRIES: usize = 128;
 
-/// Values of executions that never change, the last used first.
+/// ParameterValues of executions that never change, the last used first.
 #[derive(Debug)]
-pub(crate) struct Recent<T> {
+pub(crate) struct LruCache<T> {
     kept: Mutex<VecDeque<Entry<T>>>,
     max_bytes: usize,
 }
@@ -23,7 +23,7 @@ struct Entry<T> {
     bytes: usize,
 }
 
-impl<T> Recent<T> {
+impl<T> LruCache<T> {
     /// Nothing yet; `max_bytes` in all, though the newest is kept whatever its size.
     pub const fn new(max_bytes: usize) -> Self {
         Self { kept: Mutex::new(VecDeque::new()), max_bytes }
@@ -59,7 +59,7 @@ impl<T> Recent<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_ENTRIES, Recent};
+    use super::{LruCache, MAX_ENTRIES};
     use std::sync::Arc;
     use tidemill_core::ids::ExecutionId;
     use uuid::Uuid;
@@ -69,8 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn newest_entries_are_kept_within_the_bounds() {
-        let recent = Recent::new(100);
+    fn cache_keeps_newest_entries_within_limits() {
+        let recent = LruCache::new(100);
         for (n, bytes) in [(1, 60), (2, 30), (3, 20)] {
             recent.put(id(n), Arc::new(n), bytes);
         }

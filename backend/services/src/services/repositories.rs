@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::{
     error::{Error, Result},
     ports::{Document, DocumentKey, NewDocument},
-    seal::Seal,
+    seal::SecretSealer,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -25,48 +25,48 @@ use tidemill_core::{
     webhook::Provider,
 };
 
-const KIND: &str = "repository";
+const DOCUMENT_KIND: &str = "repository";
 /// Kind of the documents that say what went wrong with a repository.
-const TROUBLE: &str = "trouble";
-const PAGE: usize = 200;
-const MOST_TRIES: u32 = 20;
-const LONGEST_URL: usize = 400;
-const LONGEST_SECRET: usize = 1_000;
-const SHORTEST_SECRET: usize = 16;
-const MOST_NOTIFIED: usize = 10;
+const FAILURE_KIND: &str = "trouble";
+const PAGE_SIZE: usize = 200;
+const MAX_ATTEMPTS: u32 = 20;
+const MAX_URL_LEN: usize = 400;
+const MAX_SECRET_LEN: usize = 1_000;
+const MIN_SECRET_LEN: usize = 16;
+const MAX_NOTIFICATION_TARGETS: usize = 10;
 
 /// Repositories.
 #[derive(Debug, Clone)]
 pub struct RepositoryService {
     context: Arc<Context>,
-    seal: Seal,
+    seal: SecretSealer,
     /// A secret that belongs to no repository, sealed.
     decoy: Arc<OnceLock<String>>,
 }
 
-/// What goes wrong with a repository, apart from its executions.
+/// OperationKind goes wrong with a repository, apart from its executions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TroubleOf {
+pub(crate) enum RepositoryFailure {
     /// Statuses and notices that cannot be sent.
     Notices,
     /// Schedules that cannot start.
     Schedules,
 }
 
-impl TroubleOf {
+impl RepositoryFailure {
     fn key(self, repository: &str) -> DocumentKey {
         let word = match self {
             Self::Notices => "notices",
             Self::Schedules => "schedules",
         };
-        DocumentKey::new(TROUBLE, format!("{repository}\n{word}"))
+        DocumentKey::new(FAILURE_KIND, format!("{repository}\n{word}"))
     }
 }
 
 /// A repository as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repository {
-    /// What workers clone.
+    /// OperationKind workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
@@ -87,19 +87,19 @@ pub struct Repository {
     /// Grows whenever an administrator allows redeliveries: what was taken before may be taken once more.
     #[serde(default)]
     pub delivery_epoch: i64,
-    /// What webhooks are signed with, sealed.
+    /// OperationKind webhooks are signed with, sealed.
     webhook_secret: String,
-    /// What statuses are written with, sealed.
+    /// OperationKind statuses are written with, sealed.
     #[serde(default)]
     status_token: Option<String>,
     /// Who is told; the addresses sealed.
     #[serde(default)]
-    notify: Vec<Notified>,
+    notify: Vec<StoredNotificationTarget>,
 }
 
 /// Somebody who is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Notified {
+struct StoredNotificationTarget {
     kind: NotifyKind,
     /// All of it ([`Notify`]), sealed.
     sealed: String,
@@ -148,16 +148,16 @@ impl Repository {
 }
 
 fn key(name: &str) -> DocumentKey {
-    DocumentKey::new(KIND, name)
+    DocumentKey::new(DOCUMENT_KIND, name)
 }
 
-/// What a secret of a repository is sealed for.
+/// OperationKind a secret of a repository is sealed for.
 fn place(name: &str, what: &str) -> String {
-    format!("{KIND}\n{name}\n{what}")
+    format!("{DOCUMENT_KIND}\n{name}\n{what}")
 }
 
 impl RepositoryService {
-    pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
+    pub(crate) fn new(context: Arc<Context>, seal: SecretSealer) -> Self {
         Self { context, seal, decoy: Arc::default() }
     }
 
@@ -167,7 +167,7 @@ impl RepositoryService {
         let address =
             RepositoryAddress::parse(&request.url).map_err(|error| Error::Invalid(error.to_string()))?;
         let name = address.canonical();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let known = self.context.stores.documents.get(&key(&name)).await?;
             let version = known.as_ref().map(|known| known.version);
             let old = known.as_ref().map(read).transpose()?;
@@ -218,13 +218,13 @@ impl RepositoryService {
         Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
     }
 
-    async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<Notified>> {
+    async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<StoredNotificationTarget>> {
         let mut notified = Vec::with_capacity(all.len());
         for one in all {
             let text = serde_json::to_vec(one)
                 .map_err(|error| Error::storage("keeping who is to be notified", error))?;
             let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
-            notified.push(Notified { kind: one.kind, sealed });
+            notified.push(StoredNotificationTarget { kind: one.kind, sealed });
         }
         Ok(notified)
     }
@@ -240,7 +240,7 @@ impl RepositoryService {
     pub async fn list(&self) -> Result<RepositoryList> {
         let documents = &self.context.stores.documents;
         let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for document in documents.all(TROUBLE, "").await? {
+        for document in documents.all(FAILURE_KIND, "").await? {
             let name = document.key.name.rsplit_once('\n').map_or("", |(name, _)| name);
             troubles.entry(name.to_owned()).or_default().push(document.value);
         }
@@ -248,12 +248,17 @@ impl RepositoryService {
             let trouble = troubles.remove(&document.key.name).map(|troubles| troubles.join("; "));
             Ok(read(document)?.view(trouble))
         };
-        let repositories = documents.all(KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
+        let repositories = documents.all(DOCUMENT_KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
         Ok(RepositoryList { repositories })
     }
 
-    /// Notes what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
-    pub(crate) async fn note_trouble(&self, name: &str, of: TroubleOf, words: Option<&str>) -> Result<()> {
+    /// RequestLog what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
+    pub(crate) async fn note_trouble(
+        &self,
+        name: &str,
+        of: RepositoryFailure,
+        words: Option<&str>,
+    ) -> Result<()> {
         let documents = &self.context.stores.documents;
         let key = of.key(name);
         let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
@@ -264,7 +269,7 @@ impl RepositoryService {
     }
 
     async fn forget_troubles(&self, name: &str) -> Result<()> {
-        for of in [TroubleOf::Notices, TroubleOf::Schedules] {
+        for of in [RepositoryFailure::Notices, RepositoryFailure::Schedules] {
             self.note_trouble(name, of, None).await?;
         }
         Ok(())
@@ -273,7 +278,7 @@ impl RepositoryService {
     /// Lets what webhooks delivered before be taken once more.
     pub async fn allow_redeliveries(&self, repo: &str) -> Result<RedeliveryReply> {
         let name = canonical(repo);
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(document) = self.context.stores.documents.get(&key(&name)).await? else {
                 return Err(unknown(&name));
             };
@@ -318,12 +323,12 @@ impl RepositoryService {
         self.write(&told, Some(document.version)).await.map(drop)
     }
 
-    /// What its webhooks are signed with.
+    /// OperationKind its webhooks are signed with.
     pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
 
-    /// What nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
+    /// OperationKind nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
     pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
         let place = place("", "webhook");
         let sealed = if let Some(sealed) = self.decoy.get() {
@@ -335,7 +340,7 @@ impl RepositoryService {
         self.seal.open(&place, sealed).await
     }
 
-    /// What its statuses are written with.
+    /// OperationKind its statuses are written with.
     pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
         let Some(sealed) = &of.status_token else { return Ok(None) };
         let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
@@ -358,7 +363,7 @@ pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Reposit
     found.as_ref().map(read).transpose()
 }
 
-/// What was given now, unless that is nothing: an empty text takes away what was known.
+/// OperationKind was given now, unless that is nothing: an empty text takes away what was known.
 fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
     match now {
         Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
@@ -387,21 +392,21 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     let is_text = |text: &str, most: usize| {
         !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
     };
-    if url.len() > LONGEST_URL {
-        return wrong(format!("a repository's address has at most {LONGEST_URL} bytes"));
+    if url.len() > MAX_URL_LEN {
+        return wrong(format!("a repository's address has at most {MAX_URL_LEN} bytes"));
     }
     if let Some(secret) = &request.webhook_secret
-        && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len())
+        && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret.len())
     {
-        return wrong(format!("a webhook's secret has {SHORTEST_SECRET} to {LONGEST_SECRET} bytes"));
+        return wrong(format!("a webhook's secret has {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"));
     }
     let is_http = |url: &str| {
-        is_text(url, LONGEST_SECRET) && (url.starts_with("https://") || url.starts_with("http://"))
+        is_text(url, MAX_SECRET_LEN) && (url.starts_with("https://") || url.starts_with("http://"))
     };
     if request
         .status_token
         .as_deref()
-        .is_some_and(|token| !token.is_empty() && !is_text(token, LONGEST_SECRET))
+        .is_some_and(|token| !token.is_empty() && !is_text(token, MAX_SECRET_LEN))
     {
         return wrong("a status token is one word".into());
     }
@@ -413,17 +418,17 @@ fn check(request: &RepositoryRequest) -> Result<()> {
         return wrong("the default branch is not a name of a branch".into());
     }
     let notify = request.notify.as_deref().unwrap_or_default();
-    if notify.len() > MOST_NOTIFIED {
-        return wrong(format!("at most {MOST_NOTIFIED} are notified"));
+    if notify.len() > MAX_NOTIFICATION_TARGETS {
+        return wrong(format!("at most {MAX_NOTIFICATION_TARGETS} are notified"));
     }
     for one in notify {
         if !is_http(&one.url) {
             return wrong("who is notified has an address that begins with https:// or http://".into());
         }
         let secret = one.secret.as_deref().unwrap_or_default().len();
-        if one.kind == NotifyKind::Webhook && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret) {
+        if one.kind == NotifyKind::Webhook && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret) {
             return wrong(format!(
-                "a notified webhook has a secret of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes that it is signed with"
+                "a notified webhook has a secret of {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes that it is signed with"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! Texts of requests that people will see: bounded, and without what a terminal would act on.
+//! CertificateFiles of requests that people will see: bounded, and without what a terminal would act on.
 
 use crate::error::{Error, Result};
 use tidemill_core::{
@@ -86,7 +86,7 @@ mod tests {
     use super::clean;
 
     #[test]
-    fn clean_drops_control_characters_and_what_is_too_long() {
+    fn sanitize_removes_control_characters_and_truncates() {
         assert_eq!(clean("a\u{1b}[31mnn\n"), "a[31mnn");
         assert_eq!(clean(&"ä".repeat(500)).len(), 200);
     }

@@ -5,7 +5,7 @@ use super::{
     discoveries::{self, DiscoveryStart},
     keys::IdempotencyKey,
     pipeline::PipelineExecutionService,
-    repositories::{RepositoryService, TroubleOf},
+    repositories::{RepositoryFailure, RepositoryService},
 };
 use crate::{
     error::{Error, Result},
@@ -18,13 +18,13 @@ use tidemill_core::{
     pipeline::Schedule, time::Timestamp,
 };
 
-const KIND: &str = "schedule";
+const DOCUMENT_KIND: &str = "schedule";
 /// Of each repository, the newest execution that told of its schedules.
-const LOOK: &str = "schedule-look";
+const LAST_SYNC_KIND: &str = "schedule-look";
 /// How often schedules that change meanwhile are registered again.
-const MOST_TRIES: u32 = 50;
+const MAX_ATTEMPTS: u32 = 50;
 /// Schedules that one sweep starts at most; the next goes on.
-const MOST_AT_ONCE: usize = 100;
+const MAX_STARTS_PER_SWEEP: usize = 100;
 
 /// Schedules.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(super) struct DiscoveredPipeline {
 
 /// A schedule as it is stored; when it is due next is its document's due time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
+struct ScheduleRecord {
     /// The repository's name.
     repo: String,
     path: String,
@@ -67,7 +67,7 @@ impl ScheduleService {
         Self { context, pipelines, repositories }
     }
 
-    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. What has not changed keeps its
+    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. OperationKind has not changed keeps its
     /// next time. Of two looks that are told at once, or in the wrong order, the later one counts.
     pub(super) async fn register(
         &self,
@@ -77,7 +77,7 @@ impl ScheduleService {
         keep: bool,
     ) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             if self.is_newest(repo, by).await? {
                 let whole = self.try_register(repo, by, found, keep, &mut lines).await?;
                 if whole && self.is_newest(repo, by).await? {
@@ -92,8 +92,8 @@ impl ScheduleService {
 
     /// Whether no later look at the branch was told than `by`, which this makes known.
     async fn is_newest(&self, repo: &str, by: ExecutionId) -> Result<bool> {
-        let (documents, key) = (&self.context.stores.documents, DocumentKey::new(LOOK, repo));
-        for _ in 0..MOST_TRIES {
+        let (documents, key) = (&self.context.stores.documents, DocumentKey::new(LAST_SYNC_KIND, repo));
+        for _ in 0..MAX_ATTEMPTS {
             let known = documents.get(&key).await?;
             let newest = known.as_ref().and_then(|known| known.value.parse::<ExecutionId>().ok());
             if newest.is_some_and(|newest| newest >= by) {
@@ -130,11 +130,11 @@ impl ScheduleService {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
                     let due = if same { known.due_at } else { next(&new, now) };
                     let missed = stored.missed.filter(|_| same);
-                    let new = Stored { missed, ..new };
+                    let new = ScheduleRecord { missed, ..new };
                     self.put(&known.key.name, &new, due, Some(known.version)).await?
                 }
                 None if keep && !of_file => {
-                    let kept = Stored { by, ..stored };
+                    let kept = ScheduleRecord { by, ..stored };
                     self.put(&known.key.name, &kept, known.due_at, Some(known.version)).await?
                 }
                 None => self.context.stores.documents.delete(&known.key, Some(known.version)).await?,
@@ -168,24 +168,24 @@ impl ScheduleService {
         for known in self.of(repo).await? {
             self.context.stores.documents.delete(&known.key, None).await?;
         }
-        self.context.stores.documents.delete(&DocumentKey::new(LOOK, repo), None).await?;
+        self.context.stores.documents.delete(&DocumentKey::new(LAST_SYNC_KIND, repo), None).await?;
         Ok(())
     }
 
     async fn of(&self, repo: &str) -> Result<Vec<Document>> {
-        self.context.stores.documents.all(KIND, &format!("{repo}\n")).await
+        self.context.stores.documents.all(DOCUMENT_KIND, &format!("{repo}\n")).await
     }
 
     async fn put(
         &self,
         name: &str,
-        stored: &Stored,
+        stored: &ScheduleRecord,
         due_at: Option<Timestamp>,
         if_version: Option<u64>,
     ) -> Result<bool> {
         let value =
             serde_json::to_string(stored).map_err(|error| Error::storage("keeping a schedule", error))?;
-        let new = NewDocument { key: DocumentKey::new(KIND, name), value, due_at, expires_at: None };
+        let new = NewDocument { key: DocumentKey::new(DOCUMENT_KIND, name), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
@@ -193,7 +193,7 @@ impl ScheduleService {
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
         let mut made = 0;
-        for due in self.context.stores.documents.due(KIND, now, MOST_AT_ONCE).await? {
+        for due in self.context.stores.documents.due(DOCUMENT_KIND, now, MAX_STARTS_PER_SWEEP).await? {
             // One schedule's trouble is not the others'.
             match self.start(&due.key, now).await {
                 Ok(started) => {
@@ -238,17 +238,17 @@ impl ScheduleService {
             return documents.put(later, version).await.map(drop);
         };
         // The time names the execution, however often it takes to make it.
-        let missed = Stored { missed: stored.missed.or(Some(due_at)), ..stored };
+        let missed = ScheduleRecord { missed: stored.missed.or(Some(due_at)), ..stored };
         self.put(&key.name, &missed, Some(retry_at), version).await?;
-        let Stored { path, cron, repo, .. } = &missed;
+        let ScheduleRecord { path, cron, repo, .. } = &missed;
         let words = format!("schedule `{cron}` of {path} could not start: {}", why.report().words);
-        self.repositories.note_trouble(repo, TroubleOf::Schedules, Some(&words)).await
+        self.repositories.note_trouble(repo, RepositoryFailure::Schedules, Some(&words)).await
     }
 
     /// Starts a schedule, if it is due, and then sets its next time. Its time names the execution: who comes second, or again after a
-    /// crash between the two steps, finds what was made. What was missed runs once, as the next time is after now.
+    /// crash between the two steps, finds what was made. OperationKind was missed runs once, as the next time is after now.
     async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
-        // What is due may be told from an index that is late.
+        // OperationKind is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
         let Some(at) = document.due_at.filter(|at| guarded!(ScheduleOnlyDue, *at <= now)) else {
             return Ok(false);
@@ -282,21 +282,21 @@ impl ScheduleService {
             discoveries::start_discovery(&self.pipelines, &self.context, &repository, look, once).await?;
         let next = next(&stored, now);
         let was_missed = stored.missed.is_some();
-        let started = Stored { missed: None, ..stored };
+        let started = ScheduleRecord { missed: None, ..stored };
         let put = self.put(&key.name, &started, next, Some(document.version)).await?;
         if put && was_missed {
-            self.repositories.note_trouble(&started.repo, TroubleOf::Schedules, None).await?;
+            self.repositories.note_trouble(&started.repo, RepositoryFailure::Schedules, None).await?;
         }
         Ok(!reply.attached)
     }
 }
 
-/// What is to be stored of these schedules, by name.
-fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, Stored> {
+/// OperationKind is to be stored of these schedules, by name.
+fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut wanted = BTreeMap::new();
     for file in found {
         for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
-            let stored = Stored {
+            let stored = ScheduleRecord {
                 repo: repo.to_owned(),
                 path: file.path.clone(),
                 pipeline: file.pipeline.clone(),
@@ -315,11 +315,11 @@ fn name(repo: &str, path: &str, at: usize) -> String {
     format!("{repo}\n{path}\n{at}")
 }
 
-fn read(document: &Document) -> Result<Stored> {
+fn read(document: &Document) -> Result<ScheduleRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a schedule", error))
 }
 
 /// The checker has seen the expression; one that a newer version wrote, and that this cannot read, does not come.
-fn next(of: &Stored, now: Timestamp) -> Option<Timestamp> {
+fn next(of: &ScheduleRecord, now: Timestamp) -> Option<Timestamp> {
     next_after(&of.cron, &of.time_zone, now).ok().flatten()
 }

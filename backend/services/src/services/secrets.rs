@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::{
     error::{Error, Result},
     ports::{Document, DocumentKey, ExecutionRecord, NewDocument},
-    seal::Seal,
+    seal::SecretSealer,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -15,28 +15,28 @@ use std::{
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     assignment::SecretValue,
-    pipeline::{MAX_SECRETS, SecretUse, Surroundings, is_secret_name},
+    pipeline::{JobOptions, MAX_SECRETS, SecretRef, is_secret_name},
     repo::{RepositoryName, canonical},
     time::Timestamp,
 };
 
-const KIND: &str = "secret";
+const DOCUMENT_KIND: &str = "secret";
 /// The longest value, in bytes.
-const LONGEST_VALUE: usize = 64 << 10;
-/// What the secrets of one job may come to, in bytes.
-const MOST_OF_A_JOB: usize = 256 << 10;
+const MAX_VALUE_LEN: usize = 64 << 10;
+/// OperationKind the secrets of one job may come to, in bytes.
+const MAX_JOB_SECRETS_BYTES: usize = 256 << 10;
 /// How many are sealed anew in one call.
-const MOST_RENEWED: usize = 100;
-const LONGEST_ENVIRONMENT: usize = 100;
-const PAGE: usize = 200;
-const MOST_TRIES: u32 = 20;
+const MAX_REKEYED_PER_CALL: usize = 100;
+const MAX_ENVIRONMENT_LEN: usize = 100;
+const PAGE_SIZE: usize = 200;
+const MAX_ATTEMPTS: u32 = 20;
 
 /// Secrets.
 #[derive(Clone)]
 pub struct SecretService {
     context: Arc<Context>,
-    seal: Seal,
-    /// Values that this process alone has, by name.
+    seal: SecretSealer,
+    /// ParameterValues that this process alone has, by name.
     lent: Arc<RwLock<HashMap<String, String>>>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for SecretService {
 
 /// A secret as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct SecretRecord {
     /// As it was written.
     repo: String,
     environment: Option<String>,
@@ -61,13 +61,16 @@ struct Stored {
     sealed: String,
 }
 
-/// Where the secret `name` of a repository stands. Line breaks are in none of the parts.
+/// Where the secret `name` of a repository stands. ViewLine breaks are in none of the parts.
 fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
-    DocumentKey::new(KIND, format!("{}\n{}\n{name}", canonical(repo), environment.unwrap_or_default()))
+    DocumentKey::new(
+        DOCUMENT_KIND,
+        format!("{}\n{}\n{name}", canonical(repo), environment.unwrap_or_default()),
+    )
 }
 
 impl SecretService {
-    pub(crate) fn new(context: Arc<Context>, seal: Seal) -> Self {
+    pub(crate) fn new(context: Arc<Context>, seal: SecretSealer) -> Self {
         Self { context, seal, lent: Arc::default() }
     }
 
@@ -88,10 +91,10 @@ impl SecretService {
         let key = key(&repo, environment.as_deref(), &name);
         let sealed = self.seal.seal(&key.name, value.as_bytes()).await?;
         let (updated_at, updated_by) = (self.context.now(), by.to_owned());
-        let stored = Stored { repo, environment, name, updated_at, updated_by, sealed };
+        let stored = SecretRecord { repo, environment, name, updated_at, updated_by, sealed };
         let text = written(&stored)?;
         let documents = &self.context.stores.documents;
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let known = documents.get(&key).await?.map(|known| known.version);
             let new = NewDocument { key: key.clone(), value: text.clone(), due_at: None, expires_at: None };
             if documents.put(new, known).await? {
@@ -104,7 +107,7 @@ impl SecretService {
     /// The names of a repository's secrets; never a value.
     pub async fn list(&self, repo: &str) -> Result<SecretList> {
         let prefix = format!("{}\n", canonical(repo));
-        let all = self.context.stores.documents.all(KIND, &prefix).await?;
+        let all = self.context.stores.documents.all(DOCUMENT_KIND, &prefix).await?;
         let secrets = all.iter().map(|document| Ok(view(&read(document)?))).collect::<Result<_>>()?;
         Ok(SecretList { secrets })
     }
@@ -122,7 +125,7 @@ impl SecretService {
         let documents = &self.context.stores.documents;
         let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
         loop {
-            let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
+            let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), PAGE_SIZE).await?;
             for document in page {
                 after = Some(document.key.name.clone());
                 let stored = read(&document)?;
@@ -138,12 +141,12 @@ impl SecretService {
                     }
                     Err(error) => return Err(error),
                 };
-                if renewed == MOST_RENEWED {
+                if renewed == MAX_REKEYED_PER_CALL {
                     return Ok(RekeyReply { renewed, more: true, unreadable });
                 }
-                let value = written(&Stored { sealed, ..stored })?;
+                let value = written(&SecretRecord { sealed, ..stored })?;
                 let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
-                // False: it was set or removed meanwhile. What was set may be under the older key.
+                // False: it was set or removed meanwhile. OperationKind was set may be under the older key.
                 if !documents.put(new, Some(document.version)).await? {
                     return Ok(RekeyReply { renewed, more: true, unreadable });
                 }
@@ -161,7 +164,7 @@ impl SecretService {
         &self,
         execution: &ExecutionRecord,
         job: &str,
-        around: &Surroundings,
+        around: &JobOptions,
     ) -> Result<Vec<SecretValue>> {
         if around.secrets.is_empty() {
             return Ok(Vec::new());
@@ -181,9 +184,9 @@ impl SecretService {
         for wanted in &around.secrets {
             let value = self.value(&execution.spec.repo, environment, job, wanted).await?;
             size += value.len();
-            if size > MOST_OF_A_JOB {
+            if size > MAX_JOB_SECRETS_BYTES {
                 return Err(Error::NoSecret(format!(
-                    "the secrets of job `{job}` come to more than {MOST_OF_A_JOB} bytes"
+                    "the secrets of job `{job}` come to more than {MAX_JOB_SECRETS_BYTES} bytes"
                 )));
             }
             values.push(SecretValue { variable: wanted.variable.clone(), value, file: wanted.file });
@@ -196,7 +199,7 @@ impl SecretService {
         repo: &str,
         environment: Option<&str>,
         job: &str,
-        wanted: &SecretUse,
+        wanted: &SecretRef,
     ) -> Result<String> {
         if let Some(value) = self.lent.read().unwrap_or_else(PoisonError::into_inner).get(&wanted.name) {
             return Ok(value.clone());
@@ -222,15 +225,15 @@ impl SecretService {
     }
 }
 
-fn read(document: &Document) -> Result<Stored> {
+fn read(document: &Document) -> Result<SecretRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a secret", error))
 }
 
-fn written(stored: &Stored) -> Result<String> {
+fn written(stored: &SecretRecord) -> Result<String> {
     serde_json::to_string(stored).map_err(|error| Error::storage("keeping a secret", error))
 }
 
-fn view(stored: &Stored) -> SecretView {
+fn view(stored: &SecretRecord) -> SecretView {
     SecretView {
         repo: stored.repo.clone(),
         environment: stored.environment.clone(),
@@ -250,8 +253,8 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn check_value(value: &str) -> Result<()> {
-    if value.is_empty() || value.len() > LONGEST_VALUE {
-        let words = format!("a secret has 1 to {LONGEST_VALUE} bytes; this has {}", value.len());
+    if value.is_empty() || value.len() > MAX_VALUE_LEN {
+        let words = format!("a secret has 1 to {MAX_VALUE_LEN} bytes; this has {}", value.len());
         return Err(Error::Invalid(words));
     }
     if value.contains('\0') {
@@ -267,10 +270,10 @@ fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
     }
     RepositoryName::parse(repo).map_err(|error| Error::Invalid(error.to_string()))?;
     let bad =
-        |name: &str| name.is_empty() || name.len() > LONGEST_ENVIRONMENT || name.contains(char::is_control);
+        |name: &str| name.is_empty() || name.len() > MAX_ENVIRONMENT_LEN || name.contains(char::is_control);
     if environment.is_some_and(bad) {
         return Err(Error::Invalid(format!(
-            "an environment's name has 1 to {LONGEST_ENVIRONMENT} bytes, without control characters"
+            "an environment's name has 1 to {MAX_ENVIRONMENT_LEN} bytes, without control characters"
         )));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::{artifacts::Download, context::Context};
 use crate::{
     error::{Error, Result},
-    ports::{ByteStream, Document, DocumentKey, NewDocument, ObjectInfo, PutAddress, PutPlace},
+    ports::{ByteStream, Document, DocumentKey, NewDocument, ObjectInfo, UploadTarget, UploadUrl},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -16,21 +16,21 @@ use std::{
     },
 };
 use tidemill_core::{
-    api::{ContentSum, SourceUploadReply, SourceUploadRequest, path},
+    api::{ContentChecksum, SourceUploadReply, SourceUploadRequest, path},
     time::Timestamp,
     upload::UploadId,
 };
 
 /// Kind of the documents that say when an upload was used.
-const KIND: &str = "upload";
+const DOCUMENT_KIND: &str = "upload";
 /// How long an upload is kept that nobody uses: longer than an execution waits for an approval.
-const KEPT_MS: i64 = 35 * 86_400_000;
+const RETENTION_MS: i64 = 35 * 86_400_000;
 /// A use is noted at most so often.
-const NOTED_MS: u64 = 86_400_000;
-const MOST_TRIES: u32 = 20;
+const TOUCH_INTERVAL_MS: u64 = 86_400_000;
+const MAX_ATTEMPTS: u32 = 20;
 
-/// The largest upload: what an object store takes in one PUT.
-const LARGEST: u64 = 5 << 30;
+/// The largest upload: what an object store takes in one UPLOAD_PARAMS.
+const MAX_SIZE: u64 = 5 << 30;
 
 /// Uploaded sources. An upload is named by the SHA-256 of its bytes, so that one that is there is right and is not sent again.
 #[derive(Debug, Clone)]
@@ -38,9 +38,9 @@ pub struct SourceService {
     context: Arc<Context>,
 }
 
-/// What is recorded of an upload.
+/// OperationKind is recorded of an upload.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Stored {
+struct UploadRecord {
     used_at: Timestamp,
     /// Whether it is being removed, so that it must be sent again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -55,7 +55,7 @@ impl SourceService {
     /// Where to put an upload, unless it is there already.
     pub async fn upload(&self, request: SourceUploadRequest) -> Result<SourceUploadReply> {
         let key = key(&request.upload)?;
-        if let Some(size) = request.size.filter(|size| *size > LARGEST) {
+        if let Some(size) = request.size.filter(|size| *size > MAX_SIZE) {
             return Err(too_large(Some(size)));
         }
         if self.is_there(&request.upload, &key, request.size).await?
@@ -70,10 +70,10 @@ impl SourceService {
         // Only who is about to send it says how large it is; an address is made for no one else.
         let Some(size) = request.size else { return Ok(here) };
         self.record(&request.upload).await?;
-        let sum = ContentSum { size, sha256: parse(&request.upload)?.content().to_owned() };
+        let sum = ContentChecksum { size, sha256: parse(&request.upload)?.content().to_owned() };
         match self.context.stores.objects.put_place(&key, Some(&sum)).await? {
-            PutPlace::At(PutAddress { url, headers }) => Ok(SourceUploadReply { url: Some(url), headers }),
-            PutPlace::Api | PutPlace::SumNeeded => Ok(here),
+            UploadTarget::At(UploadUrl { url, headers }) => Ok(SourceUploadReply { url: Some(url), headers }),
+            UploadTarget::Api | UploadTarget::SumNeeded => Ok(here),
         }
     }
 
@@ -90,7 +90,7 @@ impl SourceService {
     /// Stores an upload's bytes, for servers that presign to themselves: those that its name is the SHA-256 of, and no others.
     pub async fn put(&self, upload: &str, mut bytes: ByteStream) -> Result<()> {
         let key = key(upload)?;
-        // What is named by its content is never nothing: a body that did not arrive must not stand for it.
+        // OperationKind is named by its content is never nothing: a body that did not arrive must not stand for it.
         let first = bytes.next().await.transpose().map_err(|error| Error::io("receiving sources", error))?;
         let first = first.filter(|chunk| !chunk.is_empty());
         let first =
@@ -109,7 +109,7 @@ impl SourceService {
         let mut size = 0_u64;
         let limited = bytes.and_then(move |chunk| {
             size += chunk.len() as u64;
-            let fits = size <= LARGEST;
+            let fits = size <= MAX_SIZE;
             if !fits {
                 seen.store(true, Ordering::Relaxed);
             }
@@ -136,7 +136,7 @@ impl SourceService {
     pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
         let mut number = 0;
-        for document in self.context.stores.documents.due(KIND, now, limit).await? {
+        for document in self.context.stores.documents.due(DOCUMENT_KIND, now, limit).await? {
             let name = format!("upload {}", document.key.name);
             match self.remove(&document).await {
                 Ok(removed) => {
@@ -156,8 +156,8 @@ impl SourceService {
     /// Removes an upload as its record was read; false: it is used again.
     async fn remove(&self, document: &Document) -> Result<bool> {
         let documents = &self.context.stores.documents;
-        // Said first, so that who asks for it meanwhile sends it again, and is not told that it is there.
-        let stored = Stored { used_at: self.context.now(), removing: true };
+        // ReportState first, so that who asks for it meanwhile sends it again, and is not told that it is there.
+        let stored = UploadRecord { used_at: self.context.now(), removing: true };
         if !self.write(&document.key.name, stored, Some(document.version)).await? {
             return Ok(false);
         }
@@ -169,19 +169,21 @@ impl SourceService {
         Ok(true)
     }
 
-    /// Notes that an upload is used, at most once a day, or each time that somebody must know that it stays (`is_asked`). False: it is
+    /// RequestLog that an upload is used, at most once a day, or each time that somebody must know that it stays (`is_asked`). False: it is
     /// being removed.
     async fn note_use(&self, upload: &str, is_asked: bool) -> Result<bool> {
         let now = self.context.now();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let known = self.context.stores.documents.get(&document_key(upload)).await?;
             let stored = known.as_ref().map(read).transpose()?;
             match stored {
-                Some(Stored { removing: true, .. }) => return Ok(false),
-                Some(Stored { used_at, .. }) if now.since_ms(used_at) < NOTED_MS => return Ok(true),
+                Some(UploadRecord { removing: true, .. }) => return Ok(false),
+                Some(UploadRecord { used_at, .. }) if now.since_ms(used_at) < TOUCH_INTERVAL_MS => {
+                    return Ok(true);
+                }
                 _ => {}
             }
-            let used = Stored { used_at: now, removing: false };
+            let used = UploadRecord { used_at: now, removing: false };
             let noted = self.write(upload, used, known.map(|known| known.version)).await?;
             if noted || !is_asked {
                 return Ok(true);
@@ -192,9 +194,9 @@ impl SourceService {
 
     /// Records that an upload is about to be sent.
     async fn record(&self, upload: &str) -> Result<()> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let known = self.context.stores.documents.get(&document_key(upload)).await?;
-            let stored = Stored { used_at: self.context.now(), removing: false };
+            let stored = UploadRecord { used_at: self.context.now(), removing: false };
             if self.write(upload, stored, known.map(|known| known.version)).await? {
                 return Ok(());
             }
@@ -202,11 +204,11 @@ impl SourceService {
         Err(Error::Conflict("the upload is sent by others at the same time; try again".into()))
     }
 
-    async fn write(&self, upload: &str, stored: Stored, if_version: Option<u64>) -> Result<bool> {
+    async fn write(&self, upload: &str, stored: UploadRecord, if_version: Option<u64>) -> Result<bool> {
         let value =
             serde_json::to_string(&stored).map_err(|error| Error::storage("recording an upload", error))?;
         // One that is being removed is due until it is gone.
-        let kept_ms = if stored.removing { 0 } else { KEPT_MS };
+        let kept_ms = if stored.removing { 0 } else { RETENTION_MS };
         let due_at = Some(stored.used_at.plus_ms(kept_ms));
         let new = NewDocument { key: document_key(upload), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
@@ -235,10 +237,10 @@ impl SourceService {
 }
 
 fn document_key(upload: &str) -> DocumentKey {
-    DocumentKey::new(KIND, upload)
+    DocumentKey::new(DOCUMENT_KIND, upload)
 }
 
-fn read(document: &Document) -> Result<Stored> {
+fn read(document: &Document) -> Result<UploadRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading an upload's record", error))
 }
 
@@ -253,7 +255,7 @@ fn parse(upload: &str) -> Result<UploadId> {
 fn too_large(size: Option<u64>) -> Error {
     let had = size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
     Error::Invalid(format!(
-        "the sources are too large{had}: an upload has at most {LARGEST} bytes; list what no job needs in .gitignore, or \
+        "the sources are too large{had}: an upload has at most {MAX_SIZE} bytes; list what no job needs in .gitignore, or \
          push and run with --repo"
     ))
 }

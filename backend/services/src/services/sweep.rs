@@ -3,7 +3,7 @@
 use super::{artifacts::ArtifactService, caches::CacheService, context::Context, sources::SourceService};
 use crate::{
     error::Result,
-    ports::{Late, Outgoing},
+    ports::{DueNode, QueuedJob},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,10 +12,10 @@ use std::{
 use tidemill_core::{ids::ExecutionId, status::JobStatus};
 
 /// Nodes that one look takes.
-const AT_ONCE: usize = 200;
+const BATCH_LEN: usize = 200;
 /// Looks that one sweep takes at most, so that a Lambda's time suffices; the next goes on.
-const MOST_LOOKS: usize = 50;
-const MOST_QUEUED: usize = 10_000;
+const MAX_ROUNDS: usize = 50;
+const MAX_RESENT_JOBS: usize = 10_000;
 
 /// Finds expired leases, unsent jobs, half-told ends and expired artifacts.
 #[derive(Debug, Clone)]
@@ -52,9 +52,9 @@ impl Sweep {
     /// first that failed is the error.
     pub async fn expire(&self) -> Result<usize> {
         let kinds = [
-            ("artifacts", self.artifacts.expire(AT_ONCE).await),
-            ("caches", self.caches.expire(AT_ONCE).await),
-            ("uploads", self.sources.expire(AT_ONCE).await),
+            ("artifacts", self.artifacts.expire(BATCH_LEN).await),
+            ("caches", self.caches.expire(BATCH_LEN).await),
+            ("uploads", self.sources.expire(BATCH_LEN).await),
         ];
         let mut number = Ok(0);
         for (kind, removed) in kinds {
@@ -72,11 +72,11 @@ impl Sweep {
     pub async fn carry_on(&self) -> Result<usize> {
         let mut number = 0;
         let mut seen = HashSet::new();
-        for _ in 0..MOST_LOOKS {
-            let late = self.context.stores.records.late(self.context.now(), AT_ONCE).await?;
-            let full = late.len() == AT_ONCE;
+        for _ in 0..MAX_ROUNDS {
+            let late = self.context.stores.records.late(self.context.now(), BATCH_LEN).await?;
+            let full = late.len() == BATCH_LEN;
             let mut moves = false;
-            let mut by_execution: BTreeMap<ExecutionId, Vec<Late>> = BTreeMap::new();
+            let mut by_execution: BTreeMap<ExecutionId, Vec<DueNode>> = BTreeMap::new();
             for node in late {
                 if seen.insert((node.key, node.due_at)) {
                     by_execution.entry(node.key.execution).or_default().push(node);
@@ -98,7 +98,7 @@ impl Sweep {
 
     /// Lets nodes of an execution take their turns; whether any of them did, or is due later. One execution's trouble is not the
     /// others', nor is one node's.
-    async fn settle(&self, execution: ExecutionId, nodes: &[Late]) -> bool {
+    async fn settle(&self, execution: ExecutionId, nodes: &[DueNode]) -> bool {
         let all = nodes.iter().map(|node| node.key.ix).collect();
         let Err(error) = self.context.advance(execution, all).await else {
             for node in nodes {
@@ -123,7 +123,7 @@ impl Sweep {
     }
 
     /// Has a node take its turn later, each time after a longer pause; false: it stays due.
-    async fn put_off(&self, node: Late, why: &str) -> bool {
+    async fn put_off(&self, node: DueNode, why: &str) -> bool {
         let (execution, ix) = (node.key.execution, node.key.ix);
         let retry_at = self.context.backoff.failed(&name(node), self.context.now());
         tracing::warn!(%execution, node = ix, why, %retry_at, "a node could not take its turn");
@@ -140,13 +140,13 @@ impl Sweep {
     pub async fn resend_queued(&self) -> Result<()> {
         let mut after = None;
         loop {
-            let live = self.context.stores.records.live(after, AT_ONCE).await?;
+            let live = self.context.stores.records.live(after, BATCH_LEN).await?;
             let Some(last) = live.last().copied() else { return Ok(()) };
             for execution in live {
-                let next = self.context.stores.records.upcoming(execution, 0, MOST_QUEUED).await?;
+                let next = self.context.stores.records.upcoming(execution, 0, MAX_RESENT_JOBS).await?;
                 let nodes = self.context.stores.records.nodes(execution, &next).await?;
                 let queued = nodes.into_iter().filter(|node| node.state.status() == Some(JobStatus::Queued));
-                let messages: Vec<_> = queued.map(|node| Outgoing::now(node.key)).collect();
+                let messages: Vec<_> = queued.map(|node| QueuedJob::now(node.key)).collect();
                 self.context.send(execution, &messages).await?;
             }
             after = Some(last);
@@ -154,6 +154,6 @@ impl Sweep {
     }
 }
 
-fn name(node: Late) -> String {
+fn name(node: DueNode) -> String {
     format!("node {} {}", node.key.execution, node.key.ix)
 }

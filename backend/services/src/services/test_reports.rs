@@ -3,7 +3,7 @@
 use super::context::{Context, job_of};
 use crate::{
     error::{Error, Result},
-    ports::{DocumentKey, MOST_DOCUMENT_BYTES, NewDocument},
+    ports::{DocumentKey, MAX_DOCUMENT_SIZE, NewDocument},
 };
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::{
@@ -11,15 +11,15 @@ use tidemill_core::{
     test_report::{ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, across},
 };
 
-const KIND: &str = "tests";
+const DOCUMENT_KIND: &str = "tests";
 /// How long they are kept.
-const KEPT_MS: i64 = 365 * 86_400_000;
+const RETENTION_MS: i64 = 365 * 86_400_000;
 /// How many retries of retries are looked back through.
-const MOST_RETRIES: usize = 10;
+const MAX_RETRY_CHAIN: usize = 10;
 /// Bytes of text in a reply: functions have a limit for it.
-const MOST_TEXT: usize = 3 << 20;
-const MOST_TRIES: u32 = 20;
-const AT_ONCE: usize = 100;
+const MAX_TEXT_BYTES: usize = 3 << 20;
+const MAX_ATTEMPTS: u32 = 20;
+const BATCH_LEN: usize = 100;
 
 /// Tests of jobs.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct TestReportService {
 }
 
 /// An attempt, by its job and number.
-type Attempt = (JobId, u32);
+type AttemptKey = (JobId, u32);
 
 impl TestReportService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
@@ -52,14 +52,14 @@ impl TestReportService {
         }
         let value =
             serde_json::to_string(&report).map_err(|error| Error::storage("recording tests", error))?;
-        if value.len() > MOST_DOCUMENT_BYTES {
-            return Err(Error::Invalid(format!("a report of tests has at most {MOST_DOCUMENT_BYTES} bytes")));
+        if value.len() > MAX_DOCUMENT_SIZE {
+            return Err(Error::Invalid(format!("a report of tests has at most {MAX_DOCUMENT_SIZE} bytes")));
         }
         let documents = &self.context.stores.documents;
-        for _ in 0..MOST_TRIES {
-            let key = DocumentKey::new(KIND, format!("{execution}/{job}/{attempt:05}"));
+        for _ in 0..MAX_ATTEMPTS {
+            let key = DocumentKey::new(DOCUMENT_KIND, format!("{execution}/{job}/{attempt:05}"));
             let version = documents.get(&key).await?.map(|known| known.version);
-            let expires_at = Some(self.context.now().plus_ms(KEPT_MS));
+            let expires_at = Some(self.context.now().plus_ms(RETENTION_MS));
             let new = NewDocument { key, value: value.clone(), due_at: None, expires_at };
             if documents.put(new, version).await? {
                 return Ok(TestsReply { attempt });
@@ -68,16 +68,16 @@ impl TestReportService {
         Err(Error::Conflict("the tests of the attempt are kept by others at the same time".into()))
     }
 
-    /// What the tests of an execution came to.
+    /// OperationKind the tests of an execution came to.
     pub async fn of_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
         let mut before = self.context.execution(id).await?.spec.retry_of;
         let mut executions = vec![id];
-        while let Some(id) = before.filter(|_| executions.len() <= MOST_RETRIES) {
+        while let Some(id) = before.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
             executions.push(id);
             before = self.context.cached_execution(id).await?.spec.retry_of;
         }
         // By name, since an execution's jobs have ids of their own; oldest first.
-        let mut by_name: HashMap<String, (Vec<Attempt>, Vec<TestReport>)> = HashMap::new();
+        let mut by_name: HashMap<String, (Vec<AttemptKey>, Vec<TestReport>)> = HashMap::new();
         for id in executions.into_iter().rev() {
             let kept = self.kept(id).await?;
             if kept.is_empty() {
@@ -108,18 +108,23 @@ impl TestReportService {
             let Some(at) = attempts.iter().position(|attempt| *attempt == counts) else { continue };
             if let Some(report) = across(&reports[..=at]) {
                 let job = JobTests { job_id: spec.id, job_name: spec.planned.name.clone(), report };
-                tests.add(job, MOST_TEXT);
+                tests.add(job, MAX_TEXT_BYTES);
             }
         }
         Ok(tests)
     }
 
-    /// What is kept of an execution: by job, the earlier attempts first.
-    async fn kept(&self, id: ExecutionId) -> Result<Vec<(Attempt, TestReport)>> {
+    /// OperationKind is kept of an execution: by job, the earlier attempts first.
+    async fn kept(&self, id: ExecutionId) -> Result<Vec<(AttemptKey, TestReport)>> {
         let prefix = format!("{id}/");
         let (mut kept, mut after) = (Vec::new(), None::<String>);
         loop {
-            let page = self.context.stores.documents.list(KIND, &prefix, after.as_deref(), AT_ONCE).await?;
+            let page = self
+                .context
+                .stores
+                .documents
+                .list(DOCUMENT_KIND, &prefix, after.as_deref(), BATCH_LEN)
+                .await?;
             for document in &page.0 {
                 let report = serde_json::from_str(&document.value)
                     .map_err(|error| Error::storage("reading kept tests", error))?;

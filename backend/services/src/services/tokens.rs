@@ -27,42 +27,42 @@ use tidemill_core::{
 use uuid::Uuid;
 
 /// The kind of its documents.
-const KIND: &str = "token";
+const DOCUMENT_KIND: &str = "token";
 const PREFIX: &str = "tm_";
-const CHECK: usize = 6;
-const LENGTH: usize = PREFIX.len() + 43 + CHECK;
+const CHECKSUM_LEN: usize = 6;
+const TOKEN_LEN: usize = PREFIX.len() + 43 + CHECKSUM_LEN;
 /// Uses are noted at most so often.
-const NOTED_MS: u64 = 3_600_000;
+const TOUCH_INTERVAL_MS: u64 = 3_600_000;
 /// How long a token that is over is still listed.
-const LISTED_MS: i64 = 30 * 24 * 3_600_000;
-/// Tokens that are kept at hand.
-const MOST_KEPT: usize = 1_000;
+const LISTED_AFTER_EXPIRY_MS: i64 = 30 * 24 * 3_600_000;
+/// NewTokens that are kept at hand.
+const MAX_CACHED_TOKENS: usize = 1_000;
 /// A hundred years.
-const LONGEST_S: u64 = 3_153_600_000;
-const LONGEST_NAME: usize = 100;
-const LONGEST_REPO: usize = 1_000;
+const MAX_TTL_S: u64 = 3_153_600_000;
+const MAX_NAME_LEN: usize = 100;
+const MAX_REPO_LEN: usize = 1_000;
 
 type Hash = [u8; 32];
 
-/// What is stored of a token, under its hash.
+/// OperationKind is stored of a token, under its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
+struct TokenRecord {
     token: TokenView,
 }
 
-/// Tokens that were looked up lately.
+/// NewTokens that were looked up lately.
 #[derive(Debug, Default)]
-struct Kept {
+struct TokenCache {
     /// Changes with every revocation, so that what was read before one is not kept after it.
     revocations: u64,
     tokens: HashMap<Hash, (Timestamp, Caller, Option<Timestamp>)>,
 }
 
-/// Tokens.
+/// NewTokens.
 #[derive(Debug, Clone)]
 pub struct TokenService {
     context: Arc<Context>,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<TokenCache>>,
 }
 
 impl TokenService {
@@ -70,7 +70,7 @@ impl TokenService {
         Self { context, kept: Arc::default() }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, TokenCache> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,19 +100,19 @@ impl TokenService {
     }
 
     async fn write(&self, name: String, view: &TokenView, if_version: Option<u64>) -> Result<bool> {
-        let value = serde_json::to_string(&Stored { token: view.clone() })
+        let value = serde_json::to_string(&TokenRecord { token: view.clone() })
             .map_err(|error| Error::storage("writing a token", error))?;
         let document = NewDocument {
-            key: DocumentKey::new(KIND, name),
+            key: DocumentKey::new(DOCUMENT_KIND, name),
             value,
             due_at: None,
-            expires_at: view.expires_at.map(|at| at.plus_ms(LISTED_MS)),
+            expires_at: view.expires_at.map(|at| at.plus_ms(LISTED_AFTER_EXPIRY_MS)),
         };
         self.context.stores.documents.put(document, if_version).await
     }
 
     async fn all(&self) -> Result<Vec<(DocumentKey, TokenView)>> {
-        let all = self.context.stores.documents.all(KIND, "").await?;
+        let all = self.context.stores.documents.all(DOCUMENT_KIND, "").await?;
         all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?))).collect()
     }
 
@@ -154,7 +154,7 @@ impl TokenService {
             }
             kept.revocations
         };
-        let key = DocumentKey::new(KIND, hex(&hash));
+        let key = DocumentKey::new(DOCUMENT_KIND, hex(&hash));
         let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
         // The store found it by its hash already; who could make it answer with another would gain nothing.
         if !bool::from(document.key.name.as_bytes().ct_eq(key.name.as_bytes())) {
@@ -175,7 +175,7 @@ impl TokenService {
         self.note_use(document, view, now).await;
         let mut kept = self.kept();
         if kept.revocations == revocations {
-            if kept.tokens.len() >= MOST_KEPT {
+            if kept.tokens.len() >= MAX_CACHED_TOKENS {
                 kept.tokens.clear();
             }
             kept.tokens.insert(hash, (now, caller.clone(), expires_at));
@@ -183,9 +183,9 @@ impl TokenService {
         Ok(Some(caller))
     }
 
-    /// Notes a use, unless one was noted lately. A revocation meanwhile wins: the write is conditional.
+    /// RequestLog a use, unless one was noted lately. A revocation meanwhile wins: the write is conditional.
     async fn note_use(&self, document: Document, mut view: TokenView, now: Timestamp) {
-        if view.last_used_at.is_some_and(|at| now.since_ms(at) < NOTED_MS) {
+        if view.last_used_at.is_some_and(|at| now.since_ms(at) < TOUCH_INTERVAL_MS) {
             return;
         }
         view.last_used_at = Some(now);
@@ -197,25 +197,25 @@ impl TokenService {
 }
 
 fn read(document: &Document) -> Result<TokenView> {
-    let stored: Result<Stored, _> = serde_json::from_str(&document.value);
+    let stored: Result<TokenRecord, _> = serde_json::from_str(&document.value);
     stored.map(|stored| stored.token).map_err(|error| Error::storage("reading a token's record", error))
 }
 
 fn check(request: &TokenRequest) -> Result<()> {
     let wrong = |words: String| Err(Error::Invalid(words));
-    if !(1..=LONGEST_NAME).contains(&request.name.chars().count()) || request.name.contains(is_control) {
+    if !(1..=MAX_NAME_LEN).contains(&request.name.chars().count()) || request.name.contains(is_control) {
         return wrong(format!(
-            "a token's name has 1 to {LONGEST_NAME} characters, none of them control characters"
+            "a token's name has 1 to {MAX_NAME_LEN} characters, none of them control characters"
         ));
     }
     if request.scopes.is_empty() {
         return wrong("a token needs a scope: read, run, worker or admin".into());
     }
     let is_odd =
-        |repo: &String| !(1..=LONGEST_REPO).contains(&repo.chars().count()) || repo.contains(is_control);
+        |repo: &String| !(1..=MAX_REPO_LEN).contains(&repo.chars().count()) || repo.contains(is_control);
     if request.repo.as_ref().is_some_and(is_odd) {
         return wrong(format!(
-            "a repository has 1 to {LONGEST_REPO} characters, none of them control characters"
+            "a repository has 1 to {MAX_REPO_LEN} characters, none of them control characters"
         ));
     }
     if let Some(Err(error)) = request.repo.as_deref().map(RepositoryName::parse) {
@@ -224,8 +224,8 @@ fn check(request: &TokenRequest) -> Result<()> {
     if request.repo.is_some() && request.scopes.contains(&Scope::Worker) {
         return wrong("a worker takes jobs of every repository: its token cannot be for one only".into());
     }
-    if request.expire_in_s.is_some_and(|s| !(1..=LONGEST_S).contains(&s)) {
-        return wrong(format!("a token expires after 1 to {LONGEST_S} seconds, or never"));
+    if request.expire_in_s.is_some_and(|s| !(1..=MAX_TTL_S).contains(&s)) {
+        return wrong(format!("a token expires after 1 to {MAX_TTL_S} seconds, or never"));
     }
     Ok(())
 }
@@ -240,15 +240,17 @@ fn new_token() -> Result<String> {
 
 fn check_of(body: &[u8]) -> String {
     let mut text = hex(&Sha256::digest(body));
-    text.truncate(CHECK);
+    text.truncate(CHECKSUM_LEN);
     text
 }
 
 /// Whether it may be a token that was made here.
 fn is_well_formed(token: &[u8]) -> bool {
-    token.len() == LENGTH
+    token.len() == TOKEN_LEN
         && token.starts_with(PREFIX.as_bytes())
-        && bool::from(token[LENGTH - CHECK..].ct_eq(check_of(&token[..LENGTH - CHECK]).as_bytes()))
+        && bool::from(
+            token[TOKEN_LEN - CHECKSUM_LEN..].ct_eq(check_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
+        )
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -261,15 +263,15 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{LENGTH, is_well_formed, new_token};
+    use super::{TOKEN_LEN, is_well_formed, new_token};
 
     #[test]
-    fn a_token_is_known_by_its_form_and_a_mistyped_one_is_not() {
+    fn mistyped_token_fails_checksum() {
         let token = new_token().unwrap();
-        assert!(token.starts_with("tm_") && token.len() == LENGTH, "{} characters", token.len());
+        assert!(token.starts_with("tm_") && token.len() == TOKEN_LEN, "{} characters", token.len());
         assert!(is_well_formed(token.as_bytes()));
         assert_ne!(token, new_token().unwrap());
-        for place in 0..LENGTH {
+        for place in 0..TOKEN_LEN {
             let mut wrong = token.clone().into_bytes();
             wrong[place] = if wrong[place] == b'a' { b'b' } else { b'a' };
             assert!(!is_well_formed(&wrong), "{place}");

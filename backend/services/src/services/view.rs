@@ -1,14 +1,14 @@
 //! Records as the API shows them.
 
 use super::planning::JobSpec;
-use crate::ports::{ArtifactRecord, ExecutionRecord, JobItem, Node, NodeBody};
+use crate::ports::{ArtifactRecord, ExecutionRecord, JobRecord, Node, NodeBody};
 use tidemill_core::{
     api::{Approval, ArtifactView, ExecutionView, JobView},
     ids::ExecutionId,
-    pipeline::RunWhen,
+    pipeline::When,
     plan::PlannedJob,
     status::{ExecutionStatus, JobStatus},
-    transition::Allowed,
+    transition::AllowFailureRules,
 };
 
 /// An execution with its jobs; of one that nobody approved yet these are as they will be.
@@ -24,7 +24,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
     };
     let jobs = (0..).zip(specs).filter_map(|(ix, spec)| {
         if unplanned {
-            let mut item = JobItem::default();
+            let mut item = JobRecord::default();
             item.job.status = match record.state.status {
                 ExecutionStatus::Success => JobStatus::Skipped,
                 status if status.is_terminal() => JobStatus::Canceled,
@@ -36,7 +36,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
         let NodeBody::Job(item) = &node.state.body else { return None };
         let mut job = job(record.spec.id, item, spec);
         job.tolerated |= node.is_skipped_optional();
-        if spec.planned.when == RunWhen::Manual {
+        if spec.planned.when == When::Manual {
             job.approval = approval(Some(ix));
         }
         Some(job)
@@ -58,7 +58,7 @@ fn is_open(gate: Option<&Node>) -> bool {
 }
 
 /// One job.
-pub fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
+pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView {
     let (state, planned): (_, &PlannedJob) = (&item.job, &spec.planned);
     JobView {
         id: spec.id,
@@ -69,7 +69,8 @@ pub fn job(execution: ExecutionId, item: &JobItem, spec: &JobSpec) -> JobView {
         status: state.status,
         needs: planned.needs.clone(),
         allow_failure: planned.allow_failure,
-        tolerated: state.is_tolerated(Allowed { any: false, exit_codes: &planned.allow_exit_codes }),
+        tolerated: state
+            .is_tolerated(AllowFailureRules { any: false, exit_codes: &planned.allow_exit_codes }),
         approval: None,
         runs_on: planned.runs_on.clone(),
         environment: planned.surroundings.environment.clone(),

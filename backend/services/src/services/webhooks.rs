@@ -21,12 +21,12 @@ use tidemill_core::{
     repo::canonical,
     repository::WebhookReply,
     time::Timestamp,
-    webhook::{Change, Event, Headers, Provider, PullRequestChange, json_of},
+    webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_of},
 };
 
-/// What is known of a delivery before its body is read.
+/// OperationKind is known of a delivery before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub enum DeliverySender {
     /// The address names no repository: the body may be small only, since it is kept before anything is known of it.
     Unnamed,
     /// The address names a repository, and there is a signature.
@@ -36,12 +36,12 @@ pub enum Expected {
 }
 
 /// Kind of the documents that say which bodies were taken.
-const KIND: &str = "delivery";
+const DOCUMENT_KIND: &str = "delivery";
 /// For how long a body is taken once.
-const TAKEN_ONCE_MS: u64 = 24 * 3_600_000;
+const DEDUPLICATION_WINDOW_MS: u64 = 24 * 3_600_000;
 /// When a delivery's record may be removed: clocks may differ by a little.
-const FORGOTTEN_MS: i64 = 25 * 3_600_000;
-/// Names of one repository that are looked up at most; bodies have two or three.
+const DELIVERY_RETENTION_MS: i64 = 25 * 3_600_000;
+/// ResourceNames of one repository that are looked up at most; bodies have two or three.
 const MAX_NAMES: usize = 4;
 /// The longest name that a repository can have, in bytes.
 const MAX_NAME_LEN: usize = 400;
@@ -50,13 +50,13 @@ const MAX_ATTEMPTS: u32 = 20;
 
 /// A body that was taken.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Delivery {
+struct DeliveryRecord {
     taken_at: Timestamp,
     /// [`Repository::delivery_epoch`] at that time.
     epoch: i64,
 }
 
-/// What providers post.
+/// OperationKind providers post.
 #[derive(Debug, Clone)]
 pub struct WebhookService {
     context: Arc<Context>,
@@ -73,24 +73,24 @@ impl WebhookService {
         Self { context, pipelines, repositories }
     }
 
-    /// What can be said of a delivery by its address and headers.
+    /// OperationKind can be said of a delivery by its address and headers.
     pub async fn expected(
         &self,
         provider: Provider,
         hint: Option<&str>,
         headers: Headers<'_>,
-    ) -> Result<Expected> {
+    ) -> Result<DeliverySender> {
         let repository = || hint.map(canonical).unwrap_or_default();
         // Of what has none, nothing is read.
         provider
             .is_signed(headers)
             .map_err(|refusal| Error::Unproven { repository: repository(), reason: refusal.to_string() })?;
         if hint.is_none() {
-            return Ok(Expected::Unnamed);
+            return Ok(DeliverySender::Unnamed);
         }
         let known = self.repositories.find(&repository()).await?;
         let is_known = known.is_some_and(|known| known.provider == provider);
-        Ok(if is_known { Expected::Named } else { Expected::Unknown })
+        Ok(if is_known { DeliverySender::Named } else { DeliverySender::Unknown })
     }
 
     /// Takes a delivery: its signature is checked with the secret of the repository that it names (or `hint` does), and what it tells
@@ -132,7 +132,7 @@ impl WebhookService {
             return Ok(reply);
         }
         let body = sha256_hex(body);
-        let Delivery { taken_at, epoch } = self.delivery(&repository, &body).await?;
+        let DeliveryRecord { taken_at, epoch } = self.delivery(&repository, &body).await?;
         for (event, look) in looks {
             let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
             let made =
@@ -197,24 +197,26 @@ impl WebhookService {
     }
 
     /// When a body was taken first, within a day and since an administrator last allowed redeliveries; that is now, if it was not.
-    async fn delivery(&self, of: &Repository, body: &str) -> Result<Delivery> {
+    async fn delivery(&self, of: &Repository, body: &str) -> Result<DeliveryRecord> {
         let documents = &self.context.stores.documents;
-        let key = DocumentKey::new(KIND, format!("{}\n{body}", of.name()));
+        let key = DocumentKey::new(DOCUMENT_KIND, format!("{}\n{body}", of.name()));
         for _ in 0..MAX_ATTEMPTS {
             let now = self.context.now();
             let known = documents.get(&key).await?;
             if let Some(known) = &known {
-                let before: Delivery = serde_json::from_str(&known.value)
+                let before: DeliveryRecord = serde_json::from_str(&known.value)
                     .map_err(|error| Error::storage("reading a delivery's record", error))?;
                 // A newer epoch was allowed while this delivery was on its way.
-                if before.epoch >= of.delivery_epoch && now.since_ms(before.taken_at) < TAKEN_ONCE_MS {
+                if before.epoch >= of.delivery_epoch
+                    && now.since_ms(before.taken_at) < DEDUPLICATION_WINDOW_MS
+                {
                     return Ok(before);
                 }
             }
-            let delivery = Delivery { taken_at: now, epoch: of.delivery_epoch };
+            let delivery = DeliveryRecord { taken_at: now, epoch: of.delivery_epoch };
             let value = serde_json::to_string(&delivery)
                 .map_err(|error| Error::storage("recording a delivery", error))?;
-            let expires_at = Some(now.plus_ms(FORGOTTEN_MS));
+            let expires_at = Some(now.plus_ms(DELIVERY_RETENTION_MS));
             let new = NewDocument { key: key.clone(), value, due_at: None, expires_at };
             if documents.put(new, known.map(|known| known.version)).await? {
                 return Ok(delivery);
@@ -249,7 +251,7 @@ fn tagged(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
 }
 
-fn requested(request: PullRequestChange, default_branch: Option<String>) -> DiscoveryStart {
+fn requested(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
     let discovery = Discovery {
         fetch_ref: Some(request.fetch_ref),
         target_branch: Some(request.target_branch.clone()),

@@ -18,7 +18,7 @@ fn lines(reply: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_push_starts_the_pipelines_that_fit_it() {
+async fn push_starts_matching_pipelines() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let (status, reply) = server.github("push", "d-1", &push("main")).await;
@@ -58,7 +58,7 @@ async fn a_push_starts_the_pipelines_that_fit_it() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_comes_again_is_taken_once() {
+async fn repeated_delivery_is_accepted_once() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let body = push("main");
@@ -73,7 +73,7 @@ async fn a_delivery_that_comes_again_is_taken_once() {
 }
 
 #[tokio::test]
-async fn a_replayed_body_is_taken_once_a_day_whatever_its_delivery_id() {
+async fn replayed_body_is_accepted_once_per_day() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let post = async |id: &str| server.github_again("push", id, &push("main")).await;
@@ -97,7 +97,7 @@ async fn a_replayed_body_is_taken_once_a_day_whatever_its_delivery_id() {
 }
 
 #[tokio::test]
-async fn an_administrators_redelivery_is_taken_once_more() {
+async fn redelivery_is_accepted_once_more() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let post = async || server.github_again("push", "d-1", &push("main")).await.0;
@@ -120,7 +120,7 @@ async fn an_administrators_redelivery_is_taken_once_more() {
 }
 
 #[tokio::test]
-async fn an_unknown_repository_a_missing_signature_and_a_wrong_one_answer_alike() {
+async fn unauthenticated_deliveries_get_same_reply() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         server.add("https://git.example.org/team/lab.git", "gitlab", json!({})).await;
@@ -153,7 +153,7 @@ async fn an_unknown_repository_a_missing_signature_and_a_wrong_one_answer_alike(
 }
 
 #[tokio::test]
-async fn wrong_signatures_are_limited_by_address_and_by_repository_and_a_right_one_is_still_taken() {
+async fn invalid_signatures_are_rate_limited_and_valid_ones_accepted() {
     let server = Server::memory();
     server.add(URL, "github", json!({})).await;
     let server = server.limited();
@@ -190,7 +190,7 @@ async fn wrong_signatures_are_limited_by_address_and_by_repository_and_a_right_o
 }
 
 #[tokio::test]
-async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
+async fn unsigned_delivery_records_nothing() {
     let server = Server::memory();
     server.add(URL, "github", json!({})).await;
     let body = push("main").to_string();
@@ -209,7 +209,7 @@ async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
         ("github", &body, Some(wrong.as_str()), StatusCode::UNAUTHORIZED),
         ("github", &body.replace("jo", "eve"), Some(&good), StatusCode::UNAUTHORIZED),
         ("github", &other, Some(&good), StatusCode::UNAUTHORIZED),
-        // What is not signed as its provider does is not read.
+        // OperationKind is not signed as its provider does is not read.
         ("gitlab", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("gitea", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("sourceforge", &body, Some(&good), StatusCode::NOT_FOUND),
@@ -228,7 +228,7 @@ async fn who_does_not_know_the_secret_is_refused_and_nothing_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
+async fn webhook_repo_parameter_names_repository() {
     let server = Server::memory();
     server.add("ssh://git@git.internal:2222/app.git", "gitea", json!({})).await;
     let mut body = push("main");
@@ -249,7 +249,7 @@ async fn a_repository_that_the_body_cannot_name_is_named_in_the_address() {
 }
 
 #[tokio::test]
-async fn a_fork_is_held_as_the_repository_says_and_gets_no_branch_of_the_repository() {
+async fn fork_is_held_by_approval_policy() {
     for (approval, from_fork, held) in [
         ("none", true, false),
         ("forks", true, true),
@@ -284,7 +284,7 @@ async fn a_fork_is_held_as_the_repository_says_and_gets_no_branch_of_the_reposit
                 server.ok(Method::POST, &approve, Value::Null).await;
                 server.take().await.expect("it runs once it is approved")
             };
-            // What a fork's commit leaves in a cache others would get.
+            // OperationKind a fork's commit leaves in a cache others would get.
             let keeps = &job.assignment["extras"]["may_keep_caches"];
             assert_eq!(keeps.as_bool().unwrap_or(false), !from_fork, "{is}");
         }
@@ -292,7 +292,7 @@ async fn a_fork_is_held_as_the_repository_says_and_gets_no_branch_of_the_reposit
 }
 
 #[tokio::test]
-async fn a_fork_cannot_cancel_what_the_repository_runs_in_a_group_of_the_same_name() {
+async fn fork_cannot_cancel_repository_group() {
     let server = Server::memory();
     server.add(URL, "github", json!({ "approval": "none" })).await;
     let both = "name: ci\non: { push: , pull_request: }\nconcurrency: { group: deploy, cancel_superseded: true }\n\
@@ -315,7 +315,7 @@ async fn a_fork_cannot_cancel_what_the_repository_runs_in_a_group_of_the_same_na
 }
 
 #[tokio::test]
-async fn a_discovery_that_failed_can_be_retried_and_starts_only_what_did_not() {
+async fn retried_discovery_starts_only_missing_pipelines() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         server.github("push", "d", &push("main")).await;
@@ -337,7 +337,7 @@ async fn a_discovery_that_failed_can_be_retried_and_starts_only_what_did_not() {
 }
 
 #[tokio::test]
-async fn a_discovery_is_told_with_its_lease_only() {
+async fn discovery_report_requires_lease() {
     let server = Server::memory();
     server.add(URL, "github", json!({})).await;
     server.github("push", "d", &push("main")).await;
@@ -358,7 +358,7 @@ async fn a_discovery_is_told_with_its_lease_only() {
 }
 
 #[tokio::test]
-async fn the_secrets_of_a_repository_are_never_shown_again() {
+async fn secrets_of_repository_are_never_shown_again() {
     for server in Server::each() {
         let made =
             server.ok(Method::PUT, path::REPOSITORIES, json!({ "url": URL, "provider": "gitlab" })).await;

@@ -1,4 +1,4 @@
-//! What providers publish as examples: each is taken, or refused with a reason.
+//! OperationKind providers publish as examples: each is taken, or refused with a reason.
 
 use super::server::{SECRET, Server};
 use axum::{body::Body, http::Request};
@@ -61,7 +61,7 @@ async fn run_over(all: Vec<(String, Vec<Value>)>) -> BTreeMap<(u16, String), usi
 }
 
 #[tokio::test]
-async fn every_example_of_github_is_taken_or_refused_with_a_reason() {
+async fn github_examples_are_accepted_or_rejected_with_reason() {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/webhooks/github");
     let mut all = Vec::new();
     for entry in fs::read_dir(place).unwrap() {
@@ -80,7 +80,7 @@ async fn every_example_of_github_is_taken_or_refused_with_a_reason() {
 /// Where `TIDEMILL_WEBHOOK_EXAMPLES` names `index.json` of the npm package `@octokit/webhooks-examples`, all of it is posted; it is too
 /// large to be kept here.
 #[tokio::test]
-async fn every_body_of_the_whole_package_is_taken_or_refused_with_a_reason() {
+async fn full_example_package_is_accepted_or_rejected_with_reason() {
     let Some(path) = std::env::var_os("TIDEMILL_WEBHOOK_EXAMPLES") else { return };
     let package: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let all = package.into_iter().map(|mut event| {
@@ -97,7 +97,7 @@ async fn every_body_of_the_whole_package_is_taken_or_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn what_gitlab_gitea_and_bitbucket_document_is_understood() {
+async fn documented_payloads_of_providers_are_parsed() {
     for (provider, file, status, executions, told) in [
         (Provider::Gitlab, "push", 202, 1, "looked at"),
         (Provider::Gitlab, "push-delete", 200, 0, "deleted"),

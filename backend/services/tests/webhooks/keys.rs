@@ -37,7 +37,7 @@ fn hash(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_callers_key_is_of_its_repository_and_its_token_and_a_conflict_shows_nothing_of_others() {
+async fn caller_key_is_scoped_and_conflict_reveals_nothing() {
     for server in Server::each() {
         let (ours, theirs) = ("https://git.example.org/ours", "https://git.example.org/theirs");
         let (one, other, third) = (
@@ -66,7 +66,7 @@ async fn a_callers_key_is_of_its_repository_and_its_token_and_a_conflict_shows_n
 }
 
 #[tokio::test]
-async fn nobody_can_claim_the_key_of_a_schedule_or_of_a_discovery() {
+async fn caller_cannot_use_internal_keys() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let stranger = token(&server, "stranger", "https://git.example.org/theirs").await;
@@ -92,7 +92,7 @@ async fn nobody_can_claim_the_key_of_a_schedule_or_of_a_discovery() {
 }
 
 #[tokio::test]
-async fn schedules_that_cannot_start_neither_hide_others_nor_stop_them() {
+async fn failing_schedule_does_not_block_others() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         server.github("push", "1", &push("main")).await;

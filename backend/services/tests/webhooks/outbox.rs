@@ -8,9 +8,9 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tidemill_core::{announcement::Post, api::path, webhook::sign};
+use tidemill_core::{announcement::OutgoingRequest, api::path, webhook::sign};
 use tidemill_services::ports::Messenger;
-use tidemill_services::services::{Outside, Services};
+use tidemill_services::services::{Notifiers, Services};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
 const CHAT: &str = "https://chat.example.org/hook";
@@ -18,15 +18,15 @@ const HOOK: &str = "https://told.example.org/hook";
 const KEY: &str = "what notices are signed with";
 
 #[derive(Default)]
-struct Others {
-    heard: Mutex<Vec<Post>>,
-    /// What the next requests are answered; then 201.
+struct RecordingMessenger {
+    heard: Mutex<Vec<OutgoingRequest>>,
+    /// OperationKind the next requests are answered; then 201.
     answers: Mutex<Vec<Result<u16, String>>>,
 }
 
 #[async_trait]
-impl Messenger for Others {
-    async fn post(&self, post: &Post) -> Result<u16, String> {
+impl Messenger for RecordingMessenger {
+    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let answer = self.answers.lock().unwrap().pop().unwrap_or(Ok(201));
         // One that answers badly may have heard it all the same.
@@ -35,21 +35,23 @@ impl Messenger for Others {
     }
 }
 
-impl Others {
+impl RecordingMessenger {
     fn states(&self) -> Vec<String> {
         let heard = self.heard.lock().unwrap();
         let statuses = heard.iter().filter(|post| post.url.contains("/statuses/"));
-        let word = |post: &Post| serde_json::from_str::<Value>(&post.body).unwrap()["description"].clone();
+        let word = |post: &OutgoingRequest| {
+            serde_json::from_str::<Value>(&post.body).unwrap()["description"].clone()
+        };
         statuses.map(|post| word(post).as_str().unwrap().to_owned()).collect()
     }
 
-    fn notices(&self) -> Vec<Post> {
+    fn notices(&self) -> Vec<OutgoingRequest> {
         self.heard.lock().unwrap().iter().filter(|post| !post.url.contains("/statuses/")).cloned().collect()
     }
 }
 
-fn reaching(server: Server, others: &Arc<Others>) -> Server {
-    let outside = Outside { messenger: others.clone(), public_url: Some("https://ci.example.org/".into()) };
+fn reaching(server: Server, others: &Arc<RecordingMessenger>) -> Server {
+    let outside = Notifiers { messenger: others.clone(), public_url: Some("https://ci.example.org/".into()) };
     let services: Services = server.services.clone().reaching(outside);
     server.with(services)
 }
@@ -70,9 +72,9 @@ async fn run(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_commit_is_told_where_its_execution_stands() {
+async fn commit_status_follows_execution() {
     for server in Server::each() {
-        let others = Arc::new(Others::default());
+        let others = Arc::new(RecordingMessenger::default());
         let server = reaching(server, &others);
         server.add(URL, "gitea", json!({})).await;
         server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
@@ -96,8 +98,8 @@ async fn a_commit_is_told_where_its_execution_stands() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_told() {
-    let others = Arc::new(Others::default());
+async fn no_status_without_token() {
+    let others = Arc::new(RecordingMessenger::default());
     let server = reaching(Server::memory(), &others);
     server.add(URL, "github", json!({})).await;
     start(&server, "1").await;
@@ -106,9 +108,9 @@ async fn without_a_token_nobody_is_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_told_later_and_the_end_last() {
+async fn failed_status_is_retried_and_final_status_is_last() {
     for server in Server::each() {
-        let others = Arc::new(Others::default());
+        let others = Arc::new(RecordingMessenger::default());
         let server = reaching(server, &others);
         server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
         *others.answers.lock().unwrap() = vec![Ok(503), Err("it is away".into()), Ok(500)];
@@ -130,8 +132,8 @@ async fn what_cannot_be_told_is_told_later_and_the_end_last() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_for_a_day_is_given_up() {
-    let others = Arc::new(Others::default());
+async fn status_is_given_up_after_a_day() {
+    let others = Arc::new(RecordingMessenger::default());
     let server = reaching(Server::memory(), &others);
     server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
     *others.answers.lock().unwrap() = vec![Ok(401); 10_000];
@@ -149,9 +151,9 @@ async fn what_cannot_be_told_for_a_day_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_went_wrong_is_shown_until_it_is_mended() {
+async fn delivery_failure_is_shown_until_fixed() {
     for server in Server::each() {
-        let others = Arc::new(Others::default());
+        let others = Arc::new(RecordingMessenger::default());
         let server = reaching(server, &others);
         server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
         *others.answers.lock().unwrap() = vec![Ok(401), Ok(401)];
@@ -175,9 +177,9 @@ async fn what_went_wrong_is_shown_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn what_changed_is_told_at_once_and_what_somebody_else_is_telling_is_not() {
+async fn changed_status_is_sent_at_once_by_one_process() {
     for server in Server::each() {
-        let others = Arc::new(Others::default());
+        let others = Arc::new(RecordingMessenger::default());
         let server = reaching(server, &others);
         server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
@@ -195,9 +197,9 @@ async fn what_changed_is_told_at_once_and_what_somebody_else_is_telling_is_not()
 }
 
 #[tokio::test]
-async fn a_failure_and_the_recovery_are_noticed_once_by_each() {
+async fn failure_and_recovery_are_notified_once() {
     for server in Server::each() {
-        let others = Arc::new(Others::default());
+        let others = Arc::new(RecordingMessenger::default());
         let server = reaching(server, &others);
         let notify = json!({ "notify": [
             { "kind": "chat", "url": CHAT },
@@ -216,7 +218,7 @@ async fn a_failure_and_the_recovery_are_noticed_once_by_each() {
         let notices = others.notices();
         let texts: Vec<&str> =
             notices.iter().filter(|post| post.url == CHAT).map(|post| post.body.as_str()).collect();
-        let hooks: Vec<&Post> = notices.iter().filter(|post| post.url == HOOK).collect();
+        let hooks: Vec<&OutgoingRequest> = notices.iter().filter(|post| post.url == HOOK).collect();
         // The first was answered 500 by one of both, and came again.
         assert_eq!(texts.len() + hooks.len(), 5, "{texts:?}");
         assert!(
@@ -229,7 +231,8 @@ async fn a_failure_and_the_recovery_are_noticed_once_by_each() {
             let body: Value = serde_json::from_str(&hook.body).unwrap();
             assert!(body["sent_at"].is_string() && body["delivery"].is_string(), "{body}");
         }
-        let events = |post: &&Post| serde_json::from_str::<Value>(&post.body).unwrap()["event"].clone();
+        let events =
+            |post: &&OutgoingRequest| serde_json::from_str::<Value>(&post.body).unwrap()["event"].clone();
         assert_eq!(events(&hooks[0]), "failure");
         assert_eq!(events(&hooks[hooks.len() - 1]), "recovery");
     }

@@ -39,7 +39,7 @@ async fn discoveries(server: &Server) -> usize {
 }
 
 #[tokio::test]
-async fn a_schedule_of_the_default_branch_starts_its_pipeline_each_time_and_what_was_missed_once() {
+async fn schedule_starts_pipeline_and_missed_times_once() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         let said = register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
@@ -78,7 +78,7 @@ async fn a_schedule_of_the_default_branch_starts_its_pipeline_each_time_and_what
 }
 
 #[tokio::test]
-async fn two_sweeps_at_once_start_a_schedule_once() {
+async fn concurrent_sweeps_start_schedule_once() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
@@ -96,13 +96,13 @@ async fn two_sweeps_at_once_start_a_schedule_once() {
 }
 
 /// Documents of which writes of schedules fail as often as it says: the sweep dies between the start and the next time.
-struct Crashing {
+struct CrashingDocuments {
     of: Arc<dyn Documents>,
     left: AtomicUsize,
 }
 
 #[async_trait]
-impl Documents for Crashing {
+impl Documents for CrashingDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
         self.of.get(key).await
     }
@@ -132,10 +132,10 @@ impl Documents for Crashing {
 }
 
 #[tokio::test]
-async fn a_sweep_that_dies_between_the_start_and_the_next_time_loses_nothing_and_starts_nothing_twice() {
+async fn crashed_sweep_starts_schedule_once() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
-    let crashing = Arc::new(Crashing { of: stores.documents.clone(), left: AtomicUsize::new(0) });
+    let crashing = Arc::new(CrashingDocuments { of: stores.documents.clone(), left: AtomicUsize::new(0) });
     stores.documents = crashing.clone();
     let server = Server::over(stores, clock);
     server.add(URL, "github", json!({})).await;
@@ -152,7 +152,7 @@ async fn a_sweep_that_dies_between_the_start_and_the_next_time_loses_nothing_and
 }
 
 #[tokio::test]
-async fn a_sync_registers_schedules_and_starts_nothing_and_an_older_look_does_not_undo_it() {
+async fn sync_registers_schedules_and_starts_nothing() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         server.github("push", "old", &push("main")).await;
@@ -176,7 +176,7 @@ async fn a_sync_registers_schedules_and_starts_nothing_and_an_older_look_does_no
 }
 
 #[tokio::test]
-async fn an_older_look_does_not_bring_back_what_a_later_one_took_away() {
+async fn older_discovery_does_not_restore_schedules() {
     for server in Server::each() {
         server.add(URL, "github", json!({})).await;
         server.github("push", "old", &push("main")).await;
@@ -195,9 +195,9 @@ async fn an_older_look_does_not_bring_back_what_a_later_one_took_away() {
 }
 
 /// Documents of which schedules change just before so many writes of them: a sweep starts them meanwhile.
-struct Racing(Crashing);
+struct RacingDocuments(CrashingDocuments);
 
-impl Racing {
+impl RacingDocuments {
     async fn race(&self, key: &DocumentKey) {
         let is_left = || {
             let left = &self.0.left;
@@ -214,7 +214,7 @@ impl Racing {
 }
 
 #[async_trait]
-impl Documents for Racing {
+impl Documents for RacingDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
         self.0.of.get(key).await
     }
@@ -241,11 +241,11 @@ impl Documents for Racing {
 }
 
 #[tokio::test]
-async fn a_schedule_that_starts_while_it_is_registered_anew_is_not_kept_as_it_was() {
+async fn schedule_registered_during_start_is_updated() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
     let (of, left) = (stores.documents.clone(), AtomicUsize::new(0));
-    let racing = Arc::new(Racing(Crashing { of, left }));
+    let racing = Arc::new(RacingDocuments(CrashingDocuments { of, left }));
     stores.documents = racing.clone();
     let server = Server::over(stores, clock);
     server.add(URL, "github", json!({})).await;

@@ -65,18 +65,18 @@ impl Server {
     pub fn over(stores: Stores, clock: Arc<ManualClock>) -> Self {
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
-        let access = http::Access::of_token("secret").at_most(0);
+        let access = http::TokenVerifier::of_token("secret").at_most(0);
         Self { api: http::router(services.clone(), access), services, clock, stores, _dir: None }
     }
 
     /// The same with the usual limits of calls.
     pub fn limited(self) -> Self {
-        Self { api: http::router(self.services.clone(), http::Access::of_token("secret")), ..self }
+        Self { api: http::router(self.services.clone(), http::TokenVerifier::of_token("secret")), ..self }
     }
 
     /// The same with other services over the same stores.
     pub fn with(self, services: Services) -> Self {
-        let access = http::Access::of_token("secret").at_most(0);
+        let access = http::TokenVerifier::of_token("secret").at_most(0);
         Self { api: http::router(services.clone(), access), services, ..self }
     }
 

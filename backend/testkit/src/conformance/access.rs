@@ -1,11 +1,11 @@
 //! Checks of tokens and the audit record over the adapters.
 
-use super::Subject;
+use super::StoresUnderTest;
 use tidemill_core::access::{AuditQuery, Scope, TokenRequest};
 use tidemill_services::services::{Caller, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
-async fn services(subject: &Subject) -> Services {
+async fn services(subject: &StoresUnderTest) -> Services {
     Services::new(subject.open().await, Settings::default(), CancellationToken::new())
 }
 
@@ -19,7 +19,7 @@ fn request(name: &str) -> TokenRequest {
 }
 
 /// A token is known to every process until it is over, or revoked and looked up again.
-pub async fn a_token_is_known_until_it_is_over_or_revoked(subject: &Subject) {
+pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest) {
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);
     let first = one.tokens.create(request("first"), &admin).await.unwrap();
@@ -47,8 +47,8 @@ pub async fn a_token_is_known_until_it_is_over_or_revoked(subject: &Subject) {
     assert!(known(&one, &second.token).await.is_none(), "its time is over");
 }
 
-/// What is noted is listed newest first, page by page, from every process.
-pub async fn the_audit_record_is_listed_newest_first(subject: &Subject) {
+/// OperationKind is noted is listed newest first, page by page, from every process.
+pub async fn audit_record_is_listed_newest_first(subject: &StoresUnderTest) {
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);
     for number in 0..7 {

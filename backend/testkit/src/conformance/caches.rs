@@ -1,6 +1,6 @@
 //! Checks of caches, over the adapters: who finds what, and who may leave it.
 
-use super::{Subject, claims::claim_at, samples};
+use super::{StoresUnderTest, claims::claim_at, samples};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::stream;
@@ -26,7 +26,7 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     let pipeline = "name: check\njobs: { a: { image: i, script: x } }\n".to_owned();
     let request = ExecuteRequest { pipeline, repo: repo.into(), force: true, ..ExecuteRequest::default() };
     let pull_request = from_fork.then(|| PullRequest { from_fork, ..PullRequest::default() });
-    let start = tidemill_services::services::Start {
+    let start = tidemill_services::services::InternalStart {
         facts: Facts { pull_request, ..Facts::default() },
         ..Default::default()
     };
@@ -84,7 +84,7 @@ async fn found(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(S
 }
 
 /// Of the keys the first counts; a later cache replaces an earlier; other repositories find nothing.
-pub async fn a_cache_is_found_by_the_jobs_of_its_repository(subject: &Subject) {
+pub async fn cache_is_found_by_jobs_of_its_repository(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
@@ -106,7 +106,7 @@ pub async fn a_cache_is_found_by_the_jobs_of_its_repository(subject: &Subject) {
 }
 
 /// A fork's jobs find what is kept, and leave nothing.
-pub async fn a_fork_may_not_keep_a_cache(subject: &Subject) {
+pub async fn fork_cannot_store_cache(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let own = running(&services, &repo, false).await;
@@ -120,7 +120,7 @@ pub async fn a_fork_may_not_keep_a_cache(subject: &Subject) {
 }
 
 /// Two weeks without a use, and it is gone; a use gives it two more.
-pub async fn a_cache_that_nobody_uses_is_removed(subject: &Subject) {
+pub async fn unused_cache_is_removed(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
@@ -138,7 +138,7 @@ pub async fn a_cache_that_nobody_uses_is_removed(subject: &Subject) {
 }
 
 /// A job gets what is kept for its repository under the key that it names, and reaches nothing else by an object's id.
-pub async fn a_cache_is_bound_to_its_repository_and_key(subject: &Subject) {
+pub async fn cache_is_bound_to_its_repository_and_key(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let job = running(&services, &samples::repo(), false).await;
     let id = keep(&services, &job, "a", b"ours").await.unwrap();
@@ -165,7 +165,7 @@ pub async fn a_cache_is_bound_to_its_repository_and_key(subject: &Subject) {
         let refused = refused.await;
         assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     }
-    // What it puts under that id is its own.
+    // OperationKind it puts under that id is its own.
     put(&services, &elsewhere, ("a", id), b"poison").await.unwrap();
     assert!(get(&job, "a", id).await.is_ok());
     assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 4)));
@@ -174,7 +174,7 @@ pub async fn a_cache_is_bound_to_its_repository_and_key(subject: &Subject) {
 }
 
 /// No job leaves something under the id of another one's artifact.
-pub async fn an_artifact_has_the_id_of_its_attempt(subject: &Subject) {
+pub async fn artifact_id_contains_attempt(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (one, other) = (
         running(&services, &samples::repo(), false).await,
@@ -197,7 +197,7 @@ pub async fn an_artifact_has_the_id_of_its_attempt(subject: &Subject) {
 }
 
 /// The reply was lost: to complete a cache again, also one that was replaced meanwhile, changes nothing.
-pub async fn a_cache_that_is_completed_again_stays(subject: &Subject) {
+pub async fn cache_that_is_completed_again_stays(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let job = running(&services, &samples::repo(), false).await;
     let id = keep(&services, &job, "a", b"1").await.unwrap();

@@ -1,6 +1,6 @@
 //! Checks of the documents.
 
-use super::{Subject, samples::job_id};
+use super::{StoresUnderTest, samples::job_id};
 use futures_util::future::join_all;
 use tidemill_core::time::Timestamp;
 use tidemill_services::ports::{Clock, Document, DocumentKey, Documents, NewDocument};
@@ -27,9 +27,9 @@ fn names(found: &[Document]) -> Vec<&str> {
 }
 
 /// Also by another process, and with a value of the largest size.
-pub async fn a_document_is_read_as_it_was_put(subject: &Subject) {
+pub async fn document_put_is_readable(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
-    let (key, large) = (key("a b/c#ü"), "ü".repeat(tidemill_services::ports::MOST_DOCUMENT_BYTES / 2));
+    let (key, large) = (key("a b/c#ü"), "ü".repeat(tidemill_services::ports::MAX_DOCUMENT_SIZE / 2));
     assert_eq!(documents.get(&key).await.unwrap(), None);
     let first = made(&*documents, &key, &large).await;
     assert!((&first.key, first.due_at) == (&key, None) && first.value == large);
@@ -38,7 +38,7 @@ pub async fn a_document_is_read_as_it_was_put(subject: &Subject) {
 }
 
 /// Nothing is written with a version that is not the document's, nor one that is there as if it were not.
-pub async fn a_document_is_put_only_over_what_was_read(subject: &Subject) {
+pub async fn document_put_requires_read_version(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let key = key("one");
     assert!(!documents.put(new(&key, "no"), Some(1)).await.unwrap(), "there is none to replace");
@@ -52,7 +52,7 @@ pub async fn a_document_is_put_only_over_what_was_read(subject: &Subject) {
 }
 
 /// One that is made again after it was removed is another one.
-pub async fn a_document_is_removed_only_as_it_was_read(subject: &Subject) {
+pub async fn document_delete_requires_read_version(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let key = key("one");
     assert!(!documents.delete(&key, None).await.unwrap(), "there is none");
@@ -66,7 +66,7 @@ pub async fn a_document_is_removed_only_as_it_was_read(subject: &Subject) {
 }
 
 /// Of many that put at the same time over the same version, one does.
-pub async fn one_of_many_racing_puts_wins(subject: &Subject) {
+pub async fn concurrent_puts_have_one_winner(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let key = key("one");
     let racing = |if_version| {
@@ -84,7 +84,7 @@ pub async fn one_of_many_racing_puts_wins(subject: &Subject) {
 }
 
 /// In the order of their bytes, of one kind, page by page, by prefix.
-pub async fn documents_are_listed_by_name(subject: &Subject) {
+pub async fn documents_are_listed_by_name(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let one = key("b/1");
     for name in ["b/1", "a", "b/2", "c", "b/10", "b", "b/\u{d7ff}x", "bz", "B"] {
@@ -109,8 +109,8 @@ pub async fn documents_are_listed_by_name(subject: &Subject) {
     assert!(none.is_empty() && !more);
 }
 
-/// What is due longest comes first; what was put off or removed is not due any more.
-pub async fn due_documents_are_found_by_their_time(subject: &Subject) {
+/// OperationKind is due longest comes first; what was put off or removed is not due any more.
+pub async fn due_documents_are_listed_by_due_time(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let now = subject.clock.now();
     let one = key("one");

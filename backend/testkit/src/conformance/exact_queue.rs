@@ -2,8 +2,8 @@
 //! is: every message at most once at a time. The embedded server relies on it for its speed, never for its correctness.
 
 use super::{
-    Subject,
-    queue::{LONG, keys, messages, take, take_all},
+    StoresUnderTest,
+    queue::{LONG_WAIT, keys, messages, take, take_all},
     samples::execution_id,
 };
 use futures_util::{FutureExt, future::join_all};
@@ -12,7 +12,7 @@ use tidemill_core::labels::Labels;
 use tidemill_services::ports::{Message, NodeKey};
 
 /// Hidden to the last millisecond.
-pub async fn a_message_comes_not_a_moment_early(subject: &Subject) {
+pub async fn delayed_message_is_not_visible_early(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 2), None).await.unwrap();
@@ -24,7 +24,7 @@ pub async fn a_message_comes_not_a_moment_early(subject: &Subject) {
 }
 
 /// Who was too slow can neither delete nor give back what another has received since.
-pub async fn a_stale_receipt_does_nothing(subject: &Subject) {
+pub async fn stale_receipt_does_nothing(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
@@ -44,7 +44,7 @@ pub async fn a_stale_receipt_does_nothing(subject: &Subject) {
 }
 
 /// Who gave it back cannot delete it.
-pub async fn a_receipt_is_void_once_its_message_was_given_back(subject: &Subject) {
+pub async fn receipt_is_invalid_after_give_back(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
@@ -55,7 +55,7 @@ pub async fn a_receipt_is_void_once_its_message_was_given_back(subject: &Subject
 }
 
 /// A job that is sent twice comes at least once, also when it was hidden; who held it cannot delete the new one.
-pub async fn sending_again_makes_one_visible_message(subject: &Subject) {
+pub async fn repeated_send_makes_one_visible_message(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
@@ -69,7 +69,7 @@ pub async fn sending_again_makes_one_visible_message(subject: &Subject) {
 }
 
 /// As two processes would, at the same time.
-pub async fn racing_receivers_each_get_another_message(subject: &Subject) {
+pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
     opened[0].send(&messages(execution, 24), None).await.unwrap();
@@ -90,18 +90,18 @@ pub async fn racing_receivers_each_get_another_message(subject: &Subject) {
 }
 
 /// A receive that is dropped half-way does not hide a message from the next one.
-pub async fn a_receiver_that_went_away_keeps_nothing(subject: &Subject) {
+pub async fn dropped_receiver_returns_its_messages(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
     for _ in 0..20 {
         if let Some(got) =
-            queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG).now_or_never()
+            queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).now_or_never()
         {
             queue.give_back(&got.unwrap().unwrap()).await.unwrap();
         }
     }
     // The clock stands still, so only what was given back can come.
-    let got = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG).await.unwrap();
+    let got = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(got.unwrap().node, NodeKey { execution, ix: 0 });
 }

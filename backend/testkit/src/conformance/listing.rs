@@ -1,7 +1,7 @@
 //! Checks of the records' reads.
 
 use super::{
-    Subject,
+    StoresUnderTest,
     samples::{
         START, artifact, create, done, execution_id, flat, job, job_state, made, node, repo, silent, spec,
         state,
@@ -12,7 +12,7 @@ use tidemill_core::{
     status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::Error;
-use tidemill_services::ports::{ExecutionRecord, Late, ListFilter, NodeBody, NodeKey, Records, Write};
+use tidemill_services::ports::{DueNode, ExecutionRecord, ListFilter, NodeBody, NodeKey, Records, Write};
 
 async fn in_repo(records: &dyn Records, repo: &str, pipeline: &str, branch: &str) -> ExecutionId {
     let mut spec = spec(execution_id(), repo, pipeline, 1);
@@ -32,7 +32,7 @@ fn ids(found: &[ExecutionRecord]) -> Vec<ExecutionId> {
 }
 
 /// Following the cursor gives each once, and the last page says that it is the last.
-pub async fn pages_are_newest_first_and_complete(subject: &Subject) {
+pub async fn pages_are_newest_first_and_complete(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let repo = repo();
     let mut all = Vec::new();
@@ -50,7 +50,7 @@ pub async fn pages_are_newest_first_and_complete(subject: &Subject) {
                 break;
             }
             assert_eq!(found.len(), page as usize);
-            // What is made meanwhile is newer and so on no later page.
+            // OperationKind is made meanwhile is newer and so on no later page.
             filter.cursor = found.last().map(|record| record.spec.id.to_string());
         }
         assert_eq!(seen, all, "pages of {page}");
@@ -58,7 +58,7 @@ pub async fn pages_are_newest_first_and_complete(subject: &Subject) {
 }
 
 /// Each filter, and all together.
-pub async fn filters_all_hold(subject: &Subject) {
+pub async fn all_filters_apply(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (one, two, branch) = (repo(), repo(), format!("branch-{}", execution_id()));
     let pipeline = format!("pipeline-{}", execution_id());
@@ -103,7 +103,7 @@ pub async fn filters_all_hold(subject: &Subject) {
 }
 
 /// An address of a repository that is written otherwise names the same repository, in lists and in run numbers.
-pub async fn a_repository_is_one_however_its_address_is_written(subject: &Subject) {
+pub async fn repository_addresses_are_normalized(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let name = format!("git.example.org/{}", execution_id());
     let (https, ssh) = (format!("https://{name}.git"), format!("ssh://git@{name}"));
@@ -122,15 +122,15 @@ pub async fn a_repository_is_one_however_its_address_is_written(subject: &Subjec
     }
 }
 
-/// Said, not taken for the beginning.
-pub async fn a_cursor_that_is_none_is_refused(subject: &Subject) {
+/// ReportState, not taken for the beginning.
+pub async fn invalid_cursor_returns_validation_error(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let filter = ListFilter { cursor: Some("x' OR 1".to_owned()), ..Default::default() };
     assert!(matches!(records.executions(&filter).await, Err(Error::Invalid(_))));
 }
 
 /// Oldest first, from where one left off.
-pub async fn live_lists_what_is_not_over(subject: &Subject) {
+pub async fn live_lists_unfinished_executions(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -147,8 +147,8 @@ pub async fn live_lists_what_is_not_over(subject: &Subject) {
     assert!(!records.live(Some(all[4]), 10).await.unwrap().contains(&all[4]));
 }
 
-/// What is due for the longest time first, nothing that is not due, and no more than asked for.
-pub async fn late_is_what_is_due_in_order(subject: &Subject) {
+/// OperationKind is due for the longest time first, nothing that is not due, and no more than asked for.
+pub async fn due_nodes_are_listed_in_order(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     // Long before what other checks in the same store are due at.
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
@@ -157,7 +157,7 @@ pub async fn late_is_what_is_due_in_order(subject: &Subject) {
         nodes[ix].due_at = Some(due(ms));
     }
     let execution = made(&*records, nodes).await;
-    let late = |ix, ms| Late { key: NodeKey { execution, ix }, due_at: due(ms) };
+    let late = |ix, ms| DueNode { key: NodeKey { execution, ix }, due_at: due(ms) };
     assert_eq!(records.late(due(9), 10).await.unwrap(), []);
     assert_eq!(records.late(due(30), 10).await.unwrap(), [late(1, 10), late(3, 20), late(0, 30)]);
     assert_eq!(records.late(due(99), 2).await.unwrap(), [late(1, 10), late(3, 20)]);
@@ -171,14 +171,14 @@ pub async fn late_is_what_is_due_in_order(subject: &Subject) {
 }
 
 /// Its version stays; a node that is due at another time, or not at all, is left as it is.
-pub async fn a_node_is_postponed_only_as_it_was_found_due(subject: &Subject) {
+pub async fn postpone_requires_unchanged_due_time(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
     let mut nodes = flat(3);
     nodes[0].due_at = Some(due(1));
     nodes[1].due_at = Some(due(2));
     let execution = made(&*records, nodes).await;
-    let late = |ix, ms| Late { key: NodeKey { execution, ix }, due_at: due(ms) };
+    let late = |ix, ms| DueNode { key: NodeKey { execution, ix }, due_at: due(ms) };
     let before = node(&*records, late(0, 1).key).await;
     assert!(records.postpone(late(0, 1), due(30)).await.unwrap());
     let after = node(&*records, late(0, 1).key).await;
@@ -191,7 +191,7 @@ pub async fn a_node_is_postponed_only_as_it_was_found_due(subject: &Subject) {
 }
 
 /// It follows each change of a status, and begins where it is asked to.
-pub async fn upcoming_follows_the_statuses(subject: &Subject) {
+pub async fn upcoming_jobs_follow_statuses(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (id, other) = (made(&*records, flat(4)).await, made(&*records, flat(2)).await);
     let put = async |ix, status| {
@@ -213,8 +213,8 @@ pub async fn upcoming_follows_the_statuses(subject: &Subject) {
     assert_eq!(records.upcoming(execution_id(), 0, 9).await.unwrap(), Vec::<u32>::new());
 }
 
-/// What is not there is left out; gates and ends have no job's spec.
-pub async fn nodes_and_specs_are_found_by_index(subject: &Subject) {
+/// OperationKind is not there is left out; gates and ends have no job's spec.
+pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes: Vec<_> =
         (0..150).map(|ix| job(&format!("j{ix}"), JobStatus::Pending, 0, vec![150])).collect();
@@ -230,7 +230,7 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &Subject) {
 }
 
 /// In the order of the jobs; recording again replaces, forgetting twice is no error.
-pub async fn artifacts_are_kept_by_execution_and_job(subject: &Subject) {
+pub async fn artifacts_are_listed_by_execution_and_job(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let execution = made(&*records, flat(2)).await;
     let (first, second) = (JobId::of(execution, 0), JobId::of(execution, 1));
@@ -254,7 +254,7 @@ pub async fn artifacts_are_kept_by_execution_and_job(subject: &Subject) {
 }
 
 /// The longest gone first, at most as many as asked for.
-pub async fn expired_artifacts_are_found_by_their_time(subject: &Subject) {
+pub async fn expired_artifacts_are_listed_by_expiry(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
     let at = |ms: i64| Some(START.plus_ms(-1_000_000_000_000 + ms));

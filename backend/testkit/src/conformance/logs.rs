@@ -1,6 +1,6 @@
 //! Checks of the logs.
 
-use super::{Subject, samples::job_id};
+use super::{StoresUnderTest, samples::job_id};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use tidemill_core::ids::JobId;
@@ -14,7 +14,7 @@ async fn all(logs: &dyn Logs, job: JobId, attempt: u32) -> Vec<u8> {
 }
 
 /// Every byte value, in order; a log that does not exist is empty.
-pub async fn bytes_come_back_raw(subject: &Subject) {
+pub async fn log_bytes_are_returned_unchanged(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
     assert_eq!(all(&*logs, job, 1).await, b"");
@@ -26,7 +26,7 @@ pub async fn bytes_come_back_raw(subject: &Subject) {
 }
 
 /// In whole or in part; stored bytes never change.
-pub async fn repeats_are_skipped(subject: &Subject) {
+pub async fn repeated_append_stores_nothing(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
     assert_eq!(logs.append(job, 1, 0, b"hello").await.unwrap(), 5);
@@ -37,7 +37,7 @@ pub async fn repeats_are_skipped(subject: &Subject) {
 }
 
 /// And changes nothing, also of a log that does not exist.
-pub async fn a_gap_is_refused(subject: &Subject) {
+pub async fn append_after_gap_returns_error(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
     assert!(matches!(logs.append(job, 1, 1, b"x").await, Err(Error::Conflict(_))));
@@ -50,7 +50,7 @@ pub async fn a_gap_is_refused(subject: &Subject) {
 }
 
 /// By offset and limit, with the stored length beside.
-pub async fn reads_are_bounded(subject: &Subject) {
+pub async fn reads_are_bounded(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
     logs.append(job, 1, 0, b"0123456789").await.unwrap();
@@ -63,7 +63,7 @@ pub async fn reads_are_bounded(subject: &Subject) {
 }
 
 /// Of one job and of several.
-pub async fn attempts_have_logs_of_their_own(subject: &Subject) {
+pub async fn each_attempt_has_its_own_log(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let (one, other) = (job_id(), job_id());
     for (job, attempt, text) in [(one, 1, "a"), (one, 2, "b"), (other, 1, "c"), (one, 12, "d")] {
@@ -75,7 +75,7 @@ pub async fn attempts_have_logs_of_their_own(subject: &Subject) {
 }
 
 /// The same reports sent through two openings at the same time leave each byte once.
-pub async fn racing_repeats_are_stored_once(subject: &Subject) {
+pub async fn concurrent_repeated_appends_store_once(subject: &StoresUnderTest) {
     let opened = [subject.open().await.logs, subject.open().await.logs];
     let job = job_id();
     let mut expected = Vec::new();
@@ -95,7 +95,7 @@ pub async fn racing_repeats_are_stored_once(subject: &Subject) {
 }
 
 /// And go on growing after it; an earlier opening sees that.
-pub async fn logs_outlive_their_writer(subject: &Subject) {
+pub async fn logs_survive_reopen(subject: &StoresUnderTest) {
     let job = job_id();
     let before = subject.open().await.logs;
     assert_eq!(before.append(job, 1, 0, b"one ").await.unwrap(), 4);
@@ -108,7 +108,7 @@ pub async fn logs_outlive_their_writer(subject: &Subject) {
 }
 
 /// More than any store would keep open.
-pub async fn many_logs_are_written_at_once(subject: &Subject) {
+pub async fn many_logs_are_written_at_once(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let jobs: Vec<JobId> = (0..100).map(|_| job_id()).collect();
     for (offset, part) in [(0, "first "), (6, "second")] {

@@ -1,6 +1,6 @@
 //! Checks of the objects.
 
-use super::{Subject, samples::job_id};
+use super::{StoresUnderTest, samples::job_id};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ async fn assert_absent(objects: &dyn Objects, key: &str) {
 }
 
 /// Empty, small and in many pieces; size and hash are those of the bytes.
-pub async fn an_object_is_read_as_it_was_put(subject: &Subject) {
+pub async fn object_put_is_readable(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for (length, piece) in [(0, 1), (1, 1), (100_000, 777), (3_000_000, 65_536), (1_048_576, 1_048_576)] {
         let (key, bytes) = (key(), sample(length));
@@ -47,8 +47,8 @@ pub async fn an_object_is_read_as_it_was_put(subject: &Subject) {
     }
 }
 
-/// Whole or not at all; what was there before stays.
-pub async fn a_stream_that_breaks_off_leaves_nothing(subject: &Subject) {
+/// ExecutionSnapshot or not at all; what was there before stays.
+pub async fn interrupted_put_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let broken = || {
         let error = stream::iter([Err(IoError::from(ErrorKind::ConnectionReset))]);
@@ -63,7 +63,7 @@ pub async fn a_stream_that_breaks_off_leaves_nothing(subject: &Subject) {
 }
 
 /// A put whose caller goes away is not taken for one that ended.
-pub async fn a_put_that_is_given_up_leaves_nothing(subject: &Subject) {
+pub async fn dropped_put_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let key = key();
     let unending = pieces(&sample(600_000), 65_536).chain(stream::pending()).boxed();
@@ -74,7 +74,7 @@ pub async fn a_put_that_is_given_up_leaves_nothing(subject: &Subject) {
 }
 
 /// The newest put is read, whole, with its own size and hash.
-pub async fn putting_again_replaces_whole(subject: &Subject) {
+pub async fn second_put_replaces_object(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let key = key();
     for bytes in [sample(900_000), sample(10), Vec::new(), sample(70_000)] {
@@ -84,8 +84,8 @@ pub async fn putting_again_replaces_whole(subject: &Subject) {
     }
 }
 
-/// Small and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
-pub async fn other_bytes_than_those_wanted_are_not_stored(subject: &Subject) {
+/// SmallFileSystem and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
+pub async fn put_with_wrong_checksum_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for length in [1, 70_000, 9_000_000] {
         let (key, good, bad) = (key(), sample(length), sample(length + 1));
@@ -101,7 +101,7 @@ pub async fn other_bytes_than_those_wanted_are_not_stored(subject: &Subject) {
 }
 
 /// It is gone, and only it.
-pub async fn deleting_twice_is_no_error(subject: &Subject) {
+pub async fn deleting_twice_is_no_error(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let (one, other) = (key(), key());
     for key in [&one, &other] {
@@ -117,7 +117,7 @@ pub async fn deleting_twice_is_no_error(subject: &Subject) {
 }
 
 /// Keys are names, not directories.
-pub async fn a_key_may_be_the_beginning_of_another(subject: &Subject) {
+pub async fn key_can_be_prefix_of_another(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let short = key();
     let long = format!("{short}/more/of-it");
@@ -130,7 +130,7 @@ pub async fn a_key_may_be_the_beginning_of_another(subject: &Subject) {
 }
 
 /// By each operation, before anything is touched.
-pub async fn bad_keys_are_refused(subject: &Subject) {
+pub async fn bad_keys_are_rejected(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for key in ["", "/", "/a", "a/", "a//b", "..", "a/../b", ".", "a.b", "A", "a b", "ä", "a\0", "a\\b"] {
         assert!(matches!(objects.put(key, pieces(b"x", 1)).await, Err(Error::Invalid(_))), "{key:?}");
@@ -141,7 +141,7 @@ pub async fn bad_keys_are_refused(subject: &Subject) {
 }
 
 /// Another opening reads them, also one that was there before.
-pub async fn objects_outlive_their_writer(subject: &Subject) {
+pub async fn objects_survive_reopen(subject: &StoresUnderTest) {
     let (key, bytes) = (key(), sample(300_000));
     let before = subject.open().await.objects;
     let objects = subject.open().await.objects;

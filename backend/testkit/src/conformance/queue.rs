@@ -1,29 +1,33 @@
 //! Checks of the queue. Each receives only of executions of its own.
 
-use super::{Subject, samples::execution_id};
+use super::{StoresUnderTest, samples::execution_id};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::labels::Labels;
-use tidemill_services::ports::{JobQueue, Message, NodeKey, Outgoing};
+use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 
 /// Longer than any check takes: a wait that ends earlier was woken.
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn keys(execution: ExecutionId, count: u32) -> Vec<NodeKey> {
     (0..count).map(|ix| NodeKey { execution, ix }).collect()
 }
 
-pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<Outgoing> {
-    keys(execution, count).into_iter().map(Outgoing::now).collect()
+pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<QueuedJob> {
+    keys(execution, count).into_iter().map(QueuedJob::now).collect()
 }
 
-pub(super) async fn take(subject: &Subject, queue: &dyn JobQueue, execution: ExecutionId) -> Option<Message> {
+pub(super) async fn take(
+    subject: &StoresUnderTest,
+    queue: &dyn JobQueue,
+    execution: ExecutionId,
+) -> Option<Message> {
     queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), Duration::ZERO).await.unwrap()
 }
 
 pub(super) async fn take_all(
-    subject: &Subject,
+    subject: &StoresUnderTest,
     queue: &dyn JobQueue,
     execution: ExecutionId,
 ) -> HashSet<NodeKey> {
@@ -35,7 +39,7 @@ pub(super) async fn take_all(
 }
 
 /// Once it was received it is hidden, and once it was deleted it never comes again.
-pub async fn a_message_is_delivered_and_deleted(subject: &Subject) {
+pub async fn message_is_delivered_and_deleted(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     assert_eq!(take(subject, &*queue, execution).await, None);
@@ -51,7 +55,7 @@ pub async fn a_message_is_delivered_and_deleted(subject: &Subject) {
 }
 
 /// Not at once, and not never.
-pub async fn a_message_comes_again_when_its_time_is_over(subject: &Subject) {
+pub async fn message_reappears_after_visibility_timeout(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 25), None).await.unwrap();
@@ -61,13 +65,13 @@ pub async fn a_message_comes_again_when_its_time_is_over(subject: &Subject) {
 }
 
 /// Not before its delay is over; one that is sent again without a delay comes at once.
-pub async fn a_message_that_shall_wait_comes_later(subject: &Subject) {
+pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    let later = |ix| Outgoing::after(NodeKey { execution, ix }, 2_000);
-    queue.send(&[Outgoing::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
+    let later = |ix| QueuedJob::after(NodeKey { execution, ix }, 2_000);
+    queue.send(&[QueuedJob::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
     assert_eq!(take_all(subject, &*queue, execution).await.len(), 1);
-    queue.send(&[Outgoing::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
+    queue.send(&[QueuedJob::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
     let sooner = take(subject, &*queue, execution).await.unwrap();
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
@@ -80,7 +84,7 @@ pub async fn a_message_that_shall_wait_comes_later(subject: &Subject) {
 }
 
 /// Without waiting for its time.
-pub async fn a_message_given_back_is_visible_at_once(subject: &Subject) {
+pub async fn message_given_back_is_visible_at_once(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
@@ -92,7 +96,7 @@ pub async fn a_message_given_back_is_visible_at_once(subject: &Subject) {
 }
 
 /// Also while who received it first has it.
-pub async fn a_job_that_is_sent_again_is_delivered_again(subject: &Subject) {
+pub async fn job_that_is_sent_again_is_delivered_again(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     for _ in 0..3 {
@@ -102,24 +106,24 @@ pub async fn a_job_that_is_sent_again_is_delivered_again(subject: &Subject) {
 }
 
 /// Of the execution that was named, or of any.
-pub async fn a_receiver_takes_only_what_it_asked_for(subject: &Subject) {
+pub async fn receive_returns_at_most_requested_count(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let (one, other) = (execution_id(), execution_id());
     queue.send(&messages(one, 2), None).await.unwrap();
     queue.send(&messages(other, 1), None).await.unwrap();
-    let got = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG).await.unwrap();
+    let got = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(got.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
     let mut wanted: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
     // In a store that is shared others' messages come too.
     while !wanted.is_empty() {
         let message =
-            queue.receive(None, &Labels::new(), subject.hide_ms(), LONG).await.unwrap().expect("any");
+            queue.receive(None, &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap().expect("any");
         wanted.remove(&message.node);
     }
 }
 
 /// As several processes would, at the same time: nothing is left out.
-pub async fn racing_receivers_get_every_message(subject: &Subject) {
+pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
     opened[0].send(&messages(execution, 24), None).await.unwrap();
@@ -127,7 +131,7 @@ pub async fn racing_receivers_get_every_message(subject: &Subject) {
         let (queue, hide_ms) = (Arc::clone(&opened[ix % 2]), subject.hide_ms());
         tokio::spawn(async move {
             let got = queue
-                .receive(Some(execution), &Labels::new(), hide_ms, LONG)
+                .receive(Some(execution), &Labels::new(), hide_ms, LONG_WAIT)
                 .await
                 .unwrap()
                 .expect("one for each");
@@ -140,29 +144,31 @@ pub async fn racing_receivers_get_every_message(subject: &Subject) {
 }
 
 /// Long before its wait is over: by a send here, by one elsewhere, and by a message whose time is over.
-pub async fn a_waiting_receiver_is_woken(subject: &Subject) {
+pub async fn waiting_receiver_is_notified(subject: &StoresUnderTest) {
     let none = Labels::new();
     let (queue, elsewhere) = (subject.open().await.queue, subject.open().await.queue);
     let execution = execution_id();
     let hide_ms = subject.hide_ms();
     let started = tokio::time::Instant::now();
     for sender in [&queue, &elsewhere] {
-        let (got, sent) = tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG), async {
+        let (got, sent) = tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG_WAIT), async {
             sender.send(&messages(execution, 1), None).await
         });
         sent.unwrap();
         let message = got.unwrap().expect("woken");
-        let (again, ()) =
-            tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG), subject.pass(hide_ms + 1));
+        let (again, ()) = tokio::join!(
+            queue.receive(Some(execution), &none, hide_ms, LONG_WAIT),
+            subject.pass(hide_ms + 1)
+        );
         let again = again.unwrap().expect("visible again");
         assert_eq!(again.node, message.node);
         queue.delete(&again).await.unwrap();
     }
-    assert!(started.elapsed() < LONG);
+    assert!(started.elapsed() < LONG_WAIT);
 }
 
 /// Durable with what is hidden.
-pub async fn messages_outlive_their_sender(subject: &Subject) {
+pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 2), None).await.unwrap();
@@ -178,7 +184,7 @@ pub async fn messages_outlive_their_sender(subject: &Subject) {
 }
 
 /// One that was used up, and one that never was.
-pub async fn a_receipt_that_means_nothing_is_no_error(subject: &Subject) {
+pub async fn unknown_receipt_is_ignored(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();

@@ -1,16 +1,16 @@
 //! Checks of a queue that gives each receiver what its labels fit; where there is one queue for each set of labels, this is
 //! not asked of it.
 
-use super::{Subject, samples::execution_id};
+use super::{StoresUnderTest, samples::execution_id};
 use std::time::Duration;
-use tidemill_services::ports::{NodeKey, Outgoing};
+use tidemill_services::ports::{NodeKey, QueuedJob};
 
 /// A message with labels is given to who has them all, and to nobody else.
-pub async fn a_message_with_labels_goes_to_who_has_them(subject: &Subject) {
+pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     let of = |text: &str| tidemill_core::labels::parse(text).unwrap();
-    let message = |ix, labels| Outgoing { labels: of(labels), ..Outgoing::now(NodeKey { execution, ix }) };
+    let message = |ix, labels| QueuedJob { labels: of(labels), ..QueuedJob::now(NodeKey { execution, ix }) };
     let sent =
         [message(0, "gpu=true"), message(1, ""), message(2, "arch=arm64,gpu=true"), message(3, "arch=x64")];
     queue.send(&sent, None).await.unwrap();

@@ -1,7 +1,7 @@
 //! Checks of the records' writes.
 
 use super::{
-    Subject,
+    StoresUnderTest,
     samples::{
         START, artifact, conflict, create, done, execution_id, flat, job, job_id, job_state, made, node,
         placed, repo, silent, spec, state,
@@ -14,7 +14,8 @@ use tidemill_core::{
     status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::ports::{
-    Arrival, Commit, Continuation, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey, Write,
+    ArrivalOutcome, Commit, Continuation, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey,
+    Write,
 };
 
 fn put_node(key: NodeKey, if_version: u64, status: JobStatus) -> Write {
@@ -31,7 +32,7 @@ fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId)
 }
 
 /// Reads give what was written, in all its parts.
-pub async fn an_execution_is_read_as_it_was_created(subject: &Subject) {
+pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes = flat(3);
     nodes[0].due_at = Some(START);
@@ -64,7 +65,7 @@ pub async fn an_execution_is_read_as_it_was_created(subject: &Subject) {
 }
 
 /// A second create of an id is a conflict and changes nothing.
-pub async fn an_id_is_created_once(subject: &Subject) {
+pub async fn id_is_created_once(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 1);
     done(&*records, vec![create(spec.clone(), flat(1))]).await;
@@ -75,7 +76,7 @@ pub async fn an_id_is_created_once(subject: &Subject) {
 }
 
 /// The other nodes of an unplanned execution come with its state, once; those that were there stay as they are.
-pub async fn nodes_are_added_to_an_unplanned_execution_once(subject: &Subject) {
+pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 40);
     let id = spec.id;
@@ -109,7 +110,7 @@ pub async fn nodes_are_added_to_an_unplanned_execution_once(subject: &Subject) {
 }
 
 /// Each repository and each pipeline in it counts from 1.
-pub async fn run_numbers_count_by_repository_and_pipeline(subject: &Subject) {
+pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (one, other) = (repo(), repo());
     let mut numbers = Vec::new();
@@ -121,7 +122,7 @@ pub async fn run_numbers_count_by_repository_and_pipeline(subject: &Subject) {
 }
 
 /// Creates at the same time, from two openings, share no number and leave none out.
-pub async fn run_numbers_are_given_once_under_concurrency(subject: &Subject) {
+pub async fn run_numbers_are_given_once_under_concurrency(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let repo = repo();
     let all = (0..16).map(|ix| {
@@ -134,7 +135,7 @@ pub async fn run_numbers_are_given_once_under_concurrency(subject: &Subject) {
 }
 
 /// A version that is not the newest is a conflict, of executions and nodes alike.
-pub async fn a_put_needs_the_version_that_was_read(subject: &Subject) {
+pub async fn node_put_requires_read_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
     let key = NodeKey { execution: id, ix: 0 };
@@ -161,7 +162,7 @@ pub async fn a_put_needs_the_version_that_was_read(subject: &Subject) {
 }
 
 /// There is no version to match.
-pub async fn a_put_of_what_is_not_there_is_a_conflict(subject: &Subject) {
+pub async fn put_of_missing_node_conflicts(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
     let running = state(ExecutionStatus::Running);
@@ -174,7 +175,7 @@ pub async fn a_put_of_what_is_not_there_is_a_conflict(subject: &Subject) {
 }
 
 /// `SetDue` is conditional too, but what was read before it can still be put.
-pub async fn a_due_time_alone_keeps_the_version(subject: &Subject) {
+pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
     let read = node(&*records, key).await;
@@ -187,7 +188,7 @@ pub async fn a_due_time_alone_keeps_the_version(subject: &Subject) {
 }
 
 /// Of many who read one version, from two openings, exactly one writes.
-pub async fn one_of_many_racing_writers_wins(subject: &Subject) {
+pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key = NodeKey { execution: made(&*opened[0], flat(1)).await, ix: 0 };
     let version = node(&*opened[0], key).await.version;
@@ -202,7 +203,7 @@ pub async fn one_of_many_racing_writers_wins(subject: &Subject) {
 }
 
 /// A conflict in the last write takes back every kind of write before it.
-pub async fn a_batch_is_written_whole_or_not_at_all(subject: &Subject) {
+pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(2)).await;
     let (key, end) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 2 });
@@ -237,8 +238,8 @@ pub async fn a_batch_is_written_whole_or_not_at_all(subject: &Subject) {
     assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
 }
 
-/// Counts go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
-pub async fn arrivals_are_counted_and_the_last_makes_due(subject: &Subject) {
+/// NodeCounters go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
+pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let waiting = [
         job("a", JobStatus::Pending, 3, Vec::new()),
@@ -251,21 +252,21 @@ pub async fn arrivals_are_counted_and_the_last_makes_due(subject: &Subject) {
         let version = node(&*records, key).await.version;
         let first = done(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
         let expected = [
-            Arrival { key, waits_for: 2, failed: 0, continued: false },
-            Arrival { key, waits_for: 1, failed: 1, continued: false },
+            ArrivalOutcome { key, waits_for: 2, failed: 0, continued: false },
+            ArrivalOutcome { key, waits_for: 1, failed: 1, continued: false },
         ];
         assert_eq!(first.arrivals, expected);
         assert_eq!(node(&*records, key).await.due_at, None);
         let last = done(&*records, vec![arrive(key, false, "z")]).await;
-        assert_eq!(last.arrivals, [Arrival { key, waits_for: 0, failed: 2, continued: false }]);
+        assert_eq!(last.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 2, continued: false }]);
         let now = node(&*records, key).await;
         assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (0, 2, Some("y")));
         assert_eq!((now.due_at, now.version), (Some(START.plus_ms(5)), version));
     }
 }
 
-/// What was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
-pub async fn what_follows_the_last_arrival_is_put_with_it(subject: &Subject) {
+/// OperationKind was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
+pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let queued = || job_state(JobStatus::Queued);
     let waiting = [
@@ -292,9 +293,9 @@ pub async fn what_follows_the_last_arrival_is_put_with_it(subject: &Subject) {
         let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(then)) };
         let arrivals = done(&*records, vec![last]).await.arrivals;
         let waits_for = u32::from(ix == 1);
-        let mut expected = vec![Arrival { key, waits_for, failed: 1, continued: follows }];
+        let mut expected = vec![ArrivalOutcome { key, waits_for, failed: 1, continued: follows }];
         if follows {
-            expected.push(Arrival { key: end, waits_for: 3, failed: 0, continued: false });
+            expected.push(ArrivalOutcome { key: end, waits_for: 3, failed: 0, continued: false });
         }
         assert_eq!(arrivals, expected, "{ix}");
         let now = node(&*records, key).await;
@@ -311,7 +312,7 @@ pub async fn what_follows_the_last_arrival_is_put_with_it(subject: &Subject) {
 }
 
 /// A job that is not pending and a gate that is open are left alone.
-pub async fn an_arrival_does_not_wake_what_has_acted(subject: &Subject) {
+pub async fn arrival_does_not_wake_finished_node(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let acted = [
         job("a", JobStatus::Canceled, 1, Vec::new()),
@@ -325,13 +326,13 @@ pub async fn an_arrival_does_not_wake_what_has_acted(subject: &Subject) {
     for ix in 0..3 {
         let key = NodeKey { execution: id, ix };
         let committed = done(&*records, vec![arrive(key, true, "x")]).await;
-        assert_eq!(committed.arrivals, [Arrival { key, waits_for: 0, failed: 0, continued: false }]);
+        assert_eq!(committed.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 0, continued: false }]);
         assert_eq!(node(&*records, key).await.due_at, None);
     }
 }
 
 /// None is lost or counted twice, and one sees the 0.
-pub async fn concurrent_arrivals_count_exactly(subject: &Subject) {
+pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key =
         NodeKey { execution: made(&*opened[0], vec![silent(NodeBody::End, 64, Vec::new())]).await, ix: 0 };
@@ -339,14 +340,14 @@ pub async fn concurrent_arrivals_count_exactly(subject: &Subject) {
         let records = Arc::clone(&opened[ix % 2]);
         tokio::spawn(async move { done(&*records, vec![arrive(key, ix % 4 != 0, "x")]).await.arrivals[0] })
     });
-    let arrivals: Vec<Arrival> = join_all(all).await.into_iter().map(Result::unwrap).collect();
+    let arrivals: Vec<ArrivalOutcome> = join_all(all).await.into_iter().map(Result::unwrap).collect();
     let seen: HashSet<u32> = arrivals.iter().map(|arrival| arrival.waits_for).collect();
     assert_eq!(seen, (0..64).collect());
     assert_eq!(node(&*opened[0], key).await.failed, 16);
 }
 
 /// No node waits there: a fault, not a race.
-pub async fn an_arrival_at_nothing_is_an_error(subject: &Subject) {
+pub async fn arrival_at_missing_node_fails(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
     let (key, nowhere) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 7 });
@@ -357,7 +358,7 @@ pub async fn an_arrival_at_nothing_is_an_error(subject: &Subject) {
 }
 
 /// Of many that send one key at once, each with an execution of its own, one execution is made.
-pub async fn an_idempotency_key_is_taken_once(subject: &Subject) {
+pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let (name, repo) = (format!("key of {}", execution_id()), repo());
     let all = (0..16).map(|ix| {
@@ -378,7 +379,7 @@ pub async fn an_idempotency_key_is_taken_once(subject: &Subject) {
 }
 
 /// Replacing a key needs the execution that it stands for.
-pub async fn a_key_is_replaced_only_by_who_knows_it(subject: &Subject) {
+pub async fn idempotency_key_replace_requires_current_value(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (a, b, c) = (execution_id(), execution_id(), execution_id());
     let name = format!("key of {a}");
@@ -391,7 +392,7 @@ pub async fn a_key_is_replaced_only_by_who_knows_it(subject: &Subject) {
 }
 
 /// Whatever changes something of an execution or its nodes changes its revision, and of no other.
-pub async fn every_write_changes_the_revision(subject: &Subject) {
+pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (id, other) = (made(&*records, flat(1)).await, made(&*records, flat(1)).await);
     let untouched = records.revision(other).await.unwrap();
@@ -415,7 +416,7 @@ pub async fn every_write_changes_the_revision(subject: &Subject) {
 }
 
 /// A reply means durable.
-pub async fn what_was_acknowledged_is_there_after_reopening(subject: &Subject) {
+pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let id = made(&*stores.records, flat(2)).await;
     let key = NodeKey { execution: id, ix: 1 };
@@ -437,7 +438,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening(subject: &Subject) {
 }
 
 /// As two processes would.
-pub async fn two_opens_see_each_others_writes(subject: &Subject) {
+pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
     let (one, other) = (subject.open().await.records, subject.open().await.records);
     let id = made(&*one, flat(1)).await;
     let key = NodeKey { execution: id, ix: 0 };
@@ -452,7 +453,7 @@ pub async fn two_opens_see_each_others_writes(subject: &Subject) {
 }
 
 /// A watcher that reads, waits and reads again misses nothing, whoever writes.
-pub async fn changed_tells_of_a_commit(subject: &Subject) {
+pub async fn changed_returns_after_commit(subject: &StoresUnderTest) {
     let (here, elsewhere) = (subject.open().await.records, subject.open().await.records);
     for writer in [Arc::clone(&here), elsewhere] {
         let id = made(&*here, flat(1)).await;

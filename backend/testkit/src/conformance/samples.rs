@@ -11,8 +11,8 @@ use tidemill_core::{
     transition::JobState,
 };
 use tidemill_services::ports::{
-    ArtifactRecord, Commit, Committed, ExecutionSpec, ExecutionState, ExecutionTask, JobItem, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Write,
+    ArtifactRecord, Commit, CommitResult, ExecutionSpec, ExecutionState, ExecutionTask, JobRecord, NewNode,
+    Node, NodeBody, NodeKey, NodeSpec, NodeState, Records, Write,
 };
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
 /// A job's state with this status.
 #[must_use]
 pub fn job_state(status: JobStatus) -> NodeState {
-    let item = JobItem {
+    let item = JobRecord {
         job: JobState { status, ..JobState::default() },
         log_bytes: 0,
         carried_from: None,
@@ -108,7 +108,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             retry: 2,
             retry_for: RetryFor::default(),
             links,
-            when: tidemill_core::pipeline::RunWhen::default(),
+            when: tidemill_core::pipeline::When::default(),
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
@@ -131,7 +131,7 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
             retry: 0,
             retry_for: RetryFor::default(),
             links,
-            when: tidemill_core::pipeline::RunWhen::default(),
+            when: tidemill_core::pipeline::When::default(),
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
@@ -191,7 +191,7 @@ pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
 }
 
 /// Commits what must not conflict.
-pub async fn done(records: &dyn Records, writes: Vec<Write>) -> Committed {
+pub async fn done(records: &dyn Records, writes: Vec<Write>) -> CommitResult {
     match records.commit(writes).await.unwrap() {
         Commit::Done(done) => done,
         Commit::Conflict => panic!("an unexpected conflict"),

@@ -1,6 +1,6 @@
 //! Checks of what decides when a job runs, over the adapters: approvals, failures, groups that run in turn, time-outs.
 
-use super::{Subject, claims, samples};
+use super::{StoresUnderTest, claims, samples};
 use futures_util::future::join_all;
 use tidemill_core::{
     api::{Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobReport, JobView, RetryRequest},
@@ -12,7 +12,7 @@ use tidemill_core::{
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
-use tidemill_services::services::{Services, Settings, Start};
+use tidemill_services::services::{InternalStart, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 fn services(stores: Stores) -> Services {
@@ -75,7 +75,7 @@ async fn statuses(services: &Services, id: ExecutionId) -> Vec<JobStatus> {
 use JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
 
 /// A job for failures runs after one and is spared without, which counts as well; one that always runs does.
-pub async fn jobs_run_on_the_end_that_they_name(subject: &Subject) {
+pub async fn job_runs_according_to_when(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n mend: { stage: two, when: on_failure }\n tidy: { stage: three, when: always }\n";
     let request = request(&samples::repo(), "", jobs);
@@ -102,7 +102,7 @@ pub async fn jobs_run_on_the_end_that_they_name(subject: &Subject) {
 }
 
 /// An exit code that is allowed fails the job and nothing else.
-pub async fn an_allowed_exit_code_counts_as_well(subject: &Subject) {
+pub async fn allowed_exit_code_is_tolerated(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs =
         "a: { stage: one, allow_failure: { exit_codes: [75] } }\n b: { stage: two }\n c: { stage: three }\n";
@@ -120,7 +120,7 @@ pub async fn an_allowed_exit_code_counts_as_well(subject: &Subject) {
 }
 
 /// A manual job runs once its needs hold and somebody approved it, whichever comes first; however many say so at once.
-pub async fn a_manual_job_waits_for_a_person_and_for_its_needs(subject: &Subject) {
+pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let one = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
@@ -156,13 +156,13 @@ pub async fn a_manual_job_waits_for_a_person_and_for_its_needs(subject: &Subject
     assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
     assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
-    // What succeeded is kept by a retry; the rest waits for a person again.
+    // OperationKind succeeded is kept by a retry; the rest waits for a person again.
     let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
     assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
 }
 
 /// A manual job that is allowed to fail holds nobody up, and can be approved until all the others are over; after that by a retry.
-pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &Subject) {
+pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let one = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
@@ -226,7 +226,7 @@ pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &Subject) {
 }
 
 /// Nobody waits for ever: 30 days without an approval cancel an execution.
-pub async fn an_approval_that_never_comes_ends_the_execution(subject: &Subject) {
+pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let request = request(
         &samples::repo(),
@@ -247,7 +247,7 @@ pub async fn an_approval_that_never_comes_ends_the_execution(subject: &Subject) 
 }
 
 /// An execution that lasts longer than its pipeline allows is canceled, which is a failure.
-pub async fn an_execution_whose_time_is_over_fails(subject: &Subject) {
+pub async fn execution_over_timeout_fails(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three, when: always }\n";
     let request = request(&samples::repo(), "timeout: 10m", jobs);
@@ -271,7 +271,7 @@ pub async fn an_execution_whose_time_is_over_fails(subject: &Subject) {
 
 /// Executions of a group without `cancel_superseded` run one after the other, in the order in which they were made; one that
 /// is canceled while it waits lets nobody past.
-pub async fn executions_of_a_group_run_in_turn(subject: &Subject) {
+pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let request = request(
         &samples::repo(),
@@ -311,7 +311,7 @@ pub async fn executions_of_a_group_run_in_turn(subject: &Subject) {
 }
 
 /// However many are asked for at once, they form one line.
-pub async fn racing_executions_of_a_group_run_in_turn(subject: &Subject) {
+pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let request = request(
         &samples::repo(),
@@ -338,7 +338,7 @@ pub async fn racing_executions_of_a_group_run_in_turn(subject: &Subject) {
 }
 
 /// One that supersedes others waits for nobody, and whoever comes after it waits for it.
-pub async fn what_comes_after_one_that_supersedes_waits_for_it(subject: &Subject) {
+pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
     let waits = request(&repo, "concurrency: { group: deploy }", jobs);
@@ -356,7 +356,7 @@ pub async fn what_comes_after_one_that_supersedes_waits_for_it(subject: &Subject
 }
 
 /// However many of those that wait are canceled, in whatever order, the next waits for what runs.
-pub async fn canceled_neighbours_in_a_group_let_nobody_past(subject: &Subject) {
+pub async fn canceled_group_members_keep_order(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n";
     for order in [[1, 2], [2, 1]] {
@@ -376,7 +376,7 @@ pub async fn canceled_neighbours_in_a_group_let_nobody_past(subject: &Subject) {
 }
 
 /// A job for failures that waits for nothing, or only for what a retry keeps, is spared at once; so is all that follows.
-pub async fn a_job_for_failures_that_waits_for_nothing_is_spared(subject: &Subject) {
+pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "mend: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
         look: { stage: two, when: on_failure }\n c: { stage: three }\n";
@@ -396,7 +396,7 @@ pub async fn a_job_for_failures_that_waits_for_nothing_is_spared(subject: &Subje
 }
 
 /// An execution of which nothing is to run is over at once.
-pub async fn an_execution_with_nothing_to_run_ends(subject: &Subject) {
+pub async fn execution_without_runnable_jobs_ends(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: on_failure }\n b: { stage: two, when: on_failure }\n c: { stage: three, when: on_failure }\n";
     for top in ["", "concurrency: { group: deploy }"] {
@@ -410,13 +410,13 @@ pub async fn an_execution_with_nothing_to_run_ends(subject: &Subject) {
 }
 
 /// A job that runs whatever becomes of others does not run before the execution may, though these were canceled.
-pub async fn nothing_of_an_execution_that_waits_runs(subject: &Subject) {
+pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n tidy: { stage: two, when: always }\n c: { stage: three }\n";
     let repo = samples::repo();
     let waits = request(&repo, "concurrency: { group: deploy }", jobs);
     let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
-    let start = Start { hold: true, ..Start::default() };
+    let start = InternalStart { hold: true, ..InternalStart::default() };
     let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
     let held = held.execution_id;
     services.jobs.cancel(job(&services, second, "a").await.id).await.unwrap();
@@ -433,15 +433,15 @@ pub async fn nothing_of_an_execution_that_waits_runs(subject: &Subject) {
     }
 }
 
-/// What nobody approved is seen with its jobs, may be canceled, and is retried from its request.
-pub async fn a_held_execution_records_its_jobs_when_it_is_approved(subject: &Subject) {
+/// OperationKind nobody approved is seen with its jobs, may be canceled, and is retried from its request.
+pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let records = stores.records.clone();
     let services = services(stores);
     let repo = samples::repo();
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three, when: always }\n";
     let hold = async |top: &str| {
-        let start = Start { hold: true, ..Start::default() };
+        let start = InternalStart { hold: true, ..InternalStart::default() };
         services.pipelines.start(request(&repo, top, jobs), start, None, None).await.unwrap().execution_id
     };
     let group = "concurrency: { group: deploy }";
@@ -484,8 +484,8 @@ pub async fn a_held_execution_records_its_jobs_when_it_is_approved(subject: &Sub
     assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
 }
 
-/// What was approved in time may last longer than an approval is waited for.
-pub async fn an_approval_in_time_leaves_all_the_time(subject: &Subject) {
+/// OperationKind was approved in time may last longer than an approval is waited for.
+pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
@@ -507,7 +507,7 @@ pub async fn an_approval_in_time_leaves_all_the_time(subject: &Subject) {
 }
 
 /// Who names a job gets it only with the labels that the job demands.
-pub async fn a_job_is_given_only_to_a_worker_with_its_labels(subject: &Subject) {
+pub async fn job_is_assigned_only_to_worker_with_labels(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     if !stores.queue.serves(&tidemill_core::labels::parse("gpu=true").unwrap()) {
         // Where there is no queue for them, the request is refused, so that nothing waits for ever.

@@ -1,6 +1,6 @@
 //! Checks of secrets, over the adapters: who gets which, and that nobody else sees them.
 
-use super::{Subject, claims::claim_at, samples};
+use super::{StoresUnderTest, claims::claim_at, samples};
 use tidemill_core::{
     api::{ExecuteRequest, RemoveSecretRequest, SetSecretRequest},
     assignment::Assignment,
@@ -46,7 +46,7 @@ fn given(assignment: &Assignment) -> Vec<(&str, &str, bool)> {
 }
 
 /// A job gets exactly those that it names, whichever way its repository's address is written, and its environment's first.
-pub async fn a_job_gets_the_secrets_that_it_names_and_no_others(subject: &Subject) {
+pub async fn job_gets_secrets_that_it_names_and_no_others(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let elsewhere = samples::repo();
@@ -67,8 +67,8 @@ pub async fn a_job_gets_the_secrets_that_it_names_and_no_others(subject: &Subjec
     assert_eq!(names, [(None, "KEY"), (None, "TOKEN"), (Some("production"), "TOKEN")]);
 }
 
-/// What is not there fails the job at once, in words that say what to do; what is removed is gone.
-pub async fn a_secret_that_is_not_there_fails_the_job_once(subject: &Subject) {
+/// OperationKind is not there fails the job at once, in words that say what to do; what is removed is gone.
+pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     set(&services, &repo, None, "TOKEN", "value").await;
@@ -85,8 +85,8 @@ pub async fn a_secret_that_is_not_there_fails_the_job_once(subject: &Subject) {
     assert_eq!(failed.failure_reason.as_ref().unwrap().kind, FailureKind::SecretUnavailable);
 }
 
-/// What is stored says nothing of a value, and cannot be moved to where another job would get it.
-pub async fn a_value_is_stored_so_that_only_its_place_opens_it(subject: &Subject) {
+/// OperationKind is stored says nothing of a value, and cannot be moved to where another job would get it.
+pub async fn sealed_value_opens_only_in_its_place(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let (repo, other) = (samples::repo(), samples::repo());
@@ -116,14 +116,14 @@ pub async fn a_value_is_stored_so_that_only_its_place_opens_it(subject: &Subject
 }
 
 /// A fork's jobs get none; those that name none run all the same.
-pub async fn a_fork_gets_no_secrets(subject: &Subject) {
+pub async fn fork_gets_no_secrets(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     set(&services, &repo, None, "TOKEN", "value").await;
     set(&services, &repo, None, "KEY", "value").await;
     let request = ExecuteRequest { pipeline: PIPELINE.to_owned(), repo, force: true, ..Default::default() };
     let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
-    let start = tidemill_services::services::Start {
+    let start = tidemill_services::services::InternalStart {
         facts: Facts { pull_request, ..Facts::default() },
         ..Default::default()
     };
@@ -136,7 +136,7 @@ pub async fn a_fork_gets_no_secrets(subject: &Subject) {
 }
 
 /// Wrong names, and too much, are refused before anything is stored.
-pub async fn a_secret_has_a_name_and_some_bytes(subject: &Subject) {
+pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let large = "x".repeat(64 << 10);
@@ -166,8 +166,8 @@ pub async fn a_secret_has_a_name_and_some_bytes(subject: &Subject) {
     assert_eq!(one.updated_by, "somebody");
 }
 
-/// What one job can be given is bounded, whatever its repository has.
-pub async fn the_secrets_of_a_job_are_bounded(subject: &Subject) {
+/// OperationKind one job can be given is bounded, whatever its repository has.
+pub async fn secrets_of_job_are_bounded(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let names: Vec<String> = (0..5).map(|number| format!("S{number}")).collect();
@@ -188,7 +188,7 @@ pub async fn the_secrets_of_a_job_are_bounded(subject: &Subject) {
 }
 
 /// However many processes ask for the first time at once, they have one key.
-pub async fn the_key_is_made_once(subject: &Subject) {
+pub async fn encryption_key_is_created_once(subject: &StoresUnderTest) {
     let keys = futures_util::future::join_all((0..8).map(|_| async {
         let stores = subject.open().await;
         stores.keys.keys().await.unwrap()
@@ -198,10 +198,10 @@ pub async fn the_key_is_made_once(subject: &Subject) {
 }
 
 /// Keys as somebody wrote them, each given by a byte.
-struct Written(&'static [u8]);
+struct FixedKeys(&'static [u8]);
 
 #[async_trait::async_trait]
-impl KeyStore for Written {
+impl KeyStore for FixedKeys {
     async fn keys(&self) -> tidemill_services::Result<Keys> {
         let text: String = self.0.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect();
         Ok(Keys::read(&text).unwrap())
@@ -209,10 +209,11 @@ impl KeyStore for Written {
 }
 
 /// All that is sealed comes under a new key, and is read without the older one; what no key opens is named.
-pub async fn secrets_come_under_the_newest_key(subject: &Subject) {
+pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     let stores = subject.open().await;
-    let under =
-        |keys: &'static [u8]| services(Stores { keys: std::sync::Arc::new(Written(keys)), ..stores.clone() });
+    let under = |keys: &'static [u8]| {
+        services(Stores { keys: std::sync::Arc::new(FixedKeys(keys)), ..stores.clone() })
+    };
     let repo = samples::repo();
     let before = under(&[1]);
     for name in ["TOKEN", "KEY"] {

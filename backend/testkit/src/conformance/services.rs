@@ -1,6 +1,6 @@
 //! Checks of the services over the adapters: what several processes on the same stores must agree on.
 
-use super::{Subject, claims};
+use super::{StoresUnderTest, claims};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
@@ -84,7 +84,7 @@ fn ending(of: &Assignment, failure: Option<FailureKind>) -> JobReport {
 }
 
 /// The same request with one key from 50 clients on two servers makes one execution, and so does one without a key.
-pub async fn fifty_clients_that_ask_for_the_same_make_one_execution(subject: &Subject) {
+pub async fn fifty_concurrent_requests_create_one_execution(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     for (key, commit) in [(Some("a key"), "1"), (None, "2")] {
         let asked = join_all((0..50).map(|n| execute(&servers[n % 2], commit, key))).await;
@@ -98,7 +98,7 @@ pub async fn fifty_clients_that_ask_for_the_same_make_one_execution(subject: &Su
 }
 
 /// A key that made an execution answers the same request for ever, and refuses another one.
-pub async fn a_key_stands_for_one_request(subject: &Subject) {
+pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let first = execute(&services, "1", Some("k")).await.unwrap();
     services.pipelines.cancel(first.execution_id).await.unwrap();
@@ -110,14 +110,14 @@ pub async fn a_key_stands_for_one_request(subject: &Subject) {
     assert_eq!(again.status, ExecutionStatus::Canceled);
     let other = execute(&services, "2", Some("k")).await;
     assert!(matches!(other, Err(Error::KeyReused(_))), "{other:?}");
-    // What was derived from the request is only good while the execution lives.
+    // OperationKind was derived from the request is only good while the execution lives.
     let derived = execute(&services, "3", None).await.unwrap();
     services.pipelines.cancel(derived.execution_id).await.unwrap();
     assert_ne!(execute(&services, "3", None).await.unwrap().execution_id, derived.execution_id);
 }
 
 /// Of a group's executions the newest runs; the one before is canceled with it, its running job too.
-pub async fn a_newer_execution_of_a_group_cancels_the_older(subject: &Subject) {
+pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let older = execute(&services, "1", None).await.unwrap().execution_id;
     let job = view(&services, older).await.jobs[0].id;
@@ -145,8 +145,8 @@ pub async fn a_newer_execution_of_a_group_cancels_the_older(subject: &Subject) {
     assert_eq!(view(&services, newer).await.execution.superseded_by, None, "another branch is another group");
 }
 
-/// Racing executions of a group form one line: all but the newest are superseded, each by another one.
-pub async fn racing_executions_of_a_group_leave_one(subject: &Subject) {
+/// RacingDocuments executions of a group form one line: all but the newest are superseded, each by another one.
+pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let commits: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
     let made = join_all((0..8).map(|n| execute(&servers[n % 2], &commits[n], None))).await;
@@ -166,7 +166,7 @@ pub async fn racing_executions_of_a_group_leave_one(subject: &Subject) {
 }
 
 /// A job that kills its workers is among the dead letters until its execution is retried, or it is dismissed.
-pub async fn a_job_that_loses_its_workers_is_a_dead_letter(subject: &Subject) {
+pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let mut executions = Vec::new();
     for commit in ["1", "2", "3"] {
@@ -213,7 +213,7 @@ pub async fn a_job_that_loses_its_workers_is_a_dead_letter(subject: &Subject) {
 }
 
 /// Signs of life cost no write while most of the lease is left, and renew it in time; a canceled job's is not renewed.
-pub async fn a_sign_of_life_is_written_only_when_the_lease_needs_it(subject: &Subject) {
+pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let id = execute(&services, "1", None).await.unwrap().execution_id;
     let job = view(&services, id).await.jobs[0].id;

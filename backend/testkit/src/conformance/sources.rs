@@ -1,6 +1,6 @@
 //! Checks of uploaded sources, over the adapters.
 
-use super::Subject;
+use super::StoresUnderTest;
 use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
@@ -35,7 +35,7 @@ async fn is_there(services: &Services, name: &str) -> bool {
 }
 
 /// Garbage under its name is refused, and does not stand in the way of what belongs there.
-pub async fn an_upload_is_stored_only_as_its_name_says(subject: &Subject) {
+pub async fn upload_must_match_its_hash(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (bytes, name) = sample();
     for garbage in [&b"garbage"[..], &bytes[1..]] {
@@ -51,7 +51,7 @@ pub async fn an_upload_is_stored_only_as_its_name_says(subject: &Subject) {
 }
 
 /// A use gives it its time anew; one that is gone is asked for again.
-pub async fn an_upload_that_nobody_uses_is_removed(subject: &Subject) {
+pub async fn unused_upload_is_removed(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let ((bytes, used), (others, unused)) = (sample(), sample());
     put(&services, &used, &bytes).await.unwrap();
@@ -67,7 +67,7 @@ pub async fn an_upload_that_nobody_uses_is_removed(subject: &Subject) {
 }
 
 /// Whatever else came to lie under its name is not taken for it.
-pub async fn a_damaged_upload_is_replaced_by_the_next(subject: &Subject) {
+pub async fn damaged_upload_is_replaced(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let (bytes, name) = sample();

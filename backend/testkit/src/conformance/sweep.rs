@@ -1,24 +1,24 @@
 //! Checks of the sweep, over the adapters: what fails again and again does not keep the rest waiting.
 
 use super::{
-    Subject,
+    StoresUnderTest,
     samples::{START, artifact, create, done, execution_id, flat, made, node, repo, silent, spec},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
-use tidemill_core::{api::ContentSum, ids::ExecutionId, status::ExecutionStatus, time::Timestamp};
+use tidemill_core::{api::ContentChecksum, ids::ExecutionId, status::ExecutionStatus, time::Timestamp};
 use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::Stores;
 use tidemill_services::ports::{
     ArtifactRecord, ByteStream, Clock, GroupPosition, NewNode, NodeBody, NodeKey, ObjectInfo, Objects,
-    PutPlace, Records, Write,
+    Records, UploadTarget, Write,
 };
 use tidemill_services::services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 /// More than one look of the sweep takes.
-const MANY: i64 = 220;
+const MORE_THAN_ONE_SWEEP: i64 = 220;
 
 /// Long before what other checks in the same store are due at.
 fn long_ago(ms: i64) -> Timestamp {
@@ -46,18 +46,18 @@ async fn poisoned(records: &dyn Records, due_at: Timestamp) -> ExecutionId {
 
 /// Hundreds of nodes that cannot take their turns, all due before one that can: it takes its turn in the same sweep, and the others
 /// wait ever longer.
-pub async fn nodes_that_always_fail_do_not_hide_others(subject: &Subject) {
+pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let records = &*stores.records;
     let mut failing = Vec::new();
-    for number in 0..MANY {
+    for number in 0..MORE_THAN_ONE_SWEEP {
         failing.push(NodeKey { execution: poisoned(records, long_ago(number)).await, ix: 0 });
     }
     let good = made(records, flat(0)).await;
     let key = NodeKey { execution: good, ix: 0 };
     let if_version = node(records, key).await.version;
-    let due_at = Some(long_ago(2 * MANY));
+    let due_at = Some(long_ago(2 * MORE_THAN_ONE_SWEEP));
     done(records, vec![Write::SetDue { key, if_version, due_at }]).await;
     services.sweep.run().await.unwrap();
     let ended = records.execution(good).await.unwrap().unwrap();
@@ -85,13 +85,13 @@ pub async fn nodes_that_always_fail_do_not_hide_others(subject: &Subject) {
 }
 
 /// Objects of which those of some executions' jobs cannot be deleted.
-struct Stubborn {
+struct UndeletableObjects {
     of: Arc<dyn Objects>,
     stays: Vec<String>,
 }
 
 #[async_trait]
-impl Objects for Stubborn {
+impl Objects for UndeletableObjects {
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.of.put_checked(key, sha256, bytes).await
     }
@@ -107,7 +107,7 @@ impl Objects for Stubborn {
         }
         self.of.delete(key).await
     }
-    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
         self.of.put_place(key, sum).await
     }
     async fn get_address(&self, key: &str) -> Result<Option<String>> {
@@ -116,11 +116,11 @@ impl Objects for Stubborn {
 }
 
 /// Hundreds of artifacts that cannot be removed, and all that is behind them goes on.
-pub async fn artifacts_that_cannot_be_removed_do_not_keep_others(subject: &Subject) {
+pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest) {
     let mut stores = subject.open().await;
     let records = stores.records.clone();
     // A job has sixteen of them.
-    let (many, each) = (u32::try_from(MANY).unwrap(), 16);
+    let (many, each) = (u32::try_from(MORE_THAN_ONE_SWEEP).unwrap(), 16);
     let locked = made(&*records, flat(many.div_ceil(each))).await;
     let free = made(&*records, flat(1)).await;
     let expired = |execution, number: u32| {
@@ -128,14 +128,14 @@ pub async fn artifacts_that_cannot_be_removed_do_not_keep_others(subject: &Subje
         artifact(key, number % each, Some(long_ago(i64::from(number))))
     };
     let all: Vec<_> = (0..many).map(|number| expired(locked, number)).collect();
-    let last = ArtifactRecord { expires_at: Some(long_ago(2 * MANY)), ..expired(free, 0) };
+    let last = ArtifactRecord { expires_at: Some(long_ago(2 * MORE_THAN_ONE_SWEEP)), ..expired(free, 0) };
     let writes: Vec<Write> =
         all.iter().chain([&last]).map(|record| Write::PutArtifact(Box::new(record.clone()))).collect();
     for part in writes.chunks(50) {
         done(&*records, part.to_vec()).await;
     }
     let stays = all.iter().map(|record| record.job.to_string()).collect();
-    stores.objects = Arc::new(Stubborn { of: stores.objects.clone(), stays });
+    stores.objects = Arc::new(UndeletableObjects { of: stores.objects.clone(), stays });
     let services = services(stores);
     for _ in 0..2 {
         services.sweep.run().await.unwrap();

@@ -1,6 +1,6 @@
 //! Checks of tests of jobs, over the adapters: what is kept, and what comes of it.
 
-use super::{Subject, claims::claim_at, samples};
+use super::{StoresUnderTest, claims::claim_at, samples};
 use tidemill_core::{
     api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest},
     assignment::Assignment,
@@ -42,9 +42,7 @@ fn request(of: &Assignment, failed: &[&str], passed: &[&str]) -> TestsRequest {
 
 /// Only who has the lease tells; what is told again replaces; a job that is carried over has its tests, and one that runs again
 /// shows what is flaky.
-pub async fn tests_are_kept_under_a_lease_and_compared_with_those_of_the_retried_execution(
-    subject: &Subject,
-) {
+pub async fn test_report_requires_lease_and_compares_retried_execution(subject: &StoresUnderTest) {
     let services = Services::new(subject.open().await, Settings::default(), CancellationToken::new());
     let request_of =
         ExecuteRequest { pipeline: PIPELINE.into(), repo: samples::repo(), ..ExecuteRequest::default() };

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use tidemill_core::api::{Problem, path};
-use tidemill_services::http::{Access, router};
+use tidemill_services::http::{TokenVerifier, router};
 use tidemill_services::services::{Services, Settings};
 use tidemill_sqlite::open;
 use tokio::runtime::Runtime;
@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// So many requests go to one store, so that it stays small.
-const OF_ONE_STORE: u32 = 500;
+const REQUESTS_PER_STORE: u32 = 500;
 /// So many go to one execution, before a new one is made: what one of them ends, the others cannot.
-const OF_ONE_EXECUTION: u32 = 10;
+const REQUESTS_PER_EXECUTION: u32 = 10;
 
 const PIPELINE: &str = "
 name: fuzz
@@ -29,7 +29,7 @@ jobs:
   second: { image: i, script: [b], needs: [first] }
 ";
 
-/// What can be asked for; `{...}` is put in.
+/// OperationKind can be asked for; `{...}` is put in.
 const ROUTES: [(Method, &str); 25] = [
     (Method::POST, path::EXECUTE),
     (Method::GET, path::STATUS),
@@ -59,11 +59,11 @@ const ROUTES: [(Method, &str); 25] = [
 ];
 
 thread_local! {
-    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+    static SERVER: RefCell<Option<TestServer>> = const { RefCell::new(None) };
 }
 
 /// A server, and ids of what it has.
-struct Server {
+struct TestServer {
     runtime: Runtime,
     api: Router,
     /// Removed with the server.
@@ -88,11 +88,11 @@ pub fn api(bytes: &[u8]) {
     let mut part = || parts.next().unwrap_or_default();
     let (query, key, body) = (part(), part(), part());
     SERVER.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|server| server.asked >= OF_ONE_STORE) {
-            *slot = Some(Server::start());
+        if slot.as_ref().is_none_or(|server| server.asked >= REQUESTS_PER_STORE) {
+            *slot = Some(TestServer::start());
         }
         let server = slot.as_mut().unwrap();
-        if server.asked.is_multiple_of(OF_ONE_EXECUTION) {
+        if server.asked.is_multiple_of(REQUESTS_PER_EXECUTION) {
             server.prepare();
         }
         server.asked += 1;
@@ -109,20 +109,20 @@ pub fn api(bytes: &[u8]) {
         if !key.is_empty() {
             request = request.header("idempotency-key", server.put_in(key));
         }
-        // What is no request at all never comes to the router.
+        // OperationKind is no request at all never comes to the router.
         let Ok(request) = request.body(Body::from(server.put_in(body))) else { return };
         server.check(request);
     });
 }
 
-impl Server {
+impl TestServer {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         // No reply is held: a fuzzer has no time to wait.
         let settings = Settings { longest_wait_ms: 0, lease_ttl_ms: 3_600_000, ..Settings::default() };
         let services = Services::new(open(directory.path()).unwrap(), settings, CancellationToken::new());
-        let api = router(services, Access::of_token("secret"));
+        let api = router(services, TokenVerifier::of_token("secret"));
         let none = String::new;
         let (execution, job, lease, artifact) = (none(), none(), none(), none());
         Self { runtime, api, _directory: directory, asked: 0, execution, job, lease, artifact }

@@ -12,9 +12,9 @@ use tidemill_sqlite::FileLogs;
 use uuid::Uuid;
 
 /// The most that a stored value unpacks to.
-const MOST_STORED: usize = 64 << 20;
+const MAX_STORED_SIZE: usize = 64 << 20;
 /// The most that one part of a log is long while a stored log is played with.
-const MOST_PART: usize = 64;
+const MAX_PART_LEN: usize = 64;
 
 /// Reads `bytes` (after the first, which says as what) as a report's log or as a stored one, and panics when what must hold
 /// does not: a log unpacks to what it names or not at all, and a stored one gives each byte back once.
@@ -25,7 +25,7 @@ pub fn log(bytes: &[u8]) {
         1 => report(rest, false),
         2 => {
             if let Ok(unpacked) = unpack_bytes(rest) {
-                assert!(unpacked.len() <= MOST_STORED);
+                assert!(unpacked.len() <= MAX_STORED_SIZE);
             }
         }
         _ => stored(rest),
@@ -51,10 +51,10 @@ fn stored(bytes: &[u8]) {
     let job = JobId::of(ExecutionId(Uuid::nil()), 1);
     let mut model: Vec<u8> = Vec::new();
     for step in bytes.chunks_exact(3).take(64) {
-        let (at, length) = (usize::from(step[1]) * 4, usize::from(step[2]) % MOST_PART);
+        let (at, length) = (usize::from(step[1]) * 4, usize::from(step[2]) % MAX_PART_LEN);
         match step[0] % 4 {
             0 | 1 => {
-                // What is sent again is the same as before: a worker prints each byte once.
+                // OperationKind is sent again is the same as before: a worker prints each byte once.
                 let part: Vec<u8> =
                     (at..at + length).map(|place| u8::try_from(place % 251).unwrap()).collect();
                 let stored = runtime.block_on(logs.append(job, 1, at as u64, &part));

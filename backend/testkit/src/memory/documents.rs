@@ -11,16 +11,16 @@ use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
 
 /// Documents in memory.
 #[derive(Debug, Default)]
-pub struct MemoryDocuments(Mutex<Inner>);
+pub struct MemoryDocuments(Mutex<DocumentsState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct DocumentsState {
     documents: BTreeMap<DocumentKey, Document>,
     writes: u64,
 }
 
 impl MemoryDocuments {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, DocumentsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,9 +9,9 @@ use std::{
     fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
-use tidemill_core::api::ContentSum;
+use tidemill_core::api::ContentChecksum;
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, PutPlace};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
 
 /// Objects in memory.
 #[derive(Debug, Default)]
@@ -69,8 +69,8 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
-    async fn put_place(&self, _: &str, _: Option<&ContentSum>) -> Result<PutPlace> {
-        Ok(PutPlace::Api)
+    async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
+        Ok(UploadTarget::Api)
     }
 
     async fn get_address(&self, _: &str) -> Result<Option<String>> {

@@ -13,14 +13,14 @@ use tidemill_core::{
     time::Timestamp,
 };
 use tidemill_services::error::Result;
-use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, Outgoing};
+use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 
 /// How long a receiver waits before it looks for messages that are no longer hidden.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     visible_at: Timestamp,
     /// When it became visible first, among others of that time.
     place: u64,
@@ -29,14 +29,14 @@ struct Waiting {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    messages: BTreeMap<NodeKey, Waiting>,
+struct QueueState {
+    messages: BTreeMap<NodeKey, QueuedMessage>,
     count: u64,
 }
 
 /// A queue with visibility time-outs.
 pub struct MemoryQueue {
-    inner: Mutex<Inner>,
+    inner: Mutex<QueueState>,
     clock: Arc<dyn Clock>,
     sent: watch::Sender<u64>,
 }
@@ -53,7 +53,7 @@ impl MemoryQueue {
         Self { inner: Mutex::default(), clock, sent: watch::Sender::new(0) }
     }
 
-    fn change<T>(&self, work: impl FnOnce(&mut Inner, Timestamp) -> T) -> T {
+    fn change<T>(&self, work: impl FnOnce(&mut QueueState, Timestamp) -> T) -> T {
         work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
     }
 
@@ -95,13 +95,13 @@ impl MemoryQueue {
 
 #[async_trait]
 impl JobQueue for MemoryQueue {
-    async fn send(&self, messages: &[Outgoing], _: Option<&str>) -> Result<()> {
+    async fn send(&self, messages: &[QueuedJob], _: Option<&str>) -> Result<()> {
         self.change(|inner, now| {
-            for Outgoing { node, delay_ms, labels } in messages {
+            for QueuedJob { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
                 inner.count += 1;
                 let place = inner.count;
-                let one = inner.messages.entry(*node).or_insert(Waiting {
+                let one = inner.messages.entry(*node).or_insert(QueuedMessage {
                     visible_at,
                     place,
                     receipt: None,
@@ -138,7 +138,7 @@ impl JobQueue for MemoryQueue {
                 return Ok(None);
             }
             // The sender outlives this call, so that an error cannot be.
-            drop(time::timeout_at(until.min(now + LOOK_AGAIN), sent.changed()).await);
+            drop(time::timeout_at(until.min(now + POLL_INTERVAL), sent.changed()).await);
         }
     }
 

@@ -16,18 +16,18 @@ use tidemill_core::{
 };
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{
-    Arrival, ArtifactRecord, Commit, Committed, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
-    KeyRecord, Late, ListFilter, NewNode, Node, NodeBody, NodeKey, NodeState, Records, Whole, Write,
-    repository_key,
+    ArrivalOutcome, ArtifactRecord, Commit, CommitResult, DeadLetter, DueNode, ExecutionRecord,
+    ExecutionSnapshot, ExecutionSpec, ExecutionState, KeyRecord, ListFilter, NewNode, Node, NodeBody,
+    NodeKey, NodeState, Records, Write, repository_key,
 };
 use tokio::sync::watch;
 
 /// How long `changed` waits at most.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Page size of a listing that names none.
-const PAGE: u32 = 50;
+const DEFAULT_PAGE_SIZE: u32 = 50;
 
-/// What a commit changed.
+/// OperationKind a commit changed.
 #[derive(Debug)]
 pub enum Change<'a> {
     /// A new execution.
@@ -55,15 +55,15 @@ pub trait Observer: Send + Sync {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct StoredExecution {
     record: ExecutionRecord,
     revision: u64,
     nodes: BTreeMap<u32, Node>,
 }
 
 #[derive(Default, Clone)]
-struct Inner {
-    executions: BTreeMap<ExecutionId, Kept>,
+struct RecordsState {
+    executions: BTreeMap<ExecutionId, StoredExecution>,
     jobs: BTreeMap<JobId, NodeKey>,
     due: BTreeSet<(Timestamp, NodeKey)>,
     run_numbers: BTreeMap<(String, String), u64>,
@@ -74,7 +74,7 @@ struct Inner {
 
 /// The records in memory.
 pub struct MemoryRecords {
-    inner: Mutex<Inner>,
+    inner: Mutex<RecordsState>,
     observer: Option<Arc<dyn Observer>>,
     commits: watch::Sender<u64>,
 }
@@ -96,7 +96,7 @@ type NewNodes = Vec<(u32, NewNode)>;
 
 /// A batch under way: what it touches, as it would be.
 #[derive(Default)]
-struct Batch {
+struct PendingBatch {
     made: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
     added: Vec<(ExecutionId, NewNodes)>,
     executions: BTreeMap<ExecutionId, ExecutionRecord>,
@@ -105,11 +105,11 @@ struct Batch {
     artifacts: Vec<ArtifactRecord>,
     gone: Vec<ArtifactId>,
     dead: Vec<(DeadLetter, bool)>,
-    done: Committed,
+    done: CommitResult,
 }
 
-impl Batch {
-    fn node<'a>(&'a mut self, inner: &Inner, key: NodeKey) -> Option<&'a mut Node> {
+impl PendingBatch {
+    fn node<'a>(&'a mut self, inner: &RecordsState, key: NodeKey) -> Option<&'a mut Node> {
         match self.nodes.entry(key) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(place) => {
@@ -120,7 +120,7 @@ impl Batch {
     }
 
     /// Takes a write in; false: its condition does not hold.
-    fn take(&mut self, inner: &Inner, write: Write) -> Result<bool> {
+    fn take(&mut self, inner: &RecordsState, write: Write) -> Result<bool> {
         match write {
             Write::Create { spec, state, nodes } => {
                 if inner.executions.contains_key(&spec.id) {
@@ -171,7 +171,7 @@ impl Batch {
                     led_to = next.arrivals;
                 }
                 let (waits_for, failed) = (node.waits_for, node.failed);
-                self.done.arrivals.push(Arrival { key, waits_for, failed, continued });
+                self.done.arrivals.push(ArrivalOutcome { key, waits_for, failed, continued });
                 for arrival in led_to {
                     self.take(inner, arrival)?;
                 }
@@ -197,7 +197,7 @@ impl Batch {
     /// Whether the version is the one that was read, and the state replaced.
     fn put_execution(
         &mut self,
-        inner: &Inner,
+        inner: &RecordsState,
         id: ExecutionId,
         if_version: u64,
         state: ExecutionState,
@@ -217,7 +217,7 @@ impl Batch {
         true
     }
 
-    fn apply(self, inner: &mut Inner, observer: Option<&dyn Observer>) -> Committed {
+    fn apply(self, inner: &mut RecordsState, observer: Option<&dyn Observer>) -> CommitResult {
         let Self { made, added, executions, nodes, keys, artifacts, gone, dead, mut done } = self;
         let mut touched: BTreeSet<ExecutionId> = executions.keys().copied().collect();
         touched.extend(nodes.keys().map(|key| key.execution));
@@ -277,7 +277,7 @@ impl Batch {
                 let new = kept(&old.key.execution).and_then(|kept| kept.nodes.get(&old.key.ix));
                 changes.extend(new.map(|new| Change::Node { old, new }));
             }
-            let nodes = |kept: &Kept| kept.nodes.values().cloned().collect();
+            let nodes = |kept: &StoredExecution| kept.nodes.values().cloned().collect();
             observer.committed(&changes, &|id| kept(&id).map(nodes).unwrap_or_default());
         }
         done
@@ -302,7 +302,7 @@ fn is_idle(state: &NodeState) -> bool {
     }
 }
 
-impl Inner {
+impl RecordsState {
     /// Records an execution, and gives its run number.
     fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: NewNodes) -> u64 {
         let id = spec.id;
@@ -311,7 +311,7 @@ impl Inner {
         *last += 1;
         let run_number = *last;
         let record = ExecutionRecord { spec, run_number, state, version: 1 };
-        self.executions.insert(id, Kept { record, revision: 0, nodes: BTreeMap::new() });
+        self.executions.insert(id, StoredExecution { record, revision: 0, nodes: BTreeMap::new() });
         self.add(id, nodes);
         run_number
     }
@@ -348,11 +348,11 @@ impl MemoryRecords {
         Self { observer: Some(observer), ..Self::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, RecordsState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept<T>(&self, id: ExecutionId, get: impl FnOnce(&Kept) -> T) -> Option<T> {
+    fn kept<T>(&self, id: ExecutionId, get: impl FnOnce(&StoredExecution) -> T) -> Option<T> {
         self.lock().executions.get(&id).map(get)
     }
 }
@@ -370,7 +370,7 @@ fn fits(filter: &ListFilter, record: &ExecutionRecord) -> bool {
 impl Records for MemoryRecords {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
         let mut inner = self.lock();
-        let mut batch = Batch::default();
+        let mut batch = PendingBatch::default();
         for write in writes {
             if !batch.take(&inner, write)? {
                 return Ok(Commit::Conflict);
@@ -394,11 +394,11 @@ impl Records for MemoryRecords {
         Ok(self.kept(id, |kept| kept.revision))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         Ok(self.kept(id, |kept| {
             let changed = known != Some(kept.revision);
             let content = changed.then(|| (kept.record.clone(), kept.nodes.values().cloned().collect()));
-            Whole { revision: kept.revision, content }
+            ExecutionSnapshot { revision: kept.revision, content }
         }))
     }
 
@@ -409,7 +409,7 @@ impl Records for MemoryRecords {
             })?),
             None => None,
         };
-        let limit = filter.limit.unwrap_or(PAGE) as usize;
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
         let inner = self.lock();
         let older = inner.executions.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
         let wanted = older.map(|(_, kept)| &kept.record).filter(|record| fits(filter, record));
@@ -428,7 +428,8 @@ impl Records for MemoryRecords {
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
-        let nodes = |kept: &Kept| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
+        let nodes =
+            |kept: &StoredExecution| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
         Ok(self.kept(execution, nodes).unwrap_or_default())
     }
 
@@ -447,8 +448,9 @@ impl Records for MemoryRecords {
         let waits = |node: &&Node| {
             node.key.ix >= from && matches!(node.state.status(), Some(JobStatus::Pending | JobStatus::Queued))
         };
-        let upcoming =
-            |kept: &Kept| kept.nodes.values().filter(waits).map(|node| node.key.ix).take(limit).collect();
+        let upcoming = |kept: &StoredExecution| {
+            kept.nodes.values().filter(waits).map(|node| node.key.ix).take(limit).collect()
+        };
         Ok(self.kept(execution, upcoming).unwrap_or_default())
     }
 
@@ -456,15 +458,15 @@ impl Records for MemoryRecords {
         Ok(self.lock().keys.get(key).cloned())
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let inner = self.lock();
         let due = inner.due.iter().take_while(|(at, _)| *at <= now).take(limit);
-        Ok(due.map(|(due_at, key)| Late { key: *key, due_at: *due_at }).collect())
+        Ok(due.map(|(due_at, key)| DueNode { key: *key, due_at: *due_at }).collect())
     }
 
-    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+    async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
         let mut inner = self.lock();
-        let Late { key, due_at } = late;
+        let DueNode { key, due_at } = late;
         if !inner.due.remove(&(due_at, key)) {
             return Ok(false);
         }
@@ -518,7 +520,7 @@ impl Records for MemoryRecords {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();
         if count == seen {
-            drop(tokio::time::timeout(LOOK_AGAIN, commits.changed()).await);
+            drop(tokio::time::timeout(POLL_INTERVAL, commits.changed()).await);
         }
         *commits.borrow()
     }

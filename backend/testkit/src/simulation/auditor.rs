@@ -7,9 +7,9 @@ mod rules;
 mod triggers;
 mod verdict;
 
-use super::{faults::Tally, pipelines::labels_of, stores::short, world::World};
+use super::{faults::EventCounts, pipelines::labels_of, stores::short, world::World};
 use crate::memory::{Change, Observer};
-use known::{Known, Span, Why};
+use known::{CancelReason, Known, Span};
 use std::{
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,7 +18,7 @@ use tidemill_core::{
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     labels::fits,
-    pipeline::RunWhen,
+    pipeline::When,
     status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::ports::{ExecutionRecord, Node, NodeBody};
@@ -29,7 +29,7 @@ pub const SKEW_MS: i64 = 10_000;
 /// The auditor of one run.
 pub struct Auditor {
     world: Arc<World>,
-    tally: Arc<Tally>,
+    tally: Arc<EventCounts>,
     known: Mutex<Known>,
 }
 
@@ -38,7 +38,7 @@ pub fn ms(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// What an attempt prints from an offset on: it can be told from what every other prints.
+/// OperationKind an attempt prints from an offset on: it can be told from what every other prints.
 pub fn log(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
     let seed = job.0.as_u128() ^ u128::from(attempt);
     (offset..offset + length)
@@ -58,7 +58,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Auditor {
-    pub fn new(world: Arc<World>, tally: Arc<Tally>) -> Arc<Self> {
+    pub fn new(world: Arc<World>, tally: Arc<EventCounts>) -> Arc<Self> {
         Arc::new(Self { world, tally, known: Mutex::default() })
     }
 
@@ -110,7 +110,7 @@ impl Auditor {
         self.lock().approved.insert((id, job));
     }
 
-    /// What waits for an approval since this was asked last.
+    /// OperationKind waits for an approval since this was asked last.
     pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
         std::mem::take(&mut self.lock().waiting)
     }
@@ -221,10 +221,10 @@ impl Auditor {
             let labels = known.demands(new.key);
             drop(known);
             match new.spec.when {
-                RunWhen::OnFailure => self.tally.count("job for failures ran"),
-                RunWhen::Always => self.tally.count("job that always runs ran"),
-                RunWhen::Manual => self.tally.count("manual job ran"),
-                RunWhen::OnSuccess => {}
+                When::OnFailure => self.tally.count("job for failures ran"),
+                When::Always => self.tally.count("job that always runs ran"),
+                When::Manual => self.tally.count("manual job ran"),
+                When::OnSuccess => {}
             }
             if labels.as_ref().is_some_and(|labels| !labels.is_empty()) {
                 self.tally.count("job with labels ran");
@@ -290,7 +290,7 @@ impl Auditor {
         }
         if is.is_terminal() {
             known.over += 1;
-            let timed_out = known.end(new.spec.id, is, now) == Some(Why::TimedOut);
+            let timed_out = known.end(new.spec.id, is, now) == Some(CancelReason::TimedOut);
             let wanted =
                 match rules::final_status(known.made.get(&new.spec.id), nodes, new.state.cancel_requested) {
                     Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),

@@ -3,7 +3,7 @@
 use super::{
     cluster::{Cluster, Failure},
     pipelines,
-    world::Owner,
+    world::TaskOwner,
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use tidemill_services::services::{Caller, CallerKey, Services};
 use uuid::Uuid;
 
 /// How long it may be until somebody approves what waits, in milliseconds.
-const HESITATES_MS: u64 = 90_000;
+const MAX_APPROVAL_DELAY_MS: u64 = 90_000;
 /// Waits while nothing happens grow up to this, in milliseconds.
-pub const LONGEST_WAIT_MS: u64 = 3_600_000;
+pub const MAX_WAIT_MS: u64 = 3_600_000;
 
 /// A client that starts an execution, asks again when it gets no reply, and may cancel or retry it.
 pub struct Client {
@@ -48,7 +48,7 @@ impl Client {
         let key = format!("key-{}", self.number);
         if self.rivals {
             let (other, request, key) = (cluster.clone(), request.clone(), key.clone());
-            world.spawn(Owner::Nobody, async move {
+            world.spawn(TaskOwner::Nobody, async move {
                 execute(&other, &request, &key).await;
             });
         }
@@ -132,7 +132,7 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
             break;
         }
         world.pause(waits).await;
-        waits = LONGEST_WAIT_MS.min(waits * 5 / 4);
+        waits = MAX_WAIT_MS.min(waits * 5 / 4);
     }
     let key = format!("retry-{id}");
     let made = insist(cluster, |server| {
@@ -151,13 +151,13 @@ pub async fn approver(cluster: Arc<Cluster>) {
     loop {
         let waiting = cluster.auditor.waiting();
         let idle = waiting.is_empty() && quiet.load(std::sync::atomic::Ordering::Relaxed);
-        waits = if idle { LONGEST_WAIT_MS.min(waits * 2) } else { 2_000 };
+        waits = if idle { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
         for (id, job) in waiting {
             let cluster = cluster.clone();
             match world.below(16) {
                 0..2 => {}
-                2 => world.spawn(Owner::Nobody, async move { cancel_execution(&cluster, id).await }),
-                _ => world.spawn(Owner::Nobody, async move { approve(&cluster, id, job).await }),
+                2 => world.spawn(TaskOwner::Nobody, async move { cancel_execution(&cluster, id).await }),
+                _ => world.spawn(TaskOwner::Nobody, async move { approve(&cluster, id, job).await }),
             }
         }
         world.pause(waits).await;
@@ -167,7 +167,7 @@ pub async fn approver(cluster: Arc<Cluster>) {
 /// Approves a job, or else a whole execution, until that is done or too late.
 async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
     let world = cluster.world();
-    let hesitates = world.below(HESITATES_MS);
+    let hesitates = world.below(MAX_APPROVAL_DELAY_MS);
     world.pause(hesitates).await;
     cluster.auditor.approves(id, job);
     let mut waits = 5_000;
@@ -175,7 +175,7 @@ async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
         if job.is_some() && is_unplanned(cluster, id).await {
             // Its execution is approved first.
             world.pause(waits).await;
-            waits = LONGEST_WAIT_MS.min(waits * 2);
+            waits = MAX_WAIT_MS.min(waits * 2);
             continue;
         }
         let told = cluster.call(|server| match job {

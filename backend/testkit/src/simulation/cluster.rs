@@ -2,9 +2,9 @@
 
 use super::{
     auditor::Auditor,
-    forge::Forge,
-    stores::Truth,
-    world::{Owner, World},
+    forge::GitProvider,
+    stores::SharedStores,
+    world::{TaskOwner, World},
 };
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,11 @@ pub const SERVERS: usize = 2;
 /// Milliseconds that a lease lasts.
 pub const LEASE_MS: u64 = 30_000;
 /// How long a caller waits for a reply, in milliseconds.
-const PATIENCE_MS: u64 = 10_000;
+const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// How long a server that died is away, in milliseconds.
-const AWAY_MS: u64 = 4_000;
+const RESTART_DELAY_MS: u64 = 4_000;
 
-/// Why a call gave nothing.
+/// CancelReason a call gave nothing.
 #[derive(Debug)]
 pub enum Failure {
     /// No reply: whether it was done, nobody knows.
@@ -32,19 +32,20 @@ pub enum Failure {
 
 /// The servers; each has its own memory, which a crash takes.
 pub struct Cluster {
-    pub truth: Arc<Truth>,
+    pub truth: Arc<SharedStores>,
     pub auditor: Arc<Auditor>,
-    pub forge: Forge,
+    pub forge: GitProvider,
     servers: Mutex<Vec<Option<Services>>>,
     skews: [i64; SERVERS],
 }
 
 impl Cluster {
-    pub fn new(truth: Arc<Truth>, auditor: Arc<Auditor>) -> Arc<Self> {
+    pub fn new(truth: Arc<SharedStores>, auditor: Arc<Auditor>) -> Arc<Self> {
         let most = i64::from(truth.chances.skew_ms);
         let skew = || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - most;
         let skews = [skew(), skew()];
-        let cluster = Self { truth, auditor, forge: Forge::default(), servers: Mutex::default(), skews };
+        let cluster =
+            Self { truth, auditor, forge: GitProvider::default(), servers: Mutex::default(), skews };
         let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
         *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
         Arc::new(cluster)
@@ -71,11 +72,11 @@ impl Cluster {
     /// A server dies with all that it was doing, and comes back with nothing in its memory.
     pub fn crash(self: &Arc<Self>, ix: usize) {
         self.world().event(format_args!("server {ix} dies"));
-        self.world().kill(Owner::Server(ix));
+        self.world().kill(TaskOwner::Server(ix));
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = None;
         let cluster = self.clone();
-        self.world().spawn(Owner::Nobody, async move {
-            let away = cluster.world().below(AWAY_MS);
+        self.world().spawn(TaskOwner::Nobody, async move {
+            let away = cluster.world().below(RESTART_DELAY_MS);
             cluster.world().pause(away).await;
             let server = cluster.boot(ix);
             cluster.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = Some(server);
@@ -91,7 +92,7 @@ impl Cluster {
         let ms = world.below(20);
         world.pause(ms).await;
         if truth.strikes(truth.chances.lost_request, "request lost") {
-            world.pause(PATIENCE_MS).await;
+            world.pause(REQUEST_TIMEOUT_MS).await;
             return Err(Failure::Lost);
         }
         let ix = usize::try_from(world.below(SERVERS as u64)).unwrap_or(0);
@@ -101,18 +102,18 @@ impl Cluster {
         };
         let (sender, reply) = world.slot();
         let work = what(server.clone());
-        world.spawn(Owner::Server(ix), async move { sender.send(work.await) });
+        world.spawn(TaskOwner::Server(ix), async move { sender.send(work.await) });
         if truth.strikes(truth.chances.duplicate, "request repeated") {
-            let (again, later) = (what(server), world.below(PATIENCE_MS * 6));
+            let (again, later) = (what(server), world.below(REQUEST_TIMEOUT_MS * 6));
             let waits = world.clone();
-            world.spawn(Owner::Server(ix), async move {
+            world.spawn(TaskOwner::Server(ix), async move {
                 waits.pause(later).await;
                 drop(again.await);
             });
         }
-        let Some(outcome) = reply.within(PATIENCE_MS).await else { return Err(Failure::Lost) };
+        let Some(outcome) = reply.within(REQUEST_TIMEOUT_MS).await else { return Err(Failure::Lost) };
         if truth.strikes(truth.chances.lost_reply, "reply lost") {
-            world.pause(PATIENCE_MS).await;
+            world.pause(REQUEST_TIMEOUT_MS).await;
             return Err(Failure::Lost);
         }
         match outcome {

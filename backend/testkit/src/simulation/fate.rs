@@ -1,11 +1,11 @@
 //! Sweeps, and fate: what happens to servers, workers and the queue.
 
 use super::{
-    clients::LONGEST_WAIT_MS,
+    clients::MAX_WAIT_MS,
     cluster::{Cluster, LEASE_MS, SERVERS},
     pipelines::labels_of,
-    worker::{HIDE_MS, WORKERS, Worker},
-    world::Owner,
+    worker::{VISIBILITY_TIMEOUT_MS, WORKERS, Worker},
+    world::TaskOwner,
 };
 use futures_util::FutureExt;
 use std::{
@@ -19,20 +19,20 @@ use tidemill_core::{ids::JobId, time::Timestamp};
 use tidemill_services::ports::JobQueue;
 
 /// Times between sweeps, in milliseconds.
-const SWEEP_MS: u64 = 20_000;
+const SWEEP_INTERVAL_MS: u64 = 20_000;
 
 /// Sweeps now and then, on any server, also at the same time. Once it is quiet and nothing changes, it waits for what is due next.
 pub async fn sweeps(cluster: Arc<Cluster>) {
     let world = cluster.world().clone();
-    let (mut idle, mut seen) = (SWEEP_MS, 0);
+    let (mut idle, mut seen) = (SWEEP_INTERVAL_MS, 0);
     loop {
-        let mut waits = SWEEP_MS / 2 + world.below(SWEEP_MS);
+        let mut waits = SWEEP_INTERVAL_MS / 2 + world.below(SWEEP_INTERVAL_MS);
         let commits = cluster.auditor.commits();
         if commits == seen && cluster.truth.quiet.load(Ordering::Relaxed) {
-            idle = LONGEST_WAIT_MS.min(idle * 2);
+            idle = MAX_WAIT_MS.min(idle * 2);
             waits = waits.max(idle.min(due_in(&cluster).await));
         } else {
-            idle = SWEEP_MS;
+            idle = SWEEP_INTERVAL_MS;
         }
         seen = commits;
         world.pause(waits).await;
@@ -50,7 +50,7 @@ async fn due_in(cluster: &Cluster) -> u64 {
     next.map_or(u64::MAX, |at| at.since_ms(now))
 }
 
-/// What happens to servers, workers and the queue, second by second, until it is quiet.
+/// OperationKind happens to servers, workers and the queue, second by second, until it is quiet.
 pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
     let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
     let chances = truth.chances;
@@ -63,20 +63,20 @@ pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64)
         }
         for (number, cut) in cuts.iter().enumerate() {
             if truth.strikes(chances.worker_dies, "worker died") {
-                world.kill(Owner::Worker(number));
+                world.kill(TaskOwner::Worker(number));
                 let (cluster, cut) = (cluster.clone(), cut.clone());
                 let waits = world.below(5_000);
-                world.spawn(Owner::Nobody, async move {
+                world.spawn(TaskOwner::Nobody, async move {
                     cluster.world().pause(waits).await;
                     let worker = Worker { cluster: cluster.clone(), number, cut };
-                    cluster.world().spawn(Owner::Worker(number), worker.work());
+                    cluster.world().spawn(TaskOwner::Worker(number), worker.work());
                 });
             }
             if truth.strikes(chances.cut, "worker cut off") {
                 cut.store(true, Ordering::Relaxed);
                 let (world, cut, waits) = (world.clone(), cut.clone(), world.below(3 * LEASE_MS));
                 let later = world.clone();
-                world.spawn(Owner::Nobody, async move {
+                world.spawn(TaskOwner::Nobody, async move {
                     later.pause(waits).await;
                     cut.store(false, Ordering::Relaxed);
                 });
@@ -86,12 +86,14 @@ pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64)
             truth.queue.show_all();
         }
         if truth.strikes(chances.give_up, "message given up")
-            && let Ok(Some(message)) =
-                truth.queue.receive(None, &labels_of(WORKERS - 1), HIDE_MS, Duration::ZERO).await
+            && let Ok(Some(message)) = truth
+                .queue
+                .receive(None, &labels_of(WORKERS - 1), VISIBILITY_TIMEOUT_MS, Duration::ZERO)
+                .await
         {
             let job = JobId::of(message.node.execution, message.node.ix);
             let giver = cluster.clone();
-            world.spawn(Owner::Nobody, async move {
+            world.spawn(TaskOwner::Nobody, async move {
                 drop(giver.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
             });
         }

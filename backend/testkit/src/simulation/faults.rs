@@ -1,10 +1,10 @@
-//! What goes wrong in a run, how often, and how often it did.
+//! OperationKind goes wrong in a run, how often, and how often it did.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
 
-/// Chances of one in a thousand, for each time that it could happen; drawn for each seed, so that some are calm.
+/// FaultRates of one in a thousand, for each time that it could happen; drawn for each seed, so that some are calm.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Chances {
+pub struct FaultRates {
     /// A store refuses before anything happened.
     pub throttle: u32,
     /// A store fails after the write was made.
@@ -49,7 +49,7 @@ pub struct Chances {
     pub skew_ms: u32,
 }
 
-impl Chances {
+impl FaultRates {
     /// Of a seed: calm, rough in some respects, or wild in all.
     pub fn drawn(rng: &mut fastrand::Rng) -> Self {
         if rng.u32(..10) == 0 {
@@ -85,9 +85,9 @@ impl Chances {
 
 /// How often each fault happened, and what else is worth counting.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+pub struct EventCounts(Mutex<BTreeMap<&'static str, u64>>);
 
-impl Tally {
+impl EventCounts {
     pub fn count(&self, what: &'static str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
@@ -97,7 +97,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for EventCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, times) in self.all() {
             write!(f, "{what} {times}, ")?;

@@ -1,6 +1,6 @@
 //! A git server, and the provider that posts its webhooks.
 
-use super::{clients::insist, cluster::Cluster, pipelines, world::Owner};
+use super::{clients::insist, cluster::Cluster, pipelines, world::TaskOwner};
 use futures_util::FutureExt;
 use serde_json::json;
 use std::sync::{
@@ -17,13 +17,13 @@ use tidemill_core::{
 const URL: &str = "https://git.example.org/team/app.git";
 const SECRET: &str = "the secret of the webhooks";
 /// How long after it became quiet the last schedule is taken away, in milliseconds.
-const LAST_PUSH_MS: i64 = 150_000;
+const LAST_PUSH_DELAY_MS: i64 = 150_000;
 /// By so much a schedule may come late when it is quiet, in milliseconds.
-const LATE_MS: i64 = 60_000;
+const MAX_SCHEDULE_DELAY_MS: i64 = 60_000;
 
 /// Files at commits, and which of these the default branch is at.
 #[derive(Default)]
-pub struct Forge {
+pub struct GitProvider {
     commits: Mutex<Vec<Commit>>,
     busy: AtomicBool,
 }
@@ -34,7 +34,7 @@ struct Commit {
     cron: Option<&'static str>,
 }
 
-/// What a worker finds.
+/// OperationKind a worker finds.
 pub struct Found {
     pub commit: String,
     pub files: Vec<PipelineFile>,
@@ -46,14 +46,14 @@ fn name(commit: usize) -> String {
     format!("{:040x}", commit + 1)
 }
 
-impl Forge {
+impl GitProvider {
     fn commit(&self, commit: Commit) -> String {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         commits.push(commit);
         name(commits.len() - 1)
     }
 
-    /// What is at a commit, or at the default branch's if it is not named.
+    /// OperationKind is at a commit, or at the default branch's if it is not named.
     pub fn at(&self, commit: &str, only: &[String]) -> Found {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let fits =
@@ -100,7 +100,7 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
     for number in 0..rng.u32(0..3) {
         let file = made(&mut rng, "pull", "on: { pull_request: }\n");
         let (cluster, waits) = (cluster.clone(), rng.u64(..100_000));
-        world.spawn(Owner::Nobody, async move {
+        world.spawn(TaskOwner::Nobody, async move {
             cluster.world().pause(waits).await;
             pull(&cluster, number, file).await;
         });
@@ -114,7 +114,7 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
             let waits = rng.u64(..60_000);
             world.pause(waits).await;
         }
-        world.pause(u64::try_from(quiet_at + LAST_PUSH_MS - world.now()).unwrap_or(0)).await;
+        world.pause(u64::try_from(quiet_at + LAST_PUSH_DELAY_MS - world.now()).unwrap_or(0)).await;
         on_time(&cluster).await;
         push(&cluster, &mut rng, None).await;
     }
@@ -179,7 +179,7 @@ async fn deliver(cluster: &Arc<Cluster>, event: &'static str, id: &str, body: St
 
 /// When it is quiet, no schedule waits for long, and each is the one that was told last.
 async fn on_time(cluster: &Arc<Cluster>) {
-    let until = Timestamp(cluster.world().now() - LATE_MS);
+    let until = Timestamp(cluster.world().now() - MAX_SCHEDULE_DELAY_MS);
     let documents = &cluster.truth.documents;
     let late = documents.due("schedule", until, 1).await.unwrap_or_default();
     if let Some(late) = late.first() {

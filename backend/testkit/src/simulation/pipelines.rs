@@ -5,8 +5,8 @@ use tidemill_core::labels::Labels;
 
 /// The exit code that some jobs may end with, and one that none may.
 pub const EXIT_CODES: [i32; 2] = [75, 1];
-/// What some jobs demand of their workers; at least one worker has it.
-const DEMANDS: [&str; 3] = ["gpu: true", "arch: arm64", "arch: arm64, gpu: true"];
+/// OperationKind some jobs demand of their workers; at least one worker has it.
+const RUNS_ON_LABELS: [&str; 3] = ["gpu: true", "arch: arm64", "arch: arm64, gpu: true"];
 
 /// The labels of a worker.
 pub fn labels_of(worker: usize) -> Labels {
@@ -18,7 +18,7 @@ pub fn labels_of(worker: usize) -> Labels {
     has.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What holds for all jobs of a pipeline.
+/// OperationKind holds for all jobs of a pipeline.
 struct Kind {
     /// Now and then so many jobs that one end is told in several batches.
     wide: bool,
@@ -102,6 +102,6 @@ fn job_keys(
         _ => {}
     }
     if rng.u32(..8) == 0 {
-        let _ = write!(file, ", runs_on: {{ {} }}", DEMANDS[rng.usize(..DEMANDS.len())]);
+        let _ = write!(file, ", runs_on: {{ {} }}", RUNS_ON_LABELS[rng.usize(..RUNS_ON_LABELS.len())]);
     }
 }

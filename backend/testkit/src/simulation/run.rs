@@ -2,27 +2,27 @@
 
 use super::{
     auditor::Auditor,
-    clients::{Client, LONGEST_WAIT_MS, approver},
+    clients::{Client, MAX_WAIT_MS, approver},
     cluster::Cluster,
     fate::{fate, sweeps},
-    faults::{Chances, Tally},
+    faults::{EventCounts, FaultRates},
     forge::provider,
-    stores::Truth,
+    stores::SharedStores,
     worker::{WORKERS, Worker},
-    world::{Owner, World},
+    world::{TaskOwner, World},
 };
 use crate::memory::MemoryRecords;
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// How long things go wrong, in milliseconds of the run.
-const TROUBLE_MS: i64 = 180_000;
+const FAULT_PERIOD_MS: i64 = 180_000;
 /// By when after that, and after the one that it waits for, every execution is over: a lost message is sent again after at most a
 /// quarter of an hour, and a job may wait for others first.
-const PEACE_MS: i64 = 4 * 3_600_000;
-/// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
-const PATIENCE_MS: i64 = 60 * 86_400_000;
+const CALM_PERIOD_MS: i64 = 4 * 3_600_000;
+/// OperationKind waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
+const MAX_RUN_MS: i64 = 60 * 86_400_000;
 
-/// What came of a run.
+/// OperationKind came of a run.
 pub struct Outcome {
     /// The hash of all that happened, in its order.
     pub hash: u64,
@@ -34,13 +34,17 @@ pub struct Outcome {
 }
 
 /// Runs the run of this seed.
-pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
+pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let chances = Chances::drawn(&mut rng);
+    let chances = FaultRates::drawn(&mut rng);
     let world = World::new(rng.u64(..), loud);
     let auditor = Auditor::new(world.clone(), tally.clone());
-    let truth =
-        Truth::new(world.clone(), chances, tally.clone(), Arc::new(MemoryRecords::observed(auditor.clone())));
+    let truth = SharedStores::new(
+        world.clone(),
+        chances,
+        tally.clone(),
+        Arc::new(MemoryRecords::observed(auditor.clone())),
+    );
     let cluster = Cluster::new(truth.clone(), auditor.clone());
     let begin = world.now();
     // Now and then all are of one group, and somebody often cancels: then it matters who waits for whom.
@@ -49,27 +53,27 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<Tally>) -> Outcome {
         // Some of the same pipeline, so that they supersede each other.
         let name = format!("p{}", rng.u32(..2));
         let client = Client { number, rivals: rng.u32(..3) == 0, name, crowd };
-        world.spawn(Owner::Nobody, client.act(cluster.clone()));
+        world.spawn(TaskOwner::Nobody, client.act(cluster.clone()));
     }
     let cuts: Vec<Arc<AtomicBool>> = (0..WORKERS).map(|_| Arc::default()).collect();
     for (number, cut) in cuts.iter().enumerate() {
         let worker = Worker { cluster: cluster.clone(), number, cut: cut.clone() };
-        world.spawn(Owner::Worker(number), worker.work());
+        world.spawn(TaskOwner::Worker(number), worker.work());
     }
     for _ in 0..2 {
-        world.spawn(Owner::Nobody, sweeps(cluster.clone()));
+        world.spawn(TaskOwner::Nobody, sweeps(cluster.clone()));
     }
-    world.spawn(Owner::Nobody, approver(cluster.clone()));
+    world.spawn(TaskOwner::Nobody, approver(cluster.clone()));
     if rng.u32(..5) == 0 {
-        world.spawn(Owner::Nobody, provider(cluster.clone(), begin + TROUBLE_MS));
+        world.spawn(TaskOwner::Nobody, provider(cluster.clone(), begin + FAULT_PERIOD_MS));
     }
-    world.spawn(Owner::Nobody, fate(cluster.clone(), cuts, begin + TROUBLE_MS));
-    world.spawn(Owner::Nobody, watch(cluster, begin + TROUBLE_MS));
-    world.run(begin + TROUBLE_MS + PATIENCE_MS + PEACE_MS);
+    world.spawn(TaskOwner::Nobody, fate(cluster.clone(), cuts, begin + FAULT_PERIOD_MS));
+    world.spawn(TaskOwner::Nobody, watch(cluster, begin + FAULT_PERIOD_MS));
+    world.run(begin + FAULT_PERIOD_MS + MAX_RUN_MS + CALM_PERIOD_MS);
     let executions = auditor.over();
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
-        // What it asks of the stores does not wait.
+        // OperationKind it asks of the stores does not wait.
         let judging = auditor.judge(&truth);
         if futures_util::FutureExt::now_or_never(judging).is_none() {
             world.violation("the stores did not answer".into());
@@ -90,7 +94,7 @@ async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
         world.pause(waits).await;
         let commits = cluster.auditor.commits();
         let still = commits == seen && world.now() > quiet_at;
-        waits = if still { LONGEST_WAIT_MS.min(waits * 2) } else { 2_000 };
+        waits = if still { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
         seen = commits;
         let live = cluster.truth.records.live(None, 1).await;
         let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
@@ -99,7 +103,7 @@ async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
             return world.stop();
         }
         // Something is not over, and never will be.
-        if world.now() > quiet_at.max(cluster.auditor.last_turn()) + PEACE_MS {
+        if world.now() > quiet_at.max(cluster.auditor.last_turn()) + CALM_PERIOD_MS {
             return world.stop();
         }
     }

@@ -1,7 +1,7 @@
 //! The stores as a server sees them: each call takes time, may fail before or after its effect, and is where the server may die.
 
 use super::{
-    faults::{Chances, Tally},
+    faults::{EventCounts, FaultRates},
     world::World,
 };
 use crate::memory::{MemoryDocuments, MemoryKeys, MemoryLogs, MemoryObjects, MemoryQueue};
@@ -17,7 +17,7 @@ use std::{
 };
 use tidemill_core::labels::Labels;
 use tidemill_core::{
-    api::ContentSum,
+    api::ContentChecksum,
     cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     time::Timestamp,
@@ -26,17 +26,17 @@ use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::Stores;
 use tidemill_services::ports::{
-    ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents, ExecutionRecord,
-    ExecutionState, Ids, JobQueue, KeyRecord, Late, ListFilter, Logs, Message, NewDocument, Node, NodeKey,
-    ObjectInfo, Objects, Outgoing, PutPlace, Records, Whole, Write,
+    ArtifactRecord, ByteStream, Clock, Commit, DeadLetter, Document, DocumentKey, Documents, DueNode,
+    ExecutionRecord, ExecutionSnapshot, ExecutionState, Ids, JobQueue, KeyRecord, ListFilter, Logs, Message,
+    NewDocument, Node, NodeKey, ObjectInfo, Objects, QueuedJob, Records, UploadTarget, Write,
 };
 use uuid::{Builder, Uuid};
 
-/// What all servers share: the truth, and what is wrong with the way to it.
-pub struct Truth {
+/// OperationKind all servers share: the truth, and what is wrong with the way to it.
+pub struct SharedStores {
     pub world: Arc<World>,
-    pub chances: Chances,
-    pub tally: Arc<Tally>,
+    pub chances: FaultRates,
+    pub tally: Arc<EventCounts>,
     /// From then on nothing goes wrong any more.
     pub quiet: AtomicBool,
     pub records: Arc<dyn Records>,
@@ -47,12 +47,12 @@ pub struct Truth {
 }
 
 /// A clock that is off by so many milliseconds.
-pub struct Skewed {
+pub struct SkewedClock {
     pub world: Arc<World>,
     pub by: i64,
 }
 
-impl Clock for Skewed {
+impl Clock for SkewedClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.world.now() + self.by)
     }
@@ -74,14 +74,14 @@ impl Ids for SeededIds {
     }
 }
 
-impl Truth {
+impl SharedStores {
     pub fn new(
         world: Arc<World>,
-        chances: Chances,
-        tally: Arc<Tally>,
+        chances: FaultRates,
+        tally: Arc<EventCounts>,
         records: Arc<dyn Records>,
     ) -> Arc<Self> {
-        let clock = Arc::new(Skewed { world: world.clone(), by: 0 });
+        let clock = Arc::new(SkewedClock { world: world.clone(), by: 0 });
         Arc::new(Self {
             world,
             chances,
@@ -107,7 +107,7 @@ impl Truth {
 
     /// The stores of a server whose clock is off by so much.
     pub fn stores(self: &Arc<Self>, skew_ms: i64) -> Stores {
-        let way = Arc::new(Way(self.clone()));
+        let way = Arc::new(FaultyStores(self.clone()));
         Stores {
             records: way.clone(),
             documents: way.clone(),
@@ -115,16 +115,16 @@ impl Truth {
             queue: way.clone(),
             objects: way.clone(),
             logs: way,
-            clock: Arc::new(Skewed { world: self.world.clone(), by: skew_ms }),
+            clock: Arc::new(SkewedClock { world: self.world.clone(), by: skew_ms }),
             ids: Arc::new(SeededIds(self.world.clone())),
         }
     }
 }
 
 /// The way to the truth.
-struct Way(Arc<Truth>);
+struct FaultyStores(Arc<SharedStores>);
 
-impl Way {
+impl FaultyStores {
     /// Mostly short, so that what happens meanwhile is rare; now and then as long as a caller waits.
     async fn take_time(&self) {
         let truth = &self.0;
@@ -160,7 +160,7 @@ impl Way {
 }
 
 #[async_trait]
-impl Records for Way {
+impl Records for FaultyStores {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
         let truth = &self.0;
         if truth.strikes(truth.chances.conflict, "spurious conflict") {
@@ -182,7 +182,7 @@ impl Records for Way {
         self.read(self.0.records.revision(id)).await
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<Whole>> {
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         self.read(self.0.records.whole(id, known)).await
     }
 
@@ -214,7 +214,7 @@ impl Records for Way {
         self.read(self.0.records.key(key)).await
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<Late>> {
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let truth = &self.0;
         // An index that is behind: what became due in the last half minute is not there yet.
         let behind = truth.strikes(truth.chances.late_listing, "late listing");
@@ -222,7 +222,7 @@ impl Records for Way {
         self.read(truth.records.late(until, limit)).await
     }
 
-    async fn postpone(&self, late: Late, until: Timestamp) -> Result<bool> {
+    async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
         self.write(self.0.records.postpone(late, until)).await
     }
 
@@ -261,9 +261,9 @@ impl Records for Way {
 }
 
 #[async_trait]
-impl Documents for Way {
+impl Documents for FaultyStores {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        Way::read(self, self.0.documents.get(key)).await
+        FaultyStores::read(self, self.0.documents.get(key)).await
     }
 
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
@@ -281,7 +281,7 @@ impl Documents for Way {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
-        Way::read(self, self.0.documents.list(kind, prefix, after, limit)).await
+        FaultyStores::read(self, self.0.documents.list(kind, prefix, after, limit)).await
     }
 
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
@@ -289,13 +289,13 @@ impl Documents for Way {
         // An index that is behind still shows what is not due any more.
         let behind = truth.strikes(truth.chances.late_listing, "late listing");
         let until = if behind { now.plus_ms(60_000) } else { now };
-        Way::read(self, truth.documents.due(kind, until, limit)).await
+        FaultyStores::read(self, truth.documents.due(kind, until, limit)).await
     }
 }
 
 #[async_trait]
-impl JobQueue for Way {
-    async fn send(&self, messages: &[Outgoing], trace: Option<&str>) -> Result<()> {
+impl JobQueue for FaultyStores {
+    async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
         let truth = &self.0;
         if truth.strikes(truth.chances.partial_send, "partial batch") {
             let some = usize::try_from(truth.world.below(messages.len() as u64)).unwrap_or(0);
@@ -329,13 +329,13 @@ impl JobQueue for Way {
 }
 
 #[async_trait]
-impl Logs for Way {
+impl Logs for FaultyStores {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
         self.write(self.0.logs.append(job, attempt, offset, bytes)).await
     }
 
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)> {
-        Way::read(self, self.0.logs.read(job, attempt, offset, limit)).await
+        FaultyStores::read(self, self.0.logs.read(job, attempt, offset, limit)).await
     }
 
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
@@ -344,24 +344,24 @@ impl Logs for Way {
 }
 
 #[async_trait]
-impl Objects for Way {
+impl Objects for FaultyStores {
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.write(self.0.objects.put_checked(key, sha256, bytes)).await
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        Way::read(self, self.0.objects.info(key)).await
+        FaultyStores::read(self, self.0.objects.info(key)).await
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        Way::read(self, self.0.objects.get(key)).await
+        FaultyStores::read(self, self.0.objects.get(key)).await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.write(self.0.objects.delete(key)).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentSum>) -> Result<PutPlace> {
+    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
         self.0.objects.put_place(key, sum).await
     }
 

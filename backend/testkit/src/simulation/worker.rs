@@ -2,7 +2,7 @@
 
 use super::{
     auditor,
-    clients::LONGEST_WAIT_MS,
+    clients::MAX_WAIT_MS,
     cluster::{Cluster, Failure, LEASE_MS},
     pipelines::{EXIT_CODES, labels_of},
 };
@@ -34,7 +34,7 @@ use uuid::Uuid;
 /// The last of them has all labels that a job may demand.
 pub const WORKERS: usize = 3;
 /// For how long a message is hidden from others once it was received, in milliseconds.
-pub const HIDE_MS: u64 = 60_000;
+pub const VISIBILITY_TIMEOUT_MS: u64 = 60_000;
 
 /// One worker with one slot: it takes jobs until it dies.
 pub struct Worker {
@@ -63,12 +63,12 @@ impl Worker {
             // A message may come to a worker that it is not for: somebody named it another queue.
             let misled = truth.strikes(truth.chances.misled, "worker asks another queue");
             let labels = labels_of(if misled { WORKERS - 1 } else { self.number });
-            match queue.receive(None, &labels, HIDE_MS, Duration::ZERO).await {
+            match queue.receive(None, &labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await {
                 Ok(Some(message)) => {
                     idle = 1;
                     self.take(&*queue, message).await;
                 }
-                _ if truth.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(LONGEST_WAIT_MS / 1_000),
+                _ if truth.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(MAX_WAIT_MS / 1_000),
                 _ => {}
             }
         }
@@ -126,7 +126,7 @@ impl Worker {
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
-        let mut lease = Held { token: assignment.lease.token, until: asked_at + auditor::ms(LEASE_MS) };
+        let mut lease = HeldJob { token: assignment.lease.token, until: asked_at + auditor::ms(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
             return self.look(&mut lease, &assignment, discovery).await;
         }
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Looks at a commit, and tells what is there.
-    async fn look(&self, lease: &mut Held, assignment: &Assignment, discovery: &Discovery) {
+    async fn look(&self, lease: &mut HeldJob, assignment: &Assignment, discovery: &Discovery) {
         let world = self.cluster.world();
         let (job, attempt) = (assignment.preparation.job_id, assignment.attempt);
         let looks = world.below(4_000);
@@ -207,7 +207,7 @@ impl Worker {
         }
     }
 
-    async fn end(&self, lease: &mut Held, job: JobId, attempt: u32, failure: Option<FailureKind>) {
+    async fn end(&self, lease: &mut HeldJob, job: JobId, attempt: u32, failure: Option<FailureKind>) {
         let code = usize::try_from(self.cluster.world().below(2)).unwrap_or(0);
         let ended = AttemptEnd {
             failure: failure.map(|kind| FailureReason::new(kind, "simulated")),
@@ -224,7 +224,7 @@ impl Worker {
     }
 
     /// Sends a report until it is acknowledged, refused, or the lease is over by the worker's own clock.
-    async fn tell(&self, lease: &mut Held, report: JobReport) -> Next {
+    async fn tell(&self, lease: &mut HeldJob, report: JobReport) -> Next {
         let world = self.cluster.world();
         let begun = self.cluster.auditor.commits();
         loop {
@@ -248,7 +248,7 @@ impl Worker {
     }
 
     /// Leaves an artifact; whether that was acknowledged.
-    async fn leave(&self, lease: &Held, job: JobId, attempt: u32) -> bool {
+    async fn leave(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
         let bytes = auditor::log(job, attempt, 1_000_000, 300);
         let sha256 = auditor::hex(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
@@ -292,7 +292,7 @@ impl Worker {
     }
 }
 
-struct Held {
+struct HeldJob {
     token: LeaseToken,
     until: i64,
 }

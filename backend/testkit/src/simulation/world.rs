@@ -13,7 +13,7 @@ use std::{
 
 /// Whose a task is: what dies with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum TaskOwner {
     Server(usize),
     Worker(usize),
     /// Clients, and what plays fate.
@@ -24,7 +24,7 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Task {
     id: u64,
-    owner: Owner,
+    owner: TaskOwner,
     wake_at: i64,
     work: Work,
 }
@@ -38,7 +38,7 @@ struct Inner {
     next_id: u64,
     spawned: Vec<Task>,
     woken: Vec<u64>,
-    killed: Vec<Owner>,
+    killed: Vec<TaskOwner>,
     hash: u64,
     events: u64,
     last: VecDeque<String>,
@@ -53,8 +53,8 @@ pub struct World {
     loud: bool,
 }
 
-/// What is kept of the last events, for a violation.
-const KEPT: usize = 60;
+/// OperationKind is kept of the last events, for a violation.
+const MAX_RECORDED_EVENTS: usize = 60;
 /// Never, as far as a run goes.
 const NEVER: i64 = i64::MAX;
 
@@ -115,7 +115,7 @@ impl World {
         if self.loud {
             println!("{line}");
         }
-        if inner.last.len() == KEPT {
+        if inner.last.len() == MAX_RECORDED_EVENTS {
             inner.last.pop_front();
         }
         inner.last.push_back(line);
@@ -134,11 +134,11 @@ impl World {
     }
 
     /// Waits, while others go on.
-    pub fn pause(self: &Arc<Self>, ms: u64) -> Pause {
-        Pause { world: self.clone(), ms, waited: false }
+    pub fn pause(self: &Arc<Self>, ms: u64) -> Sleep {
+        Sleep { world: self.clone(), ms, waited: false }
     }
 
-    pub fn spawn(&self, owner: Owner, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, owner: TaskOwner, work: impl Future<Output = ()> + Send + 'static) {
         let mut inner = self.lock();
         inner.next_id += 1;
         let task = Task { id: inner.next_id, owner, wake_at: inner.now, work: Box::pin(work) };
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Ends all tasks of an owner, wherever they wait.
-    pub fn kill(&self, owner: Owner) {
+    pub fn kill(&self, owner: TaskOwner) {
         self.lock().killed.push(owner);
     }
 
@@ -227,13 +227,13 @@ impl World {
 }
 
 /// A wait.
-pub struct Pause {
+pub struct Sleep {
     world: Arc<World>,
     ms: u64,
     waited: bool,
 }
 
-impl Future for Pause {
+impl Future for Sleep {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         if std::mem::replace(&mut self.waited, true) {

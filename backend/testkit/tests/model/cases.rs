@@ -1,6 +1,6 @@
-//! What is checked: small pipelines, and what may go wrong in them.
+//! OperationKind is checked: small pipelines, and what may go wrong in them.
 
-use super::{protocol::Protocol, state::Budget};
+use super::{protocol::Protocol, state::FaultBudget};
 
 /// Two jobs, and one that needs both: with the execution's end a diamond. One of them is tried twice.
 pub const DIAMOND: &str = "
@@ -27,7 +27,7 @@ jobs:
   b: { image: i, script: x, needs: [a] }
 ";
 /// A job for the failure of another, and one that runs however both ended.
-pub const ENDINGS: &str = "
+pub const CONDITIONAL_JOBS: &str = "
 name: m
 jobs:
   a: { image: i, script: x, needs: [] }
@@ -40,7 +40,7 @@ jobs:
 pub struct Case {
     pub name: &'static str,
     pub file: &'static str,
-    pub budget: Budget,
+    pub budget: FaultBudget,
     /// Operations at the same time.
     pub at_once: usize,
     /// Whether it is also checked that every execution ends.
@@ -54,7 +54,7 @@ impl Case {
 }
 
 /// Nothing goes wrong.
-pub const CALM: Budget = Budget {
+pub const NO_FAULTS: FaultBudget = FaultBudget {
     worker_crashes: 0,
     cut_offs: 0,
     op_crashes: 0,
@@ -67,7 +67,7 @@ pub const CALM: Budget = Budget {
     beats: 0,
 };
 
-const fn case(name: &'static str, file: &'static str, at_once: usize, budget: Budget) -> Case {
+const fn case(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
     Case { name, file, budget, at_once, ends: true }
 }
 
@@ -77,61 +77,81 @@ pub const SMALL: &[Case] = &[
         "diamond, lost workers and operations",
         DIAMOND,
         1,
-        Budget { worker_crashes: 1, op_crashes: 1, ..CALM },
+        FaultBudget { worker_crashes: 1, op_crashes: 1, ..NO_FAULTS },
     ),
-    case("diamond, cut off", DIAMOND, 1, Budget { cut_offs: 1, beats: 1, ..CALM }),
-    case("diamond, failures", DIAMOND, 1, Budget { failures: 2, give_backs: 1, ..CALM }),
-    case("diamond, canceled", DIAMOND, 1, Budget { cancels: 1, op_crashes: 1, ..CALM }),
-    case("diamond, canceled, lost worker", DIAMOND, 1, Budget { cancels: 1, worker_crashes: 1, ..CALM }),
-    case("diamond, canceled, cut off", DIAMOND, 1, Budget { cancels: 1, cut_offs: 1, ..CALM }),
-    case("diamond, a job canceled, cut off", DIAMOND, 1, Budget { cancel_job: 1, cut_offs: 1, ..CALM }),
-    case("diamond, a job canceled", DIAMOND, 1, Budget { cancel_job: 1, op_crashes: 1, ..CALM }),
-    case("diamond, given up", DIAMOND, 1, Budget { give_ups: 1, op_crashes: 1, ..CALM }),
-    case("stages, failures", STAGES, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
-    case("endings, failures", ENDINGS, 1, Budget { failures: 2, op_crashes: 1, ..CALM }),
-    case("endings, canceled", ENDINGS, 1, Budget { failures: 1, cancels: 1, op_crashes: 1, ..CALM }),
-    case("endings, two at once", ENDINGS, 2, Budget { failures: 1, ..CALM }),
-    case("diamond, two at once", DIAMOND, 2, CALM),
-    case("chain, two at once, lost worker", CHAIN, 2, Budget { worker_crashes: 1, ..CALM }),
-    case("chain, two at once, lost operation", CHAIN, 2, Budget { op_crashes: 1, ..CALM }),
-    case("chain, two at once, cut off", CHAIN, 2, Budget { cut_offs: 1, ..CALM }),
-    case("chain, two at once, canceled", CHAIN, 2, Budget { cancels: 1, ..CALM }),
-    case("chain, asked for twice at once", CHAIN, 2, Budget { executes: 2, ..CALM }),
+    case("diamond, cut off", DIAMOND, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("diamond, failures", DIAMOND, 1, FaultBudget { failures: 2, give_backs: 1, ..NO_FAULTS }),
+    case("diamond, canceled", DIAMOND, 1, FaultBudget { cancels: 1, op_crashes: 1, ..NO_FAULTS }),
+    case(
+        "diamond, canceled, lost worker",
+        DIAMOND,
+        1,
+        FaultBudget { cancels: 1, worker_crashes: 1, ..NO_FAULTS },
+    ),
+    case("diamond, canceled, cut off", DIAMOND, 1, FaultBudget { cancels: 1, cut_offs: 1, ..NO_FAULTS }),
+    case(
+        "diamond, a job canceled, cut off",
+        DIAMOND,
+        1,
+        FaultBudget { cancel_job: 1, cut_offs: 1, ..NO_FAULTS },
+    ),
+    case("diamond, a job canceled", DIAMOND, 1, FaultBudget { cancel_job: 1, op_crashes: 1, ..NO_FAULTS }),
+    case("diamond, given up", DIAMOND, 1, FaultBudget { give_ups: 1, op_crashes: 1, ..NO_FAULTS }),
+    case("stages, failures", STAGES, 1, FaultBudget { failures: 2, op_crashes: 1, ..NO_FAULTS }),
+    case("endings, failures", CONDITIONAL_JOBS, 1, FaultBudget { failures: 2, op_crashes: 1, ..NO_FAULTS }),
+    case(
+        "endings, canceled",
+        CONDITIONAL_JOBS,
+        1,
+        FaultBudget { failures: 1, cancels: 1, op_crashes: 1, ..NO_FAULTS },
+    ),
+    case("endings, two at once", CONDITIONAL_JOBS, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
+    case("diamond, two at once", DIAMOND, 2, NO_FAULTS),
+    case("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
+    case("chain, two at once, lost operation", CHAIN, 2, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
+    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, ..NO_FAULTS }),
+    case("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
+    case("chain, asked for twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
 ];
 
 /// Checked by `make model`.
-pub const LARGE: &[Case] = &[
+pub const LARGE_CASES: &[Case] = &[
     case(
         "diamond, every fault",
         DIAMOND,
         1,
-        Budget {
+        FaultBudget {
             worker_crashes: 1,
             cut_offs: 1,
             op_crashes: 1,
             failures: 1,
             give_backs: 1,
             beats: 1,
-            ..CALM
+            ..NO_FAULTS
         },
     ),
     case(
         "diamond, canceled, lost worker and operation, failure",
         DIAMOND,
         1,
-        Budget { cancels: 1, worker_crashes: 1, op_crashes: 1, failures: 1, ..CALM },
+        FaultBudget { cancels: 1, worker_crashes: 1, op_crashes: 1, failures: 1, ..NO_FAULTS },
     ),
-    case("diamond, two at once, lost worker", DIAMOND, 2, Budget { worker_crashes: 1, ..CALM }),
-    case("diamond, two at once, lost operation", DIAMOND, 2, Budget { op_crashes: 1, ..CALM }),
-    case("diamond, two at once, cut off", DIAMOND, 2, Budget { cut_offs: 1, beats: 1, ..CALM }),
-    case("diamond, two at once, failures", DIAMOND, 2, Budget { failures: 1, ..CALM }),
-    case("stages, two at once", STAGES, 2, Budget { failures: 1, ..CALM }),
-    case("diamond, two at once, canceled", DIAMOND, 2, Budget { cancels: 1, ..CALM }),
+    case("diamond, two at once, lost worker", DIAMOND, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
+    case("diamond, two at once, lost operation", DIAMOND, 2, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
+    case("diamond, two at once, cut off", DIAMOND, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("diamond, two at once, failures", DIAMOND, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
+    case("stages, two at once", STAGES, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
+    case("diamond, two at once, canceled", DIAMOND, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
     case(
         "chain, two at once, canceled, lost operation",
         CHAIN,
         2,
-        Budget { cancels: 1, op_crashes: 1, ..CALM },
+        FaultBudget { cancels: 1, op_crashes: 1, ..NO_FAULTS },
     ),
-    case("chain, two at once, cut off and lost", CHAIN, 2, Budget { cut_offs: 1, worker_crashes: 1, ..CALM }),
+    case(
+        "chain, two at once, cut off and lost",
+        CHAIN,
+        2,
+        FaultBudget { cut_offs: 1, worker_crashes: 1, ..NO_FAULTS },
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use super::{
     cases::{DIAMOND, STAGES},
-    records::{Cell, Kind, NOW, Records, Shape, execution_id},
+    records::{Cell, Kind, NOW, PlanShape, Records, execution_id},
 };
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -29,13 +29,13 @@ const JOB: [JobStatus; 7] = [
 const EXECUTION: [ExecutionStatus; 3] =
     [ExecutionStatus::Pending, ExecutionStatus::Running, ExecutionStatus::Success];
 
-/// What is written by chance.
-struct Chance<'a> {
+/// OperationKind is written by chance.
+struct RandomWrites<'a> {
     rng: Rng,
-    shape: &'a Shape,
+    shape: &'a PlanShape,
 }
 
-impl Chance<'_> {
+impl RandomWrites<'_> {
     /// The version that is there, or now and then another one.
     fn version(&mut self, is: u8) -> u64 {
         u64::from(is) + u64::from(self.rng.u8(..8) == 0)
@@ -105,7 +105,7 @@ fn key(ix: usize) -> NodeKey {
 
 /// How many batches were made, and refused, in a run of this seed; that both stores come to the same is asserted.
 pub async fn compare(seed: u64) -> (usize, usize) {
-    let (shape, cells) = Shape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
+    let (shape, cells) = PlanShape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
     let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
     let store = MemoryRecords::default();
     let nodes =
@@ -123,7 +123,7 @@ pub async fn compare(seed: u64) -> (usize, usize) {
         cell.version = first.version;
     }
     assert_eq!(model, first, "seed {seed}: both begin the same");
-    let mut chance = Chance { rng: Rng::with_seed(seed), shape: &shape };
+    let mut chance = RandomWrites { rng: Rng::with_seed(seed), shape: &shape };
     let (mut done, mut refused) = (0, 0);
     for batch in 0..BATCHES {
         let writes: Vec<Write> = (0..chance.rng.u8(1..5)).map(|_| chance.write(&model)).collect();

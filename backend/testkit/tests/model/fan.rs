@@ -5,7 +5,7 @@ use super::{
     cases::CHAIN,
     judge::Promise,
     protocol::TTL_MS,
-    records::{NOW, Shape, token},
+    records::{NOW, PlanShape, token},
 };
 use std::collections::{HashSet, VecDeque};
 use tidemill_core::{
@@ -16,7 +16,7 @@ use tidemill_core::{
 use tidemill_services::ports::{Node, NodeBody, Write};
 
 #[derive(Debug, Clone)]
-struct World {
+struct FanOutModel {
     node: Node,
     /// How often each link was notified.
     notified: Vec<u8>,
@@ -24,10 +24,10 @@ struct World {
     goes_on: bool,
 }
 
-impl World {
+impl FanOutModel {
     /// A job that runs, and that as many need as three batches notify.
     fn new() -> Self {
-        let (shape, cells) = Shape::new(CHAIN);
+        let (shape, cells) = PlanShape::new(CHAIN);
         let mut node = cells[0].node(&shape, 0);
         let links = MAX_ARRIVALS * 2 + 1;
         node.spec.links = (1..=u32::try_from(links).unwrap()).collect();
@@ -56,7 +56,7 @@ impl World {
         self.goes_on = transition.more;
     }
 
-    /// What may come next.
+    /// OperationKind may come next.
     fn next(&self) -> Vec<Self> {
         let mut after = Vec::new();
         if self.goes_on {
@@ -73,7 +73,7 @@ impl World {
 
     fn broken(&self) -> Option<Promise> {
         if self.notified.iter().any(|times| *times > 1) {
-            // What is notified twice counts for another need that may not hold.
+            // OperationKind is notified twice counts for another need that may not hold.
             return Some(Promise::NeedsHold);
         }
         let forgotten = !self.goes_on && self.node.due_at.is_none() && self.notified.contains(&0);
@@ -83,7 +83,7 @@ impl World {
 
 /// The promise that breaks first, and after how many steps.
 pub fn first_broken() -> Option<(Promise, usize)> {
-    let mut first = World::new();
+    let mut first = FanOutModel::new();
     first.apply(JobEvent::End {
         token: token(1),
         end: AttemptEnd { failure: None, exit_code: None },

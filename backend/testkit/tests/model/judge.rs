@@ -1,16 +1,16 @@
-//! What a commit may not do; said in other words than by the functions that decide.
+//! OperationKind a commit may not do; said in other words than by the functions that decide.
 
 use super::{
     protocol::Protocol,
     records::{Kind, Records},
-    state::{Op, Stage, State, What},
+    state::{Operation, OperationKind, OperationStage, State},
 };
 use tidemill_core::{
-    pipeline::RunWhen,
+    pipeline::When,
     status::{ExecutionStatus, JobStatus},
 };
 
-/// What must always hold; the numbers are those of the invariants.
+/// OperationKind must always hold; the numbers are those of the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
     /// 1. A terminal status never changes.
@@ -25,7 +25,7 @@ pub enum Promise {
     OneExecution,
     /// 6. The final status follows from the jobs and is written once.
     FinalStatus,
-    /// 7. What was acknowledged stays.
+    /// 7. OperationKind was acknowledged stays.
     Acknowledged,
     /// 8. After an acknowledged cancel no attempt starts.
     CancelHolds,
@@ -60,18 +60,18 @@ impl Protocol {
                 JobStatus::Success => true,
                 JobStatus::Failed => need.allow_failure,
                 // Only a job for failures is skipped where nothing failed.
-                JobStatus::Skipped => need.when == RunWhen::OnFailure,
+                JobStatus::Skipped => need.when == When::OnFailure,
                 _ => false,
             };
         }
         match plan.jobs[job].when {
-            RunWhen::OnSuccess | RunWhen::Manual => well,
-            RunWhen::OnFailure => over && !well,
-            RunWhen::Always => over,
+            When::OnSuccess | When::Manual => well,
+            When::OnFailure => over && !well,
+            When::Always => over,
         }
     }
 
-    /// Said in another way than the function that decides it.
+    /// ReportState in another way than the function that decides it.
     fn final_status(&self, records: &Records) -> Option<ExecutionStatus> {
         let jobs = records.cells.iter().zip(&self.shape.specs).filter(|(cell, _)| cell.kind == Kind::Job);
         let (mut failed, mut other) = (false, false);
@@ -79,7 +79,7 @@ impl Protocol {
             match cell.status {
                 JobStatus::Success => {}
                 JobStatus::Failed if spec.allow_failure => {}
-                JobStatus::Skipped if spec.when == RunWhen::OnFailure => {}
+                JobStatus::Skipped if spec.when == When::OnFailure => {}
                 JobStatus::Failed => failed = true,
                 JobStatus::Canceled | JobStatus::Skipped => other = true,
                 _ => return None,
@@ -92,8 +92,8 @@ impl Protocol {
         })
     }
 
-    /// What a commit breaks, if it breaks anything.
-    pub fn judge(&self, state: &State, before: &Records, op: &Op) -> Option<Promise> {
+    /// OperationKind a commit breaks, if it breaks anything.
+    pub fn judge(&self, state: &State, before: &Records, op: &Operation) -> Option<Promise> {
         let after = &state.records;
         for (ix, (old, new)) in before.cells.iter().zip(&after.cells).enumerate() {
             if old.kind != Kind::Job {
@@ -114,7 +114,7 @@ impl Protocol {
                     return Some(Promise::CancelHolds);
                 }
             }
-            if let (What::Report { job, attempt, .. }, Stage::Main) = (op.what, op.stage) {
+            if let (OperationKind::Report { job, attempt, .. }, OperationStage::Main) = (op.what, op.stage) {
                 let its = usize::from(job) == ix;
                 let own = its && attempt == old.attempt && old.token > 0;
                 // Of another job it may only begin what that waits for.

@@ -14,7 +14,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// What was found.
+/// OperationKind was found.
 pub struct Liveness {
     pub states: usize,
     pub transitions: usize,

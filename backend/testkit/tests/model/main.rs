@@ -15,18 +15,18 @@ mod records;
 mod state;
 mod walk;
 
-use cases::{Case, LARGE, SMALL};
+use cases::{Case, LARGE_CASES, SMALL};
 use stateright::{Checker, Model};
 use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard},
     time::Instant,
 };
 
-/// What is taken out is taken out of the whole process: the tests that want all guards hold this for reading.
-static GUARDS: RwLock<()> = RwLock::new(());
+/// OperationKind is taken out is taken out of the whole process: the tests that want all guards hold this for reading.
+static GUARDS_LOCK: RwLock<()> = RwLock::new(());
 
 fn all_guards() -> RwLockReadGuard<'static, ()> {
-    GUARDS.read().unwrap_or_else(PoisonError::into_inner)
+    GUARDS_LOCK.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks a case wholly, and says how large it is.
@@ -50,7 +50,7 @@ fn check(case: &Case) {
 }
 
 #[test]
-fn every_promise_holds_in_every_state_and_every_execution_ends() {
+fn invariants_hold_in_all_states() {
     let _all = all_guards();
     for case in SMALL {
         check(case);
@@ -58,31 +58,31 @@ fn every_promise_holds_in_every_state_and_every_execution_ends() {
 }
 
 #[test]
-fn every_promise_holds_in_every_state_of_the_large_cases() {
+fn invariants_hold_in_large_cases() {
     if std::env::var_os("TIDEMILL_MODEL").is_none_or(|wanted| wanted != "full") {
         println!("skipped: `make model` checks these, in a release build");
         return;
     }
     let _all = all_guards();
-    for case in LARGE {
+    for case in LARGE_CASES {
         check(case);
     }
 }
 
 #[test]
-fn the_state_machine_alone_keeps_its_promises() {
+fn job_state_machine_keeps_invariants() {
     let _all = all_guards();
     assert_eq!(walk::first_broken(), None);
 }
 
 #[test]
-fn a_job_that_many_need_tells_each_of_them_once() {
+fn job_notifies_each_dependent_once() {
     let _all = all_guards();
     assert_eq!(fan::first_broken(), None);
 }
 
 #[test]
-fn the_models_records_come_to_the_same_as_stores_that_keep_the_contract() {
+fn model_records_match_conformant_stores() {
     let _all = all_guards();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut done, mut refused) = (0, 0);
@@ -94,7 +94,7 @@ fn the_models_records_come_to_the_same_as_stores_that_keep_the_contract() {
 }
 
 #[test]
-fn without_any_one_guard_a_promise_breaks() {
-    let _alone = GUARDS.write().unwrap_or_else(PoisonError::into_inner);
+fn removing_any_guard_breaks_an_invariant() {
+    let _alone = GUARDS_LOCK.write().unwrap_or_else(PoisonError::into_inner);
     mutations::check_table();
 }

@@ -1,11 +1,11 @@
 //! Each guard taken out in turn: some promise must break, or nothing rests on it.
 
 use super::{
-    cases::{CALM, CHAIN, Case, DIAMOND},
+    cases::{CHAIN, Case, DIAMOND, NO_FAULTS},
     fan,
     judge::Promise,
     liveness,
-    state::Budget,
+    state::FaultBudget,
     walk,
 };
 use stateright::{Checker, HasDiscoveries, Model};
@@ -13,28 +13,28 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use tidemill_core::guard::{Guard, remove};
 
 /// In order of size.
-const HUNTS: &[Case] = &[
-    hunt("chain, calm", CHAIN, 1, CALM),
-    hunt("chain, lost operation", CHAIN, 1, Budget { op_crashes: 1, ..CALM }),
-    hunt("chain, cut off", CHAIN, 1, Budget { cut_offs: 1, beats: 1, ..CALM }),
-    hunt("chain, failure", CHAIN, 1, Budget { failures: 1, ..CALM }),
-    hunt("chain, given up", CHAIN, 1, Budget { give_ups: 1, ..CALM }),
-    hunt("chain, canceled", CHAIN, 1, Budget { cancels: 1, op_crashes: 1, failures: 1, ..CALM }),
-    hunt("diamond, failure", DIAMOND, 1, Budget { failures: 1, ..CALM }),
-    hunt("chain, asked for twice at once", CHAIN, 2, Budget { executes: 2, ..CALM }),
-    hunt("chain, two at once", CHAIN, 2, CALM),
-    hunt("chain, two at once, lost worker", CHAIN, 2, Budget { worker_crashes: 1, ..CALM }),
-    hunt("chain, two at once, canceled", CHAIN, 2, Budget { cancels: 1, ..CALM }),
-    hunt("chain, two at once, cut off", CHAIN, 2, Budget { cut_offs: 1, beats: 1, ..CALM }),
-    hunt("diamond, two at once", DIAMOND, 2, CALM),
-    hunt("chain, two at once, two lost workers", CHAIN, 2, Budget { worker_crashes: 2, ..CALM }),
+const CASES_BY_SIZE: &[Case] = &[
+    hunt("chain, calm", CHAIN, 1, NO_FAULTS),
+    hunt("chain, lost operation", CHAIN, 1, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
+    hunt("chain, cut off", CHAIN, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    hunt("chain, failure", CHAIN, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
+    hunt("chain, given up", CHAIN, 1, FaultBudget { give_ups: 1, ..NO_FAULTS }),
+    hunt("chain, canceled", CHAIN, 1, FaultBudget { cancels: 1, op_crashes: 1, failures: 1, ..NO_FAULTS }),
+    hunt("diamond, failure", DIAMOND, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
+    hunt("chain, asked for twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
+    hunt("chain, two at once", CHAIN, 2, NO_FAULTS),
+    hunt("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
+    hunt("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
+    hunt("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    hunt("diamond, two at once", DIAMOND, 2, NO_FAULTS),
+    hunt("chain, two at once, two lost workers", CHAIN, 2, FaultBudget { worker_crashes: 2, ..NO_FAULTS }),
 ];
 
-const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: Budget) -> Case {
+const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
     Case { name, file, budget, at_once, ends: true }
 }
 
-/// What breaks without a guard: the promise, where, and after how many steps.
+/// OperationKind breaks without a guard: the promise, where, and after how many steps.
 fn found(guard: Guard) -> Option<(String, &'static str, usize)> {
     remove(Some(guard));
     let found = hunt_all();
@@ -49,7 +49,7 @@ fn hunt_all() -> Option<(String, &'static str, usize)> {
     if let Some((promise, length)) = fan::first_broken() {
         return Some((promise.words().to_owned(), "a job that many need", length));
     }
-    for case in HUNTS {
+    for case in CASES_BY_SIZE {
         let checker = case.model().checker().finish_when(HasDiscoveries::Any).spawn_bfs().join();
         if let Some((promise, path)) = checker.discoveries().into_iter().next() {
             return Some((promise.to_owned(), case.name, path.into_actions().len()));

@@ -4,7 +4,7 @@ use super::{
     judge::Promise,
     protocol::{Protocol, TTL_MS},
     records::{NOW, Records, token},
-    state::{Op, Said, Stage, State, What, Worker},
+    state::{Operation, OperationKind, OperationStage, ReportState, State, Worker},
 };
 use tidemill_core::{
     api::AttemptEnd,
@@ -18,11 +18,11 @@ use tidemill_core::{
     time::Timestamp,
     transition::JobEvent,
 };
-use tidemill_services::ports::{Committed, Node, NodeBody, Write};
+use tidemill_services::ports::{CommitResult, Node, NodeBody, Write};
 
 impl Protocol {
-    fn commit(&self, state: &mut State, op: &mut Op, mut writes: Vec<Write>) -> Option<Committed> {
-        // What the writes lead to is precomputed from what was read.
+    fn commit(&self, state: &mut State, op: &mut Operation, mut writes: Vec<Write>) -> Option<CommitResult> {
+        // OperationKind the writes lead to is precomputed from what was read.
         let read = op.read.as_ref()?;
         let end = self.shape.spec.end_node;
         let nodes = read.nodes(&self.shape).into_iter().filter(|node| node.key.ix != end);
@@ -34,7 +34,7 @@ impl Protocol {
     }
 
     /// Makes a move; whether it was committed.
-    fn make(&self, state: &mut State, op: &mut Op, ix: usize, moved: Transition) -> bool {
+    fn make(&self, state: &mut State, op: &mut Operation, ix: usize, moved: Transition) -> bool {
         let Transition { writes, send_after, more } = moved;
         let Some(done) = self.commit(state, op, writes) else {
             op.read = None;
@@ -52,13 +52,13 @@ impl Protocol {
     }
 
     /// The next step of an operation; `None`: it is over, and its reply has been given.
-    pub fn step(&self, state: &mut State, mut op: Op) -> Option<Op> {
+    pub fn step(&self, state: &mut State, mut op: Operation) -> Option<Operation> {
         if op.sends != 0 {
             state.queue |= op.sends;
             op.sends = 0;
             return Some(op);
         }
-        if op.stage == Stage::Settle && op.due == 0 {
+        if op.stage == OperationStage::Settle && op.due == 0 {
             Self::reply(state, &op, true);
             return None;
         }
@@ -67,16 +67,16 @@ impl Protocol {
             return Some(op);
         };
         match op.stage {
-            Stage::Main => self.main(state, op, &read),
-            Stage::CancelJobs => Some(self.cancel_next(state, op, &read)),
-            Stage::Settle => Some(self.settle_next(state, op, &read)),
+            OperationStage::Main => self.main(state, op, &read),
+            OperationStage::CancelJobs => Some(self.cancel_next(state, op, &read)),
+            OperationStage::Settle => Some(self.settle_next(state, op, &read)),
         }
     }
 
-    fn main(&self, state: &mut State, mut op: Op, read: &Records) -> Option<Op> {
+    fn main(&self, state: &mut State, mut op: Operation, read: &Records) -> Option<Operation> {
         let node = |job: u8| read.cells[usize::from(job)].node(&self.shape, usize::from(job));
         let moved = match op.what {
-            What::Execute => {
+            OperationKind::Execute => {
                 if read.made == 0 {
                     let Some(()) = state.records.create(false) else {
                         op.read = None;
@@ -86,11 +86,11 @@ impl Protocol {
                     state.broken = state.broken.or(made.then_some(Promise::OneExecution));
                     op.sends = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
                 }
-                op.stage = Stage::Settle;
+                op.stage = OperationStage::Settle;
                 op.read = None;
                 return Some(op);
             }
-            What::Claim { worker, job } => {
+            OperationKind::Claim { worker, job } => {
                 let labels = tidemill_core::labels::Labels::new();
                 let asked = ClaimRequest {
                     worker: "",
@@ -101,7 +101,7 @@ impl Protocol {
                 match claim(&node(job), (&read.state(), read.version.into()), None, asked, NOW) {
                     ClaimDecision::ExpireFirst => {
                         // The claim is asked again after the job has moved on, by another delivery.
-                        (op.stage, op.due, op.read) = (Stage::Settle, 1 << job, None);
+                        (op.stage, op.due, op.read) = (OperationStage::Settle, 1 << job, None);
                         return Some(op);
                     }
                     ClaimDecision::AlreadyHeld(_) => {
@@ -115,7 +115,7 @@ impl Protocol {
                     ClaimDecision::Grant(moved, _) => (job, moved),
                 }
             }
-            What::Report { job, token: small, said, .. } => {
+            OperationKind::Report { job, token: small, said, .. } => {
                 let node = node(job);
                 let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
                 if !item.job.holds(token(small)) {
@@ -123,7 +123,8 @@ impl Protocol {
                     return None;
                 }
                 let lease = item.job.lease.as_ref();
-                if said == Said::Alive && !lease.is_some_and(|lease| lease.is_renewal_due(TTL_MS, NOW)) {
+                if said == ReportState::Alive && !lease.is_some_and(|lease| lease.is_renewal_due(TTL_MS, NOW))
+                {
                     Self::reply(state, &op, true);
                     return None;
                 }
@@ -133,10 +134,10 @@ impl Protocol {
                 };
                 (job, moved)
             }
-            What::CancelJob { job } | What::GiveUp { job } => {
+            OperationKind::CancelJob { job } | OperationKind::GiveUp { job } => {
                 let node = node(job);
                 let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
-                let is_cancel = matches!(op.what, What::CancelJob { .. });
+                let is_cancel = matches!(op.what, OperationKind::CancelJob { .. });
                 let event = if is_cancel { JobEvent::Cancel } else { JobEvent::Undeliverable };
                 let Ok(moved) = apply_event(&node, item, event, NOW) else {
                     Self::reply(state, &op, true);
@@ -144,7 +145,7 @@ impl Protocol {
                 };
                 (job, moved)
             }
-            What::CancelExecution => {
+            OperationKind::CancelExecution => {
                 if read.status.is_terminal() {
                     Self::reply(state, &op, false);
                     return None;
@@ -157,20 +158,20 @@ impl Protocol {
                         return Some(op);
                     }
                 }
-                (op.stage, op.at, op.read) = (Stage::CancelJobs, 0, None);
+                (op.stage, op.at, op.read) = (OperationStage::CancelJobs, 0, None);
                 return Some(op);
             }
-            What::Sweep => unreachable!("a sweep only settles"),
+            OperationKind::Sweep => unreachable!("a sweep only settles"),
         };
         let (job, moved) = moved;
         if self.make(state, &mut op, usize::from(job), moved) {
-            (op.stage, op.read) = (Stage::Settle, None);
+            (op.stage, op.read) = (OperationStage::Settle, None);
         }
         Some(op)
     }
 
     /// Cancels the next job; after the last, all again if others were in the way.
-    fn cancel_next(&self, state: &mut State, mut op: Op, read: &Records) -> Op {
+    fn cancel_next(&self, state: &mut State, mut op: Operation, read: &Records) -> Operation {
         let jobs = self.shape.jobs();
         while usize::from(op.at) < jobs {
             let ix = usize::from(op.at);
@@ -191,14 +192,14 @@ impl Protocol {
         if std::mem::take(&mut op.conflict) {
             return op;
         }
-        op.stage = Stage::Settle;
+        op.stage = OperationStage::Settle;
         op.canceled = true;
         op.due |= 1 << self.shape.end();
         op
     }
 
     /// The step of the next node that is due.
-    fn settle_next(&self, state: &mut State, mut op: Op, read: &Records) -> Op {
+    fn settle_next(&self, state: &mut State, mut op: Operation, read: &Records) -> Operation {
         let ix = op.due.trailing_zeros() as usize;
         let node = read.cells[ix].node(&self.shape, ix);
         let bit = 1 << ix;
@@ -219,7 +220,7 @@ impl Protocol {
             NextStep::CloseApprovals { .. } => unreachable!(),
             NextStep::CheckEnd => match end_step(&read.state(), None, &node, NOW) {
                 EndStep::Wait { cancel: true } if !op.canceled => {
-                    (op.stage, op.at) = (Stage::CancelJobs, 0);
+                    (op.stage, op.at) = (OperationStage::CancelJobs, 0);
                 }
                 EndStep::Wait { .. } => {
                     let later = Some(NOW.plus_ms(30_000));
@@ -249,15 +250,15 @@ impl Protocol {
         op
     }
 
-    fn set_due(&self, state: &mut State, op: &mut Op, node: &Node, due_at: Option<Timestamp>) -> bool {
+    fn set_due(&self, state: &mut State, op: &mut Operation, node: &Node, due_at: Option<Timestamp>) -> bool {
         let write = Write::SetDue { key: node.key, if_version: node.version, due_at };
         self.commit(state, op, vec![write]).is_some()
     }
 
     /// The reply arrives; `well`: what was asked for was done.
-    fn reply(state: &mut State, op: &Op, well: bool) {
+    fn reply(state: &mut State, op: &Operation, well: bool) {
         match op.what {
-            What::Claim { worker, job } => {
+            OperationKind::Claim { worker, job } => {
                 let cell = &state.records.cells[usize::from(job)];
                 let of_worker = cell.token >> 4 == worker + 1;
                 let runs = Worker::Runs { job, attempt: cell.attempt, token: cell.token };
@@ -267,31 +268,31 @@ impl Protocol {
                     *asking = now;
                 }
             }
-            What::Report { worker, job, attempt, token, said } => {
-                if well && said == Said::Succeeded {
+            OperationKind::Report { worker, job, attempt, token, said } => {
+                if well && said == ReportState::Succeeded {
                     state.succeeded |= 1 << job;
                 }
                 let telling = &mut state.workers[usize::from(worker)];
                 if *telling == (Worker::Tells { job, attempt, token }) {
-                    let goes_on = well && said == Said::Alive;
+                    let goes_on = well && said == ReportState::Alive;
                     *telling = if goes_on { Worker::Runs { job, attempt, token } } else { Worker::Idle };
                 }
             }
-            What::CancelJob { job } => state.canceled |= 1 << job,
-            What::CancelExecution if well => state.cancel_acknowledged = true,
+            OperationKind::CancelJob { job } => state.canceled |= 1 << job,
+            OperationKind::CancelExecution if well => state.cancel_acknowledged = true,
             _ => {}
         }
     }
 }
 
-fn event(token: LeaseToken, said: Said) -> JobEvent {
+fn event(token: LeaseToken, said: ReportState) -> JobEvent {
     let kind = match said {
-        Said::Alive => {
+        ReportState::Alive => {
             return JobEvent::Heartbeat { token, ttl_ms: TTL_MS, phase: None, steps: Vec::new() };
         }
-        Said::Succeeded => None,
-        Said::Failed => Some(FailureKind::ScriptFailed),
-        Said::GivenBack => Some(FailureKind::GivenBack),
+        ReportState::Succeeded => None,
+        ReportState::Failed => Some(FailureKind::ScriptFailed),
+        ReportState::GivenBack => Some(FailureKind::GivenBack),
     };
     let failure = kind.map(|kind| FailureReason::new(kind, ""));
     JobEvent::End { token, end: AttemptEnd { failure, exit_code: None }, steps: Vec::new() }

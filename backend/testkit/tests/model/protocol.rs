@@ -5,8 +5,11 @@
 
 use super::{
     judge::Promise,
-    records::{Cell, Due, Records, Shape},
-    state::{Action, Budget, Op, Said, Stage, State, WORKERS, What, Worker, canonical},
+    records::{Cell, DueState, PlanShape, Records},
+    state::{
+        Action, FaultBudget, Operation, OperationKind, OperationStage, ReportState, State, WORKERS, Worker,
+        canonical,
+    },
 };
 use stateright::{Model, Property};
 use tidemill_core::status::{ExecutionStatus, JobStatus};
@@ -16,9 +19,9 @@ pub const TTL_MS: u64 = 30_000;
 
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    pub shape: Shape,
+    pub shape: PlanShape,
     pub cells: Vec<Cell>,
-    pub budget: Budget,
+    pub budget: FaultBudget,
     /// Operations at the same time.
     pub at_once: usize,
     /// Whether messages about jobs that are over are still delivered.
@@ -26,8 +29,8 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    pub fn new(file: &str, budget: Budget, at_once: usize) -> Self {
-        let (shape, cells) = Shape::new(file);
+    pub fn new(file: &str, budget: FaultBudget, at_once: usize) -> Self {
+        let (shape, cells) = PlanShape::new(file);
         Self { shape, cells, budget, at_once, late_messages: at_once == 1 }
     }
 
@@ -57,10 +60,10 @@ impl Protocol {
         (0..self.shape.jobs()).filter(|ix| is_so(&cells[*ix])).fold(0, |bits, ix| bits | 1 << ix)
     }
 
-    fn begin(state: &mut State, what: What) {
-        state.ops.push(Op {
+    fn begin(state: &mut State, what: OperationKind) {
+        state.ops.push(Operation {
             what,
-            stage: Stage::Main,
+            stage: OperationStage::Main,
             read: None,
             sends: 0,
             due: 0,
@@ -78,7 +81,7 @@ impl Protocol {
             | Action::Step(_)
             | Action::TimePasses(_)
             | Action::Execute => true,
-            Action::Report { said, .. } => said == Said::Succeeded,
+            Action::Report { said, .. } => said == ReportState::Succeeded,
             Action::LeaseRunsOut(job) => !Self::is_held(state, job),
             _ => false,
         }
@@ -93,7 +96,7 @@ impl Protocol {
             }
             _ => false,
         };
-        let asks = |op: &Op| matches!(op.what, What::Claim { job: of, .. } if of == job);
+        let asks = |op: &Operation| matches!(op.what, OperationKind::Claim { job: of, .. } if of == job);
         state.workers.iter().any(speaks) || state.ops.iter().any(asks)
     }
 
@@ -139,7 +142,7 @@ impl Model for Protocol {
             if cell.token > 0 && !cell.run_out && (left.cut_offs > 0 || !Self::is_held(state, ix)) {
                 actions.push(Action::LeaseRunsOut(ix));
             }
-            let waits = cell.due == Due::Later && cell.token == 0;
+            let waits = cell.due == DueState::Later && cell.token == 0;
             if waits {
                 actions.push(Action::TimePasses(ix));
             }
@@ -154,43 +157,43 @@ impl Model for Protocol {
         match action {
             Action::Execute => {
                 next.left.executes -= 1;
-                Self::begin(&mut next, What::Execute);
+                Self::begin(&mut next, OperationKind::Execute);
             }
             Action::Deliver { worker, job } => {
                 next.workers[usize::from(worker)] = Worker::Asks;
-                Self::begin(&mut next, What::Claim { worker, job });
+                Self::begin(&mut next, OperationKind::Claim { worker, job });
             }
             Action::Report { worker, said } => {
                 let Worker::Runs { job, attempt, token } = next.workers[usize::from(worker)] else {
                     return None;
                 };
                 match said {
-                    Said::Alive => next.left.beats -= 1,
-                    Said::Failed => next.left.failures -= 1,
-                    Said::GivenBack => next.left.give_backs -= 1,
-                    Said::Succeeded => {}
+                    ReportState::Alive => next.left.beats -= 1,
+                    ReportState::Failed => next.left.failures -= 1,
+                    ReportState::GivenBack => next.left.give_backs -= 1,
+                    ReportState::Succeeded => {}
                 }
                 next.workers[usize::from(worker)] = Worker::Tells { job, attempt, token };
-                Self::begin(&mut next, What::Report { worker, job, attempt, token, said });
+                Self::begin(&mut next, OperationKind::Report { worker, job, attempt, token, said });
             }
             Action::CancelJob { job } => {
                 next.left.cancel_job = 0;
-                Self::begin(&mut next, What::CancelJob { job });
+                Self::begin(&mut next, OperationKind::CancelJob { job });
             }
             Action::CancelExecution => {
                 next.left.cancels -= 1;
-                Self::begin(&mut next, What::CancelExecution);
+                Self::begin(&mut next, OperationKind::CancelExecution);
             }
             Action::GiveUp { job } => {
                 next.left.give_ups -= 1;
-                Self::begin(&mut next, What::GiveUp { job });
+                Self::begin(&mut next, OperationKind::GiveUp { job });
             }
             Action::Sweep => {
-                let late = (0..).zip(&next.records.cells).filter(|(_, cell)| cell.due == Due::Now);
+                let late = (0..).zip(&next.records.cells).filter(|(_, cell)| cell.due == DueState::Now);
                 let due = late.fold(0, |bits, (ix, _): (u8, _)| bits | 1 << ix);
-                Self::begin(&mut next, What::Sweep);
+                Self::begin(&mut next, OperationKind::Sweep);
                 if let Some(op) = next.ops.last_mut() {
-                    (op.stage, op.due) = (Stage::Settle, due);
+                    (op.stage, op.due) = (OperationStage::Settle, due);
                 }
             }
             Action::Step(ix) => {
@@ -202,9 +205,9 @@ impl Model for Protocol {
                 next.left.op_crashes -= 1;
                 let op = next.ops.remove(usize::from(ix));
                 match op.what {
-                    What::Claim { worker, .. } => next.workers[usize::from(worker)] = Worker::Idle,
+                    OperationKind::Claim { worker, .. } => next.workers[usize::from(worker)] = Worker::Idle,
                     // It does not know whether its report arrived, and sends it again.
-                    What::Report { worker, job, attempt, token, .. } => {
+                    OperationKind::Report { worker, job, attempt, token, .. } => {
                         let telling = &mut next.workers[usize::from(worker)];
                         if *telling == (Worker::Tells { job, attempt, token }) {
                             *telling = Worker::Runs { job, attempt, token };
@@ -223,13 +226,13 @@ impl Model for Protocol {
                 }
                 let cell = &mut next.records.cells[usize::from(ix)];
                 cell.run_out = true;
-                if cell.due == Due::Later {
-                    cell.due = Due::Now;
+                if cell.due == DueState::Later {
+                    cell.due = DueState::Now;
                 }
             }
             Action::TimePasses(ix) => {
                 let cell = &mut next.records.cells[usize::from(ix)];
-                cell.due = Due::Now;
+                cell.due = DueState::Now;
                 cell.old = cell.status == JobStatus::Queued;
             }
             Action::MessageVanishes(job) => next.queue &= !(1 << job),
@@ -259,7 +262,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// What clients, workers and the clock may ask for next.
+    /// OperationKind clients, workers and the clock may ask for next.
     fn requests(&self, state: &State, actions: &mut Vec<Action>) {
         let left = &state.left;
         for (ix, worker) in (0..).zip(&state.workers) {
@@ -272,10 +275,10 @@ impl Protocol {
                 }
                 Worker::Runs { .. } => {
                     for (said, may) in [
-                        (Said::Alive, left.beats > 0),
-                        (Said::Succeeded, true),
-                        (Said::Failed, left.failures > 0),
-                        (Said::GivenBack, left.give_backs > 0),
+                        (ReportState::Alive, left.beats > 0),
+                        (ReportState::Succeeded, true),
+                        (ReportState::Failed, left.failures > 0),
+                        (ReportState::GivenBack, left.give_backs > 0),
                     ] {
                         if may {
                             actions.push(Action::Report { worker: ix, said });
@@ -294,8 +297,8 @@ impl Protocol {
         if left.give_ups > 0 {
             actions.push(Action::GiveUp { job: 0 });
         }
-        let sweeps = state.ops.iter().any(|op| op.what == What::Sweep);
-        if !sweeps && state.records.cells.iter().any(|cell| cell.due == Due::Now) {
+        let sweeps = state.ops.iter().any(|op| op.what == OperationKind::Sweep);
+        if !sweeps && state.records.cells.iter().any(|cell| cell.due == DueState::Now) {
             actions.push(Action::Sweep);
         }
     }

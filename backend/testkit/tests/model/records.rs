@@ -13,8 +13,8 @@ use tidemill_core::{
     transition::{JobState, Lease},
 };
 use tidemill_services::ports::{
-    Arrival, Committed, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, JobItem, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Write,
+    ArrivalOutcome, CommitResult, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, JobRecord,
+    Node, NodeBody, NodeKey, NodeSpec, NodeState, Write,
 };
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ const LONG_AGO: Timestamp = Timestamp(900_000_000);
 
 /// When a node is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Due {
+pub enum DueState {
     No,
     Now,
     Later,
@@ -38,7 +38,7 @@ pub enum Kind {
     End,
 }
 
-/// What changes of a node.
+/// OperationKind changes of a node.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cell {
@@ -46,7 +46,7 @@ pub struct Cell {
     pub version: u8,
     pub waits_for: u8,
     pub failed: u8,
-    pub due: Due,
+    pub due: DueState,
     pub notified: u8,
     /// Of a gate.
     pub open: bool,
@@ -65,7 +65,7 @@ pub struct Cell {
     pub old: bool,
 }
 
-/// What changes of the execution, and what stands for its key.
+/// OperationKind changes of the execution, and what stands for its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Records {
     /// How many executions were made under the key.
@@ -76,9 +76,9 @@ pub struct Records {
     pub cells: Vec<Cell>,
 }
 
-/// What never changes: the plan, as the nodes that are really made of it.
+/// OperationKind never changes: the plan, as the nodes that are really made of it.
 #[derive(Debug, Clone)]
-pub struct Shape {
+pub struct PlanShape {
     pub plan: Plan,
     pub specs: Vec<NodeSpec>,
     pub spec: ExecutionSpec,
@@ -96,7 +96,7 @@ fn small(token: LeaseToken) -> u8 {
     u8::try_from(token.0.as_u128()).unwrap()
 }
 
-impl Shape {
+impl PlanShape {
     pub fn new(file: &str) -> (Self, Vec<Cell>) {
         let pipeline = tidemill_core::pipeline::parse(file).unwrap();
         let plan = Plan::new(&pipeline, &indexmap::IndexMap::new()).unwrap();
@@ -148,7 +148,7 @@ impl Shape {
 }
 
 impl Cell {
-    /// What changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
+    /// OperationKind changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
     pub fn of(
         state: &NodeState,
         version: u64,
@@ -160,7 +160,7 @@ impl Cell {
             version: u8::try_from(version).unwrap(),
             waits_for: u8::try_from(waits_for).unwrap(),
             failed: u8::try_from(failed).unwrap(),
-            due: Due::No,
+            due: DueState::No,
             notified: 0,
             open: false,
             status: JobStatus::Pending,
@@ -179,11 +179,11 @@ impl Cell {
     }
 
     /// The node as the real functions read it.
-    pub fn node(&self, shape: &Shape, ix: usize) -> Node {
+    pub fn node(&self, shape: &PlanShape, ix: usize) -> Node {
         let body = match self.kind {
             Kind::Gate => NodeBody::Gate { open: self.open },
             Kind::End => NodeBody::End,
-            Kind::Job => NodeBody::Job(Box::new(JobItem {
+            Kind::Job => NodeBody::Job(Box::new(JobRecord {
                 job: self.job(),
                 log_bytes: 0,
                 carried_from: None,
@@ -191,9 +191,9 @@ impl Cell {
             })),
         };
         let due_at = match self.due {
-            Due::No => None,
-            Due::Now => Some(NOW),
-            Due::Later => Some(NOW.plus_ms(30_000)),
+            DueState::No => None,
+            DueState::Now => Some(NOW),
+            DueState::Later => Some(NOW.plus_ms(30_000)),
         };
         Node {
             key: NodeKey { execution: execution_id(), ix: u32::try_from(ix).unwrap() },
@@ -255,9 +255,9 @@ impl Cell {
 
     fn set_due(&mut self, at: Option<Timestamp>) {
         self.due = match at {
-            None => Due::No,
-            Some(at) if at <= NOW => Due::Now,
-            Some(_) => Due::Later,
+            None => DueState::No,
+            Some(at) if at <= NOW => DueState::Now,
+            Some(_) => DueState::Later,
         };
     }
 
@@ -271,11 +271,11 @@ impl Cell {
 }
 
 impl Records {
-    pub fn nodes(&self, shape: &Shape) -> Vec<Node> {
+    pub fn nodes(&self, shape: &PlanShape) -> Vec<Node> {
         self.cells.iter().enumerate().map(|(ix, cell)| cell.node(shape, ix)).collect()
     }
 
-    pub fn execution(&self, shape: &Shape) -> ExecutionRecord {
+    pub fn execution(&self, shape: &PlanShape) -> ExecutionRecord {
         ExecutionRecord {
             spec: shape.spec.clone(),
             run_number: 1,
@@ -298,9 +298,9 @@ impl Records {
     }
 
     /// Makes all writes, as the port's contract says; `None`: a condition does not hold, and nothing is written.
-    pub fn commit(&mut self, writes: &[Write]) -> Option<Committed> {
+    pub fn commit(&mut self, writes: &[Write]) -> Option<CommitResult> {
         let mut new = self.clone();
-        let mut done = Committed::default();
+        let mut done = CommitResult::default();
         for write in writes {
             new.make(write, &mut done)?;
         }
@@ -315,7 +315,7 @@ impl Records {
         Some(())
     }
 
-    fn make(&mut self, write: &Write, done: &mut Committed) -> Option<()> {
+    fn make(&mut self, write: &Write, done: &mut CommitResult) -> Option<()> {
         match write {
             Write::PutExecution { if_version, state, .. } => {
                 guarded!(ExecutionVersion, u64::from(self.version) == *if_version).then_some(())?;
@@ -353,7 +353,12 @@ impl Records {
                     cell.set_due(next.due_at);
                 }
                 let (waits_for, failed) = (cell.waits_for.into(), cell.failed.into());
-                done.arrivals.push(Arrival { key: *key, waits_for, failed, continued: next.is_some() });
+                done.arrivals.push(ArrivalOutcome {
+                    key: *key,
+                    waits_for,
+                    failed,
+                    continued: next.is_some(),
+                });
                 for led_to in next.iter().flat_map(|next| &next.arrivals) {
                     self.make(led_to, done)?;
                 }

@@ -7,7 +7,7 @@ pub const WORKERS: usize = 2;
 
 /// How often what can go wrong does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Budget {
+pub struct FaultBudget {
     /// Workers that die.
     pub worker_crashes: u8,
     /// Leases that run out although their worker lives: it is paused, or cut off.
@@ -50,7 +50,7 @@ pub enum Worker {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Said {
+pub enum ReportState {
     Alive,
     Succeeded,
     Failed,
@@ -58,10 +58,10 @@ pub enum Said {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum What {
+pub enum OperationKind {
     Execute,
     Claim { worker: u8, job: u8 },
-    Report { worker: u8, job: u8, attempt: u8, token: u8, said: Said },
+    Report { worker: u8, job: u8, attempt: u8, token: u8, said: ReportState },
     CancelJob { job: u8 },
     CancelExecution,
     GiveUp { job: u8 },
@@ -69,7 +69,7 @@ pub enum What {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stage {
+pub enum OperationStage {
     Main,
     CancelJobs,
     Settle,
@@ -77,9 +77,9 @@ pub enum Stage {
 
 /// An operation in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Op {
-    pub what: What,
-    pub stage: Stage,
+pub struct Operation {
+    pub what: OperationKind,
+    pub stage: OperationStage,
     pub read: Option<Box<Records>>,
     /// Jobs whose ids are to be sent.
     pub sends: u8,
@@ -97,8 +97,8 @@ pub struct State {
     /// Jobs with a message in the queue: it may be delivered any number of times, and may vanish at any time.
     pub queue: u8,
     pub workers: [Worker; WORKERS],
-    pub ops: Vec<Op>,
-    pub left: Budget,
+    pub ops: Vec<Operation>,
+    pub left: FaultBudget,
     /// Jobs whose success, and cancel, was acknowledged.
     pub succeeded: u8,
     pub canceled: u8,
@@ -110,7 +110,7 @@ pub struct State {
 pub enum Action {
     Execute,
     Deliver { worker: u8, job: u8 },
-    Report { worker: u8, said: Said },
+    Report { worker: u8, said: ReportState },
     CancelJob { job: u8 },
     CancelExecution,
     GiveUp { job: u8 },

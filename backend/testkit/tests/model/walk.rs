@@ -5,7 +5,7 @@ use tidemill_core::{
     api::AttemptEnd,
     failure::{FailureKind, FailureReason},
     ids::LeaseToken,
-    retry::{MAX_INFRASTRUCTURE_TRIES, RetryFor},
+    retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
     time::Timestamp,
     transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, step},
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 /// More than a cancel leaves.
 const TTL_MS: u64 = 30_000;
-const RETRY: u32 = 1;
+const RETRIES: u32 = 1;
 /// Up to so long, histories of all events; beyond, up to so long, of those that end an attempt badly.
-const LENGTH: u32 = 5;
-const LENGTH_OF_TRIES: u32 = 8;
+const MAX_HISTORY_LEN: u32 = 5;
+const MAX_ATTEMPT_HISTORY_LEN: u32 = 8;
 static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
 
 fn token(n: u128) -> LeaseToken {
@@ -49,7 +49,7 @@ fn events() -> Vec<JobEvent> {
     ]
 }
 
-/// What attempts that end badly are made of.
+/// OperationKind attempts that end badly are made of.
 fn tries() -> Vec<JobEvent> {
     let failed = end(1, Some(FailureKind::ScriptFailed));
     vec![JobEvent::Release(None), claim(1), failed, JobEvent::LeaseExpired]
@@ -64,11 +64,11 @@ fn had_its_tries(new: &JobState) -> bool {
             .filter(|attempt| attempt.failure.as_ref().is_some_and(|reason| reason.kind == kind));
         u32::try_from(ended.count()).unwrap()
     };
-    ended_by(FailureKind::ScriptFailed) > RETRY
-        || ended_by(FailureKind::WorkerLost) >= MAX_INFRASTRUCTURE_TRIES
+    ended_by(FailureKind::ScriptFailed) > RETRIES
+        || ended_by(FailureKind::WorkerLost) >= MAX_INFRASTRUCTURE_ATTEMPTS
 }
 
-/// What an event breaks, if anything.
+/// OperationKind an event breaks, if anything.
 fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Option<Promise> {
     if old.status.is_terminal() {
         return Some(Promise::TerminalStays);
@@ -88,7 +88,7 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
     if old.cancel_requested && new.status == JobStatus::Queued {
         return Some(Promise::CancelHolds);
     }
-    // What a cancel leaves is counted from the cancel, and nothing adds to it.
+    // OperationKind a cancel leaves is counted from the cancel, and nothing adds to it.
     let ends_at = |job: &JobState| job.lease.as_ref().map(|lease| lease.expires_at);
     let canceled_now = new.cancel_requested && !old.cancel_requested;
     let most_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();
@@ -109,7 +109,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
         // The longer wait lets a lease run out.
         for wait in [1, 30_001] {
             let now = now.plus_ms(wait);
-            let rules = JobRules { retry: RETRY, retry_for: &ANY, seed: 0 };
+            let rules = JobRules { retry: RETRIES, retry_for: &ANY, seed: 0 };
             let Ok(next) = step(state, rules, event.clone(), now) else { continue };
             let broken = judge(state, &next, event, now).or_else(|| walk(&next, now, left - 1, events));
             if broken.is_some() {
@@ -127,6 +127,6 @@ pub fn first_broken() -> Option<(Promise, u32)> {
         broken.map(|promise| (promise, length))
     };
     let (all, tries) = (events(), tries());
-    let short = (1..=LENGTH).find_map(|length| walk(length, &all));
-    short.or_else(|| (LENGTH + 1..=LENGTH_OF_TRIES).find_map(|length| walk(length, &tries)))
+    let short = (1..=MAX_HISTORY_LEN).find_map(|length| walk(length, &all));
+    short.or_else(|| (MAX_HISTORY_LEN + 1..=MAX_ATTEMPT_HISTORY_LEN).find_map(|length| walk(length, &tries)))
 }

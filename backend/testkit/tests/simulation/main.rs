@@ -7,15 +7,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tidemill_core::guard::{Guard, remove};
-use tidemill_testkit::simulation::{faults::Tally, run::run};
+use tidemill_testkit::simulation::{faults::EventCounts, run::run};
 
 /// In so many runs each missing guard is noticed.
-const MOST_SEEDS: u64 = 1_000;
+const MAX_SEEDS: u64 = 1_000;
 /// The first two are second lines: the services look before, so that they never come to what these refuse. Without the third, a
 /// worker would have to die just after a report that came between two reads of one sweep; without the fourth, a server between
 /// two batches of one end, and few pipelines are so wide. The others bound how often and how long, which the auditor does not
 /// count. The model finds all of them.
-const UNREACHED: [Guard; 8] = [
+const UNREACHED_GUARDS: [Guard; 8] = [
     Guard::ReleaseOnlyPending,
     Guard::ExpireOnlyRunOut,
     Guard::RunningStaysDue,
@@ -27,8 +27,8 @@ const UNREACHED: [Guard; 8] = [
 ];
 
 fn check(seeds: impl IntoIterator<Item = u64>) {
-    let _alone = ALONE.lock();
-    let tally = Arc::new(Tally::default());
+    let _alone = EXCLUSIVE.lock();
+    let tally = Arc::new(EventCounts::default());
     let (mut runs, mut executions) = (0, 0);
     for seed in seeds {
         let outcome = run(seed, false, &tally);
@@ -42,8 +42,8 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     assert!(executions >= runs, "each run has at least one execution");
 }
 
-/// What is taken out is taken out of the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
+/// OperationKind is taken out is taken out of the whole process.
+static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// The promises that break without the guards of scheduling, by their numbers.
 const PROMISES: [(u32, &str); 8] = [
@@ -58,15 +58,15 @@ const PROMISES: [(u32, &str); 8] = [
 ];
 
 /// Seeds that showed what is missing when this was written; they are tried first, as to find others takes a while.
-const SHOWN: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272, 296];
+const KNOWN_SEEDS: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272, 296];
 
-/// What is noticed first without a guard.
-fn noticed(guard: Guard, tally: &Arc<Tally>) -> Option<String> {
+/// OperationKind is noticed first without a guard.
+fn noticed(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
     let begun = std::time::Instant::now();
     remove(Some(guard));
-    let found = SHOWN
+    let found = KNOWN_SEEDS
         .into_iter()
-        .chain(1..=MOST_SEEDS)
+        .chain(1..=MAX_SEEDS)
         .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
     remove(None);
     let (seed, words) = found?;
@@ -75,19 +75,19 @@ fn noticed(guard: Guard, tally: &Arc<Tally>) -> Option<String> {
 }
 
 #[test]
-fn without_any_one_guard_the_auditor_finds_something() {
-    let _alone = ALONE.lock();
-    let tally = Arc::new(Tally::default());
-    let guards = Guard::PROTOCOL.into_iter().filter(|guard| !UNREACHED.contains(guard));
+fn removing_any_guard_is_noticed() {
+    let _alone = EXCLUSIVE.lock();
+    let tally = Arc::new(EventCounts::default());
+    let guards = Guard::PROTOCOL.into_iter().filter(|guard| !UNREACHED_GUARDS.contains(guard));
     let missed: Vec<Guard> = guards.filter(|guard| noticed(*guard, &tally).is_none()).collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
 
 /// The table in the documentation is what is found; `UPDATE_MODEL=1` writes it.
 #[test]
-fn without_any_one_guard_of_scheduling_its_promise_breaks() {
-    let _alone = ALONE.lock();
-    let tally = Arc::new(Tally::default());
+fn removing_any_scheduling_guard_breaks_its_promise() {
+    let _alone = EXCLUSIVE.lock();
+    let tally = Arc::new(EventCounts::default());
     let mut missed = Vec::new();
     let mut table = String::from("| without | breaks |\n| --- | --- |\n");
     for guard in Guard::SCHEDULING {
@@ -112,22 +112,22 @@ fn without_any_one_guard_of_scheduling_its_promise_breaks() {
 }
 
 #[test]
-fn the_same_seeds_each_time() {
+fn fixed_seeds_keep_promises() {
     check(1..=400);
 }
 
 #[test]
-fn a_handful_of_fresh_seeds() {
+fn fresh_seeds_keep_promises() {
     let first = u64::from(uuid::Uuid::new_v4().as_fields().0) << 8;
     println!("seeds {first} to {}", first + 99);
     check(first..first + 100);
 }
 
 #[test]
-fn a_run_is_its_seed() {
-    let _alone = ALONE.lock();
+fn run_is_reproducible_from_seed() {
+    let _alone = EXCLUSIVE.lock();
     for seed in 1..=20 {
-        let tally = Arc::new(Tally::default());
+        let tally = Arc::new(EventCounts::default());
         let (one, other) = (run(seed, false, &tally), run(seed, false, &tally));
         assert_eq!((one.hash, one.events), (other.hash, other.events), "seed {seed}");
         assert!(one.events > 10, "seed {seed} did nothing");

@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Printable,
     settings::Settings,
-    settings::profiles::{LOCAL, Profile},
+    settings::profiles::{LOCAL_PROFILE, Profile},
 };
 use std::io::{BufRead, IsTerminal};
 use tidemill_core::api::{Health, HealthStatus, path};
@@ -18,9 +18,9 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
         Some(name) => name.clone(),
         None => host(&url)?,
     };
-    if name == LOCAL {
+    if name == LOCAL_PROFILE {
         return Err(Failure::usage(format!(
-            "profile `{LOCAL}` is reserved for this machine: use another name with --profile"
+            "profile `{LOCAL_PROFILE}` is reserved for this machine: use another name with --profile"
         )));
     }
     // Only a deployment may see the token.
@@ -54,7 +54,7 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     }
     if profiles.default.as_ref() == Some(&name) {
         crate::output::outln!(
-            "logged in to {url}, which is now the default (--profile {LOCAL} selects this machine)"
+            "logged in to {url}, which is now the default (--profile {LOCAL_PROFILE} selects this machine)"
         );
     } else {
         crate::output::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");

@@ -11,7 +11,7 @@ use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::{
     api::{ExecuteReply, path},
     repository::{
-        Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryName, RepositoryRemoved,
+        Approval, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryName,
         RepositoryReply, RepositoryRequest,
     },
 };
@@ -32,7 +32,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
         RepoAction::List { json } => list(&deployment, *json).await?,
         RepoAction::Remove { url } => {
             let path = format!("{}?repo={}", path::REPOSITORIES, query_encoded(url));
-            let reply: RepositoryRemoved = deployment.api.delete(&path).await?;
+            let reply: RemoveRepositoryReply = deployment.api.delete(&path).await?;
             if !reply.removed {
                 return Err(Failure::usage(format!(
                     "{url} is not registered; `tidemill repo list` lists repositories"

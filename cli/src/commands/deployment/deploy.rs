@@ -5,8 +5,8 @@ use crate::{
     deploy::{
         account::Account,
         code,
-        functions::{self, Functions, Platform, cross_build},
-        parameters::{self, TEMPLATE, Tokens, Values},
+        functions::{self, PackagedFunctions, Platform, cross_build},
+        parameters::{self, NewTokens, ParameterValues, TEMPLATE},
         program::Requirements,
         prompt::confirm,
         stack::{self, ChangeSet, Stack, StackState},
@@ -20,9 +20,9 @@ use std::fs;
 use tidemill_core::api::path;
 
 /// Stack output: URL of the API.
-const ENDPOINT: &str = "Endpoint";
+const ENDPOINT_OUTPUT: &str = "Endpoint";
 /// Stack output: name of the bucket.
-const BUCKET: &str = "BucketName";
+const BUCKET_OUTPUT: &str = "BucketName";
 
 /// `tidemill deploy`.
 pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
@@ -63,7 +63,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let Some(changes) = changes else {
         crate::output::outln!("no changes: {name} is up to date");
         return match &before {
-            Some(stack) => finish(settings, &account, stack, program, &Tokens::default()).await,
+            Some(stack) => finish(settings, &account, stack, program, &NewTokens::default()).await,
             None => Ok(()),
         };
     };
@@ -84,12 +84,12 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
 }
 
 /// The functions' prefix in the code bucket, which depends on their content.
-fn prefix(functions: &Functions) -> String {
+fn prefix(functions: &PackagedFunctions) -> String {
     format!("code/{}", functions.version)
 }
 
 /// Uploads the template and the functions for CloudFormation, and returns the template's URL.
-async fn upload(account: &Account, args: &Deploy, functions: &Functions) -> Outcome<String> {
+async fn upload(account: &Account, args: &Deploy, functions: &PackagedFunctions) -> Outcome<String> {
     let bucket = code::name(account);
     if !code::exists(account).await? {
         if !args.stack.yes {
@@ -111,9 +111,9 @@ async fn upload(account: &Account, args: &Deploy, functions: &Functions) -> Outc
 /// The program for workers and its SHA-256, if there are workers.
 fn worker_program(
     args: &Deploy,
-    functions: &Functions,
-    values: &Values,
-    known: Option<&Values>,
+    functions: &PackagedFunctions,
+    values: &ParameterValues,
+    known: Option<&ParameterValues>,
 ) -> Outcome<Option<(Vec<u8>, String)>> {
     let value = |name: &str| values.get(name).or_else(|| known.and_then(|known| known.get(name)));
     let has_workers = value("MaxWorkers").is_some_and(|count| count != "0");
@@ -153,13 +153,13 @@ async fn finish(
     account: &Account,
     stack: &Stack,
     program: Option<(Vec<u8>, String)>,
-    tokens: &Tokens,
+    tokens: &NewTokens,
 ) -> Outcome {
     let output = |name: &str| stack.outputs.get(name).cloned().unwrap_or_default();
     if let Some((program, sha256)) = program {
-        code::put(account, &output(BUCKET), &format!("programs/{sha256}"), program).await?;
+        code::put(account, &output(BUCKET_OUTPUT), &format!("programs/{sha256}"), program).await?;
     }
-    let endpoint = output(ENDPOINT);
+    let endpoint = output(ENDPOINT_OUTPUT);
     crate::output::outln!("\n{} is at {endpoint}", stack.name);
     if let Some(token) = &tokens.admin {
         save_profile(settings, &stack.name, &endpoint, token)?;

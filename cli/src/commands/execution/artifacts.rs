@@ -19,7 +19,7 @@ use std::{
     path::Path,
 };
 use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
-use tidemill_worker::workspace::{HostWorkspace, Keep};
+use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -88,7 +88,7 @@ async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &P
     }
     file.rewind()?;
     let extracted = HostWorkspace::directory_at(directory)
-        .and_then(|target| target.unpack(BufReader::new(file), Keep::Permissions));
+        .and_then(|target| target.unpack(BufReader::new(file), PermissionPolicy::Permissions));
     extracted.map_err(|error| {
         Failure::system(format!(
             "the artifact of `{}` cannot be extracted in {}: {error}",

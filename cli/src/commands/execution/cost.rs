@@ -17,18 +17,18 @@ use tidemill_worker::client::ApiError;
 
 /// The report.
 #[derive(Debug, Serialize)]
-struct Statement<'a> {
+struct CostReport<'a> {
     execution: &'a ExecutionSummary,
     usage: Usage,
     /// Milliseconds that attempts occupied a worker's slot.
     worker_ms: u64,
     /// Absent if no cloud was used.
-    bill: Option<Bill>,
+    bill: Option<PricedCost>,
 }
 
 /// Cost in dollars, and the prices that it was computed with.
 #[derive(Debug, Serialize)]
-struct Bill {
+struct PricedCost {
     cost: Cost,
     total: f64,
     prices: Prices,
@@ -71,7 +71,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     })
 }
 
-fn statement(view: &ExecutionView, usage: Usage) -> Outcome<Statement<'_>> {
+fn statement(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
     let worker_ms = worker_ms(view);
     let bill = if usage.is_nothing() {
         None
@@ -79,12 +79,12 @@ fn statement(view: &ExecutionView, usage: Usage) -> Outcome<Statement<'_>> {
         let prices = Prices::us_east_1()
             .map_err(|error| Failure::system(format!("the price list cannot be read: {error}")))?;
         let cost = cost(&usage, worker_ms, &prices);
-        Some(Bill { cost, total: cost.total(), prices })
+        Some(PricedCost { cost, total: cost.total(), prices })
     };
-    Ok(Statement { execution: &view.execution, usage, worker_ms, bill })
+    Ok(CostReport { execution: &view.execution, usage, worker_ms, bill })
 }
 
-fn table(out: &mut impl Write, statement: &Statement<'_>) -> std::io::Result<()> {
+fn table(out: &mut impl Write, statement: &CostReport<'_>) -> std::io::Result<()> {
     let of = statement.execution;
     writeln!(out, "{}  {}", title(of), of.status.word())?;
     let Some(bill) = &statement.bill else {

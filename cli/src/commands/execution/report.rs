@@ -14,7 +14,7 @@ use crate::{
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
 use tidemill_core::{
-    report::{self as core, JobLine, Selection},
+    report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };
 
@@ -29,7 +29,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     }
     let mut tests = deployment.tests(view.execution.id).await?;
     deployment.close().await;
-    let selection = Selection { stage: args.stage.clone(), job: args.job.clone() };
+    let selection = JobFilter { stage: args.stage.clone(), job: args.job.clone() };
     let mut report = core::report(&view, &selection, format::now());
     if report.jobs.is_empty() {
         return Err(Failure::usage("no matching job; omit --stage and --job to show all"));
@@ -69,7 +69,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     writeln!(out, "started     {}{by}", of.created_at)?;
     writeln!(out)?;
     let width =
-        |of: fn(&JobLine) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
+        |of: fn(&JobRow) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
     let stage = width(|job| printable(&job.stage).chars().count(), 5);
     let name = width(|job| printable(&job.name).chars().count(), 3);
     writeln!(
@@ -92,7 +92,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
             Printable(job.waited_on.as_deref().unwrap_or("-")),
         )?;
     }
-    let failed: Vec<&JobLine> = report.jobs.iter().filter(|job| job.failure.is_some()).collect();
+    let failed: Vec<&JobRow> = report.jobs.iter().filter(|job| job.failure.is_some()).collect();
     if !failed.is_empty() {
         writeln!(out)?;
     }

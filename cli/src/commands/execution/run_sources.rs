@@ -11,7 +11,7 @@ use tidemill_core::{
     assignment::Source,
     repo::{AddressError, AddressPolicy, Credentials, RepositoryAddress},
 };
-use tidemill_worker::source::{self, Reach, Resolved, SourceError, SourcePack, Upload};
+use tidemill_worker::source::{self, HostPolicy, ResolvedCommit, SourceError, SourcePack, UploadPlan};
 
 /// The sources of a run, and how the execution records them.
 pub struct RunSources {
@@ -23,7 +23,7 @@ pub struct RunSources {
     pub commit: Option<String>,
     /// How workers get the sources.
     pub source: Source,
-    /// What to upload before workers of a deployment can use `source`.
+    /// OperationKind to upload before workers of a deployment can use `source`.
     pub pack: Option<SourcePack>,
     /// Credentials of the address, for the worker of this process only.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
@@ -41,8 +41,8 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
             // The user may connect to any host.
-            let reach = Reach::new(AddressPolicy::unrestricted());
-            let Resolved { repo, branch, commit, source, sign_in } =
+            let reach = HostPolicy::new(AddressPolicy::unrestricted());
+            let ResolvedCommit { repo, branch, commit, source, sign_in } =
                 source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &reach))
                     .map_err(|error| failure(&error))?;
             Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
@@ -57,9 +57,9 @@ fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSourc
     let found = source::snapshot(&here, cache).map_err(|error| failure(&error))?;
     let (source, pack) = if is_remote {
         match source::upload(&found, upload_all).map_err(|error| failure(&error))? {
-            Upload::Nothing(source) => (source, None),
+            UploadPlan::Nothing(source) => (source, None),
             // The upload names the source.
-            Upload::Pack(pack) => (Source::None, Some(pack)),
+            UploadPlan::Pack(pack) => (Source::None, Some(pack)),
         }
     } else {
         (found.source, None)
@@ -77,7 +77,7 @@ fn check_repo_for_servers(repo: &str) -> Outcome {
         Ok((_, None)) => Ok(()),
         Ok((address, Some(_))) => Err(Failure::usage(format!(
             "--repo contains credentials, which the server would store: use --repo {address}, and give the server's \
-             workers an SSH key or a git credential helper for this host"
+             workers an SSH_COMMAND key or a git credential helper for this host"
         ))),
         Err(error) => Err(Failure::usage(format!("--repo: {error}"))),
     }

@@ -130,7 +130,7 @@ mod tests {
     use tidemill_core::pipeline::parse;
 
     #[test]
-    fn every_starter_is_a_valid_file() {
+    fn every_starter_is_valid_file() {
         for kind in KINDS.iter().chain([&OTHER]) {
             assert!(parse(&starter(kind)).is_ok(), "{}: {}", kind.name, starter(kind));
         }

@@ -11,8 +11,8 @@ use std::{io::Write, path::Path};
 use tidemill_core::{
     condition,
     facts::Facts,
-    pipeline::RunWhen,
-    plan::{LeftOut, Plan, PlannedJob},
+    pipeline::When,
+    plan::{ExcludedJob, Plan, PlannedJob},
 };
 
 /// `tidemill plan`.
@@ -32,10 +32,10 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         writeln!(out, " {}", Printable(stage))?;
         for job in plan.jobs.iter().filter(|job| job.stage == *stage) {
             let condition = match job.when {
-                RunWhen::OnSuccess => "",
-                RunWhen::OnFailure => ", on failure",
-                RunWhen::Always => ", always",
-                RunWhen::Manual => ", when approved",
+                When::OnSuccess => "",
+                When::OnFailure => ", on failure",
+                When::Always => ", always",
+                When::Manual => ", when approved",
             };
             let (name, image) = (Printable(&job.name), Printable(&job.image));
             writeln!(
@@ -49,13 +49,13 @@ pub fn plan(args: &PlanArgs) -> Outcome {
 }
 
 /// Prints the jobs that conditions left out, with the facts.
-fn left_out(out: &mut impl Write, jobs: &[LeftOut], facts: &Facts) -> Outcome {
+fn left_out(out: &mut impl Write, jobs: &[ExcludedJob], facts: &Facts) -> Outcome {
     if jobs.is_empty() {
         return Ok(());
     }
     let name_width = jobs.iter().map(|left| left.job.chars().count()).max().unwrap_or(0);
     writeln!(out, "left out: {} job(s) ({})", jobs.len(), Printable(describe(facts)))?;
-    for LeftOut { job, why } in jobs {
+    for ExcludedJob { job, why } in jobs {
         writeln!(out, "  {:name_width$}  {}", Printable(job), Printable(why))?;
     }
     Ok(())

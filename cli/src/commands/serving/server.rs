@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{ids::WorkerId, repo::AddressPolicy};
+use tidemill_server::CertificateReloader;
 use tidemill_server::ConnectionLimits;
-use tidemill_server::Embedded;
 use tidemill_server::EmbeddedConfig;
+use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
-use tidemill_server::Tls;
 use tidemill_server::connections_within;
 use tidemill_server::raise_open_files;
 use tidemill_services::services::SourcePolicy;
@@ -27,16 +27,16 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Time for an orderly shutdown.
-const SHUTDOWN: Duration = Duration::from_secs(9);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 /// Time until the process ends even if all its threads hang.
-const MAX_SHUTDOWN: Duration = Duration::from_secs(10);
+const FORCED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The part of the shutdown that workers have to return their jobs; the rest is for pending requests.
-const WORKERS_SHUTDOWN: Duration = Duration::from_secs(6);
+const WORKERS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    end_within(MAX_SHUTDOWN, i32::from(Exit::Canceled as u8))?;
+    end_within(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
         started = RunningServer::start(settings, args) => started,
         // Nothing was acknowledged yet.
@@ -48,7 +48,7 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
         ended = server.ended() => ended,
     };
     tokio::select! {
-        stopped = timeout(SHUTDOWN, server.stop(settings)) => {
+        stopped = timeout(SHUTDOWN_TIMEOUT, server.stop(settings)) => {
             if stopped.is_err() {
                 crate::output::errln!("tidemill: shutdown timed out; the next start resumes the remaining work");
             }
@@ -93,7 +93,7 @@ impl RunningServer {
                 data_dir.display()
             );
         }
-        let embedded = Embedded::open(config).await?;
+        let embedded = EmbeddedServer::open(config).await?;
         let public = TcpListener::bind(args.listen).await.map_err(|error| {
             Failure::system(format!(
                 "cannot listen on {}: {error}; use another address with --listen",
@@ -164,7 +164,7 @@ impl RunningServer {
     async fn stop(self, settings: &Settings) {
         self.stop_workers.cancel();
         if let Some(working) = self.working
-            && timeout(WORKERS_SHUTDOWN, working).await.is_err()
+            && timeout(WORKERS_SHUTDOWN_TIMEOUT, working).await.is_err()
             && let Some(worker) = self.worker.get()
         {
             crate::output::errln!("tidemill: jobs did not end in time; they are removed in the background");
@@ -198,9 +198,9 @@ fn limits(args: &Server) -> ConnectionLimits {
 }
 
 /// The TLS certificate. Without one, a server that other machines can reach does not start, unless told to.
-fn tls(args: &Server) -> Outcome<Option<Arc<Tls>>> {
+fn tls(args: &Server) -> Outcome<Option<Arc<CertificateReloader>>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        let opened = Tls::open(certificate.clone(), key.clone());
+        let opened = CertificateReloader::open(certificate.clone(), key.clone());
         return Ok(Some(opened.map_err(|error| Failure::usage(error.to_string()))?));
     }
     if args.listen.ip().is_loopback() || args.plain_http_on_a_network {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 /// Time reserved for returning jobs to the queue before EC2 takes the machine away.
 const RETURN_TIME: Duration = Duration::from_secs(15);
 /// Time to end after jobs were returned to the queue.
-const SHUTDOWN: Duration = Duration::from_secs(9);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// `tidemill worker`.
 pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
@@ -93,7 +93,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
                 }
                 if is_draining {
                     handle.stop();
-                    deadline = Some(Instant::now() + SHUTDOWN);
+                    deadline = Some(Instant::now() + SHUTDOWN_TIMEOUT);
                     continue;
                 }
                 is_draining = true;

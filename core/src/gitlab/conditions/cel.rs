@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// How strongly a condition's outermost operator binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Binding {
+enum Precedence {
     Or,
     And,
     Compare,
@@ -13,14 +13,14 @@ enum Binding {
 
 /// A condition, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cel {
+pub(crate) struct CelExpr {
     text: String,
-    binding: Binding,
+    binding: Precedence,
 }
 
-impl Cel {
+impl CelExpr {
     fn whole(text: String) -> Self {
-        Self { text, binding: Binding::Whole }
+        Self { text, binding: Precedence::Whole }
     }
 
     /// A truth value.
@@ -84,7 +84,7 @@ impl Cel {
         Self::whole(format!("{name}({})", texts.join(", ")))
     }
 
-    /// Texts one behind the other.
+    /// CertificateFiles one behind the other.
     pub(crate) fn joined(parts: Vec<Self>) -> Self {
         let texts: Vec<String> = parts.into_iter().map(|part| part.text).collect();
         match texts.as_slice() {
@@ -96,12 +96,12 @@ impl Cel {
 
     /// Whether two texts, or two truth values, are the same.
     pub(crate) fn equal(left: Self, right: Self) -> Self {
-        Self::infix(left, "==", right, Binding::Compare)
+        Self::infix(left, "==", right, Precedence::Compare)
     }
 
     /// Whether a part of `text` matches `pattern`.
     pub(crate) fn matches(text: Self, pattern: &str) -> Self {
-        let text = text.within(Binding::Whole);
+        let text = text.within(Precedence::Whole);
         Self::whole(format!("{text}.matches({})", Self::literal(pattern).text))
     }
 
@@ -110,7 +110,7 @@ impl Cel {
         match (self.as_constant(), other.as_constant()) {
             (Some(true), _) | (_, Some(false)) => other,
             (_, Some(true)) | (Some(false), _) => self,
-            _ => Self::infix(self, "&&", other, Binding::And),
+            _ => Self::infix(self, "&&", other, Precedence::And),
         }
     }
 
@@ -119,7 +119,7 @@ impl Cel {
         match (self.as_constant(), other.as_constant()) {
             (Some(false), _) | (_, Some(true)) => other,
             (_, Some(false)) | (Some(true), _) => self,
-            _ => Self::infix(self, "||", other, Binding::Or),
+            _ => Self::infix(self, "||", other, Precedence::Or),
         }
     }
 
@@ -128,24 +128,24 @@ impl Cel {
         if let Some(value) = self.as_constant() {
             return Self::constant(!value);
         }
-        if self.binding == Binding::Whole
+        if self.binding == Precedence::Whole
             && let Some(inner) = self.text.strip_prefix('!')
         {
             return Self::whole(inner.to_owned());
         }
-        if self.binding == Binding::Compare
+        if self.binding == Precedence::Compare
             && self.text.matches(" == ").count() == 1
             && !self.text.contains(" != ")
         {
-            return Self { text: self.text.replacen(" == ", " != ", 1), binding: Binding::Compare };
+            return Self { text: self.text.replacen(" == ", " != ", 1), binding: Precedence::Compare };
         }
-        if self.binding == Binding::Compare
+        if self.binding == Precedence::Compare
             && self.text.matches(" != ").count() == 1
             && !self.text.contains(" == ")
         {
-            return Self { text: self.text.replacen(" != ", " == ", 1), binding: Binding::Compare };
+            return Self { text: self.text.replacen(" != ", " == ", 1), binding: Precedence::Compare };
         }
-        Self::whole(format!("!{}", self.within(Binding::Whole)))
+        Self::whole(format!("!{}", self.within(Precedence::Whole)))
     }
 
     /// Whether it does not depend on anything, and what it is then.
@@ -162,27 +162,27 @@ impl Cel {
         self.text
     }
 
-    fn infix(left: Self, operator: &str, right: Self, binding: Binding) -> Self {
+    fn infix(left: Self, operator: &str, right: Self, binding: Precedence) -> Self {
         // Operators of one kind need no brackets on the left, and of `&&` and `||` none on the right either.
-        let right_least = if binding == Binding::Compare { Binding::Whole } else { binding };
-        let left_least = if binding == Binding::Compare { Binding::Whole } else { binding };
+        let right_least = if binding == Precedence::Compare { Precedence::Whole } else { binding };
+        let left_least = if binding == Precedence::Compare { Precedence::Whole } else { binding };
         let text = format!("{} {operator} {}", left.within(left_least), right.within(right_least));
         Self { text, binding }
     }
 
-    fn within(self, least: Binding) -> String {
+    fn within(self, least: Precedence) -> String {
         if self.binding < least { format!("({})", self.text) } else { self.text }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Cel;
+    use super::CelExpr;
     use crate::condition::check;
 
     #[test]
-    fn brackets_stand_where_they_are_needed_only() {
-        let [a, b, c] = ["A", "B", "C"].map(Cel::defined);
+    fn brackets_are_minimal() {
+        let [a, b, c] = ["A", "B", "C"].map(CelExpr::defined);
         let both = a.clone().or(b.clone()).and(c.clone());
         assert_eq!(both.clone().into_text(), "(defined(\"A\") || defined(\"B\")) && defined(\"C\")");
         assert_eq!(
@@ -191,14 +191,14 @@ mod tests {
         );
         assert_eq!(both.not().not().into_text(), "((defined(\"A\") || defined(\"B\")) && defined(\"C\"))");
         assert_eq!(a.clone().not().into_text(), "!defined(\"A\")");
-        assert_eq!(Cel::is_request().not().into_text(), "event != \"pull_request\"");
-        assert_eq!(a.and(Cel::constant(true)).into_text(), "defined(\"A\")");
+        assert_eq!(CelExpr::is_request().not().into_text(), "event != \"pull_request\"");
+        assert_eq!(a.and(CelExpr::constant(true)).into_text(), "defined(\"A\")");
     }
 
     #[test]
-    fn every_text_is_read_back() {
+    fn string_literals_round_trip() {
         for text in ["", "a\"b", "\\d+", "a\n\t\u{7}b", "\\\"", "ä 🦀", "' '", "\\"] {
-            let condition = Cel::equal(Cel::variable("A"), Cel::literal(text)).into_text();
+            let condition = CelExpr::equal(CelExpr::variable("A"), CelExpr::literal(text)).into_text();
             assert!(check(&condition).is_ok(), "{condition}");
             let facts = crate::facts::Facts::default();
             let variables = [("A".to_owned(), text.to_owned())].into_iter().collect();

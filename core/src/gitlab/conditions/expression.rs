@@ -4,13 +4,13 @@
 //! then `||`; brackets may stand around conditions.
 
 use crate::condition;
-use crate::gitlab::conditions::cel::Cel;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::variables::{Piece, Scope};
 
 /// How deep brackets may lie in each other: the native language allows no more.
 const MAX_DEPTH: usize = 16;
 
-/// What is wrong with a condition, and where: characters counted from 0.
+/// OperationKind is wrong with a condition, and where: characters counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -34,10 +34,10 @@ struct PlacedToken {
     length: usize,
 }
 
-const SIGNS: [&str; 8] = ["==", "!=", "=~", "!~", "&&", "||", "(", ")"];
+const OPERATORS: [&str; 8] = ["==", "!=", "=~", "!~", "&&", "||", "(", ")"];
 
 /// A condition of GitLab's in the native language; `scope` knows the variables of the file.
-pub(crate) fn translate(text: &str, scope: &Scope) -> Result<Cel, Fault> {
+pub(crate) fn translate(text: &str, scope: &Scope) -> Result<CelExpr, Fault> {
     let tokens = tokens(text)?;
     let end = text.chars().count();
     let mut reader = Parser { tokens: &tokens, next: 0, depth: 0, end, scope };
@@ -73,7 +73,7 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
             '/' => pattern(&signs[at..]).ok_or_else(|| wrong("the pattern that starts here has no end"))?,
             _ => {
                 let rest: String = signs[at..].iter().take(5).collect();
-                if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
+                if let Some(sign) = OPERATORS.iter().find(|sign| rest.starts_with(**sign)) {
                     (Token::Sign(sign), sign.len())
                 } else if rest.starts_with("null")
                     && !rest[4..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
@@ -174,7 +174,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn any(&mut self) -> Result<Cel, Fault> {
+    fn any(&mut self) -> Result<CelExpr, Fault> {
         let mut left = self.all()?;
         while self.sign("||") {
             left = left.or(self.all()?);
@@ -182,7 +182,7 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn all(&mut self) -> Result<Cel, Fault> {
+    fn all(&mut self) -> Result<CelExpr, Fault> {
         let mut left = self.comparison()?;
         while self.sign("&&") {
             left = left.and(self.comparison()?);
@@ -190,7 +190,7 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn comparison(&mut self) -> Result<Cel, Fault> {
+    fn comparison(&mut self) -> Result<CelExpr, Fault> {
         let first = self.take()?;
         if first.token == Token::Sign("(") {
             self.depth += 1;
@@ -219,23 +219,23 @@ impl<'a> Parser<'a> {
     }
 
     /// A value by itself holds when it is set and not empty.
-    fn truth(&self, of: &Operand) -> Cel {
+    fn truth(&self, of: &Operand) -> CelExpr {
         match of {
-            Operand::Null => Cel::constant(false),
-            Operand::Text(text) => Cel::constant(!text.trim().is_empty()),
-            Operand::Variable(name) => Cel::equal(self.value(name), Cel::literal("")).not(),
+            Operand::Null => CelExpr::constant(false),
+            Operand::Text(text) => CelExpr::constant(!text.trim().is_empty()),
+            Operand::Variable(name) => CelExpr::equal(self.value(name), CelExpr::literal("")).not(),
         }
     }
 
-    fn value(&self, name: &str) -> Cel {
+    fn value(&self, name: &str) -> CelExpr {
         match self.scope.run_time(name) {
-            None => Cel::variable(name),
-            Some(pieces) => Cel::joined(
+            None => CelExpr::variable(name),
+            Some(pieces) => CelExpr::joined(
                 pieces
                     .iter()
                     .map(|piece| match piece {
-                        Piece::Text(text) => Cel::literal(text),
-                        Piece::Name(name) => Cel::variable(name),
+                        Piece::Text(text) => CelExpr::literal(text),
+                        Piece::Name(name) => CelExpr::variable(name),
                     })
                     .collect(),
             ),
@@ -243,26 +243,26 @@ impl<'a> Parser<'a> {
     }
 
     /// Whether a variable is set.
-    fn set(&self, name: &str) -> Cel {
-        if self.scope.run_time(name).is_some() { Cel::constant(true) } else { Cel::defined(name) }
+    fn set(&self, name: &str) -> CelExpr {
+        if self.scope.run_time(name).is_some() { CelExpr::constant(true) } else { CelExpr::defined(name) }
     }
 
-    /// What is not set is null, which is not the empty text.
-    fn equal(&self, left: &Operand, right: &Operand) -> Cel {
+    /// OperationKind is not set is null, which is not the empty text.
+    fn equal(&self, left: &Operand, right: &Operand) -> CelExpr {
         match (left, right) {
-            (Operand::Null, Operand::Null) => Cel::constant(true),
-            (Operand::Null, Operand::Text(_)) | (Operand::Text(_), Operand::Null) => Cel::constant(false),
-            (Operand::Text(left), Operand::Text(right)) => Cel::constant(left == right),
+            (Operand::Null, Operand::Null) => CelExpr::constant(true),
+            (Operand::Null, Operand::Text(_)) | (Operand::Text(_), Operand::Null) => CelExpr::constant(false),
+            (Operand::Text(left), Operand::Text(right)) => CelExpr::constant(left == right),
             (Operand::Null, Operand::Variable(name)) | (Operand::Variable(name), Operand::Null) => {
                 self.set(name).not()
             }
             (Operand::Text(text), Operand::Variable(name))
             | (Operand::Variable(name), Operand::Text(text)) => {
-                let same = Cel::equal(self.value(name), Cel::literal(text));
+                let same = CelExpr::equal(self.value(name), CelExpr::literal(text));
                 if text.is_empty() { self.set(name).and(same) } else { same }
             }
             (Operand::Variable(left), Operand::Variable(right)) => {
-                let same = Cel::equal(self.value(left), self.value(right));
+                let same = CelExpr::equal(self.value(left), self.value(right));
                 // There is a default branch, if only somewhere: not to know it is not that there is none.
                 match (left.as_str(), right.as_str()) {
                     ("CI_DEFAULT_BRANCH", other) | (other, "CI_DEFAULT_BRANCH") => {
@@ -274,12 +274,12 @@ impl<'a> Parser<'a> {
                 if both_set.as_constant().is_some() && self.set(right).as_constant().is_some() {
                     return same;
                 }
-                same.and(Cel::equal(self.set(left), self.set(right)))
+                same.and(CelExpr::equal(self.set(left), self.set(right)))
             }
         }
     }
 
-    fn matches(&self, left: &Operand, right: &PlacedToken) -> Result<Cel, Fault> {
+    fn matches(&self, left: &Operand, right: &PlacedToken) -> Result<CelExpr, Fault> {
         let (body, flags) = match &right.token {
             Token::Pattern { body, flags } => (body.clone(), flags.clone()),
             Token::Variable(name) => {
@@ -314,11 +314,11 @@ impl<'a> Parser<'a> {
         let compiled = condition::pattern(&pattern)
             .map_err(|why| fault(right, format!("this pattern cannot be read: {why}")))?;
         Ok(match left {
-            Operand::Null => Cel::constant(false),
-            Operand::Text(text) => Cel::constant(compiled.is_match(text)),
+            Operand::Null => CelExpr::constant(false),
+            Operand::Text(text) => CelExpr::constant(compiled.is_match(text)),
             Operand::Variable(name) => {
-                let found = Cel::matches(self.value(name), &pattern);
-                // What is not set matches nothing, and here it is the empty text.
+                let found = CelExpr::matches(self.value(name), &pattern);
+                // OperationKind is not set matches nothing, and here it is the empty text.
                 if compiled.is_match("") { self.set(name).and(found) } else { found }
             }
         })

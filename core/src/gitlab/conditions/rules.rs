@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 use serde_yaml::{Mapping, Value};
 
 use crate::diagnostics::Location;
-use crate::gitlab::conditions::cel::Cel;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::predefined;
 
@@ -22,7 +22,7 @@ const UNKNOWN_VARIABLES: [&str; 4] =
 /// A rule in the native language's terms.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rule {
-    pub(crate) condition: Option<Cel>,
+    pub(crate) condition: Option<CelExpr>,
     pub(crate) changes: Vec<String>,
     pub(crate) exists: Vec<String>,
     pub(crate) when: Option<&'static str>,
@@ -32,13 +32,13 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// That it holds, in one condition.
-    pub(crate) fn holds(&self) -> Cel {
-        let mut all = self.condition.clone().unwrap_or_else(|| Cel::constant(true));
+    pub(crate) fn holds(&self) -> CelExpr {
+        let mut all = self.condition.clone().unwrap_or_else(|| CelExpr::constant(true));
         if !self.changes.is_empty() {
-            all = all.and(Cel::changed(&self.changes));
+            all = all.and(CelExpr::changed(&self.changes));
         }
         if !self.exists.is_empty() {
-            all = all.and(Cel::exists(&self.exists));
+            all = all.and(CelExpr::exists(&self.exists));
         }
         all
     }
@@ -78,7 +78,7 @@ impl Rule {
     }
 }
 
-/// What a job does when it is its turn, in native words; `None`, which is reported, where there is none.
+/// OperationKind a job does when it is its turn, in native words; `None`, which is reported, where there is none.
 pub(crate) fn when_of(
     entry: &MapEntry,
     path: &Path,
@@ -127,7 +127,7 @@ pub(crate) fn read(
 }
 
 fn one(node: &Rc<Node>, path: &Path, of_workflow: bool, scope: &Scope, log: &mut Log) -> Rule {
-    const KEYS: [&str; 9] = [
+    const RULE_KEYS: [&str; 9] = [
         "if",
         "changes",
         "exists",
@@ -170,13 +170,13 @@ fn one(node: &Rc<Node>, path: &Path, of_workflow: bool, scope: &Scope, log: &mut
             "interruptible" | "auto_cancel" => {
                 log.ignored(path, entry, "an execution is canceled as a whole, whatever its jobs' rules say");
             }
-            _ => log.unknown(path, entry, &KEYS),
+            _ => log.unknown(path, entry, &RULE_KEYS),
         }
     }
     rule
 }
 
-/// Values that a rule sets; native files have them as they are written.
+/// ParameterValues that a rule sets; native files have them as they are written.
 fn values(given: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
     for (name, one) in given {
@@ -197,7 +197,7 @@ fn values(given: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> Index
 }
 
 /// A condition of GitLab's in native words; what is wrong with it is reported at its place.
-pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<Cel> {
+pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<CelExpr> {
     let path = path.key("if");
     let Some(text) = values::text(node) else {
         log.wrong_type(&path, node, "a condition");
@@ -205,7 +205,7 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
     };
     match expression::translate(text, scope) {
         Ok(condition) => {
-            for name in UNKNOWN_VARIABLES.into_iter().chain(predefined::OF_JOB) {
+            for name in UNKNOWN_VARIABLES.into_iter().chain(predefined::JOB_VARIABLES) {
                 if names(text, name) && scope.fixed(name).is_none() {
                     let why = "it is not set before a job runs, so that the condition sees nothing there";
                     log.ignored_at(&path, node.location, &format!("`${name}`"), why);
@@ -216,7 +216,11 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
         Err(fault) => {
             let location = within(node, text, fault.at, fault.length);
             let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
-            log.findings.push(Finding::error("gitlab-condition", Spot::Text(path, location), message));
+            log.findings.push(Finding::error(
+                "gitlab-condition",
+                FindingLocation::Text(path, location),
+                message,
+            ));
             None
         }
     }

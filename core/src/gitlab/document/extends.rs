@@ -1,4 +1,4 @@
-//! What jobs share: `extends` and `!reference`, written out.
+//! OperationKind jobs share: `extends` and `!reference`, written out.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::compose::merge::merged;
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
 use crate::suggest;
 
@@ -76,8 +76,12 @@ impl Extender<'_> {
                 let near = suggest::nearest(name, names).map(|near| format!("did you mean `{near}`?"));
                 let message = format!("there is no job {} to extend", quoted(name));
                 self.log.findings.push(
-                    Finding::error("gitlab-unknown-job", Spot::Text(path.clone(), at.location), message)
-                        .maybe_help(near),
+                    Finding::error(
+                        "gitlab-unknown-job",
+                        FindingLocation::Text(path.clone(), at.location),
+                        message,
+                    )
+                    .maybe_help(near),
                 );
                 return Err(());
             };
@@ -156,7 +160,7 @@ impl Resolver<'_> {
                 let message = format!("there is no `{}` to refer to", names.join(", "));
                 self.log.findings.push(Finding::error(
                     "gitlab-unknown-reference",
-                    Spot::Text(path.clone(), node.location),
+                    FindingLocation::Text(path.clone(), node.location),
                     message,
                 ));
                 return nothing();

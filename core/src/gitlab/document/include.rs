@@ -7,13 +7,13 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile, include_path};
 use crate::pipeline::compose::merge::merged;
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
 
 /// Kinds of `include` that lie elsewhere, and what to do instead.
-const ELSEWHERE: [(&str, &str); 4] = [
+const UNSUPPORTED_INCLUDES: [(&str, &str); 4] = [
     ("project", "it is a file of another repository; copy it into this one and include it with `local`"),
     ("remote", "it is a file of the network; copy it into the repository and include it with `local`"),
     ("template", "it comes with GitLab; copy it into the repository and include it with `local`"),
@@ -100,7 +100,7 @@ impl Loader<'_> {
     fn item(&mut self, item: &Rc<Node>, path: &Path) -> Option<Rc<Node>> {
         if let Some(text) = values::text(item) {
             if text.contains("://") {
-                let (_, why) = ELSEWHERE[1];
+                let (_, why) = UNSUPPORTED_INCLUDES[1];
                 self.log.refused_at(path, item.location, &quoted(text), why, "");
                 return None;
             }
@@ -109,7 +109,7 @@ impl Loader<'_> {
         let mut wanted = None;
         let entries = values::entries(item);
         for entry in entries {
-            if let Some((_, why)) = ELSEWHERE.iter().find(|(key, _)| *key == entry.key) {
+            if let Some((_, why)) = UNSUPPORTED_INCLUDES.iter().find(|(key, _)| *key == entry.key) {
                 self.log.refused(path, entry, why, "");
                 return None;
             }
@@ -178,7 +178,7 @@ impl Loader<'_> {
                 document
             }
             Err(why) => {
-                let spot = Spot::Text(path.clone(), at.location);
+                let spot = FindingLocation::Text(path.clone(), at.location);
                 let message = format!("{} cannot be read: {why}", quoted(&file));
                 self.log.findings.push(
                     Finding::error("include-unreadable", spot, message)

@@ -16,7 +16,7 @@ const RETENTION_S: std::ops::RangeInclusive<u64> = 60..=10 * 366 * 86_400;
 
 /// `artifacts`; `None` where nothing of them is left.
 pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
-    const KEYS: [&str; 10] = [
+    const ARTIFACT_KEYS: [&str; 10] = [
         "paths",
         "exclude",
         "expire_in",
@@ -90,7 +90,7 @@ pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut 
             "expose_as" | "public" | "access" => {
                 log.ignored(&path, part, "artifacts are for those who may read the execution");
             }
-            _ => log.unknown(&path, part, &KEYS),
+            _ => log.unknown(&path, part, &ARTIFACT_KEYS),
         }
     }
     (all.contains_key("paths") || all.contains_key("reports")).then_some(Value::Mapping(all))
@@ -140,7 +140,7 @@ pub(crate) fn coverage(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<V
         return None;
     };
     let pattern = if flags.is_empty() { body.to_owned() } else { format!("(?{flags}){body}") };
-    match coverage::Pattern::new(&pattern) {
+    match coverage::CoveragePattern::new(&pattern) {
         Ok(_) => Some(pattern.into()),
         Err(why) => {
             log.ignored_at(

@@ -75,7 +75,7 @@ mod tests {
     use super::{native, seconds};
 
     #[test]
-    fn spans_of_gitlabs_documents_are_read() {
+    fn documented_gitlab_durations_parse() {
         for (text, wanted) in [
             ("42", 42),
             ("42 seconds", 42),

@@ -13,14 +13,14 @@ const MAX_VARIANTS: u64 = 200;
 
 /// How often a job runs, and with which values.
 #[derive(Default)]
-pub(crate) struct Variants {
+pub(crate) struct MatrixVariants {
     /// Each is a matrix of its own; none where the job runs once.
     pub(crate) matrices: Vec<IndexMap<String, Vec<String>>>,
     /// `CI_NODE_TOTAL`, where it is not 1.
     pub(crate) total: Option<u64>,
 }
 
-impl Variants {
+impl MatrixVariants {
     /// The variables that differ between variants.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.matrices.iter().flat_map(|matrix| matrix.keys()).map(String::as_str)
@@ -33,18 +33,18 @@ impl Variants {
 }
 
 /// Reads `parallel`.
-pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Variants {
-    let Some(entry) = entry.filter(|entry| !entry.value.is_null()) else { return Variants::default() };
+pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> MatrixVariants {
+    let Some(entry) = entry.filter(|entry| !entry.value.is_null()) else { return MatrixVariants::default() };
     let path = path.key("parallel");
     if !values::is_mapping(&entry.value) {
         let count = values::text(&entry.value).and_then(|text| text.parse::<u64>().ok());
         let Some(count) = count.filter(|count| (1..=MAX_VARIANTS).contains(count)) else {
             log.wrong_type(&path, &entry.value, "a number from 1 to 200, or a mapping with `matrix`");
-            return Variants::default();
+            return MatrixVariants::default();
         };
         let values = (1..=count).map(|index| index.to_string()).collect();
         let matrix = IndexMap::from([("CI_NODE_INDEX".to_owned(), values)]);
-        return Variants { matrices: vec![matrix], total: Some(count) };
+        return MatrixVariants { matrices: vec![matrix], total: Some(count) };
     }
     let mut matrices = Vec::new();
     for part in values::entries(&entry.value) {
@@ -93,7 +93,7 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Vari
             entry.value.location,
             format!("this matrix has {total} combinations, and 1 to {MAX_VARIANTS} may be"),
         );
-        return Variants::default();
+        return MatrixVariants::default();
     }
-    Variants { matrices, total: Some(total) }
+    MatrixVariants { matrices, total: Some(total) }
 }

@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::context::{FileContext, Job};
 use super::{artifacts, duration, failures, services};
 use crate::gitlab::findings::Log;
-use crate::gitlab::job::matrix::{self, Variants};
+use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
@@ -29,7 +29,7 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
         return Vec::new();
     }
-    let inherit = keys::Inherit::read(node, &path, log);
+    let inherit = keys::InheritedKeys::read(node, &path, log);
     let variants = matrix::read(node.get("parallel"), &path, log);
     let mut given = Variables::new();
     given.extend(
@@ -69,7 +69,7 @@ fn set_by_rules(node: &Node) -> Vec<String> {
 }
 
 impl Job<'_> {
-    fn body(&mut self, variants: &Variants) -> Mapping {
+    fn body(&mut self, variants: &MatrixVariants) -> Mapping {
         let mut body = Mapping::new();
         let mut set = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -164,7 +164,7 @@ impl Job<'_> {
     }
 
     /// Variables that differ from those at the top of the native file.
-    fn variables(&mut self, variants: &Variants) -> Option<Value> {
+    fn variables(&mut self, variants: &MatrixVariants) -> Option<Value> {
         let mut all = Mapping::new();
         for (name, value) in self.scope.fixed_values() {
             let shared = self.file.shared.get(name).is_some_and(|shared| shared == value);

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 
 use super::context::Job;
-use crate::gitlab::conditions::cel::Cel;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::values;
@@ -121,7 +121,7 @@ impl Job<'_> {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {
             let path = self.path.key("when");
-            self.log.changed(&path, entry.value.location, WAITS);
+            self.log.changed(&path, entry.value.location, MANUAL_JOB_WARNING);
         }
         (when.filter(|when| *when != "on_success"), optional)
     }
@@ -137,20 +137,20 @@ impl Job<'_> {
             let waits = !own.unwrap_or_else(|| self.may_fail());
             let when = rule.get("when").filter(|when| values::text(&when.value) == Some("manual"));
             if let Some(when) = when.filter(|_| waits) {
-                self.log.changed(&self.path.key("rules"), when.value.location, WAITS);
+                self.log.changed(&self.path.key("rules"), when.value.location, MANUAL_JOB_WARNING);
             }
         }
     }
 }
 
-const WAITS: &str = "with `when: manual` the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
+const MANUAL_JOB_WARNING: &str = "with `when: manual` the execution is not over until this job is approved (`tidemill approve`) or the execution is canceled";
 
 /// The condition under which `workflow` creates an execution: the first of its rules that matches decides.
-fn execution_condition(workflow: &[Rule]) -> Cel {
+fn execution_condition(workflow: &[Rule]) -> CelExpr {
     if workflow.is_empty() {
-        return Cel::constant(true);
+        return CelExpr::constant(true);
     }
-    workflow.iter().rev().fold(Cel::constant(false), |later, rule| {
+    workflow.iter().rev().fold(CelExpr::constant(false), |later, rule| {
         let holds = rule.holds();
         if rule.is_never() { holds.not().and(later) } else { holds.or(later) }
     })

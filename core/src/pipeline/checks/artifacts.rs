@@ -1,6 +1,6 @@
 //! Checks `artifacts`.
 
-use super::context::{Findings, inside};
+use super::context::{DiagnosticSink, inside};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{Artifacts, Reports};
 use crate::pipeline::names;
@@ -26,7 +26,7 @@ pub(crate) fn artifacts(raw: &RawArtifacts) -> Artifacts {
     }
 }
 
-pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut Findings) {
+pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut DiagnosticSink) {
     if let Some(reports) = raw.reports.get() {
         inside(reports.junit.get(), &path.key("reports").key("junit"), findings);
         if reports.junit.is_absent() {

@@ -1,4 +1,4 @@
-//! What all checks share: the findings so far, and values that stand in many places.
+//! OperationKind all checks share: the findings so far, and values that stand in many places.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use crate::suggest::Suggestions;
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
-/// What the rules gather.
+/// OperationKind the rules gather.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub(crate) struct DiagnosticSink {
     pub(crate) list: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
-    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    /// OperationKind is wrong with conditions that were looked at: jobs that share rules have the same ones.
     conditions: HashMap<String, Option<condition::Fault>>,
 }
 
-impl Findings {
+impl DiagnosticSink {
     pub(crate) fn push(&mut self, finding: Finding) {
         self.list.push(finding);
     }
 
-    /// What is wrong with a condition, if anything is.
+    /// OperationKind is wrong with a condition, if anything is.
     pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
         if let Some(known) = self.conditions.get(text) {
             return known.clone();
@@ -70,7 +70,7 @@ pub(crate) fn job_label(job: &KnownJob<'_>) -> String {
 pub(crate) fn variables(
     entries: Option<&NamedValues<Text>>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> IndexMap<String, String> {
     const MAX_VALUE_BYTES: usize = 32 << 10;
     let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
@@ -90,7 +90,7 @@ pub(crate) fn variables(
 }
 
 /// Checks globs of files that must lie within the sources.
-pub(crate) fn inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut Findings) {
+pub(crate) fn inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut DiagnosticSink) {
     for (index, glob) in globs.map_or(&[][..], |globs| globs.0.as_slice()).iter().enumerate() {
         findings.check(names::check_inside(&glob.0), || path.index(index));
     }

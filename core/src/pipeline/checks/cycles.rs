@@ -47,15 +47,15 @@ fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usi
 
 /// Tarjan's strongly connected components; the result names each node's component.
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
-    const UNSEEN: usize = usize::MAX;
-    let mut order = vec![UNSEEN; edges.len()];
+    const UNVISITED: usize = usize::MAX;
+    let mut order = vec![UNVISITED; edges.len()];
     let mut low = vec![0; edges.len()];
-    let mut component = vec![UNSEEN; edges.len()];
+    let mut component = vec![UNVISITED; edges.len()];
     let mut open: Vec<usize> = Vec::new();
     let mut calls: Vec<(usize, usize)> = Vec::new();
     let (mut next_order, mut next_component) = (0, 0);
     for root in 0..edges.len() {
-        if order[root] != UNSEEN {
+        if order[root] != UNVISITED {
             continue;
         }
         calls.push((root, 0));
@@ -71,13 +71,13 @@ fn components(edges: &[Vec<usize>]) -> Vec<usize> {
             }
             let mut descended = false;
             for (at, target) in edges[node].iter().copied().enumerate().skip(edge) {
-                if order[target] == UNSEEN {
+                if order[target] == UNVISITED {
                     calls.push((node, at + 1));
                     calls.push((target, 0));
                     descended = true;
                     break;
                 }
-                if component[target] == UNSEEN {
+                if component[target] == UNVISITED {
                     low[node] = low[node].min(order[target]);
                 }
             }
@@ -100,20 +100,20 @@ mod tests {
     use super::find;
 
     #[test]
-    fn a_ring_is_found_whole_and_shortest() {
+    fn shortest_cycle_is_found() {
         // 0 -> 1 -> 2 -> 3 -> 0, with the shortcut 1 -> 0.
         assert_eq!(find(&[vec![1], vec![2, 0], vec![3], vec![0]]), [vec![0, 1]]);
         assert_eq!(find(&[vec![], vec![2, 0], vec![3], vec![1, 0]]), [vec![1, 2, 3]]);
     }
 
     #[test]
-    fn separate_rings_are_separate_and_a_diamond_is_none() {
+    fn separate_cycles_are_reported_and_diamond_is_acyclic() {
         assert_eq!(find(&[vec![1], vec![0], vec![3], vec![2]]), [vec![0, 1], vec![2, 3]]);
         assert!(find(&[vec![], vec![0], vec![0], vec![1, 2]]).is_empty());
     }
 
     #[test]
-    fn a_long_chain_and_a_long_ring_need_no_stack() {
+    fn long_chains_and_cycles_do_not_recurse() {
         let chain: Vec<Vec<usize>> =
             (0..100_000_usize).map(|n| n.checked_sub(1).into_iter().collect()).collect();
         assert!(find(&chain).is_empty());

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::context::{Findings, KnownJob, job_label};
-use crate::pipeline::finding::{Finding, Part, Spot, quoted};
+use super::context::{DiagnosticSink, KnownJob, job_label};
+use crate::pipeline::finding::{Finding, FindingLocation, Part, quoted};
 use crate::pipeline::raw::collections::IndexedOneOrMany;
 
 /// Checks `dependencies`.
-pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut Findings) {
+pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut DiagnosticSink) {
     let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
     for (at, job) in known.iter().enumerate() {
         if let Some(name) = job.name {
@@ -26,7 +26,7 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 findings.push(
                     Finding::value("duplicate-value", &path, format!("{} is named twice", quoted(name)))
                         .help("remove one of the two")
-                        .related("first named here", Spot::At(first, Part::Value)),
+                        .related("first named here", FindingLocation::At(first, Part::Value)),
                 );
                 continue;
             }
@@ -58,7 +58,7 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 findings.push(
                     Finding::value("dependency-not-awaited", &path, words)
                         .help(help)
-                        .related("the job", Spot::At(known[target].path.clone(), Part::Key)),
+                        .related("the job", FindingLocation::At(known[target].path.clone(), Part::Key)),
                 );
             }
         }

@@ -1,16 +1,16 @@
 //! Checks `allow_failure` and `retry`.
 
-use super::context::Findings;
+use super::context::DiagnosticSink;
 use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::field::Field;
-use crate::pipeline::raw::job_parts::RawAllowed;
+use crate::pipeline::raw::job_parts::RawAllowFailure;
 use crate::pipeline::raw::retry::RawRetry;
 use crate::pipeline::raw::scalars::Flag;
 use crate::retry::RetryFor;
 
 /// Which failures are allowed: all of them, or these exit codes.
-pub(crate) fn allowed(raw: &Either<Flag, RawAllowed>) -> (bool, Vec<i32>) {
+pub(crate) fn allowed(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {
     match raw {
         Either::Short(flag) => (flag.0, Vec::new()),
         Either::Long(raw) => {
@@ -20,7 +20,11 @@ pub(crate) fn allowed(raw: &Either<Flag, RawAllowed>) -> (bool, Vec<i32>) {
     }
 }
 
-pub(crate) fn check_allowed(raw: &Field<Either<Flag, RawAllowed>>, path: &Path, findings: &mut Findings) {
+pub(crate) fn check_allowed(
+    raw: &Field<Either<Flag, RawAllowFailure>>,
+    path: &Path,
+    findings: &mut DiagnosticSink,
+) {
     let Some(Either::Long(raw)) = raw.get() else { return };
     let none = raw.exit_codes.is_absent() || raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty());
     if none {
@@ -43,7 +47,7 @@ pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
 }
 
 /// Lists without a value would mean the opposite of what they look like.
-pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut Findings) {
+pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut DiagnosticSink) {
     let path = path.key("retry");
     let empty = |key: &str| {
         Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it narrows nothing"))

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::artifacts::{artifacts, check_artifacts};
-use super::context::{Findings, MAX_TIMEOUT_S, variables};
+use super::context::{DiagnosticSink, MAX_TIMEOUT_S, variables};
 use super::failures::{allowed, check_allowed, check_retry, retry};
 use super::{rules, services, surroundings};
-use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::model::{Job, Resources};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
@@ -36,7 +36,7 @@ pub(crate) struct PipelineContext<'a> {
 }
 
 /// Checks `defaults` by itself, once, rather than in each job that inherits from it.
-pub(crate) fn defaults(raw: &RawDefaults, findings: &mut Findings) {
+pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
     let path = Path::default().key("defaults");
     variables(raw.variables.get(), &path.key("variables"), findings);
     if let Some(image) = raw.image.get() {
@@ -63,7 +63,7 @@ pub(crate) fn job(
     raw: &RawJob,
     path: &Path,
     around: &PipelineContext<'_>,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> Job {
     let defaults = around.defaults;
     check_script(name, raw, path, findings);
@@ -98,7 +98,7 @@ pub(crate) fn job(
     names.extend(rules.iter().flat_map(|rule| rule.variables.keys()).map(String::as_str));
     let surroundings = surroundings::surroundings(name, raw, path, defaults, &names, findings);
     let mut runs_on =
-        surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut Findings::default());
+        surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut DiagnosticSink::default());
     runs_on.extend(surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings));
     let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
     let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
@@ -141,7 +141,7 @@ pub(crate) fn job(
     }
 }
 
-fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut Findings) {
+fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) {
     match &raw.script {
         Field::Invalid => {}
         // Its template is missing, and with it what it would have.
@@ -165,7 +165,7 @@ fn matrix(
     raw: &RawJob,
     path: &Path,
     variables: &IndexMap<String, String>,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> IndexMap<String, Vec<String>> {
     let path = path.key("matrix");
     let Some(entries) = raw.matrix.get() else { return IndexMap::new() };
@@ -190,7 +190,7 @@ fn matrix(
                 findings.push(
                     Finding::value("duplicate-value", &at.index(index), message)
                         .help("remove one of the two: both would run the same job")
-                        .related("first here", Spot::At(at.index(first), Part::Value)),
+                        .related("first here", FindingLocation::At(at.index(first), Part::Value)),
                 );
             }
         }
@@ -218,7 +218,7 @@ fn image(
     around: &PipelineContext<'_>,
     variables: &IndexMap<String, String>,
     matrix: &IndexMap<String, Vec<String>>,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> String {
     let (image, at) = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) => (&image.0, path.key("image")),
@@ -262,7 +262,7 @@ fn image(
             );
             let mut finding = Finding::value("unknown-reference", &at, message).maybe_help(help);
             if !own {
-                finding = finding.related("for this job", Spot::At(path.clone(), Part::Key));
+                finding = finding.related("for this job", FindingLocation::At(path.clone(), Part::Key));
             }
             findings.push(finding);
         }
@@ -279,7 +279,7 @@ fn check_limits(
     resources: Option<&RawResources>,
     working_dir: &Field<Text>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) {
     if let Some(timeout) = timeout.get()
         && !(1..=MAX_TIMEOUT_S).contains(&timeout.0)

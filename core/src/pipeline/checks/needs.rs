@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::context::{Findings, KnownJob, job_label};
+use super::context::{DiagnosticSink, KnownJob, job_label};
 use super::cycles;
-use crate::pipeline::finding::{Finding, Part, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
 
 /// Checks what jobs wait for.
 pub(crate) fn needs(
     known: &[KnownJob<'_>],
     stage_of: &[Option<usize>],
     stages: &[&str],
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) {
     let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
     for (at, job) in known.iter().enumerate() {
@@ -33,7 +33,10 @@ pub(crate) fn needs(
                         format!("{} is needed twice", quoted(&need.job)),
                     )
                     .help("remove one of the two")
-                    .related("first needed here", Spot::At(need_path(&job.path, first, false), Part::Value)),
+                    .related(
+                        "first needed here",
+                        FindingLocation::At(need_path(&job.path, first, false), Part::Value),
+                    ),
                 );
                 continue;
             }
@@ -80,7 +83,7 @@ pub(crate) fn needs(
                         ),
                     )
                     .help("move one of the two to another stage, or change the order of `stages`")
-                    .related("needed job", Spot::At(known[target].path.clone(), Part::Key)),
+                    .related("needed job", FindingLocation::At(known[target].path.clone(), Part::Key)),
                 );
             }
         }
@@ -95,7 +98,7 @@ fn need_path(job: &Path, index: usize, long: bool) -> Path {
     if long { path.key("job") } else { path }
 }
 
-fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut Findings) {
+fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut DiagnosticSink) {
     const MAX_RELATED: usize = 8;
     let name = |at: usize| known[at].name.unwrap_or_default();
     let mut names: Vec<&str> = ring.iter().map(|at| name(*at)).collect();
@@ -115,7 +118,7 @@ fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut Findings)
         .help("remove one of these needs; an arrow reads \"needs\"");
     for (from, to) in arrows.take(MAX_RELATED) {
         let message = format!("{} needs {}", name(from), name(to));
-        finding = finding.related(message, Spot::At(place(from, to), Part::Value));
+        finding = finding.related(message, FindingLocation::At(place(from, to), Part::Value));
     }
     findings.push(finding);
 }

@@ -2,23 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{Findings, KnownJob, variables};
+use super::context::{DiagnosticSink, KnownJob, variables};
 use super::job::{self, PipelineContext};
 use super::needs::needs;
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
 use super::{dependencies, triggers};
 use crate::facts::Facts;
-use crate::pipeline::finding::{Finding, Part, Path, Segment, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
-/// Turns the raw form into the model, and finds everything that is wrong with it on the way. The model is
+/// RoundRobin the raw form into the model, and finds everything that is wrong with it on the way. The model is
 /// only worth something when no error was found.
-pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
-    let mut findings = Findings::default();
+pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
+    let mut findings = DiagnosticSink::default();
     let root = Path::default();
     let name = match &raw.name {
         Field::Set(name) => {
@@ -98,7 +98,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, Findings) {
 }
 
 /// The jobs in file order, their names checked.
-fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut Findings) -> Vec<KnownJob<'a>> {
+fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<KnownJob<'a>> {
     let path = Path::default().key("jobs");
     let jobs = match &raw.jobs {
         Field::Set(jobs) if !jobs.0.is_empty() => &jobs.0,
@@ -146,7 +146,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut Findings) -> Vec<KnownJob
                                 format!("two jobs are named {}", quoted(&name.0)),
                             )
                             .help("give each job a name of its own")
-                            .related("first used here", Spot::At(first.clone(), Part::Value)),
+                            .related("first used here", FindingLocation::At(first.clone(), Part::Value)),
                         );
                     } else {
                         first.insert(&name.0, path.key("name"));
@@ -169,7 +169,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut Findings) -> Vec<KnownJob
 }
 
 /// Refuses what its matrices would make too large.
-fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut Findings) {
+fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut DiagnosticSink) {
     let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
     let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
     if total > MAX_JOBS {

@@ -1,7 +1,7 @@
 //! Checks `rules` and `if` of a job.
 
-use super::context::{Findings, inside, variables};
-use crate::pipeline::finding::{Finding, Part, Path, Spot, quoted};
+use super::context::{DiagnosticSink, inside, variables};
+use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::model::Rule;
 use crate::pipeline::raw::collections::OneOrMany;
 use crate::pipeline::raw::job_parts::RawRule;
@@ -12,13 +12,13 @@ use crate::pipeline::raw::scalars::Text;
 const MAX_RULES: usize = 100;
 
 /// A job's rules; its `if` is one of them by itself.
-pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut Findings) -> Vec<Rule> {
+pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) -> Vec<Rule> {
     if let Some(text) = raw.condition.get() {
         if !raw.rules.is_absent() {
             findings.push(
                 Finding::key("conflicting-keys", &path.key("if"), "a job has an `if` or `rules`, not both")
                     .help("move the condition into the rules")
-                    .related("the other one", Spot::At(path.key("rules"), Part::Key)),
+                    .related("the other one", FindingLocation::At(path.key("rules"), Part::Key)),
             );
         }
         condition(&text.0, &path.key("if"), findings);
@@ -45,7 +45,7 @@ pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut Findings) -> Vec<R
                 Finding::value("unreachable-rule", &at, "this rule is never evaluated")
                     .warning()
                     .help("move it up, or remove it")
-                    .related("this rule always matches", Spot::At(first.clone(), Part::Value)),
+                    .related("this rule always matches", FindingLocation::At(first.clone(), Part::Value)),
             );
         } else if rule.condition.is_absent() && rule.changes.is_absent() && rule.exists.is_absent() {
             always = Some(at.clone());
@@ -55,7 +55,7 @@ pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut Findings) -> Vec<R
     rules
 }
 
-fn one(raw: &RawRule, path: &Path, findings: &mut Findings) -> Rule {
+fn one(raw: &RawRule, path: &Path, findings: &mut DiagnosticSink) -> Rule {
     if let Some(text) = raw.condition.get() {
         condition(&text.0, &path.key("if"), findings);
     }
@@ -82,9 +82,9 @@ fn one(raw: &RawRule, path: &Path, findings: &mut Findings) -> Rule {
     }
 }
 
-fn condition(text: &str, path: &Path, findings: &mut Findings) {
+fn condition(text: &str, path: &Path, findings: &mut DiagnosticSink) {
     let Some(fault) = findings.condition(text) else { return };
-    let spot = Spot::Within(path.clone(), fault.at, fault.length);
+    let spot = FindingLocation::Within(path.clone(), fault.at, fault.length);
     let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
     findings.push(Finding::error("bad-condition", spot, message).maybe_help(fault.help));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::context::{Findings, texts, variables};
-use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use super::context::{DiagnosticSink, texts, variables};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::model::{Health, Service};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
@@ -13,7 +13,7 @@ use crate::pipeline::raw::job_parts::{RawHealth, RawService};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references;
 
-const DEFAULT_READY_S: u64 = 60;
+const DEFAULT_READY_TIMEOUT_S: u64 = 60;
 
 const MAX_READY_S: u64 = 3_600;
 
@@ -23,7 +23,7 @@ const MAX_SERVICES: usize = 16;
 pub(crate) fn services(
     raw: Option<&IndexedOneOrMany<Either<Text, RawService>>>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> Vec<Service> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_SERVICES {
@@ -47,7 +47,7 @@ pub(crate) fn services(
                 findings.push(
                     Finding::value("duplicate-alias", &alias_at, message)
                         .help("give each an `alias` of its own")
-                        .related("the first one", Spot::At(first.clone(), Part::Value)),
+                        .related("the first one", FindingLocation::At(first.clone(), Part::Value)),
                 );
             }
             false
@@ -64,7 +64,11 @@ pub(crate) fn services(
 }
 
 /// One service, and whether its alias is written.
-fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings) -> Option<(Service, bool)> {
+fn service(
+    item: &Either<Text, RawService>,
+    path: &Path,
+    findings: &mut DiagnosticSink,
+) -> Option<(Service, bool)> {
     let none = RawService::default();
     let (raw, image, at) = match item {
         Either::Short(image) => (&none, &image.0, path.clone()),
@@ -107,7 +111,7 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut Findings
             );
         }
     }
-    let ready_within_s = raw.ready_within.get().map_or(DEFAULT_READY_S, |span| span.0);
+    let ready_within_s = raw.ready_within.get().map_or(DEFAULT_READY_TIMEOUT_S, |span| span.0);
     if !(1..=MAX_READY_S).contains(&ready_within_s) {
         let fault = Fault::new("out-of-range", "must be from one second to one hour");
         findings.check(Err(fault), || path.key("ready_within"));
@@ -153,7 +157,7 @@ fn aliases_of(image: &str) -> Vec<String> {
     aliases
 }
 
-fn health(raw: &RawHealth, path: &Path, findings: &mut Findings) -> Option<Health> {
+fn health(raw: &RawHealth, path: &Path, findings: &mut DiagnosticSink) -> Option<Health> {
     match (raw.command.get(), raw.port.get()) {
         (Some(command), None) => {
             if command.0.trim().is_empty() {

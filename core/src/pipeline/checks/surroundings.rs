@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::context::{Findings, inside, texts};
+use super::context::{DiagnosticSink, inside, texts};
 use super::services::services;
-use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
-use crate::pipeline::model::{Cache, Environment, MAX_SECRETS, SecretUse, Surroundings};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
@@ -15,7 +15,7 @@ use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 use crate::{coverage, predefined};
 
-/// What texts may refer to besides variables.
+/// OperationKind texts may refer to besides variables.
 const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
 /// Whether a text may refer to `name` although no variable of that name is set.
@@ -31,18 +31,18 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
-/// What a job has besides its script; its own keys win over those of `defaults`.
+/// OperationKind a job has besides its script; its own keys win over those of `defaults`.
 pub(crate) fn surroundings(
     name: &str,
     raw: &RawJob,
     path: &Path,
     defaults: &RawDefaults,
     names: &HashSet<&str>,
-    findings: &mut Findings,
-) -> Surroundings {
+    findings: &mut DiagnosticSink,
+) -> JobOptions {
     let inherited = Path::default().key("defaults");
-    // Findings of `defaults` were reported once already.
-    let mut discarded = Findings::default();
+    // DiagnosticSink of `defaults` were reported once already.
+    let mut discarded = DiagnosticSink::default();
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
@@ -90,7 +90,7 @@ pub(crate) fn surroundings(
     for (text, at) in texts {
         check_references(name, text, &at, names, findings);
     }
-    Surroundings {
+    JobOptions {
         after_script: lines.map(|script| script.0.clone()).unwrap_or_default(),
         services,
         caches,
@@ -101,13 +101,13 @@ pub(crate) fn surroundings(
 }
 
 fn check_pattern(text: &str) -> Result<(), Fault> {
-    coverage::Pattern::new(text).map(drop).map_err(|why| {
+    coverage::CoveragePattern::new(text).map(drop).map_err(|why| {
         Fault::new("bad-pattern", format!("is not a valid pattern: {why}"))
             .help(r"write a regular expression in RE2's syntax in quotes, such as 'TOTAL.* (\d+)%'")
     })
 }
 
-fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut Findings) {
+fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut DiagnosticSink) {
     for reference in parse_references(text).unwrap_or_default() {
         if names.contains(reference) || is_predefined(reference) {
             continue;
@@ -127,7 +127,7 @@ fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, fin
 pub(crate) fn caches(
     raw: Option<&IndexedOneOrMany<RawCache>>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> Vec<Cache> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_CACHES {
@@ -137,7 +137,7 @@ pub(crate) fn caches(
     items.iter().map(|(index, raw)| cache(raw, &path.index(*index), findings)).collect()
 }
 
-fn cache(raw: &RawCache, path: &Path, findings: &mut Findings) -> Cache {
+fn cache(raw: &RawCache, path: &Path, findings: &mut DiagnosticSink) -> Cache {
     if raw.paths.is_absent() || raw.paths.get().is_some_and(|paths| paths.0.is_empty()) {
         findings.push(
             Finding::value("missing-key", path, "this cache has no `paths`")
@@ -197,8 +197,8 @@ fn check_key(key: &str) -> Result<(), Fault> {
 pub(crate) fn secrets(
     raw: Option<&IndexedOneOrMany<Either<Text, RawSecret>>>,
     path: &Path,
-    findings: &mut Findings,
-) -> Vec<SecretUse> {
+    findings: &mut DiagnosticSink,
+) -> Vec<SecretRef> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_SECRETS {
         let message = format!("{} secrets are more than {MAX_SECRETS}, the limit", items.len());
@@ -214,7 +214,7 @@ pub(crate) fn secrets(
             findings.push(
                 Finding::value("duplicate-value", &at, message)
                     .help("give one of them another `variable`")
-                    .related("the first one", Spot::At(first, Part::Value)),
+                    .related("the first one", FindingLocation::At(first, Part::Value)),
             );
         }
         secrets.push(secret);
@@ -222,7 +222,7 @@ pub(crate) fn secrets(
     secrets
 }
 
-fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Findings) -> Option<SecretUse> {
+fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut DiagnosticSink) -> Option<SecretRef> {
     let none = RawSecret::default();
     let (raw, name, name_at) = match item {
         Either::Short(name) => (&none, &name.0, path.clone()),
@@ -245,7 +245,7 @@ fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Findings) 
                 .help(format!("write `{{ name: {name}, variable: {} }}`", as_variable(name))),
         );
     }
-    Some(SecretUse {
+    Some(SecretRef {
         name: name.clone(),
         variable: raw.variable.get().map_or_else(|| name.clone(), |variable| variable.0.clone()),
         file: raw.file.get().is_some_and(|file| file.0),
@@ -261,7 +261,7 @@ fn as_variable(name: &str) -> String {
 fn environment(
     raw: &Either<Text, RawEnvironment>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> Option<Environment> {
     let check = |name: &str| -> Result<(), Fault> {
         if name.trim().is_empty() || name.len() > MAX_ENVIRONMENT_BYTES {
@@ -307,7 +307,7 @@ fn environment(
 pub(crate) fn labels(
     raw: Option<&NamedValues<Text>>,
     path: &Path,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> BTreeMap<String, String> {
     let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
     for (name, value) in entries {

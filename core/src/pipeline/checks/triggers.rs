@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::context::{Findings, MAX_TIMEOUT_S};
+use super::context::{DiagnosticSink, MAX_TIMEOUT_S};
 use super::cron;
-use crate::pipeline::finding::{Fault, Finding, Part, Path, Spot, quoted};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::model::{Concurrency, PullRequestTrigger, PushTrigger, Schedule, Triggers};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
@@ -19,17 +19,17 @@ use crate::suggest;
 /// How long the name of a concurrency group may be, in bytes, before its references are put in.
 const MAX_GROUP_BYTES: usize = 200;
 
-/// What a concurrency group may refer to besides variables.
+/// OperationKind a concurrency group may refer to besides variables.
 const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
 
 /// The group of an `interruptible` pipeline.
-const GROUP_OF_BRANCH: &str = "${pipeline}/${branch}";
+const BRANCH_GROUP: &str = "${pipeline}/${branch}";
 
 /// Checks `concurrency`, and `interruptible`, its short form.
 pub(crate) fn concurrency(
     pipeline: &RawPipeline,
     variables: &IndexMap<String, String>,
-    findings: &mut Findings,
+    findings: &mut DiagnosticSink,
 ) -> Option<Concurrency> {
     let path = Path::default().key("concurrency");
     let interruptible = pipeline.interruptible.get().is_some_and(|flag| flag.0);
@@ -41,12 +41,12 @@ pub(crate) fn concurrency(
                 "`interruptible: true` is short for a `concurrency`, and this file has one too",
             )
             .help("remove `interruptible`, and write `cancel_superseded: true` under `concurrency`")
-            .related("the other one", Spot::At(path.clone(), Part::Key)),
+            .related("the other one", FindingLocation::At(path.clone(), Part::Key)),
         );
     }
     let Some(raw) = pipeline.concurrency.get() else {
         return interruptible
-            .then(|| Concurrency { group: GROUP_OF_BRANCH.to_owned(), cancel_superseded: true });
+            .then(|| Concurrency { group: BRANCH_GROUP.to_owned(), cancel_superseded: true });
     };
     if raw.group.is_absent() {
         findings.push(
@@ -77,7 +77,7 @@ pub(crate) fn concurrency(
 }
 
 /// Checks `on`.
-pub(crate) fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
+pub(crate) fn triggers(raw: &RawTriggers, findings: &mut DiagnosticSink) -> Triggers {
     let path = Path::default().key("on");
     let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
         let items = field.get().map_or(&[][..], |items| items.0.as_slice());
@@ -109,7 +109,11 @@ pub(crate) fn triggers(raw: &RawTriggers, findings: &mut Findings) -> Triggers {
     Triggers { push, pull_request, schedule: schedule.collect() }
 }
 
-fn schedule_item(item: &Either<Text, RawSchedule>, path: &Path, findings: &mut Findings) -> Option<Schedule> {
+fn schedule_item(
+    item: &Either<Text, RawSchedule>,
+    path: &Path,
+    findings: &mut DiagnosticSink,
+) -> Option<Schedule> {
     let utc = || "UTC".to_owned();
     let raw = match item {
         Either::Short(cron) => {
@@ -136,7 +140,7 @@ fn schedule_item(item: &Either<Text, RawSchedule>, path: &Path, findings: &mut F
 /// Checks the IANA name of a time zone against the database that this program carries.
 fn time_zone(name: &str) -> Result<(), Fault> {
     let zones = jiff::tz::TimeZoneDatabase::bundled();
-    // Names are the same in any case to the database, and not to all who read them.
+    // ResourceNames are the same in any case to the database, and not to all who read them.
     if zones.get(name).is_ok_and(|zone| zone.iana_name() == Some(name)) {
         return Ok(());
     }
@@ -154,7 +158,7 @@ fn time_zone(name: &str) -> Result<(), Fault> {
 }
 
 /// Checks the time limit of executions.
-pub(crate) fn timeout(raw: &RawPipeline, findings: &mut Findings) -> Option<u64> {
+pub(crate) fn timeout(raw: &RawPipeline, findings: &mut DiagnosticSink) -> Option<u64> {
     let timeout = raw.timeout.get()?.0;
     if !(1..=MAX_TIMEOUT_S).contains(&timeout) {
         let fault = Fault::new("out-of-range", "must be from one second to 30 days");

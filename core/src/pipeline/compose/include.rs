@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::merge::merged;
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
@@ -28,7 +28,7 @@ pub struct SourceFile {
 /// Reads a file of the repository by its path there; the words of an error follow "cannot be read: ".
 pub type ReadFile<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
-/// What became of a file and those that it includes.
+/// OperationKind became of a file and those that it includes.
 pub(crate) struct Gathered {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,
@@ -41,7 +41,7 @@ pub(crate) fn is_used(tree: &Tree) -> bool {
 
 /// The document of the file `name` with those that it includes below it, and all of these files.
 pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> Gathered {
-    let mut loader = Loader {
+    let mut loader = FileLoader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         findings: Vec::new(),
         done: HashMap::new(),
@@ -53,7 +53,7 @@ pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) ->
     Gathered { files: loader.files, tree: Tree { root, findings: loader.findings } }
 }
 
-struct Loader<'a> {
+struct FileLoader<'a> {
     files: Vec<SourceFile>,
     findings: Vec<Finding>,
     done: HashMap<String, Option<Rc<Node>>>,
@@ -64,14 +64,14 @@ struct Loader<'a> {
     read: &'a ReadFile<'a>,
 }
 
-impl Loader<'_> {
+impl FileLoader<'_> {
     /// A file's document with those that it includes below it.
     fn document(&mut self, mut tree: Tree) -> Option<Rc<Node>> {
         self.findings.append(&mut tree.findings);
         let root = tree.root?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
-                let spot = Spot::Text(Path::default(), root.location);
+                let spot = FindingLocation::Text(Path::default(), root.location);
                 self.findings.push(Finding::error(
                     "wrong-type",
                     spot,
@@ -93,7 +93,7 @@ impl Loader<'_> {
             if at == MAX_FILES {
                 // The rest is not refused one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
-                let spot = Spot::Text(path, item.location);
+                let spot = FindingLocation::Text(path, item.location);
                 self.findings
                     .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
                 break;
@@ -112,7 +112,7 @@ impl Loader<'_> {
         if let (Some(below), Some(above)) = (base.get("jobs"), over.get("jobs"))
             && let Some(list) = [above, below].into_iter().find(list)
         {
-            let spot = Spot::Text(Path::default().key("jobs"), list.key_location);
+            let spot = FindingLocation::Text(Path::default().key("jobs"), list.key_location);
             let message = "`jobs` is a list here, and lists of several files cannot be put together";
             self.findings.push(
                 Finding::error("wrong-type", spot, message)
@@ -123,14 +123,16 @@ impl Loader<'_> {
     }
 
     fn item(&mut self, path: &Path, item: &Node) -> Option<Rc<Node>> {
-        let wrong = |findings: &mut Vec<Finding>, spot: Spot, message: String, help: &str| {
+        let wrong = |findings: &mut Vec<Finding>, spot: FindingLocation, message: String, help: &str| {
             findings.push(Finding::error("bad-include", spot, message).help(help));
         };
         let (written, spot) = match &item.kind {
-            Kind::Scalar { text, .. } if !item.is_null() => (text, Spot::Text(path.clone(), item.location)),
+            Kind::Scalar { text, .. } if !item.is_null() => {
+                (text, FindingLocation::Text(path.clone(), item.location))
+            }
             Kind::Mapping(mapping) => {
                 if let Some(other) = mapping.entries.iter().find(|entry| entry.key != "local") {
-                    let spot = Spot::Text(path.key(&other.key), other.key_location);
+                    let spot = FindingLocation::Text(path.key(&other.key), other.key_location);
                     let message = format!("`include` has no key {}", quoted(&other.key));
                     let help = "only files of the same repository can be included: `include: ci/base.yml`";
                     wrong(&mut self.findings, spot, message, help);
@@ -138,10 +140,10 @@ impl Loader<'_> {
                 }
                 match mapping.entries.first().map(|entry| (&entry.value, &entry.value.kind)) {
                     Some((value, Kind::Scalar { text, .. })) if !value.is_null() => {
-                        (text, Spot::Text(path.key("local"), value.location))
+                        (text, FindingLocation::Text(path.key("local"), value.location))
                     }
                     _ => {
-                        let spot = Spot::Text(path.clone(), item.location);
+                        let spot = FindingLocation::Text(path.clone(), item.location);
                         let message = "an item of `include` names no file".to_owned();
                         wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                         return None;
@@ -149,7 +151,7 @@ impl Loader<'_> {
                 }
             }
             _ => {
-                let spot = Spot::Text(path.clone(), item.location);
+                let spot = FindingLocation::Text(path.clone(), item.location);
                 let message = "`include` takes the path of a file, or a list of such".to_owned();
                 wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                 return None;
@@ -164,7 +166,7 @@ impl Loader<'_> {
         }
     }
 
-    fn file(&mut self, file: &str, spot: Spot) -> Option<Rc<Node>> {
+    fn file(&mut self, file: &str, spot: FindingLocation) -> Option<Rc<Node>> {
         if let Some(start) =
             self.chain.iter().position(|before| include_path(before).is_ok_and(|path| path == file))
         {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::merge::merged;
-use crate::pipeline::finding::{Finding, Path, Segment, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb, wrong_type};
 use crate::suggest::Suggestions;
 
@@ -79,9 +79,9 @@ impl Resolver<'_> {
     fn resolve(&mut self, node: &Rc<Node>, path: &Path) -> Result<Rc<Node>, ()> {
         let Some(extends) = node.get("extends") else { return Ok(Rc::clone(node)) };
         let at = path.key("extends");
-        let names: Vec<(&str, Spot)> = match &extends.value.kind {
+        let names: Vec<(&str, FindingLocation)> = match &extends.value.kind {
             Kind::Scalar { text, .. } if !extends.value.is_null() => {
-                vec![(text, Spot::Text(at.clone(), extends.value.location))]
+                vec![(text, FindingLocation::Text(at.clone(), extends.value.location))]
             }
             Kind::Sequence(items) => {
                 let name = |(index, item): (usize, &'_ Rc<Node>)| match &item.kind {
@@ -98,7 +98,9 @@ impl Resolver<'_> {
                     &names
                         .iter()
                         .flatten()
-                        .map(|(text, at, location)| (text.as_str(), Spot::Text(at.clone(), *location)))
+                        .map(|(text, at, location)| {
+                            (text.as_str(), FindingLocation::Text(at.clone(), *location))
+                        })
                         .collect::<Vec<_>>(),
                 );
             }
@@ -125,7 +127,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn over(&mut self, node: &Rc<Node>, names: &[(&str, Spot)]) -> Result<Rc<Node>, ()> {
+    fn over(&mut self, node: &Rc<Node>, names: &[(&str, FindingLocation)]) -> Result<Rc<Node>, ()> {
         let Kind::Mapping(own) = &node.kind else { return Ok(Rc::clone(node)) };
         let mut base: Option<Rc<Node>> = None;
         for (name, spot) in names {
@@ -139,7 +141,7 @@ impl Resolver<'_> {
         let own = Rc::new(Node::mapping(own, node.location));
         let whole = base.map_or_else(|| Rc::clone(&own), |base| merged(&base, &own));
         if whole.is_too_large() {
-            if let Some((_, Spot::Text(_, location))) = names.first() {
+            if let Some((_, FindingLocation::Text(_, location))) = names.first() {
                 self.findings.push(*alias_bomb(*location));
             }
             return Err(());
@@ -147,7 +149,7 @@ impl Resolver<'_> {
         Ok(whole)
     }
 
-    fn template(&mut self, name: &str, spot: &Spot) -> Result<Rc<Node>, ()> {
+    fn template(&mut self, name: &str, spot: &FindingLocation) -> Result<Rc<Node>, ()> {
         if let Some(done) = self.done.get(name) {
             return done.clone();
         }
@@ -179,7 +181,7 @@ impl Resolver<'_> {
             result
         } else {
             let message = format!("the template {} is not a mapping", quoted(name));
-            let at = Spot::Text(Path::default().key(name), entry.key_location);
+            let at = FindingLocation::Text(Path::default().key(name), entry.key_location);
             self.findings
                 .push(Finding::error("wrong-type", spot.clone(), message).related("it stands here", at));
             Err(())
@@ -188,7 +190,7 @@ impl Resolver<'_> {
         result
     }
 
-    fn unknown(&mut self, name: &str, spot: &Spot) {
+    fn unknown(&mut self, name: &str, spot: &FindingLocation) {
         let Kind::Mapping(top) = &self.root.kind else { return };
         let templates =
             || top.entries.iter().map(|entry| entry.key.as_str()).filter(|key| key.starts_with('.'));

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::Artifacts;
-use super::rules::{Rule, RunWhen};
-use super::surroundings::Surroundings;
+use super::rules::{Rule, When};
+use super::surroundings::JobOptions;
 use crate::retry::RetryFor;
 
 /// One job as the file declares it, before its matrix is expanded.
@@ -26,8 +26,8 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// When the job runs, given how its dependencies ended.
-    #[serde(default, skip_serializing_if = "RunWhen::is_default")]
-    pub when: RunWhen,
+    #[serde(default, skip_serializing_if = "When::is_default")]
+    pub when: When,
     /// The jobs that must succeed first, by their names in the file (before matrix expansion).
     /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
     #[serde(default)]
@@ -68,8 +68,8 @@ pub struct Job {
     #[serde(default)]
     pub pull_policy: PullPolicy,
     /// Services, caches, secrets and the like.
-    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
-    pub surroundings: Surroundings,
+    #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
+    pub surroundings: JobOptions,
     /// Labels that a worker must have to run it. Empty: any worker that does not require labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: BTreeMap<String, String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// When a job runs, given how its dependencies ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RunWhen {
+pub enum When {
     /// When all dependencies succeeded, or failed with `allow_failure`.
     #[default]
     OnSuccess,
@@ -19,7 +19,7 @@ pub enum RunWhen {
     Manual,
 }
 
-impl RunWhen {
+impl When {
     /// Whether it is the default.
     #[must_use]
     pub fn is_default(&self) -> bool {
@@ -42,7 +42,7 @@ pub struct Rule {
     pub exists: Vec<String>,
     /// When the job runs if the rule matches. `None`: the job's own `when`.
     #[serde(default)]
-    pub then: Option<RuleThen>,
+    pub then: Option<RuleOutcome>,
     /// Overrides the job's own.
     #[serde(default)]
     pub allow_failure: Option<bool>,
@@ -51,13 +51,13 @@ pub struct Rule {
     pub variables: IndexMap<String, String>,
 }
 
-/// What a matching rule decides.
+/// OperationKind a matching rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RuleThen {
+pub enum RuleOutcome {
     /// The job is left out.
     Never,
     /// The job runs, given how its dependencies ended.
     #[serde(untagged)]
-    When(RunWhen),
+    When(When),
 }

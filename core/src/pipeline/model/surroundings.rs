@@ -1,4 +1,4 @@
-//! What a job has besides its script: services, caches, secrets, an environment.
+//! OperationKind a job has besides its script: services, caches, secrets, an environment.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
 
-/// What a job has besides its script.
+/// OperationKind a job has besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Surroundings {
+pub struct JobOptions {
     /// Shell commands that run after the script in a separate shell, whatever its outcome; their exit code is ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after_script: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Surroundings {
     pub caches: Vec<Cache>,
     /// Secrets that are available to it; no others are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<SecretUse>,
+    pub secrets: Vec<SecretRef>,
     /// Where it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
@@ -29,7 +29,7 @@ pub struct Surroundings {
     pub coverage: Option<String>,
 }
 
-impl Surroundings {
+impl JobOptions {
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -111,7 +111,7 @@ pub struct Cache {
     pub when: ArtifactsWhen,
 }
 
-/// What a job does with a cache.
+/// OperationKind a job does with a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CachePolicy {
@@ -143,7 +143,7 @@ pub const MAX_SECRETS: usize = 100;
 
 /// A secret that is available to a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct SecretUse {
+pub struct SecretRef {
     /// The secret's name in the repository's store.
     pub name: String,
     /// The environment variable that holds it.

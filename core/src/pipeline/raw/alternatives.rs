@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::field::{Read, Reader, Record, Scalar, inline_schema};
+use super::field::{FromScalar, Read, Reader, Record, inline_schema};
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
@@ -16,7 +16,7 @@ pub(crate) enum Either<S, R> {
     Long(R),
 }
 
-impl<S: Scalar + Read, R: Record + Read> Read for Either<S, R> {
+impl<S: FromScalar + Read, R: Record + Read> Read for Either<S, R> {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         match &node.kind {
             Kind::Mapping(_) => R::read(node, path, reader).map(Self::Long),

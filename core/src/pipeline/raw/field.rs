@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::unknown_keys;
-use crate::pipeline::finding::{Fault, Finding, Spot, Trail};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 use crate::pipeline::yaml::writer::is_anchor_holder;
 use crate::suggest::Suggestions;
 
-/// What a reading of a [`Node`] gathers.
+/// OperationKind a reading of a [`Node`] gathers.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
@@ -24,8 +24,8 @@ pub(crate) trait Read: Sized {
 }
 
 /// A value written as a single scalar.
-pub(crate) trait Scalar: Sized {
-    /// What an error message says is expected, such as "a duration, such as `20m`".
+pub(crate) trait FromScalar: Sized {
+    /// OperationKind an error message says is expected, such as "a duration, such as `20m`".
     const EXPECTED: &'static str;
     /// Reads the scalar's literal text.
     fn from_text(text: &str) -> Result<Self, Fault>;
@@ -33,7 +33,7 @@ pub(crate) trait Scalar: Sized {
 
 /// A mapping with known keys.
 pub(crate) trait Record: Sized + Default {
-    /// What it is called in messages, such as "a job".
+    /// OperationKind it is called in messages, such as "a job".
     const LABEL: &'static str;
     const KEYS: &'static [&'static str];
     /// Reads the value of one of [`Self::KEYS`] into its field.
@@ -89,7 +89,7 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
     }
 }
 
-impl<T: Scalar> Read for T {
+impl<T: FromScalar> Read for T {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         let result = match &node.kind {
             Kind::Scalar { text, .. } if !node.is_null() => {
@@ -173,7 +173,7 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
         if T::KEYS.contains(&entry.key.as_str()) {
             record.set(&entry.key, &entry.value, &at, reader);
         } else if !(path.is_root() && is_anchor_holder(&entry.key)) {
-            let spot = Spot::Text(at.path(), entry.key_location);
+            let spot = FindingLocation::Text(at.path(), entry.key_location);
             let unknown = unknown_keys::unknown_key(
                 &at.path(),
                 spot,

@@ -28,7 +28,7 @@ record! {
 
 record! {
     /// Which failures are tolerated.
-    struct RawAllowed("`allow_failure`") {
+    struct RawAllowFailure("`allow_failure`") {
         /// Exit codes of the script that are tolerated.
         exit_codes: OneOrMany<ExitCode> = "exit_codes",
     }
@@ -141,7 +141,7 @@ record! {
     struct RawResources("`resources`") {
         /// Number of CPUs, such as 2 or 0.5.
         cpus: Cpus = "cpus",
-        /// Amount of memory, such as 512m or 2GiB.
+        /// ResourceAmount of memory, such as 512m or 2GiB.
         memory: Bytes = "memory",
     }
 }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::field::Scalar;
+use super::field::FromScalar;
 use crate::pipeline::finding::{Fault, quoted};
 
 /// The seconds of a time span such as `90s` or `1h 30m`, read as in a pipeline file; for settings outside of one.
@@ -20,7 +20,7 @@ pub fn cpus(text: &str) -> Result<f64, String> {
     scalar(text).map(|Cpus(cpus)| cpus)
 }
 
-fn scalar<T: Scalar>(text: &str) -> Result<T, String> {
+fn scalar<T: FromScalar>(text: &str) -> Result<T, String> {
     T::from_text(text).map_err(|fault| match fault.help {
         Some(help) => format!("{} ({help})", fault.message),
         None => fault.message,
@@ -46,7 +46,7 @@ fn number_or_text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema 
     schemars::json_schema!({ "type": ["string", "integer"] })
 }
 
-impl Scalar for Duration {
+impl FromScalar for Duration {
     const EXPECTED: &'static str = "a duration, such as `20m`, `1h 30m` or `7 days`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         let bad = || {
@@ -82,7 +82,7 @@ impl Scalar for Duration {
     }
 }
 
-impl Scalar for Bytes {
+impl FromScalar for Bytes {
     const EXPECTED: &'static str = "a size, such as `512m` or `2GiB`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         let bad = || {
@@ -115,7 +115,7 @@ impl Scalar for Bytes {
     }
 }
 
-impl Scalar for Cpus {
+impl FromScalar for Cpus {
     const EXPECTED: &'static str = "a number of processors, such as `2` or `0.5`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text.parse::<f64>() {

@@ -4,7 +4,7 @@ use super::alternatives::{Either, Preprocessed};
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowed, RawArtifacts, RawCache, RawEnvironment, RawResources, RawRule, RawSecret, RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawResources, RawRule, RawSecret, RawService,
 };
 use super::needs::NeedList;
 use super::quantities::Duration;
@@ -46,7 +46,7 @@ record! {
     struct RawJob("a job") {
         /// Name of the job; only where `jobs` is a list.
         name: Text = "name",
-        /// Stage of the job. Default: test.
+        /// OperationStage of the job. Default: test.
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
         image: Text = "image",
@@ -60,7 +60,7 @@ record! {
         after_script: Script = "after_script",
         /// Condition; the job is left out of the execution unless it is true.
         condition: Text = "if",
-        /// Rules that decide whether and how the job runs: the first that matches applies. If none matches, the job is left out.
+        /// RulesGuard that decide whether and how the job runs: the first that matches applies. If none matches, the job is left out.
         rules: IndexedList<RawRule> = "rules",
         /// When to run, given how its dependencies ended. Default: on_success.
         when: RunWhenValue = "when",
@@ -85,12 +85,12 @@ record! {
         /// Files to store after the job, for later jobs and for download.
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although this job failed, or the exit codes for which it may. Default: false.
-        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
+        allow_failure: Either<Flag, RawAllowFailure> = "allow_failure",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions. Default: 0.
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt. Default: 1h.
         timeout: Duration = "timeout",
-        /// Working directory of the script. Default: the directory of the sources.
+        /// WorkerState directory of the script. Default: the directory of the sources.
         working_dir: Text = "working_dir",
         /// Resource limits of the container.
         resources: RawResources = "resources",
@@ -111,7 +111,7 @@ record! {
         /// Files to store after a job.
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although a job failed, or the exit codes for which it may.
-        allow_failure: Either<Flag, RawAllowed> = "allow_failure",
+        allow_failure: Either<Flag, RawAllowFailure> = "allow_failure",
         /// Shell commands to run before each `script`, in the same shell.
         before_script: Script = "before_script",
         /// Shell commands to run after each `script`, whether or not it succeeded, in a separate shell.
@@ -128,7 +128,7 @@ record! {
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt.
         timeout: Duration = "timeout",
-        /// Working directory of the script.
+        /// WorkerState directory of the script.
         working_dir: Text = "working_dir",
         /// Resource limits of the container.
         resources: RawResources = "resources",

@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 
-use super::field::Scalar;
+use super::field::FromScalar;
 use crate::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
-use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleThen, RunWhen};
+use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleOutcome, When};
 use crate::suggest;
 
 /// A string, number or boolean, used as it is written.
@@ -46,12 +46,12 @@ pub(crate) struct PullPolicyValue(pub(crate) PullPolicy);
 /// When to run a job, given how its dependencies ended.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
-pub(crate) struct RunWhenValue(pub(crate) RunWhen);
+pub(crate) struct RunWhenValue(pub(crate) When);
 
 /// When to run a job if a rule matches.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
-pub(crate) struct RuleThenValue(#[schemars(schema_with = "rule_run_schema")] pub(crate) RuleThen);
+pub(crate) struct RuleThenValue(#[schemars(schema_with = "rule_run_schema")] pub(crate) RuleOutcome);
 
 /// Whether to download a cache, upload it, or both.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -64,11 +64,11 @@ pub(crate) struct CachePolicyValue(pub(crate) CachePolicy);
 pub(crate) struct Port(#[schemars(range(min = 1))] pub(crate) u16);
 
 /// The values of `when` of a job.
-const RUNS: [(&str, RunWhen); 4] = [
-    ("on_success", RunWhen::OnSuccess),
-    ("on_failure", RunWhen::OnFailure),
-    ("always", RunWhen::Always),
-    ("manual", RunWhen::Manual),
+const WHEN_VALUES: [(&str, When); 4] = [
+    ("on_success", When::OnSuccess),
+    ("on_failure", When::OnFailure),
+    ("always", When::Always),
+    ("manual", When::Manual),
 ];
 
 fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -104,7 +104,7 @@ fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": ["string", "number", "boolean"] })
 }
 
-impl Scalar for Text {
+impl FromScalar for Text {
     const EXPECTED: &'static str = "text";
     fn from_text(text: &str) -> Result<Self, Fault> {
         if text.contains('\0') {
@@ -114,7 +114,7 @@ impl Scalar for Text {
     }
 }
 
-impl Scalar for Flag {
+impl FromScalar for Flag {
     const EXPECTED: &'static str = "`true` or `false`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         let wrong = || Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)));
@@ -132,7 +132,7 @@ impl Scalar for Flag {
     }
 }
 
-impl Scalar for Retry {
+impl FromScalar for Retry {
     const EXPECTED: &'static str = "a number from 0 to 10";
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text.parse::<i128>() {
@@ -146,7 +146,7 @@ impl Scalar for Retry {
     }
 }
 
-impl Scalar for RetryKind {
+impl FromScalar for RetryKind {
     const EXPECTED: &'static str = "a kind of failure, such as `script_failed` or `timed_out`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(text, Self::EXPECTED, &RETRY_KINDS).map(Self).map_err(|fault| {
@@ -156,7 +156,7 @@ impl Scalar for RetryKind {
     }
 }
 
-impl Scalar for ExitCode {
+impl FromScalar for ExitCode {
     const EXPECTED: &'static str = "an exit code from 1 to 255";
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text.parse::<i32>() {
@@ -170,7 +170,7 @@ impl Scalar for ExitCode {
     }
 }
 
-impl Scalar for ArtifactsWhenValue {
+impl FromScalar for ArtifactsWhenValue {
     const EXPECTED: &'static str = "`on_success`, `on_failure` or `always`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(
@@ -186,7 +186,7 @@ impl Scalar for ArtifactsWhenValue {
     }
 }
 
-impl Scalar for PullPolicyValue {
+impl FromScalar for PullPolicyValue {
     const EXPECTED: &'static str = "`if-not-present`, `always` or `never`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(
@@ -202,10 +202,10 @@ impl Scalar for PullPolicyValue {
     }
 }
 
-impl Scalar for RunWhenValue {
+impl FromScalar for RunWhenValue {
     const EXPECTED: &'static str = "`on_success`, `on_failure`, `always` or `manual`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        choose(text, Self::EXPECTED, &RUNS).map(Self).map_err(|fault| match text {
+        choose(text, Self::EXPECTED, &WHEN_VALUES).map(Self).map_err(|fault| match text {
             "never" => fault
                 .help("`never` is for rules; to take a job out, put it in a comment or make it a template"),
             "delayed" => fault.help("a job cannot be delayed; use `manual`, or wait in its script"),
@@ -214,16 +214,16 @@ impl Scalar for RunWhenValue {
     }
 }
 
-impl Scalar for RuleThenValue {
+impl FromScalar for RuleThenValue {
     const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let runs = RUNS.map(|(word, when)| (word, RuleThen::When(when)));
-        let choices = [runs.as_slice(), &[("never", RuleThen::Never)]].concat();
+        let runs = WHEN_VALUES.map(|(word, when)| (word, RuleOutcome::When(when)));
+        let choices = [runs.as_slice(), &[("never", RuleOutcome::Never)]].concat();
         choose(text, Self::EXPECTED, &choices).map(Self)
     }
 }
 
-impl Scalar for CachePolicyValue {
+impl FromScalar for CachePolicyValue {
     const EXPECTED: &'static str = "`pull-push`, `pull` or `push`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(
@@ -235,7 +235,7 @@ impl Scalar for CachePolicyValue {
     }
 }
 
-impl Scalar for Port {
+impl FromScalar for Port {
     const EXPECTED: &'static str = "a port from 1 to 65535";
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text.parse::<u16>() {

@@ -10,11 +10,11 @@ use crate::pipeline::yaml::tree::Node;
 record! {
     /// Events that start the pipeline, besides a manual start.
     struct RawTriggers("`on`") {
-        /// Start on commits pushed to the repository.
+        /// InternalStart on commits pushed to the repository.
         push: Nullable<RawPush> = "push",
-        /// Start when a pull request is opened or updated.
+        /// InternalStart when a pull request is opened or updated.
         pull_request: Nullable<RawPullRequest> = "pull_request",
-        /// Start on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
+        /// InternalStart on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
         schedule: IndexedOneOrMany<Either<Text, RawSchedule>> = "schedule",
     }
 }

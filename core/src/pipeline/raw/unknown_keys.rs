@@ -1,7 +1,7 @@
 //! Advice on keys that a pipeline file does not take: those that are planned, those that are called
 //! otherwise here, and those that stand in the wrong place.
 
-use crate::pipeline::finding::{Finding, Path, Segment, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, Node};
 use crate::suggest::Suggestions;
 
@@ -25,7 +25,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
 ];
 
 /// Keys that do not work yet; an ignored `parallel` would be a job that does less than it seems to.
-const PLANNED: &[&str] = &[
+const UNSUPPORTED_KEYS: &[&str] = &[
     "exclude",
     "expose_as",
     "hooks",
@@ -42,7 +42,7 @@ const PLANNED: &[&str] = &[
     "workflow",
 ];
 
-/// What a key of another system is called here.
+/// OperationKind a key of another system is called here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("default", "defaults"),
     ("commands", "script"),
@@ -91,7 +91,7 @@ pub(crate) struct UnknownKey {
 /// The finding about a key that a mapping does not have.
 pub(crate) fn unknown_key(
     path: &Path,
-    spot: Spot,
+    spot: FindingLocation,
     value: &Node,
     called: &str,
     known: &'static [&'static str],
@@ -107,7 +107,7 @@ pub(crate) fn unknown_key(
         let message = format!("the job {} stands at the top level of the file", quoted(key));
         return found(Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`"));
     }
-    if PLANNED.contains(&key) {
+    if UNSUPPORTED_KEYS.contains(&key) {
         let advice = match key {
             "tags" => "remove it, and use `runs_on: { name: value }` to choose workers by their labels",
             "resource_group" => "remove it, and use `concurrency` for the whole pipeline",

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
 use crate::diagnostics::{LineIndex, Location};
-use crate::pipeline::finding::{Finding, Path, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 
 /// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
 pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
@@ -119,13 +119,13 @@ impl Builder<'_> {
             format!("this is not valid YAML: the character U+{:04X} may not stand in a file", u32::from(odd));
         let location = Location { line: self.first_line + location.line, ..location };
         Err(Box::new(
-            Finding::error("yaml-syntax", Spot::Text(Path::default(), location), message)
+            Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
                 .help("remove it, or write it as an escape between double quotes"),
         ))
     }
 
-    fn spot(&self, span: Span) -> Spot {
-        Spot::Text(Path::default(), self.location(span))
+    fn spot(&self, span: Span) -> FindingLocation {
+        FindingLocation::Text(Path::default(), self.location(span))
     }
 
     fn syntax(&self, error: &ScanError) -> Box<Finding> {
@@ -138,7 +138,7 @@ impl Builder<'_> {
         let line = self.lines.line(mark.line());
         let finding = Finding::error(
             "yaml-syntax",
-            Spot::Text(Path::default(), location),
+            FindingLocation::Text(Path::default(), location),
             format!("this is not valid YAML: {}", error.info()),
         );
         let indented_by_tab = line.trim_start_matches(' ').starts_with('\t');
@@ -217,7 +217,7 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag else { return };
-        // Others would give a text another meaning than the one that it has by itself.
+        // RecordingMessenger would give a text another meaning than the one that it has by itself.
         if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
             let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
             let written = format!("{sign}{}", tag.suffix);
@@ -291,7 +291,7 @@ impl Builder<'_> {
                     let Some(text) = key.text else {
                         self.findings.push(Finding::error(
                             "wrong-type",
-                            Spot::Text(Path::default(), key.location),
+                            FindingLocation::Text(Path::default(), key.location),
                             "a key must be text, not a list or a mapping",
                         ));
                         return Ok(());
@@ -303,11 +303,11 @@ impl Builder<'_> {
                         self.findings.push(
                             Finding::error(
                                 "duplicate-key",
-                                Spot::Text(Path::default(), key.location),
+                                FindingLocation::Text(Path::default(), key.location),
                                 format!("{} is written twice in this mapping", quoted(&text)),
                             )
                             .help("keep one of the two")
-                            .related("first written here", Spot::Text(Path::default(), first)),
+                            .related("first written here", FindingLocation::Text(Path::default(), first)),
                         );
                     } else {
                         mapping.push(MapEntry { key: text, key_location: key.location, value: node });
@@ -334,7 +334,7 @@ impl Builder<'_> {
             let Kind::Mapping(base) = &base.kind else {
                 self.findings.push(Finding::error(
                     "wrong-type",
-                    Spot::Text(Path::default(), at),
+                    FindingLocation::Text(Path::default(), at),
                     "a merge key `<<` takes a mapping, or a list of mappings",
                 ));
                 continue;

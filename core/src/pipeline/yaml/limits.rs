@@ -1,4 +1,4 @@
-//! Bounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
+//! OperationBounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
 
 use crate::diagnostics::Location;
 
@@ -56,7 +56,7 @@ mod tests {
     use super::{MAX_LINE_DEPTH, deep_line};
 
     #[test]
-    fn only_nesting_beyond_the_limit_is_too_deep() {
+    fn only_nesting_beyond_limit_is_too_deep() {
         let shallow = format!("jobs: {}{}\n", "[".repeat(MAX_LINE_DEPTH), "]".repeat(MAX_LINE_DEPTH));
         assert_eq!(deep_line(&shallow), None);
         assert_eq!(deep_line(&"[]{}- ? ".repeat(10_000)), None);

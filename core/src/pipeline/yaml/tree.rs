@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
 use crate::diagnostics::Location;
-use crate::pipeline::finding::{Finding, Part, Path, Segment, Spot, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
 
 /// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
 pub(crate) const LINES_PER_FILE: usize = 1 << 21;
@@ -20,7 +20,7 @@ pub(crate) struct Node {
     pub(crate) size: Size,
 }
 
-/// What a value is.
+/// OperationKind a value is.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Scalar { text: String, plain: bool },
@@ -47,7 +47,7 @@ pub(crate) struct MapEntry {
     pub(crate) value: Rc<Node>,
 }
 
-/// What a value comes to once aliases are written out.
+/// OperationKind a value comes to once aliases are written out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
     pub(crate) nodes: u64,
@@ -200,7 +200,7 @@ pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
 pub(crate) fn too_deep(location: Location) -> Finding {
     Finding::error(
         "too-deep",
-        Spot::Text(Path::default(), location),
+        FindingLocation::Text(Path::default(), location),
         format!("lists and mappings are nested more than {MAX_DEPTH} deep here"),
     )
 }
@@ -208,7 +208,7 @@ pub(crate) fn too_deep(location: Location) -> Finding {
 pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
     let finding = Finding::error(
         "alias-bomb",
-        Spot::Text(Path::default(), location),
+        FindingLocation::Text(Path::default(), location),
         format!(
             "with its aliases written out this file is larger than {MAX_NODES} values or {} MiB",
             MAX_TEXT_BYTES >> 20

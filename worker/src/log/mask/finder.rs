@@ -20,7 +20,7 @@ const MAX_PATTERN_BYTES: usize = 8 << 20;
 /// times as fast.
 const MAX_TABLE_BYTES: usize = 16 << 10;
 
-/// Why secrets cannot be masked; a job that has them must not begin.
+/// CancelReason secrets cannot be masked; a job that has them must not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
     /// They are longer than a server ever hands out.
@@ -33,19 +33,19 @@ pub enum MaskError {
 
 /// Whether the characters around a match hold bits of the secret, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Edges {
+pub(super) struct PartialEdges {
     /// The character before.
     pub before: bool,
     /// The character after.
     pub after: bool,
 }
 
-/// What ends with the byte at hand.
+/// OperationKind ends with the byte at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
     /// Its length in characters.
     pub length: usize,
-    pub edges: Edges,
+    pub edges: PartialEdges,
 }
 
 /// An automaton, fast or small.
@@ -61,15 +61,15 @@ pub(super) struct Finder {
     pub start: StateID,
     /// How many of the last bytes a state stands for (they are the beginning of a pattern), sorted by state.
     depths: Box<[(StateID, u32)]>,
-    edges: Box<[Edges]>,
+    edges: Box<[PartialEdges]>,
     /// The length of the longest pattern.
     pub longest: usize,
 }
 
 impl Automaton {
-    fn new(patterns: &BTreeMap<Vec<u8>, Edges>, bytes: usize) -> Result<Self, MaskError> {
+    fn new(patterns: &BTreeMap<Vec<u8>, PartialEdges>, bytes: usize) -> Result<Self, MaskError> {
         let failed = |_| MaskError::Automaton;
-        // What follows is looked at byte by byte: a prefilter would never be used.
+        // OperationKind follows is looked at byte by byte: a prefilter would never be used.
         if bytes <= MAX_TABLE_BYTES {
             let mut builder = DFA::builder();
             let built = builder.start_kind(StartKind::Unanchored).prefilter(false).build(patterns.keys());
@@ -135,7 +135,7 @@ impl fmt::Debug for Finder {
 
 impl Finder {
     /// A finder of `patterns`, none of which is empty; `None` when there are none.
-    pub fn new(patterns: BTreeMap<Vec<u8>, Edges>) -> Result<Option<Self>, MaskError> {
+    pub fn new(patterns: BTreeMap<Vec<u8>, PartialEdges>) -> Result<Option<Self>, MaskError> {
         let Some(longest) = patterns.keys().map(Vec::len).max() else { return Ok(None) };
         let bytes: usize = patterns.keys().map(Vec::len).sum();
         if bytes > MAX_PATTERN_BYTES {
@@ -171,7 +171,7 @@ impl Finder {
 
     #[cold]
     fn longest(&self, state: StateID) -> Match {
-        let mut longest = Match { length: 0, edges: Edges::default() };
+        let mut longest = Match { length: 0, edges: PartialEdges::default() };
         for at in 0..self.automaton.match_len(state) {
             let pattern = self.automaton.match_pattern(state, at);
             let edges = self.edges.get(pattern.as_usize()).copied().unwrap_or_default();
@@ -195,7 +195,7 @@ impl Finder {
 /// Where in the stream the last characters were that a finder saw: one character may stand for several bytes, and bytes between
 /// two characters may not count.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct CharPositions {
     /// Characters so far.
     count: usize,
     /// Where runs of characters of one byte each begin: the number of the character, and its place.
@@ -204,14 +204,14 @@ pub(super) struct Places {
     end: usize,
 }
 
-impl Default for Places {
+impl Default for CharPositions {
     fn default() -> Self {
         // No character is expected next: the first one begins a run.
         Self { count: 0, runs: VecDeque::new(), end: usize::MAX }
     }
 }
 
-impl Places {
+impl CharPositions {
     /// As if all the bytes before `at` had been characters.
     pub fn set_contiguous(&mut self, at: usize, longest: usize) {
         self.count = at.min(longest);

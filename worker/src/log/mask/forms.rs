@@ -1,6 +1,6 @@
-//! What is looked for: the parts of each secret, and the digits that encodings of them have in common.
+//! OperationKind is looked for: the parts of each secret, and the digits that encodings of them have in common.
 
-use super::finder::Edges;
+use super::finder::PartialEdges;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ pub const MIN_LEN: usize = 4;
 /// Fewer digits of base64 are too likely to stand for something else.
 const MIN_BASE64: usize = 4;
 /// The digits of base64 in the order of their values.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const BASE64_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The patterns for some values.
 #[derive(Debug)]
-pub(super) struct Forms {
+pub(super) struct EncodedForms {
     /// The values and their lines.
-    pub plain: BTreeMap<Vec<u8>, Edges>,
+    pub plain: BTreeMap<Vec<u8>, PartialEdges>,
     /// In digits of base64, those of the standard alphabet.
-    pub base64: BTreeMap<Vec<u8>, Edges>,
+    pub base64: BTreeMap<Vec<u8>, PartialEdges>,
     /// The digits of base64 that may stand before those, and hold some bits of them.
     pub leads: Box<[bool; 256]>,
     /// In hex digits, lower case.
-    pub hex: BTreeMap<Vec<u8>, Edges>,
+    pub hex: BTreeMap<Vec<u8>, PartialEdges>,
     /// Whether one of them has a space in it.
     pub has_space: bool,
     /// Whether one of them has a character of Latin 1 in it that is none of ASCII.
     pub has_latin: bool,
 }
 
-impl Forms {
+impl EncodedForms {
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Self {
             plain: BTreeMap::new(),
@@ -55,11 +55,11 @@ impl Forms {
         if part.len() < MIN_LEN || part.trim().is_empty() || self.plain.contains_key(part.as_bytes()) {
             return;
         }
-        self.plain.insert(part.as_bytes().to_vec(), Edges::default());
-        self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), Edges::default());
+        self.plain.insert(part.as_bytes().to_vec(), PartialEdges::default());
+        self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), PartialEdges::default());
         self.has_space |= part.contains(' ');
         self.has_latin |= part.contains(|char| ('\u{80}'..='\u{ff}').contains(&char));
-        for (value, digit) in (0_u8..).zip(DIGITS) {
+        for (value, digit) in (0_u8..).zip(BASE64_ALPHABET) {
             let first = part.as_bytes()[0];
             if value & 0b1111 == first >> 4 || value & 0b11 == first >> 6 {
                 self.leads[usize::from(*digit)] = true;
@@ -76,16 +76,16 @@ impl Forms {
     }
 }
 
-/// What every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
+/// OperationKind every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
 /// that depend on nothing else. The digits at the edges depend on what is around it, too.
-fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, Edges)> {
+fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, PartialEdges)> {
     let mut forms = Vec::new();
     for before in 0..3_usize {
         let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(value.iter().copied()).collect();
         let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
         if end.saturating_sub(first) >= MIN_BASE64 {
             let digits = STANDARD_NO_PAD.encode(&bytes).into_bytes();
-            let edges = Edges { before: before > 0, after: !(bytes.len() * 8).is_multiple_of(6) };
+            let edges = PartialEdges { before: before > 0, after: !(bytes.len() * 8).is_multiple_of(6) };
             forms.push((digits[first..end].to_vec(), edges));
         }
     }

@@ -4,13 +4,13 @@
 
 use super::{
     decode::{Decoded, Encoding},
-    finder::{Finder, Match, Places},
+    finder::{CharPositions, Finder, Match},
 };
 use aho_corasick::automaton::StateID;
 use std::collections::VecDeque;
 
-/// What stands for a secret.
-pub const MASKED: &[u8] = b"[masked]";
+/// OperationKind stands for a secret.
+pub const MASK: &[u8] = b"[masked]";
 
 /// Where a stream stands.
 #[derive(Debug, Default)]
@@ -22,20 +22,20 @@ pub struct Stream {
     /// Where secrets are that were found and have not passed yet, in order; they do not overlap.
     found: VecDeque<Span>,
     /// Made with the first bytes.
-    pub(super) lanes: Option<Lanes>,
+    pub(super) lanes: Option<Decoders>,
 }
 
 /// All that looks for secrets in a stream.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Decoders {
     /// Of the bytes as they are.
     pub plain: StateID,
     /// Of the characters that they stand for, one for each encoding.
-    pub decoded: Vec<Lane>,
+    pub decoded: Vec<EncodingDecoder>,
     /// Which of those are awake, one bit for each.
     pub awake: u8,
-    pub base64: Base64Lane,
-    pub hex: HexLane,
+    pub base64: Base64Decoder,
+    pub hex: HexDecoder,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl Stream {
         self.held.extend_from_slice(bytes);
     }
 
-    /// Notes that a secret is there; what overlaps is one.
+    /// RequestLog that a secret is there; what overlaps is one.
     pub(super) fn note(&mut self, begin: usize, end: usize) {
         self.insert(Span { begin, end, shown: false });
     }
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// Notes that the secret that ends at `known` goes on at `begin..end`.
+    /// RequestLog that the secret that ends at `known` goes on at `begin..end`.
     fn extend(&mut self, known: usize, begin: usize, end: usize) {
         // It passed already, unless it is here: nothing is shown for its rest.
         let here = self.found.iter().find(|span| span.begin < known && known <= span.end).copied();
@@ -76,7 +76,7 @@ impl Stream {
     }
 
     fn insert(&mut self, mut new: Span) {
-        // What passed has passed.
+        // OperationKind passed has passed.
         if new.end <= self.base {
             return;
         }
@@ -98,7 +98,7 @@ impl Stream {
         self.found.insert(at, new);
     }
 
-    /// What comes before `until`, with what stands for secrets.
+    /// OperationKind comes before `until`, with what stands for secrets.
     pub(super) fn release(&mut self, until: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(until.saturating_sub(self.base));
         let mut passed = 0;
@@ -106,7 +106,7 @@ impl Stream {
             let next = match self.found.front_mut() {
                 Some(span) if span.begin <= self.base => {
                     if !std::mem::replace(&mut span.shown, true) {
-                        out.extend_from_slice(MASKED);
+                        out.extend_from_slice(MASK);
                     }
                     let next = until.min(span.end);
                     if next == span.end {
@@ -130,9 +130,9 @@ impl Stream {
     }
 }
 
-/// What tells the characters that bytes stand for.
+/// OperationKind tells the characters that bytes stand for.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(super) struct CharDecoder {
     pub encoding: Encoding,
     /// Bytes of which it is not known yet what they stand for; never more than twelve.
     pending: Vec<u8>,
@@ -140,7 +140,7 @@ pub(super) struct Decoder {
     at: usize,
 }
 
-impl Decoder {
+impl CharDecoder {
     pub const fn new(encoding: Encoding) -> Self {
         Self { encoding, pending: Vec::new(), at: 0 }
     }
@@ -194,15 +194,15 @@ impl Decoder {
 /// Looks for values in what an encoding stands for. It is awake only from what may stand for something else on, until it has
 /// seen so much after it that it stands where the bytes themselves do.
 #[derive(Debug)]
-pub(super) struct Lane {
-    pub decoder: Decoder,
+pub(super) struct EncodingDecoder {
+    pub decoder: CharDecoder,
     state: StateID,
-    places: Places,
+    places: CharPositions,
 }
 
-impl Lane {
+impl EncodingDecoder {
     pub fn new(encoding: Encoding, start: StateID) -> Self {
-        Self { decoder: Decoder::new(encoding), state: start, places: Places::default() }
+        Self { decoder: CharDecoder::new(encoding), state: start, places: CharPositions::default() }
     }
 
     /// Wakes up before the byte at `at`, where the bytes themselves are in `state`.
@@ -243,7 +243,7 @@ impl Lane {
 fn stepper<'a>(
     finder: &'a Finder,
     state: &'a mut StateID,
-    places: &'a mut Places,
+    places: &'a mut CharPositions,
     mut note: impl FnMut(usize, usize) + 'a,
 ) -> impl FnMut(u8, usize, usize) + 'a {
     move |byte, begin, end| {
@@ -259,31 +259,31 @@ fn stepper<'a>(
 
 /// Looks for base64, wherever its lines break, however they are indented, and whatever its digits are written as.
 #[derive(Debug)]
-pub(super) struct Base64Lane {
-    pub decoder: Decoder,
+pub(super) struct Base64Decoder {
+    pub decoder: CharDecoder,
     state: StateID,
-    places: Places,
+    places: CharPositions,
     /// The number of the first digit since something that is no base64.
     first: usize,
     /// The last match, while digits may follow that belong to it.
-    rest: Option<Rest>,
+    rest: Option<Base64Tail>,
 }
 
 /// Of a byte between the digits of base64.
-const SKIPPED: u8 = 1;
+const CLASS_SKIPPED: u8 = 1;
 /// Of a byte that ends base64.
-const OTHER: u8 = 0;
-/// What each byte is to base64: else the digit, of the standard alphabet.
-static CLASSES: [u8; 256] = {
-    let mut classes = [OTHER; 256];
+const CLASS_OTHER: u8 = 0;
+/// OperationKind each byte is to base64: else the digit, of the standard alphabet.
+static BASE64_CLASSES: [u8; 256] = {
+    let mut classes = [CLASS_OTHER; 256];
     let mut byte = 0_u8;
     loop {
         classes[byte as usize] = match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => byte,
             b'-' => b'+',
             b'_' => b'/',
-            b' ' | b'\t' | b'\r' | b'\n' => SKIPPED,
-            _ => OTHER,
+            b' ' | b'\t' | b'\r' | b'\n' => CLASS_SKIPPED,
+            _ => CLASS_OTHER,
         };
         if byte == u8::MAX {
             break;
@@ -294,13 +294,13 @@ static CLASSES: [u8; 256] = {
 };
 
 #[derive(Debug, Clone, Copy)]
-struct Rest {
+struct Base64Tail {
     end: usize,
     digits: u8,
     padding: u8,
 }
 
-/// What a secret is found to be.
+/// OperationKind a secret is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     Secret(usize, usize),
@@ -308,10 +308,10 @@ pub(super) enum Finding {
     Rest(usize, usize, usize),
 }
 
-impl Base64Lane {
+impl Base64Decoder {
     pub fn new(start: StateID) -> Self {
-        let decoder = Decoder::new(Encoding::Digit);
-        Self { decoder, state: start, places: Places::default(), first: 0, rest: None }
+        let decoder = CharDecoder::new(Encoding::Digit);
+        Self { decoder, state: start, places: CharPositions::default(), first: 0, rest: None }
     }
 
     #[inline(always)]
@@ -325,21 +325,21 @@ impl Base64Lane {
 
     #[cold]
     fn push_escaped(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Finding)) {
-        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Encoding::Digit));
+        let mut decoder = std::mem::replace(&mut self.decoder, CharDecoder::new(Encoding::Digit));
         decoder.push(byte, at, |byte, begin, end| self.step(finder, byte, begin, end, &mut note));
         self.decoder = decoder;
     }
 
     pub fn finish(&mut self, finder: &Finder, mut note: impl FnMut(Finding)) {
-        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Encoding::Digit));
+        let mut decoder = std::mem::replace(&mut self.decoder, CharDecoder::new(Encoding::Digit));
         decoder.decode(true, |byte, begin, end| self.step(finder, byte, begin, end, &mut note));
     }
 
     #[inline(always)]
     fn step(&mut self, finder: &Finder, byte: u8, begin: usize, end: usize, note: &mut impl FnMut(Finding)) {
-        let digit = match CLASSES[usize::from(byte)] {
-            SKIPPED => return,
-            OTHER => return self.stop(finder, byte, begin, end, note),
+        let digit = match BASE64_CLASSES[usize::from(byte)] {
+            CLASS_SKIPPED => return,
+            CLASS_OTHER => return self.stop(finder, byte, begin, end, note),
             digit => digit,
         };
         self.state = finder.next(self.state, digit);
@@ -363,7 +363,7 @@ impl Base64Lane {
         let length = matched.length + usize::from(with_one_before);
         if let Some(begin) = self.places.begin_of(length) {
             note(Finding::Secret(begin, end));
-            self.rest = Some(Rest { end, digits: u8::from(matched.edges.after), padding: 2 });
+            self.rest = Some(Base64Tail { end, digits: u8::from(matched.edges.after), padding: 2 });
         }
     }
 
@@ -404,16 +404,16 @@ impl Base64Lane {
 
 /// Looks for hex digits, whatever stands between their pairs.
 #[derive(Debug)]
-pub(super) struct HexLane {
+pub(super) struct HexDecoder {
     state: StateID,
-    places: Places,
+    places: CharPositions,
     /// Where it stood before a `0`, the last byte, which may be that of `0x`.
     before_zero: Option<StateID>,
 }
 
-impl HexLane {
+impl HexDecoder {
     pub fn new(start: StateID) -> Self {
-        Self { state: start, places: Places::default(), before_zero: None }
+        Self { state: start, places: CharPositions::default(), before_zero: None }
     }
 
     #[inline(always)]

@@ -1,12 +1,12 @@
 //! The mask against made-up output; tests/masking.rs has real programs.
 
-use super::{MASKED, Mask, Stream};
+use super::{MASK, SecretMask, Stream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 const SECRET: &str = "s3cr3t/va'lue with\"quotes+";
 
-fn masked(mask: &Mask, chunks: &[&[u8]]) -> Vec<u8> {
+fn masked(mask: &SecretMask, chunks: &[&[u8]]) -> Vec<u8> {
     let mut stream = Stream::default();
     let mut shown = Vec::new();
     for chunk in chunks {
@@ -18,7 +18,7 @@ fn masked(mask: &Mask, chunks: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn secret_is_masked_in_every_printed_form() {
-    let mask = Mask::new([SECRET]).unwrap();
+    let mask = SecretMask::new([SECRET]).unwrap();
     let hex = crate::store::hex(SECRET.as_bytes());
     let wrapped: String = {
         let text = STANDARD.encode(format!("{}{SECRET}{}", "x".repeat(50), "y".repeat(50)));
@@ -51,20 +51,20 @@ fn secret_is_masked_in_every_printed_form() {
 
 #[test]
 fn each_line_of_a_multiline_secret_is_masked() {
-    let mask = Mask::new(["-----BEGIN KEY-----\nabcdef\nxyz\nghijkl\n"]).unwrap();
+    let mask = SecretMask::new(["-----BEGIN KEY-----\nabcdef\nxyz\nghijkl\n"]).unwrap();
     assert_eq!(masked(&mask, &[b"> abcdef <\n> ghijkl <\nxyz\n"]), b"> [masked] <\n> [masked] <\nxyz\n");
     assert_eq!(mask.text("cat: -----BEGIN KEY-----"), "cat: [masked]");
 }
 
 #[test]
 fn output_without_a_secrets_beginning_is_not_delayed() {
-    let mask = Mask::new(["password"]).unwrap();
+    let mask = SecretMask::new(["password"]).unwrap();
     let mut stream = Stream::default();
     assert_eq!(mask.push(&mut stream, b"step 1 of 2"), b"step 1 of 2");
     assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
     assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");
     assert_eq!(mask.push(&mut stream, b"passw"), b"");
-    // What follows it may overlap with another one.
+    // OperationKind follows it may overlap with another one.
     assert_eq!(mask.push(&mut stream, b"ord"), b"");
     assert_eq!(mask.push(&mut stream, b".pa"), b"[masked].");
     assert_eq!(mask.finish(&mut stream), b"pa");
@@ -72,25 +72,25 @@ fn output_without_a_secrets_beginning_is_not_delayed() {
 
 #[test]
 fn overlapping_secrets_are_masked_whole() {
-    let mask = Mask::new(["abcdefgh", "efghSECRETTAIL"]).unwrap();
+    let mask = SecretMask::new(["abcdefgh", "efghSECRETTAIL"]).unwrap();
     assert_eq!(masked(&mask, &[b"<abcdefghSECRETTAIL>"]), b"<[masked]>");
-    let mask = Mask::new(["abcdXYZabcd"]).unwrap();
+    let mask = SecretMask::new(["abcdXYZabcd"]).unwrap();
     assert_eq!(masked(&mask, &[b"abcdXYZabcdXYZabcd", b"!"]), b"[masked]!");
     // One that ends within what was shown as masked already.
-    let mask = Mask::new(["12345678", "5678abcd"]).unwrap();
+    let mask = SecretMask::new(["12345678", "5678abcd"]).unwrap();
     assert_eq!(masked(&mask, &[b"1234", b"5678", b"ab", b"cd", b"."]), b"[masked].");
 }
 
 #[test]
 fn base64_is_masked_for_any_line_length() {
-    let mask = Mask::new([SECRET]).unwrap();
+    let mask = SecretMask::new([SECRET]).unwrap();
     let text = STANDARD.encode(SECRET);
     for width in [1, 2, 19] {
         let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
         let bytes = lines.join("\r\n").into_bytes();
         let shown = masked(&mask, &bytes.chunks(1).collect::<Vec<_>>());
         assert!(
-            shown.starts_with(MASKED) && shown.len() < MASKED.len() + 8,
+            shown.starts_with(MASK) && shown.len() < MASK.len() + 8,
             "{}",
             String::from_utf8_lossy(&shown)
         );
@@ -99,7 +99,7 @@ fn base64_is_masked_for_any_line_length() {
 
 #[test]
 fn short_and_empty_values_are_not_masked() {
-    for mask in [Mask::new([]).unwrap(), Mask::new(["abc", ""]).unwrap()] {
+    for mask in [SecretMask::new([]).unwrap(), SecretMask::new(["abc", ""]).unwrap()] {
         assert_eq!(masked(&mask, &[b"abc", b"abc\n"]), b"abcabc\n");
     }
 }
@@ -113,7 +113,7 @@ proptest! {
         encoded in any::<bool>(),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
-        let mask = Mask::new([secret.as_str()]).unwrap();
+        let mask = SecretMask::new([secret.as_str()]).unwrap();
         let body = if encoded { STANDARD.encode(format!("user:{secret}")) } else { secret.clone() };
         let text = format!("{before}{body}{after}");
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
@@ -132,7 +132,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mask = Mask::new(["a secret that nobody prints"]).unwrap();
+        let mask = SecretMask::new(["a secret that nobody prints"]).unwrap();
         let (one, other) = bytes.split_at(cut.index(bytes.len() + 1));
         prop_assert_eq!(masked(&mask, &[one, other]), bytes.clone());
     }

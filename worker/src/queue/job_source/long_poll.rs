@@ -1,6 +1,6 @@
 //! Jobs from the server itself: it holds the request until one is ready.
 
-use super::{Ask, JobSource, JobSourceError, Offer, Receipt};
+use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError};
 use async_trait::async_trait;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use tidemill_core::{
 use tokio_util::sync::CancellationToken;
 
 /// Milliseconds that the server is asked to hold a request.
-const WAIT_MS: u64 = 20_000;
+const LONG_POLL_MS: u64 = 20_000;
 
 /// The server's long poll. The server has the queue, so that nothing needs to be held or settled here.
 #[derive(Debug, Clone)]
@@ -35,14 +35,18 @@ impl JobSource for LongPoll {
         usize::MAX
     }
 
-    async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
+    async fn next(
+        &self,
+        ask: &JobRequest,
+        stop: &CancellationToken,
+    ) -> Result<Option<JobOffer>, JobSourceError> {
         let request = JobExecuteRequest {
             labels: ask.labels.clone(),
             worker: ask.worker.clone(),
             job_id: None,
             execution_id: self.only_execution,
             lease: None,
-            wait_ms: if ask.glance { 0 } else { WAIT_MS },
+            wait_ms: if ask.glance { 0 } else { LONG_POLL_MS },
             lookahead: ask.lookahead,
         };
         let reply = tokio::select! {
@@ -53,7 +57,7 @@ impl JobSource for LongPoll {
         };
         match reply {
             Ok(JobExecuteReply::Assigned { assignment, upcoming }) => {
-                Ok(Some(Offer { assignment, upcoming, receipt: Receipt(None) }))
+                Ok(Some(JobOffer { assignment, upcoming, receipt: Receipt(None) }))
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
                 tracing::trace!(%reason, "nothing to run");

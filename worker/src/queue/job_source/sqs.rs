@@ -3,7 +3,7 @@
 //! The records are the truth and a message only a hint, so that a message delivered twice, late or never is harmless: the
 //! API refuses what is taken or over, and the sweep sends again what nobody took.
 
-use super::{Ask, JobSource, JobSourceError, Offer, Receipt};
+use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError, causes};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -34,12 +34,12 @@ use uuid::Uuid;
 
 /// The first pause before a message is shown again whose job the API could not give; it doubles with each receipt, so
 /// that the five of the dead-letter rule outlast an API that is away for some minutes.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(15);
+const INITIAL_BACKOFF: Duration = Duration::from_secs(15);
 const MAX_BACK_OFF: Duration = Duration::from_secs(900);
 /// Claims without a reply before the message is shown to others.
 const MAX_CLAIM_ATTEMPTS: u32 = 3;
 /// The pause before a claim is repeated; it doubles.
-const CLAIM_PAUSE: Duration = Duration::from_millis(500);
+const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The pause after a failed extension of a message's visibility timeout.
 const HOLD_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// SQS's name for a message that was received.
@@ -67,7 +67,7 @@ impl SqsSettings {
             queue_url: queue_url.into(),
             wait: Duration::from_secs(20),
             visibility: Duration::from_secs(60),
-            back_off: FIRST_BACK_OFF,
+            back_off: INITIAL_BACKOFF,
         }
     }
 }
@@ -83,12 +83,12 @@ pub struct Usage {
     pub change_visibility: u64,
 }
 
-/// Counts requests to SQS where they are sent.
+/// NodeCounters requests to SQS where they are sent.
 #[derive(Debug, Clone, Default)]
 pub struct SqsRequests(Arc<[AtomicU64; 3]>);
 
 impl SqsRequests {
-    /// What was sent so far.
+    /// OperationKind was sent so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let [receive, delete, change_visibility] =
@@ -130,7 +130,7 @@ pub struct SqsJobSource {
     answered: AtomicBool,
 }
 
-/// What of a message is read; what else is in it is for others, or for later versions.
+/// OperationKind of a message is read; what else is in it is for others, or for later versions.
 #[derive(Debug, Deserialize)]
 struct JobMessage {
     job_id: JobId,
@@ -139,7 +139,7 @@ struct JobMessage {
 }
 
 /// A message, and how often it was received, this time included.
-struct Received {
+struct ReceivedMessage {
     id: String,
     receipt: String,
     count: u32,
@@ -178,14 +178,14 @@ impl SqsJobSource {
         Self { sqs: Client::from_conf(config), api, settings, requests, answered: AtomicBool::new(false) }
     }
 
-    /// What was asked of SQS.
+    /// OperationKind was asked of SQS.
     #[must_use]
     pub fn requests(&self) -> SqsRequests {
         self.requests.clone()
     }
 
     /// One message, invisible to others from now on.
-    async fn receive(&self, wait: Duration) -> Result<Option<Received>, JobSourceError> {
+    async fn receive(&self, wait: Duration) -> Result<Option<ReceivedMessage>, JobSourceError> {
         let asked = self
             .sqs
             .receive_message()
@@ -239,7 +239,7 @@ impl SqsJobSource {
         changed.map(drop).map_err(|error| causes(&error))
     }
 
-    async fn show_again(&self, message: &Received, after: Duration) {
+    async fn show_again(&self, message: &ReceivedMessage, after: Duration) {
         if let Err(error) = self.change_visibility(&message.receipt, after).await {
             tracing::info!(%error, "the message shows again when its time is over");
         }
@@ -259,7 +259,11 @@ impl SqsJobSource {
     }
 
     /// The lease of the job that `message` names, if it is to be had.
-    async fn claim(&self, message: Received, ask: &Ask) -> Result<Option<Offer>, JobSourceError> {
+    async fn claim(
+        &self,
+        message: ReceivedMessage,
+        ask: &JobRequest,
+    ) -> Result<Option<JobOffer>, JobSourceError> {
         let named = match serde_json::from_str::<JobMessage>(&message.body) {
             Ok(named) => named,
             Err(error) => {
@@ -285,13 +289,13 @@ impl SqsJobSource {
             if !reply.as_ref().is_err_and(ApiError::is_transient) {
                 break;
             }
-            tokio::time::sleep(back_off(CLAIM_PAUSE.min(self.settings.back_off), again)).await;
+            tokio::time::sleep(back_off(CLAIM_RETRY_DELAY.min(self.settings.back_off), again)).await;
             reply = self.api.execute(&request).await;
         }
         match reply {
             Ok(JobExecuteReply::Assigned { mut assignment, upcoming }) => {
                 assignment.trace = named.trace.or(assignment.trace);
-                Ok(Some(Offer { assignment, upcoming, receipt: Receipt(Some(message.receipt)) }))
+                Ok(Some(JobOffer { assignment, upcoming, receipt: Receipt(Some(message.receipt)) }))
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
                 tracing::debug!(%job, %reason, "nothing to run");
@@ -329,7 +333,11 @@ impl JobSource for SqsJobSource {
         1
     }
 
-    async fn next(&self, ask: &Ask, stop: &CancellationToken) -> Result<Option<Offer>, JobSourceError> {
+    async fn next(
+        &self,
+        ask: &JobRequest,
+        stop: &CancellationToken,
+    ) -> Result<Option<JobOffer>, JobSourceError> {
         let wait = if ask.glance { Duration::ZERO } else { self.settings.wait };
         let receiving = self.receive(wait);
         tokio::pin!(receiving);
@@ -379,11 +387,16 @@ impl JobSource for SqsJobSource {
     }
 }
 
-fn read_message(message: Message) -> Option<Received> {
+fn read_message(message: Message) -> Option<ReceivedMessage> {
     let count = message.attributes.as_ref().and_then(|attributes| attributes.get(&RECEIVE_COUNT));
     let count = count.and_then(|text| text.parse().ok()).unwrap_or(1);
     let id = message.message_id.unwrap_or_default();
-    Some(Received { id, receipt: message.receipt_handle?, count, body: message.body.unwrap_or_default() })
+    Some(ReceivedMessage {
+        id,
+        receipt: message.receipt_handle?,
+        count,
+        body: message.body.unwrap_or_default(),
+    })
 }
 
 /// `first`, doubled with each receipt after the first. SQS counts the receipts, so no iterator of pauses fits.
@@ -405,7 +418,7 @@ fn region_of(queue_url: &str) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{FIRST_BACK_OFF, JobMessage, back_off, region_of};
+    use super::{INITIAL_BACKOFF, JobMessage, back_off, region_of};
     use std::time::Duration;
 
     #[test]
@@ -421,9 +434,9 @@ mod tests {
 
     #[test]
     fn back_off_doubles_with_each_receipt_up_to_its_maximum() {
-        let pauses: Vec<u64> = (1..=4).map(|count| back_off(FIRST_BACK_OFF, count).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=4).map(|count| back_off(INITIAL_BACKOFF, count).as_secs()).collect();
         assert_eq!(pauses, [15, 30, 60, 120]);
-        assert_eq!(back_off(FIRST_BACK_OFF, 40), Duration::from_secs(900));
+        assert_eq!(back_off(INITIAL_BACKOFF, 40), Duration::from_secs(900));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 /// The longest path that is taken: more than a file system has.
-pub const MAX_PATH: usize = 4096;
-/// What a record of a tree has beside its path.
-const MAX_HEAD: usize = 160;
+pub const MAX_PATH_LEN: usize = 4096;
+/// OperationKind a record of a tree has beside its path.
+const MAX_ENTRY_OVERHEAD: usize = 160;
 
 /// Cuts bytes that come in pieces into records that each end with a NUL.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl Records {
     pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(0, rest) {
-            if self.part.len() + end > MAX_PATH + MAX_HEAD {
+            if self.part.len() + end > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
                 return ControlFlow::Break(());
             }
             if self.part.is_empty() {
@@ -30,7 +30,7 @@ impl Records {
             }
             rest = &rest[end + 1..];
         }
-        if self.part.len() + rest.len() > MAX_PATH + MAX_HEAD {
+        if self.part.len() + rest.len() > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
             return ControlFlow::Break(());
         }
         self.part.extend_from_slice(rest);
@@ -52,7 +52,7 @@ pub struct Entry<'a> {
 /// The entry in a record; `None` for what git does not print.
 pub fn entry(record: &[u8]) -> Option<Entry<'_>> {
     let tab = memchr::memchr(b'\t', record)?;
-    let path = record.get(tab + 1..).filter(|path| !path.is_empty() && path.len() <= MAX_PATH)?;
+    let path = record.get(tab + 1..).filter(|path| !path.is_empty() && path.len() <= MAX_PATH_LEN)?;
     let head = std::str::from_utf8(&record[..tab]).ok()?;
     let mut words = head.split_ascii_whitespace();
     let (mode, kind, _object) = (words.next()?, words.next()?, words.next()?);
@@ -83,7 +83,7 @@ impl Paths {
             let Some(list) = kept.as_mut() else { return ControlFlow::Break(()) };
             let path = String::from_utf8_lossy(path);
             *total += path.len();
-            if list.len() >= *max_count || *total > *max_bytes || path.len() > MAX_PATH {
+            if list.len() >= *max_count || *total > *max_bytes || path.len() > MAX_PATH_LEN {
                 *kept = None;
                 return ControlFlow::Break(());
             }
@@ -102,9 +102,9 @@ impl Paths {
     }
 }
 
-/// What `git cat-file --batch-check` or `--batch` says of an object before its bytes.
+/// OperationKind `git cat-file --batch-check` or `--batch` says of an object before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object<'a> {
+pub struct ObjectHeader<'a> {
     /// Its hash.
     pub hash: &'a str,
     /// Whether it is a blob: the bytes of a file.
@@ -114,7 +114,7 @@ pub struct Object<'a> {
 }
 
 /// The object that a line of `cat-file` describes; `None`: there is none.
-pub fn object(line: &str) -> Option<Object<'_>> {
+pub fn object(line: &str) -> Option<ObjectHeader<'_>> {
     let mut words = line.split(' ');
     let (hash, kind, size) = (words.next()?, words.next()?, words.next()?);
     let is_hash = matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -122,13 +122,13 @@ pub fn object(line: &str) -> Option<Object<'_>> {
     if !is_hash || !is_kind || words.next().is_some() {
         return None;
     }
-    Some(Object { hash, is_blob: kind == "blob", size: size.parse().ok()? })
+    Some(ObjectHeader { hash, is_blob: kind == "blob", size: size.parse().ok()? })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_PATH, Paths, Records, entry, object};
+    use super::{MAX_PATH_LEN, Paths, Records, entry, object};
     use std::ops::ControlFlow;
 
     const HASH: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
@@ -156,7 +156,7 @@ mod tests {
         while records.push(&[b'x'; 1000], &mut |_| ControlFlow::Continue(())).is_continue() {
             pieces += 1;
         }
-        assert!(pieces <= MAX_PATH / 1000 + 1, "{pieces}");
+        assert!(pieces <= MAX_PATH_LEN / 1000 + 1, "{pieces}");
     }
 
     #[test]

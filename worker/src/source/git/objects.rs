@@ -1,37 +1,37 @@
 //! Reads files of a commit, in two processes however many they are, and with limits.
 
 use super::{
-    listing::{self, MAX_PATH},
-    process::{Conversation, Watch},
+    listing::{self, MAX_PATH_LEN},
+    process::{ProcessLimits, QueryProcess},
 };
 use crate::source::git::{self, SourceError};
 use std::path::{Path, PathBuf};
 use tidemill_core::{discovery::MAX_FILES_BYTES, pipeline::MAX_FILE_BYTES};
 
 /// The longest line that describes an object: it repeats the path that was asked for.
-const MAX_LINE: usize = MAX_PATH + 256;
+const MAX_LINE_LEN: usize = MAX_PATH_LEN + 256;
 
 /// Reads files of one commit.
 #[derive(Debug)]
 pub struct FileReader {
     repo: PathBuf,
     commit: String,
-    watch: Watch<'static>,
+    watch: ProcessLimits<'static>,
     /// How many bytes may still be read.
     left: usize,
-    processes: Option<Processes>,
+    processes: Option<CatFileProcesses>,
 }
 
 /// One process says what an object is, and so how large; another one gives its bytes.
 #[derive(Debug)]
-struct Processes {
-    describes: Conversation,
-    reads: Conversation,
+struct CatFileProcesses {
+    describes: QueryProcess,
+    reads: QueryProcess,
 }
 
 impl FileReader {
     /// A reader of the files at `commit` in `repo`; processes are started once they are needed.
-    pub fn new(repo: &Path, commit: &str, watch: Watch<'static>) -> Self {
+    pub fn new(repo: &Path, commit: &str, watch: ProcessLimits<'static>) -> Self {
         let (repo, commit) = (repo.to_owned(), commit.to_owned());
         Self { repo, commit, watch, left: MAX_FILES_BYTES, processes: None }
     }
@@ -41,16 +41,16 @@ impl FileReader {
         self.describe(path).is_ok_and(|line| listing::object(&line).is_some_and(|object| object.is_blob))
     }
 
-    /// What git says of the object at `path`.
+    /// OperationKind git says of the object at `path`.
     fn describe(&mut self, path: &str) -> Result<String, String> {
-        if path.chars().any(char::is_control) || path.len() > MAX_PATH {
+        if path.chars().any(char::is_control) || path.len() > MAX_PATH_LEN {
             return Err("this is no path that is read".to_owned());
         }
         let failed = |error: SourceError| error.to_string();
         let question = format!("{}:{path}", self.commit);
         let describes = &mut self.processes().map_err(failed)?.describes;
         describes.ask(&question).map_err(failed)?;
-        describes.line(MAX_LINE).map_err(failed)
+        describes.line(MAX_LINE_LEN).map_err(failed)
     }
 
     /// The text of the file at `path`; or why there is none, in words that follow "cannot be read: ".
@@ -72,7 +72,7 @@ impl FileReader {
         })?;
         let reads = &mut self.processes().map_err(failed)?.reads;
         reads.ask(object.hash).map_err(failed)?;
-        let line = reads.line(MAX_LINE).map_err(failed)?;
+        let line = reads.line(MAX_LINE_LEN).map_err(failed)?;
         if listing::object(&line).is_none_or(|described| described.size != object.size) {
             return Err("git does not know an object that it has just described".to_owned());
         }
@@ -81,12 +81,12 @@ impl FileReader {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn processes(&mut self) -> Result<&mut Processes, SourceError> {
+    fn processes(&mut self) -> Result<&mut CatFileProcesses, SourceError> {
         let processes = if let Some(processes) = self.processes.take() {
             processes
         } else {
-            let start = |how| Conversation::start(git::at(&self.repo).args(["cat-file", how]), self.watch);
-            Processes { describes: start("--batch-check")?, reads: start("--batch")? }
+            let start = |how| QueryProcess::start(git::at(&self.repo).args(["cat-file", how]), self.watch);
+            CatFileProcesses { describes: start("--batch-check")?, reads: start("--batch")? }
         };
         Ok(self.processes.insert(processes))
     }

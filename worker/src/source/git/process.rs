@@ -2,7 +2,7 @@
 //! whole; what it prints is read with limits; its memory is limited.
 
 use crate::source::{
-    bounds::{Bounds, TICK},
+    bounds::{OperationBounds, POLL_INTERVAL},
     error::{SourceError, SourceErrorKind},
 };
 use rustix::{
@@ -26,19 +26,19 @@ use std::{
 
 /// Memory of its own that a git process may have, files that it maps aside.
 const MAX_MEMORY: u64 = 2 << 30;
-/// What of a process's errors is kept: the last of them.
-const MAX_ERRORS: usize = 16 << 10;
+/// OperationKind of a process's errors is kept: the last of them.
+const MAX_STDERR_BYTES: usize = 16 << 10;
 /// A git server that sends less than this, over the time of [`Limits::silence`](crate::source::Limits), counts as silent.
 const MIN_BYTES_PER_SECOND: u64 = 16;
 /// How often the growth of what a process writes is looked at.
-const MEASURE_EVERY: Duration = Duration::from_millis(200);
+const MEASURE_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a killed process may take to be gone.
-const MAX_KILL: Duration = Duration::from_secs(2);
-const BUFFER: usize = 64 << 10;
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+const BUFFER_SIZE: usize = 64 << 10;
 
-/// What one process may do.
+/// OperationKind one process may do.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Watch<'a> {
+pub struct ProcessLimits<'a> {
     /// Whether another machine may be waited for, whose silence has a limit.
     pub network: bool,
     /// How long it may take in all, where that is less than [`Limits::operation`](crate::source::Limits).
@@ -61,14 +61,14 @@ pub struct Ended {
 /// Runs `command`; `sink` gets what it prints, piece by piece, until it breaks.
 pub fn supervise(
     command: &mut Command,
-    watch: Watch<'_>,
+    watch: ProcessLimits<'_>,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<Ended, SourceError> {
-    let mut group = Group::spawn(command, watch)?;
+    let mut group = ProcessGroup::spawn(command, watch)?;
     let (mut output, mut errors) = (group.child.stdout.take(), group.child.stderr.take());
-    let mut vigil = Vigil::new(watch);
-    let mut last_errors = Tail::default();
-    let mut buffer = vec![0; BUFFER];
+    let mut vigil = ProcessMonitor::new(watch);
+    let mut last_errors = StderrTail::default();
+    let mut buffer = vec![0; BUFFER_SIZE];
     while output.is_some() || errors.is_some() {
         let fds = [output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
         let [output_ready, errors_ready] = wait_readable(fds)?;
@@ -93,7 +93,7 @@ pub fn supervise(
             }
         }
         vigil.check()?;
-        // What it started in the background, as ssh may, holds the pipes open.
+        // OperationKind it started in the background, as ssh may, holds the pipes open.
         if !output_ready && !errors_ready && group.has_ended() {
             break;
         }
@@ -107,24 +107,24 @@ pub fn supervise(
 
 /// A process that answers questions, one after the other.
 #[derive(Debug)]
-pub struct Conversation {
+pub struct QueryProcess {
     // Before the group: a process whose input ends ends by itself.
     input: ChildStdin,
     output: ChildStdout,
     unread: Vec<u8>,
-    vigil: Vigil<'static>,
-    _group: Group,
+    vigil: ProcessMonitor<'static>,
+    _group: ProcessGroup,
 }
 
-impl Conversation {
+impl QueryProcess {
     /// Starts `command`, which has its input and output from here.
-    pub fn start(command: &mut Command, watch: Watch<'static>) -> Result<Self, SourceError> {
+    pub fn start(command: &mut Command, watch: ProcessLimits<'static>) -> Result<Self, SourceError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut group = Group::spawn(command, watch)?;
+        let mut group = ProcessGroup::spawn(command, watch)?;
         let missing = || SourceError::new("git has no input or output");
         let input = group.child.stdin.take().ok_or_else(missing)?;
         let output = group.child.stdout.take().ok_or_else(missing)?;
-        Ok(Self { input, output, unread: Vec::new(), vigil: Vigil::new(watch), _group: group })
+        Ok(Self { input, output, unread: Vec::new(), vigil: ProcessMonitor::new(watch), _group: group })
     }
 
     /// Asks; `question` is short, and one line.
@@ -176,16 +176,16 @@ impl Conversation {
 
 /// A process and all that it started, none of which is left once this is dropped.
 #[derive(Debug)]
-struct Group {
+struct ProcessGroup {
     child: Child,
     /// Whether it is a process group of its own.
     is_own: bool,
     reaped: bool,
 }
 
-impl Group {
-    fn spawn(command: &mut Command, watch: Watch<'_>) -> Result<Self, SourceError> {
-        let is_own = !Bounds::current().share_group();
+impl ProcessGroup {
+    fn spawn(command: &mut Command, watch: ProcessLimits<'_>) -> Result<Self, SourceError> {
+        let is_own = !OperationBounds::current().share_group();
         if is_own {
             command.process_group(0);
         }
@@ -219,12 +219,12 @@ impl Group {
     }
 
     /// Waits for the end of a process whose output ended; what it left is killed.
-    fn finish(mut self, vigil: &mut Vigil<'_>) -> Result<ExitStatus, SourceError> {
+    fn finish(mut self, vigil: &mut ProcessMonitor<'_>) -> Result<ExitStatus, SourceError> {
         let mut pause = Duration::from_micros(100);
         while !self.has_ended() {
             vigil.check()?;
             std::thread::sleep(pause);
-            pause = (pause * 2).min(TICK);
+            pause = (pause * 2).min(POLL_INTERVAL);
         }
         self.kill();
         self.reaped = true;
@@ -239,7 +239,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if self.reaped {
             return;
@@ -247,7 +247,7 @@ impl Drop for Group {
         self.kill();
         let begun = Instant::now();
         // One that hangs in the kernel is left to it.
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < MAX_KILL {
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < KILL_TIMEOUT {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -255,9 +255,9 @@ impl Drop for Group {
 
 /// Watches one process.
 #[derive(Debug)]
-struct Vigil<'a> {
-    bounds: Bounds,
-    watch: Watch<'a>,
+struct ProcessMonitor<'a> {
+    bounds: OperationBounds,
+    watch: ProcessLimits<'a>,
     begun: Instant,
     time: Duration,
     /// Since when bytes are counted, and how many came.
@@ -265,9 +265,9 @@ struct Vigil<'a> {
     measured: (Instant, u64),
 }
 
-impl<'a> Vigil<'a> {
-    fn new(watch: Watch<'a>) -> Self {
-        let bounds = Bounds::current();
+impl<'a> ProcessMonitor<'a> {
+    fn new(watch: ProcessLimits<'a>) -> Self {
+        let bounds = OperationBounds::current();
         let begun = Instant::now();
         let time = watch.time.unwrap_or(bounds.limits.operation).min(bounds.limits.operation);
         let size = watch.growth.map_or(0, |(path, _)| size_of(path));
@@ -284,7 +284,7 @@ impl<'a> Vigil<'a> {
             let words = format!("git took longer than {} s and was ended", self.time.as_secs());
             return Err(SourceError::of(SourceErrorKind::TimedOut, words));
         }
-        if self.measured.0.elapsed() >= MEASURE_EVERY {
+        if self.measured.0.elapsed() >= MEASURE_INTERVAL {
             self.check_growth()?;
         }
         let silence = self.bounds.limits.silence;
@@ -327,7 +327,7 @@ fn size_of(directory: &Path) -> u64 {
 
 /// Waits a moment until one of `fds` has something to read, or ends; which of them do.
 fn wait_readable(fds: [Option<BorrowedFd<'_>>; 2]) -> Result<[bool; 2], SourceError> {
-    let timeout = Timespec::try_from(TICK).map_err(|error| SourceError::new(error.to_string()))?;
+    let timeout = Timespec::try_from(POLL_INTERVAL).map_err(|error| SourceError::new(error.to_string()))?;
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&timeout)) {
@@ -350,19 +350,19 @@ fn read(from: Option<&mut impl Read>, buffer: &mut [u8]) -> Result<usize, Source
 
 /// The end of what a process says of errors.
 #[derive(Debug, Default)]
-struct Tail(Vec<u8>);
+struct StderrTail(Vec<u8>);
 
-impl Tail {
+impl StderrTail {
     fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
-        if self.0.len() > 2 * MAX_ERRORS {
-            self.0.drain(..self.0.len() - MAX_ERRORS);
+        if self.0.len() > 2 * MAX_STDERR_BYTES {
+            self.0.drain(..self.0.len() - MAX_STDERR_BYTES);
         }
     }
 
     /// It as text, without the lines in which progress is shown.
     fn text(&self) -> String {
-        let from = self.0.len().saturating_sub(MAX_ERRORS);
+        let from = self.0.len().saturating_sub(MAX_STDERR_BYTES);
         let text = String::from_utf8_lossy(&self.0[from..]);
         let is_progress = |line: &&str| line.contains('\r') || line.trim_end().ends_with(", done.");
         let lines: Vec<&str> = text.lines().filter(|line| !is_progress(line)).collect();
@@ -372,17 +372,17 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_ERRORS, Tail};
+    use super::{MAX_STDERR_BYTES, StderrTail};
 
     #[test]
-    fn errors_are_kept_without_progress_and_bounded() {
-        let mut tail = Tail::default();
+    fn stderr_is_bounded_without_progress_lines() {
+        let mut tail = StderrTail::default();
         tail.push(b"remote: Counting objects:  50% (1/2)\rremote: Counting objects: 100% (2/2), done.\n");
         tail.push(b"fatal: early EOF\n");
         assert_eq!(tail.text(), "fatal: early EOF");
         for _ in 0..100 {
             tail.push(&[b'x'; 1000]);
         }
-        assert!(tail.text().len() <= MAX_ERRORS && tail.0.len() <= 2 * MAX_ERRORS);
+        assert!(tail.text().len() <= MAX_STDERR_BYTES && tail.0.len() <= 2 * MAX_STDERR_BYTES);
     }
 }

@@ -1,7 +1,7 @@
 //! An HTTP proxy on the loopback through which git of this process contacts git servers, and which connects to no host that may
 //! not be contacted: it resolves each name itself, checks the addresses, and connects to one of those that it checked.
 
-use super::resolver::{Resolver, Unreachable, addresses};
+use super::resolver::{ConnectError, Resolver, addresses};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     collections::HashMap,
@@ -19,59 +19,59 @@ use tidemill_core::repo::{AddressPolicy, AddressRefusal, HostName};
 use uuid::Uuid;
 
 /// The longest head of a request.
-const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADER_SIZE: usize = 16 << 10;
 /// How long a head, and a connection, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at the same time.
 const MAX_CONNECTIONS: usize = 256;
 /// The user that proxies' addresses name; who it is says the password alone.
-const USER: &str = "git";
+const PROXY_USER: &str = "git";
 
 /// The proxy; it ends with the process.
 #[derive(Debug)]
 pub(super) struct Gate {
     address: SocketAddr,
-    passes: Passes,
+    passes: ProxyCredentials,
 }
 
-type Passes = Arc<Mutex<HashMap<String, Arc<Permit>>>>;
+type ProxyCredentials = Arc<Mutex<HashMap<String, Arc<AllowedHosts>>>>;
 
-/// What one git command may contact.
+/// OperationKind one git command may contact.
 #[derive(Debug)]
-struct Permit {
+struct AllowedHosts {
     /// A host that may have a private address, at this port.
     private: Option<(HostName, u16)>,
-    /// Why something was refused.
+    /// CancelReason something was refused.
     refused: OnceLock<AddressRefusal>,
 }
 
 /// The right of one git command to use the gate, until it is dropped.
-pub(super) struct Pass {
+pub(super) struct ProxyCredential {
     address: SocketAddr,
     secret: String,
-    permit: Arc<Permit>,
-    passes: Passes,
+    permit: Arc<AllowedHosts>,
+    passes: ProxyCredentials,
 }
 
-impl fmt::Debug for Pass {
+impl fmt::Debug for ProxyCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pass").field("permit", &self.permit).finish_non_exhaustive()
     }
 }
 
-impl Pass {
+impl ProxyCredential {
     /// The proxy's address, with the secret.
     pub fn proxy(&self) -> String {
-        format!("http://{USER}:{}@{}", self.secret, self.address)
+        format!("http://{PROXY_USER}:{}@{}", self.secret, self.address)
     }
 
-    /// Why something was refused, if it was.
+    /// CancelReason something was refused, if it was.
     pub fn refusal(&self) -> Option<AddressRefusal> {
         self.permit.refused.get().copied()
     }
 }
 
-impl Drop for Pass {
+impl Drop for ProxyCredential {
     fn drop(&mut self) {
         self.passes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.secret);
     }
@@ -82,8 +82,9 @@ impl Gate {
     pub fn start(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let passes = Passes::default();
-        let keeper = Arc::new(Keeper { policy, resolver, passes: passes.clone(), busy: AtomicUsize::new(0) });
+        let passes = ProxyCredentials::default();
+        let keeper =
+            Arc::new(ProxyServer { policy, resolver, passes: passes.clone(), busy: AtomicUsize::new(0) });
         thread::Builder::new().name("git gate".into()).spawn(move || {
             for client in listener.incoming().flatten() {
                 let keeper = keeper.clone();
@@ -109,35 +110,35 @@ impl Gate {
     }
 
     /// Lets one git command contact public hosts, and the host and port that may be private.
-    pub fn admit(&self, private: Option<(HostName, u16)>) -> Pass {
+    pub fn admit(&self, private: Option<(HostName, u16)>) -> ProxyCredential {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let permit = Arc::new(Permit { private, refused: OnceLock::new() });
+        let permit = Arc::new(AllowedHosts { private, refused: OnceLock::new() });
         let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
         passes.insert(secret.clone(), permit.clone());
-        Pass { address: self.address, secret, permit, passes: self.passes.clone() }
+        ProxyCredential { address: self.address, secret, permit, passes: self.passes.clone() }
     }
 }
 
 #[derive(Debug)]
-struct Keeper {
+struct ProxyServer {
     policy: AddressPolicy,
     resolver: Arc<dyn Resolver>,
-    passes: Passes,
+    passes: ProxyCredentials,
     busy: AtomicUsize,
 }
 
 /// The head of a request to a proxy.
-struct Head {
+struct RequestHead {
     host: HostName,
     port: u16,
-    /// What the server is to get of it; `None`: a tunnel is asked for.
+    /// OperationKind the server is to get of it; `None`: a tunnel is asked for.
     forwarded: Option<String>,
     secret: Option<String>,
 }
 
-impl Keeper {
+impl ProxyServer {
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
-        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
         let Some((head, rest)) = read_head(&mut client)? else { return Ok(()) };
         let Some(head) = parse(&head) else { return answer(&client, "400 Bad Request", "") };
         let permit = head.secret.as_ref().and_then(|secret| {
@@ -152,13 +153,14 @@ impl Keeper {
         let private = named || self.policy.allows(&head.host, head.port);
         let found = match addresses(&*self.resolver, &head.host, head.port, private) {
             Ok(found) => found,
-            Err(Unreachable::Refused(refusal)) => {
+            Err(ConnectError::Refused(refusal)) => {
                 let _ = permit.refused.set(refusal);
                 return answer(&client, "403 Forbidden", "");
             }
-            Err(Unreachable::Unknown) => return answer(&client, "502 Bad Gateway", ""),
+            Err(ConnectError::Unknown) => return answer(&client, "502 Bad Gateway", ""),
         };
-        let connected = found.iter().find_map(|address| TcpStream::connect_timeout(address, PATIENCE).ok());
+        let connected =
+            found.iter().find_map(|address| TcpStream::connect_timeout(address, CLIENT_TIMEOUT).ok());
         let Some(mut server) = connected else { return answer(&client, "502 Bad Gateway", "") };
         match head.forwarded {
             Some(head) => server.write_all(head.as_bytes())?,
@@ -176,7 +178,7 @@ fn answer(mut client: &TcpStream, status: &str, more: &str) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// Passes bytes on in both directions until one side ends.
+/// ProxyCredentials bytes on in both directions until one side ends.
 fn join(client: TcpStream, server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     let upwards = thread::Builder::new().name("git gate".into()).spawn(move || {
@@ -209,13 +211,13 @@ fn read_head(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
             let head = String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
             return Ok(Some((head, rest)));
         }
-        if bytes.len() > MAX_HEAD {
+        if bytes.len() > MAX_HEADER_SIZE {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }
 
-fn parse(head: &str) -> Option<Head> {
+fn parse(head: &str) -> Option<RequestHead> {
     let mut lines = head.trim_end_matches("\r\n").split("\r\n");
     let mut words = lines.next()?.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
@@ -237,7 +239,7 @@ fn parse(head: &str) -> Option<Head> {
     }
     if method == "CONNECT" {
         let (host, port) = HostName::parse_with_port(target).ok()?;
-        return Some(Head { host, port: port?, forwarded: None, secret });
+        return Some(RequestHead { host, port: port?, forwarded: None, secret });
     }
     let rest = target.strip_prefix("http://")?;
     let end = rest.find('/').unwrap_or(rest.len());
@@ -246,13 +248,13 @@ fn parse(head: &str) -> Option<Head> {
     let path = if path.is_empty() { "/" } else { path };
     // One request for each connection, so that none goes to a host that was not checked for it.
     let forwarded = format!("{method} {path} {version}\r\n{kept}Connection: close\r\n\r\n");
-    Some(Head { host, port: port.unwrap_or(80), forwarded: Some(forwarded), secret })
+    Some(RequestHead { host, port: port.unwrap_or(80), forwarded: Some(forwarded), secret })
 }
 
 fn secret_of(value: &str) -> Option<String> {
     let encoded = value.strip_prefix("Basic ").or_else(|| value.strip_prefix("basic "))?;
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    text.strip_prefix(USER)?.strip_prefix(':').map(str::to_owned)
+    text.strip_prefix(PROXY_USER)?.strip_prefix(':').map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -264,7 +266,7 @@ mod tests {
     fn proxy_headers_are_not_forwarded() {
         let secret = "Proxy-Authorization: Basic Z2l0OnM=\r\n";
         let head = format!(
-            "GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n{secret}Proxy-Connection: Keep-Alive\r\n\r\n"
+            "GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n{secret}Proxy-Connection: PermissionPolicy-Alive\r\n\r\n"
         );
         let read = parse(&head).unwrap();
         assert_eq!((read.host.as_str(), read.port, read.secret.as_deref()), ("h", 81, Some("s")));

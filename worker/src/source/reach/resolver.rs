@@ -22,9 +22,9 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Why a host is not connected to.
+/// CancelReason a host is not connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreachable {
+pub(super) enum ConnectError {
     /// It may not be.
     #[error(transparent)]
     Refused(#[from] AddressRefusal),
@@ -39,13 +39,13 @@ pub(super) fn addresses(
     host: &HostName,
     port: u16,
     private: bool,
-) -> Result<Vec<SocketAddr>, Unreachable> {
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let found = match host.ip() {
         Some(ip) => vec![SocketAddr::new(ip, port)],
-        None => resolver.resolve(host.as_str(), port).map_err(|_| Unreachable::Unknown)?,
+        None => resolver.resolve(host.as_str(), port).map_err(|_| ConnectError::Unknown)?,
     };
     if found.is_empty() {
-        return Err(Unreachable::Unknown);
+        return Err(ConnectError::Unknown);
     }
     let may_be = |found: &SocketAddr| private || is_public(found.ip());
     let found: Vec<SocketAddr> = found.into_iter().filter(may_be).collect();

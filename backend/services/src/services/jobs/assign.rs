@@ -1,4 +1,4 @@
-//! What a worker is told to run.
+//! OperationKind a worker is told to run.
 
 use super::service::JobExecutionService;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use tidemill_core::{
     api::JobExecuteReply,
-    assignment::{Assignment, Extras, LeaseGrant},
+    assignment::{Assignment, JobExtras, LeaseGrant},
     ids::LeaseToken,
 };
 
@@ -31,7 +31,7 @@ impl JobExecutionService {
         }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
-        let extras = Extras {
+        let extras = JobExtras {
             secrets: self.secrets.of_job(execution, &planned.name, &planned.surroundings).await?,
             may_keep_caches: !of.facts.is_from_fork(),
             ..assignment::extras(&spec)

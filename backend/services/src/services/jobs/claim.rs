@@ -17,15 +17,15 @@ use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 /// A message that was received but not taken (its receiver died) shows again after this time.
-const HIDE_MS: u64 = 10_000;
+const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
 /// The most likely next jobs that a reply names.
 const MAX_LOOKAHEAD: u32 = 32;
 /// How often in a row (some minutes, as the pauses grow) the server may fail to assign a job before that counts
 /// as a failure of the attempt, so that a job that cannot be assigned ends.
 const MAX_FAILED_ASSIGNMENTS: u32 = 10;
 
-/// What became of an id that a worker received.
-enum Claimed {
+/// OperationKind became of an id that a worker received.
+enum ClaimOutcome {
     /// It holds the lease now.
     Given(Box<JobExecuteReply>, LeaseToken),
     /// There is nothing to do for it.
@@ -39,8 +39,8 @@ impl JobExecutionService {
         if request.job_id.is_some() {
             // Who names a job can ask for the same attempt again, should it miss the reply.
             return Ok(match self.next(request).await? {
-                Claimed::Given(reply, _) => *reply,
-                Claimed::Nothing(reason) => JobExecuteReply::Nothing { reason },
+                ClaimOutcome::Given(reply, _) => *reply,
+                ClaimOutcome::Nothing(reason) => JobExecuteReply::Nothing { reason },
             });
         }
         let (give, given) = oneshot::channel();
@@ -57,8 +57,8 @@ impl JobExecutionService {
             () = give.closed() => return,
         };
         let (reply, held) = match claimed {
-            Ok(Claimed::Given(reply, token)) => (Ok(*reply), Some(token)),
-            Ok(Claimed::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
+            Ok(ClaimOutcome::Given(reply, token)) => (Ok(*reply), Some(token)),
+            Ok(ClaimOutcome::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
             Err(error) => (Err(error), None),
         };
         let Err(reply) = give.send(reply) else { return };
@@ -72,11 +72,11 @@ impl JobExecutionService {
         }
     }
 
-    async fn next(&self, request: JobExecuteRequest) -> Result<Claimed> {
+    async fn next(&self, request: JobExecuteRequest) -> Result<ClaimOutcome> {
         if let Some(job) = request.job_id {
             let Some(node) = self.context.stores.records.job(job).await? else {
                 // Its execution is gone for good: a message about it is of no more use.
-                return Ok(Claimed::Nothing(format!("there is no job {job}")));
+                return Ok(ClaimOutcome::Nothing(format!("there is no job {job}")));
             };
             return self.claim(node, &request).await;
         }
@@ -91,10 +91,10 @@ impl JobExecutionService {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
-                received = queue.receive(request.execution_id, &request.labels, HIDE_MS, left) => received?,
+                received = queue.receive(request.execution_id, &request.labels, VISIBILITY_TIMEOUT_MS, left) => received?,
                 () = self.context.closing.cancelled() => None,
             };
-            let Some(message) = received else { return Ok(Claimed::Nothing("no job is ready".into())) };
+            let Some(message) = received else { return Ok(ClaimOutcome::Nothing("no job is ready".into())) };
             let node = self.context.node(message.node).await;
             let claimed = match node {
                 Ok(node) => self.claim(node, &request).await,
@@ -109,7 +109,7 @@ impl JobExecutionService {
                             tracing::warn!(%error, "a taken message shows once more");
                         }
                     });
-                    if let Claimed::Given(..) = claim {
+                    if let ClaimOutcome::Given(..) = claim {
                         return Ok(claim);
                     }
                 }
@@ -121,7 +121,7 @@ impl JobExecutionService {
         }
     }
 
-    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<Claimed> {
+    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
         let ttl_ms = self.context.settings.lease_ttl_ms;
         let (worker, lookahead) = (&request.worker, request.lookahead.min(MAX_LOOKAHEAD));
         let key = found.key;
@@ -148,10 +148,10 @@ impl JobExecutionService {
                     ClaimDecision::AlreadyHeld(token) => {
                         let attempt = job_of(&node)?.job.attempt;
                         let reply = self.assign(&node, &execution, token, attempt, lookahead).await?;
-                        return Ok(Claimed::Given(Box::new(reply), token));
+                        return Ok(ClaimOutcome::Given(Box::new(reply), token));
                     }
                     ClaimDecision::Grant(transition, token) => (transition, token),
-                    ClaimDecision::Nothing(reason) => return Ok(Claimed::Nothing(reason)),
+                    ClaimDecision::Nothing(reason) => return Ok(ClaimOutcome::Nothing(reason)),
                 };
             if self.context.commit_transition(transition, &node).await?.is_none() {
                 continue;
@@ -159,12 +159,12 @@ impl JobExecutionService {
             let item = job_of(&node)?;
             let made = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match made {
-                Ok(reply) => Ok(Claimed::Given(Box::new(reply), token)),
+                Ok(reply) => Ok(ClaimOutcome::Given(Box::new(reply), token)),
                 Err(Error::NoSecret(words)) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
                     let reason = FailureReason::new(FailureKind::SecretUnavailable, words.clone());
                     self.end_unstarted(job, token, reason).await?;
-                    Ok(Claimed::Nothing(words))
+                    Ok(ClaimOutcome::Nothing(words))
                 }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ports::{JobItem, Node},
+    ports::{JobRecord, Node},
     services::context::job_of,
 };
 use tidemill_core::{
@@ -96,12 +96,12 @@ impl JobExecutionService {
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
     }
 
-    fn left_ms(&self, item: &JobItem) -> Option<u64> {
+    fn left_ms(&self, item: &JobRecord) -> Option<u64> {
         item.job.lease.as_ref().map(|lease| lease.left_ms(self.context.now()))
     }
 
     /// The milliseconds that a job's lease has left, if a mere sign of life need not renew it.
-    fn lasts(&self, item: &JobItem) -> Option<u64> {
+    fn lasts(&self, item: &JobRecord) -> Option<u64> {
         let now = self.context.now();
         let lease = item.job.lease.as_ref()?;
         (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.left_ms(now))
@@ -111,7 +111,7 @@ impl JobExecutionService {
     async fn end_attempt(
         &self,
         node: &Node,
-        item: &JobItem,
+        item: &JobRecord,
         token: LeaseToken,
         reason: FailureReason,
     ) -> Result<()> {

@@ -4,8 +4,8 @@ use super::{group::Group, hold::is_recorded_while_held, service::PipelineExecuti
 use crate::{
     error::{Error, Result},
     ports::{
-        Commit, Deadline, Demand, ExecutionRecord, ExecutionSpec, ExecutionState, GroupPosition, KeyRecord,
-        NewNode, NodeKey, Outgoing, Write,
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupPosition, KeyRecord,
+        LabelRequirement, NewNode, NodeKey, QueuedJob, Write,
     },
     services::keys::Key,
 };
@@ -24,7 +24,7 @@ const MAX_ATTEMPTS: u32 = 100;
 /// How long an execution waits for an approval, where its pipeline has no `timeout`: 30 days.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
-/// What an idempotency key stands for.
+/// OperationKind an idempotency key stands for.
 enum KeyLookup {
     /// Nothing yet.
     Nothing,
@@ -44,7 +44,7 @@ pub(crate) struct CreateOptions {
     pub group: Option<Group>,
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,
-    /// Names of manual jobs that are approved already.
+    /// ResourceNames of manual jobs that are approved already.
     pub approved: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl PipelineExecutionService {
             .zip(&plan.jobs)
             .filter_map(|(ix, job)| carried.get(&job.name).map(|kept| (ix, kept.from)))
             .collect();
-        for Demand { labels, .. } in &spec.demands {
+        for LabelRequirement { labels, .. } in &spec.demands {
             if !self.context.stores.queue.serves(labels) {
                 let labels = queue_name(labels);
                 return Err(Error::Invalid(format!(
@@ -154,7 +154,7 @@ impl PipelineExecutionService {
         Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
     }
 
-    /// What a key stands for.
+    /// OperationKind a key stands for.
     async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
         let Some(record) = self.context.stores.records.key(&key.name).await? else {
             return Ok(KeyLookup::Nothing);
@@ -180,7 +180,7 @@ impl PipelineExecutionService {
 
 /// The write that records an execution with these nodes, the jobs that can start, and its state. Of one that is held only what opens
 /// from outside is recorded, and its end.
-fn recording(spec: &mut ExecutionSpec, made: NewExecution) -> (Write, Vec<Outgoing>, ExecutionState) {
+fn recording(spec: &mut ExecutionSpec, made: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
     let NewExecution { mut nodes, approvals, group_gate } = made;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {
@@ -205,7 +205,7 @@ fn recording(spec: &mut ExecutionSpec, made: NewExecution) -> (Write, Vec<Outgoi
     let execution = spec.id;
     let ready = (0..spec.jobs)
         .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
-        .map(|ix| Outgoing::now(NodeKey { execution, ix }))
+        .map(|ix| QueuedJob::now(NodeKey { execution, ix }))
         .collect();
     let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
     if spec.held {

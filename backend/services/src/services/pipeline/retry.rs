@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use tidemill_core::{
     api::{ExecuteReply, RetryRequest, Trigger},
     ids::{ExecutionId, JobId},
-    pipeline::RunWhen,
+    pipeline::When,
     scheduler::CarriedJob,
     status::JobStatus,
 };
@@ -48,7 +48,7 @@ impl PipelineExecutionService {
         let (file, plan) = planned?;
         budget::check(&plan, old.spec.task.file_bytes() as u64, self.allowance())?;
         let is_manual =
-            |name: &String| plan.jobs.iter().any(|job| job.when == RunWhen::Manual && job.is_called(name));
+            |name: &String| plan.jobs.iter().any(|job| job.when == When::Manual && job.is_called(name));
         if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
             return Err(Error::Invalid(format!(
                 "execution {id} has no job `{name}` that waits for an approval"
@@ -103,7 +103,7 @@ impl PipelineExecutionService {
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
             )));
         }
-        // What was skipped although all went well has nothing to do now either.
+        // OperationKind was skipped although all went well has nothing to do now either.
         let tolerated = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_tolerated();
         let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
         if !approves && nodes.iter().filter(left).all(tolerated) {

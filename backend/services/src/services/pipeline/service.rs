@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    ports::{ExecutionRecord, Whole},
+    ports::{ExecutionRecord, ExecutionSnapshot},
     services::{
         admission::SourcePolicy,
         context::Context,
@@ -53,7 +53,7 @@ impl PipelineExecutionService {
         let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
         loop {
             let whole = records.whole(id, known).await?;
-            let Whole { revision, content } =
+            let ExecutionSnapshot { revision, content } =
                 whole.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
@@ -70,7 +70,7 @@ impl PipelineExecutionService {
         Ok(self.context.cached_execution(id).await?.spec.repo.clone())
     }
 
-    /// What an execution used of a cloud so far.
+    /// OperationKind an execution used of a cloud so far.
     pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.context.execution(id).await?;
         self.context.stores.records.usage(id).await

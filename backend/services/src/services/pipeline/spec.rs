@@ -1,15 +1,15 @@
 //! Parts of an execution's spec that follow from its file and plan.
 
-use crate::ports::{Deadline, Demand};
+use crate::ports::{Deadline, LabelRequirement};
 use tidemill_core::{pipeline::Pipeline, plan::Plan, time::Timestamp};
 
-/// What the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
-pub(super) fn demands(plan: &Plan) -> Vec<Demand> {
-    let mut demands: Vec<Demand> = Vec::new();
+/// OperationKind the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
+pub(super) fn demands(plan: &Plan) -> Vec<LabelRequirement> {
+    let mut demands: Vec<LabelRequirement> = Vec::new();
     for (ix, job) in (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty()) {
         match demands.last_mut() {
             Some(last) if last.to + 1 == ix && last.labels == job.runs_on => last.to = ix,
-            _ => demands.push(Demand { from: ix, to: ix, labels: job.runs_on.clone() }),
+            _ => demands.push(LabelRequirement { from: ix, to: ix, labels: job.runs_on.clone() }),
         }
     }
     demands

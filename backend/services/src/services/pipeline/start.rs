@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     ports::{ExecutionSpec, ExecutionTask},
     services::{
-        budget::{self, Allowance},
+        budget::{self, StorageAllowance},
         keys::{CallerKey, IdempotencyKey, Key},
         request_texts,
     },
@@ -26,21 +26,21 @@ use tidemill_core::{
 
 /// How an execution starts that something inside asks for.
 #[derive(Debug, Clone, Default)]
-pub struct Start {
+pub struct InternalStart {
     /// How much may be stored.
-    pub allowance: Allowance,
-    /// What is known of it for sure.
+    pub allowance: StorageAllowance,
+    /// OperationKind is known of it for sure.
     pub facts: Facts,
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,
 }
 
-/// What a start may have stored, and whether it is held.
+/// OperationKind a start may have stored, and whether it is held.
 pub(crate) struct StartLimits<'a> {
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,
     /// How much may be stored.
-    pub allowance: Allowance,
+    pub allowance: StorageAllowance,
     /// Bytes that are left for what is held; what this one comes to is taken from it, whether or not it is there already.
     pub left: &'a mut u64,
 }
@@ -68,7 +68,7 @@ impl PipelineExecutionService {
             files: request.files.clone(),
             variables: request.variables.clone(),
         };
-        let start = Start { facts, hold: false, allowance: self.allowance() };
+        let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await
     }
 
@@ -76,11 +76,11 @@ impl PipelineExecutionService {
     pub async fn start(
         &self,
         request: ExecuteRequest,
-        start: Start,
+        start: InternalStart,
         key: Option<Key>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
-        let Start { facts, hold, allowance } = start;
+        let InternalStart { facts, hold, allowance } = start;
         let plan = move || {
             let run = PlannedRun::parse(&request.pipeline, &facts);
             (request, run)
@@ -92,8 +92,8 @@ impl PipelineExecutionService {
     }
 
     /// How much a caller may have stored.
-    pub(super) fn allowance(&self) -> Allowance {
-        if self.sources.snapshots { Allowance::OwnMachine } else { Allowance::Token }
+    pub(super) fn allowance(&self) -> StorageAllowance {
+        if self.sources.snapshots { StorageAllowance::OwnMachine } else { StorageAllowance::Token }
     }
 
     /// The same, of a file that is planned already.

@@ -1,6 +1,6 @@
-//! What repositories keep sealed, under the newest key.
+//! OperationKind repositories keep sealed, under the newest key.
 
-use super::{KIND, PAGE, Repository, RepositoryService, place, read};
+use super::{DOCUMENT_KIND, PAGE_SIZE, Repository, RepositoryService, place, read};
 use crate::error::{Error, Result};
 use tidemill_core::api::RekeyReply;
 
@@ -11,7 +11,7 @@ impl RepositoryService {
         let mut reply = RekeyReply { renewed: 0, more: false, unreadable: Vec::new() };
         let mut after = None::<String>;
         loop {
-            let (page, more) = documents.list(KIND, "", after.as_deref(), PAGE).await?;
+            let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), PAGE_SIZE).await?;
             for document in page {
                 let mut repository = read(&document)?;
                 after = Some(document.key.name);

@@ -1,18 +1,18 @@
-//! What the auditor knows of a run.
+//! OperationKind the auditor knows of a run.
 
 use super::SKEW_MS;
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::{
     failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    pipeline::{self, RunWhen},
+    pipeline::{self, When},
     plan::Plan,
     status::ExecutionStatus,
 };
 use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 
-/// What nobody approved is canceled after this time, in milliseconds.
-const APPROVAL_MS: i64 = 30 * 86_400_000;
+/// OperationKind nobody approved is canceled after this time, in milliseconds.
+const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
 /// A lease: which commit gave it, and which ended it.
 pub struct Span {
@@ -20,9 +20,9 @@ pub struct Span {
     pub ended: Option<u64>,
 }
 
-/// Why an execution was canceled.
+/// CancelReason an execution was canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum CancelReason {
     /// Somebody asked for it.
     Asked,
     /// A newer one of its group did.
@@ -33,7 +33,7 @@ pub enum Why {
     NotApproved,
 }
 
-impl Why {
+impl CancelReason {
     pub fn words(self) -> &'static str {
         match self {
             Self::Asked => "execution canceled",
@@ -60,7 +60,7 @@ pub struct Made {
     pub carried: BTreeSet<u32>,
     pub status: ExecutionStatus,
     pub over_at: i64,
-    pub canceled: Option<Why>,
+    pub canceled: Option<CancelReason>,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ pub struct Known {
     pub logged: BTreeMap<(JobId, u32), u64>,
     pub ended: BTreeMap<(JobId, u32), Option<FailureKind>>,
     pub left: BTreeMap<ArtifactId, (JobId, String)>,
-    pub triggered: super::triggers::Triggered,
+    pub triggered: super::triggers::TriggerLog,
     pub over: u64,
     pub quiet_at: i64,
 }
@@ -108,7 +108,7 @@ impl Known {
         let held = fork && plan.is_some() && spec.retry_of.is_none();
         let carried: BTreeSet<u32> = spec.carried.iter().map(|(ix, _)| *ix).collect();
         let jobs = plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
-        let manual = jobs.filter(|(ix, job)| job.when == RunWhen::Manual && !carried.contains(ix));
+        let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !carried.contains(ix));
         self.waiting.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
         self.waiting.extend(held.then_some((spec.id, None)));
         let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| super::ms(s * 1_000));
@@ -132,24 +132,26 @@ impl Known {
         wrong
     }
 
-    /// Why an execution is canceled now, or that there is no reason.
-    pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<Why, String> {
+    /// CancelReason an execution is canceled now, or that there is no reason.
+    pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<CancelReason, String> {
         let id = record.spec.id;
         let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not made")) };
         if let Some(by) = record.state.superseded_by {
             let members = made.group.as_ref().and_then(|group| self.groups.get(group));
             let mut later = members.into_iter().flatten().skip_while(|(other, _)| *other != id).skip(1);
             if later.any(|(other, supersedes)| *other == by && *supersedes) {
-                return Ok(Why::Superseded);
+                return Ok(CancelReason::Superseded);
             }
             return Err(format!("execution {id} was superseded by {by}, which is not of its group"));
         }
         let is_over = |ms: i64| now + SKEW_MS >= made.created_at + ms;
         let asked = self.cancels.contains(&id);
         match made.timeout_ms {
-            Some(ms) if is_over(ms) && (!asked || record.state.timed_out) => Ok(Why::TimedOut),
-            _ if asked => Ok(Why::Asked),
-            None if self.lacks_approval(id, made) && is_over(APPROVAL_MS) => Ok(Why::NotApproved),
+            Some(ms) if is_over(ms) && (!asked || record.state.timed_out) => Ok(CancelReason::TimedOut),
+            _ if asked => Ok(CancelReason::Asked),
+            None if self.lacks_approval(id, made) && is_over(APPROVAL_TIMEOUT_MS) => {
+                Ok(CancelReason::NotApproved)
+            }
             _ => Err(format!("11, 14: execution {id} was canceled, and nobody asked for it")),
         }
     }
@@ -157,7 +159,7 @@ impl Known {
     /// Whether somebody may still have to approve something of it.
     fn lacks_approval(&self, id: ExecutionId, made: &Made) -> bool {
         let jobs = made.plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
-        let manual = jobs.filter(|(ix, job)| job.when == RunWhen::Manual && !made.carried.contains(ix));
+        let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !made.carried.contains(ix));
         let mut wanted: Vec<Option<u32>> = manual.map(|(ix, _)| Some(ix)).collect();
         wanted.extend(made.held.then_some(None));
         wanted.iter().any(|job| !self.approved.contains(&(id, *job)))
@@ -168,19 +170,19 @@ impl Known {
         let turn = |(id, made): (&ExecutionId, &Made)| {
             let waits =
                 !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
-            made.over_at.max(made.created_at + if waits { APPROVAL_MS } else { 0 })
+            made.over_at.max(made.created_at + if waits { APPROVAL_TIMEOUT_MS } else { 0 })
         };
         self.made.iter().map(turn).max().unwrap_or(0)
     }
 
-    pub fn cancel(&mut self, id: ExecutionId, why: Why) {
+    pub fn cancel(&mut self, id: ExecutionId, why: CancelReason) {
         if let Some(made) = self.made.get_mut(&id) {
             made.canceled = Some(why);
         }
     }
 
     /// An execution ended; why it was canceled before, if it was.
-    pub fn end(&mut self, id: ExecutionId, status: ExecutionStatus, now: i64) -> Option<Why> {
+    pub fn end(&mut self, id: ExecutionId, status: ExecutionStatus, now: i64) -> Option<CancelReason> {
         let made = self.made.get_mut(&id)?;
         (made.status, made.over_at) = (status, now);
         made.canceled

@@ -1,4 +1,4 @@
-//! What may happen when, in other words than those of the functions that decide it.
+//! OperationKind may happen when, in other words than those of the functions that decide it.
 
 use super::known::{Known, Made};
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use tidemill_core::{
     failure::FailureKind,
     ids::{ExecutionId, JobId},
     labels::Labels,
-    pipeline::RunWhen,
+    pipeline::When,
     plan::Plan,
     status::{ExecutionStatus, JobStatus},
 };
@@ -14,29 +14,29 @@ use tidemill_services::ports::{Node, NodeBody, NodeKey};
 
 /// How what a job waits for has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Needs {
+enum NeedsOutcome {
     Open,
     Well,
     Badly,
 }
 
 impl Known {
-    /// Why an attempt of a job may not begin.
+    /// CancelReason an attempt of a job may not begin.
     pub fn too_early(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
         let when = plan.jobs.get(key.ix as usize)?.when;
         let needs = needs(plan, key.ix, nodes);
         let fits = match when {
-            RunWhen::OnSuccess | RunWhen::Manual => needs == Needs::Well,
-            RunWhen::OnFailure => needs == Needs::Badly,
-            RunWhen::Always => needs != Needs::Open,
+            When::OnSuccess | When::Manual => needs == NeedsOutcome::Well,
+            When::OnFailure => needs == NeedsOutcome::Badly,
+            When::Always => needs != NeedsOutcome::Open,
         };
         if !fits {
             return Some(format!("3: what it waits for has not ended as `{when:?}` wants it"));
         }
         let approves = |job| self.approves.contains(&(key.execution, job));
-        if (made.held && !approves(None)) || (when == RunWhen::Manual && !approves(Some(key.ix))) {
+        if (made.held && !approves(None)) || (when == When::Manual && !approves(Some(key.ix))) {
             return Some("11: before anybody approved it".into());
         }
         let before = self.before(key.execution, made)?;
@@ -56,7 +56,7 @@ impl Known {
         members[from..place].iter().map(|(member, _)| *member).find(live)
     }
 
-    /// Why a job may not be skipped.
+    /// CancelReason a job may not be skipped.
     pub fn wrongly_skipped(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
@@ -71,15 +71,15 @@ impl Known {
                 && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
         };
         let fits = match when {
-            RunWhen::Manual => needs == Needs::Badly || late(),
-            RunWhen::OnSuccess => needs == Needs::Badly,
-            RunWhen::OnFailure => needs == Needs::Well,
-            RunWhen::Always => false,
+            When::Manual => needs == NeedsOutcome::Badly || late(),
+            When::OnSuccess => needs == NeedsOutcome::Badly,
+            When::OnFailure => needs == NeedsOutcome::Well,
+            When::Always => false,
         };
         (!fits).then(|| format!("15: what it waits for has ended as `{when:?}` wants it, or not at all"))
     }
 
-    /// What a job demands of its worker.
+    /// OperationKind a job demands of its worker.
     pub fn demands(&self, key: NodeKey) -> Option<Labels> {
         let plan = self.made.get(&key.execution)?.plan.as_ref()?;
         plan.jobs.get(key.ix as usize).map(|job| job.runs_on.clone())
@@ -92,17 +92,17 @@ impl Known {
     }
 }
 
-fn needs(plan: &Plan, job: u32, nodes: &[Node]) -> Needs {
+fn needs(plan: &Plan, job: u32, nodes: &[Node]) -> NeedsOutcome {
     let (mut over, mut well) = (true, true);
     for need in plan.artifact_sources(job) {
-        let Some(node) = nodes.get(need as usize) else { return Needs::Open };
+        let Some(node) = nodes.get(need as usize) else { return NeedsOutcome::Open };
         over &= node.state.status().is_some_and(JobStatus::is_terminal);
         well &= has_ended_well(node);
     }
     match (over, well) {
-        (false, _) => Needs::Open,
-        (true, true) => Needs::Well,
-        (true, false) => Needs::Badly,
+        (false, _) => NeedsOutcome::Open,
+        (true, true) => NeedsOutcome::Well,
+        (true, false) => NeedsOutcome::Badly,
     }
 }
 
@@ -117,7 +117,7 @@ fn has_ended_well(node: &Node) -> bool {
             by_itself && item.job.exit_code.is_some_and(|code| node.spec.allow_exit_codes.contains(&code))
         }
         // Only a job for failures is skipped where nothing failed.
-        JobStatus::Skipped => node.spec.when == RunWhen::OnFailure,
+        JobStatus::Skipped => node.spec.when == When::OnFailure,
         _ => false,
     }
 }
@@ -135,7 +135,7 @@ fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
     undone
 }
 
-/// Said in other words than by the function that decides it; `None`: not all are over.
+/// ReportState in other words than by the function that decides it; `None`: not all are over.
 pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
     if canceled && nodes.iter().all(|node| node.state.status().is_none()) {

@@ -1,4 +1,4 @@
-//! What schedules and webhooks made.
+//! OperationKind schedules and webhooks made.
 
 use super::{Auditor, SKEW_MS};
 use crate::simulation::forge::Found;
@@ -11,9 +11,9 @@ use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What was made of what happened outside.
+/// OperationKind was made of what happened outside.
 #[derive(Default)]
-pub struct Triggered {
+pub struct TriggerLog {
     /// When a worker told of a schedule first.
     first_told: Option<i64>,
     /// Executions that a schedule made: they look at the branch, and start what they find.
@@ -33,7 +33,7 @@ pub struct Triggered {
     none_since: Option<i64>,
 }
 
-impl Triggered {
+impl TriggerLog {
     /// An execution was made; what is wrong with that.
     pub fn made(&mut self, spec: &ExecutionSpec, now: i64) -> Option<String> {
         let looks = matches!(spec.task, ExecutionTask::DiscoverPipelines(_));
@@ -117,7 +117,7 @@ impl Auditor {
         let known = self.lock();
         let triggered = &known.triggered;
         let Some(newest) = triggered.newest else { return };
-        // What was told later, and not acknowledged, may be there or not.
+        // OperationKind was told later, and not acknowledged, may be there or not.
         let told: Vec<Option<&str>> =
             triggered.registered.range(newest..).flat_map(|(_, crons)| crons.iter().copied()).collect();
         let fits = match stored {
@@ -131,8 +131,8 @@ impl Auditor {
         }
     }
 
-    /// What must hold of triggers at the end of a run.
-    pub(super) fn judge_triggers(&self, triggered: &Triggered) {
+    /// OperationKind must hold of triggers at the end of a run.
+    pub(super) fn judge_triggers(&self, triggered: &TriggerLog) {
         if triggered.started < triggered.told.len() as u64 {
             let (told, started) = (triggered.told.len(), triggered.started);
             self.broken(format!("16: {started} of {told} executions that a schedule was to start were"));

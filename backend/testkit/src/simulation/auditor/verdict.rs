@@ -1,27 +1,27 @@
-//! What must hold at the end of a run.
+//! OperationKind must hold at the end of a run.
 
 use super::{
     Auditor,
     known::{Known, Made},
     log,
 };
-use crate::simulation::stores::{Truth, short};
+use crate::simulation::stores::{SharedStores, short};
 use std::collections::BTreeSet;
 use tidemill_core::{
     failure::FailureKind,
     ids::{ExecutionId, JobId},
-    pipeline::RunWhen,
+    pipeline::When,
     status::JobStatus,
     transition::JobState,
 };
 use tidemill_services::ports::{Node, NodeBody};
 
 /// So long after its time is over, and nothing goes wrong any more, an execution is over at the latest, in milliseconds.
-const LATE_MS: i64 = 10 * 60_000;
+const MAX_DELAY_MS: i64 = 10 * 60_000;
 
 impl Auditor {
-    /// What must hold at the end of a run.
-    pub async fn judge(&self, truth: &Truth) {
+    /// OperationKind must hold at the end of a run.
+    pub async fn judge(&self, truth: &SharedStores) {
         let (schedules, _) = truth.documents.list("schedule", "", None, 10).await.unwrap_or_default();
         self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
         let known = std::mem::take(&mut *self.lock());
@@ -76,20 +76,20 @@ impl Auditor {
         if !made.status.is_terminal() {
             self.broken(format!("4: execution {id} is not over: {}", made.status));
         }
-        let until = made.timeout_ms.map(|ms| (made.created_at + ms).max(known.quiet_at) + LATE_MS);
+        let until = made.timeout_ms.map(|ms| (made.created_at + ms).max(known.quiet_at) + MAX_DELAY_MS);
         if until.is_some_and(|until| made.over_at > until) {
             self.broken(format!("14: execution {id} was not over when its time was"));
         }
     }
 
-    /// What is promised of jobs by when they run.
+    /// OperationKind is promised of jobs by when they run.
     fn judge_kind(&self, node: &Node, made: &Made, known: &Known) {
         let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
         let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
         let asked = known.cancels_job_of(node.key);
         let given_up =
             item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
-        if when == Some(RunWhen::Always) && !asked && item.job.attempt == 0 && !given_up {
+        if when == Some(When::Always) && !asked && item.job.attempt == 0 && !given_up {
             self.broken(format!("15: {} always runs, and ended {}", short(node.key), item.job.status));
         }
     }
