@@ -88,7 +88,7 @@ pub enum Command {
     /// Print the log of a job
     #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
     Logs(Logs),
-    /// ProcessLimits an execution until it ends
+    /// Watch an execution until it ends
     #[command(after_help = "Examples:\n  tidemill watch\n  tidemill watch --run 12\n  \
         tidemill watch 01980000-0000-7000-8000-000000000000 --cancel")]
     Watch(WatchArgs),

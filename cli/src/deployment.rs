@@ -108,7 +108,7 @@ impl Deployment {
         self.own.is_some()
     }
 
-    /// ProxyCredentials a secret to the server of this process, for jobs to use instead of a stored one.
+    /// Passes a secret to the server of this process, for jobs to use instead of a stored one.
     pub fn pass_secret(&self, name: String, value: String) -> Outcome {
         let Some(own) = &self.own else {
             return Err(Failure::system(format!(

@@ -1,4 +1,4 @@
-//! ResourceNames of the environment variables that the command line reads. Flags win over variables, and variables over files.
+//! Names of the environment variables that the command line reads. Flags win over variables, and variables over files.
 
 /// Directory of records, logs and artifacts.
 pub const DATA_DIR: &str = "TIDEMILL_DATA_DIR";
@@ -44,7 +44,7 @@ pub const MIN_FREE_SPACE: &str = "TIDEMILL_MIN_FREE_SPACE";
 
 /// URL of the SQS queue that a worker reads.
 pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
-/// WaitQuery time of one request to the queue.
+/// Wait time of one request to the queue.
 pub const QUEUE_WAIT: &str = "TIDEMILL_QUEUE_WAIT";
 /// Time that running jobs have to end when the worker stops.
 pub const GRACE: &str = "TIDEMILL_GRACE";

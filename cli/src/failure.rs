@@ -11,7 +11,7 @@ pub enum Exit {
     Failed = 1,
     /// Usage error or invalid file.
     Usage = 2,
-    /// HangingEngine, disk, network or internal error.
+    /// Engine, disk, network or internal error.
     System = 3,
     /// Canceled.
     Canceled = 130,

@@ -20,7 +20,7 @@ use worker_file::WorkerFile;
 /// Maximum length of a user's name in bytes, as servers accept it.
 const MAX_USER_LEN: usize = 200;
 
-/// OperationKind a command works on.
+/// What a command works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// This machine.
@@ -63,7 +63,7 @@ pub struct Settings {
     pub ca_cert: Option<PathBuf>,
     /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
-    /// OperationKind commands work on.
+    /// What commands work on.
     pub target: Target,
     /// The flags that select the same deployment in another command.
     pub deployment_flags: String,
@@ -79,7 +79,7 @@ pub struct Settings {
     pub requested_by: Option<String>,
 }
 
-/// OperationKind one source of settings says about the deployment.
+/// What one source of settings says about the deployment.
 #[derive(Debug, Clone, Default)]
 struct DeploymentSettings {
     server: Option<String>,
@@ -173,7 +173,7 @@ impl Settings {
     }
 }
 
-/// OperationKind a command works on. The config file is read only if it can matter.
+/// What a command works on. The config file is read only if it can matter.
 fn target(
     flags: &DeploymentSettings,
     environment: &DeploymentSettings,

@@ -1,4 +1,4 @@
-//! NewTokens, TLS and the audit record, as the command line shows them.
+//! Tokens, TLS and the audit record, as the command line shows them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;

@@ -52,7 +52,7 @@ impl Account {
         output
     }
 
-    /// OperationKind the Parameter WorkerDirs answers; the emulator knows the account by the credential and checks no signature.
+    /// What the Parameter Store answers; the emulator knows the account by the credential and checks no signature.
     fn parameters(&self, action: &str, body: &str) -> String {
         let address = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
         let mut stream = std::net::TcpStream::connect(address).unwrap();

@@ -25,7 +25,7 @@ const LOG: &[u8] = b"\x1b[31mred\x1b[0m 10%\r20%\n\x1b]0;PWNED\x07\x1b[2J\x1b[5A
 const ID: &str = "01980000-0000-7000-8000-000000000001";
 const AT: &str = "2026-11-25T10:00:00Z";
 
-/// OperationKind the server answers to a path.
+/// What the server answers to a path.
 fn answer(path: &str) -> (u16, Value) {
     let h = HOSTILE;
     let execution = json!({
@@ -156,14 +156,14 @@ impl Hostile {
         command
     }
 
-    /// OperationKind it writes into pipes, with colours.
+    /// What it writes into pipes, with colours.
     fn piped(&self, words: &[&str]) -> (i32, String) {
         let output = self.command(words).env("CLICOLOR_FORCE", "1").output().unwrap();
         let both = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(both).unwrap())
     }
 
-    /// OperationKind it writes to a terminal.
+    /// What it writes to a terminal.
     fn on_terminal(&self, words: &[&str]) -> String {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -181,7 +181,7 @@ impl Hostile {
     }
 }
 
-/// OperationKind a terminal would act on in `text`, beside colours and line ends; `cursor`: beside a live view's cursor movement, too.
+/// What a terminal would act on in `text`, beside colours and line ends; `cursor`: beside a live view's cursor movement, too.
 fn acted_on(text: &str, cursor: bool) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;

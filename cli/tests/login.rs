@@ -127,7 +127,7 @@ fn token_readable_by_others_is_not_used() {
         let (code, said) = said(&known.place.tidemill(words));
         assert!(code == 2 && said.contains("chmod 600") && said.contains("0640"), "{said}");
     }
-    // OperationKind needs no token is not held up.
+    // What needs no token is not held up.
     assert_eq!(known.place.tidemill(&["status"]).status.code(), Some(0));
 }
 

@@ -74,6 +74,13 @@ impl RepositoriesFixture {
         serde_json::from_value(self.post(&self.api, path::EXECUTE, &request).unwrap()).unwrap()
     }
 
+    /// Registers a repository and starts a discovery of its default branch; its job stays queued.
+    fn discover(&self, repo: &str) -> ExecuteReply {
+        let provider = json!({ "url": repo, "provider": "gitea", "default_branch": "main" });
+        self.runtime.block_on(self.api.put_json::<_, Value>(path::REPOSITORIES, &provider)).unwrap();
+        serde_json::from_value(self.post(&self.api, path::SYNC, &json!({ "repo": repo })).unwrap()).unwrap()
+    }
+
     fn command(&self, dir: &Path, words: &[&str]) -> Command {
         let mut command = self.place.command(words);
         command.current_dir(dir).env("TIDEMILL_SERVER", &self.url).env("TIDEMILL_TOKEN", &self.token);
@@ -85,7 +92,7 @@ impl RepositoriesFixture {
         self.command(&self.dir(dir), words).output().unwrap()
     }
 
-    /// OperationKind a command says that must be refused as bad usage.
+    /// What a command says that must be refused as bad usage.
     fn refused(&self, dir: &str, words: &[&str]) -> String {
         let output = self.tidemill(dir, words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
@@ -155,7 +162,7 @@ fn commands_without_an_id_act_on_the_current_repository() {
     assert!(said.contains("already ended: CANCELED"), "{said}");
     assert_eq!(world.status(alpha.execution_id), "CANCELED");
     assert_ne!(world.status(beta.execution_id), "CANCELED");
-    // OperationKind waits for an approval in another repository is none of this one's.
+    // What waits for an approval in another repository is none of this one's.
     let said = world.refused("alpha", &["approve", "--job", "deploy"]);
     assert!(said.contains("too late") || said.contains("over"), "{said}");
     assert!(!world.is_approved(beta.execution_id));
@@ -258,14 +265,14 @@ fn ambiguous_selection_fails_and_lists_executions() {
     let world = RepositoriesFixture::new();
     let first = world.start(ALPHA, "ci", "main");
     let second = world.start(ALPHA, "ci", "topic");
-    // A look-up of a commit, which nobody means who does not name it.
-    let lookup = world.start(ALPHA, "discover", "main");
+    // A discovery is selected only by its name.
+    let discovery = world.discover(ALPHA);
     for words in
         [&["cancel"][..], &["approve"], &["approve", "--job", "deploy"], &["watch"], &["watch", "--cancel"]]
     {
         let said = world.refused("alpha", words);
         assert!(said.contains("several executions match"), "{said}");
-        assert!(!said.contains(&lookup.execution_id.to_string()), "{said}");
+        assert!(!said.contains(&discovery.execution_id.to_string()), "{said}");
         for of in [&first, &second] {
             let line = said.lines().find(|line| line.contains(&of.execution_id.to_string())).unwrap();
             assert!(line.contains(ALPHA) && line.contains(&format!("ci #{}", of.run_number)), "{line}");

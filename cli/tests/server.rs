@@ -185,7 +185,7 @@ fn server_with_a_hanging_engine_ends_within_ten_seconds() {
     engine.frozen.store(false, Ordering::SeqCst);
     client.kill().unwrap();
     client.wait().unwrap();
-    // OperationKind is left of its jobs goes without it, once the engine answers.
+    // What is left of its jobs goes without it, once the engine answers.
     wait_until(|| place.containers().is_empty())
         .unwrap_or_else(|()| panic!("left: {:?}", place.containers()));
 }

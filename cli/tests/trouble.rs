@@ -1,4 +1,4 @@
-//! OperationKind must not happen: a run that hangs, or a log byte that is lost, when something breaks.
+//! What must not happen: a run that hangs, or a log byte that is lost, when something breaks.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -214,7 +214,7 @@ jobs:
         .is_ok_and(|status| status.success());
     assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
     let _small = SmallFileSystem(place.data.clone());
-    // OperationKind else fills it takes all that is left, so that not even a record finds room.
+    // What else fills it takes all that is left, so that not even a record finds room.
     let mut filler = std::fs::File::create(place.data.join("filler")).unwrap();
     let run = place.spawn(&["run"]);
     place.wait_for("output", |view| view["jobs"][0]["log_bytes"].as_u64().unwrap_or(0) > 0);

@@ -1,4 +1,4 @@
-//! SourceCache on their way from a disk to a worker that does not see it.
+//! Sources on their way from a disk to a worker that does not see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;

@@ -14,7 +14,7 @@ use std::{
 };
 use support::{Backend, IGNORES_SIGTERM, Place, TWO, finish, is_over, job, signal, text, wait_until};
 
-/// RecordingProxy a client and a server: notes when an execution's state is asked for, makes the server one that does not hold
+/// Between a client and a server: notes when an execution's state is asked for, makes the server one that does not hold
 /// its replies, and can be cut.
 #[derive(Clone)]
 struct RecordingProxy {
@@ -136,7 +136,7 @@ fn watch_can_be_left_and_resumed() {
     assert_eq!(finish(run).status.code(), Some(130));
     let last = place.latest();
     assert_eq!(job(&last, "slow")["status"], "CANCELED", "{last:#}");
-    // OperationKind is over is shown as it ended.
+    // What is over is shown as it ended.
     let over = place.tidemill(&["watch", &execution]);
     assert_eq!(over.status.code(), Some(130), "{over:?}");
 }

@@ -70,7 +70,7 @@ impl Worker {
         signal(self.0.as_ref().unwrap(), name);
     }
 
-    /// OperationKind it printed, once it ended well.
+    /// What it printed, once it ended well.
     fn finish(mut self) -> (String, String) {
         let ended = finish(self.0.take().unwrap());
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
@@ -458,7 +458,7 @@ fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
         "v": 1, "execution_id": view["execution"]["id"], "job_id": job(&view, "j")["id"], "ix": 0,
         "trace": format!("00-{trace}-00f067aa0ba902b7-01"),
     });
-    // ParsedDelivery twice: it must run once.
+    // Delivered twice: it must run once.
     queue.send(&message);
     queue.send(&message);
     assert_eq!(finish(run).status.code(), Some(0));

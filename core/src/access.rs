@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 use uuid::Uuid;
 
-/// OperationKind a token is for.
+/// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// See executions, logs and artifacts.
     Read,
-    /// InternalStart, cancel and retry executions as well.
+    /// Start, cancel and retry executions as well.
     Run,
     /// Take jobs and report on them; nothing else.
     Worker,
@@ -56,7 +56,7 @@ pub struct TokenRequest {
     /// Its name, for people: no control characters.
     #[schemars(length(min = 1, max = 100), extend("pattern" = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"))]
     pub name: String,
-    /// OperationKind it is for; at least one.
+    /// What it is for; at least one.
     #[schemars(length(min = 1))]
     pub scopes: BTreeSet<Scope>,
     /// The only repository that it is for, not with the scope `worker`; absent: all.
@@ -76,7 +76,7 @@ pub struct TokenView {
     pub id: Uuid,
     /// Its name.
     pub name: String,
-    /// OperationKind it is for.
+    /// What it is for.
     pub scopes: BTreeSet<Scope>,
     /// The only repository that it is for.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct TokenView {
 pub struct TokenReply {
     /// The token itself, which cannot be had again.
     pub token: String,
-    /// OperationKind is known of it.
+    /// What is known of it.
     pub view: TokenView,
 }
 
@@ -131,7 +131,7 @@ pub struct AuditEntry {
     pub token: String,
     /// Its name.
     pub who: String,
-    /// OperationKind: `execution.start`, `token.revoke`, ...
+    /// What: `execution.start`, `token.revoke`, ...
     pub action: String,
     /// To what: an id or a name.
     pub target: String,
@@ -141,7 +141,7 @@ pub struct AuditEntry {
     /// From which address, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// OperationKind came of it, such as `done`.
+    /// What came of it, such as `done`.
     pub outcome: String,
 }
 

@@ -1,4 +1,4 @@
-//! OperationKind others are told of an execution: commit statuses, and notices of failures and recoveries.
+//! What others are told of an execution: commit statuses, and notices of failures and recoveries.
 
 use crate::{repo::canonical, status::ExecutionStatus, webhook::Provider, webhook::sign};
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ impl State {
     }
 }
 
-/// OperationKind is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
+/// What is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
 /// passed through meanwhile is left out.
 #[must_use]
 pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State> {
@@ -86,7 +86,7 @@ pub struct CommitStatus<'a> {
     pub repo: &'a str,
     /// The commit's full hash.
     pub commit: &'a str,
-    /// OperationKind.
+    /// What.
     pub state: State,
     /// The pipeline's name.
     pub pipeline: &'a str,
@@ -144,7 +144,7 @@ impl CommitStatus<'_> {
     }
 }
 
-/// OperationKind an execution's end is among those of its pipeline and branch.
+/// What an execution's end is among those of its pipeline and branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeEvent {
@@ -164,7 +164,7 @@ pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<Noti
     }
 }
 
-/// OperationKind a notice says.
+/// What a notice says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Which.
@@ -210,7 +210,7 @@ impl Notice {
         let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
         let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
         let text = format!("{} {} of {}{on} {how}{at}", self.pipeline, self.run_number, self.repository);
-        // ResourceNames are not to be read as links or mentions.
+        // Names are not to be read as links or mentions.
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         OutgoingRequest { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
     }
@@ -220,7 +220,7 @@ impl Notice {
 mod tests {
     use super::{CommitStatus, Notice, NoticeEvent, State, next_status, notice_event};
     use crate::{
-        status::ExecutionStatus::{self, Canceled, Failed, Running, Pending, Success},
+        status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success},
         webhook::{Provider, sign},
     };
 

@@ -1,4 +1,4 @@
-//! OperationKind a worker is told to run.
+//! What a worker is told to run.
 
 use crate::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
@@ -47,7 +47,7 @@ pub enum Source {
     },
     /// A working tree as it was on somebody's disk, uploaded to the server.
     Uploaded {
-        /// ResourceNames the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
+        /// Names the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
         upload: String,
         /// The address of a git repository that workers can reach and that has `base`; absent: all is in the upload.
         url: Option<String>,
@@ -80,7 +80,7 @@ pub struct Preparation {
     /// Container limits.
     #[serde(default)]
     pub resources: Resources,
-    /// WorkerState directory: absolute, or below the workspace; absent: the workspace itself.
+    /// Working directory: absolute, or below the workspace; absent: the workspace itself.
     #[serde(default)]
     pub working_dir: Option<String>,
     /// The sources.
@@ -88,7 +88,7 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// OperationKind `planned`, a job of a plan, needs ahead of its lease.
+    /// What `planned`, a job of a plan, needs ahead of its lease.
     #[must_use]
     pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
         Self {
@@ -131,7 +131,7 @@ pub struct ArtifactSource {
 /// One attempt at a job, given to one worker under a lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
-    /// OperationKind could be prepared ahead, again.
+    /// What could be prepared ahead, again.
     pub preparation: Preparation,
     /// Job name, matrix values included.
     pub job_name: String,
@@ -147,21 +147,21 @@ pub struct Assignment {
     pub variables: IndexMap<String, String>,
     /// Seconds that the script may take.
     pub timeout_s: u64,
-    /// OperationKind it leaves.
+    /// What it leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Artifacts>,
-    /// OperationKind it gets.
+    /// What it gets.
     #[serde(default)]
     pub needs_artifacts: Vec<ArtifactSource>,
     /// The trace that its execution belongs to, as a `traceparent` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// OperationKind it has around its script.
+    /// What it has around its script.
     #[serde(default, skip_serializing_if = "JobExtras::is_empty")]
     pub extras: JobExtras,
 }
 
-/// OperationKind an attempt has around its script.
+/// What an attempt has around its script.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExtras {
     /// Shell lines that run after the script, however it ended; their end does not count.
@@ -170,7 +170,7 @@ pub struct JobExtras {
     /// Containers that run beside it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
-    /// OperationKind it fetches and keeps.
+    /// What it fetches and keeps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<Cache>,
     /// Whether it may keep caches: a fork's commit may only fetch them.

@@ -26,7 +26,7 @@ pub struct AttemptView {
     pub ended_at: Timestamp,
     /// Exit code, if the script ended.
     pub exit_code: Option<i32>,
-    /// CancelReason it did not succeed.
+    /// Why it did not succeed.
     pub failure: Option<FailureReason>,
     /// Worker's name.
     pub worker: Option<String>,

@@ -1,7 +1,7 @@
 //! Conditions, as `if` takes them: expressions in a part of CEL (the Common Expression Language) that always end and, once
 //! checked, cannot fail but for a pattern that a variable holds.
 //!
-//! ParameterValues are truth values, texts, and lists of texts. OperationKind is not known, or not set, is the empty text: there is no null.
+//! Values are truth values, texts, and lists of texts. What is not known, or not set, is the empty text: there is no null.
 //!
 //! | name | type | what it is |
 //! | --- | --- | --- |

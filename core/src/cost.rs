@@ -1,4 +1,4 @@
-//! OperationKind an execution used of a cloud, and what that costs at list prices.
+//! What an execution used of a cloud, and what that costs at list prices.
 
 use crate::api::ExecutionView;
 use schemars::JsonSchema;
@@ -129,7 +129,7 @@ impl Cost {
     }
 }
 
-/// OperationKind `usage` and `worker_ms` milliseconds in workers' slots cost.
+/// What `usage` and `worker_ms` milliseconds in workers' slots cost.
 #[must_use]
 pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     let gb_seconds = number(usage.function_mib_ms) / 1024.0 / 1000.0;

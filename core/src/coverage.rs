@@ -52,7 +52,7 @@ pub struct Finder {
     found: Option<f64>,
 }
 
-/// OperationKind the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
+/// What the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EscapeState {
     Text,

@@ -1,4 +1,4 @@
-//! OperationKind is wrong with a file: as data, and as text for people.
+//! What is wrong with a file: as data, and as text for people.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub struct Location {
 /// Another place that helps to understand a [`Diagnostic`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Related {
-    /// OperationKind is there.
+    /// What is there.
     pub message: String,
     /// Where it is.
     pub location: Location,
@@ -55,7 +55,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// A stable name of the kind of mistake, such as `unknown-need`.
     pub code: String,
-    /// OperationKind is wrong, in one sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// The place in the document's structure, such as `jobs.unit.needs[0]`; empty for the whole file.
     pub path: String,
@@ -64,7 +64,7 @@ pub struct Diagnostic {
     /// The file that it is in, if that is another one than the file that was read: one that it includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// OperationKind to do about it.
+    /// What to do about it.
     pub help: Option<String>,
     /// Other places that matter, such as the first of two equal keys.
     pub related: Vec<Related>,

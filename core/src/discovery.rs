@@ -1,4 +1,4 @@
-//! OperationKind a worker finds out about a commit before anything of it runs: its pipeline files, and what it changed. So the
+//! What a worker finds out about a commit before anything of it runs: its pipeline files, and what it changed. So the
 //! control plane needs no git.
 
 mod report;

@@ -1,10 +1,10 @@
-//! OperationKind is known of an execution before its plan is made: what conditions look at.
+//! What is known of an execution before its plan is made: what conditions look at.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// OperationKind started an execution.
+/// What started an execution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -21,11 +21,11 @@ pub enum Trigger {
     Schedule,
 }
 
-/// OperationKind is known of an execution before its plan is made. It is recorded with the execution, so that a retry makes the same
+/// What is known of an execution before its plan is made. It is recorded with the execution, so that a retry makes the same
 /// plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// OperationKind started it.
+    /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
     /// Its branch; of a pull request, that of the request's head.

@@ -1,4 +1,4 @@
-//! CancelReason an attempt, and so perhaps its job, did not succeed.
+//! Why an attempt, and so perhaps its job, did not succeed.
 
 use crate::status::JobStatus;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ pub enum FailureKind {
     ScriptFailed,
     /// The job ran longer than its `timeout`.
     TimedOut,
-    /// OperationKind the job needs before its script begins (sources, image, artifacts) did not come in its time.
+    /// What the job needs before its script begins (sources, image, artifacts) did not come in its time.
     PreparationTimedOut,
     /// The kernel killed the job for using more memory than it may.
     OutOfMemory,
@@ -111,7 +111,7 @@ pub fn is_dead_letter(status: JobStatus, reason: Option<&FailureReason>) -> bool
 pub struct FailureReason {
     /// Its kind.
     pub kind: FailureKind,
-    /// OperationKind happened, to what, and what to do next.
+    /// What happened, to what, and what to do next.
     pub message: String,
 }
 

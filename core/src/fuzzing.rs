@@ -121,7 +121,7 @@ fn as_git_reads(url: &str) -> (String, Option<u16>) {
         Some((_, rest)) => (rest, '/'),
         None => (url, ':'),
     };
-    // OperationKind stands before the last `@` of the authority is the user.
+    // What stands before the last `@` of the authority is the user.
     let bracket = rest.find('[').map_or(0, |at| rest[at..].find(']').map_or(0, |end| at + end));
     let end = rest[bracket..].find(separator).map_or(rest.len(), |at| bracket + at);
     let place = &rest[..end];

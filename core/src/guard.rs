@@ -68,13 +68,13 @@ mod removable {
         ArrivalMakesDue,
         /// A job is given only to a worker that has the labels that it demands.
         LabelsFit,
-        /// OperationKind waits for an approval waits until it is given.
+        /// What waits for an approval waits until it is given.
         ApprovalWaits,
-        /// OperationKind waits for its turn in a group waits until the one before is over.
+        /// What waits for its turn in a group waits until the one before is over.
         TurnWaits,
         /// Jobs that run whatever becomes of others wait, too, for what their execution waits for.
         HeldWhole,
-        /// OperationKind ends without having had its turn hands its place on, and lets nobody past.
+        /// What ends without having had its turn hands its place on, and lets nobody past.
         PlaceHandedOn,
         /// The end of an execution begins the next of its group, in the same write.
         EndBeginsNext,
@@ -86,7 +86,7 @@ mod removable {
         DeadlineMakesDue,
         /// An execution whose time was over has failed.
         TimedOutFails,
-        /// OperationKind was approved in time is not canceled for lack of an approval.
+        /// What was approved in time is not canceled for lack of an approval.
         ApprovedStays,
         /// A schedule's time names the execution that it makes.
         ScheduleOnce,

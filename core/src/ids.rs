@@ -61,7 +61,7 @@ fn quarters(id: Uuid) -> [u32; 4] {
     [part(high >> 32), part(high >> 16) & 0xffff, part(high) & 0xffff, part(low >> LOCAL_BITS)]
 }
 
-/// OperationKind an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
+/// What an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
 /// an execution in one place finds the place from any of them.
 fn home(id: Uuid) -> String {
     let [time_hi, time_lo, rand_a, rand_b] = quarters(id);

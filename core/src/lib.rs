@@ -1,4 +1,4 @@
-//! OperationKind Tidemill decides: the pipeline model, the plan, the state machine, and the types of the API.
+//! What Tidemill decides: the pipeline model, the plan, the state machine, and the types of the API.
 //!
 //! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 

@@ -2,7 +2,7 @@
 //!
 //! A job without `needs` waits for every job of every earlier stage. Written out as edges that would be
 //! quadratic, so groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing
-//! and pass on once all that they wait for has ended. PartialEdges stay linear in the size of the file.
+//! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
 
 mod edges;
 mod error;

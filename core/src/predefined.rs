@@ -70,7 +70,7 @@ pub fn is_known(name: &str) -> bool {
     is_of_execution(name) || JOB_VARIABLES.contains(&name)
 }
 
-/// OperationKind is known of an execution of `pipeline` before its plan is made.
+/// What is known of an execution of `pipeline` before its plan is made.
 #[must_use]
 pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
@@ -107,7 +107,7 @@ pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     all
 }
 
-/// OperationKind started it, in GitLab's words.
+/// What started it, in GitLab's words.
 fn source(facts: &Facts) -> &'static str {
     match facts.trigger {
         Trigger::Push => "push",
@@ -121,7 +121,7 @@ fn source(facts: &Facts) -> &'static str {
 /// A job that is about to run.
 #[derive(Debug, Clone, Copy)]
 pub struct JobContext<'a> {
-    /// OperationKind is known of its execution.
+    /// What is known of its execution.
     pub facts: &'a Facts,
     /// The execution's id.
     pub execution: &'a str,

@@ -1,4 +1,4 @@
-//! OperationKind an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
+//! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
 
 use crate::{
     api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
@@ -19,11 +19,11 @@ pub struct Report {
     pub duration_ms: u64,
     /// Its jobs in the plan's order.
     pub jobs: Vec<JobRow>,
-    /// ResourceNames of the jobs that decided how long it took, first to last.
+    /// Names of the jobs that decided how long it took, first to last.
     pub critical_path: Vec<String>,
     /// Milliseconds that these ran, without their waits.
     pub critical_path_ms: u64,
-    /// OperationKind the tests of its jobs came to, where that was asked for.
+    /// What the tests of its jobs came to, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<ExecutionTests>,
 }
@@ -33,7 +33,7 @@ pub struct Report {
 pub struct JobRow {
     /// Its id.
     pub id: JobId,
-    /// OperationStage.
+    /// Stage.
     pub stage: String,
     /// Name.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct JobRow {
     pub waited_on: Option<String>,
     /// Exit code.
     pub exit_code: Option<i32>,
-    /// CancelReason it did not succeed.
+    /// Why it did not succeed.
     pub failure: Option<FailureReason>,
     /// Whether it was taken over from the retried execution.
     pub carried: bool,

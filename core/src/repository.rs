@@ -36,7 +36,7 @@ pub struct Notify {
     pub kind: NotifyKind,
     /// Where to: `http://` or `https://`. A chat's address is a secret itself.
     pub url: String,
-    /// OperationKind webhooks are signed with.
+    /// What webhooks are signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -47,14 +47,14 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// Make a repository known, or change what is known of it. OperationKind is absent stays as it is.
+/// Make a repository known, or change what is known of it. What is absent stays as it is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRequest {
-    /// OperationKind workers clone.
+    /// What workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
-    /// OperationKind its webhooks are signed with; for a repository that is new and has none, one is made.
+    /// What its webhooks are signed with; for a repository that is new and has none, one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
     /// The provider's token that commit statuses are written with; empty: write none any more.
@@ -85,7 +85,7 @@ impl fmt::Debug for RepositoryRequest {
 pub struct RepositoryView {
     /// Its name: `host/path`.
     pub name: String,
-    /// OperationKind workers clone.
+    /// What workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
@@ -102,7 +102,7 @@ pub struct RepositoryView {
     /// How many are told of failures, and how.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
-    /// OperationKind went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
+    /// What went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// When it was changed last.
@@ -134,14 +134,14 @@ pub struct RepositoryList {
     pub repositories: Vec<RepositoryView>,
 }
 
-/// ResourceNames a repository.
+/// Names a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryName {
     /// Its address, however that is written.
     pub repo: String,
 }
 
-/// OperationKind its webhooks delivered before may be taken once more.
+/// What its webhooks delivered before may be taken once more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RedeliveryReply {
     /// The repository's name.
@@ -155,7 +155,7 @@ pub struct RemoveRepositoryReply {
     pub removed: bool,
 }
 
-/// OperationKind became of a webhook.
+/// What became of a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookReply {
     /// One line for each thing that it told: what is done about it.

@@ -1,4 +1,4 @@
-//! OperationKind the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
+//! What the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
 
 use crate::ids::{JobId, LeaseToken};
 use schemars::JsonSchema;
@@ -79,7 +79,7 @@ pub struct TestCase {
     /// Whether it could not be carried out, rather than failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
-    /// OperationKind was said of its failure.
+    /// What was said of its failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -104,7 +104,7 @@ impl fmt::Display for TestCase {
     }
 }
 
-/// OperationKind the tests of one attempt came to.
+/// What the tests of one attempt came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
     /// How many, and how they ended.
@@ -184,7 +184,7 @@ fn digest(suite: &str, name: &str) -> String {
     })
 }
 
-/// OperationKind a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.
+/// What a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.
 #[must_use]
 pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
     let mut last = attempts.last()?.clone();
@@ -214,7 +214,7 @@ pub struct TestsRequest {
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// OperationKind they came to.
+    /// What they came to.
     pub report: TestReport,
 }
 
@@ -241,7 +241,7 @@ pub struct JobTests {
     pub job_id: JobId,
     /// Its name, matrix values included.
     pub job_name: String,
-    /// OperationKind they came to.
+    /// What they came to.
     pub report: TestReport,
 }
 

@@ -63,13 +63,13 @@ pub fn escape(out: &mut impl Write, c: char) -> fmt::Result {
     }
 }
 
-/// CancelReason a text is not taken.
+/// Why a text is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     /// It is too long.
     #[error("`{field}` has {length} bytes; it may have {max}")]
     TooLong {
-        /// OperationKind the text is.
+        /// What the text is.
         field: &'static str,
         /// Its bytes.
         length: usize,
@@ -79,7 +79,7 @@ pub enum TextError {
     /// It holds a character that terminals act on.
     #[error("`{field}` holds a control character: {}", Printable(.text))]
     Control {
-        /// OperationKind the text is.
+        /// What the text is.
         field: &'static str,
         /// The beginning of the text.
         text: String,

@@ -29,7 +29,7 @@ pub struct Lease {
 
 /// All of a job that changes.
 ///
-/// OperationKind has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
+/// What has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobState {
@@ -56,7 +56,7 @@ pub struct JobState {
     /// Exit code of the last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub exit_code: Option<i32>,
-    /// CancelReason it did not succeed.
+    /// Why it did not succeed.
     #[serde(skip_serializing_if = "is_default")]
     pub failure: Option<FailureReason>,
     /// Attempts before the current one.
@@ -65,7 +65,7 @@ pub struct JobState {
     /// Commands of the current or last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub steps: Vec<StepView>,
-    /// OperationKind the worker is doing.
+    /// What the worker is doing.
     #[serde(skip_serializing_if = "is_default")]
     pub phase: Option<String>,
     /// Attempts lost to infrastructure.
@@ -80,7 +80,7 @@ pub struct JobState {
     pub not_before: Option<Timestamp>,
 }
 
-/// OperationKind of a job's definition matters to its state.
+/// What of a job's definition matters to its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobRules<'a> {
     /// Extra tries after an attempt that failed by itself.
@@ -100,7 +100,7 @@ pub struct AllowFailureRules<'a> {
     pub exit_codes: &'a [i32],
 }
 
-/// OperationKind can happen to a job.
+/// What can happen to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
     /// Its needs have ended: well (`None`), or not, and then why it is skipped.
@@ -142,7 +142,7 @@ pub enum JobEvent {
     Cancel,
 }
 
-/// CancelReason an event does not change a state.
+/// Why an event does not change a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Another lease is valid, or none: the reporter has lost the job.
@@ -390,7 +390,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
     next.failure = Some(reason);
 }
 
-/// NodeCounters an attempt that ended so; whether another one is due, and after which pause in milliseconds.
+/// Counts an attempt that ended so; whether another one is due, and after which pause in milliseconds.
 fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
     if kind == FailureKind::GivenBack {
         let beyond = next.give_backs_in_a_row().saturating_add(1).saturating_sub(IMMEDIATE_GIVE_BACKS);

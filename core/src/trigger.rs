@@ -6,21 +6,21 @@ use crate::{
 };
 use std::fmt;
 
-/// CancelReason a pipeline does not start.
+/// Why a pipeline does not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotTriggered {
     /// Its `on` does not name such events.
     NotNamed(&'static str),
     /// Its globs for this match another branch, tag or target.
     Name {
-        /// OperationKind was matched, such as `branch`.
+        /// What was matched, such as `branch`.
         what: &'static str,
         /// Its name.
         name: String,
     },
     /// None of the files that changed matches.
     Paths,
-    /// OperationKind happened starts pipelines by their names only.
+    /// What happened starts pipelines by their names only.
     ByHand,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for NotTriggered {
 }
 
 /// Whether `on` has a pipeline start of which `facts` are known. Globs are as the language's own: `*` stays within a name between
-/// slashes, `**` does not. OperationKind changed and is not known matches; of tags, changes do not count.
+/// slashes, `**` does not. What changed and is not known matches; of tags, changes do not count.
 pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
     match facts.trigger {
         Trigger::Push => push(on.push.as_ref().ok_or(NotTriggered::NotNamed("push"))?, facts),

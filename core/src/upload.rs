@@ -1,4 +1,4 @@
-//! ResourceNames of uploaded sources.
+//! Names of uploaded sources.
 
 use crate::{hex::hex, repo::canonical};
 use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! OperationKind git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
+//! What git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
 
 mod bitbucket;
 mod event;

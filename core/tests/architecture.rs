@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-/// OperationKind of this workspace each package may use.
+/// What of this workspace each package may use.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("backend/services", &["tidemill-core"]),

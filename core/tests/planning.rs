@@ -57,7 +57,7 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
     Plan::new(&pipeline(stages, jobs), &IndexMap::new())
 }
 
-/// NeedsOutcome name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
+/// Needs name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
 /// turned, so that needs may stand before or after.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
     let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
@@ -89,7 +89,7 @@ fn pipelines() -> impl Strategy<Value = Pipeline> {
     })
 }
 
-/// OperationKind each job waits for, straight from the file's words, without gates.
+/// What each job waits for, straight from the file's words, without gates.
 fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
     let stage = |name: &str| pipeline.stages.iter().position(|s| s == name).unwrap();
     let declared: HashMap<&str, &Job> = pipeline.jobs.iter().map(|j| (j.name.as_str(), j)).collect();

@@ -7,7 +7,7 @@ use tidemill_core::{
     repo::{RepositoryAddress, canonical, is_same},
 };
 
-/// CertificateFiles made of the pieces that readers of addresses fall out over.
+/// Texts made of the pieces that readers of addresses fall out over.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         proptest::sample::select(vec![

@@ -5,13 +5,13 @@
 pub struct Load {
     /// Waiting messages in the queue.
     pub waiting: u32,
-    /// ReceivedMessage messages, whose jobs run.
+    /// Received messages, whose jobs run.
     pub running: u32,
     /// Currently requested workers.
     pub desired: u32,
 }
 
-/// OperationBounds, and the capacity of one worker.
+/// Bounds, and the capacity of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Concurrent jobs per worker; at least 1.

@@ -1,4 +1,4 @@
-//! FunctionContext that the Lambda functions share: settings from the environment, the services over AWS, logs and metrics.
+//! Wiring that the Lambda functions share: settings from the environment, the services over AWS, logs and metrics.
 
 pub mod capacity;
 pub mod settings;

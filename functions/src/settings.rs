@@ -11,7 +11,7 @@ pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// URLs of the queues for jobs that require labels of their worker, as a JSON object by labels:
 /// `{"arch=arm64,gpu=true": "https://..."}`; absent: none.
 pub const LABELLED_QUEUES: &str = "TIDEMILL_LABELLED_QUEUES";
-/// The name of the Parameter WorkerDirs's parameter that holds the key of secrets.
+/// The name of the Parameter Store's parameter that holds the key of secrets.
 pub const KEY_PARAMETER: &str = "TIDEMILL_KEY_PARAMETER";
 /// The bucket's name.
 pub const BUCKET: &str = "TIDEMILL_BUCKET";
@@ -53,7 +53,7 @@ pub struct SettingsError {
 /// The settings of every function.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// ResourceNames of the deployment's resources.
+    /// Names of the deployment's resources.
     pub names: ResourceNames,
     /// Milliseconds that a lease lasts.
     pub lease_ttl_ms: u64,

@@ -16,7 +16,7 @@ const TOKEN_CACHE_MS: u64 = 5_000;
 pub struct FunctionContext {
     /// The services.
     pub services: Services,
-    /// NodeCounters their usage.
+    /// Counts their usage.
     pub meter: Meter,
 }
 

@@ -71,7 +71,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where a job's sources are in its container.
 pub use tidemill_core::predefined::WORKSPACE_DIR;
-/// OperationKind package managers need inside their own container, and no more.
+/// What package managers need inside their own container, and no more.
 const CAPABILITIES: [&str; 9] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -130,20 +130,20 @@ pub type SharedHolder = Shared<BoxFuture<'static, Option<Arc<NetworkHolder>>>>;
 pub struct Container {
     /// Its id.
     pub id: String,
-    /// OperationKind it prints.
+    /// What it prints.
     pub output: Option<Output>,
     /// Its stdin.
     pub input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Awaits its end.
     pub exit: Option<ExitWaiter>,
-    /// OperationKind holds the network that it joined.
+    /// What holds the network that it joined.
     pub holder: Option<Arc<NetworkHolder>>,
     /// Its workspace.
     pub workspace: WorkspaceMount,
     removal: ContainerRemoval,
 }
 
-/// OperationKind removes a container with its workspace, in the background when it is dropped.
+/// What removes a container with its workspace, in the background when it is dropped.
 struct ContainerRemoval {
     engine: Arc<DockerManager>,
     /// The container's id, and the directory of its workspace's own layers; `None` once it is removed.
@@ -245,7 +245,7 @@ impl DockerManager {
         Self { limits, ..self }
     }
 
-    /// OperationKind one job may use at most.
+    /// What one job may use at most.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -350,7 +350,7 @@ impl DockerManager {
         };
         let tree = tree.map_err(|error| {
             let kind = match error.failure_kind() {
-                // OperationKind git says is for people: the disk itself tells whether it is full, or its directory gone.
+                // What git says is for people: the disk itself tells whether it is full, or its directory gone.
                 FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
                     Err(_) => FailureKind::WorkerFailed,
                     Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
@@ -667,7 +667,7 @@ fn overlay_options(
     let lower = tree.unwrap_or(&empty);
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    // OperationKind a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.
+    // What a job leaves there is seen from outside, where a file's own rights and devices must count for nothing.
     let layers = format!("{layers},nosuid,nodev");
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Ok(Some(HashMap::from([option("type", "overlay"), option("device", "overlay"), option("o", &layers)])))
@@ -678,7 +678,7 @@ fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|found| found.ino())
 }
 
-/// OperationKind makes two jobs able to use the same kind of parked container.
+/// What makes two jobs able to use the same kind of parked container.
 #[must_use]
 pub fn shape(preparation: &Preparation) -> String {
     let described = serde_json::json!([

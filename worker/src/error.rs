@@ -1,9 +1,9 @@
-//! CancelReason a worker cannot work.
+//! Why a worker cannot work.
 
 use std::path::PathBuf;
 use tidemill_core::failure::{FailureKind, FailureReason};
 
-/// CancelReason a worker could not start, or had to stop.
+/// Why a worker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// Jobs have to be isolated, and cannot be.
@@ -24,7 +24,7 @@ pub enum WorkerError {
     DataDir {
         /// Which.
         path: PathBuf,
-        /// CancelReason.
+        /// Why.
         message: String,
     },
     /// The server refuses this worker.

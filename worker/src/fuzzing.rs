@@ -1,4 +1,4 @@
-//! OperationKind must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
+//! What must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
 //! some of which it does not.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! OperationKind one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
+//! What one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
 
 use crate::{
     engine::{DockerManager, WorkspaceMount},
@@ -30,14 +30,14 @@ const MAX_PATH_PART: usize = 2048;
 /// Measuring takes at most this part of the time.
 const MEASURE_TIME_DIVISOR: u32 = 20;
 
-/// OperationKind one job may use at most.
+/// What one job may use at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Memory; `None`: what the machine has for jobs.
     pub memory_bytes: Option<u64>,
     /// Processors; `None`: those of the machine.
     pub cpus: Option<f64>,
-    /// CatFileProcesses and threads at the same time, in each of its containers.
+    /// Processes and threads at the same time, in each of its containers.
     pub pids: u32,
     /// Open files of each process; 0: as the engine has it.
     pub open_files: u32,
@@ -70,7 +70,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// OperationKind a container gets of a job that asks for `resources`: the most where it asks for nothing. Jobs that ask for more are
+    /// What a container gets of a job that asks for `resources`: the most where it asks for nothing. Jobs that ask for more are
     /// not let in.
     pub(crate) fn of(&self, resources: Resources) -> Resources {
         let smaller = |asked: u64, most: u64| asked.min(most);
@@ -190,7 +190,7 @@ async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) 
     }
 }
 
-/// OperationKind a job had on the disk when it was measured.
+/// What a job had on the disk when it was measured.
 #[derive(Debug)]
 struct Measurement {
     bytes: u64,
@@ -203,7 +203,7 @@ struct Measurement {
 impl Measurement {
     /// Whether the job cannot have more than `max` bytes yet, with `used` bytes in use on all disks now.
     fn holds(&self, used: Option<u64>, max: u64) -> bool {
-        // OperationKind is there is at most what was there and what all together wrote since, but for what others removed.
+        // What is there is at most what was there and what all together wrote since, but for what others removed.
         match used.zip(self.used) {
             Some((now, then)) => {
                 self.bytes.saturating_add(now.saturating_sub(then)) <= max
@@ -224,7 +224,7 @@ fn used(disks: &[PathBuf]) -> Option<u64> {
     (!disks.is_empty()).then_some(sum)
 }
 
-/// The bytes on the disk of all that is below `root`; as soon as they are more than `most`, what was counted until then. OperationKind is
+/// The bytes on the disk of all that is below `root`; as soon as they are more than `most`, what was counted until then. What is
 /// linked several times counts once; links are not followed.
 pub(crate) fn disk_usage(root: &Path, most: u64) -> io::Result<u64> {
     let mut linked = HashSet::new();

@@ -1,4 +1,4 @@
-//! OperationKind a job prints: found in a container's output, masked, and handed to reports.
+//! What a job prints: found in a container's output, masked, and handed to reports.
 
 pub mod markers;
 pub mod mask;

@@ -112,7 +112,7 @@ impl Notices {
         Ok(state.filter(|state| state.trim_ascii() == b"Terminated").map(|_| Notice::ScaleIn))
     }
 
-    /// OperationKind is at `path`, if anything.
+    /// What is at `path`, if anything.
     async fn get(&mut self, path: &str) -> Result<Option<Bytes>, String> {
         let path = format!("/latest/meta-data/{path}");
         let (mut status, mut text) =

@@ -1,4 +1,4 @@
-//! SourceCache: found, snapshotted from disk, cached, and laid out as trees.
+//! Sources: found, snapshotted from disk, cached, and laid out as trees.
 
 mod bounds;
 mod discovery;

@@ -45,7 +45,7 @@ impl FileLock {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// RequestLog that what the lock is for was used just now; see [`unused_for`].
+    /// Notes that what the lock is for was used just now; see [`unused_for`].
     pub fn touch(&self) {
         // A time that cannot be set makes it look older than it is.
         let _ = self.0.set_modified(SystemTime::now());
@@ -85,7 +85,7 @@ impl WorkerDirs {
         make_private(&store.root).map_err(failed)?;
         private_directory(&store.cache()).map_err(failed)?;
         private_directory(&store.work()).map_err(failed)?;
-        // OperationKind an earlier version, or somebody else, left open. OperationKind is deeper cannot be reached through these.
+        // What an earlier version, or somebody else, left open. What is deeper cannot be reached through these.
         for directory in [store.root.clone(), store.cache(), store.root.join("work")] {
             make_private(&directory).map_err(failed)?;
             for entry in fs::read_dir(&directory).map_err(failed)?.flatten() {
@@ -142,7 +142,7 @@ impl WorkerDirs {
             let name = entry.file_name().to_string_lossy().into_owned();
             let worker = name.strip_suffix(".lock").unwrap_or(&name);
             if worker != self.worker && !self.is_alive(worker) {
-                // OperationKind a container wrote as root may stay until a worker with the rights comes by.
+                // What a container wrote as root may stay until a worker with the rights comes by.
                 let _ = fs::remove_dir_all(self.root.join("work").join(worker));
                 let _ = fs::remove_file(self.lock_of(worker));
             }

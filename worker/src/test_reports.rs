@@ -85,7 +85,7 @@ struct ReportReader {
     files: usize,
     bytes: u64,
     mistakes: Vec<String>,
-    /// PipelineErrors beyond [`MAX_WARNINGS`].
+    /// Mistakes beyond [`MAX_WARNINGS`].
     more: usize,
 }
 

@@ -1,6 +1,6 @@
 //! A job's workspace as a directory of this machine, which is there when the engine runs here.
 //!
-//! OperationKind runs in the container can change the workspace at any time, also on purpose: no path is resolved but beneath
+//! What runs in the container can change the workspace at any time, also on purpose: no path is resolved but beneath
 //! the workspace (`openat2`), so that a link put into the way leads nowhere else.
 
 mod entry;
@@ -50,7 +50,7 @@ impl HostWorkspace {
         Some(workspace)
     }
 
-    /// OperationKind is at `path`, a link not being followed.
+    /// What is at `path`, a link not being followed.
     pub fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self.find(path, OFlags::PATH)?)?)
     }
@@ -108,7 +108,7 @@ impl HostWorkspace {
 
     /// Lays `tar` in: over what is there, with its times, and of its permissions and owners what `keep` says.
     ///
-    /// Nothing is made or changed but beneath the workspace, and nothing but files, directories and links is made. OperationKind
+    /// Nothing is made or changed but beneath the workspace, and nothing but files, directories and links is made. What
     /// it takes of memory does not grow with the sizes that the tar names.
     pub fn unpack(&self, tar: impl Read, keep: PermissionPolicy) -> io::Result<()> {
         let mut directories = Vec::new();

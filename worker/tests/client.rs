@@ -139,7 +139,7 @@ async fn token_is_sent_to_api_paths_only() {
         ("/stage/$default/api/content", true),
     ];
     assert_eq!(tokens, expected.map(|(path, token)| (path.to_owned(), token)));
-    // OperationKind is downloaded comes as it is stored.
+    // What is downloaded comes as it is stored.
     assert_eq!(notes.all()[1].header("accept-encoding"), None);
 }
 

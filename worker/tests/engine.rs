@@ -269,7 +269,7 @@ async fn standby_container_is_used_or_removed() {
     let log = bench.run(next).await.1;
     assert_eq!(log.lines().last(), Some(parked[0].as_str()), "it runs in what is parked: {log}");
 
-    // StandbyContainer for a job that never comes: it goes when the worker has had nothing to do for a while.
+    // Parked for a job that never comes: it goes when the worker has had nothing to do for a while.
     let mut never = job(&["true"]);
     never.preparation.resources.memory_bytes = Some(64 << 20);
     *bench.server.upcoming.lock().unwrap() = vec![never.preparation];

@@ -64,7 +64,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// OperationKind git leaves that was ended in the middle.
+/// What git leaves that was ended in the middle.
 fn partial(cache: &Path) -> Vec<PathBuf> {
     let is_partial = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

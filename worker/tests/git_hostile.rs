@@ -19,7 +19,7 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     let mark = place.join("something-ran");
     let program = place.join("program");
     let exec = output(git_dir, &["--exec-path"]);
-    // OperationKind it stands in for still works, so that nothing ends before its turn.
+    // What it stands in for still works, so that nothing ends before its turn.
     let script = format!(
         "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) shift; exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
         mark.display()
@@ -153,7 +153,7 @@ async fn hostile_repository_runs_nothing() {
         assert_eq!((found.files.len(), found.changed.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
-        // OperationKind is missing is not fetched from where the repository says.
+        // What is missing is not fetched from where the repository says.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
         assert!(sources.discover(&source(url, &missing), &wanted).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };

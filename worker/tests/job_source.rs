@@ -35,7 +35,7 @@ struct FakeServer {
     queued: Mutex<HashMap<JobId, bool>>,
     /// Every job that was asked for.
     asked: Mutex<Vec<JobId>>,
-    /// OperationKind is answered instead.
+    /// What is answered instead.
     broken: Mutex<Option<StatusCode>>,
 }
 
@@ -117,7 +117,7 @@ fn assignment(job_id: JobId) -> Assignment {
     }
 }
 
-/// OperationKind carries job ids from the records to the source.
+/// What carries job ids from the records to the source.
 #[async_trait]
 trait MessageCarrier: Send + Sync {
     /// Says that `job` is queued.
@@ -270,7 +270,7 @@ async fn a_stop_ends_the_wait(bench: &JobSourceFixture) {
     let (answer, ()) = tokio::join!(tokio::time::timeout(TEST_TIMEOUT, asked), stopping);
     assert!(answer.expect("it ends").unwrap().is_none());
     assert!(bench.source.next(&asker, &stop).await.unwrap().is_none(), "a stop stays");
-    // OperationKind is queued then is for others.
+    // What is queued then is for others.
     let job = bench.queue().await;
     assert!(bench.source.next(&asker, &stop).await.unwrap().is_none());
     assert_eq!(job_of(&bench.offer().await), job);

@@ -1,4 +1,4 @@
-//! OperationKind git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
+//! What git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "support/http_git.rs"]

@@ -1,4 +1,4 @@
-//! SourceCache from a git server on the loopback.
+//! Sources from a git server on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -56,7 +56,7 @@ fn later_fetches_get_only_new_objects() {
     let packed = output(&mirror(cache.path()), &["count-objects", "-v"]);
     assert!(packed.contains("count: 6") || packed.contains("in-pack: 6"), "two commits, no more: {packed}");
 
-    // OperationKind was fetched is there without the server, even when its trees are gone.
+    // What was fetched is there without the server, even when its trees are gone.
     server.stop();
     fs::remove_dir_all(cache.path().join("trees")).unwrap();
     assert_eq!(text(&first, cache.path()), "one");
@@ -78,7 +78,7 @@ fn missing_commit_and_repository_are_errors() {
     assert!(away.contains("git:"), "{away}");
 }
 
-/// OperationKind the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
+/// What the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
 fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
     let (source, pack) = match upload(&snapshot(work, sender).unwrap(), all).unwrap() {
         UploadPlan::Nothing(source) => (source, None),

@@ -1,4 +1,4 @@
-//! NodeCounters what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
+//! Counts what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
 //! nothing but report.
 //!
 //! `TIDEMILL_TEST_AWS_ENDPOINT` names the emulator. For each shape and size of pipeline it prints calls and consumed
@@ -28,11 +28,11 @@ use uuid::Uuid;
 type ExampleError = Box<dyn Error + Send + Sync>;
 /// Jobs that end at the very same moment; each beyond the first may cost a write more where they meet.
 const SLOTS: usize = 1;
-/// OperationKind a function's request takes here, for the cost: its memory in MiB times its milliseconds.
+/// What a function's request takes here, for the cost: its memory in MiB times its milliseconds.
 const MIB_MS: u64 = 256 * 15;
 const LEASE_MS: u64 = 60_000;
 
-/// OperationKind one job does.
+/// What one job does.
 #[derive(Clone, Copy)]
 struct JobUsage {
     /// Reports before the end, as a job that takes its time makes them.
@@ -112,7 +112,7 @@ fn times(usage: Usage, times: u64) -> Usage {
 }
 
 impl Deployment {
-    /// OperationKind an execution of so many jobs used, from the request to its end.
+    /// What an execution of so many jobs used, from the request to its end.
     async fn play(&self, shape: &str, jobs: usize, work: JobUsage) -> Result<Usage, ExampleError> {
         let before = self.meter.total();
         let request = request(shape, jobs)?;

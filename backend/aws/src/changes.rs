@@ -1,4 +1,4 @@
-//! OperationKind the table's stream shows: which of its changes others are to be told of.
+//! What the table's stream shows: which of its changes others are to be told of.
 
 use super::keys;
 use serde_json::Value;

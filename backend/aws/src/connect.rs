@@ -12,7 +12,7 @@ use tidemill_services::Stores;
 use tidemill_services::SystemClock;
 use tidemill_services::ports::Clock;
 
-/// OperationKind a deployment's parts are called.
+/// What a deployment's parts are called.
 #[derive(Debug, Clone)]
 pub struct ResourceNames {
     /// The table.

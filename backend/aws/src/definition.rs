@@ -1,4 +1,4 @@
-//! OperationKind of an execution never changes and may be large: specs of nodes, in packed chunks beside the table's
+//! What of an execution never changes and may be large: specs of nodes, in packed chunks beside the table's
 //! other items, or in S3 when they are large.
 
 use super::{
@@ -19,14 +19,14 @@ use uuid::Uuid;
 
 /// Nodes of one chunk. It is part of the stored format.
 const NODES_PER_CHUNK: u32 = 32;
-/// OperationKind is larger when packed goes to S3.
+/// What is larger when packed goes to S3.
 pub const MAX_INLINE_SIZE: usize = 100_000;
 /// Chunks that are kept at hand: they never change, and a warm function serves many jobs of one execution.
 const CACHE_CAPACITY: usize = 64;
-/// OperationKind is larger in the table is not kept.
+/// What is larger in the table is not kept.
 const MAX_CACHED_SIZE: usize = 64_000;
 
-/// ChunkSpecs by their place in the chunk; `None`: it lies in the node's own item.
+/// Specs by their place in the chunk; `None`: it lies in the node's own item.
 type ChunkSpecs = Vec<Option<NodeSpec>>;
 type SharedChunk = Arc<ChunkSpecs>;
 

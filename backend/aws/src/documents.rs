@@ -49,7 +49,7 @@ fn first_version() -> u64 {
     (high >> 16) + 1
 }
 
-/// OperationKind comes right after everything that begins with `prefix`; `None`: nothing does.
+/// What comes right after everything that begins with `prefix`; `None`: nothing does.
 fn end_of(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {

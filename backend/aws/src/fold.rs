@@ -1,4 +1,4 @@
-//! OperationKind a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
+//! What a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
 //! change of each item.
 
 use super::{
@@ -12,10 +12,10 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::pack;
 use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
 
-/// NodeCounters of the nodes that must be read before a batch can be folded.
+/// Counts of the nodes that must be read before a batch can be folded.
 pub type Read = HashMap<NodeKey, NodeCounters>;
 
-/// OperationKind a batch comes to.
+/// What a batch comes to.
 #[derive(Debug)]
 pub enum FoldResult {
     /// These changes, all or none, and what they mean.
@@ -129,7 +129,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
     Ok(FoldResult::Changes(planned, arrivals))
 }
 
-/// NodeCounters an arrival at its node, and lets it lead to what it was foreseen to lead to.
+/// Counts an arrival at its node, and lets it lead to what it was foreseen to lead to.
 fn take_arrival<'a>(
     nodes: &mut BTreeMap<NodeKey, NodeDraft<'a>>,
     write: &'a Write,

@@ -20,7 +20,7 @@ use tidemill_services::ports::{
 };
 use uuid::Uuid;
 
-/// OperationKind is larger when packed does not lie in the item of what changes, since every change would pay for it.
+/// What is larger when packed does not lie in the item of what changes, since every change would pay for it.
 const MAX_INLINE_SPEC_SIZE: usize = 300;
 /// An item takes 400 KB; what would come near it has steps taken off.
 const MAX_STATE_SIZE: usize = 350_000;
@@ -206,7 +206,7 @@ pub fn new_execution(
     Ok(item)
 }
 
-/// OperationKind of an execution's item changes, and its version.
+/// What of an execution's item changes, and its version.
 pub fn execution_state(item: &Item) -> Result<(ExecutionState, u64)> {
     let state = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
     Ok((state, get_number(item, "v").ok_or_else(|| damaged("v"))?))
@@ -308,7 +308,7 @@ pub fn put_usage(item: &mut Item, usage: &Usage) {
     }
 }
 
-/// OperationKind was used, as an item keeps it.
+/// What was used, as an item keeps it.
 pub fn usage(item: &Item) -> Usage {
     let part = |ix: usize| get_number(item, USAGE_ATTRIBUTES[ix]).unwrap_or(0);
     Usage {

@@ -33,7 +33,7 @@ pub fn home_of(home: &str) -> String {
     format!("e#{home}")
 }
 
-/// OperationKind is shared, from the partition.
+/// What is shared, from the partition.
 pub fn shared(pk: &str) -> &str {
     pk.strip_prefix("e#").unwrap_or(pk)
 }
@@ -123,7 +123,7 @@ pub fn due_documents(kind: &str) -> String {
     format!("o#{kind}")
 }
 
-/// OperationKind an idempotency key stands for.
+/// What an idempotency key stands for.
 pub fn idempotency_key(key: &str) -> Key {
     Key::new(format!("k#{key}"), ALONE)
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// A chunk that is larger when packed is an object: from there on a UPLOAD_PARAMS costs less than the write units.
 const MAX_INLINE_SIZE: usize = 8 << 10;
-/// OperationKind is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
+/// What is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
 const MIN_OBJECT_SIZE: usize = 4 << 10;
 /// Bytes, before packing, of one object of a finished log.
 const LOG_OBJECT_SIZE: u64 = 8 << 20;
@@ -232,7 +232,7 @@ impl Logs for AwsLogs {
         for item in self.query(rest, &pk).await? {
             let chunk = LogChunk::of(&item)?;
             if chunk.end <= next || chunk.begin > next || next >= until {
-                // OperationKind was joined is said again by chunks that were not removed.
+                // What was joined is said again by chunks that were not removed.
                 continue;
             }
             let bytes = self.bytes(&chunk).await?;

@@ -1,7 +1,7 @@
-//! NodeCounters every call to AWS with what it consumed, in this one place, and says of which execution it was.
+//! Counts every call to AWS with what it consumed, in this one place, and says of which execution it was.
 //!
-//! OperationKind was used is recorded with the next write to the execution that it was used for, so that counting costs no write
-//! of its own. OperationKind a process has counted since is carried in its memory until then; should it end before, that is lost
+//! What was used is recorded with the next write to the execution that it was used for, so that counting costs no write
+//! of its own. What a process has counted since is carried in its memory until then; should it end before, that is lost
 //! (an execution's very last calls).
 
 use std::{
@@ -18,7 +18,7 @@ tokio::task_local! {
     static CURRENT_REQUEST: Arc<Mutex<Request>>;
 }
 
-/// OperationKind one request used, and for which execution.
+/// What one request used, and for which execution.
 #[derive(Debug, Default)]
 struct Request {
     usage: Usage,
@@ -48,10 +48,10 @@ impl Meter {
         *lock(&self.shared.total)
     }
 
-    /// NodeCounters something that was used.
+    /// Counts something that was used.
     pub fn count(&self, usage: Usage) {
         *lock(&self.shared.total) += usage;
-        // Notifiers of a request (the sweep's own look-ups) it is of no execution.
+        // Outside of a request (the sweep's own look-ups) it is of no execution.
         let _ = CURRENT_REQUEST.try_with(|request| lock(request).usage += usage);
     }
 
@@ -81,7 +81,7 @@ impl Meter {
         });
     }
 
-    /// OperationKind was used for the execution at `home` and is not recorded yet; who takes it records it, or puts it back.
+    /// What was used for the execution at `home` and is not recorded yet; who takes it records it, or puts it back.
     pub(super) fn take(&self, home: &str) -> Usage {
         self.about(home);
         let here =

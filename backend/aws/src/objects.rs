@@ -266,7 +266,7 @@ impl Objects for S3Objects {
         match sent {
             Ok(head) => {
                 let size = head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
-                // OperationKind the store reckoned of the bytes comes before what was said of them.
+                // What the store reckoned of the bytes comes before what was said of them.
                 let reckoned = head.checksum_sha256().and_then(hex_of_base64);
                 let said = || head.metadata().and_then(|metadata| metadata.get(SHA256_METADATA_KEY)).cloned();
                 Ok(Some(ObjectInfo { size, sha256: reckoned.or_else(said) }))
@@ -305,7 +305,7 @@ impl Objects for S3Objects {
         })?;
         // Whoever has the address makes the request; it is counted here, where it is known.
         self.put_one();
-        // The header is signed: the store takes no request without it, and with it no other bytes. OperationKind is there is replaced, so that
+        // The header is signed: the store takes no request without it, and with it no other bytes. What is there is replaced, so that
         // something damaged does not stay; by the same bytes, as the key or its record names them.
         let put = self.client.put_object().bucket(&self.bucket).key(key).checksum_sha256(checksum);
         let address = put.presigned(Self::presigning(key)?).await.map_err(|error| failed(&doing, error))?;

@@ -1,5 +1,5 @@
-//! The deployment's keys in Systems Manager's Parameter WorkerDirs, as a SecureString: encrypted by KMS under the account's own key
-//! for the Parameter WorkerDirs, which costs nothing.
+//! The deployment's keys in Systems Manager's Parameter Store, as a SecureString: encrypted by KMS under the account's own key
+//! for the Parameter Store, which costs nothing.
 
 use super::table::failed;
 use async_trait::async_trait;

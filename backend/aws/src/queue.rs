@@ -28,7 +28,7 @@ const MAX_ROUNDS: u32 = 8;
 /// The worker's own calls for each message: it is received and deleted.
 const WORKER_REQUESTS_PER_MESSAGE: u64 = 2;
 
-/// OperationKind a message says. Readers of every version ignore what they do not know, and need no more than this has.
+/// What a message says. Readers of every version ignore what they do not know, and need no more than this has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
     /// Version of the form.

@@ -542,7 +542,7 @@ impl Records for DynamoRecords {
                     _ => orphans.push(key),
                 }
             }
-            // OperationKind was never recorded, and is too young to be removed, must not hide what is behind it.
+            // What was never recorded, and is too young to be removed, must not hide what is behind it.
             if late.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
                 if let Err(error) = self.remove_orphans(&orphans, now).await {
                     tracing::warn!(%error, "what was left of executions that were never recorded stays a while");

@@ -71,7 +71,7 @@ pub enum Change {
         item: Item,
         /// Expression that must hold of what is there.
         condition: Option<&'static str>,
-        /// ParameterValues in the expression.
+        /// Values in the expression.
         values: Item,
     },
     /// Changes attributes.
@@ -82,7 +82,7 @@ pub enum Change {
         update: String,
         /// Expression that must hold of what is there.
         condition: &'static str,
-        /// ParameterValues in both.
+        /// Values in both.
         values: Item,
     },
     /// Removes the item.
@@ -93,12 +93,12 @@ pub enum Change {
         key: Key,
         /// Expression that must hold of what is there.
         condition: &'static str,
-        /// ParameterValues in it.
+        /// Values in it.
         values: Item,
     },
 }
 
-/// OperationKind became of a write of several items.
+/// What became of a write of several items.
 #[derive(Debug)]
 pub enum Written {
     /// All were made.
@@ -116,7 +116,7 @@ pub struct Query {
     pub index: Option<&'static str>,
     /// Key condition.
     pub condition: &'static str,
-    /// ParameterValues in it.
+    /// Values in it.
     pub values: Item,
     /// Attributes to return; `None`: all.
     pub projection: Option<&'static str>,

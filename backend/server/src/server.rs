@@ -40,15 +40,15 @@ pub struct EmbeddedConfig {
     pub data_dir: PathBuf,
     /// Milliseconds that a lease lasts without a report.
     pub lease_ttl_ms: u64,
-    /// Sleep between two sweeps.
+    /// Pause between two sweeps.
     pub sweep_every: Duration,
     /// Calls a second that a user's token may make; 0: as many as anyone likes.
     pub rate_limit: u32,
     /// The server's address as people have it, for links.
     pub public_url: Option<String>,
-    /// OperationKind is taken as sources.
+    /// What is taken as sources.
     pub sources: SourcePolicy,
-    /// OperationKind clients may do with connections.
+    /// What clients may do with connections.
     pub limits: ConnectionLimits,
     /// Free bytes below which no new work is taken; `None`: as the size of the disk suggests.
     pub min_free_space: Option<u64>,
@@ -123,7 +123,7 @@ impl EmbeddedServer {
         Ok(Self { services, database, token, sweep_every, rate_limit, limits, closing })
     }
 
-    /// OperationKind callers bring as bearer token.
+    /// What callers bring as bearer token.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -186,7 +186,7 @@ impl EmbeddedServer {
         let tasks = TaskTracker::new();
         listen(closing.clone(), &tasks)?;
         tasks.spawn(sweep(services.clone(), sweep_every, closing.clone()));
-        // RecordingMessenger may be slow: the sweep does not wait for them.
+        // Others may be slow: the sweep does not wait for them.
         let (outbox, stop) = (services.outbox.clone(), closing.clone());
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(sweep_every);
@@ -248,7 +248,7 @@ fn token(path: &Path) -> Result<String> {
     }
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|error| Error::storage(doing(), error))?;
-    // ExecutionSnapshot or not at all, and the first of several processes wins: linking does not replace.
+    // Whole or not at all, and the first of several processes wins: linking does not replace.
     let aside = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = OpenOptions::new()
         .write(true)

@@ -32,7 +32,7 @@ const MAX_HEADER_SIZE: usize = 32 << 10;
 const MAX_BUFFER_SIZE: usize = 128 << 10;
 /// Connections that are being closed while others take their place.
 const MAX_CLOSING_CONNECTIONS: usize = 64;
-/// Sleep after a connection could not be accepted, for want of files say.
+/// Pause after a connection could not be accepted, for want of files say.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves `api` on `listener`, with TLS where there is an `acceptor`, until `stopping`; requests then have
@@ -106,7 +106,7 @@ async fn accept(
     }
 }
 
-/// RecordedReplies the requests of one connection.
+/// Answers the requests of one connection.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     from: SocketAddr,

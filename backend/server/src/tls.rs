@@ -29,7 +29,7 @@ pub struct CertificateReloader {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// OperationKind the two files hold.
+/// What the two files hold.
 type CertificateFiles = (Vec<u8>, Vec<u8>);
 
 impl CertificateReloader {

@@ -1,4 +1,4 @@
-//! OperationKind takes the processor for long keeps no other request waiting.
+//! What takes the processor for long keeps no other request waiting.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-//! OperationKind can go wrong in a service, as kinds that the API turns into problem documents.
+//! What can go wrong in a service, as kinds that the API turns into problem documents.
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -12,12 +12,12 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
-    /// OperationKind should prove who asks does not. Callers are not shown why.
+    /// What should prove who asks does not. Callers are not shown why.
     #[error("{reason}")]
     Unproven {
         /// The repository that was named, known or not.
         repository: String,
-        /// OperationKind is wrong, for the server's log.
+        /// What is wrong, for the server's log.
         reason: String,
     },
     /// The lease named in a report is not, or no longer, the job's.
@@ -44,7 +44,7 @@ pub enum Error {
     /// A secret that a job names is not there, or is not for it.
     #[error("{0}")]
     NoSecret(String),
-    /// OperationKind was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
+    /// What was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
     #[error("{0}")]
     Sealed(String),
     /// The pipeline file has mistakes; these are they.
@@ -59,9 +59,9 @@ pub enum Error {
     /// The store failed.
     #[error("{doing}: {source}")]
     Storage {
-        /// OperationKind was being done.
+        /// What was being done.
         doing: String,
-        /// CancelReason it failed.
+        /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -69,17 +69,17 @@ pub enum Error {
 /// The result of a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// OperationKind people are told of an error who are not the server's operator.
+/// What people are told of an error who are not the server's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReport {
-    /// OperationKind went wrong, and what to do next.
+    /// What went wrong, and what to do next.
     pub words: String,
-    /// ResourceNames the line of the server's log that says more; absent where the words say all.
+    /// Names the line of the server's log that says more; absent where the words say all.
     pub log_id: Option<Uuid>,
 }
 
 impl Error {
-    /// OperationKind to tell those who are not the server's operator. OperationKind a store says of itself (paths, buckets, accounts, queries) goes to
+    /// What to tell those who are not the server's operator. What a store says of itself (paths, buckets, accounts, queries) goes to
     /// the server's log, under an id that the words name.
     #[must_use]
     pub fn report(&self) -> ErrorReport {

@@ -1,4 +1,4 @@
-//! OperationKind the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
+//! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
 
 mod compute;
 mod documents;

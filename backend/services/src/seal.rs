@@ -1,6 +1,6 @@
 //! Bytes that only this deployment can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under one of its keys.
 //!
-//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. OperationKind it was sealed for is
+//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. What it was sealed for is
 //! authenticated with it, so that it opens nowhere else.
 
 use crate::{
@@ -77,7 +77,7 @@ impl SecretSealer {
         Ok(format!("{FORMAT_VERSION}:{}:{body}", keys.first().id()))
     }
 
-    /// OperationKind was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
+    /// What was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
         let damaged =
             || Error::Sealed("it was sealed for something else, or is damaged; set it again".into());

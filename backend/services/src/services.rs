@@ -83,25 +83,25 @@ pub struct Services {
     pub secrets: SecretService,
     /// Repositories that are known.
     pub repositories: RepositoryService,
-    /// OperationKind git providers post.
+    /// What git providers post.
     pub webhooks: WebhookService,
-    /// OperationKind workers find at commits.
+    /// What workers find at commits.
     pub discoveries: DiscoveryService,
     /// Times at which pipelines start.
     pub schedules: ScheduleService,
-    /// OperationKind is to be told to others.
+    /// What is to be told to others.
     pub outbox: Outbox,
-    /// OperationKind waits for a person.
+    /// What waits for a person.
     pub approvals: ApprovalService,
     /// Jobs that ended for reasons not their own.
     pub dead_letters: DeadLetterService,
-    /// NewTokens that people make.
+    /// Tokens that people make.
     pub tokens: TokenService,
     /// Reports of the tests of jobs.
     pub test_reports: TestReportService,
     /// Who did what.
     pub audit: AuditService,
-    /// OperationKind is late.
+    /// What is late.
     pub sweep: Sweep,
     /// How this server is.
     pub health: HealthService,
@@ -173,7 +173,7 @@ impl Services {
         self.pipelines.context().compute_on(compute);
     }
 
-    /// OperationKind `work` comes to, which takes the processor for long.
+    /// What `work` comes to, which takes the processor for long.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         doing: &'static str,

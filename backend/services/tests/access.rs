@@ -162,7 +162,7 @@ fn filled(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> Stri
     ] {
         path = path.replace(name, value);
     }
-    // OperationKind other parameters name is not there; a check comes before that shows.
+    // What other parameters name is not there; a check comes before that shows.
     while let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
         path.replace_range(from..=to, &hash);
     }
@@ -578,7 +578,7 @@ async fn web_view_has_strict_content_security_policy() {
         assert!(policy.contains(&format!("{element}-src 'sha256-{hash}'")), "{policy}");
     }
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
-    // OperationKind would take names and logs for markup, or run what stands in an attribute, the policy forbids or this does.
+    // What would take names and logs for markup, or run what stands in an attribute, the policy forbids or this does.
     for never in
         ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""]
     {

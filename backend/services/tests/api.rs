@@ -153,7 +153,7 @@ async fn diamond_runs_in_order_and_ends_once() {
     assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
     assert!(view["execution"]["end_time"].is_string());
     assert!(statuses(&view).iter().all(|(_, status)| status == "SUCCESS"));
-    // OperationKind is over is no longer the same as a new one: the next is run 2.
+    // What is over is no longer the same as a new one: the next is run 2.
     let (status, again) = server.execute(DIAMOND).await;
     assert_eq!((status, again["run_number"].as_u64()), (StatusCode::CREATED, Some(2)));
 }

@@ -86,7 +86,7 @@ fn git(url: &str) -> Value {
     json!({ "kind": "git", "url": url, "commit": "c".repeat(40), "private_host": true })
 }
 
-/// CertificateFiles in which somebody could see the allowed repository, and git another one, or a path, or a program.
+/// Texts in which somebody could see the allowed repository, and git another one, or a path, or a program.
 const ODD: [&str; 30] = [
     "/srv/git/app.git",
     "file:///srv/git/app.git",

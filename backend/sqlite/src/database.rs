@@ -128,7 +128,7 @@ impl Database {
         Ok((lines != ["ok"]).then(|| lines.join("; ")))
     }
 
-    /// OperationKind `work` reads, right here: only for what reads a few rows.
+    /// What `work` reads, right here: only for what reads a few rows.
     pub fn read<T>(
         &self,
         doing: &'static str,

@@ -1,4 +1,4 @@
-//! OperationKind SQLite can fail with, in words that a person can act on.
+//! What SQLite can fail with, in words that a person can act on.
 
 use rusqlite::{ErrorCode, ffi};
 use rusqlite_migration::MigrationDefinitionError;

@@ -1,4 +1,4 @@
-//! OperationKind the file adapters share: directories that last, and work off the async threads.
+//! What the file adapters share: directories that last, and work off the async threads.
 
 use std::{
     fs::{DirBuilder, File},

@@ -8,7 +8,7 @@ use std::{
 };
 use tidemill_services::error::{Error, Result};
 
-/// OperationKind to do about it.
+/// What to do about it.
 const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or begin without these \
                       records: `tidemill server --new-database` moves what is left of them aside";
 
@@ -157,7 +157,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = left_by_a_kill(directory.path()).await;
         assert_eq!(count(&path), 3);
-        // OperationKind SQLite's own tools do is no loss.
+        // What SQLite's own tools do is no loss.
         rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         assert_eq!(count(&path), 3);
     }

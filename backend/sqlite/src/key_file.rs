@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Option<Keys>> {
     keys.map(Some).map_err(|wrong| Error::storage(doing(), format!("{wrong}; put the right file back")))
 }
 
-/// ExecutionSnapshot or not at all, and the first of several processes wins: linking does not replace.
+/// Whole or not at all, and the first of several processes wins: linking does not replace.
 fn make(path: &Path) -> Result<()> {
     let doing = || format!("making the key of secrets in {}", path.display());
     let key = Key::random().map_err(|error| Error::storage(doing(), error))?;
@@ -79,7 +79,7 @@ fn make(path: &Path) -> Result<()> {
             _ => Ok(()),
         });
     drop(fs::remove_file(&aside));
-    // OperationKind is sealed next must not outlive the key.
+    // What is sealed next must not outlive the key.
     let kept = written.and_then(|()| match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),

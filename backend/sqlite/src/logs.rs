@@ -1,6 +1,6 @@
 //! Logs as files, one for each attempt, as raw bytes.
 //!
-//! OperationKind a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
+//! What a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
 //! and its worker keeps what was not acknowledged and sends it again from there; another worker means another attempt
 //! and so another file. Whatever part of an append reached the file before the crash is therefore a prefix of what
 //! is sent next, and is rightly skipped as a repeat. (A file system must not let a file's size run ahead of its bytes
@@ -29,7 +29,7 @@ use tidemill_services::ports::Logs;
 /// Files that are kept open for the next append.
 const MAX_OPEN_FILES: usize = 64;
 
-/// ResourceNames an attempt.
+/// Names an attempt.
 type AttemptKey = (JobId, u32);
 
 /// Logs below a directory.

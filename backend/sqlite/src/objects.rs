@@ -29,7 +29,7 @@ const CHUNK_SIZE: usize = 512 * 1024;
 const MAX_QUEUED_CHUNKS: usize = 8;
 /// After so many bytes what was written is sent on its way to the disk, while more comes.
 const SYNC_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
-/// OperationKind an unfinished put left is removed when it is older than this.
+/// What an unfinished put left is removed when it is older than this.
 const STALE_FILE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a put makes its directory again when a delete removes it as empty at the same time.
 const MAX_ATTEMPTS: u32 = 100;
@@ -88,7 +88,7 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// OperationKind a put's stream hands to its writing thread. Without an `End` the put was broken off.
+/// What a put's stream hands to its writing thread. Without an `End` the put was broken off.
 enum PutChunk {
     Bytes(Vec<Bytes>),
     End,

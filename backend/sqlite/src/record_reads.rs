@@ -205,7 +205,7 @@ pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usi
     .collect()
 }
 
-/// OperationKind an idempotency key stands for.
+/// What an idempotency key stands for.
 pub fn key(conn: &Connection, key: &str) -> SqlResult<Option<KeyRecord>> {
     conn.prepare_cached("SELECT record FROM idempotency_keys WHERE key = ?1")?
         .query_row([key], |row| json(row, 0))

@@ -1,4 +1,4 @@
-//! DiskSpace on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
+//! Space on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
 //! below what new work is refused, so that it does not come to that.
 //!
 //! From much space to none: below [`DiskReserve::low`] no execution is started and nothing is uploaded; below a quarter of that no log and no
@@ -47,7 +47,7 @@ struct ReserveState {
     looked: Instant,
 }
 
-/// OperationKind the file system says.
+/// What the file system says.
 #[derive(Debug, Clone, Copy)]
 struct DiskSpace {
     free: u64,
@@ -55,7 +55,7 @@ struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// OperationKind is below it is for the records alone.
+    /// What is below it is for the records alone.
     const fn critical(self) -> u64 {
         self.low / 4
     }
@@ -139,7 +139,7 @@ impl Disk for DiskReserve {
     }
 }
 
-/// OperationKind is free where `path` is, and how much should be.
+/// What is free where `path` is, and how much should be.
 fn space(path: &Path, low: Option<u64>) -> DiskSpace {
     let directory = path.parent().unwrap_or(path);
     match rustix::fs::statvfs(directory) {

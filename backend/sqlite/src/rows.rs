@@ -77,7 +77,7 @@ pub struct ArriveRow {
     pub continuation: Option<ContinuationRow>,
 }
 
-/// OperationKind a node becomes with its last arrival.
+/// What a node becomes with its last arrival.
 pub struct ContinuationRow {
     pub if_version: u64,
     pub row: NodeRow,
@@ -96,7 +96,7 @@ pub struct NewExecution {
     pub nodes: Vec<NewNodeRow>,
 }
 
-/// OperationKind of an execution changes.
+/// What of an execution changes.
 pub struct ExecutionRow {
     pub status: &'static str,
     pub over: bool,
@@ -114,7 +114,7 @@ pub struct NewNodeRow {
     pub job: Option<JobId>,
 }
 
-/// OperationKind of a node changes by versioned writes.
+/// What of a node changes by versioned writes.
 pub struct NodeRow {
     pub status: Option<&'static str>,
     pub idle: bool,

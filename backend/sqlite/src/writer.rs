@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 /// The most tasks of one transaction, so that the first of them does not wait for ever more of them.
 const MAX_TASKS: usize = 512;
 
-/// OperationKind a task wants done with its writes.
+/// What a task wants done with its writes.
 #[derive(Debug)]
 pub enum TaskOutcome<T> {
-    /// PermissionPolicy them.
+    /// Keep them.
     Keep(T),
     /// Take them back; those of the others in the transaction stay.
     Undo(T),
@@ -36,11 +36,11 @@ pub struct Task<T, F> {
 pub trait ErasedTask: Send {
     /// Makes the writes.
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask;
-    /// RecordedReplies that there was no transaction to make them in.
+    /// Answers that there was no transaction to make them in.
     fn refuse(self: Box<Self>, failure: &Failure);
 }
 
-/// RecordedReplies a task that ran: with its own outcome, or with why the transaction as a whole failed.
+/// Answers a task that ran: with its own outcome, or with why the transaction as a whole failed.
 type TaskReply = Box<dyn FnOnce(Option<&Failure>)>;
 
 /// A task that ran and is to be answered.
@@ -64,7 +64,7 @@ where
         };
         let failure = outcome.as_ref().err().cloned();
         let answer = move |broken: Option<&Failure>| {
-            // OperationKind a task found, even a conflict, may rest on another's writes in the same transaction; without
+            // What a task found, even a conflict, may rest on another's writes in the same transaction; without
             // that it means nothing.
             let outcome = match broken {
                 Some(failure) => Err(failure.error(doing)),
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// OperationKind the writer does beside writing.
+/// What the writer does beside writing.
 pub struct WriterThread {
     /// Where it is kept how much was acknowledged.
     pub acknowledged: TransactionCounter,
@@ -119,7 +119,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer
     let changes = conn.total_changes();
     let mut ran = Vec::with_capacity(tasks.len());
     let outcome = fill(conn, tasks, &mut ran).and_then(|()| {
-        // OperationKind changes nothing costs no sync, and need not be counted.
+        // What changes nothing costs no sync, and need not be counted.
         let changed = conn.total_changes() != changes && ran.iter().any(|one| one.keep);
         let number = if changed { Some(count(conn)?) } else { None };
         statement(conn, "COMMIT").map(|()| number)
@@ -146,7 +146,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer
     }
 }
 
-/// NodeCounters this transaction; its number.
+/// Counts this transaction; its number.
 fn count(conn: &Connection) -> Result<u64, Failure> {
     conn.prepare_cached("UPDATE commits SET number = number + 1 RETURNING number")
         .and_then(|mut prepared| prepared.query_row([], |row| row.get::<_, i64>(0)))

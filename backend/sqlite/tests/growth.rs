@@ -1,4 +1,4 @@
-//! OperationKind a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
+//! What a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
 //! the database.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -150,7 +150,7 @@ fn values(count: usize, bytes: usize) -> String {
     (0..count).map(|ix| noise(bytes, ix as u64 + 1)).collect::<Vec<_>>().join(", ")
 }
 
-/// SmallFileSystem files that ask for much, by name.
+/// Small files that ask for much, by name.
 fn large_inputs() -> Vec<(&'static str, String)> {
     let head = "name: many\non: { pull_request: }\n";
     let job = "image: i, script: [x]";

@@ -46,7 +46,7 @@ impl ManualClock {
         Self(AtomicI64::new(start.0))
     }
 
-    /// RoundRobin it on (back when negative) by milliseconds.
+    /// Turns it on (back when negative) by milliseconds.
     pub fn turn(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
@@ -67,7 +67,7 @@ impl Clock for ManualClock {
 
 type OpenStores = Box<dyn Fn(Arc<ManualClock>) -> BoxFuture<'static, Stores> + Send + Sync>;
 
-/// OperationKind is checked: a place where stores are, which can be opened again and again.
+/// What is checked: a place where stores are, which can be opened again and again.
 pub struct StoresUnderTest {
     /// The clock of all its stores.
     pub clock: Arc<ManualClock>,

@@ -1,4 +1,4 @@
-//! OperationKind must hold of any request and of any stored or reported log; the fuzzers look for one of which it does not.
+//! What must hold of any request and of any stored or reported log; the fuzzers look for one of which it does not.
 
 #![allow(
     clippy::expect_used,

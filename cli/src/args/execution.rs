@@ -21,17 +21,17 @@ pub struct Run {
     /// Commit of --repo
     #[arg(long, requires = "repo")]
     pub commit: Option<String>,
-    /// UploadPlan all sources to the deployment, even commits that `origin` has
+    /// Upload all sources to the deployment, even commits that `origin` has
     #[arg(long, conflicts_with = "repo")]
     pub upload_all: bool,
     #[command(flatten)]
     pub variables: VariableArgs,
-    /// ProxyCredential a secret to jobs, from the environment (NAME) or a file (NAME=@FILE); never stored, local runs only
+    /// Pass a secret to jobs, from the environment (NAME) or a file (NAME=@FILE); never stored, local runs only
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,
     #[command(flatten)]
     pub slots: SlotArgs,
-    /// InternalStart a new execution even if the same one is running
+    /// Start a new execution even if the same one is running
     #[arg(long)]
     pub force: bool,
     /// Print errors only
@@ -99,7 +99,7 @@ pub struct Logs {
     /// Job name; optional if there is only one job
     #[arg(long)]
     pub job: Option<String>,
-    /// AttemptKey number [default: the latest]
+    /// Attempt number [default: the latest]
     #[arg(long)]
     pub attempt: Option<u32>,
     /// Print new output until the job ends

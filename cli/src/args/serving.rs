@@ -95,7 +95,7 @@ pub struct WorkerArgs {
     /// Take job ids from this SQS queue instead of the server
     #[arg(long, env = env_vars::QUEUE_URL, value_name = "URL")]
     pub queue: Option<String>,
-    /// WaitQuery time of one request to the queue
+    /// Wait time of one request to the queue
     #[arg(long, env = env_vars::QUEUE_WAIT, hide = true, default_value = "20s", value_parser = duration)]
     pub queue_wait: Duration,
     /// Time for running jobs to end on shutdown, before they are returned to the queue
@@ -157,7 +157,7 @@ pub enum Isolate {
     Off,
     /// If possible; otherwise print a warning
     Auto,
-    /// FixedResolver; otherwise do not start
+    /// Always; otherwise do not start
     Required,
 }
 
@@ -168,7 +168,7 @@ pub enum Notices {
     Off,
     /// If instance metadata is available
     Auto,
-    /// FixedResolver; without instance metadata do not start
+    /// Always; without instance metadata do not start
     On,
 }
 
@@ -179,7 +179,7 @@ pub enum BlockMetadata {
     Off,
     /// If instance metadata is available; on failure print a warning
     Auto,
-    /// FixedResolver; otherwise do not start
+    /// Always; otherwise do not start
     Required,
 }
 

@@ -33,7 +33,7 @@ pub struct Account {
     pub s3: s3::Client,
     /// DynamoDB client.
     pub dynamodb: dynamodb::Client,
-    /// Parameter WorkerDirs client.
+    /// Parameter Store client.
     pub ssm: aws_sdk_ssm::Client,
 }
 

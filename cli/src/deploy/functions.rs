@@ -16,7 +16,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// ResourceNames of the functions' programs and zips.
+/// Names of the functions' programs and zips.
 pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "notify"];
 
 /// Where the functions run.
@@ -28,7 +28,7 @@ pub struct Platform {
     pub is_emulated: bool,
 }
 
-/// PackagedFunctions to upload.
+/// Functions to upload.
 #[derive(Debug)]
 pub struct PackagedFunctions {
     /// Zips by name.

@@ -34,7 +34,7 @@ pub struct NewTokens {
     pub worker: Option<String>,
 }
 
-/// ResourceNames of all template parameters, in order.
+/// Names of all template parameters, in order.
 pub fn names() -> Vec<&'static str> {
     let section = TEMPLATE.lines().skip_while(|line| *line != "Parameters:").skip(1);
     section

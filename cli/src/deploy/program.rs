@@ -26,7 +26,7 @@ impl Requirements {
         Some(Self { architecture, glibc: newest_glibc(program) })
     }
 
-    /// CancelReason the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
+    /// Why the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
     pub fn incompatibility(&self, architecture: Architecture) -> Option<String> {
         if self.architecture != architecture {
             return Some(format!("is built for {}, not for {architecture}", self.architecture));

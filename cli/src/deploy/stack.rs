@@ -406,7 +406,7 @@ fn is_consequence(event: &StackEvent) -> bool {
     event.resource_status_reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains("cancelled"))
 }
 
-/// OperationKind to do about a failure.
+/// What to do about a failure.
 fn advice(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| reason.contains(part));

@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// Number of tests of a failed job that are shown at the end.
 const MAX_TESTS: usize = 10;
 
-/// OperationKind to print of a job's log.
+/// What to print of a job's log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
     /// The job.

@@ -24,12 +24,12 @@ use tidemill_core::{
 /// Number of newest executions to select from.
 const MAX_CANDIDATES: u32 = 50;
 
-/// OperationKind a command does with the selected execution.
+/// What a command does with the selected execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// Show it.
     Read,
-    /// ProcessLimits it until it ends.
+    /// Watch it until it ends.
     Watch,
     /// Cancel it, or a job of it.
     Cancel,

@@ -23,7 +23,7 @@ use tidemill_worker::client::ApiError;
 /// Time for a cancel request to finish after the second interrupt.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// OperationKind an interrupt does.
+/// What an interrupt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// The first cancels the execution, the second ends this process.

@@ -1,4 +1,4 @@
-//! CertificateFiles, signs and colours that all views share.
+//! Texts, signs and colours that all views share.
 
 use anstyle::{AnsiColor, Style};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -15,7 +15,7 @@ use std::{
 };
 use support::{Place, image, is_over, kind, text};
 
-/// OperationKind the examples find in their sources.
+/// What the examples find in their sources.
 const SOURCES: [(&str, &str); 10] = [
     ("Cargo.lock", "version = 4\n"),
     ("app/main.txt", "an application\n"),

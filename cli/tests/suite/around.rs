@@ -1,4 +1,4 @@
-//! OperationKind a job has around its script, on every backend: caches, services, approvals.
+//! What a job has around its script, on every backend: caches, services, approvals.
 
 use crate::support::{Backend, Place, finish, is_over, job, kind, text};
 use std::fs;

@@ -1,4 +1,4 @@
-//! OperationKind holds wherever jobs run: each test is written once, for every backend.
+//! What holds wherever jobs run: each test is written once, for every backend.
 
 mod around;
 mod reported;

@@ -18,7 +18,7 @@ const POINTERS: [&str; 6] = [
     "TIDEMILL_INSECURE_HTTP",
 ];
 
-/// OperationKind runs the jobs.
+/// What runs the jobs.
 #[derive(Debug, Clone)]
 pub enum Backend {
     /// The command itself.
@@ -39,7 +39,7 @@ pub struct Deployment {
     pub queue_url: Option<String>,
     /// The queue of jobs that demand `gpu=true`.
     pub labelled_queue_url: Option<String>,
-    /// OperationKind the worker's AWS SDK reads.
+    /// What the worker's AWS SDK reads.
     pub aws: Vec<(String, String)>,
 }
 
@@ -132,7 +132,7 @@ pub fn binary(place: &Place, data: &Path) -> Command {
         .env("TIDEMILL_DATA_DIR", data)
         .env("TIDEMILL_CONFIG", place.dir.path().join("config.toml"))
         .env("TIDEMILL_LEASE_TTL_MS", place.lease_ttl_ms.to_string())
-        // OperationKind this machine may have of it is none of the tests' business.
+        // What this machine may have of it is none of the tests' business.
         .env("TIDEMILL_IMDS", "http://127.0.0.1:1");
     command
 }
@@ -160,7 +160,7 @@ pub fn stop(mut process: Child) {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
-/// OperationKind a place on a deployment has beside its repository.
+/// What a place on a deployment has beside its repository.
 impl Place {
     fn join(&mut self, deployment: Deployment) {
         self.worker_data = self.dir.path().join("worker");

@@ -290,7 +290,7 @@ pub fn kind(view: &Value, name: &str) -> String {
     job(view, name)["failure_reason"]["kind"].as_str().unwrap_or_default().to_owned()
 }
 
-/// OperationKind a command printed, as JSON.
+/// What a command printed, as JSON.
 pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }

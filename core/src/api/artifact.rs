@@ -25,7 +25,7 @@ pub struct ArtifactUploadRequest {
     /// It is no artifact but a cache, to be kept under this key for later jobs of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
-    /// OperationKind the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
+    /// What the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
     /// that were announced asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<ContentChecksum>,
@@ -35,7 +35,7 @@ pub struct ArtifactUploadRequest {
     pub complete: Option<ArtifactComplete>,
 }
 
-/// OperationKind bytes come to.
+/// What bytes come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContentChecksum {
     /// Their number.
@@ -59,7 +59,7 @@ pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// OperationKind was put.
+/// What was put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactComplete {
     /// From the first reply.

@@ -7,7 +7,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// JobRequest for a cache.
+/// Ask for a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupRequest {
     /// The job.
@@ -18,7 +18,7 @@ pub struct CacheLookupRequest {
     pub keys: Vec<String>,
 }
 
-/// OperationKind is kept.
+/// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupReply {
     /// The cache; absent: nothing is kept under any of the keys.

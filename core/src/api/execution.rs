@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// InternalStart an execution.
+/// Start an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteRequest {
     /// The pipeline file's text.
@@ -27,7 +27,7 @@ pub struct ExecuteRequest {
     /// Variables that override the file's.
     #[serde(default)]
     pub variables: IndexMap<String, String>,
-    /// OperationKind started it.
+    /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
     /// Who, as the caller says. It counts only with the deployment's own token: a token that was made is known by its name.
@@ -68,7 +68,7 @@ pub struct ExecuteReply {
     pub attached: bool,
 }
 
-/// OperationKind an execution does.
+/// What an execution does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionKind {
@@ -84,7 +84,7 @@ pub enum ExecutionKind {
 pub struct ExecutionSummary {
     /// Its id.
     pub id: ExecutionId,
-    /// OperationKind it does.
+    /// What it does.
     pub kind: ExecutionKind,
     /// Name of the pipeline.
     pub pipeline_name: String,
@@ -98,7 +98,7 @@ pub struct ExecutionSummary {
     pub commit: Option<String>,
     /// Status.
     pub status: ExecutionStatus,
-    /// OperationKind started it.
+    /// What started it.
     pub trigger: Trigger,
     /// Who.
     pub requested_by: Option<String>,
@@ -174,7 +174,7 @@ pub struct ListQuery {
     pub cursor: Option<String>,
 }
 
-/// OperationKind a call that changes something was meant for. It is refused with 409 when the execution or job is of another repository, so that
+/// What a call that changes something was meant for. It is refused with 409 when the execution or job is of another repository, so that
 /// a mistake in choosing it changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectedQuery {
@@ -189,7 +189,7 @@ pub struct RetryRequest {
     /// Run every job again.
     #[serde(default)]
     pub all: bool,
-    /// ResourceNames of manual jobs that are approved with this.
+    /// Names of manual jobs that are approved with this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
     /// Who, as [`ExecuteRequest::requested_by`].

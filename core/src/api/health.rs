@@ -11,7 +11,7 @@ pub struct Health {
     pub status: HealthStatus,
     /// Version of the server.
     pub version: String,
-    /// OperationKind is wrong.
+    /// What is wrong.
     #[serde(default)]
     pub problems: Vec<HealthProblem>,
     /// More of it, for callers with a token.
@@ -31,7 +31,7 @@ pub enum HealthStatus {
     Failing,
 }
 
-/// OperationKind is wrong with a server.
+/// What is wrong with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthProblem {
@@ -43,7 +43,7 @@ pub enum HealthProblem {
     DiskLow,
     /// There is too little space for new work.
     DiskFull,
-    /// OperationKind is late has not been looked at for a while.
+    /// What is late has not been looked at for a while.
     SweepLate,
     /// The records are damaged.
     RecordsDamaged,
@@ -60,7 +60,7 @@ impl HealthProblem {
     }
 }
 
-/// How a server is, in numbers. OperationKind it does not know of itself is absent.
+/// How a server is, in numbers. What it does not know of itself is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthDetails {
     /// Milliseconds that it took to write to the store and read it.

@@ -31,7 +31,7 @@ pub struct JobView {
     pub id: JobId,
     /// Its execution.
     pub pipeline_execution_id: ExecutionId,
-    /// OperationStage.
+    /// Stage.
     pub stage: String,
     /// Name, with matrix values: `unit [features=all]`.
     pub job_name: String,
@@ -39,7 +39,7 @@ pub struct JobView {
     pub docker_image: String,
     /// Status.
     pub status: JobStatus,
-    /// ResourceNames of the jobs that it waits for (expanded).
+    /// Names of the jobs that it waits for (expanded).
     pub needs: Vec<String>,
     /// Whether its failure lets the execution succeed.
     pub allow_failure: bool,
@@ -71,11 +71,11 @@ pub struct JobView {
     pub end_time: Option<Timestamp>,
     /// Exit code.
     pub exit_code: Option<i32>,
-    /// CancelReason it did not succeed.
+    /// Why it did not succeed.
     pub failure_reason: Option<FailureReason>,
     /// Commands of the last attempt.
     pub steps: Vec<StepView>,
-    /// OperationKind the worker is doing: `pulling image`, `preparing`, `running`, `collecting artifacts`.
+    /// What the worker is doing: `pulling image`, `preparing`, `running`, `collecting artifacts`.
     pub phase: Option<String>,
     /// Bytes of the last attempt's log that are stored.
     pub log_bytes: u64,
@@ -93,7 +93,7 @@ pub struct WorkerInfo {
     pub name: String,
 }
 
-/// JobRequest for an attempt: of this job (its id came from a queue), or of any that is ready.
+/// Ask for an attempt: of this job (its id came from a queue), or of any that is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExecuteRequest {
     /// Who.
@@ -119,7 +119,7 @@ pub struct JobExecuteRequest {
     pub lookahead: u32,
 }
 
-/// OperationKind to do.
+/// What to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobExecuteReply {
@@ -133,7 +133,7 @@ pub enum JobExecuteReply {
     },
     /// Nothing to run (or that job is taken, canceled or over): forget the message.
     Nothing {
-        /// CancelReason, for logs.
+        /// Why, for logs.
         reason: String,
     },
 }
@@ -160,7 +160,7 @@ pub struct JobReport {
     /// New log bytes.
     #[serde(default)]
     pub log: Option<LogBytes>,
-    /// OperationKind the worker is doing, if it changed.
+    /// What the worker is doing, if it changed.
     #[serde(default)]
     pub phase: Option<String>,
     /// Commands whose state changed.
@@ -182,7 +182,7 @@ impl JobReport {
 /// The reply to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobReportReply {
-    /// StopSignal: somebody canceled the job. The worker ends the container and reports the end.
+    /// Stop: somebody canceled the job. The worker ends the container and reports the end.
     pub cancel: bool,
     /// Bytes of this attempt's log that are stored.
     pub log_bytes: u64,

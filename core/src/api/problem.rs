@@ -13,7 +13,7 @@ pub struct Problem {
     pub title: String,
     /// HTTP status.
     pub status: u16,
-    /// OperationKind happened, to what, and what to do next.
+    /// What happened, to what, and what to do next.
     pub detail: String,
     /// Of a failure of the server: the id under which its log says more, as `urn:uuid:...`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// PermissionPolicy a secret. The reply, and everything else of the API but an assignment, is without its value.
+/// Keep a secret. The reply, and everything else of the API but an assignment, is without its value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetSecretRequest {
     /// The repository, however its address is written.
@@ -84,7 +84,7 @@ pub struct RekeyReply {
     pub renewed: usize,
     /// Whether there may be more: call again.
     pub more: bool,
-    /// OperationKind no key of the deployment opens, in words; it must be set again. All that there is once `more` is false.
+    /// What no key of the deployment opens, in words; it must be set again. All that there is once `more` is false.
     #[serde(default)]
     pub unreadable: Vec<String>,
 }

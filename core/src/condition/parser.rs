@@ -28,16 +28,16 @@ const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
-/// OperationKind is wrong with a condition, and where in its text.
+/// What is wrong with a condition, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The first character meant, counted from 0.
     pub at: usize,
     /// How many characters are meant; at least 1.
     pub length: usize,
-    /// OperationKind is wrong.
+    /// What is wrong.
     pub message: String,
-    /// OperationKind to do about it.
+    /// What to do about it.
     pub help: Option<String>,
 }
 
@@ -185,7 +185,7 @@ fn compared(test: &Predicate) -> u16 {
     }
 }
 
-/// OperationKind an expression is, once read.
+/// What an expression is, once read.
 enum TypedExpr {
     Predicate(Predicate),
     Text(Value),

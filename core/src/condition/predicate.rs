@@ -1,4 +1,4 @@
-//! OperationKind a condition is once it is checked, and what it evaluates to.
+//! What a condition is once it is checked, and what it evaluates to.
 
 use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
@@ -13,14 +13,14 @@ const MAX_PATTERN_SIZE: usize = 256 << 10;
 /// The longest text that `+` makes, in bytes.
 const MAX_TEXT_LEN: usize = 64 << 10;
 
-/// OperationKind a condition looks at.
+/// What a condition looks at.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// OperationKind is known of the execution.
+    /// What is known of the execution.
     pub facts: &'a Facts,
     /// The variables of the job, without those of its matrix; the later winning.
     pub variables: &'a IndexMap<String, String>,
-    /// OperationKind globs matched before.
+    /// What globs matched before.
     pub paths: &'a Paths<'a>,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum Fact {
 /// The words that `event` may be.
 pub(super) const EVENTS: [&str; 5] = ["push", "tag", "pull_request", "schedule", "manual"];
 
-/// OperationKind `event` is: a push of a tag is another event than one of a branch.
+/// What `event` is: a push of a tag is another event than one of a branch.
 #[must_use]
 pub fn event(facts: &Facts) -> &'static str {
     match facts.trigger {

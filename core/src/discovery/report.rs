@@ -1,4 +1,4 @@
-//! OperationKind a worker found at a commit.
+//! What a worker found at a commit.
 
 use crate::{
     ids::{JobId, LeaseToken},
@@ -34,7 +34,7 @@ pub struct PipelineFile {
     pub text: String,
 }
 
-/// OperationKind was found.
+/// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReport {
     /// The discovering job.
@@ -53,7 +53,7 @@ pub struct DiscoveryReport {
     pub paths: Option<Vec<String>>,
 }
 
-/// CancelReason a report on a commit is refused.
+/// Why a report on a commit is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     /// The commit is not named by its full hash.
@@ -136,7 +136,7 @@ fn check_path(path: &str) -> Result<(), ReportError> {
     if is_path { Ok(()) } else { Err(ReportError::Path(path.chars().take(80).collect())) }
 }
 
-/// OperationKind became of it.
+/// What became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReply {
     /// Lines for the job's log: which pipelines start, which do not, and why.

@@ -1,9 +1,9 @@
-//! OperationKind a worker is asked to find out about a commit.
+//! What a worker is asked to find out about a commit.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// OperationKind to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
+/// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
 /// it is shortened, it must be what `fetch_ref` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Discovery {

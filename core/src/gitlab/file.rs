@@ -160,7 +160,7 @@ fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) 
 fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut all = HashMap::new();
-    // ResourceNames that stay as they are come first.
+    // Names that stay as they are come first.
     let (plain, odd): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
         jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
     for job in plain.into_iter().chain(odd) {
@@ -207,7 +207,7 @@ fn native_name(name: &str, other: &str) -> String {
     if native.is_empty() { other.to_owned() } else { native.trim_end().to_owned() }
 }
 
-/// OperationKind jobs inherit, by key: from `default`, or from the top of the file as older files have it.
+/// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
 fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     let mut all = HashMap::new();
     for key in keys::GLOBAL_KEYS {

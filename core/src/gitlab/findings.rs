@@ -1,4 +1,4 @@
-//! DiagnosticSink about a GitLab file, each with its place.
+//! Findings about a GitLab file, each with its place.
 
 use crate::diagnostics::Location;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};

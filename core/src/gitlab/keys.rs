@@ -146,7 +146,7 @@ pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
     }
 }
 
-/// OperationKind a job inherits from the top of the file.
+/// What a job inherits from the top of the file.
 pub(crate) struct InheritedKeys {
     default: KeySelection,
     variables: KeySelection,

@@ -57,7 +57,7 @@ pub(crate) fn write(made: &NativeFile, name: &str, found: &[Diagnostic]) -> Stri
     out
 }
 
-/// OperationKind every job has, and more than one alike.
+/// What every job has, and more than one alike.
 fn shared(made: &NativeFile) -> Mapping {
     let mut all = Mapping::new();
     if made.jobs.len() < 2 {

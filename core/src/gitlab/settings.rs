@@ -3,7 +3,7 @@
 /// The image of jobs without `image`: the default of GitLab's own runners.
 pub const DEFAULT_IMAGE: &str = "ruby:3.1";
 
-/// OperationKind a translation depends on besides the GitLab files.
+/// What a translation depends on besides the GitLab files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslateOptions {
     /// The pipeline's name, where `workflow: name` does not give one.

@@ -84,7 +84,7 @@ fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
 fn sort(found: &mut Vec<Diagnostic>) {
     let rank = |one: &Diagnostic| (one.file.is_some(), one.file.clone(), one.location);
     found.sort_by_key(rank);
-    // DiagnosticSink about shared parts are reported once, not for each job that has them.
+    // Findings about shared parts are reported once, not for each job that has them.
     let mut seen = HashSet::new();
     found.retain(|one| seen.insert((one.file.clone(), one.location, one.code.clone(), one.message.clone())));
 }

@@ -137,11 +137,11 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// OperationKind is known of a job's variables.
+/// What is known of a job's variables.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     values: IndexMap<String, Value>,
-    /// ResourceNames whose values differ between the job's variants, or by the rule that holds.
+    /// Names whose values differ between the job's variants, or by the rule that holds.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
 }
@@ -207,7 +207,7 @@ impl Scope {
         }
     }
 
-    /// OperationKind the value of `name` is made of, where the file says so and it is known to a running job only.
+    /// What the value of `name` is made of, where the file says so and it is known to a running job only.
     pub(crate) fn run_time(&self, name: &str) -> Option<&[Piece]> {
         match self.values.get(name) {
             Some(Value::AtRunTime(pieces)) if !self.varying.contains(name) => Some(pieces),
@@ -240,7 +240,7 @@ impl Scope {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Name(name) => match self.values.get(name) {
                     Some(Value::AtRunTime(inner)) if !self.varying.contains(name) => {
-                        // OperationKind is left in it are names that are no variables of the file.
+                        // What is left in it are names that are no variables of the file.
                         for piece in inner {
                             match piece {
                                 Piece::Name(name) => self.name(name, out)?,

@@ -18,7 +18,7 @@ pub struct PipelineWithSources {
     pub files: Vec<SourceFile>,
 }
 
-/// OperationKind is wrong with a pipeline that is made from several files.
+/// What is wrong with a pipeline that is made from several files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineErrors {
     /// Errors and warnings, in the order of the files.

@@ -1,4 +1,4 @@
-//! RoundRobin findings into diagnostics: looks up where they are in the text.
+//! Turns findings into diagnostics: looks up where they are in the text.
 
 use super::compose::include::SourceFile;
 use super::finding::{Finding, FindingLocation, Path};

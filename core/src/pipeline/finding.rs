@@ -1,4 +1,4 @@
-//! DiagnosticSink of checks, before their places in the text are looked up.
+//! Findings of checks, before their places in the text are looked up.
 
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
@@ -143,7 +143,7 @@ impl fmt::Display for Path {
 pub(crate) enum Part {
     /// The key that leads there; the value where a list item leads there.
     Key,
-    /// OperationKind is written there.
+    /// What is written there.
     Value,
 }
 
@@ -213,7 +213,7 @@ impl Finding {
     }
 }
 
-/// OperationKind is wrong with a single value, wherever it is.
+/// What is wrong with a single value, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,

@@ -20,7 +20,7 @@ impl Plan {
         }
     }
 
-    /// PartialEdges of the jobs that name their needs; a need with several variants goes through one gate.
+    /// Edges of the jobs that name their needs; a need with several variants goes through one gate.
     pub(super) fn join_needs(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
         let by_name: HashMap<&str, usize> =
             pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
@@ -51,7 +51,7 @@ impl Plan {
         }
     }
 
-    /// PartialEdges of the jobs that name no needs: one gate after each stage that somebody waits for.
+    /// Edges of the jobs that name no needs: one gate after each stage that somebody waits for.
     pub(super) fn join_stages(&mut self, stage_of: &HashMap<&str, usize>) {
         let last = self.jobs.iter().filter_map(|job| job.after_stages).max().unwrap_or(0) as usize;
         let mut before: Option<NodeIx> = None;

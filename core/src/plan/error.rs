@@ -1,4 +1,4 @@
-//! CancelReason a pipeline cannot be planned.
+//! Why a pipeline cannot be planned.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ExcludedJob {
     /// Its name in the file.
     pub job: String,
-    /// OperationKind decided so, such as "does not hold: if branch == default_branch".
+    /// What decided so, such as "does not hold: if branch == default_branch".
     pub why: String,
 }
 
@@ -21,7 +21,7 @@ pub enum PlanError {
     UnknownNeed {
         /// Who needs.
         job: String,
-        /// OperationKind.
+        /// What.
         need: String,
     },
     /// A stage that is not declared.
@@ -37,7 +37,7 @@ pub enum PlanError {
     LaterStage {
         /// Who needs.
         job: String,
-        /// OperationKind.
+        /// What.
         need: String,
     },
     /// Jobs that wait for each other.
@@ -58,7 +58,7 @@ pub enum PlanError {
         job: String,
         /// Its text.
         condition: String,
-        /// CancelReason.
+        /// Why.
         why: String,
     },
     /// No job at all.

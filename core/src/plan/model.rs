@@ -44,7 +44,7 @@ pub struct PlannedJob {
     pub name: String,
     /// The name in the file.
     pub base_name: String,
-    /// OperationStage.
+    /// Stage.
     pub stage: String,
     /// Image, variables put in.
     pub image: String,
@@ -52,7 +52,7 @@ pub struct PlannedJob {
     pub script: Vec<String>,
     /// Variables of the pipeline, the job, its matrix values and the overrides, the later winning.
     pub variables: IndexMap<String, String>,
-    /// OperationKind it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
+    /// What it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
     pub needs: Vec<String>,
     /// For a job without `needs`: how many stages must be over before it starts.
     pub after_stages: Option<u32>,
@@ -74,13 +74,13 @@ pub struct PlannedJob {
     pub retry_for: RetryFor,
     /// Seconds.
     pub timeout_s: u64,
-    /// WorkerState directory.
+    /// Working directory.
     pub working_dir: Option<String>,
     /// Limits.
     pub resources: Resources,
     /// When the image is pulled.
     pub pull_policy: PullPolicy,
-    /// OperationKind it leaves.
+    /// What it leaves.
     pub artifacts: Option<Artifacts>,
     /// On what end of what it waits for it runs.
     #[serde(default, skip_serializing_if = "When::is_default")]
@@ -91,7 +91,7 @@ pub struct PlannedJob {
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: BTreeMap<String, String>,
-    /// OperationKind it has around its script, references put in.
+    /// What it has around its script, references put in.
     #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
     pub surroundings: JobOptions,
     /// Instead of a script: what the worker is to find out about the commit.
@@ -123,7 +123,7 @@ pub struct Gate {
 }
 
 impl Plan {
-    /// A digest of which nodes there are and how they hang together. OperationKind is recorded of an execution names its nodes by their
+    /// A digest of which nodes there are and how they hang together. What is recorded of an execution names its nodes by their
     /// index, so that a plan that is made again must have the same digest.
     #[must_use]
     pub fn digest(&self) -> String {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::error::PlanError;
 use crate::pipeline::Pipeline;
 
-/// CharPositions in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to
+/// Places in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to
 /// stage order, then file order.
 pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Result<Vec<usize>, PlanError> {
     let by_name: HashMap<&str, usize> =
@@ -55,7 +55,7 @@ fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize])
     let mut path = Vec::new();
     loop {
         if let Some(start) = seen_at.get(&at) {
-            // NeedsOutcome were followed backwards; read forwards the cycle runs from need to dependant.
+            // Needs were followed backwards; read forwards the cycle runs from need to dependant.
             let mut names: Vec<String> = path[*start..].to_vec();
             names.push(pipeline.jobs[at].name.clone());
             return names;

@@ -1,8 +1,8 @@
-//! OperationKind references in texts stand for besides variables.
+//! What references in texts stand for besides variables.
 
 use crate::facts::Facts;
 
-/// OperationKind a reference may stand for besides a variable; a variable of the same name wins.
+/// What a reference may stand for besides a variable; a variable of the same name wins.
 pub(super) fn builtin<'a>(
     reference: &str,
     pipeline: &'a str,

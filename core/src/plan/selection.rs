@@ -56,7 +56,7 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
     Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: judge.paths.decisive() })
 }
 
-/// OperationKind is left of a pipeline.
+/// What is left of a pipeline.
 pub(super) struct Selected<'a> {
     pub(super) pipeline: Cow<'a, Pipeline>,
     pub(super) left_out: Vec<ExcludedJob>,
@@ -147,7 +147,7 @@ impl<'a> JobSelector<'a> {
     }
 }
 
-/// OperationKind a rule asks for, for people.
+/// What a rule asks for, for people.
 fn words(rule: &Rule) -> String {
     let mut parts = Vec::new();
     parts.extend(rule.condition.as_ref().map(|text| format!("if {}", text.trim())));

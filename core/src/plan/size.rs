@@ -12,9 +12,9 @@ use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 /// needs for its own, so that a file of a few hundred bytes could else ask for gigabytes.
 pub const MAX_PLAN_BYTES: u64 = 64 << 20;
 
-/// OperationKind the texts of `pipeline`'s plan come to, at most, reckoned without making it.
+/// What the texts of `pipeline`'s plan come to, at most, reckoned without making it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
-    /// OperationKind a text, and what a job, costs beside its bytes.
+    /// What a text, and what a job, costs beside its bytes.
     const TEXT_OVERHEAD: u64 = 32;
     const JOB_OVERHEAD: u64 = 512;
     let overrides = &facts.variables;
@@ -83,7 +83,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     }))
 }
 
-/// OperationKind `template` comes to, at most, once its references are replaced.
+/// What `template` comes to, at most, once its references are replaced.
 fn references(template: &str, pipeline: &Pipeline, job: &Job, facts: &Facts) -> u64 {
     let longest = |name: &str| {
         let rules = job.rules.iter().map(|rule| &rule.variables);

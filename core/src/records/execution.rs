@@ -26,11 +26,11 @@ pub struct ExecutionSpec {
     pub branch: Option<String>,
     /// Commit.
     pub commit: Option<String>,
-    /// SourceCache.
+    /// Sources.
     pub source: Source,
     /// Stages in order.
     pub stages: Vec<String>,
-    /// OperationKind it does.
+    /// What it does.
     pub task: ExecutionTask,
     /// The digest of the plan that its nodes are of.
     #[serde(default)]
@@ -40,10 +40,10 @@ pub struct ExecutionSpec {
     pub held: bool,
     /// Overrides of variables, for retries.
     pub variables: IndexMap<String, String>,
-    /// OperationKind was known of it when its plan was made; without its variables, which stand beside it.
+    /// What was known of it when its plan was made; without its variables, which stand beside it.
     #[serde(default)]
     pub facts: Facts,
-    /// OperationKind started it.
+    /// What started it.
     pub trigger: Trigger,
     /// Who.
     pub requested_by: Option<String>,
@@ -74,7 +74,7 @@ pub struct ExecutionSpec {
     pub trace: Option<String>,
 }
 
-/// OperationKind an execution does.
+/// What an execution does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionTask {
@@ -107,7 +107,7 @@ impl ExecutionTask {
     }
 }
 
-/// OperationKind jobs demand of their worker.
+/// What jobs demand of their worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelRequirement {
     /// The first of the jobs.

@@ -10,7 +10,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// ResourceNames a node.
+/// Names a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeKey {
     /// The execution.
@@ -21,7 +21,7 @@ pub struct NodeKey {
 
 /// The immutable part of a node, as far as the scheduler needs it.
 ///
-/// OperationKind has its usual value is left out where it is stored.
+/// What has its usual value is left out where it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
@@ -110,7 +110,7 @@ pub enum NodeBody {
     End,
 }
 
-/// OperationKind changes of a node by versioned writes.
+/// What changes of a node by versioned writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
     /// How many of the node's links were notified that it is over.

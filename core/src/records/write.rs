@@ -1,4 +1,4 @@
-//! OperationKind is written to the records: batches, each made whole or not at all.
+//! What is written to the records: batches, each made whole or not at all.
 
 use super::{
     artifact::ArtifactRecord,
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// OperationKind an idempotency key stands for.
+/// What an idempotency key stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// The execution that was made.
@@ -96,7 +96,7 @@ pub enum Write {
         from: String,
         /// The time.
         now: Timestamp,
-        /// OperationKind the node becomes at once if this is the last arrival and the node is as it was read then: one write
+        /// What the node becomes at once if this is the last arrival and the node is as it was read then: one write
         /// instead of two. Otherwise it is left out.
         continuation: Option<Box<Continuation>>,
     },
@@ -104,9 +104,9 @@ pub enum Write {
     PutKey {
         /// The key.
         key: String,
-        /// OperationKind it must stand for now.
+        /// What it must stand for now.
         if_execution: Option<ExecutionId>,
-        /// OperationKind it stands for from now on.
+        /// What it stands for from now on.
         record: KeyRecord,
     },
     /// Records an artifact; again is no conflict.
@@ -119,7 +119,7 @@ pub enum Write {
     DeleteDeadLetter(DeadLetter),
 }
 
-/// OperationKind a node becomes with its last arrival.
+/// What a node becomes with its last arrival.
 #[derive(Debug, Clone)]
 pub struct Continuation {
     /// The version that was read.
@@ -145,7 +145,7 @@ pub struct ArrivalOutcome {
     pub continued: bool,
 }
 
-/// OperationKind a batch did.
+/// What a batch did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitResult {
     /// One for each [`Write::Arrive`] that was made, in their order; what one leads to comes right after it.

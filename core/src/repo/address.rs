@@ -76,7 +76,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// CancelReason a text is no address of a repository on a network. It never shows the text, which may hold a password.
+/// Why a text is no address of a repository on a network. It never shows the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// There is none.
@@ -120,7 +120,7 @@ pub enum AddressError {
         "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH_COMMAND key"
     )]
     Credentials,
-    /// OperationKind stands before the `@` is no user.
+    /// What stands before the `@` is no user.
     #[error("what stands before the `@` of the repository's address is no user name")]
     User,
     /// The host is none.
@@ -207,7 +207,7 @@ impl RepositoryAddress {
         name(&self.host, self.port, &self.path)
     }
 
-    /// OperationKind git is given: made of the parts, so that git cannot read it in another way.
+    /// What git is given: made of the parts, so that git cannot read it in another way.
     #[must_use]
     pub fn to_git_url(&self) -> String {
         self.git_url_at(&self.host, self.port)
@@ -249,7 +249,7 @@ impl FromStr for RepositoryAddress {
     }
 }
 
-/// OperationKind holds of every address, whatever its form.
+/// What holds of every address, whatever its form.
 fn check(text: &str) -> Result<(), AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);
@@ -395,7 +395,7 @@ fn path_of(text: &str) -> Result<String, AddressError> {
             }
         }
     }
-    // OperationKind names leave out stands there once.
+    // What names leave out stands there once.
     if path.ends_with(".git.git") {
         return Err(AddressError::DotSegment);
     }

@@ -18,7 +18,7 @@ pub struct HostName {
     ip: Option<IpAddr>,
 }
 
-/// CancelReason a text names no host.
+/// Why a text names no host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// There is none.
@@ -54,7 +54,7 @@ impl HostName {
             return Err(HostError::Invalid);
         }
         let parsed = Url::parse(&format!("https://{lower}/")).map_err(|_| HostError::Invalid)?;
-        // OperationKind the standard's parser would write differently is refused, not repaired: others may read it in yet another way.
+        // What the standard's parser would write differently is refused, not repaired: others may read it in yet another way.
         if parsed.host_str() != Some(lower.as_str()) {
             return Err(HostError::NotCanonical);
         }

@@ -44,7 +44,7 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The name of the repository at `address`, however that is written. OperationKind cannot be read is its own name, which no repository has.
+/// The name of the repository at `address`, however that is written. What cannot be read is its own name, which no repository has.
 #[must_use]
 pub fn canonical(address: &str) -> String {
     RepositoryName::parse(address).map_or_else(|_| address.to_owned(), |name| name.to_string())

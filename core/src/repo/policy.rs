@@ -5,7 +5,7 @@ use super::{
     host::{HostName, HostPort},
 };
 
-/// OperationKind an operator allows beyond public hosts over https, ssh and git.
+/// What an operator allows beyond public hosts over https, ssh and git.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     /// Repositories over http, which neither hides nor proves what is fetched.
@@ -16,7 +16,7 @@ pub struct AddressPolicy {
     pub any_host: bool,
 }
 
-/// CancelReason an address may not be contacted.
+/// Why an address may not be contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRefusal {
     /// Neither the operator nor a registered repository has http.

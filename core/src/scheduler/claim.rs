@@ -1,4 +1,4 @@
-//! OperationKind becomes of a worker's request for a job: a pure function of what is recorded.
+//! What becomes of a worker's request for a job: a pure function of what is recorded.
 
 use super::next_step::{Transition, apply_event};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 pub struct ClaimRequest<'a> {
     /// The worker's name.
     pub worker: &'a str,
-    /// OperationKind the token is made from: by the worker for this request, so that it can be sent again, or here.
+    /// What the token is made from: by the worker for this request, so that it can be sent again, or here.
     pub token: LeaseToken,
     /// Milliseconds that a new lease lasts.
     pub ttl_ms: u64,
@@ -24,7 +24,7 @@ pub struct ClaimRequest<'a> {
     pub labels: &'a Labels,
 }
 
-/// OperationKind to do about the request.
+/// What to do about the request.
 #[derive(Debug, Clone)]
 pub enum ClaimDecision {
     /// The lease of whoever had the job ran out: it moves on first, and then the request is decided again.
@@ -37,7 +37,7 @@ pub enum ClaimDecision {
     Nothing(String),
 }
 
-/// OperationKind becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
+/// What becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
 /// these labels.
 #[must_use]
 pub fn claim(

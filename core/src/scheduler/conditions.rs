@@ -1,4 +1,4 @@
-//! OperationKind a new execution starts from.
+//! What a new execution starts from.
 
 use crate::{ids::JobId, transition::JobState};
 
@@ -15,13 +15,13 @@ pub struct CarriedJob {
     pub state: JobState,
 }
 
-/// OperationKind must come before anything of an execution runs, besides its jobs' needs.
+/// What must come before anything of an execution runs, besides its jobs' needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StartConditions<'a> {
     /// Somebody must approve it.
     pub needs_approval: bool,
     /// Another execution of its group must end.
     pub waits_for_group: bool,
-    /// ResourceNames of manual jobs that are approved already.
+    /// Names of manual jobs that are approved already.
     pub approved: &'a [String],
 }

@@ -41,7 +41,7 @@ pub fn new_execution(
     let none = OutsideGates::none(plan);
     let mut nodes = Layout { plan, execution, carried, outside: &none }.nodes();
     nodes.run(now);
-    // OperationKind would run at once waits for the gates, if there are any.
+    // What would run at once waits for the gates, if there are any.
     let outside = OutsideGates::new(plan, nodes.nodes(), conditions);
     if !outside.is_empty() {
         nodes = Layout { plan, execution, carried, outside: &outside }.nodes();

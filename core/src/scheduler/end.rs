@@ -8,7 +8,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// OperationKind the end node does in its step.
+/// What the end node does in its step.
 #[derive(Debug, Clone)]
 pub enum EndStep {
     /// Jobs are under way. If it is due, it looks again later; with `cancel`, a cancel is to be continued before that.
@@ -49,7 +49,7 @@ pub fn end_step(
     EndStep::Finish
 }
 
-/// OperationKind the end of an execution does to the next of its concurrency group.
+/// What the end of an execution does to the next of its concurrency group.
 #[derive(Debug, Clone)]
 pub enum NextInGroup {
     /// If there is one, it starts.

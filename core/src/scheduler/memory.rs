@@ -75,7 +75,7 @@ impl MemoryNodes {
     }
 
     /// Lets each node that waits for nothing, or is over, take its next steps, until only workers, people or time bring anything
-    /// forward. OperationKind is to be done outside of the nodes then (an end, approvals to close) is due `now`.
+    /// forward. What is to be done outside of the nodes then (an end, approvals to close) is due `now`.
     pub fn run(&mut self, now: Timestamp) {
         let begins = |node: &&Node| {
             let is_over = node.state.status().is_some_and(JobStatus::is_terminal);

@@ -24,10 +24,10 @@ const MAX_RESEND_MS: i64 = 15 * 60_000;
 /// Maximum number of bytes of a job's name that are recorded with each job that depends on it: names contain matrix values of any length.
 pub const MAX_BLOCKER_BYTES: usize = 64;
 
-/// OperationKind a gate's opening without an approval is reported to come from. No job has such a name.
+/// What a gate's opening without an approval is reported to come from. No job has such a name.
 pub const APPROVAL_CLOSED: &str = "(nobody)";
 
-/// OperationKind a node that is due does.
+/// What a node that is due does.
 #[derive(Debug, Clone)]
 pub enum NextStep {
     /// Nothing is left: it is not due.
@@ -42,7 +42,7 @@ pub enum NextStep {
     CloseApprovals {
         /// The gates.
         gates: Vec<u32>,
-        /// OperationKind failed; [`APPROVAL_CLOSED`]: nothing.
+        /// What failed; [`APPROVAL_CLOSED`]: nothing.
         from: String,
         /// The writes.
         transition: Transition,
@@ -101,7 +101,7 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
 /// The writes by which `event` happens to the job `item` of `node`.
 ///
 /// # Errors
-/// CancelReason the job's state does not allow the event.
+/// Why the job's state does not allow the event.
 pub fn apply_event(
     node: &Node,
     item: &JobRecord,
@@ -172,7 +172,7 @@ fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     NextStep::Apply(Transition { writes, send_after: Some(0), more: false })
 }
 
-/// CancelReason a job whose needs have all ended does not run; `None`: they hold.
+/// Why a job whose needs have all ended does not run; `None`: they hold.
 fn blocked(node: &Node) -> Option<FailureReason> {
     match node.spec.when {
         When::Always => None,
@@ -187,7 +187,7 @@ fn blocked(node: &Node) -> Option<FailureReason> {
     }
 }
 
-/// CancelReason a job does not run that waits for something which did not succeed.
+/// Why a job does not run that waits for something which did not succeed.
 fn needs_failed(node: &Node) -> FailureReason {
     if node.spec.when == When::Manual && node.blocker.as_deref() == Some(APPROVAL_CLOSED) {
         let name = &node.spec.name;
@@ -199,7 +199,7 @@ fn needs_failed(node: &Node) -> FailureReason {
     FailureReason::new(FailureKind::NeedsFailed, message)
 }
 
-/// CancelReason a job for failures does not run where there are none.
+/// Why a job for failures does not run where there are none.
 fn not_needed() -> FailureReason {
     let message = "skipped: it runs when something that it waits for fails, and nothing did";
     FailureReason::new(FailureKind::NotNeeded, message)

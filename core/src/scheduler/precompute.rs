@@ -1,4 +1,4 @@
-//! OperationKind a batch leads to: steps that are written together with what causes them, and the nodes and messages that follow.
+//! What a batch leads to: steps that are written together with what causes them, and the nodes and messages that follow.
 
 use super::next_step::{NextStep, Transition, next_step};
 use crate::{

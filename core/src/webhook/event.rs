@@ -1,4 +1,4 @@
-//! OperationKind a delivery says, whoever posts it.
+//! What a delivery says, whoever posts it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -57,7 +57,7 @@ impl FromStr for Provider {
 /// Gives a header's value, by its name in lower-case letters.
 pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
-/// CancelReason a webhook is not taken.
+/// Why a webhook is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no signature where the provider puts it.
@@ -73,12 +73,12 @@ pub enum Refusal {
     Malformed {
         /// Who was to post it.
         provider: Provider,
-        /// OperationKind is wrong.
+        /// What is wrong.
         why: String,
     },
 }
 
-/// OperationKind happened to a repository.
+/// What happened to a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Commits came to a branch.
@@ -131,12 +131,12 @@ pub struct PullRequestUpdate {
     pub by: Option<String>,
 }
 
-/// OperationKind one delivery says.
+/// What one delivery says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedDelivery {
     /// The repository's default branch, where that is told.
     pub default_branch: Option<String>,
-    /// OperationKind happened; Bitbucket tells several pushes at once.
+    /// What happened; Bitbucket tells several pushes at once.
     pub events: Vec<Event>,
 }
 

@@ -57,7 +57,7 @@ impl Provider {
         names
     }
 
-    /// OperationKind a body says that was verified.
+    /// What a body says that was verified.
     pub fn read(self, headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, Refusal> {
         let delivered = match self {
             Self::Github => github::read(headers, body),
@@ -108,7 +108,7 @@ pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> 
     Cow::Owned(json)
 }
 
-/// OperationKind is handed to git must look like what it is.
+/// What is handed to git must look like what it is.
 fn check(event: &Event) -> Result<(), String> {
     match event {
         Event::Push(change) | Event::Tag(change) => {

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
     run(api).await
 }
 
-/// NodeCounters and logs a request, and writes its metrics.
+/// Counts and logs a request, and writes its metrics.
 async fn measured(State(wiring): State<FunctionContext>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let before = wiring.meter.total();

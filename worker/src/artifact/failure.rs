@@ -1,4 +1,4 @@
-//! CancelReason an artifact could not be moved, and how often it is tried.
+//! Why an artifact could not be moved, and how often it is tried.
 
 use crate::{
     client::{ApiError, exponential},
@@ -28,7 +28,7 @@ pub(super) async fn with_retries<T, F: Future<Output = Result<T, TransferError>>
         .await
 }
 
-/// CancelReason an artifact could not be moved.
+/// Why an artifact could not be moved.
 #[derive(Debug)]
 pub(super) enum TransferError {
     Io(io::Error),

@@ -147,7 +147,7 @@ impl Packer {
         }
         let mut next = vec![PathBuf::from(prefix)];
         while let Some(path) = next.pop() {
-            // OperationKind is gone by now was no file that a job left.
+            // What is gone by now was no file that a job left.
             let Ok(stat) = workspace.stat(&path) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let mut names = workspace.list(&path)?;
@@ -244,7 +244,7 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-/// OperationKind matches one of `patterns`.
+/// What matches one of `patterns`.
 pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

@@ -1,12 +1,12 @@
-//! CancelReason a call of the API failed.
+//! Why a call of the API failed.
 
-/// CancelReason a call did not return what it should.
+/// Why a call did not return what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No answer: the server is away, or the connection broke.
     #[error("no answer from {url}: {message}")]
     Unreachable {
-        /// OperationKind was called.
+        /// What was called.
         url: String,
         /// How it failed.
         message: String,
@@ -14,7 +14,7 @@ pub enum ApiError {
     /// The server refused.
     #[error("{url} answered {status}: {message}")]
     Refused {
-        /// OperationKind was called.
+        /// What was called.
         url: String,
         /// HTTP status.
         status: u16,

@@ -24,7 +24,7 @@ const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Bytes of a file that are read at a time.
 const CHUNK_SIZE: usize = 64 << 10;
 
-/// CancelReason a request got no reply.
+/// Why a request got no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address is not one of HTTP.

@@ -25,7 +25,7 @@ pub(super) async fn retry<T, F: Future<Output = Result<T, ApiError>>>(
         .await
 }
 
-/// GeneratedTar pauses between two durations, for loops that wait for something else than a call.
+/// Endless pauses between two durations, for loops that wait for something else than a call.
 #[derive(Debug)]
 pub struct BackOff {
     pauses: ExponentialBackoff,

@@ -181,7 +181,7 @@ async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<Strin
             note(&mut lock(&watched), event);
         }
         tokio::time::sleep(RECONNECT_DELAY).await;
-        // OperationKind ended while no events came is found by who awaits it, as its output ended too.
+        // What ended while no events came is found by who awaits it, as its output ended too.
     }
 }
 

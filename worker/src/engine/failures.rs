@@ -1,10 +1,10 @@
-//! OperationKind a container engine's errors mean for a job.
+//! What a container engine's errors mean for a job.
 
 use crate::{client::causes, error::no_space};
 use bollard::errors::Error as EngineError;
 use tidemill_core::failure::{FailureKind, FailureReason};
 
-/// CancelReason an image could not be pulled: for good, when its registry said so; else it may go well the next time.
+/// Why an image could not be pulled: for good, when its registry said so; else it may go well the next time.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
     let words = causes(error);
     let (kind, advice) = if is_disk_full(error) {
@@ -55,7 +55,7 @@ fn names_refusal(text: &str) -> bool {
         "invalid reference format",
         "does not exist",
     ];
-    // OperationKind the network does to the request may be told with the same words.
+    // What the network does to the request may be told with the same words.
     let network =
         ["dial tcp", "lookup ", "x509", "timeout", "connection", "too many requests", "toomanyrequests"];
     refusals.iter().any(|words| text.contains(words)) && !network.iter().any(|words| text.contains(words))
@@ -145,7 +145,7 @@ mod tests {
                 ImagePullFailed,
             ),
             (400, "invalid reference format: repository name must be lowercase", ImageUnavailable),
-            // RecordingMessenger, from their source.
+            // Others, from their source.
             (
                 404,
                 "manifest for busybox:none not found: manifest unknown: manifest unknown",

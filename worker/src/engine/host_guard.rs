@@ -1,6 +1,6 @@
 //! Keeps isolated jobs from the machine that they run on.
 //!
-//! RulesGuard of the `mangle` table drop what containers begin to send to any address of this machine: that of their bridge, its
+//! Rules of the `mangle` table drop what containers begin to send to any address of this machine: that of their bridge, its
 //! others, and published ports, as addresses are only translated afterwards. DNS and what the operator allows pass, and so does
 //! what answers the machine. The rules name bridges by how their names begin; only networks of Tidemill have such names, so
 //! that nothing else on the machine is touched. They are the same for all workers that allow the same ports, and stay when one
@@ -40,7 +40,7 @@ pub async fn close(allowed: &[u16]) -> Result<String, String> {
     Ok(bridges)
 }
 
-/// OperationKind comes in from `interface` goes through `chain`, which has `rules`, afterwards.
+/// What comes in from `interface` goes through `chain`, which has `rules`, afterwards.
 async fn require(tool: &str, chain: &str, interface: &str, rules: &[Vec<&str>]) -> Result<(), String> {
     // One that is there already is filled up: each rule is looked for below.
     let _ = run(tool, TABLE, "-N", &[chain]).await;

@@ -11,7 +11,7 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// Says whether packets between containers on one bridge pass the packet filter.
 const BRIDGE_FILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
-/// OperationKind a worker has so that its jobs are isolated.
+/// What a worker has so that its jobs are isolated.
 #[derive(Debug)]
 pub(super) struct Isolation {
     /// The network of jobs without services: no container on it reaches another.

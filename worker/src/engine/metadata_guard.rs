@@ -1,6 +1,6 @@
 //! Keeps job containers from instance metadata, and so from the credentials of the machine's role.
 //!
-//! RulesGuard of the `raw` table drop what comes in from the engine's bridge for the metadata addresses, before anything is
+//! Rules of the `raw` table drop what comes in from the engine's bridge for the metadata addresses, before anything is
 //! routed. That holds whether the address is on this machine or behind it, with any of the engine's own rules (its chains,
 //! `DOCKER-PROXY_USER` among them, are of the `filter` table, come and go with the engine's version and settings, and do not see
 //! what this machine itself answers), and after the engine starts again. The machine's own processes, this worker

@@ -64,7 +64,7 @@ pub struct ContainerPool {
 #[derive(Debug)]
 struct PoolState {
     seats: Vec<PoolSlot>,
-    /// OperationKind is to be prepared once no job waits for its own container.
+    /// What is to be prepared once no job waits for its own container.
     postponed: Option<Vec<Preparation>>,
 }
 
@@ -126,7 +126,7 @@ pub struct Place {
     seat: usize,
     /// A container that fits, if one is parked or being made.
     pub parked: Option<ContainerCreation>,
-    /// OperationKind holds the network that the job's container is to join.
+    /// What holds the network that the job's container is to join.
     pub network: Option<SharedHolder>,
 }
 
@@ -213,7 +213,7 @@ impl ContainerPool {
         let execution = preparation.execution_id;
         let seats = &mut self.lock().seats;
         let rank = |seat: &PoolSlot| match (seat.fits(&shape, execution), seat.is_of(execution)) {
-            // OperationKind is parked for others is best left alone, and so is another execution's network.
+            // What is parked for others is best left alone, and so is another execution's network.
             (Some(true), Some(true) | None) => 0,
             (Some(true), Some(false)) => 1,
             (None, Some(true)) => 2,

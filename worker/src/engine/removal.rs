@@ -1,4 +1,4 @@
-//! OperationKind is removed: a job's container with its workspace, and what workers left that are no more.
+//! What is removed: a job's container with its workspace, and what workers left that are no more.
 
 use super::{DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, REMOVAL_RETRY_DELAY};
 use bollard::query_parameters::{

@@ -22,7 +22,7 @@ use tidemill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// OperationKind is kept of a service's log, in bytes from its end.
+/// What is kept of a service's log, in bytes from its end.
 const MAX_LOG_BYTES: usize = 64 << 10;
 
 /// A container that runs beside a job. It is removed in the background when this is dropped.

@@ -1,4 +1,4 @@
-//! OperationKind a container may use, and what it has on the disk.
+//! What a container may use, and what it has on the disk.
 
 use super::DockerManager;
 use crate::limits::disk_usage;
@@ -43,7 +43,7 @@ impl DockerManager {
         }
     }
 
-    /// CharPositions on the disks of this machine on which containers and their workspaces are; none when the engine is elsewhere.
+    /// Places on the disks of this machine on which containers and their workspaces are; none when the engine is elsewhere.
     pub(crate) async fn disks(&self) -> Vec<PathBuf> {
         let find = async {
             if !self.local {

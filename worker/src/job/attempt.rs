@@ -57,7 +57,7 @@ pub struct AttemptKey {
     pub assignment: Assignment,
     /// Reports on it.
     pub reporter: Reporter,
-    /// OperationKind may stop it.
+    /// What may stop it.
     pub signals: Signals,
     /// Sends events to `signals`.
     pub sender: mpsc::UnboundedSender<Event>,
@@ -66,7 +66,7 @@ pub struct AttemptKey {
     reservation: Option<Reservation>,
 }
 
-/// OperationKind may stop an attempt from outside: events of its reporter, and the worker's shutdown.
+/// What may stop an attempt from outside: events of its reporter, and the worker's shutdown.
 #[derive(Debug)]
 pub struct Signals {
     /// Events of the reporter and of the container.

@@ -44,7 +44,7 @@ pub enum Event {
 /// An action on the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// JobRequest the container's processes to end.
+    /// Ask the container's processes to end.
     Terminate,
     /// End them.
     Kill,

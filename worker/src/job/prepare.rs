@@ -24,13 +24,13 @@ pub struct Prepared {
     pub place: Place,
     /// The container, which waits for its script.
     pub container: Container,
-    /// OperationKind runs or was restored beside it.
+    /// What runs or was restored beside it.
     pub environment: Environment,
     /// When the job's `timeout` began to count.
     pub begun: Instant,
 }
 
-/// OperationKind a job has besides its container while it runs.
+/// What a job has besides its container while it runs.
 #[derive(Debug)]
 pub struct Environment {
     /// Its services, if it has any.

@@ -83,7 +83,7 @@ struct ReporterState {
     room: Notify,
     /// Log bytes that may still be added; `None`: the log is cut.
     left: Mutex<Option<u64>>,
-    /// CancelReason the attempt ends when its log is cut.
+    /// Why the attempt ends when its log is cut.
     too_long: FailureReason,
     events: mpsc::UnboundedSender<Event>,
 }

@@ -36,7 +36,7 @@ pub struct FinishedScript {
     pub end: Option<AttemptEnd>,
     /// The container.
     pub container: Container,
-    /// OperationKind it had beside it.
+    /// What it had beside it.
     pub environment: Environment,
     /// The pump of its output, once all output is with the reporter.
     pub output: oneshot::Receiver<OutputPipe>,

@@ -2,14 +2,14 @@
 //!
 //! A job can print them, too. They place what the job's own log shows, and decide nothing else.
 
-/// OperationKind the output holds, in order.
+/// What the output holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Bytes of the job.
     Output(Vec<u8>),
     /// A command of the script begins.
     StepBegan(u32),
-    /// OperationKind runs after the script begins.
+    /// What runs after the script begins.
     AfterBegan,
     /// The script is about to begin. Before this nothing of the job ran.
     Begun,
@@ -76,7 +76,7 @@ impl MarkerParser {
         items
     }
 
-    /// OperationKind was held back, as the stream is over.
+    /// What was held back, as the stream is over.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }

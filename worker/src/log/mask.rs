@@ -21,7 +21,7 @@ use stream::{Base64Decoder, Decoders, EncodingDecoder, HexDecoder};
 
 use aho_corasick::automaton::StateID;
 
-/// OperationKind is masked; made once for a job.
+/// What is masked; made once for a job.
 #[derive(Debug, Default)]
 pub struct SecretMask {
     finders: Option<SecretFinders>,
@@ -87,7 +87,7 @@ impl SecretMask {
         self.text(text) != text
     }
 
-    /// OperationKind of `stream` and the `bytes` that follow can be shown now.
+    /// What of `stream` and the `bytes` that follow can be shown now.
     pub fn push(&self, stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
         let Some(finders) = &self.finders else { return bytes.to_vec() };
         if bytes.is_empty() {
@@ -104,7 +104,7 @@ impl SecretMask {
         stream.release(until)
     }
 
-    /// OperationKind is left of a stream that is over.
+    /// What is left of a stream that is over.
     pub fn finish(&self, stream: &mut Stream) -> Vec<u8> {
         if let (Some(finders), Some(mut lanes)) = (&self.finders, stream.lanes.take()) {
             for (bit, lane) in lanes.decoded.iter_mut().enumerate() {

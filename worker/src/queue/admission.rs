@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<AdmissionState>,
-    /// OperationKind one job may have.
+    /// What one job may have.
     per_job: ResourceAmount,
     waiting: watch::Sender<usize>,
 }

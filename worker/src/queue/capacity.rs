@@ -79,7 +79,7 @@ pub enum Answer {
     Never,
 }
 
-/// The account. OperationKind was granted is in use until it is released.
+/// The account. What was granted is in use until it is released.
 ///
 /// Waiting jobs are served in order and not overtaken, as a large job would otherwise wait for as long as small ones come. A job
 /// that requests nothing is granted at once.

@@ -33,7 +33,7 @@ pub struct JobRequest {
 /// A job for this worker: its lease is held.
 #[derive(Debug)]
 pub struct JobOffer {
-    /// OperationKind to run.
+    /// What to run.
     pub assignment: Box<Assignment>,
     /// Jobs of the same execution that will likely be ready next.
     pub upcoming: Vec<Preparation>,
@@ -45,7 +45,7 @@ pub struct JobOffer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(pub(crate) Option<String>);
 
-/// CancelReason a source has no job.
+/// Why a source has no job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobSourceError {
     /// A later request may succeed.
@@ -68,9 +68,9 @@ pub enum JobSourceError {
 /// 1. A job that `next` returns has its lease: it must be run, or be given back by a report.
 /// 2. `next` returns `None` when there was nothing to run for a while, and soon after `stop`. It takes nothing that
 ///    it does not return: a job for which the lease could not be had is there for the next who asks, after a while.
-/// 3. OperationKind the records say is taken, canceled or over is not offered, and is forgotten.
+/// 3. What the records say is taken, canceled or over is not offered, and is forgotten.
 /// 4. A job that is held is offered to nobody else, for as long as its lease is renewed.
-/// 5. OperationKind was settled is not offered again, unless the records have it queued again: they say what a job's fate is, and
+/// 5. What was settled is not offered again, unless the records have it queued again: they say what a job's fate is, and
 ///    a source only carries it. So `settle` is the same for a job that ended, was given back, or lost its lease.
 #[async_trait]
 pub trait JobSource: fmt::Debug + Send + Sync {

@@ -60,7 +60,7 @@ thread_local! {
 }
 
 impl OperationBounds {
-    /// OperationBounds of work that `cancel` cancels.
+    /// Bounds of work that `cancel` cancels.
     #[must_use]
     pub const fn new(limits: Limits, cancel: CancellationToken) -> Self {
         Self { limits, cancel, is_default: false }

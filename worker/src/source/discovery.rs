@@ -1,4 +1,4 @@
-//! OperationKind a commit holds for the server: its pipeline files, and what it changed. Whoever made the commit is not trusted: what
+//! What a commit holds for the server: its pipeline files, and what it changed. Whoever made the commit is not trusted: what
 //! is read of it has limits in number, size and time.
 
 use super::{
@@ -26,7 +26,7 @@ use tidemill_core::{
 const PIPELINES_DIR: &str = ".pipelines";
 /// The file of another system that is read where there is no such folder.
 const GITLAB_FILE: &str = ".gitlab-ci.yml";
-/// OperationKind one look at a commit that is here already may take of time and memory.
+/// What one look at a commit that is here already may take of time and memory.
 const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
     network: false,
     time: Some(Duration::from_secs(60)),
@@ -34,7 +34,7 @@ const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
     growth: None,
 };
 
-/// OperationKind a commit holds.
+/// What a commit holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveryResult {
     /// The commit's full hash.
@@ -45,7 +45,7 @@ pub struct DiscoveryResult {
     pub changed: Option<Vec<String>>,
     /// Paths of all its files, unless they are too many.
     pub paths: Option<Vec<String>>,
-    /// PipelineErrors of files that could not be put together, as they are shown.
+    /// Mistakes of files that could not be put together, as they are shown.
     pub mistakes: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub fn discover(
     let bounds = OperationBounds::current();
     let reader = RefCell::new(FileReader::new(repo, commit, READ_LIMITS));
     let read = |path: &str| {
-        // OperationKind a file includes is not read any more either.
+        // What a file includes is not read any more either.
         bounds.check().map_err(|canceled| canceled.to_string())?;
         reader.borrow_mut().read(path)
     };
@@ -149,7 +149,7 @@ impl CollectedFiles {
     }
 
     fn add(&mut self, path: &str, text: String) {
-        // OperationKind is included many times is there many times.
+        // What is included many times is there many times.
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_FILES_BYTES {
             self.mistaken(format!(
@@ -170,7 +170,7 @@ impl CollectedFiles {
     }
 }
 
-/// OperationKind there is at the places where pipeline files are.
+/// What there is at the places where pipeline files are.
 #[derive(Debug, Default)]
 struct PipelineFolder {
     files: Vec<String>,
@@ -247,7 +247,7 @@ fn is_pipeline(path: &str) -> bool {
     })
 }
 
-/// OperationKind changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
+/// What changed since the commit before, or since the branch that it is to go into was left. Whatever cannot be told is not
 /// known, and then every condition on changes holds.
 fn changed(objects: &Objects, remote: &Remote, commit: &str, wanted: &Discovery) -> Option<Vec<String>> {
     let repo = &objects.path;
@@ -386,7 +386,7 @@ mod tests {
         let found = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
         assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
-        // OperationKind a ref shows, where the commit is not known or shortened.
+        // What a ref shows, where the commit is not known or shortened.
         let shown = |commit: &str, reference: &str| {
             let wanted = Discovery {
                 fetch_ref: Some(reference.into()),

@@ -18,7 +18,7 @@ pub enum SourceErrorKind {
     DiskFull,
 }
 
-/// CancelReason sources are not available.
+/// Why sources are not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {

@@ -24,13 +24,13 @@ use process::{ProcessLimits, supervise};
 pub mod variable {
     /// A git configuration file for operations that contact a git server: credential helpers, proxies, certificates.
     pub const CONFIG: &str = "TIDEMILL_GIT_CONFIG";
-    /// ResourceNames of further environment variables that credential helpers need, separated by commas.
+    /// Names of further environment variables that credential helpers need, separated by commas.
     pub const ALLOWED_VARIABLES: &str = "TIDEMILL_GIT_ENV";
 }
 
-/// OperationKind git has of this process's environment.
+/// What git has of this process's environment.
 const ALLOWED_VARIABLES: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME"];
-/// OperationKind it has of it in addition to contact a server.
+/// What it has of it in addition to contact a server.
 const NETWORK_VARIABLES: [&str; 21] = [
     "SSH_AUTH_SOCK",
     "GIT_SSH",
@@ -75,7 +75,7 @@ const GIT_CONFIG: [(&str, &str); 15] = [
     ("uploadpack.allowAnySHA1InWant", "true"),
     ("advice.detachedHead", "false"),
 ];
-/// OperationKind else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
+/// What else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
 /// harm, are let through.
 const NETWORK_GIT_CONFIG: [(&str, &str); 10] = [
     ("fetch.fsckObjects", "true"),
@@ -241,7 +241,7 @@ pub fn stream(
     }
 }
 
-/// OperationKind git printed.
+/// What git printed.
 #[cfg(test)]
 pub fn text(args: &[&str]) -> Result<String, SourceError> {
     run(command().args(args))

@@ -70,7 +70,7 @@ impl Objects {
         has(&self.path, commit)
     }
 
-    /// Fetches `what` from `remote`. OperationKind a fetch leaves that fails is removed.
+    /// Fetches `what` from `remote`. What a fetch leaves that fails is removed.
     pub fn fetch(&self, remote: &Remote, what: &[&str]) -> Result<(), SourceError> {
         let packs = self.path.join("objects/pack");
         let limit = OperationBounds::current().limits.repository_bytes;
@@ -147,7 +147,7 @@ pub fn objects_of(
     Err(SourceError::new(format!("{url} has no commit {commit}")))
 }
 
-/// Whether a fetch succeeded; one that another way may still help is no error. OperationKind would go the same way again is one.
+/// Whether a fetch succeeded; one that another way may still help is no error. What would go the same way again is one.
 fn attempt(fetched: Result<(), SourceError>) -> Result<bool, SourceError> {
     match fetched {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! Removes what is kept of sources: by age, by number, by size, and when the disk fills. OperationKind is in use stays.
+//! Removes what is kept of sources: by age, by number, by size, and when the disk fills. What is in use stays.
 
 use super::{
     mirror::{MIRRORS_DIR, UPLOADS_DIR, tidy},
@@ -16,12 +16,12 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const GIB: u64 = 1 << 30;
-/// OperationKind a checkout left that did not come to its end, or nothing but locks, goes after this time.
+/// What a checkout left that did not come to its end, or nothing but locks, goes after this time.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60);
-/// OperationKind names beside a directory say of it.
+/// What names beside a directory say of it.
 const SUFFIXES: [&str; 6] = [".git", ".gone", ".lock", ".new", ".size", ".used"];
 
-/// OperationKind is kept of sources that nobody uses just now.
+/// What is kept of sources that nobody uses just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// How many trees.
@@ -113,7 +113,7 @@ pub fn prune(cache: &Path, retention: &Retention) {
     registry::prune(cache);
     let mut kept: Vec<CachedEntry> =
         Kind::ALL.iter().flat_map(|(kind, home)| list(*kind, &cache.join(home))).collect();
-    // OperationKind was used longest ago goes first.
+    // What was used longest ago goes first.
     kept.sort_by_key(|one| Reverse(one.unused));
     kept.retain(|one| {
         if !one.directory().exists() {

@@ -1,6 +1,6 @@
 //! How git reaches a repository on a network: only hosts that may be contacted, whatever their names resolve to.
 //!
-//! Who may start jobs names hosts, and names servers that redirect. OperationKind git connects to is therefore decided when it connects, on
+//! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
 //! the address that is connected to: HTTP goes through a proxy of this process ([`gate`]), so that each redirect is checked
 //! as well; SSH_COMMAND and git's own protocol, which know no redirects, get the IP address that was checked.
 
@@ -182,7 +182,7 @@ impl Remote {
     }
 }
 
-/// OperationKind a git command contacts; held while it runs.
+/// What a git command contacts; held while it runs.
 #[derive(Debug)]
 pub struct Connection {
     /// The address that git is given.

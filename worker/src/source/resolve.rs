@@ -22,13 +22,13 @@ pub struct ResolvedCommit {
     pub branch: Option<String>,
     /// The commit's full hash.
     pub commit: String,
-    /// OperationKind to tell workers.
+    /// What to tell workers.
     pub source: Source,
-    /// OperationKind the address had in it: where the worker signs in, and with what. It is to be written nowhere.
+    /// What the address had in it: where the worker signs in, and with what. It is to be written nowhere.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
-/// OperationKind a repository's address or path stands for, which a person wrote.
+/// What a repository's address or path stands for, which a person wrote.
 enum RepositoryLocation {
     Network(RepositoryAddress, Option<Credentials>),
     Disk(String),
@@ -60,7 +60,7 @@ pub fn repository_named(text: &str) -> Result<String, SourceError> {
     }
 }
 
-/// Where the sources of `text` at `branch` or `commit` are, for `--repo`: the head of its default branch when neither is given. OperationKind
+/// Where the sources of `text` at `branch` or `commit` are, for `--repo`: the head of its default branch when neither is given. What
 /// a directory has is handed to workers of this data directory, below whose `cache` it is recorded.
 pub fn resolve(
     text: &str,

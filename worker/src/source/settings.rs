@@ -9,7 +9,7 @@ use tidemill_core::pipeline::{bytes, span_s};
 pub struct SourceSettings {
     /// Limits of each operation.
     pub limits: Limits,
-    /// OperationKind is kept.
+    /// What is kept.
     pub retention: Retention,
 }
 

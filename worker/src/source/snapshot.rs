@@ -124,7 +124,7 @@ pub(super) fn beside(
         let alternates = format!("{}\n", common.join("objects").display());
         fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
         fs::create_dir_all(own.join("info")).map_err(failed)?;
-        // OperationKind is ignored, and where the history of a shallow clone ends.
+        // What is ignored, and where the history of a shallow clone ends.
         for name in ["info/exclude", "shallow"] {
             match fs::read(common.join(name)) {
                 Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
@@ -135,7 +135,7 @@ pub(super) fn beside(
     Ok((own, lock))
 }
 
-/// OperationKind git knows about `dir`, in one process when it has a commit.
+/// What git knows about `dir`, in one process when it has a commit.
 fn look(dir: &Path) -> Result<LocalRepository, SourceError> {
     let dir = dir
         .canonicalize()

@@ -46,7 +46,7 @@ pub struct SourceCache {
 }
 
 impl SourceCache {
-    /// SourceCache that are kept below `cache`, from hosts within `reach`.
+    /// Sources that are kept below `cache`, from hosts within `reach`.
     #[must_use]
     pub fn new(cache: PathBuf, reach: HostPolicy, settings: SourceSettings) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl SourceCache {
         &self.reach
     }
 
-    /// ResourceNames the server that has what was uploaded. The first one stays.
+    /// Names the server that has what was uploaded. The first one stays.
     pub fn take_uploads_from(&self, server: ApiClient) {
         let _ = self.server.set(server);
     }
@@ -94,7 +94,7 @@ impl SourceCache {
         Ok(tree)
     }
 
-    /// OperationKind a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
+    /// What a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
     pub async fn discover(
         &self,
         source: &Source,
@@ -140,7 +140,7 @@ impl SourceCache {
         done.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
-    /// OperationKind was uploaded under this name, in a file without a name.
+    /// What was uploaded under this name, in a file without a name.
     async fn download(&self, upload: &str) -> Result<File, SourceError> {
         let server = self.server.get().ok_or_else(|| {
             SourceError::new("the sources were uploaded to a server, and this worker works for none yet")
@@ -197,7 +197,7 @@ impl SourceCache {
     }
 }
 
-/// CancelReason an upload could not be downloaded.
+/// Why an upload could not be downloaded.
 enum DownloadError {
     Api(ApiError),
     /// Bytes with this SHA-256.

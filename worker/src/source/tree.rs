@@ -39,7 +39,7 @@ pub struct Tree {
     _in_use: FileLock,
 }
 
-/// The tree of `source`; `None` when there are no sources. OperationKind was uploaded comes from `download`, if it is not here.
+/// The tree of `source`; `None` when there are no sources. What was uploaded comes from `download`, if it is not here.
 pub fn materialise(
     source: &Source,
     cache: &Path,
@@ -107,7 +107,7 @@ pub fn materialise(
     Ok(Some(Tree { path: done, is_new, _in_use: in_use }))
 }
 
-/// OperationKind a tree is made from.
+/// What a tree is made from.
 struct TreeSource<'a> {
     objects: &'a Path,
     url: Option<&'a str>,
@@ -147,7 +147,7 @@ impl TreeSource<'_> {
             command.arg("--work-tree").arg(into).current_dir(into);
             command
         };
-        // OperationKind is laid out in the end: the snapshot, or the commit.
+        // What is laid out in the end: the snapshot, or the commit.
         let size = self.measure(self.tree.unwrap_or(self.commit))?;
         let mut init = inside();
         init.args(["init", "--quiet", "--template="]);
@@ -222,7 +222,7 @@ impl TreeSource<'_> {
     }
 }
 
-/// RequestLog where the sources are from, as `git config remote.origin.url` does.
+/// Notes where the sources are from, as `git config remote.origin.url` does.
 fn set_origin(git_dir: &Path, url: &str) -> std::io::Result<()> {
     let quoted: String = url.chars().filter(|c| !c.is_control()).fold(String::new(), |mut text, c| {
         if matches!(c, '"' | '\\') {

@@ -1,4 +1,4 @@
-//! OperationKind workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
+//! What workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
 //!
 //! An upload is a header of text lines, an empty line, and a git pack. The header's first line names the format, each
 //! other line a commit whose parents are left out.
@@ -45,7 +45,7 @@ pub enum UploadPlan {
 pub struct SourcePack {
     /// The repository that it is for.
     repo: String,
-    /// OperationKind workers are told, once the pack has a name.
+    /// What workers are told, once the pack has a name.
     source: Source,
     objects: PathBuf,
     base: Option<String>,
@@ -111,7 +111,7 @@ fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
 }
 
 impl SourcePack {
-    /// OperationKind workers are told when the pack has this name.
+    /// What workers are told when the pack has this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Source {
         let mut source = self.source.clone();

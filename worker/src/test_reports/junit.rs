@@ -11,7 +11,7 @@ pub const MAX_NAME_LEN: usize = 4 << 10;
 /// Bytes of a failure's text that are read.
 const MAX_TEXT_LEN: usize = 64 << 10;
 
-/// How a case ended. OperationKind is worse comes later.
+/// How a case ended. What is worse comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// Well.
@@ -39,20 +39,20 @@ pub struct Case {
     pub outcome: Outcome,
     /// How long it took.
     pub duration_ms: u64,
-    /// OperationKind was said of the outcome.
+    /// What was said of the outcome.
     pub message: String,
     /// Whether there was more of the message.
     pub is_cut: bool,
 }
 
-/// OperationKind is wrong with a file, and where. OperationKind comes before is read.
+/// What is wrong with a file, and where. What comes before is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// ViewLine, from 1.
+    /// Line, from 1.
     pub line: usize,
     /// Byte in the line, from 1.
     pub column: usize,
-    /// OperationKind is wrong.
+    /// What is wrong.
     pub words: String,
 }
 
@@ -122,11 +122,11 @@ fn resolved(entity: &BytesRef<'_>) -> Result<String, String> {
     resolve_predefined_entity(&name).map(str::to_owned).ok_or_else(|| format!("unknown entity `&{name};`"))
 }
 
-/// OperationKind is open at a place in the file.
+/// What is open at a place in the file.
 struct OpenElement<F> {
     each: F,
     is_junit: bool,
-    /// ResourceNames and files of the suites.
+    /// Names and files of the suites.
     suites: Vec<(String, Option<String>)>,
     case: Option<Case>,
     /// Text of the failure that counts so far.

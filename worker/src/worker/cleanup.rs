@@ -1,4 +1,4 @@
-//! ContainerRemoval of what jobs and dead workers left: containers, networks, volumes and directories.
+//! Removal of what jobs and dead workers left: containers, networks, volumes and directories.
 
 use crate::{
     engine::DockerManager,

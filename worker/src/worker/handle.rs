@@ -92,7 +92,7 @@ impl WorkerHandle {
         self.done().await
     }
 
-    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. ResourceNames the
+    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Names the
     /// worker if something of it is left, for [`clean_up`] in a process that lives longer.
     pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
         self.leaving.store(true, Ordering::Relaxed);
@@ -127,7 +127,7 @@ impl WorkerState {
         let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
         self.lot.clear();
-        // OperationKind was being prepared is canceled by now; its git processes must not outlive this one.
+        // What was being prepared is canceled by now; its git processes must not outlive this one.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The lock goes with the process: until then nobody takes what is left for a dead worker's.

@@ -36,13 +36,13 @@ pub struct WorkerConfig {
     pub docker_host: Option<String>,
     /// Labels; a job that demands others is not this worker's.
     pub labels: Labels,
-    /// OperationKind jobs may ask for together; what is absent is the engine's machine's.
+    /// What jobs may ask for together; what is absent is the engine's machine's.
     pub capacity: Resources,
     /// Hosts of repositories that its operator allows, beside public ones and those that the server says are registered.
     pub addresses: AddressPolicy,
     /// How sources are fetched, and what is kept of them.
     pub sources: SourceSettings,
-    /// OperationKind one job may use at most.
+    /// What one job may use at most.
     pub limits: Limits,
 }
 

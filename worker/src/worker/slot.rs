@@ -158,7 +158,7 @@ impl Slots {
             };
             let mut ask = self.ask.clone();
             if !self.alone {
-                // OperationKind would wait here is for workers with room, whose requests wait at the source; what asks for
+                // What would wait here is for workers with room, whose requests wait at the source; what asks for
                 // nothing may still come in.
                 tokio::select! {
                     () = drain.cancelled() => return Ok(None),
@@ -297,7 +297,7 @@ fn patience(times: u32) -> Duration {
     ADMISSION_TIMEOUT.saturating_mul(4_u32.saturating_pow(times.saturating_sub(1)))
 }
 
-/// OperationKind logs say of a job. An error's own level, so that no filter takes the fields from errors.
+/// What logs say of a job. An error's own level, so that no filter takes the fields from errors.
 fn job_span(assignment: &Assignment) -> tracing::Span {
     let Assignment { preparation, attempt, trace, .. } = assignment;
     let span = tracing::error_span!(

@@ -1,6 +1,6 @@
-//! OperationKind an entry of a tar says of itself: its path, where a link leads, permissions, owners and time.
+//! What an entry of a tar says of itself: its path, where a link leads, permissions, owners and time.
 //!
-//! ResourceNames that do not fit into a header stand in entries of their own before it. They are read here rather than by the tar
+//! Names that do not fit into a header stand in entries of their own before it. They are read here rather than by the tar
 //! library, which reads them whole whatever size they claim, and writes the holes of sparse files out as zeros: a tar of
 //! one KiB would fill a disk.
 
@@ -26,7 +26,7 @@ const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 /// and are seen from outside of containers.
 pub const MODE_MASK: u32 = 0o1777;
 
-/// OperationKind a file keeps of its permissions and owners as it is unpacked.
+/// What a file keeps of its permissions and owners as it is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermissionPolicy {
     /// All: what one container left is laid before another.
@@ -35,7 +35,7 @@ pub enum PermissionPolicy {
     Permissions,
 }
 
-/// OperationKind was said of the next entry before it.
+/// What was said of the next entry before it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct TarExtensions {
     path: Option<Vec<u8>>,
@@ -45,7 +45,7 @@ pub(super) struct TarExtensions {
     mtime: Option<u64>,
 }
 
-/// OperationKind a file is given once it is filled.
+/// What a file is given once it is filled.
 #[derive(Debug)]
 pub(super) struct FileAttributes {
     pub owners: (Option<Uid>, Option<Gid>),
@@ -75,7 +75,7 @@ impl TarExtensions {
             let records = described(entry)?;
             self.records(&records)?;
         } else {
-            // OperationKind is said of all entries is a comment or the commit that `git archive` packed.
+            // What is said of all entries is a comment or the commit that `git archive` packed.
             return Ok(kind.is_pax_global_extensions());
         }
         Ok(true)

@@ -73,7 +73,7 @@ async fn early_container_exit_is_not_script_exit() {
     let mut first = job(&super::HELD);
     first.preparation.execution_id = next.preparation.execution_id;
     let held = bench.hold(first).await;
-    // OperationKind is parked, and what holds its network.
+    // What is parked, and what holds its network.
     let parked = bench.until_running_beside(&held, 2).await;
     super::docker(&[&["kill"], &parked.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     bench.server.upcoming.lock().unwrap().clear();

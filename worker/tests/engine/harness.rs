@@ -35,7 +35,7 @@ pub struct Server {
     pub logs: Mutex<HashMap<JobId, Vec<u8>>>,
     pub artifact: Mutex<Vec<u8>>,
     pub tests: Mutex<Option<TestReport>>,
-    /// OperationKind was announced and recorded as artifacts.
+    /// What was announced and recorded as artifacts.
     pub uploads: Mutex<Vec<ArtifactUploadRequest>>,
     /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
     pub removes: Mutex<Option<String>>,

@@ -1,4 +1,4 @@
-//! Isolated jobs reach their own services, and neither other jobs nor this machine. RulesGuard are set as root; else the tests skip.
+//! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
 
 use super::{Bench, docker, job, kind, service, serving};
 use std::{

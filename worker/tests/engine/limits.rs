@@ -1,4 +1,4 @@
-//! OperationKind a job may use, and what nobody may see of it.
+//! What a job may use, and what nobody may see of it.
 
 use super::{Bench, job, kind, secret};
 use std::time::Duration;

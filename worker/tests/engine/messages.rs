@@ -1,4 +1,4 @@
-//! OperationKind a real engine answers when something fails: the kinds of failures that the worker derives from it.
+//! What a real engine answers when something fails: the kinds of failures that the worker derives from it.
 
 use super::{Bench, docker, job, kind};
 use axum::{
@@ -14,7 +14,7 @@ use tidemill_worker::{
     store::WorkerDirs,
 };
 
-/// RecordedReplies as registries do, by the name of the repository.
+/// Answers as registries do, by the name of the repository.
 async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
     let error = |status: u16, code: &str| {
         let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"words\",\"detail\":null}}]}}");

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// OperationKind a server does besides giving files.
+/// What a server does besides giving files.
 #[derive(Default, Clone)]
 pub struct Manners {
     /// The value of `Authorization` that it wants.

@@ -1,4 +1,4 @@
-//! OperationKind several tests of the worker share.
+//! What several tests of the worker share.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod git_server;

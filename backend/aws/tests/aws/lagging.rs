@@ -63,7 +63,7 @@ async fn forward(State(proxy): State<Proxy>, request: Request<Body>) -> Response
     let body = body.collect().await.unwrap().to_bytes();
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let of_index = target.ends_with(".Query") && body.windows(11).any(|part| part == b"\"IndexName\"");
-    // ParameterValues of an expression come in any order.
+    // Values of an expression come in any order.
     let asked = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default().to_string();
     if of_index {
         let mut answers = proxy.index.0.lock().unwrap();

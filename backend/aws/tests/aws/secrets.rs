@@ -1,4 +1,4 @@
-//! OperationKind a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
+//! What a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const VALUE: &str = "a value that nobody is to see";
-/// OperationKind is stored and no secret: the search must find it.
+/// What is stored and no secret: the search must find it.
 const LINE: &str = "the-line-of-the-script";
 const PRINTED: &str = "what the job printed, masked";
 

@@ -69,7 +69,7 @@ impl ConnectionLimits {
     }
 }
 
-/// OperationKind a connection does.
+/// What a connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// TLS keys are being agreed on.
@@ -129,14 +129,14 @@ pub enum MissedDeadline {
     Reply,
 }
 
-/// OperationKind is known of a connection.
+/// What is known of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     /// The client's address.
     pub address: IpAddr,
     /// Whether it has shown a valid token.
     pub proven: bool,
-    /// OperationKind it does.
+    /// What it does.
     pub phase: Phase,
     /// Since when.
     pub since: Instant,
@@ -162,7 +162,7 @@ pub fn overdue(view: &View, now: Instant, limits: &ConnectionLimits) -> Option<M
     missed.or_else(|| view.reply.is_too_slow(now, limits).then_some(MissedDeadline::Reply))
 }
 
-/// OperationKind becomes of one more connection.
+/// What becomes of one more connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// There is room.

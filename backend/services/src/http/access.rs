@@ -49,7 +49,7 @@ pub struct InvalidTokenHash(String);
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// OperationKind counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which one client may have.
+    /// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all addresses of which one client may have.
     #[must_use]
     pub fn group(self) -> IpAddr {
         match self.0.to_canonical() {
@@ -83,7 +83,7 @@ impl TokenVerifier {
         Self::of(vec![Sha256::digest(token.as_bytes()).into()], Vec::new())
     }
 
-    /// NewTokens of admins and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
+    /// Tokens of admins and tokens of workers by their SHA-256 in hex; several of each, so that one can be replaced while
     /// the old one is still in use.
     pub fn of_hashes<'a>(
         admin: impl IntoIterator<Item = &'a str>,
@@ -103,7 +103,7 @@ impl TokenVerifier {
         Self { limits: Limits::new(each_second), ..self }
     }
 
-    /// NodeCounters a webhook whose signature does not prove that it is of the repository that it names; or refuses it with how long to
+    /// Counts a webhook whose signature does not prove that it is of the repository that it names; or refuses it with how long to
     /// wait.
     pub fn wrong_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), ApiError> {
         let now = Instant::now();
@@ -147,7 +147,7 @@ fn hash(text: &str) -> Result<Hash, InvalidTokenHash> {
     Ok(hash)
 }
 
-/// OperationKind one operation's check knows.
+/// What one operation's check knows.
 #[derive(Debug, Clone)]
 pub struct Check {
     pub api: ApiState,

@@ -3,9 +3,9 @@
 use super::routes::Route;
 use tidemill_core::api::path;
 
-/// OperationKind carries logs, test results, pipeline files or lists of files: a report has up to 4 MiB of log, packed and in base64.
+/// What carries logs, test results, pipeline files or lists of files: a report has up to 4 MiB of log, packed and in base64.
 const MAX_LARGE_BODY: usize = 16 << 20;
-/// OperationKind carries the value of a secret.
+/// What carries the value of a secret.
 const MAX_SECRET_BODY: usize = 1 << 20;
 /// Everything else.
 const MAX_SMALL_BODY: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! OperationKind a call that changes something was meant for: it changes nothing of another repository.
+//! What a call that changes something was meant for: it changes nothing of another repository.
 
 use crate::{
     error::{Error, Result},

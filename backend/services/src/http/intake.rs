@@ -144,7 +144,7 @@ impl MemoryPool {
     }
 }
 
-/// OperationKind one body has of a pool, until it is dropped.
+/// What one body has of a pool, until it is dropped.
 #[derive(Debug)]
 struct MemoryReservation {
     pool: Arc<MemoryPool>,

@@ -13,7 +13,7 @@ use std::{
 const MAX_BUCKETS: usize = 10_000;
 /// Calls that tokens of workers and admins may make for each that a user's may: many workers share one.
 const WORKER_RATE_FACTOR: f64 = 100.0;
-/// NewTokens that are not valid, from one address.
+/// Tokens that are not valid, from one address.
 const INVALID_TOKEN_RATE: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
 
 /// Webhooks that name one repository and are not signed with its secret, from wherever they come.
@@ -28,7 +28,7 @@ pub struct Rate {
     pub burst: f64,
 }
 
-/// OperationKind is left to a caller.
+/// What is left to a caller.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     left: f64,
@@ -87,7 +87,7 @@ pub struct Limits {
 
 impl Limits {
     /// A user's token may be used `each_second` on the average, and four times as often at once; 0: as often as anyone
-    /// likes. NewTokens of workers and admins may be used a hundred times as often.
+    /// likes. Tokens of workers and admins may be used a hundred times as often.
     pub fn new(each_second: u32) -> Self {
         let each_second = f64::from(each_second);
         let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
@@ -100,7 +100,7 @@ impl Limits {
         }
     }
 
-    /// NodeCounters a call with a valid token; or how long to wait.
+    /// Counts a call with a valid token; or how long to wait.
     pub fn used(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.users else { return Ok(()) };
         let more = if is_worker { WORKER_RATE_FACTOR } else { 1.0 };
@@ -108,7 +108,7 @@ impl Limits {
         self.tokens.take(token.to_owned(), rate, now)
     }
 
-    /// NodeCounters a call whose token or signature is not valid; or how long to wait.
+    /// Counts a call whose token or signature is not valid; or how long to wait.
     pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
@@ -116,12 +116,12 @@ impl Limits {
         self.wrong.take(from, INVALID_TOKEN_RATE, now)
     }
 
-    /// NodeCounters a webhook that is not signed with the secret of the repository that it names; or how long to wait.
+    /// Counts a webhook that is not signed with the secret of the repository that it names; or how long to wait.
     pub fn wrong_for(&self, repository: &str, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
-        // ResourceNames are as long as a caller likes; two that share a bucket only wait for each other.
+        // Names are as long as a caller likes; two that share a bucket only wait for each other.
         self.repositories.take(self.hasher.hash_one(repository), INVALID_SIGNATURE_RATE, now)
     }
 }

@@ -30,7 +30,7 @@ struct Document {
     paths: Map<String, Value>,
 }
 
-/// OperationKind a query parameter is.
+/// What a query parameter is.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
@@ -40,7 +40,7 @@ enum Kind {
     Number(u64, u64),
 }
 
-/// QueryParameters parameters: name, kind, meaning.
+/// Query parameters: name, kind, meaning.
 type QueryParameters = &'static [(&'static str, Kind, &'static str)];
 
 const ANY_NUMBER: Kind = Kind::Number(0, u64::MAX);
@@ -168,7 +168,7 @@ impl Document {
     }
 }
 
-/// OperationKind can be done with an execution that was made.
+/// What can be done with an execution that was made.
 fn links() -> Value {
     let of_it = ["pipeline-status", "pipeline-usage", "pipeline-cancel", "pipeline-retry", "artifact-list"]
         .map(|id| {

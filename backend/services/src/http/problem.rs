@@ -94,7 +94,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
-    /// RecordingMessenger have all memory that there is for such bodies.
+    /// Others have all memory that there is for such bodies.
     pub fn busy(wait: Duration) -> Self {
         let detail = "the server takes as many webhooks as it can; try again later";
         let refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
@@ -197,7 +197,7 @@ mod tests {
         span::{Attributes, Id, Record},
     };
 
-    /// OperationKind stores say of themselves.
+    /// What stores say of themselves.
     const INTERNAL_DETAILS: [&str; 5] = [
         "arn:aws:iam::123456789012:role/tidemill-api is not authorized to perform: s3:PutObject",
         "/srv/tidemill/data/records.db",

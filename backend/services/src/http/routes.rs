@@ -24,7 +24,7 @@ pub const LOOK: Need = &[Read, Run, Admin];
 pub const RUN_SCOPES: Need = &[Run, Admin];
 /// To work on jobs.
 pub const WORKER_SCOPES: Need = &[Worker, Admin];
-/// OperationKind both those who look and those who work need.
+/// What both those who look and those who work need.
 pub const DOWNLOAD_SCOPES: Need = &[Read, Run, Worker, Admin];
 /// To change the deployment.
 pub const ADMIN_SCOPES: Need = &[Admin];

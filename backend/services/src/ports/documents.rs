@@ -1,4 +1,4 @@
-//! SmallFileSystem records that people or events make: repositories, tokens, secrets, schedules, what is to be told to others.
+//! Small records that people or events make: repositories, tokens, secrets, schedules, what is to be told to others.
 
 use crate::error::Result;
 use async_trait::async_trait;
@@ -7,7 +7,7 @@ use tidemill_core::time::Timestamp;
 /// The most bytes of a document's value.
 pub const MAX_DOCUMENT_SIZE: usize = 256 << 10;
 
-/// ResourceNames a document.
+/// Names a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocumentKey {
     /// Its kind, such as `token`: lower-case letters and hyphens.
@@ -28,7 +28,7 @@ impl DocumentKey {
 pub struct NewDocument {
     /// Its key.
     pub key: DocumentKey,
-    /// OperationKind it says, as its kind has it (JSON); at most [`MAX_DOCUMENT_SIZE`].
+    /// What it says, as its kind has it (JSON); at most [`MAX_DOCUMENT_SIZE`].
     pub value: String,
     /// When something is to be done about it.
     pub due_at: Option<Timestamp>,
@@ -41,7 +41,7 @@ pub struct NewDocument {
 pub struct Document {
     /// Its key.
     pub key: DocumentKey,
-    /// OperationKind it says.
+    /// What it says.
     pub value: String,
     /// When something is to be done about it.
     pub due_at: Option<Timestamp>,

@@ -23,7 +23,7 @@ impl Key {
         getrandom::fill(&mut key).map(|()| Self(key))
     }
 
-    /// ResourceNames it, and says nothing of it: 8 hex digits.
+    /// Names it, and says nothing of it: 8 hex digits.
     #[must_use]
     pub fn id(&self) -> String {
         let hash = Sha256::new().chain_update(b"tidemill key\0").chain_update(self.0).finalize();

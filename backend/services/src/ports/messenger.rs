@@ -1,4 +1,4 @@
-//! OperationKind is told to others.
+//! What is told to others.
 
 use async_trait::async_trait;
 use tidemill_core::announcement::OutgoingRequest;

@@ -14,7 +14,7 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// OperationKind a repository is found and counted by in the records, however its address is written: listings, and run numbers.
+/// What a repository is found and counted by in the records, however its address is written: listings, and run numbers.
 #[must_use]
 pub fn repository_key(repo: &str) -> String {
     tidemill_core::repo::canonical(repo)
@@ -52,14 +52,14 @@ pub type ListFilter = ListQuery;
 
 /// The records. A write is visible to every read that starts after it was acknowledged, with two exceptions that a
 /// store may make: [`Self::executions`] may show and [`Self::late`] may find what was written just before only later.
-/// OperationKind they give is as it is now.
+/// What they give is as it is now.
 #[async_trait]
 pub trait Records: Send + Sync {
     /// Makes all writes, or none.
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit>;
     /// An execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
-    /// OperationKind of an execution changes, and its version: all that a claim must read anew, however large the execution.
+    /// What of an execution changes, and its version: all that a claim must read anew, however large the execution.
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>>;
     /// A number that changes whenever anything of the execution or its nodes does; `None`: there is no such execution.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
@@ -75,10 +75,10 @@ pub trait Records: Send + Sync {
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>>;
     /// The node of a job.
     async fn job(&self, id: JobId) -> Result<Option<Node>>;
-    /// The first `limit` jobs from index `from` on that are pending or queued, in the plan's order. OperationKind costs more than
+    /// The first `limit` jobs from index `from` on that are pending or queued, in the plan's order. What costs more than
     /// to read a page may be left out: all but the first few are a guess at what runs next.
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>>;
-    /// OperationKind an idempotency key stands for.
+    /// What an idempotency key stands for.
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
     /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what
     /// exists.
@@ -100,6 +100,6 @@ pub trait Records: Send + Sync {
     /// Resolves when something may have changed since `seen`, and gives what to pass next time; at the latest after
     /// a short while, so that other processes' writes are seen too.
     async fn changed(&self, seen: u64) -> u64;
-    /// OperationKind the execution used of a cloud so far; nothing where there is none.
+    /// What the execution used of a cloud so far; nothing where there is none.
     async fn usage(&self, id: ExecutionId) -> Result<Usage>;
 }

@@ -21,7 +21,7 @@ pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 pub struct Message {
     /// The job.
     pub node: NodeKey,
-    /// ResourceNames this delivery; a later delivery of the same message has another one.
+    /// Names this delivery; a later delivery of the same message has another one.
     pub receipt: String,
 }
 
@@ -48,7 +48,7 @@ pub trait JobQueue: Send + Sync {
     async fn give_back(&self, message: &Message) -> Result<()>;
 }
 
-/// OperationKind was stored under a key.
+/// What was stored under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Bytes.
@@ -113,7 +113,7 @@ pub trait Logs: Send + Sync {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64>;
     /// At most `limit` bytes from `offset`, and the stored length.
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)>;
-    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. OperationKind it holds does not
+    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. What it holds does not
     /// change, and bytes that come late are still taken.
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()>;
 }

@@ -9,7 +9,7 @@ use tidemill_core::{
     upload::UploadId,
 };
 
-/// OperationKind a server takes as sources.
+/// What a server takes as sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourcePolicy {
     /// Repositories on networks.

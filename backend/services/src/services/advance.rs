@@ -21,9 +21,9 @@ use tidemill_core::{
 
 /// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
 const MAX_WRITES: usize = 90;
-/// OperationKind they may lead to in the same batch comes on top.
+/// What they may lead to in the same batch comes on top.
 const MAX_BATCH: usize = 98;
-/// RecordingMessenger write to the same nodes at most so often before this call leaves the rest to the sweep.
+/// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
 const MAX_CONFLICTS: u32 = 1_000;
 
 /// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
@@ -32,7 +32,7 @@ const HELD_RECHECK_INTERVAL_MS: i64 = 15 * 60_000;
 /// Somebody else opens the same gate at most so often.
 const MAX_ATTEMPTS: u32 = 100;
 
-/// OperationKind steps came to: nodes to look at next, and what goes to the queue.
+/// What steps came to: nodes to look at next, and what goes to the queue.
 #[derive(Debug, Default)]
 struct Outcome {
     nodes: Vec<u32>,
@@ -70,7 +70,7 @@ impl Context {
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
-                // OperationKind it would release is not recorded yet, or never will be.
+                // What it would release is not recorded yet, or never will be.
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
                     if state.status.is_terminal() =>
                 {
@@ -201,7 +201,7 @@ impl Context {
         if more {
             next.push(node.key.ix);
         }
-        // OperationKind was asked is recorded; what follows from it is found by the sweep should it fail here.
+        // What was asked is recorded; what follows from it is found by the sweep should it fail here.
         if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {
             tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
         }
@@ -365,7 +365,7 @@ impl Context {
         Ok(Some(deadline).filter(|_| spec.approvals.iter().any(waits)))
     }
 
-    /// OperationKind the end of an execution does to the next of its group.
+    /// What the end of an execution does to the next of its group.
     async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
         // One that supersedes others waits for nobody, and the next may wait for it.
         let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };

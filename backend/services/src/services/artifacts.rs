@@ -107,7 +107,7 @@ impl ArtifactService {
         })?;
         let max = self.context.settings.max_artifact_bytes;
         if stored.size > max {
-            // OperationKind was put straight into the store is seen only now.
+            // What was put straight into the store is seen only now.
             self.context.stores.objects.delete(&key(request.job_id, id)).await?;
             return Err(too_large(max));
         }

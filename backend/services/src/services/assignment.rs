@@ -1,4 +1,4 @@
-//! OperationKind a worker is told about a job.
+//! What a worker is told about a job.
 
 use super::{
     context::{Context, job_of},
@@ -22,12 +22,12 @@ use tidemill_core::{
 /// From so many needs on, an execution's artifacts are read at once instead of need by need.
 const BULK_READ_THRESHOLD: usize = 16;
 
-/// OperationKind can be got ready before the lease is held.
+/// What can be got ready before the lease is held.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
 }
 
-/// OperationKind the job has around its script.
+/// What the job has around its script.
 pub fn extras(spec: &JobSpec) -> JobExtras {
     let around = &spec.planned.surroundings;
     JobExtras {
@@ -44,7 +44,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
 /// The job's variables over the predefined ones.
 pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
     let of = &execution.spec;
-    // OperationKind was recorded before facts were has its branch and its commit beside them.
+    // What was recorded before facts were has its branch and its commit beside them.
     let facts = Facts {
         branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
         commit: of.facts.commit.clone().or_else(|| of.commit.clone()),

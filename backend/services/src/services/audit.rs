@@ -20,7 +20,7 @@ const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 /// The most entries that one page looks at: a filter that few of them pass must not hold a reply for long.
 const MAX_ENTRIES_SCANNED: usize = 2_000;
 const BATCH_LEN: usize = 200;
-/// ResourceNames count down from here, so that the newest entry is listed first.
+/// Names count down from here, so that the newest entry is listed first.
 const MAX_TIMESTAMP_MS: i64 = 0xfff_ffff_ffff;
 
 /// The audit record.
@@ -34,7 +34,7 @@ impl AuditService {
         Self { context }
     }
 
-    /// RequestLog that `caller` did `action` (`thing.verb`, in the present tense) to `target`, and what came of it. OperationKind was done stays
+    /// Notes that `caller` did `action` (`thing.verb`, in the present tense) to `target`, and what came of it. What was done stays
     /// done if this cannot be written: then the server's log has it.
     pub async fn note(
         &self,

@@ -9,7 +9,7 @@ use tidemill_core::time::Timestamp;
 /// The first pause, in milliseconds; each further one is twice as long.
 const INITIAL_BACKOFF_MS: i64 = 2_000;
 const MAX_BACKOFF_MS: i64 = 15 * 60_000;
-/// OperationKind is counted at most; beyond this, what is to be tried again first is forgotten and begins with short pauses.
+/// What is counted at most; beyond this, what is to be tried again first is forgotten and begins with short pauses.
 const MAX_TRACKED: usize = 10_000;
 
 /// Failures in a row, by what failed. They are counted in this process only: another one begins with short pauses.
@@ -23,7 +23,7 @@ struct Failures {
 }
 
 impl Backoff {
-    /// NodeCounters a failure of `what`, and gives the time of its next attempt.
+    /// Counts a failure of `what`, and gives the time of its next attempt.
     pub fn failed(&self, what: &str, now: Timestamp) -> Timestamp {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.len() >= MAX_TRACKED && !counted.contains_key(what) {

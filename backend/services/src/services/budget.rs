@@ -1,5 +1,5 @@
 //! How much a request from outside may have stored: matrices, lists of needs and manual jobs could else make gigabytes of a few
-//! kilobytes. OperationKind is stored is counted before anything is, by what a record costs in the embedded store, which is the one that packs
+//! kilobytes. What is stored is counted before anything is, by what a record costs in the embedded store, which is the one that packs
 //! least; `backend/sqlite/tests/growth.rs` holds the numbers against the files.
 
 use crate::{
@@ -21,7 +21,7 @@ const SIZE_FACTOR: u64 = 10;
 const BASE_BYTES: u64 = 64 << 10;
 /// or so many, where somebody who may push to the repository put the file there.
 const PUSHED_BASE_BYTES: u64 = 1 << 20;
-/// OperationKind all held executions of one pull request's commit may come to; with what else is recorded of the commit that is less than 64 KiB.
+/// What all held executions of one pull request's commit may come to; with what else is recorded of the commit that is less than 64 KiB.
 pub const MAX_HELD_BYTES: u64 = 44 << 10;
 /// Commits of one pull request whose executions are held within a day; those of older commits are canceled, but stay recorded.
 pub const MAX_HELD_COMMITS: usize = 30;
@@ -34,11 +34,11 @@ pub const MAX_HELD: usize = 100;
 const EXECUTION_BYTES: u64 = 1_700;
 /// A job that waits.
 const JOB_BYTES: u64 = 150;
-/// OperationKind its end adds: the time and the reason of a cancel.
+/// What its end adds: the time and the reason of a cancel.
 const ENDED_BYTES: u64 = 120;
-/// OperationKind the end of a job adds on top that is skipped since a need failed, besides that need's name.
+/// What the end of a job adds on top that is skipped since a need failed, besides that need's name.
 const SKIPPED_BYTES: u64 = 90;
-/// OperationKind a job that is queued at once has on top: its message, and its place among what is due.
+/// What a job that is queued at once has on top: its message, and its place among what is due.
 const QUEUED_BYTES: u64 = 190;
 /// A gate.
 const GATE_BYTES: u64 = 150;
@@ -48,20 +48,20 @@ const LINK_BYTES: u64 = 7;
 /// Paths that a request may name: as many as the command line sends.
 const MAX_PATHS: usize = 50_000;
 
-/// OperationKind the nodes of a plan come to when they are recorded.
+/// What the nodes of a plan come to when they are recorded.
 fn nodes_bytes(plan: &Plan) -> u64 {
     let gates = plan.gates.iter().map(|gate| GATE_BYTES + LINK_BYTES * gate.releases.len() as u64);
     let blocker = blocker_bytes(plan);
     plan.jobs.iter().map(|job| job_bytes(job, blocker)).chain(gates).fold(0, u64::saturating_add)
 }
 
-/// OperationKind is recorded of the name of a job that blocks another.
+/// What is recorded of the name of a job that blocks another.
 fn blocker_bytes(plan: &Plan) -> u64 {
     let longest = plan.jobs.iter().map(|job| job.name.len()).max().unwrap_or_default();
     longest.min(MAX_BLOCKER_BYTES) as u64
 }
 
-/// OperationKind a job comes to that names of `blocker` bytes may be recorded with.
+/// What a job comes to that names of `blocker` bytes may be recorded with.
 fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let codes = job.allow_exit_codes.len() + job.retry_for.exit_codes.len() + 6 * job.retry_for.kinds.len();
     // It also tells the end, and perhaps a gate that closes approvals.
@@ -69,7 +69,7 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let manual = if job.when == When::Manual { 2 * GATE_BYTES } else { 0 };
     let queued = if job.waits_for == 0 && job.when != When::Manual { QUEUED_BYTES } else { 0 };
     let name = job.name.len() as u64;
-    // CancelReason it was skipped names the need that failed, and so does its node.
+    // Why it was skipped names the need that failed, and so does its node.
     let skipped = if job.waits_for > 0 { SKIPPED_BYTES + 2 * blocker } else { 0 };
     // The reason of a job that nobody approved says by which name it still is.
     let names = if job.when == When::Manual { 2 * name } else { name };
@@ -82,7 +82,7 @@ pub enum StorageAllowance {
     /// Who brings a token.
     #[default]
     Token,
-    /// Who pushed a commit to the repository. OperationKind a stranger's pull request has stored is bounded by [`held_bytes`] as well.
+    /// Who pushed a commit to the repository. What a stranger's pull request has stored is bounded by [`held_bytes`] as well.
     Push,
     /// The person who runs the server for a command of their own.
     OwnMachine,
@@ -139,7 +139,7 @@ fn largest(plan: &Plan) -> String {
     })
 }
 
-/// OperationKind an execution that nobody approved has stored: its request, packed, and the gates that something outside the plan opens.
+/// What an execution that nobody approved has stored: its request, packed, and the gates that something outside the plan opens.
 pub fn held_bytes(spec: &ExecutionSpec, plan: &Plan) -> Result<u64> {
     // The gate of the approval and that of its turn in a group link all jobs that could begin; where there are jobs for failures, some
     // that wait for these are among them.

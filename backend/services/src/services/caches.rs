@@ -40,7 +40,7 @@ pub struct CacheService {
 /// A cache as it is recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct CacheRecord {
-    /// ResourceNames the object that holds it, among those of the job that left it.
+    /// Names the object that holds it, among those of the job that left it.
     object: ArtifactId,
     /// That job.
     by: JobId,
@@ -272,7 +272,7 @@ impl CacheService {
 
     async fn repo(&self, node: &Node) -> Result<String> {
         let shape = self.context.cached_execution(node.key.execution).await?;
-        // ResourceNames of documents have two lines.
+        // Names of documents have two lines.
         Ok(canonical(&shape.spec.repo).replace('\n', " "))
     }
 

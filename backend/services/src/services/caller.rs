@@ -12,7 +12,7 @@ pub struct Caller {
     pub id: Arc<str>,
     /// The token's name.
     pub name: Arc<str>,
-    /// OperationKind the token is for.
+    /// What the token is for.
     pub scopes: Arc<BTreeSet<Scope>>,
     /// The only repository that it is for.
     pub repo: Option<Arc<str>>,

@@ -1,4 +1,4 @@
-//! OperationKind the services share: the stores, their settings, and reads that fail in words.
+//! What the services share: the stores, their settings, and reads that fail in words.
 
 use super::{backoff::Backoff, planning::JobSpec, recent::LruCache};
 use crate::{
@@ -58,14 +58,14 @@ impl Default for Settings {
     }
 }
 
-/// OperationKind every service holds.
+/// What every service holds.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub stores: Stores,
     pub settings: Settings,
     /// Ends every held reply.
     pub closing: CancellationToken,
-    /// OperationKind failed lately, and is tried again later.
+    /// What failed lately, and is tried again later.
     pub backoff: Backoff,
     /// The jobs of executions.
     pub(super) planned: Arc<LruCache<Vec<JobSpec>>>,

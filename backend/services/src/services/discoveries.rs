@@ -44,7 +44,7 @@ const MAX_RETRIES: usize = 100;
 const MAX_MISTAKES: usize = 20;
 /// The longest line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
-/// OperationKind all lines of a reply come to at most, in bytes.
+/// What all lines of a reply come to at most, in bytes.
 const MAX_REPLY_BYTES: usize = 6 << 10;
 
 /// Executions that look at commits.
@@ -57,12 +57,12 @@ pub struct DiscoveryService {
     outbox: Outbox,
 }
 
-/// OperationKind a discovery is to look at.
+/// What a discovery is to look at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DiscoveryStart {
-    /// OperationKind is known of it; a commit that is not known is what the discovery's ref shows.
+    /// What is known of it; a commit that is not known is what the discovery's ref shows.
     pub facts: Facts,
-    /// OperationKind to find out.
+    /// What to find out.
     pub discovery: Discovery,
     /// Who caused it.
     pub by: Option<String>,
@@ -140,16 +140,16 @@ pub(super) async fn start_discovery(
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }
 
-/// OperationKind is found at a commit is started for this.
+/// What is found at a commit is started for this.
 struct StartContext<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
     facts: &'a Arc<Facts>,
-    /// OperationKind it started before is not started again.
+    /// What it started before is not started again.
     first: ExecutionId,
     /// Whether somebody must approve it.
     hold: bool,
-    /// OperationKind may still be stored before that, in bytes.
+    /// What may still be stored before that, in bytes.
     left: u64,
 }
 
@@ -175,7 +175,7 @@ fn bound(lines: &mut Vec<String>) {
     }
 }
 
-/// OperationKind became of one pipeline file.
+/// What became of one pipeline file.
 enum FileOutcome {
     Reported(String),
     Invalid(Vec<String>),

@@ -54,7 +54,7 @@ impl DiskState {
     }
 }
 
-/// OperationKind came of a probe.
+/// What came of a probe.
 #[derive(Debug, Clone, Copy)]
 enum ProbeOutcome {
     Written { took: Duration },

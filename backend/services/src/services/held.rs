@@ -14,7 +14,7 @@ const PAGE: u32 = 200;
 const MAX_PAGES: usize = 5;
 const DAY_MS: i64 = 86_400_000;
 
-/// CancelReason no more executions of the pull request are recorded before somebody approves some.
+/// Why no more executions of the pull request are recorded before somebody approves some.
 pub(super) async fn too_many(context: &Context, discovering: &ExecutionRecord) -> Result<Option<String>> {
     if count(context, discovering).await? >= budget::MAX_HELD {
         return Ok(Some(format!(
@@ -63,7 +63,7 @@ async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Resu
 /// Unapproved executions of a repository at other commits; of very many, not all.
 async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize> {
     let mut filter = pending(&discovering.spec.repo);
-    // OperationKind this commit has made before is not counted against it.
+    // What this commit has made before is not counted against it.
     let counts = |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
     let mut count = 0;
     loop {
@@ -76,7 +76,7 @@ async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize
     }
 }
 
-/// OperationKind waits for an approval at earlier commits of the same pull request.
+/// What waits for an approval at earlier commits of the same pull request.
 pub(super) async fn older(context: &Context, discovering: &ExecutionRecord) -> Result<Vec<ExecutionId>> {
     let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
     let (found, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;

@@ -12,7 +12,7 @@ use tidemill_core::{digest::json_digest, ids::ExecutionId, repo::canonical, time
 /// The longest key that a caller may give, in bytes.
 const MAX_KEY_LEN: usize = 200;
 
-/// OperationKind makes an execution, and makes it once.
+/// What makes an execution, and makes it once.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum IdempotencyKey<'a> {
@@ -193,7 +193,7 @@ mod tests {
         {
             assert_ne!(one, other);
         }
-        // OperationKind is at the end of one part is not the beginning of the next.
+        // What is at the end of one part is not the beginning of the next.
         assert_ne!(name("a", "r", "xk"), name("ax", "r", "k"));
         let (admin, worker) = (Caller::bootstrap(Scope::Admin), Caller::bootstrap(Scope::Worker));
         let of = |caller| CallerKey::new(&caller, "k").unwrap().of_repository(REPO).unwrap();

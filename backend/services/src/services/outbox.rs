@@ -1,4 +1,4 @@
-//! Outbox: tells git providers where executions stand, and people of failures and recoveries. OperationKind is to be told is a document; it goes
+//! Outbox: tells git providers where executions stand, and people of failures and recoveries. What is to be told is a document; it goes
 //! once it was told, so that nothing is lost when a process dies.
 
 use super::{
@@ -37,7 +37,7 @@ const DELIVERY_LEASE_MS: i64 = 30_000;
 const POLL_INTERVAL_MS: i64 = 1_000;
 /// Times that one call looks again after it told something: the execution may have moved on meanwhile.
 const MAX_ROUNDS: usize = 5;
-/// OperationKind could not be told for so long is given up.
+/// What could not be told for so long is given up.
 const GIVE_UP_AFTER_MS: u64 = 86_400_000;
 /// From so many tries on, pauses are ten times as long.
 const SLOW_RETRY_THRESHOLD: u32 = 6;
@@ -65,7 +65,7 @@ impl Default for Notifiers {
     }
 }
 
-/// OperationKind is to be told to others.
+/// What is to be told to others.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     context: Arc<Context>,
@@ -80,12 +80,12 @@ struct DeliveryFailure {
     since: Option<Timestamp>,
 }
 
-/// OperationKind is to be told of an execution; its document is named by the execution.
+/// What is to be told of an execution; its document is named by the execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StatusRecord {
     /// The repository's name.
     repo: String,
-    /// OperationKind was told last.
+    /// What was told last.
     #[serde(default)]
     sent: Option<State>,
     #[serde(default)]
@@ -175,7 +175,7 @@ impl Outbox {
         Ok(told)
     }
 
-    /// Tells at once where an execution stands, for one who knows that it changed. OperationKind somebody else is about to tell, or could not be
+    /// Tells at once where an execution stands, for one who knows that it changed. What somebody else is about to tell, or could not be
     /// told the last time, is left to [`Self::run`].
     pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
         let mut told = 0;
@@ -247,7 +247,7 @@ impl Outbox {
                 Ok(false)
             }
             Err(None) => {
-                // OperationKind comes after it would fail, too; the notices go to others.
+                // What comes after it would fail, too; the notices go to others.
                 let told = StatusRecord {
                     sent: Some(State::of(execution.state.status)),
                     trouble: DeliveryFailure::default(),
@@ -384,7 +384,7 @@ impl Outbox {
         }
     }
 
-    /// Sends a request. OperationKind went wrong comes with the time of the next try; without one, it is given up.
+    /// Sends a request. What went wrong comes with the time of the next try; without one, it is given up.
     async fn send(
         &self,
         post: &OutgoingRequest,
@@ -434,7 +434,7 @@ impl Outbox {
         of: &DocumentKey,
         ahead_ms: i64,
     ) -> Result<Option<(Document, T)>> {
-        // OperationKind is due may be told from an index that is late.
+        // What is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(of).await? else { return Ok(None) };
         if document.due_at.is_none_or(|at| at > self.context.now().plus_ms(ahead_ms)) {
             return Ok(None);

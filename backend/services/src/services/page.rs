@@ -15,7 +15,7 @@ pub fn page_size(limit: Option<u32>) -> Result<u32> {
     Err(Error::Invalid(format!("`limit` is {limit}; it may be 1 to {MAX_PAGE_SIZE}")))
 }
 
-/// OperationKind was given as a cursor is none.
+/// What was given as a cursor is none.
 pub fn no_cursor(text: &str) -> Error {
     Error::Invalid(format!("`{text}` is no cursor; give back `next_cursor` of the page before, as it was"))
 }

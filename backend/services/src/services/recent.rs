@@ -1,4 +1,4 @@
-//! OperationKind was read or made last of executions, kept at hand within a bound of bytes.
+//! What was read or made last of executions, kept at hand within a bound of bytes.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use tidemill_core::ids::ExecutionId;
 /// Entries that are kept, however small: each lookup looks at all of them.
 const MAX_ENTRIES: usize = 128;
 
-/// ParameterValues of executions that never change, the last used first.
+/// Values of executions that never change, the last used first.
 #[derive(Debug)]
 pub(crate) struct LruCache<T> {
     kept: Mutex<VecDeque<Entry<T>>>,

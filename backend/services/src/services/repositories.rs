@@ -44,7 +44,7 @@ pub struct RepositoryService {
     decoy: Arc<OnceLock<String>>,
 }
 
-/// OperationKind goes wrong with a repository, apart from its executions.
+/// What goes wrong with a repository, apart from its executions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepositoryFailure {
     /// Statuses and notices that cannot be sent.
@@ -66,7 +66,7 @@ impl RepositoryFailure {
 /// A repository as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repository {
-    /// OperationKind workers clone.
+    /// What workers clone.
     pub url: String,
     /// Who posts its webhooks.
     pub provider: Provider,
@@ -87,9 +87,9 @@ pub struct Repository {
     /// Grows whenever an administrator allows redeliveries: what was taken before may be taken once more.
     #[serde(default)]
     pub delivery_epoch: i64,
-    /// OperationKind webhooks are signed with, sealed.
+    /// What webhooks are signed with, sealed.
     webhook_secret: String,
-    /// OperationKind statuses are written with, sealed.
+    /// What statuses are written with, sealed.
     #[serde(default)]
     status_token: Option<String>,
     /// Who is told; the addresses sealed.
@@ -151,7 +151,7 @@ fn key(name: &str) -> DocumentKey {
     DocumentKey::new(DOCUMENT_KIND, name)
 }
 
-/// OperationKind a secret of a repository is sealed for.
+/// What a secret of a repository is sealed for.
 fn place(name: &str, what: &str) -> String {
     format!("{DOCUMENT_KIND}\n{name}\n{what}")
 }
@@ -252,7 +252,7 @@ impl RepositoryService {
         Ok(RepositoryList { repositories })
     }
 
-    /// RequestLog what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
+    /// Notes what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
     pub(crate) async fn note_trouble(
         &self,
         name: &str,
@@ -323,12 +323,12 @@ impl RepositoryService {
         self.write(&told, Some(document.version)).await.map(drop)
     }
 
-    /// OperationKind its webhooks are signed with.
+    /// What its webhooks are signed with.
     pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
 
-    /// OperationKind nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
+    /// What nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
     pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
         let place = place("", "webhook");
         let sealed = if let Some(sealed) = self.decoy.get() {
@@ -340,7 +340,7 @@ impl RepositoryService {
         self.seal.open(&place, sealed).await
     }
 
-    /// OperationKind its statuses are written with.
+    /// What its statuses are written with.
     pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
         let Some(sealed) = &of.status_token else { return Ok(None) };
         let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
@@ -363,7 +363,7 @@ pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Reposit
     found.as_ref().map(read).transpose()
 }
 
-/// OperationKind was given now, unless that is nothing: an empty text takes away what was known.
+/// What was given now, unless that is nothing: an empty text takes away what was known.
 fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
     match now {
         Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),

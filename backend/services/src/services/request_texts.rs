@@ -1,4 +1,4 @@
-//! CertificateFiles of requests that people will see: bounded, and without what a terminal would act on.
+//! Texts of requests that people will see: bounded, and without what a terminal would act on.
 
 use crate::error::{Error, Result};
 use tidemill_core::{

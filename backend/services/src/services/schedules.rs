@@ -67,7 +67,7 @@ impl ScheduleService {
         Self { context, pipelines, repositories }
     }
 
-    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. OperationKind has not changed keeps its
+    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. What has not changed keeps its
     /// next time. Of two looks that are told at once, or in the wrong order, the later one counts.
     pub(super) async fn register(
         &self,
@@ -246,9 +246,9 @@ impl ScheduleService {
     }
 
     /// Starts a schedule, if it is due, and then sets its next time. Its time names the execution: who comes second, or again after a
-    /// crash between the two steps, finds what was made. OperationKind was missed runs once, as the next time is after now.
+    /// crash between the two steps, finds what was made. What was missed runs once, as the next time is after now.
     async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
-        // OperationKind is due may be told from an index that is late.
+        // What is due may be told from an index that is late.
         let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
         let Some(at) = document.due_at.filter(|at| guarded!(ScheduleOnlyDue, *at <= now)) else {
             return Ok(false);
@@ -291,7 +291,7 @@ impl ScheduleService {
     }
 }
 
-/// OperationKind is to be stored of these schedules, by name.
+/// What is to be stored of these schedules, by name.
 fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut wanted = BTreeMap::new();
     for file in found {

@@ -23,7 +23,7 @@ use tidemill_core::{
 const DOCUMENT_KIND: &str = "secret";
 /// The longest value, in bytes.
 const MAX_VALUE_LEN: usize = 64 << 10;
-/// OperationKind the secrets of one job may come to, in bytes.
+/// What the secrets of one job may come to, in bytes.
 const MAX_JOB_SECRETS_BYTES: usize = 256 << 10;
 /// How many are sealed anew in one call.
 const MAX_REKEYED_PER_CALL: usize = 100;
@@ -36,7 +36,7 @@ const MAX_ATTEMPTS: u32 = 20;
 pub struct SecretService {
     context: Arc<Context>,
     seal: SecretSealer,
-    /// ParameterValues that this process alone has, by name.
+    /// Values that this process alone has, by name.
     lent: Arc<RwLock<HashMap<String, String>>>,
 }
 
@@ -61,7 +61,7 @@ struct SecretRecord {
     sealed: String,
 }
 
-/// Where the secret `name` of a repository stands. ViewLine breaks are in none of the parts.
+/// Where the secret `name` of a repository stands. Line breaks are in none of the parts.
 fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
     DocumentKey::new(
         DOCUMENT_KIND,
@@ -146,7 +146,7 @@ impl SecretService {
                 }
                 let value = written(&SecretRecord { sealed, ..stored })?;
                 let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
-                // False: it was set or removed meanwhile. OperationKind was set may be under the older key.
+                // False: it was set or removed meanwhile. What was set may be under the older key.
                 if !documents.put(new, Some(document.version)).await? {
                     return Ok(RekeyReply { renewed, more: true, unreadable });
                 }

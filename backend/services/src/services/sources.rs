@@ -38,7 +38,7 @@ pub struct SourceService {
     context: Arc<Context>,
 }
 
-/// OperationKind is recorded of an upload.
+/// What is recorded of an upload.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct UploadRecord {
     used_at: Timestamp,
@@ -90,7 +90,7 @@ impl SourceService {
     /// Stores an upload's bytes, for servers that presign to themselves: those that its name is the SHA-256 of, and no others.
     pub async fn put(&self, upload: &str, mut bytes: ByteStream) -> Result<()> {
         let key = key(upload)?;
-        // OperationKind is named by its content is never nothing: a body that did not arrive must not stand for it.
+        // What is named by its content is never nothing: a body that did not arrive must not stand for it.
         let first = bytes.next().await.transpose().map_err(|error| Error::io("receiving sources", error))?;
         let first = first.filter(|chunk| !chunk.is_empty());
         let first =
@@ -156,7 +156,7 @@ impl SourceService {
     /// Removes an upload as its record was read; false: it is used again.
     async fn remove(&self, document: &Document) -> Result<bool> {
         let documents = &self.context.stores.documents;
-        // ReportState first, so that who asks for it meanwhile sends it again, and is not told that it is there.
+        // Said first, so that who asks for it meanwhile sends it again, and is not told that it is there.
         let stored = UploadRecord { used_at: self.context.now(), removing: true };
         if !self.write(&document.key.name, stored, Some(document.version)).await? {
             return Ok(false);
@@ -169,7 +169,7 @@ impl SourceService {
         Ok(true)
     }
 
-    /// RequestLog that an upload is used, at most once a day, or each time that somebody must know that it stays (`is_asked`). False: it is
+    /// Notes that an upload is used, at most once a day, or each time that somebody must know that it stays (`is_asked`). False: it is
     /// being removed.
     async fn note_use(&self, upload: &str, is_asked: bool) -> Result<bool> {
         let now = self.context.now();

@@ -68,7 +68,7 @@ impl TestReportService {
         Err(Error::Conflict("the tests of the attempt are kept by others at the same time".into()))
     }
 
-    /// OperationKind the tests of an execution came to.
+    /// What the tests of an execution came to.
     pub async fn of_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
         let mut before = self.context.execution(id).await?.spec.retry_of;
         let mut executions = vec![id];
@@ -114,7 +114,7 @@ impl TestReportService {
         Ok(tests)
     }
 
-    /// OperationKind is kept of an execution: by job, the earlier attempts first.
+    /// What is kept of an execution: by job, the earlier attempts first.
     async fn kept(&self, id: ExecutionId) -> Result<Vec<(AttemptKey, TestReport)>> {
         let prefix = format!("{id}/");
         let (mut kept, mut after) = (Vec::new(), None::<String>);

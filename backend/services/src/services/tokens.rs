@@ -35,7 +35,7 @@ const TOKEN_LEN: usize = PREFIX.len() + 43 + CHECKSUM_LEN;
 const TOUCH_INTERVAL_MS: u64 = 3_600_000;
 /// How long a token that is over is still listed.
 const LISTED_AFTER_EXPIRY_MS: i64 = 30 * 24 * 3_600_000;
-/// NewTokens that are kept at hand.
+/// Tokens that are kept at hand.
 const MAX_CACHED_TOKENS: usize = 1_000;
 /// A hundred years.
 const MAX_TTL_S: u64 = 3_153_600_000;
@@ -44,13 +44,13 @@ const MAX_REPO_LEN: usize = 1_000;
 
 type Hash = [u8; 32];
 
-/// OperationKind is stored of a token, under its hash.
+/// What is stored of a token, under its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct TokenRecord {
     token: TokenView,
 }
 
-/// NewTokens that were looked up lately.
+/// Tokens that were looked up lately.
 #[derive(Debug, Default)]
 struct TokenCache {
     /// Changes with every revocation, so that what was read before one is not kept after it.
@@ -58,7 +58,7 @@ struct TokenCache {
     tokens: HashMap<Hash, (Timestamp, Caller, Option<Timestamp>)>,
 }
 
-/// NewTokens.
+/// Tokens.
 #[derive(Debug, Clone)]
 pub struct TokenService {
     context: Arc<Context>,
@@ -183,7 +183,7 @@ impl TokenService {
         Ok(Some(caller))
     }
 
-    /// RequestLog a use, unless one was noted lately. A revocation meanwhile wins: the write is conditional.
+    /// Notes a use, unless one was noted lately. A revocation meanwhile wins: the write is conditional.
     async fn note_use(&self, document: Document, mut view: TokenView, now: Timestamp) {
         if view.last_used_at.is_some_and(|at| now.since_ms(at) < TOUCH_INTERVAL_MS) {
             return;

@@ -24,7 +24,7 @@ use tidemill_core::{
     webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_of},
 };
 
-/// OperationKind is known of a delivery before its body is read.
+/// What is known of a delivery before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliverySender {
     /// The address names no repository: the body may be small only, since it is kept before anything is known of it.
@@ -41,7 +41,7 @@ const DOCUMENT_KIND: &str = "delivery";
 const DEDUPLICATION_WINDOW_MS: u64 = 24 * 3_600_000;
 /// When a delivery's record may be removed: clocks may differ by a little.
 const DELIVERY_RETENTION_MS: i64 = 25 * 3_600_000;
-/// ResourceNames of one repository that are looked up at most; bodies have two or three.
+/// Names of one repository that are looked up at most; bodies have two or three.
 const MAX_NAMES: usize = 4;
 /// The longest name that a repository can have, in bytes.
 const MAX_NAME_LEN: usize = 400;
@@ -56,7 +56,7 @@ struct DeliveryRecord {
     epoch: i64,
 }
 
-/// OperationKind providers post.
+/// What providers post.
 #[derive(Debug, Clone)]
 pub struct WebhookService {
     context: Arc<Context>,
@@ -73,7 +73,7 @@ impl WebhookService {
         Self { context, pipelines, repositories }
     }
 
-    /// OperationKind can be said of a delivery by its address and headers.
+    /// What can be said of a delivery by its address and headers.
     pub async fn expected(
         &self,
         provider: Provider,

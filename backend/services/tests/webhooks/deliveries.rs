@@ -209,7 +209,7 @@ async fn unsigned_delivery_records_nothing() {
         ("github", &body, Some(wrong.as_str()), StatusCode::UNAUTHORIZED),
         ("github", &body.replace("jo", "eve"), Some(&good), StatusCode::UNAUTHORIZED),
         ("github", &other, Some(&good), StatusCode::UNAUTHORIZED),
-        // OperationKind is not signed as its provider does is not read.
+        // What is not signed as its provider does is not read.
         ("gitlab", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("gitea", &body, Some(&good), StatusCode::UNAUTHORIZED),
         ("sourceforge", &body, Some(&good), StatusCode::NOT_FOUND),
@@ -284,7 +284,7 @@ async fn fork_is_held_by_approval_policy() {
                 server.ok(Method::POST, &approve, Value::Null).await;
                 server.take().await.expect("it runs once it is approved")
             };
-            // OperationKind a fork's commit leaves in a cache others would get.
+            // What a fork's commit leaves in a cache others would get.
             let keeps = &job.assignment["extras"]["may_keep_caches"];
             assert_eq!(keeps.as_bool().unwrap_or(false), !from_fork, "{is}");
         }

@@ -1,4 +1,4 @@
-//! OperationKind providers publish as examples: each is taken, or refused with a reason.
+//! What providers publish as examples: each is taken, or refused with a reason.
 
 use super::server::{SECRET, Server};
 use axum::{body::Body, http::Request};

@@ -20,7 +20,7 @@ const KEY: &str = "what notices are signed with";
 #[derive(Default)]
 struct RecordingMessenger {
     heard: Mutex<Vec<OutgoingRequest>>,
-    /// OperationKind the next requests are answered; then 201.
+    /// What the next requests are answered; then 201.
     answers: Mutex<Vec<Result<u16, String>>>,
 }
 

@@ -47,7 +47,7 @@ pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest
     assert!(known(&one, &second.token).await.is_none(), "its time is over");
 }
 
-/// OperationKind is noted is listed newest first, page by page, from every process.
+/// What is noted is listed newest first, page by page, from every process.
 pub async fn audit_record_is_listed_newest_first(subject: &StoresUnderTest) {
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);

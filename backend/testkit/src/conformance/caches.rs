@@ -165,7 +165,7 @@ pub async fn cache_is_bound_to_its_repository_and_key(subject: &StoresUnderTest)
         let refused = refused.await;
         assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     }
-    // OperationKind it puts under that id is its own.
+    // What it puts under that id is its own.
     put(&services, &elsewhere, ("a", id), b"poison").await.unwrap();
     assert!(get(&job, "a", id).await.is_ok());
     assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 4)));

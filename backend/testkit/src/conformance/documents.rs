@@ -109,7 +109,7 @@ pub async fn documents_are_listed_by_name(subject: &StoresUnderTest) {
     assert!(none.is_empty() && !more);
 }
 
-/// OperationKind is due longest comes first; what was put off or removed is not due any more.
+/// What is due longest comes first; what was put off or removed is not due any more.
 pub async fn due_documents_are_listed_by_due_time(subject: &StoresUnderTest) {
     let documents = subject.open().await.documents;
     let now = subject.clock.now();

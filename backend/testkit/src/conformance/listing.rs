@@ -50,7 +50,7 @@ pub async fn pages_are_newest_first_and_complete(subject: &StoresUnderTest) {
                 break;
             }
             assert_eq!(found.len(), page as usize);
-            // OperationKind is made meanwhile is newer and so on no later page.
+            // What is made meanwhile is newer and so on no later page.
             filter.cursor = found.last().map(|record| record.spec.id.to_string());
         }
         assert_eq!(seen, all, "pages of {page}");
@@ -122,7 +122,7 @@ pub async fn repository_addresses_are_normalized(subject: &StoresUnderTest) {
     }
 }
 
-/// ReportState, not taken for the beginning.
+/// Said, not taken for the beginning.
 pub async fn invalid_cursor_returns_validation_error(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let filter = ListFilter { cursor: Some("x' OR 1".to_owned()), ..Default::default() };
@@ -147,7 +147,7 @@ pub async fn live_lists_unfinished_executions(subject: &StoresUnderTest) {
     assert!(!records.live(Some(all[4]), 10).await.unwrap().contains(&all[4]));
 }
 
-/// OperationKind is due for the longest time first, nothing that is not due, and no more than asked for.
+/// What is due for the longest time first, nothing that is not due, and no more than asked for.
 pub async fn due_nodes_are_listed_in_order(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     // Long before what other checks in the same store are due at.
@@ -213,7 +213,7 @@ pub async fn upcoming_jobs_follow_statuses(subject: &StoresUnderTest) {
     assert_eq!(records.upcoming(execution_id(), 0, 9).await.unwrap(), Vec::<u32>::new());
 }
 
-/// OperationKind is not there is left out; gates and ends have no job's spec.
+/// What is not there is left out; gates and ends have no job's spec.
 pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes: Vec<_> =

@@ -47,7 +47,7 @@ pub async fn object_put_is_readable(subject: &StoresUnderTest) {
     }
 }
 
-/// ExecutionSnapshot or not at all; what was there before stays.
+/// Whole or not at all; what was there before stays.
 pub async fn interrupted_put_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let broken = || {
@@ -84,7 +84,7 @@ pub async fn second_put_replaces_object(subject: &StoresUnderTest) {
     }
 }
 
-/// SmallFileSystem and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
+/// Small and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
 pub async fn put_with_wrong_checksum_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for length in [1, 70_000, 9_000_000] {

@@ -238,7 +238,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
 }
 
-/// NodeCounters go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
+/// Counts go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
 pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let waiting = [
@@ -265,7 +265,7 @@ pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     }
 }
 
-/// OperationKind was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
+/// What was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
 pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let queued = || job_state(JobStatus::Queued);

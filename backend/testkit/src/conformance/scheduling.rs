@@ -156,7 +156,7 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
     assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
     assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
-    // OperationKind succeeded is kept by a retry; the rest waits for a person again.
+    // What succeeded is kept by a retry; the rest waits for a person again.
     let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
     assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
 }
@@ -433,7 +433,7 @@ pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     }
 }
 
-/// OperationKind nobody approved is seen with its jobs, may be canceled, and is retried from its request.
+/// What nobody approved is seen with its jobs, may be canceled, and is retried from its request.
 pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let records = stores.records.clone();
@@ -484,7 +484,7 @@ pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &Store
     assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
 }
 
-/// OperationKind was approved in time may last longer than an approval is waited for.
+/// What was approved in time may last longer than an approval is waited for.
 pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";

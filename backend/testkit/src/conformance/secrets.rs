@@ -67,7 +67,7 @@ pub async fn job_gets_secrets_that_it_names_and_no_others(subject: &StoresUnderT
     assert_eq!(names, [(None, "KEY"), (None, "TOKEN"), (Some("production"), "TOKEN")]);
 }
 
-/// OperationKind is not there fails the job at once, in words that say what to do; what is removed is gone.
+/// What is not there fails the job at once, in words that say what to do; what is removed is gone.
 pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
@@ -85,7 +85,7 @@ pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     assert_eq!(failed.failure_reason.as_ref().unwrap().kind, FailureKind::SecretUnavailable);
 }
 
-/// OperationKind is stored says nothing of a value, and cannot be moved to where another job would get it.
+/// What is stored says nothing of a value, and cannot be moved to where another job would get it.
 pub async fn sealed_value_opens_only_in_its_place(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
@@ -166,7 +166,7 @@ pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
     assert_eq!(one.updated_by, "somebody");
 }
 
-/// OperationKind one job can be given is bounded, whatever its repository has.
+/// What one job can be given is bounded, whatever its repository has.
 pub async fn secrets_of_job_are_bounded(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();

@@ -110,7 +110,7 @@ pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
     assert_eq!(again.status, ExecutionStatus::Canceled);
     let other = execute(&services, "2", Some("k")).await;
     assert!(matches!(other, Err(Error::KeyReused(_))), "{other:?}");
-    // OperationKind was derived from the request is only good while the execution lives.
+    // What was derived from the request is only good while the execution lives.
     let derived = execute(&services, "3", None).await.unwrap();
     services.pipelines.cancel(derived.execution_id).await.unwrap();
     assert_ne!(execute(&services, "3", None).await.unwrap().execution_id, derived.execution_id);
@@ -145,7 +145,7 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     assert_eq!(view(&services, newer).await.execution.superseded_by, None, "another branch is another group");
 }
 
-/// RacingDocuments executions of a group form one line: all but the newest are superseded, each by another one.
+/// Racing executions of a group form one line: all but the newest are superseded, each by another one.
 pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let commits: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();

@@ -29,7 +29,7 @@ jobs:
   second: { image: i, script: [b], needs: [first] }
 ";
 
-/// OperationKind can be asked for; `{...}` is put in.
+/// What can be asked for; `{...}` is put in.
 const ROUTES: [(Method, &str); 25] = [
     (Method::POST, path::EXECUTE),
     (Method::GET, path::STATUS),
@@ -109,7 +109,7 @@ pub fn api(bytes: &[u8]) {
         if !key.is_empty() {
             request = request.header("idempotency-key", server.put_in(key));
         }
-        // OperationKind is no request at all never comes to the router.
+        // What is no request at all never comes to the router.
         let Ok(request) = request.body(Body::from(server.put_in(body))) else { return };
         server.check(request);
     });

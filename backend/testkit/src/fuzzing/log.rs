@@ -54,7 +54,7 @@ fn stored(bytes: &[u8]) {
         let (at, length) = (usize::from(step[1]) * 4, usize::from(step[2]) % MAX_PART_LEN);
         match step[0] % 4 {
             0 | 1 => {
-                // OperationKind is sent again is the same as before: a worker prints each byte once.
+                // What is sent again is the same as before: a worker prints each byte once.
                 let part: Vec<u8> =
                     (at..at + length).map(|place| u8::try_from(place % 251).unwrap()).collect();
                 let stored = runtime.block_on(logs.append(job, 1, at as u64, &part));

@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Page size of a listing that names none.
 const DEFAULT_PAGE_SIZE: u32 = 50;
 
-/// OperationKind a commit changed.
+/// What a commit changed.
 #[derive(Debug)]
 pub enum Change<'a> {
     /// A new execution.

@@ -38,7 +38,7 @@ pub fn ms(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// OperationKind an attempt prints from an offset on: it can be told from what every other prints.
+/// What an attempt prints from an offset on: it can be told from what every other prints.
 pub fn log(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
     let seed = job.0.as_u128() ^ u128::from(attempt);
     (offset..offset + length)
@@ -110,7 +110,7 @@ impl Auditor {
         self.lock().approved.insert((id, job));
     }
 
-    /// OperationKind waits for an approval since this was asked last.
+    /// What waits for an approval since this was asked last.
     pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
         std::mem::take(&mut self.lock().waiting)
     }

@@ -21,7 +21,7 @@ const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// How long a server that died is away, in milliseconds.
 const RESTART_DELAY_MS: u64 = 4_000;
 
-/// CancelReason a call gave nothing.
+/// Why a call gave nothing.
 #[derive(Debug)]
 pub enum Failure {
     /// No reply: whether it was done, nobody knows.

@@ -50,7 +50,7 @@ async fn due_in(cluster: &Cluster) -> u64 {
     next.map_or(u64::MAX, |at| at.since_ms(now))
 }
 
-/// OperationKind happens to servers, workers and the queue, second by second, until it is quiet.
+/// What happens to servers, workers and the queue, second by second, until it is quiet.
 pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
     let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
     let chances = truth.chances;

@@ -1,8 +1,8 @@
-//! OperationKind goes wrong in a run, how often, and how often it did.
+//! What goes wrong in a run, how often, and how often it did.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
 
-/// FaultRates of one in a thousand, for each time that it could happen; drawn for each seed, so that some are calm.
+/// Chances of one in a thousand, for each time that it could happen; drawn for each seed, so that some are calm.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FaultRates {
     /// A store refuses before anything happened.

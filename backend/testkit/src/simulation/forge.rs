@@ -34,7 +34,7 @@ struct Commit {
     cron: Option<&'static str>,
 }
 
-/// OperationKind a worker finds.
+/// What a worker finds.
 pub struct Found {
     pub commit: String,
     pub files: Vec<PipelineFile>,
@@ -53,7 +53,7 @@ impl GitProvider {
         name(commits.len() - 1)
     }
 
-    /// OperationKind is at a commit, or at the default branch's if it is not named.
+    /// What is at a commit, or at the default branch's if it is not named.
     pub fn at(&self, commit: &str, only: &[String]) -> Found {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let fits =

@@ -5,7 +5,7 @@ use tidemill_core::labels::Labels;
 
 /// The exit code that some jobs may end with, and one that none may.
 pub const EXIT_CODES: [i32; 2] = [75, 1];
-/// OperationKind some jobs demand of their workers; at least one worker has it.
+/// What some jobs demand of their workers; at least one worker has it.
 const RUNS_ON_LABELS: [&str; 3] = ["gpu: true", "arch: arm64", "arch: arm64, gpu: true"];
 
 /// The labels of a worker.
@@ -18,7 +18,7 @@ pub fn labels_of(worker: usize) -> Labels {
     has.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// OperationKind holds for all jobs of a pipeline.
+/// What holds for all jobs of a pipeline.
 struct Kind {
     /// Now and then so many jobs that one end is told in several batches.
     wide: bool,

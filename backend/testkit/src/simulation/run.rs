@@ -19,10 +19,10 @@ const FAULT_PERIOD_MS: i64 = 180_000;
 /// By when after that, and after the one that it waits for, every execution is over: a lost message is sent again after at most a
 /// quarter of an hour, and a job may wait for others first.
 const CALM_PERIOD_MS: i64 = 4 * 3_600_000;
-/// OperationKind waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
+/// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
 const MAX_RUN_MS: i64 = 60 * 86_400_000;
 
-/// OperationKind came of a run.
+/// What came of a run.
 pub struct Outcome {
     /// The hash of all that happened, in its order.
     pub hash: u64,
@@ -73,7 +73,7 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let executions = auditor.over();
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
-        // OperationKind it asks of the stores does not wait.
+        // What it asks of the stores does not wait.
         let judging = auditor.judge(&truth);
         if futures_util::FutureExt::now_or_never(judging).is_none() {
             world.violation("the stores did not answer".into());

@@ -32,7 +32,7 @@ use tidemill_services::ports::{
 };
 use uuid::{Builder, Uuid};
 
-/// OperationKind all servers share: the truth, and what is wrong with the way to it.
+/// What all servers share: the truth, and what is wrong with the way to it.
 pub struct SharedStores {
     pub world: Arc<World>,
     pub chances: FaultRates,

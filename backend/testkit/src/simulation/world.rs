@@ -53,7 +53,7 @@ pub struct World {
     loud: bool,
 }
 
-/// OperationKind is kept of the last events, for a violation.
+/// What is kept of the last events, for a violation.
 const MAX_RECORDED_EVENTS: usize = 60;
 /// Never, as far as a run goes.
 const NEVER: i64 = i64::MAX;

@@ -1,4 +1,4 @@
-//! OperationKind is checked: small pipelines, and what may go wrong in them.
+//! What is checked: small pipelines, and what may go wrong in them.
 
 use super::{protocol::Protocol, state::FaultBudget};
 

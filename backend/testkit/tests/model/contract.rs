@@ -29,7 +29,7 @@ const JOB: [JobStatus; 7] = [
 const EXECUTION: [ExecutionStatus; 3] =
     [ExecutionStatus::Pending, ExecutionStatus::Running, ExecutionStatus::Success];
 
-/// OperationKind is written by chance.
+/// What is written by chance.
 struct RandomWrites<'a> {
     rng: Rng,
     shape: &'a PlanShape,

@@ -56,7 +56,7 @@ impl FanOutModel {
         self.goes_on = transition.more;
     }
 
-    /// OperationKind may come next.
+    /// What may come next.
     fn next(&self) -> Vec<Self> {
         let mut after = Vec::new();
         if self.goes_on {
@@ -73,7 +73,7 @@ impl FanOutModel {
 
     fn broken(&self) -> Option<Promise> {
         if self.notified.iter().any(|times| *times > 1) {
-            // OperationKind is notified twice counts for another need that may not hold.
+            // What is notified twice counts for another need that may not hold.
             return Some(Promise::NeedsHold);
         }
         let forgotten = !self.goes_on && self.node.due_at.is_none() && self.notified.contains(&0);

@@ -1,4 +1,4 @@
-//! OperationKind a commit may not do; said in other words than by the functions that decide.
+//! What a commit may not do; said in other words than by the functions that decide.
 
 use super::{
     protocol::Protocol,
@@ -10,7 +10,7 @@ use tidemill_core::{
     status::{ExecutionStatus, JobStatus},
 };
 
-/// OperationKind must always hold; the numbers are those of the invariants.
+/// What must always hold; the numbers are those of the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
     /// 1. A terminal status never changes.
@@ -25,7 +25,7 @@ pub enum Promise {
     OneExecution,
     /// 6. The final status follows from the jobs and is written once.
     FinalStatus,
-    /// 7. OperationKind was acknowledged stays.
+    /// 7. What was acknowledged stays.
     Acknowledged,
     /// 8. After an acknowledged cancel no attempt starts.
     CancelHolds,
@@ -71,7 +71,7 @@ impl Protocol {
         }
     }
 
-    /// ReportState in another way than the function that decides it.
+    /// Said in another way than the function that decides it.
     fn final_status(&self, records: &Records) -> Option<ExecutionStatus> {
         let jobs = records.cells.iter().zip(&self.shape.specs).filter(|(cell, _)| cell.kind == Kind::Job);
         let (mut failed, mut other) = (false, false);
@@ -92,7 +92,7 @@ impl Protocol {
         })
     }
 
-    /// OperationKind a commit breaks, if it breaks anything.
+    /// What a commit breaks, if it breaks anything.
     pub fn judge(&self, state: &State, before: &Records, op: &Operation) -> Option<Promise> {
         let after = &state.records;
         for (ix, (old, new)) in before.cells.iter().zip(&after.cells).enumerate() {

@@ -14,7 +14,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// OperationKind was found.
+/// What was found.
 pub struct Liveness {
     pub states: usize,
     pub transitions: usize,

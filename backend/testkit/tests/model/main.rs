@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-/// OperationKind is taken out is taken out of the whole process: the tests that want all guards hold this for reading.
+/// What is taken out is taken out of the whole process: the tests that want all guards hold this for reading.
 static GUARDS_LOCK: RwLock<()> = RwLock::new(());
 
 fn all_guards() -> RwLockReadGuard<'static, ()> {

@@ -34,7 +34,7 @@ const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: Fa
     Case { name, file, budget, at_once, ends: true }
 }
 
-/// OperationKind breaks without a guard: the promise, where, and after how many steps.
+/// What breaks without a guard: the promise, where, and after how many steps.
 fn found(guard: Guard) -> Option<(String, &'static str, usize)> {
     remove(Some(guard));
     let found = hunt_all();

@@ -22,7 +22,7 @@ use tidemill_services::ports::{CommitResult, Node, NodeBody, Write};
 
 impl Protocol {
     fn commit(&self, state: &mut State, op: &mut Operation, mut writes: Vec<Write>) -> Option<CommitResult> {
-        // OperationKind the writes lead to is precomputed from what was read.
+        // What the writes lead to is precomputed from what was read.
         let read = op.read.as_ref()?;
         let end = self.shape.spec.end_node;
         let nodes = read.nodes(&self.shape).into_iter().filter(|node| node.key.ix != end);

@@ -262,7 +262,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// OperationKind clients, workers and the clock may ask for next.
+    /// What clients, workers and the clock may ask for next.
     fn requests(&self, state: &State, actions: &mut Vec<Action>) {
         let left = &state.left;
         for (ix, worker) in (0..).zip(&state.workers) {

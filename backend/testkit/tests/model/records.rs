@@ -38,7 +38,7 @@ pub enum Kind {
     End,
 }
 
-/// OperationKind changes of a node.
+/// What changes of a node.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cell {
@@ -65,7 +65,7 @@ pub struct Cell {
     pub old: bool,
 }
 
-/// OperationKind changes of the execution, and what stands for its key.
+/// What changes of the execution, and what stands for its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Records {
     /// How many executions were made under the key.
@@ -76,7 +76,7 @@ pub struct Records {
     pub cells: Vec<Cell>,
 }
 
-/// OperationKind never changes: the plan, as the nodes that are really made of it.
+/// What never changes: the plan, as the nodes that are really made of it.
 #[derive(Debug, Clone)]
 pub struct PlanShape {
     pub plan: Plan,
@@ -148,7 +148,7 @@ impl PlanShape {
 }
 
 impl Cell {
-    /// OperationKind changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
+    /// What changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
     pub fn of(
         state: &NodeState,
         version: u64,

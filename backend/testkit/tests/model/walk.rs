@@ -49,7 +49,7 @@ fn events() -> Vec<JobEvent> {
     ]
 }
 
-/// OperationKind attempts that end badly are made of.
+/// What attempts that end badly are made of.
 fn tries() -> Vec<JobEvent> {
     let failed = end(1, Some(FailureKind::ScriptFailed));
     vec![JobEvent::Release(None), claim(1), failed, JobEvent::LeaseExpired]
@@ -68,7 +68,7 @@ fn had_its_tries(new: &JobState) -> bool {
         || ended_by(FailureKind::WorkerLost) >= MAX_INFRASTRUCTURE_ATTEMPTS
 }
 
-/// OperationKind an event breaks, if anything.
+/// What an event breaks, if anything.
 fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Option<Promise> {
     if old.status.is_terminal() {
         return Some(Promise::TerminalStays);
@@ -88,7 +88,7 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
     if old.cancel_requested && new.status == JobStatus::Queued {
         return Some(Promise::CancelHolds);
     }
-    // OperationKind a cancel leaves is counted from the cancel, and nothing adds to it.
+    // What a cancel leaves is counted from the cancel, and nothing adds to it.
     let ends_at = |job: &JobState| job.lease.as_ref().map(|lease| lease.expires_at);
     let canceled_now = new.cancel_requested && !old.cancel_requested;
     let most_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();

@@ -42,7 +42,7 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     assert!(executions >= runs, "each run has at least one execution");
 }
 
-/// OperationKind is taken out is taken out of the whole process.
+/// What is taken out is taken out of the whole process.
 static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// The promises that break without the guards of scheduling, by their numbers.
@@ -60,7 +60,7 @@ const PROMISES: [(u32, &str); 8] = [
 /// Seeds that showed what is missing when this was written; they are tried first, as to find others takes a while.
 const KNOWN_SEEDS: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272, 296];
 
-/// OperationKind is noticed first without a guard.
+/// What is noticed first without a guard.
 fn noticed(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
     let begun = std::time::Instant::now();
     remove(Some(guard));

@@ -23,7 +23,7 @@ pub struct RunSources {
     pub commit: Option<String>,
     /// How workers get the sources.
     pub source: Source,
-    /// OperationKind to upload before workers of a deployment can use `source`.
+    /// What to upload before workers of a deployment can use `source`.
     pub pack: Option<SourcePack>,
     /// Credentials of the address, for the worker of this process only.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,

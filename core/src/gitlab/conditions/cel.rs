@@ -84,7 +84,7 @@ impl CelExpr {
         Self::whole(format!("{name}({})", texts.join(", ")))
     }
 
-    /// CertificateFiles one behind the other.
+    /// Texts one behind the other.
     pub(crate) fn joined(parts: Vec<Self>) -> Self {
         let texts: Vec<String> = parts.into_iter().map(|part| part.text).collect();
         match texts.as_slice() {

@@ -10,7 +10,7 @@ use crate::gitlab::variables::{Piece, Scope};
 /// How deep brackets may lie in each other: the native language allows no more.
 const MAX_DEPTH: usize = 16;
 
-/// OperationKind is wrong with a condition, and where: characters counted from 0.
+/// What is wrong with a condition, and where: characters counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
         if self.scope.run_time(name).is_some() { CelExpr::constant(true) } else { CelExpr::defined(name) }
     }
 
-    /// OperationKind is not set is null, which is not the empty text.
+    /// What is not set is null, which is not the empty text.
     fn equal(&self, left: &Operand, right: &Operand) -> CelExpr {
         match (left, right) {
             (Operand::Null, Operand::Null) => CelExpr::constant(true),
@@ -318,7 +318,7 @@ impl<'a> Parser<'a> {
             Operand::Text(text) => CelExpr::constant(compiled.is_match(text)),
             Operand::Variable(name) => {
                 let found = CelExpr::matches(self.value(name), &pattern);
-                // OperationKind is not set matches nothing, and here it is the empty text.
+                // What is not set matches nothing, and here it is the empty text.
                 if compiled.is_match("") { self.set(name).and(found) } else { found }
             }
         })

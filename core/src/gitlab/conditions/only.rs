@@ -86,7 +86,7 @@ fn is_source(source: &str) -> CelExpr {
     CelExpr::equal(CelExpr::variable("CI_PIPELINE_SOURCE"), CelExpr::literal(source))
 }
 
-/// OperationKind one word of `refs` asks for: a kind of event, or the name of a branch or tag, or a pattern of such.
+/// What one word of `refs` asks for: a kind of event, or the name of a branch or tag, or a pattern of such.
 fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
     let set = |name: &str| CelExpr::equal(CelExpr::variable(name), CelExpr::literal("")).not();
     match text {
@@ -124,6 +124,6 @@ fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
         }
         None => CelExpr::equal(named, CelExpr::literal(name)),
     };
-    // ResourceNames are those of branches and tags, never those of a merge request.
+    // Names are those of branches and tags, never those of a merge request.
     CelExpr::is_request().not().and(of_name)
 }

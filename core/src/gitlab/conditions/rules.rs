@@ -78,7 +78,7 @@ impl Rule {
     }
 }
 
-/// OperationKind a job does when it is its turn, in native words; `None`, which is reported, where there is none.
+/// What a job does when it is its turn, in native words; `None`, which is reported, where there is none.
 pub(crate) fn when_of(
     entry: &MapEntry,
     path: &Path,
@@ -176,7 +176,7 @@ fn one(node: &Rc<Node>, path: &Path, of_workflow: bool, scope: &Scope, log: &mut
     rule
 }
 
-/// ParameterValues that a rule sets; native files have them as they are written.
+/// Values that a rule sets; native files have them as they are written.
 fn values(given: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
     for (name, one) in given {

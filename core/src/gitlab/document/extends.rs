@@ -1,4 +1,4 @@
-//! OperationKind jobs share: `extends` and `!reference`, written out.
+//! What jobs share: `extends` and `!reference`, written out.
 
 use std::collections::HashMap;
 use std::rc::Rc;

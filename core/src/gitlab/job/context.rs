@@ -1,4 +1,4 @@
-//! OperationKind the parts of a job are translated with: the file file it, and its variables.
+//! What the parts of a job are translated with: the file file it, and its variables.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use crate::gitlab::variables::{Scope, Variables};
 use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// OperationKind all jobs of a file have file them.
+/// What all jobs of a file have file them.
 pub(crate) struct FileContext {
     /// Native names of the stages by GitLab's.
     pub(crate) stages: HashMap<String, String>,
     /// Native names of each job, by GitLab's.
     pub(crate) names: HashMap<String, Vec<String>>,
-    /// OperationKind jobs inherit, by key.
+    /// What jobs inherit, by key.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,
     /// The variables that the native file has at its top.
@@ -43,7 +43,7 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// OperationKind the job has under a key, its own or inherited, and where.
+    /// What the job has under a key, its own or inherited, and where.
     pub(crate) fn entry(&self, key: &str) -> Option<(&'a MapEntry, Path)> {
         let own: Option<&'a MapEntry> = self.node.get(key);
         let (entry, path) = match own {

@@ -238,7 +238,7 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
     if let Some(part) = untracked {
         log.ignored(path, part, "only `paths` are kept");
     }
-    // OperationKind keeps nothing turns off the cache that the job would have by default.
+    // What keeps nothing turns off the cache that the job would have by default.
     let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
     keeps.then_some(cache)
 }

@@ -1,4 +1,4 @@
-//! OperationKind all checks share: the findings so far, and values that stand in many places.
+//! What all checks share: the findings so far, and values that stand in many places.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use crate::suggest::Suggestions;
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
-/// OperationKind the rules gather.
+/// What the rules gather.
 #[derive(Default)]
 pub(crate) struct DiagnosticSink {
     pub(crate) list: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
-    /// OperationKind is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
     conditions: HashMap<String, Option<condition::Fault>>,
 }
 
@@ -28,7 +28,7 @@ impl DiagnosticSink {
         self.list.push(finding);
     }
 
-    /// OperationKind is wrong with a condition, if anything is.
+    /// What is wrong with a condition, if anything is.
     pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
         if let Some(known) = self.conditions.get(text) {
             return known.clone();

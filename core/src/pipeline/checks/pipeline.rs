@@ -15,7 +15,7 @@ use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
-/// RoundRobin the raw form into the model, and finds everything that is wrong with it on the way. The model is
+/// Turns the raw form into the model, and finds everything that is wrong with it on the way. The model is
 /// only worth something when no error was found.
 pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
     let mut findings = DiagnosticSink::default();

@@ -15,7 +15,7 @@ use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 use crate::{coverage, predefined};
 
-/// OperationKind texts may refer to besides variables.
+/// What texts may refer to besides variables.
 const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
 /// Whether a text may refer to `name` although no variable of that name is set.
@@ -31,7 +31,7 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
-/// OperationKind a job has besides its script; its own keys win over those of `defaults`.
+/// What a job has besides its script; its own keys win over those of `defaults`.
 pub(crate) fn surroundings(
     name: &str,
     raw: &RawJob,
@@ -41,7 +41,7 @@ pub(crate) fn surroundings(
     findings: &mut DiagnosticSink,
 ) -> JobOptions {
     let inherited = Path::default().key("defaults");
-    // DiagnosticSink of `defaults` were reported once already.
+    // Findings of `defaults` were reported once already.
     let mut discarded = DiagnosticSink::default();
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let services = match raw.services.get() {

@@ -19,7 +19,7 @@ use crate::suggest;
 /// How long the name of a concurrency group may be, in bytes, before its references are put in.
 const MAX_GROUP_BYTES: usize = 200;
 
-/// OperationKind a concurrency group may refer to besides variables.
+/// What a concurrency group may refer to besides variables.
 const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
 
 /// The group of an `interruptible` pipeline.
@@ -140,7 +140,7 @@ fn schedule_item(
 /// Checks the IANA name of a time zone against the database that this program carries.
 fn time_zone(name: &str) -> Result<(), Fault> {
     let zones = jiff::tz::TimeZoneDatabase::bundled();
-    // ResourceNames are the same in any case to the database, and not to all who read them.
+    // Names are the same in any case to the database, and not to all who read them.
     if zones.get(name).is_ok_and(|zone| zone.iana_name() == Some(name)) {
         return Ok(());
     }

@@ -28,7 +28,7 @@ pub struct SourceFile {
 /// Reads a file of the repository by its path there; the words of an error follow "cannot be read: ".
 pub type ReadFile<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
-/// OperationKind became of a file and those that it includes.
+/// What became of a file and those that it includes.
 pub(crate) struct Gathered {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,

@@ -51,7 +51,7 @@ pub struct Rule {
     pub variables: IndexMap<String, String>,
 }
 
-/// OperationKind a matching rule decides.
+/// What a matching rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOutcome {

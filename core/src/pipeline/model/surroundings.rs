@@ -1,4 +1,4 @@
-//! OperationKind a job has besides its script: services, caches, secrets, an environment.
+//! What a job has besides its script: services, caches, secrets, an environment.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
 
-/// OperationKind a job has besides its script.
+/// What a job has besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobOptions {
     /// Shell commands that run after the script in a separate shell, whatever its outcome; their exit code is ignored.
@@ -111,7 +111,7 @@ pub struct Cache {
     pub when: ArtifactsWhen,
 }
 
-/// OperationKind a job does with a cache.
+/// What a job does with a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CachePolicy {

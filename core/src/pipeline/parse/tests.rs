@@ -101,7 +101,7 @@ fn same_plain(text: &str, value: &Value) -> bool {
     serde_yaml::from_str::<Value>(text).is_ok_and(|read| read == *value)
 }
 
-/// OperationKind the reader and serde_yaml disagree on in a file that the reader accepts.
+/// What the reader and serde_yaml disagree on in a file that the reader accepts.
 fn disagreement(source: &str) -> Option<String> {
     parse_with_warnings(source).ok()?;
     // Templates are not applied yet: they are no part of YAML.

@@ -11,7 +11,7 @@ use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 use crate::pipeline::yaml::writer::is_anchor_holder;
 use crate::suggest::Suggestions;
 
-/// OperationKind a reading of a [`Node`] gathers.
+/// What a reading of a [`Node`] gathers.
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
@@ -25,7 +25,7 @@ pub(crate) trait Read: Sized {
 
 /// A value written as a single scalar.
 pub(crate) trait FromScalar: Sized {
-    /// OperationKind an error message says is expected, such as "a duration, such as `20m`".
+    /// What an error message says is expected, such as "a duration, such as `20m`".
     const EXPECTED: &'static str;
     /// Reads the scalar's literal text.
     fn from_text(text: &str) -> Result<Self, Fault>;
@@ -33,7 +33,7 @@ pub(crate) trait FromScalar: Sized {
 
 /// A mapping with known keys.
 pub(crate) trait Record: Sized + Default {
-    /// OperationKind it is called in messages, such as "a job".
+    /// What it is called in messages, such as "a job".
     const LABEL: &'static str;
     const KEYS: &'static [&'static str];
     /// Reads the value of one of [`Self::KEYS`] into its field.

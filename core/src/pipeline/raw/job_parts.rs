@@ -141,7 +141,7 @@ record! {
     struct RawResources("`resources`") {
         /// Number of CPUs, such as 2 or 0.5.
         cpus: Cpus = "cpus",
-        /// ResourceAmount of memory, such as 512m or 2GiB.
+        /// Amount of memory, such as 512m or 2GiB.
         memory: Bytes = "memory",
     }
 }

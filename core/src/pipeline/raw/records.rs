@@ -46,7 +46,7 @@ record! {
     struct RawJob("a job") {
         /// Name of the job; only where `jobs` is a list.
         name: Text = "name",
-        /// OperationStage of the job. Default: test.
+        /// Stage of the job. Default: test.
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
         image: Text = "image",
@@ -60,7 +60,7 @@ record! {
         after_script: Script = "after_script",
         /// Condition; the job is left out of the execution unless it is true.
         condition: Text = "if",
-        /// RulesGuard that decide whether and how the job runs: the first that matches applies. If none matches, the job is left out.
+        /// Rules that decide whether and how the job runs: the first that matches applies. If none matches, the job is left out.
         rules: IndexedList<RawRule> = "rules",
         /// When to run, given how its dependencies ended. Default: on_success.
         when: RunWhenValue = "when",
@@ -90,7 +90,7 @@ record! {
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt. Default: 1h.
         timeout: Duration = "timeout",
-        /// WorkerState directory of the script. Default: the directory of the sources.
+        /// Working directory of the script. Default: the directory of the sources.
         working_dir: Text = "working_dir",
         /// Resource limits of the container.
         resources: RawResources = "resources",
@@ -128,7 +128,7 @@ record! {
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt.
         timeout: Duration = "timeout",
-        /// WorkerState directory of the script.
+        /// Working directory of the script.
         working_dir: Text = "working_dir",
         /// Resource limits of the container.
         resources: RawResources = "resources",

@@ -10,11 +10,11 @@ use crate::pipeline::yaml::tree::Node;
 record! {
     /// Events that start the pipeline, besides a manual start.
     struct RawTriggers("`on`") {
-        /// InternalStart on commits pushed to the repository.
+        /// Start on commits pushed to the repository.
         push: Nullable<RawPush> = "push",
-        /// InternalStart when a pull request is opened or updated.
+        /// Start when a pull request is opened or updated.
         pull_request: Nullable<RawPullRequest> = "pull_request",
-        /// InternalStart on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
+        /// Start on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
         schedule: IndexedOneOrMany<Either<Text, RawSchedule>> = "schedule",
     }
 }

@@ -42,7 +42,7 @@ const UNSUPPORTED_KEYS: &[&str] = &[
     "workflow",
 ];
 
-/// OperationKind a key of another system is called here.
+/// What a key of another system is called here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("default", "defaults"),
     ("commands", "script"),

@@ -217,7 +217,7 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag else { return };
-        // RecordingMessenger would give a text another meaning than the one that it has by itself.
+        // Others would give a text another meaning than the one that it has by itself.
         if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
             let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
             let written = format!("{sign}{}", tag.suffix);

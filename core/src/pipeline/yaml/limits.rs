@@ -1,4 +1,4 @@
-//! OperationBounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
+//! Bounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
 
 use crate::diagnostics::Location;
 

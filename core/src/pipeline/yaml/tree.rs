@@ -20,7 +20,7 @@ pub(crate) struct Node {
     pub(crate) size: Size,
 }
 
-/// OperationKind a value is.
+/// What a value is.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Scalar { text: String, plain: bool },
@@ -47,7 +47,7 @@ pub(crate) struct MapEntry {
     pub(crate) value: Rc<Node>,
 }
 
-/// OperationKind a value comes to once aliases are written out.
+/// What a value comes to once aliases are written out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
     pub(crate) nodes: u64,

@@ -1,4 +1,4 @@
-//! OperationKind programs write instead of a character: read back, however they chose which characters to write so.
+//! What programs write instead of a character: read back, however they chose which characters to write so.
 
 /// A way to write characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +21,14 @@ pub(super) enum Encoding {
     Digit,
 }
 
-/// OperationKind the beginning of some bytes is.
+/// What the beginning of some bytes is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
     /// So many bytes stand for this one.
     Byte(usize, u8),
     /// So many bytes stand for this character.
     Char(usize, char),
-    /// OperationKind follows decides.
+    /// What follows decides.
     Partial,
     /// It stands for itself.
     Plain,
@@ -49,7 +49,7 @@ impl Encoding {
         }
     }
 
-    /// OperationKind `bytes` begin with; `is_last` says that nothing follows them.
+    /// What `bytes` begin with; `is_last` says that nothing follows them.
     pub fn decode(self, bytes: &[u8], is_last: bool) -> Decoded {
         let decoded = match (self, bytes.first()) {
             (_, None) => Decoded::Partial,

@@ -20,7 +20,7 @@ const MAX_PATTERN_BYTES: usize = 8 << 20;
 /// times as fast.
 const MAX_TABLE_BYTES: usize = 16 << 10;
 
-/// CancelReason secrets cannot be masked; a job that has them must not begin.
+/// Why secrets cannot be masked; a job that has them must not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
     /// They are longer than a server ever hands out.
@@ -40,7 +40,7 @@ pub(super) struct PartialEdges {
     pub after: bool,
 }
 
-/// OperationKind ends with the byte at hand.
+/// What ends with the byte at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
     /// Its length in characters.
@@ -69,7 +69,7 @@ pub(super) struct Finder {
 impl Automaton {
     fn new(patterns: &BTreeMap<Vec<u8>, PartialEdges>, bytes: usize) -> Result<Self, MaskError> {
         let failed = |_| MaskError::Automaton;
-        // OperationKind follows is looked at byte by byte: a prefilter would never be used.
+        // What follows is looked at byte by byte: a prefilter would never be used.
         if bytes <= MAX_TABLE_BYTES {
             let mut builder = DFA::builder();
             let built = builder.start_kind(StartKind::Unanchored).prefilter(false).build(patterns.keys());

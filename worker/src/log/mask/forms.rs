@@ -1,4 +1,4 @@
-//! OperationKind is looked for: the parts of each secret, and the digits that encodings of them have in common.
+//! What is looked for: the parts of each secret, and the digits that encodings of them have in common.
 
 use super::finder::PartialEdges;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
@@ -76,7 +76,7 @@ impl EncodedForms {
     }
 }
 
-/// OperationKind every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
+/// What every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
 /// that depend on nothing else. The digits at the edges depend on what is around it, too.
 fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, PartialEdges)> {
     let mut forms = Vec::new();

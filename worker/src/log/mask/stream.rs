@@ -9,7 +9,7 @@ use super::{
 use aho_corasick::automaton::StateID;
 use std::collections::VecDeque;
 
-/// OperationKind stands for a secret.
+/// What stands for a secret.
 pub const MASK: &[u8] = b"[masked]";
 
 /// Where a stream stands.
@@ -56,7 +56,7 @@ impl Stream {
         self.held.extend_from_slice(bytes);
     }
 
-    /// RequestLog that a secret is there; what overlaps is one.
+    /// Notes that a secret is there; what overlaps is one.
     pub(super) fn note(&mut self, begin: usize, end: usize) {
         self.insert(Span { begin, end, shown: false });
     }
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// RequestLog that the secret that ends at `known` goes on at `begin..end`.
+    /// Notes that the secret that ends at `known` goes on at `begin..end`.
     fn extend(&mut self, known: usize, begin: usize, end: usize) {
         // It passed already, unless it is here: nothing is shown for its rest.
         let here = self.found.iter().find(|span| span.begin < known && known <= span.end).copied();
@@ -76,7 +76,7 @@ impl Stream {
     }
 
     fn insert(&mut self, mut new: Span) {
-        // OperationKind passed has passed.
+        // What passed has passed.
         if new.end <= self.base {
             return;
         }
@@ -98,7 +98,7 @@ impl Stream {
         self.found.insert(at, new);
     }
 
-    /// OperationKind comes before `until`, with what stands for secrets.
+    /// What comes before `until`, with what stands for secrets.
     pub(super) fn release(&mut self, until: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(until.saturating_sub(self.base));
         let mut passed = 0;
@@ -130,7 +130,7 @@ impl Stream {
     }
 }
 
-/// OperationKind tells the characters that bytes stand for.
+/// What tells the characters that bytes stand for.
 #[derive(Debug)]
 pub(super) struct CharDecoder {
     pub encoding: Encoding,
@@ -273,7 +273,7 @@ pub(super) struct Base64Decoder {
 const CLASS_SKIPPED: u8 = 1;
 /// Of a byte that ends base64.
 const CLASS_OTHER: u8 = 0;
-/// OperationKind each byte is to base64: else the digit, of the standard alphabet.
+/// What each byte is to base64: else the digit, of the standard alphabet.
 static BASE64_CLASSES: [u8; 256] = {
     let mut classes = [CLASS_OTHER; 256];
     let mut byte = 0_u8;
@@ -300,7 +300,7 @@ struct Base64Tail {
     padding: u8,
 }
 
-/// OperationKind a secret is found to be.
+/// What a secret is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     Secret(usize, usize),

@@ -64,7 +64,7 @@ fn output_without_a_secrets_beginning_is_not_delayed() {
     assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
     assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");
     assert_eq!(mask.push(&mut stream, b"passw"), b"");
-    // OperationKind follows it may overlap with another one.
+    // What follows it may overlap with another one.
     assert_eq!(mask.push(&mut stream, b"ord"), b"");
     assert_eq!(mask.push(&mut stream, b".pa"), b"[masked].");
     assert_eq!(mask.finish(&mut stream), b"pa");

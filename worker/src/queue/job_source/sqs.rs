@@ -83,12 +83,12 @@ pub struct Usage {
     pub change_visibility: u64,
 }
 
-/// NodeCounters requests to SQS where they are sent.
+/// Counts requests to SQS where they are sent.
 #[derive(Debug, Clone, Default)]
 pub struct SqsRequests(Arc<[AtomicU64; 3]>);
 
 impl SqsRequests {
-    /// OperationKind was sent so far.
+    /// What was sent so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let [receive, delete, change_visibility] =
@@ -130,7 +130,7 @@ pub struct SqsJobSource {
     answered: AtomicBool,
 }
 
-/// OperationKind of a message is read; what else is in it is for others, or for later versions.
+/// What of a message is read; what else is in it is for others, or for later versions.
 #[derive(Debug, Deserialize)]
 struct JobMessage {
     job_id: JobId,
@@ -178,7 +178,7 @@ impl SqsJobSource {
         Self { sqs: Client::from_conf(config), api, settings, requests, answered: AtomicBool::new(false) }
     }
 
-    /// OperationKind was asked of SQS.
+    /// What was asked of SQS.
     #[must_use]
     pub fn requests(&self) -> SqsRequests {
         self.requests.clone()

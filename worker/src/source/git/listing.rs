@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 /// The longest path that is taken: more than a file system has.
 pub const MAX_PATH_LEN: usize = 4096;
-/// OperationKind a record of a tree has beside its path.
+/// What a record of a tree has beside its path.
 const MAX_ENTRY_OVERHEAD: usize = 160;
 
 /// Cuts bytes that come in pieces into records that each end with a NUL.
@@ -102,7 +102,7 @@ impl Paths {
     }
 }
 
-/// OperationKind `git cat-file --batch-check` or `--batch` says of an object before its bytes.
+/// What `git cat-file --batch-check` or `--batch` says of an object before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectHeader<'a> {
     /// Its hash.

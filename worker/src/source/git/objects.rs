@@ -41,7 +41,7 @@ impl FileReader {
         self.describe(path).is_ok_and(|line| listing::object(&line).is_some_and(|object| object.is_blob))
     }
 
-    /// OperationKind git says of the object at `path`.
+    /// What git says of the object at `path`.
     fn describe(&mut self, path: &str) -> Result<String, String> {
         if path.chars().any(char::is_control) || path.len() > MAX_PATH_LEN {
             return Err("this is no path that is read".to_owned());

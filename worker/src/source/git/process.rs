@@ -26,7 +26,7 @@ use std::{
 
 /// Memory of its own that a git process may have, files that it maps aside.
 const MAX_MEMORY: u64 = 2 << 30;
-/// OperationKind of a process's errors is kept: the last of them.
+/// What of a process's errors is kept: the last of them.
 const MAX_STDERR_BYTES: usize = 16 << 10;
 /// A git server that sends less than this, over the time of [`Limits::silence`](crate::source::Limits), counts as silent.
 const MIN_BYTES_PER_SECOND: u64 = 16;
@@ -36,7 +36,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(200);
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// OperationKind one process may do.
+/// What one process may do.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessLimits<'a> {
     /// Whether another machine may be waited for, whose silence has a limit.
@@ -93,7 +93,7 @@ pub fn supervise(
             }
         }
         vigil.check()?;
-        // OperationKind it started in the background, as ssh may, holds the pipes open.
+        // What it started in the background, as ssh may, holds the pipes open.
         if !output_ready && !errors_ready && group.has_ended() {
             break;
         }

@@ -36,12 +36,12 @@ pub(super) struct Gate {
 
 type ProxyCredentials = Arc<Mutex<HashMap<String, Arc<AllowedHosts>>>>;
 
-/// OperationKind one git command may contact.
+/// What one git command may contact.
 #[derive(Debug)]
 struct AllowedHosts {
     /// A host that may have a private address, at this port.
     private: Option<(HostName, u16)>,
-    /// CancelReason something was refused.
+    /// Why something was refused.
     refused: OnceLock<AddressRefusal>,
 }
 
@@ -65,7 +65,7 @@ impl ProxyCredential {
         format!("http://{PROXY_USER}:{}@{}", self.secret, self.address)
     }
 
-    /// CancelReason something was refused, if it was.
+    /// Why something was refused, if it was.
     pub fn refusal(&self) -> Option<AddressRefusal> {
         self.permit.refused.get().copied()
     }
@@ -131,7 +131,7 @@ struct ProxyServer {
 struct RequestHead {
     host: HostName,
     port: u16,
-    /// OperationKind the server is to get of it; `None`: a tunnel is asked for.
+    /// What the server is to get of it; `None`: a tunnel is asked for.
     forwarded: Option<String>,
     secret: Option<String>,
 }
@@ -178,7 +178,7 @@ fn answer(mut client: &TcpStream, status: &str, more: &str) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// ProxyCredentials bytes on in both directions until one side ends.
+/// Passes bytes on in both directions until one side ends.
 fn join(client: TcpStream, server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     let upwards = thread::Builder::new().name("git gate".into()).spawn(move || {
@@ -266,7 +266,7 @@ mod tests {
     fn proxy_headers_are_not_forwarded() {
         let secret = "Proxy-Authorization: Basic Z2l0OnM=\r\n";
         let head = format!(
-            "GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n{secret}Proxy-Connection: PermissionPolicy-Alive\r\n\r\n"
+            "GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n{secret}Proxy-Connection: Keep-Alive\r\n\r\n"
         );
         let read = parse(&head).unwrap();
         assert_eq!((read.host.as_str(), read.port, read.secret.as_deref()), ("h", 81, Some("s")));

@@ -22,7 +22,7 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// CancelReason a host is not connected to.
+/// Why a host is not connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectError {
     /// It may not be.

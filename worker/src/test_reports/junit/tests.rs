@@ -1,7 +1,7 @@
 use super::{Case, MAX_NAME_LEN, MAX_TEXT_LEN, Outcome, milliseconds, read};
 use proptest::prelude::*;
 
-/// OperationKind was read, a line for each case, and what is wrong.
+/// What was read, a line for each case, and what is wrong.
 fn lines(bytes: &[u8]) -> (String, Vec<String>) {
     let mut cases: Vec<Case> = Vec::new();
     let mistakes = read(bytes, |case| cases.push(case));
@@ -60,7 +60,7 @@ Skipped example.com/shop/cart / TestLater 0 ms "Skipped\ncart_test.go:30: not ye
         (
             include_bytes!("../../../tests/junit/jest-junit.xml"),
             r#"Passed Cart adds „one“ / Cart adds „one“ in src/cart.test.ts 2 ms
-Failed Cart totals / Cart totals in src/cart.test.ts 4 ms "Error: expect(received).toBe(expected) // ObjectHeader.is equality\n\nExpected: 4\nReceived: 3\n    at ObjectHeader.<anonymous> (src/cart.test.ts:12:19)"
+Failed Cart totals / Cart totals in src/cart.test.ts 4 ms "Error: expect(received).toBe(expected) // Object.is equality\n\nExpected: 4\nReceived: 3\n    at Object.<anonymous> (src/cart.test.ts:12:19)"
 Skipped Cart later / Cart later in src/cart.test.ts 0 ms
 "#,
         ),

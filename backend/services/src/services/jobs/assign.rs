@@ -1,4 +1,4 @@
-//! OperationKind a worker is told to run.
+//! What a worker is told to run.
 
 use super::service::JobExecutionService;
 use crate::{

@@ -24,7 +24,7 @@ const MAX_LOOKAHEAD: u32 = 32;
 /// as a failure of the attempt, so that a job that cannot be assigned ends.
 const MAX_FAILED_ASSIGNMENTS: u32 = 10;
 
-/// OperationKind became of an id that a worker received.
+/// What became of an id that a worker received.
 enum ClaimOutcome {
     /// It holds the lease now.
     Given(Box<JobExecuteReply>, LeaseToken),

@@ -24,7 +24,7 @@ const MAX_ATTEMPTS: u32 = 100;
 /// How long an execution waits for an approval, where its pipeline has no `timeout`: 30 days.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
-/// OperationKind an idempotency key stands for.
+/// What an idempotency key stands for.
 enum KeyLookup {
     /// Nothing yet.
     Nothing,
@@ -44,7 +44,7 @@ pub(crate) struct CreateOptions {
     pub group: Option<Group>,
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,
-    /// ResourceNames of manual jobs that are approved already.
+    /// Names of manual jobs that are approved already.
     pub approved: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ impl PipelineExecutionService {
         Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
     }
 
-    /// OperationKind a key stands for.
+    /// What a key stands for.
     async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
         let Some(record) = self.context.stores.records.key(&key.name).await? else {
             return Ok(KeyLookup::Nothing);

@@ -20,7 +20,7 @@ impl Group {
     pub fn of(file: &Pipeline, spec: &ExecutionSpec) -> Result<Option<Self>> {
         let Some(group) = file.group(spec.branch.as_deref(), &spec.variables) else { return Ok(None) };
         let cancel_superseded = file.concurrency.as_ref().is_some_and(|group| group.cancel_superseded);
-        // OperationKind a fork's file says must not cancel or hold up what the repository's own says.
+        // What a fork's file says must not cancel or hold up what the repository's own says.
         let hash = if spec.facts.is_from_fork() {
             digest(&(&spec.repo, "forks", &group))?
         } else {

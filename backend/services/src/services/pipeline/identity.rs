@@ -1,10 +1,10 @@
-//! OperationKind identifies a run: its derived key.
+//! What identifies a run: its derived key.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 use tidemill_core::{assignment::Source, digest::json_digest, facts::Facts};
 
-/// OperationKind identifies a run of the same thing: all that its plan and its sources depend on, without who asked, and when.
+/// What identifies a run of the same thing: all that its plan and its sources depend on, without who asked, and when.
 #[derive(Debug, Serialize)]
 pub(super) struct RunIdentity<'a> {
     /// The repository.
@@ -13,7 +13,7 @@ pub(super) struct RunIdentity<'a> {
     pub source: &'a Source,
     /// The file's text.
     pub pipeline: &'a str,
-    /// OperationKind is known of it: trigger, branch, tag, commit, the paths that decided something, variables.
+    /// What is known of it: trigger, branch, tag, commit, the paths that decided something, variables.
     pub facts: &'a Facts,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct PlannedRun {
     pub file: Pipeline,
     /// Its plan.
     pub plan: Plan,
-    /// OperationKind is known of the run, without the paths that decided nothing.
+    /// What is known of the run, without the paths that decided nothing.
     pub facts: Facts,
 }
 

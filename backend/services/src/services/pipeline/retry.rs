@@ -103,7 +103,7 @@ impl PipelineExecutionService {
                 "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
             )));
         }
-        // OperationKind was skipped although all went well has nothing to do now either.
+        // What was skipped although all went well has nothing to do now either.
         let tolerated = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_tolerated();
         let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
         if !approves && nodes.iter().filter(left).all(tolerated) {

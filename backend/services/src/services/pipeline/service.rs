@@ -70,7 +70,7 @@ impl PipelineExecutionService {
         Ok(self.context.cached_execution(id).await?.spec.repo.clone())
     }
 
-    /// OperationKind an execution used of a cloud so far.
+    /// What an execution used of a cloud so far.
     pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.context.execution(id).await?;
         self.context.stores.records.usage(id).await

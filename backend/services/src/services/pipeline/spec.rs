@@ -3,7 +3,7 @@
 use crate::ports::{Deadline, LabelRequirement};
 use tidemill_core::{pipeline::Pipeline, plan::Plan, time::Timestamp};
 
-/// OperationKind the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
+/// What the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
 pub(super) fn demands(plan: &Plan) -> Vec<LabelRequirement> {
     let mut demands: Vec<LabelRequirement> = Vec::new();
     for (ix, job) in (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty()) {

@@ -29,13 +29,13 @@ use tidemill_core::{
 pub struct InternalStart {
     /// How much may be stored.
     pub allowance: StorageAllowance,
-    /// OperationKind is known of it for sure.
+    /// What is known of it for sure.
     pub facts: Facts,
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,
 }
 
-/// OperationKind a start may have stored, and whether it is held.
+/// What a start may have stored, and whether it is held.
 pub(crate) struct StartLimits<'a> {
     /// Whether somebody must approve it before anything of it runs.
     pub hold: bool,

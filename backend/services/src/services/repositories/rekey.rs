@@ -1,4 +1,4 @@
-//! OperationKind repositories keep sealed, under the newest key.
+//! What repositories keep sealed, under the newest key.
 
 use super::{DOCUMENT_KIND, PAGE_SIZE, Repository, RepositoryService, place, read};
 use crate::error::{Error, Result};

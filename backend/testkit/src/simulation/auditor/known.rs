@@ -1,4 +1,4 @@
-//! OperationKind the auditor knows of a run.
+//! What the auditor knows of a run.
 
 use super::SKEW_MS;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use tidemill_core::{
 };
 use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 
-/// OperationKind nobody approved is canceled after this time, in milliseconds.
+/// What nobody approved is canceled after this time, in milliseconds.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
 /// A lease: which commit gave it, and which ended it.
@@ -20,7 +20,7 @@ pub struct Span {
     pub ended: Option<u64>,
 }
 
-/// CancelReason an execution was canceled.
+/// Why an execution was canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReason {
     /// Somebody asked for it.
@@ -132,7 +132,7 @@ impl Known {
         wrong
     }
 
-    /// CancelReason an execution is canceled now, or that there is no reason.
+    /// Why an execution is canceled now, or that there is no reason.
     pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<CancelReason, String> {
         let id = record.spec.id;
         let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not made")) };

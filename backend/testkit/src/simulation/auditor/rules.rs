@@ -1,4 +1,4 @@
-//! OperationKind may happen when, in other words than those of the functions that decide it.
+//! What may happen when, in other words than those of the functions that decide it.
 
 use super::known::{Known, Made};
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ enum NeedsOutcome {
 }
 
 impl Known {
-    /// CancelReason an attempt of a job may not begin.
+    /// Why an attempt of a job may not begin.
     pub fn too_early(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
@@ -56,7 +56,7 @@ impl Known {
         members[from..place].iter().map(|(member, _)| *member).find(live)
     }
 
-    /// CancelReason a job may not be skipped.
+    /// Why a job may not be skipped.
     pub fn wrongly_skipped(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
@@ -79,7 +79,7 @@ impl Known {
         (!fits).then(|| format!("15: what it waits for has ended as `{when:?}` wants it, or not at all"))
     }
 
-    /// OperationKind a job demands of its worker.
+    /// What a job demands of its worker.
     pub fn demands(&self, key: NodeKey) -> Option<Labels> {
         let plan = self.made.get(&key.execution)?.plan.as_ref()?;
         plan.jobs.get(key.ix as usize).map(|job| job.runs_on.clone())
@@ -135,7 +135,7 @@ fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
     undone
 }
 
-/// ReportState in other words than by the function that decides it; `None`: not all are over.
+/// Said in other words than by the function that decides it; `None`: not all are over.
 pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
     if canceled && nodes.iter().all(|node| node.state.status().is_none()) {

@@ -1,4 +1,4 @@
-//! OperationKind schedules and webhooks made.
+//! What schedules and webhooks made.
 
 use super::{Auditor, SKEW_MS};
 use crate::simulation::forge::Found;
@@ -11,7 +11,7 @@ use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// OperationKind was made of what happened outside.
+/// What was made of what happened outside.
 #[derive(Default)]
 pub struct TriggerLog {
     /// When a worker told of a schedule first.
@@ -117,7 +117,7 @@ impl Auditor {
         let known = self.lock();
         let triggered = &known.triggered;
         let Some(newest) = triggered.newest else { return };
-        // OperationKind was told later, and not acknowledged, may be there or not.
+        // What was told later, and not acknowledged, may be there or not.
         let told: Vec<Option<&str>> =
             triggered.registered.range(newest..).flat_map(|(_, crons)| crons.iter().copied()).collect();
         let fits = match stored {
@@ -131,7 +131,7 @@ impl Auditor {
         }
     }
 
-    /// OperationKind must hold of triggers at the end of a run.
+    /// What must hold of triggers at the end of a run.
     pub(super) fn judge_triggers(&self, triggered: &TriggerLog) {
         if triggered.started < triggered.told.len() as u64 {
             let (told, started) = (triggered.told.len(), triggered.started);

@@ -1,4 +1,4 @@
-//! OperationKind must hold at the end of a run.
+//! What must hold at the end of a run.
 
 use super::{
     Auditor,
@@ -20,7 +20,7 @@ use tidemill_services::ports::{Node, NodeBody};
 const MAX_DELAY_MS: i64 = 10 * 60_000;
 
 impl Auditor {
-    /// OperationKind must hold at the end of a run.
+    /// What must hold at the end of a run.
     pub async fn judge(&self, truth: &SharedStores) {
         let (schedules, _) = truth.documents.list("schedule", "", None, 10).await.unwrap_or_default();
         self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ impl Auditor {
         }
     }
 
-    /// OperationKind is promised of jobs by when they run.
+    /// What is promised of jobs by when they run.
     fn judge_kind(&self, node: &Node, made: &Made, known: &Known) {
         let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
         let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
