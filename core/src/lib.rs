@@ -2,6 +2,15 @@
 //!
 //! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
 
+#![cfg_attr(
+    not(feature = "mutations"),
+    allow(
+        clippy::nonminimal_bool,
+        clippy::redundant_field_names,
+        reason = "`guarded!` leaves the bare condition, which `!` may stand before"
+    )
+)]
+
 pub mod access;
 pub mod announcement;
 pub mod api;

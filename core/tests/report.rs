@@ -25,7 +25,7 @@ fn job(name: &str, stage: &str, needs: &[&str], times: Option<(u64, u64, u64)>) 
 
 fn view(jobs: &[Value]) -> ExecutionView {
     let execution = json!({
-        "id": uuid::Uuid::nil(), "pipeline_name": "p", "run_number": 1, "repo": "r", "branch": null, "commit": null,
+        "id": uuid::Uuid::nil(), "kind": "run_pipeline", "pipeline_name": "p", "run_number": 1, "repo": "r", "branch": null, "commit": null,
         "status": "SUCCESS", "trigger": "manual", "requested_by": null, "created_at": at(0),
         "start_time": at(0), "end_time": at(20),
     });
