@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 /// Gives each kept input of `target` to `check`, which panics when what must hold of it does not.
 pub fn replay(target: &str, check: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let corpus = ancestors.map(|dir| dir.join("fuzz/corpus").join(target)).find(|dir| dir.is_dir()).unwrap();
     let mut inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     inputs.sort();
     assert!(!inputs.is_empty(), "{} is empty", corpus.display());

@@ -275,8 +275,8 @@ impl ScheduleService {
             },
             by: Some(format!("schedule {}", stored.cron)),
         };
-        let at = stored.missed.unwrap_or(at);
-        let at = guarded!(ScheduleOnce, at, without now);
+        let due = stored.missed.unwrap_or(at);
+        let at = guarded!(ScheduleOnce, due, without now);
         let once = IdempotencyKey::Schedule { name: &key.name, at };
         let reply =
             discoveries::start_discovery(&self.pipelines, &self.context, &repository, look, once).await?;
