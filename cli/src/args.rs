@@ -172,12 +172,6 @@ pub enum Command {
     #[cfg(feature = "aws")]
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
-    /// Make or update a deployment on AWS (not in this build)
-    #[cfg(not(feature = "aws"))]
-    Deploy(NotBuilt),
-    /// Remove a deployment from AWS (not in this build)
-    #[cfg(not(feature = "aws"))]
-    Destroy(NotBuilt),
     /// Create or update a deployment on AWS (needs a build with AWS support)
     #[cfg(not(feature = "aws"))]
     Deploy(UnsupportedArgs),

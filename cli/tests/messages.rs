@@ -74,6 +74,7 @@ fn tidemill(words: &[&str]) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "`deploy` and `destroy` need the feature aws")]
 fn every_command_has_help_with_an_example() {
     let mut all = tidemill(&["--help"]);
     for command in COMMANDS {
