@@ -2,16 +2,10 @@
 
 use crate::ports::Messenger;
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    Request,
+use reqwest::{
+    Client,
     header::{CONTENT_TYPE, USER_AGENT},
-};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    redirect::Policy,
 };
 use rustls::{ClientConfig, RootCertStore};
 use std::{
@@ -21,20 +15,19 @@ use std::{
 };
 use tidemill_core::announcement::OutgoingRequest;
 
-/// The longest that a reply may take.
+/// Maximum time from the start of a request to its reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Sender = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// Sends over the network; trusts the system's certificate authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
+/// Sends over the network, without redirects and proxies; trusts the system's certificate authorities, or those that
+/// SSL_CERT_FILE and SSL_CERT_DIR name.
 #[derive(Default)]
 pub struct HttpMessenger {
-    client: OnceLock<Sender>,
+    client: OnceLock<Client>,
 }
 
 impl HttpMessenger {
-    /// The client, made when something is to be sent: to read the authorities takes a while.
-    fn client(&self) -> Result<&Sender, String> {
+    /// The client, created for the first request: reading the certificate authorities takes time.
+    fn client(&self) -> Result<&Client, String> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -45,9 +38,14 @@ impl HttpMessenger {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(|error| with_causes(&error))?;
         Ok(self.client.get_or_init(|| client))
     }
 }
@@ -55,20 +53,33 @@ impl HttpMessenger {
 #[async_trait]
 impl Messenger for HttpMessenger {
     async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
-        let mut request = Request::post(post.url.as_str())
+        let mut request = self
+            .client()?
+            .post(post.url.as_str())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("tidemill/", env!("CARGO_PKG_VERSION")));
         for (name, value) in &post.headers {
             request = request.header(*name, value.as_str());
         }
-        let body = Full::new(Bytes::from(post.body.clone()));
-        let request = request.body(body).map_err(|error| error.to_string())?;
-        let sent = tokio::time::timeout(REQUEST_TIMEOUT, self.client()?.request(request)).await;
-        let sent = sent.map_err(|_| format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs()))?;
-        let reply = sent.map_err(|error| match error.source() {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
+        let reply = request.body(post.body.clone()).send().await.map_err(|error| {
+            if error.is_timeout() {
+                format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs())
+            } else {
+                // The address may hold a secret.
+                with_causes(&error.without_url())
+            }
         })?;
         Ok(reply.status().as_u16())
     }
+}
+
+/// An error with its causes.
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

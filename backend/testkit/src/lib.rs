@@ -1,5 +1,10 @@
 //! For tests: stores in memory, the suite that every adapter must pass, the simulation, and what the fuzzers call.
 
+#![allow(
+    clippy::nonminimal_bool,
+    reason = "`guarded!` leaves the bare condition, which `!` may stand before"
+)]
+
 #[cfg(feature = "aws")]
 pub mod cloud;
 pub mod conformance;
