@@ -50,7 +50,9 @@ def binaries() -> tuple[Path, Path]:
     target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
     built = (CHECKOUT / target) / ("debug" if profile == "dev" else profile)
     # Two builds, as `make build` and whoever works on the functions do them: what they have built is used.
-    wanted = ([] if functions else [["-p", "tidemill-functions", "--bins"]]) + ([] if tidemill else [["-p", "tidemill-cli", "--features", "aws"]])
+    wanted = ([] if functions else [["-p", "tidemill-functions", "--bins"]]) + (
+        [] if tidemill else [["-p", "tidemill-cli", "--features", "aws"]]
+    )
     for what in wanted:
         command = ["cargo", "build", "--profile", profile, *what]
         say(" ".join(command))
