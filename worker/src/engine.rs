@@ -329,7 +329,8 @@ impl DockerManager {
     pub async fn has_image(&self, image: &str) -> Result<bool, FailureReason> {
         match self.docker.inspect_image(image).await {
             Ok(_) => Ok(true),
-            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            // 400: no image has such a name; the pull reports why.
+            Err(EngineError::DockerResponseServerError { status_code: 400 | 404, .. }) => Ok(false),
             Err(error) => Err(failure("the image could not be looked up", &error)),
         }
     }

@@ -41,7 +41,7 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn container_lost_before_collection_is_infrastructure_failure() {
+async fn container_lost_before_collection_loses_no_artifact_silently() {
     let mut bench = Bench::start().await;
     let mut leaves =
         job(&["mkdir out; echo x > out/a", "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml"]);
@@ -53,7 +53,14 @@ async fn container_lost_before_collection_is_infrastructure_failure() {
     });
     *bench.server.removes.lock().unwrap() = Some(bench.label());
     let (end, log) = bench.run(leaves).await;
-    assert_eq!(kind(&end), Some(FailureKind::EngineFailed), "{end:?} {log}");
+    // An overlay that the worker has open outlives its container; elsewhere the files are gone with it.
+    if kind(&end).is_none() {
+        let tar = bench.server.artifact.lock().unwrap().clone();
+        let name = b"out/a";
+        assert!(tar.windows(name.len()).any(|bytes| bytes == name), "the artifact is empty: {log}");
+    } else {
+        assert_eq!(kind(&end), Some(FailureKind::EngineFailed), "{end:?} {log}");
+    }
     bench.stop().await;
 }
 
