@@ -58,7 +58,7 @@ impl Account {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request = format!(
             "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSSM.{action}\r\n\
-             content-type: application/x-amz-json-1.1\r\nauthorization: AWS4-HMAC-SHA256_METADATA_KEY \
+             content-type: application/x-amz-json-1.1\r\nauthorization: AWS4-HMAC-SHA256 \
              Credential={}/20260101/us-east-1/ssm/aws4_request, SignedHeaders=host, Signature=0\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             self.id,

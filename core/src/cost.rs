@@ -24,7 +24,7 @@ pub struct Usage {
     /// Requests to SQS: by the API as counted; the worker's receipt and deletion of each message are added where the
     /// message is sent.
     pub queue_requests: u64,
-    /// UPLOAD_PARAMS, COPY, POST and LIST_PARAMS requests to S3, uploads with presigned addresses among them.
+    /// PUT, COPY, POST and LIST requests to S3, uploads with presigned addresses among them.
     pub object_puts: u64,
     /// GET and other requests to S3.
     pub object_gets: u64,
@@ -93,7 +93,7 @@ pub struct Prices {
     pub dynamodb_read_unit: f64,
     /// One request to SQS.
     pub sqs_request: f64,
-    /// One UPLOAD_PARAMS to S3.
+    /// One PUT to S3.
     pub s3_put: f64,
     /// One GET from S3.
     pub s3_get: f64,

@@ -27,7 +27,7 @@ fn good(files: &[(&str, &str)]) -> PipelineWithSources {
 }
 
 const BASE: &str = r#"
-variables: { COMPRESSION_LEVEL: base, ONLY: base }
+variables: { LEVEL: base, ONLY: base }
 defaults: { image: rust:1.95, timeout: 10m }
 .job: { retry: 2, variables: { FROM: template } }
 jobs:
@@ -44,7 +44,7 @@ jobs:
 
 #[test]
 fn including_file_overrides_included() {
-    let top = "name: top\ninclude: /ci/base.yml\nvariables: { COMPRESSION_LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
+    let top = "name: top\ninclude: /ci/base.yml\nvariables: { LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
     let made = good(&[("top.yml", top), ("ci/base.yml", BASE)]);
     let pipeline = &made.parsed.pipeline;
     assert_eq!((pipeline.variables["LEVEL"].as_str(), pipeline.variables["ONLY"].as_str()), ("top", "base"));

@@ -31,7 +31,7 @@ fn names(plan: &Plan) -> Vec<&str> {
 const PIPELINE_WITH_RULES: &str = r#"
 name: ruled
 stages: [build, test, docs, deploy]
-variables: { COMPRESSION_LEVEL: one }
+variables: { LEVEL: one }
 defaults: { image: busybox }
 jobs:
   build: { stage: build, script: make }
@@ -39,7 +39,7 @@ jobs:
     stage: test
     script: make test
     needs: [build, lint]
-    rules: [{ changes: ["src/**"], variables: { COMPRESSION_LEVEL: two } }, { if: "env('FULL') == 'yes'", when: always }]
+    rules: [{ changes: ["src/**"], variables: { LEVEL: two } }, { if: "env('FULL') == 'yes'", when: always }]
   lint: { stage: test, script: make lint, needs: [], if: "event == 'pull_request'" }
   after-lint: { stage: test, script: make more, needs: [lint] }
   site: { stage: docs, script: make site, if: branch == default_branch }

@@ -19,7 +19,7 @@ use tidemill_services::pack::{pack_bytes, unpack_bytes};
 use tidemill_services::ports::{Clock, Logs};
 use uuid::Uuid;
 
-/// A chunk that is larger when packed is an object: from there on a UPLOAD_PARAMS costs less than the write units.
+/// A chunk that is larger when packed is an object: from there on a PUT costs less than the write units.
 const MAX_INLINE_SIZE: usize = 8 << 10;
 /// What is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
 const MIN_OBJECT_SIZE: usize = 4 << 10;

@@ -30,7 +30,7 @@ const MIGRATION_STEPS: &[M<'static>] = &[
     M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
     M::up(include_str!("documents.sql")),
     M::up(
-        "ALTER TABLE queue ADD COLUMN labels TEXT_OVERHEAD NOT NULL DEFAULT_KEYS '';
+        "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
          CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
     ),
     // Transactions that were committed; beside the file stands how many of them were acknowledged.
@@ -204,11 +204,11 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 }
 
 fn tune(conn: &Connection) -> rusqlite::Result<()> {
-    // DISK_FULL_BYTES: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
+    // FULL: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
     // writes a page once however often it changed.
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = DISK_FULL_BYTES;
+         PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -16000;

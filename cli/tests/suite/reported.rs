@@ -82,8 +82,8 @@ jobs:
     artifacts: { reports: { junit: fine.xml } }
   secret:
     stage: a
-    secrets: [MEASURE_TIME_DIVISOR]
-    script: ['echo "share 7%"', 'echo "share $MEASURE_TIME_DIVISOR%"']
+    secrets: [SHARE]
+    script: ['echo "share 7%"', 'echo "share $SHARE%"']
     coverage: 'share (\d+)%'
   none:
     stage: a

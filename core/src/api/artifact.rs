@@ -84,11 +84,11 @@ pub struct ArtifactFile {
 pub struct ArtifactUploadReply {
     /// Its id.
     pub artifact_id: ArtifactId,
-    /// UPLOAD_PARAMS here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
+    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
     /// where `sum` must be said first: call again with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Headers that the UPLOAD_PARAMS must have.
+    /// Headers that the PUT must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// How the tar may be encoded: `identity` or `zstd`.

@@ -20,7 +20,7 @@ pub const DISCOVERED: &str = "/api/pipeline/discovered";
 /// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
 /// [`crate::repository::WebhookReply`]. Query `repo` names the repository where the body does not.
 pub const WEBHOOK: &str = "/api/webhook/{provider}";
-/// UPLOAD_PARAMS [`crate::repository::RepositoryRequest`]: [`crate::repository::RepositoryReply`]. GET:
+/// PUT [`crate::repository::RepositoryRequest`]: [`crate::repository::RepositoryReply`]. GET:
 /// [`crate::repository::RepositoryList`]. DELETE, query [`crate::repository::RepositoryName`]:
 /// [`crate::repository::RemoveRepositoryReply`].
 pub const REPOSITORIES: &str = "/api/repository";
@@ -55,7 +55,7 @@ pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
 pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
 /// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
 pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
-/// UPLOAD_PARAMS: the bytes of an artifact, for servers that presign to themselves; query `lease`.
+/// PUT: the bytes of an artifact, for servers that presign to themselves; query `lease`.
 pub const ARTIFACT_CONTENT: &str = "/api/artifact/content/{artifactId}";
 /// GET: artifacts of an execution, [`super::ArtifactList`].
 pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
@@ -63,7 +63,7 @@ pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
 pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
 /// POST [`super::SourceUploadRequest`]: [`super::SourceUploadReply`].
 pub const SOURCE_UPLOAD: &str = "/api/source/upload";
-/// UPLOAD_PARAMS: the bytes of an upload, for servers that presign to themselves.
+/// PUT: the bytes of an upload, for servers that presign to themselves.
 pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
 /// GET: the bytes of an upload; may redirect.
 pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";

@@ -17,9 +17,9 @@ pub struct SourceUploadRequest {
 /// Where to put sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceUploadReply {
-    /// UPLOAD_PARAMS here: absolute, or a path on the API's own server (then with the API's token). Absent: it is there already.
+    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent: it is there already.
     pub url: Option<String>,
-    /// Headers that the UPLOAD_PARAMS must have.
+    /// Headers that the PUT must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }

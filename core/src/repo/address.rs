@@ -13,7 +13,7 @@ pub enum Scheme {
     Https,
     /// HTTP without.
     Http,
-    /// SSH_COMMAND.
+    /// SSH.
     Ssh,
     /// Git's own protocol, which nobody signs in to.
     Git,
@@ -50,7 +50,7 @@ impl Scheme {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryAddress {
     scheme: Scheme,
-    /// Who signs in, over SSH_COMMAND.
+    /// Who signs in, over SSH.
     user: Option<String>,
     host: HostName,
     /// The port, unless it is the scheme's.
@@ -104,7 +104,7 @@ pub enum AddressError {
     LocalPath,
     /// It is neither.
     #[error(
-        "the repository's address has no scheme; write https://HOST/PATH, ssh://PROXY_USER@HOST/PATH or PROXY_USER@HOST:PATH"
+        "the repository's address has no scheme; write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH"
     )]
     NoScheme,
     /// It may be a host with a port, or a path.
@@ -117,7 +117,7 @@ pub enum AddressError {
     Query,
     /// It has a user where that is, or may be, a secret.
     #[error(
-        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH_COMMAND key"
+        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH key"
     )]
     Credentials,
     /// What stands before the `@` is no user.

@@ -5,7 +5,7 @@ use crate::hex::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The HMAC-SHA256_METADATA_KEY of `bytes` in hex.
+/// The HMAC-SHA256 of `bytes` in hex.
 #[must_use]
 pub fn sign(secret: &[u8], bytes: &[u8]) -> String {
     let Some(mac) = mac(secret, bytes) else { return String::new() };

@@ -132,7 +132,7 @@ impl ApiClient {
         self.within(path, MAX_REPLY_TIME, self.json(Method::DELETE, path, options, Body::default())).await
     }
 
-    /// The reply to a UPLOAD_PARAMS of `request` to `path`.
+    /// The reply to a PUT of `request` to `path`.
     pub async fn put_json<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,

@@ -2,7 +2,7 @@
 //!
 //! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
 //! the address that is connected to: HTTP goes through a proxy of this process ([`gate`]), so that each redirect is checked
-//! as well; SSH_COMMAND and git's own protocol, which know no redirects, get the IP address that was checked.
+//! as well; SSH and git's own protocol, which know no redirects, get the IP address that was checked.
 
 mod gate;
 mod resolver;
@@ -215,7 +215,7 @@ fn variable(command: &Command, name: &str) -> Option<String> {
     Some(set.1?.to_string_lossy().into_owned())
 }
 
-/// Has SSH_COMMAND connect to `ip`, and check the key of the host that is meant.
+/// Has SSH connect to `ip`, and check the key of the host that is meant.
 fn pin_ssh(command: &mut Command, address: &RepositoryAddress, ip: IpAddr) {
     let ssh = variable(command, "GIT_SSH_COMMAND")
         .or_else(|| std::env::var("GIT_SSH_COMMAND").ok().filter(|ssh| !ssh.is_empty()))

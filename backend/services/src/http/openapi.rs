@@ -150,7 +150,7 @@ impl Document {
             "responses": {
                 "2XX": reply,
                 "default": {
-                    "description": "ApiError",
+                    "description": "Error",
                     "content": { "application/problem+json": { "schema": problem } },
                 },
             },

@@ -81,7 +81,7 @@ macro_rules! routes {
     };
     (@ GET) => { get };
     (@ POST) => { post };
-    (@ UPLOAD_PARAMS) => { put };
+    (@ PUT) => { put };
     (@ DELETE) => { delete };
 }
 
@@ -106,11 +106,11 @@ routes! {
     POST path::ARTIFACT_UPLOAD => handlers::artifact_upload, WORKER_SCOPES, Forbidden;
     POST path::CACHE_LOOKUP => handlers::cache_lookup, WORKER_SCOPES, Forbidden;
     GET path::CACHE_CONTENT => handlers::cache_content, WORKER_SCOPES, Forbidden;
-    UPLOAD_PARAMS path::ARTIFACT_CONTENT => handlers::artifact_content, WORKER_SCOPES, Forbidden;
+    PUT path::ARTIFACT_CONTENT => handlers::artifact_content, WORKER_SCOPES, Forbidden;
     GET path::ARTIFACTS => handlers::artifacts, LOOK, Path;
     GET path::ARTIFACT_DOWNLOAD => handlers::artifact_download, DOWNLOAD_SCOPES, Path;
     POST path::SOURCE_UPLOAD => handlers::source_upload, RUN_SCOPES, Itself;
-    UPLOAD_PARAMS path::SOURCE_CONTENT => handlers::source_content, RUN_SCOPES, Itself;
+    PUT path::SOURCE_CONTENT => handlers::source_content, RUN_SCOPES, Itself;
     GET path::SOURCE_DOWNLOAD => handlers::source_download, WORKER_SCOPES, Forbidden;
     GET path::WORKER_PROGRAM => handlers::worker_program, WORKER_SCOPES, Forbidden;
     GET path::SECRETS => handlers::secrets, ADMIN_SCOPES, Itself;
@@ -119,7 +119,7 @@ routes! {
     POST path::REKEY_SECRETS => handlers::rekey_secrets, ADMIN_SCOPES, Forbidden;
     POST path::WEBHOOK => repository_handlers::webhook, NOBODY, None;
     POST path::DISCOVERED => repository_handlers::discovered, WORKER_SCOPES, Forbidden;
-    UPLOAD_PARAMS path::REPOSITORIES => repository_handlers::put, ADMIN_SCOPES, Itself;
+    PUT path::REPOSITORIES => repository_handlers::put, ADMIN_SCOPES, Itself;
     GET path::REPOSITORIES => repository_handlers::list, ADMIN_SCOPES, Itself;
     DELETE path::REPOSITORIES => repository_handlers::remove, ADMIN_SCOPES, Itself;
     POST path::SYNC => repository_handlers::sync, ADMIN_SCOPES, Itself;

@@ -68,7 +68,7 @@ pub enum UploadTarget {
     At(UploadUrl),
 }
 
-/// An address at which whoever has it may UPLOAD_PARAMS an object for some minutes.
+/// An address at which whoever has it may PUT an object for some minutes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UploadUrl {
     /// The address.

@@ -29,7 +29,7 @@ const RETENTION_MS: i64 = 35 * 86_400_000;
 const TOUCH_INTERVAL_MS: u64 = 86_400_000;
 const MAX_ATTEMPTS: u32 = 20;
 
-/// The largest upload: what an object store takes in one UPLOAD_PARAMS.
+/// The largest upload: what an object store takes in one PUT.
 const MAX_SIZE: u64 = 5 << 30;
 
 /// Uploaded sources. An upload is named by the SHA-256 of its bytes, so that one that is there is right and is not sent again.

@@ -77,7 +77,7 @@ fn check_repo_for_servers(repo: &str) -> Outcome {
         Ok((_, None)) => Ok(()),
         Ok((address, Some(_))) => Err(Failure::usage(format!(
             "--repo contains credentials, which the server would store: use --repo {address}, and give the server's \
-             workers an SSH_COMMAND key or a git credential helper for this host"
+             workers an SSH key or a git credential helper for this host"
         ))),
         Err(error) => Err(Failure::usage(format!("--repo: {error}"))),
     }
