@@ -94,7 +94,7 @@ async fn isolated_job_reaches_neither_the_job_of_another_slot_nor_its_services()
     let Some(mut bench) = isolated_with_slots(2, &[]).await else { return };
     let listening = "while :; do echo hello | nc -l -p 4712; done";
     let mut served = job(&[
-        "echo at:$(hostname -i):db:$(grep db /etc/hosts | tr '\\t' ' ' | cut -d ' ' -f 1):",
+        "echo at:$(hostname -i):db:$(grep -w db /etc/hosts | tr '\\t' ' ' | cut -d ' ' -f 1):",
         listening,
     ]);
     served.extras.services = vec![service("db", &serving(5432), Some(Health::Port(5432)))];
