@@ -9,14 +9,12 @@ use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Display, time::Duration};
+use tidemill_core::execution::{assignment::Source, report::is_named, test_report::ExecutionTests};
 use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
-    assignment::Source,
     ids::ExecutionId,
-    report::is_named,
-    test_report::ExecutionTests,
 };
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;

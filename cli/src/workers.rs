@@ -5,13 +5,12 @@ use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
+use tidemill_core::execution::{assignment::Resources, status::ExecutionStatus};
+use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::repository::AddressPolicy;
 use tidemill_core::{
     api::ExecutionView,
-    assignment::Resources,
     ids::{ExecutionId, WorkerId},
-    labels::Labels,
-    repo::AddressPolicy,
-    status::ExecutionStatus,
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 

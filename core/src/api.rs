@@ -33,7 +33,7 @@ pub use secret::{
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
 
-pub use crate::{
+pub use crate::execution::{
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::Trigger,
 };

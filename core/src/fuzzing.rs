@@ -10,11 +10,11 @@ mod webhook;
 
 pub use webhook::webhook;
 
+use crate::repository::{HostName, RepositoryAddress, RepositoryName, Scheme, canonical};
+use crate::text::diagnostics::{Diagnostic, Location, Severity, render_human};
 use crate::{
-    diagnostics::{Diagnostic, Location, Severity, render_human},
     pipeline::parse_with_warnings,
     plan::{Plan, PlanError},
-    repo::{HostName, RepositoryAddress, RepositoryName, Scheme, canonical},
 };
 use indexmap::IndexMap;
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! Identifiers of executions, jobs, artifacts and workers.
 
+pub mod digest;
+
 use crate::guarded;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,7 @@ mod checks;
 pub(crate) mod compose;
 pub(crate) mod diagnose;
 pub(crate) mod finding;
+pub mod labels;
 mod model;
 mod names;
 mod parse;

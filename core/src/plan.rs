@@ -13,6 +13,7 @@ mod order;
 mod references;
 mod selection;
 mod size;
+pub mod trigger;
 
 pub use error::{ExcludedJob, PlanError};
 pub use matrix::MAX_JOBS;

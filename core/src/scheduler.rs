@@ -13,6 +13,7 @@ mod claim;
 mod conditions;
 mod creation;
 mod end;
+pub mod guard;
 mod memory;
 mod next_step;
 mod outside;

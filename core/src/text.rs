@@ -1,6 +1,10 @@
 //! Text from outside, made safe to show: on a terminal a control character is a command, and an invisible one hides
 //! what a reader should see.
 
+pub mod diagnostics;
+pub(crate) mod substitution;
+pub(crate) mod suggest;
+
 use std::fmt::{self, Write};
 
 /// Whether a terminal acts on this character instead of showing it: C0 and C1 controls, DEL, and what changes the

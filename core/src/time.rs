@@ -1,5 +1,7 @@
 //! Points in time, in whole milliseconds.
 
+pub mod cron;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt};

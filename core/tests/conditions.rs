@@ -3,10 +3,10 @@
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
+use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
     condition::{Context, Fault, Paths, check},
-    facts::{Facts, PullRequest},
 };
 
 fn facts() -> Facts {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 
 use proptest::prelude::*;
 use tidemill_core::api::Trigger;
-use tidemill_core::facts::{Facts, PullRequest};
+use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::gitlab::{TranslateOptions, translate};
 use tidemill_core::pipeline::{Pipeline, PipelineErrors, PipelineWithSources, When, parse};
 use tidemill_core::plan::Plan;

@@ -1,15 +1,13 @@
 //! The job's state machine, exhaustively over short histories.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use tidemill_core::{
-    api::AttemptEnd,
+use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
-    ids::LeaseToken,
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
-    time::Timestamp,
     transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, Refusal, step},
 };
+use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
 
 const TTL: u64 = 1_000;

@@ -6,10 +6,10 @@ mod reference;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tidemill_core::diagnostics::render_human;
-use tidemill_core::facts::Facts;
+use tidemill_core::execution::facts::Facts;
 use tidemill_core::pipeline::{Pipeline, json_schema, parse, parse_with_warnings};
 use tidemill_core::plan::Plan;
+use tidemill_core::text::diagnostics::render_human;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

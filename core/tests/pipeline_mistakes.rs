@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use tidemill_core::diagnostics::{Severity, render_human};
 use tidemill_core::pipeline::{MAX_FILE_BYTES, parse, parse_with_warnings};
+use tidemill_core::text::diagnostics::{Severity, render_human};
 
 #[test]
 fn each_error_is_located() {

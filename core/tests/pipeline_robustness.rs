@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
-use tidemill_core::diagnostics::{Severity, render_human};
 use tidemill_core::pipeline::parse_with_warnings;
+use tidemill_core::text::diagnostics::{Severity, render_human};
 
 const SEEDS: [&str; 8] = [
     include_str!("fixtures/good/design.yml"),

@@ -4,10 +4,14 @@
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tidemill_core::{
+use tidemill_core::execution::{
     attempt::AttemptEnd,
     facts::Facts,
     failure::{FailureKind, FailureReason},
+    status::{ExecutionStatus, JobStatus},
+    transition::JobEvent,
+};
+use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
     pipeline::{
         Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleOutcome, Service, Triggers, When,
@@ -15,9 +19,7 @@ use tidemill_core::{
     plan::{ExcludedJob, NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
-    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
-    transition::JobEvent,
 };
 
 fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
@@ -31,7 +33,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         artifacts: None,
         allow_failure: false,
         retry: 0,
-        retry_for: tidemill_core::retry::RetryFor::default(),
+        retry_for: tidemill_core::execution::retry::RetryFor::default(),
         timeout_s: 60,
         working_dir: None,
         resources: Resources::default(),

@@ -2,11 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use serde_json::{Value, json};
-use tidemill_core::{
-    api::ExecutionView,
-    report::{JobFilter, report},
-    time::Timestamp,
-};
+use tidemill_core::execution::report::{JobFilter, report};
+use tidemill_core::{api::ExecutionView, time::Timestamp};
 
 fn at(second: u64) -> Value {
     json!(format!("2026-01-01T00:00:{second:02}Z"))

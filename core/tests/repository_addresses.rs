@@ -2,10 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use proptest::prelude::*;
-use tidemill_core::{
-    fuzzing::repository_address,
-    repo::{RepositoryAddress, canonical, is_same},
-};
+use tidemill_core::fuzzing::repository_address;
+use tidemill_core::repository::{RepositoryAddress, canonical, is_same};
 
 /// Texts made of the pieces that readers of addresses fall out over.
 fn nearly() -> impl Strategy<Value = String> {

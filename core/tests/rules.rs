@@ -4,9 +4,9 @@
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use std::{collections::HashSet, fmt::Write as _};
+use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    facts::{Facts, PullRequest},
     pipeline::{Pipeline, When, parse},
     plan::{Plan, PlanError},
 };

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, env, str::FromStr};
 use tidemill_aws::ResourceNames;
-use tidemill_core::{labels, repo::AddressPolicy};
+use tidemill_core::pipeline::labels;
+use tidemill_core::repository::AddressPolicy;
 
 /// The table's name.
 pub const TABLE: &str = "TIDEMILL_TABLE";

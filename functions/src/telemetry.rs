@@ -8,7 +8,7 @@ use std::{
     io::Write,
     time::{SystemTime, UNIX_EPOCH},
 };
-use tidemill_core::cost::Usage;
+use tidemill_core::execution::cost::Usage;
 
 /// Starts logging to standard output, one JSON object per line.
 pub fn start() {
@@ -96,7 +96,7 @@ pub fn memory_mib() -> u64 {
 mod tests {
     use super::{RequestMetrics, metric_line};
     use serde_json::Value;
-    use tidemill_core::cost::Usage;
+    use tidemill_core::execution::cost::Usage;
 
     #[test]
     fn every_declared_metric_has_a_value() {

@@ -13,11 +13,11 @@ use crate::{
     client::ApiClient,
     engine::{DockerManager, WorkspaceMount, failure, is_bad_request, is_no_such_thing},
     log::mask::SecretMask,
-    store::hex,
     workspace::{HostWorkspace, PermissionPolicy},
 };
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
 use pack::{BUFFER_SIZE, Packed, Packer, globs, literal_prefix};
@@ -33,10 +33,12 @@ use std::{
     },
     time::Instant,
 };
-use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadRequest, ContentChecksum},
+use tidemill_core::execution::{
     assignment::{ArtifactSource, Artifacts, Assignment},
     failure::{FailureKind, FailureReason},
+};
+use tidemill_core::{
+    api::{ArtifactComplete, ArtifactUploadRequest, ContentChecksum},
     ids::{ArtifactId, JobId, LeaseToken},
 };
 use tokio::{io::AsyncWriteExt, sync::mpsc};
@@ -105,7 +107,7 @@ impl ArtifactTransfer {
                 error => TransferError::Reason(failure("the container did not take it", &error)),
             }
         })?;
-        let got = hash.lock().map(|hash| hex(&hash.clone().finalize())).unwrap_or_default();
+        let got = hash.lock().map(|hash| HEXLOWER.encode(&hash.clone().finalize())).unwrap_or_default();
         verify_hash(&got, artifact)
     }
 
@@ -124,7 +126,7 @@ impl ArtifactTransfer {
                 // Bytes after the tar's end count for the hash.
                 io::copy(&mut bytes, &mut io::sink())?;
             }
-            Ok((laid, hex(&bytes.hash.finalize())))
+            Ok((laid, HEXLOWER.encode(&bytes.hash.finalize())))
         });
         let (laid, got) = unpacking.await?;
         if laid.is_ok() {
@@ -163,7 +165,7 @@ impl ArtifactTransfer {
             // A write to the page cache does not block for long.
             spool.write_all(&chunk)?;
         }
-        let got = hex(&hash.finalize());
+        let got = HEXLOWER.encode(&hash.finalize());
         verify_hash(&got, artifact)?;
         blocking(move || cache.keep(spool, &got)).await
     }
@@ -451,7 +453,7 @@ async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File
         file.write_all(&chunk).await?;
     }
     file.flush().await?;
-    Ok((file.into_std().await, ContentChecksum { size, sha256: hex(&hash.finalize()) }))
+    Ok((file.into_std().await, ContentChecksum { size, sha256: HEXLOWER.encode(&hash.finalize()) }))
 }
 
 fn verify_hash(got: &str, artifact: &ArtifactSource) -> Result<(), TransferError> {

@@ -62,7 +62,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
 };
@@ -70,7 +70,7 @@ use tokio::{io::AsyncWrite, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where a job's sources are in its container.
-pub use tidemill_core::predefined::WORKSPACE_DIR;
+pub use tidemill_core::execution::predefined::WORKSPACE_DIR;
 /// What package managers need inside their own container, and no more.
 const CAPABILITIES: [&str; 9] = [
     "CHOWN",

@@ -1,7 +1,7 @@
 //! Why a worker cannot work.
 
 use std::path::PathBuf;
-use tidemill_core::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// Why a worker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]

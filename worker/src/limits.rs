@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::Resources,
     failure::{FailureKind, FailureReason},
 };
@@ -259,7 +259,7 @@ pub(crate) fn disk_usage(root: &Path, most: u64) -> io::Result<u64> {
 mod tests {
     use super::{Limits, disk_usage, size};
     use std::fs;
-    use tidemill_core::assignment::Resources;
+    use tidemill_core::execution::assignment::Resources;
 
     #[test]
     fn requested_resources_win_within_limits() {

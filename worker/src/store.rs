@@ -1,8 +1,7 @@
 //! Where a worker keeps things, and the locks that let several processes share them.
 
-pub use tidemill_core::hex::hex;
-
 use crate::error::WorkerError;
+use data_encoding::HEXLOWER;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
 use std::{
@@ -195,7 +194,7 @@ pub fn short_hash(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hex(&hash.finalize()[..8])
+    HEXLOWER.encode(&hash.finalize()[..8])
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
     fmt::Write as _,
     io::{self, Read},
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::Assignment,
     test_report::{TestCase, TestReport, TestsRequest},
 };

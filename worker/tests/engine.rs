@@ -12,9 +12,11 @@ mod isolation;
 
 use harness::{Bench, HELD, NETWORK, Server, docker, job, kind, network};
 use std::{sync::atomic::Ordering, time::Duration};
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{ArtifactSource, Artifacts, Assignment, PullPolicy, SecretValue, Service, Source},
     failure::FailureKind,
+};
+use tidemill_core::{
     ids::{ArtifactId, ExecutionId},
     pipeline::{Health, Reports},
 };
@@ -110,7 +112,7 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
     let paths = vec!["out/**/*.txt".to_owned(), "none/*".to_owned()];
     leaves.artifacts = Some(Artifacts {
         paths,
-        when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
+        when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
         expire_in_s: None,
         reports: Reports::default(),
     });
@@ -120,7 +122,7 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
 
     let stored = bench.server.artifact.lock().unwrap().clone();
     let mut gets = job(&["cat out/deep/a.txt", "test ! -e other"]);
-    let sha256 = tidemill_worker::store::hex(&<sha2::Sha256 as sha2::Digest>::digest(&stored));
+    let sha256 = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(&stored));
     let needed = ArtifactSource {
         artifact_id: ArtifactId(uuid::Uuid::nil()),
         from_job: "leaves".into(),
@@ -338,7 +340,7 @@ async fn test_reports_are_read_after_failure_and_masked() {
     let junit = vec!["out/**/*.xml".to_owned(), "none.xml".to_owned()];
     tested.artifacts = Some(Artifacts {
         paths: Vec::new(),
-        when: tidemill_core::assignment::ArtifactsWhen::OnSuccess,
+        when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
         expire_in_s: None,
         reports: Reports { junit },
     });

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::git_server::{GitServer, dripping, git, output, silent, stopping};
-use tidemill_core::{assignment::Source, discovery::Discovery};
+use tidemill_core::execution::{assignment::Source, discovery::Discovery};
 use tidemill_worker::{
     source::{HostPolicy, Limits, Retention, SourceCache, SourceErrorKind, SourceSettings},
     store::FileLock,

@@ -10,7 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 use support::git_server::{GitServer, output};
-use tidemill_core::{assignment::Source, discovery::Discovery, repo::AddressPolicy};
+use tidemill_core::execution::{assignment::Source, discovery::Discovery};
+use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, SourceCache, SourceSettings, resolve};
 
 /// Has every setting of the repository at `git_dir` that git would run a program for run one that makes a file; returns

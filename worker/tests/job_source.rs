@@ -11,9 +11,11 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use tidemill_core::execution::assignment::{
+    Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+};
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
-    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
     ids::{ExecutionId, JobId, LeaseToken, WorkerId},
 };
 use tidemill_worker::{
@@ -190,7 +192,7 @@ impl JobSourceFixture {
 
 fn ask() -> JobRequest {
     JobRequest {
-        labels: tidemill_core::labels::Labels::new(),
+        labels: tidemill_core::pipeline::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
         lookahead: 0,
         glance: false,

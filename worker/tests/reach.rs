@@ -12,11 +12,8 @@ use std::{
     process::Command,
     sync::Arc,
 };
-use tidemill_core::{
-    assignment::Source,
-    repo::{AddressPolicy, RepositoryAddress},
-    upload::UploadId,
-};
+use tidemill_core::execution::{assignment::Source, upload::UploadId};
+use tidemill_core::repository::{AddressPolicy, RepositoryAddress};
 use tidemill_worker::source::{
     HostPolicy, Resolver, SourceError, UploadPlan, materialise, resolve, snapshot, upload,
 };
@@ -307,7 +304,7 @@ fn git_contacts_the_host_and_port_of_the_address() {
         } else {
             let said = fs::read_to_string(&said).unwrap_or_default();
             let words: Vec<&str> = said.split_whitespace().collect();
-            if address.scheme() == tidemill_core::repo::Scheme::Git {
+            if address.scheme() == tidemill_core::repository::Scheme::Git {
                 assert_eq!(words, [bare, &port.to_string()], "{url}");
             } else {
                 let contacted = words.iter().find(|word| word.rsplit('@').next() == Some(bare));

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use support::git_server::{GitServer, git, output};
-use tidemill_core::{assignment::Source, repo::AddressPolicy};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialise, snapshot, upload};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {

@@ -9,16 +9,18 @@ use tidemill_testkit::cloud;
 
 use std::{error::Error, fmt::Write, sync::Arc};
 use tidemill_aws::Meter;
+use tidemill_core::execution::{
+    assignment::Source,
+    cost::{Prices, Usage, cost},
+    status::ExecutionStatus,
+};
 use tidemill_core::{
     api::{
         AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes, Trigger,
         WorkerInfo,
     },
-    assignment::Source,
-    cost::{Prices, Usage, cost},
     ids::{JobId, WorkerId},
     plan::Plan,
-    status::ExecutionStatus,
 };
 use tidemill_services::services::{Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
@@ -157,7 +159,7 @@ impl Deployment {
     async fn run(&self, job: JobId, work: JobUsage) -> Result<bool, ExampleError> {
         let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
         let request = JobExecuteRequest {
-            labels: tidemill_core::labels::Labels::new(),
+            labels: tidemill_core::pipeline::labels::Labels::new(),
             worker,
             job_id: Some(job),
             execution_id: None,

@@ -7,7 +7,8 @@ use super::{
     table::{Change, Item, Key, binary, number, text},
 };
 use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
-use tidemill_core::{cost::Usage, ids::ExecutionId, time::Timestamp};
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::pack;
 use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
@@ -294,7 +295,8 @@ pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::{Change, FoldResult, NodeCounters, Read, fold, needs_read};
-    use tidemill_core::{cost::Usage, ids::ExecutionId, time::Timestamp};
+    use tidemill_core::execution::cost::Usage;
+    use tidemill_core::{ids::ExecutionId, time::Timestamp};
     use tidemill_services::ports::{NodeBody, NodeKey, NodeState, Write};
     use uuid::Uuid;
 

@@ -6,10 +6,9 @@ use super::{
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::str::FromStr;
+use tidemill_core::execution::{cost::Usage, status::JobStatus};
 use tidemill_core::{
-    cost::Usage,
     ids::{ExecutionId, JobId},
-    status::JobStatus,
     time::Timestamp,
 };
 use tidemill_services::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! Keys and attributes of the table; `docs/data-model.md` says what each is for.
 
 use super::table::Key;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
@@ -164,15 +164,7 @@ pub fn short(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hex(&hash.finalize()[..16])
-}
-
-/// `bytes` as lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(&hash.finalize()[..16])
 }
 
 /// The indexes that executions are listed by: name, attribute.

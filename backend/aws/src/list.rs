@@ -7,7 +7,8 @@ use super::{
     records::DynamoRecords,
     table::{Item, Key, Query, text},
 };
-use tidemill_core::{ids::ExecutionId, status::ExecutionStatus};
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::ids::ExecutionId;
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ExecutionRecord, ListFilter, repository_key};
 

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tidemill_core::cost::Usage;
+use tidemill_core::execution::cost::Usage;
 
 /// Executions whose use is carried at most.
 const MAX_PENDING_EXECUTIONS: usize = 10_000;
@@ -111,7 +111,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::Meter;
-    use tidemill_core::cost::Usage;
+    use tidemill_core::execution::cost::Usage;
 
     fn reads(count: u64) -> Usage {
         Usage { table_read_halves: count, ..Usage::default() }

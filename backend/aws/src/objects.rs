@@ -1,6 +1,6 @@
 //! Objects in an S3 bucket.
 
-use super::{keys::hex, meter::Meter, table::failed};
+use super::{meter::Meter, table::failed};
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
@@ -12,10 +12,12 @@ use aws_sdk_s3::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
+use data_encoding::HEXLOWER;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tidemill_core::{api::ContentChecksum, cost::Usage};
+use tidemill_core::api::ContentChecksum;
+use tidemill_core::execution::cost::Usage;
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, UploadUrl};
 use tokio_util::io::ReaderStream;
@@ -53,7 +55,7 @@ impl S3Objects {
 
     /// Stores bytes that are all at hand.
     pub async fn put_whole(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = HEXLOWER.encode(&Sha256::digest(&bytes));
         self.put_part_of_memory(key, bytes.into(), sha256).await
     }
 
@@ -155,7 +157,7 @@ impl S3Objects {
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(tag).build());
             next = gather(rest).await?;
         }
-        Ok((parts, ObjectInfo { size, sha256: Some(hex(&hash.finalize())) }))
+        Ok((parts, ObjectInfo { size, sha256: Some(HEXLOWER.encode(&hash.finalize())) }))
     }
 
     async fn copy(&self, from: &str, to: &str, info: &ObjectInfo, doing: &str) -> Result<()> {
@@ -224,7 +226,7 @@ fn base64_of_hex(sha256: &str) -> Option<String> {
 
 /// A SHA-256 from how S3 has it; `None`: it is of parts, and not of the whole.
 fn hex_of_base64(checksum: &str) -> Option<String> {
-    STANDARD.decode(checksum).ok().filter(|bytes| bytes.len() == 32).map(|bytes| hex(&bytes))
+    STANDARD.decode(checksum).ok().filter(|bytes| bytes.len() == 32).map(|bytes| HEXLOWER.encode(&bytes))
 }
 
 /// Only keys of the port's alphabet.
@@ -252,7 +254,8 @@ impl Objects for S3Objects {
         if first.len() >= PART_SIZE {
             return self.put_large(key, wanted, first, bytes).await;
         }
-        let info = ObjectInfo { size: first.len() as u64, sha256: Some(hex(&Sha256::digest(&first))) };
+        let info =
+            ObjectInfo { size: first.len() as u64, sha256: Some(HEXLOWER.encode(&Sha256::digest(&first))) };
         is_wanted(&info, wanted)?;
         self.put_part_of_memory(key, first, info.sha256.clone().unwrap_or_default()).await?;
         Ok(info)

@@ -9,11 +9,9 @@ use aws_sdk_sqs::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
-use tidemill_core::{
-    cost::Usage,
-    ids::{ExecutionId, JobId},
-    labels::{Labels, queue_name},
-};
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::ids::{ExecutionId, JobId};
+use tidemill_core::pipeline::labels::{Labels, queue_name};
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 use tokio::time::Instant;

@@ -15,10 +15,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tidemill_core::execution::{cost::Usage, status::JobStatus};
 use tidemill_core::{
-    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
-    status::JobStatus,
     time::Timestamp,
 };
 use tidemill_services::error::{Error, Result};

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use std::{collections::HashMap, error::Error as StdError, time::Duration};
-use tidemill_core::cost::Usage;
+use tidemill_core::execution::cost::Usage;
 use tidemill_services::error::{Error, Result};
 use uuid::Uuid;
 

@@ -4,11 +4,10 @@
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, fmt::Write, time::Instant};
+use tidemill_core::execution::{assignment::Source, status::ExecutionStatus};
 use tidemill_core::{
     api::{AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, Trigger, WorkerInfo},
-    assignment::Source,
     ids::{ExecutionId, WorkerId},
-    status::ExecutionStatus,
 };
 use tidemill_services::services::{Services, Settings};
 use tidemill_sqlite::open;
@@ -101,7 +100,7 @@ fn request(jobs: usize) -> ExecuteRequest {
 async fn slot(services: Services, execution: ExecutionId) -> Result<usize, ExampleError> {
     let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
     let request = JobExecuteRequest {
-        labels: tidemill_core::labels::Labels::new(),
+        labels: tidemill_core::pipeline::labels::Labels::new(),
         worker,
         job_id: None,
         execution_id: Some(execution),

@@ -186,7 +186,7 @@ impl Services {
     pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
         let removed = self.repositories.remove(repo).await?;
         // Without it none of them would start anything; they go all the same.
-        self.schedules.forget(&tidemill_core::repo::canonical(repo)).await?;
+        self.schedules.forget(&tidemill_core::repository::canonical(repo)).await?;
         Ok(removed)
     }
 }

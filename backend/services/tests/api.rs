@@ -9,7 +9,8 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tidemill_core::{ids::JobId, status::JobStatus};
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::ids::JobId;
 use tidemill_services::http::{ROUTES, TokenVerifier, openapi_document, router};
 use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 use tidemill_services::services::{Services, Settings};

@@ -9,7 +9,9 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tidemill_core::{api::path, repo::AddressPolicy, upload::UploadId};
+use tidemill_core::api::path;
+use tidemill_core::execution::upload::UploadId;
+use tidemill_core::repository::AddressPolicy;
 use tidemill_services::http;
 use tidemill_services::services::{Services, Settings, SourcePolicy};
 use tidemill_testkit::conformance::ManualClock;

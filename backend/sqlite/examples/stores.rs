@@ -5,8 +5,9 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use std::{sync::Arc, time::Instant};
-use tidemill_core::labels::Labels;
-use tidemill_core::{ids::ExecutionId, status::JobStatus};
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::ids::ExecutionId;
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{JobQueue, NodeKey, QueuedJob, Records, Write};
 use tidemill_testkit::conformance::samples::{
     START, create, done, execution_id, flat, job_id, job_state, node, repo, spec,

@@ -6,6 +6,7 @@
 use super::files::{blocking, make_directories, make_directory, sync_directory};
 use async_trait::async_trait;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::{
@@ -237,7 +238,7 @@ fn store(
         join(syncing.take())
     })?;
     let hash = hash.finalize();
-    let sha256 = hex(&hash);
+    let sha256 = HEXLOWER.encode(&hash);
     if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
         return Ok(Err(Error::other_bytes(&sha256, wanted)));
     }
@@ -282,7 +283,7 @@ fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
         if head != [MAGIC.as_slice(), size.to_le_bytes().as_slice()].concat() {
             return Err(damaged());
         }
-        Ok((file, ObjectInfo { size, sha256: Some(hex(hash)) }))
+        Ok((file, ObjectInfo { size, sha256: Some(HEXLOWER.encode(hash)) }))
     };
     match read() {
         Ok(found) => Ok(Some(found)),
@@ -307,15 +308,6 @@ fn remove(root: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         synced => synced,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
-        }
-        text
-    })
 }
 
 #[cfg(test)]

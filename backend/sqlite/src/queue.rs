@@ -4,11 +4,8 @@ use super::{database::Database, writer::TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};
-use tidemill_core::{
-    ids::ExecutionId,
-    labels::{Labels, fits, parse, queue_name},
-    time::Timestamp,
-};
+use tidemill_core::pipeline::labels::{Labels, fits, parse, queue_name};
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};

@@ -2,9 +2,9 @@
 
 use super::rows::{json, node_ix, node_key, node_seq, packed, seq_of};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
-    status::ExecutionStatus,
     time::Timestamp,
 };
 use tidemill_services::ports::{

@@ -7,8 +7,8 @@ use super::{
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::{sync::Arc, time::Duration};
+use tidemill_core::execution::cost::Usage;
 use tidemill_core::{
-    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };

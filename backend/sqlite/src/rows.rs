@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
+use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
-    status::JobStatus,
     time::Timestamp,
 };
 use tidemill_services::error::{Error, Result};

@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use tidemill_core::{access::Scope, ids::ExecutionId, pipeline::span_s, webhook::Provider};
+use tidemill_core::repository::webhook::Provider;
+use tidemill_core::{access::Scope, ids::ExecutionId, pipeline::span_s};
 
 /// `secret`.
 #[derive(Debug, Args)]

@@ -3,11 +3,9 @@
 use crate::env_vars;
 use clap::Args;
 use std::path::PathBuf;
-use tidemill_core::{
-    ids::ExecutionId,
-    labels::{Labels, parse},
-    repo::HostPort,
-};
+use tidemill_core::ids::ExecutionId;
+use tidemill_core::pipeline::labels::{Labels, parse};
+use tidemill_core::repository::HostPort;
 
 /// Selects a pipeline file.
 #[derive(Debug, Clone, Default, Args)]

@@ -11,10 +11,10 @@ use crate::{
     view::test_results,
 };
 use std::{io::Write, time::Instant};
+use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::{ExecutionView, JobView, LOG_END, LOG_NEXT, path},
     ids::JobId,
-    status::JobStatus,
 };
 
 /// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.

@@ -7,7 +7,8 @@ use crate::{
     view::format,
 };
 use std::io::{BufRead, IsTerminal, Write as _};
-use tidemill_core::{api::ExecutionSummary, repo::canonical};
+use tidemill_core::api::ExecutionSummary;
+use tidemill_core::repository::canonical;
 use tidemill_worker::source::{self, SourceError};
 
 /// The repository that a command acts on.

@@ -13,12 +13,10 @@ use crate::{
     view::format,
 };
 use std::fmt::Write as _;
+use tidemill_core::execution::{failure::FailureKind, report::is_named, status::ExecutionStatus};
 use tidemill_core::{
     api::{Approval, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
-    failure::FailureKind,
     ids::ExecutionId,
-    report::is_named,
-    status::ExecutionStatus,
 };
 
 /// Number of newest executions to select from.

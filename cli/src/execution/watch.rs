@@ -13,10 +13,10 @@ use std::{
     process,
     time::{Duration, Instant},
 };
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::{
     api::{CancelReply, ExecutionView, path},
     ids::ExecutionId,
-    status::ExecutionStatus,
 };
 use tidemill_worker::client::ApiError;
 

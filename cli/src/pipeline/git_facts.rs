@@ -7,11 +7,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use tidemill_core::{
-    api::Trigger,
-    facts::{Facts, PullRequest},
-    pipeline::Pipeline,
-};
+use tidemill_core::execution::facts::{Facts, PullRequest};
+use tidemill_core::{api::Trigger, pipeline::Pipeline};
 
 /// Maximum number of changed files; with more, conditions on changes hold.
 const MAX_CHANGED_FILES: usize = 10_000;

@@ -2,10 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::{Approval, ExecutionSummary, ExecutionView, JobView},
-    labels::queue_name,
-    status::{ExecutionStatus, JobStatus},
     text::{Printable, printable},
     time::Timestamp,
 };

@@ -9,10 +9,8 @@ use std::{
     fmt::Write as _,
     io::{Stdout, Write},
 };
-use tidemill_core::{
-    api::{ExecutionView, JobView},
-    status::JobStatus,
-};
+use tidemill_core::api::{ExecutionView, JobView};
+use tidemill_core::execution::status::JobStatus;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 

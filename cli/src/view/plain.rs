@@ -6,7 +6,8 @@ use std::{
     collections::HashMap,
     io::{Stdout, Write},
 };
-use tidemill_core::{api::ExecutionView, ids::JobId, status::JobStatus};
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::{api::ExecutionView, ids::JobId};
 
 /// Lines on standard output.
 pub struct PlainView {

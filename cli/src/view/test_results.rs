@@ -2,7 +2,7 @@
 
 use crate::output::{Printable, printable};
 use std::io::{self, Write};
-use tidemill_core::test_report::{JobTests, TestCase};
+use tidemill_core::execution::test_report::{JobTests, TestCase};
 
 /// Maximum number of lines of a test's message.
 const MAX_MESSAGE_LINES: usize = 3;

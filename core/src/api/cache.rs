@@ -1,9 +1,7 @@
 //! Looking caches up.
 
-use crate::{
-    assignment::ArtifactSource,
-    ids::{JobId, LeaseToken},
-};
+use crate::execution::assignment::ArtifactSource;
+use crate::ids::{JobId, LeaseToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! Starting, showing, listing, canceling and retrying executions.
 
 use super::job::{Approval, JobView};
-use crate::{assignment::Source, facts::Trigger, ids::ExecutionId, status::ExecutionStatus, time::Timestamp};
+use crate::execution::{assignment::Source, facts::Trigger, status::ExecutionStatus};
+use crate::{ids::ExecutionId, time::Timestamp};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

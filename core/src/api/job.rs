@@ -1,13 +1,15 @@
 //! Jobs as users see them, and what workers and the API say to each other about one.
 
-use crate::{
+use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
     failure::FailureReason,
-    ids::{ExecutionId, JobId, LeaseToken, WorkerId},
-    labels::Labels,
-    pipeline::Environment,
     status::JobStatus,
+};
+use crate::pipeline::labels::Labels;
+use crate::{
+    ids::{ExecutionId, JobId, LeaseToken, WorkerId},
+    pipeline::Environment,
     time::Timestamp,
 };
 use schemars::JsonSchema;

@@ -15,18 +15,18 @@ pub const RETRY: &str = "/api/pipeline/retry/{executionId}";
 pub const JOB_EXECUTE: &str = "/api/job/execute";
 /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
 pub const JOB_STATUS: &str = "/api/job/status";
-/// POST [`crate::discovery::DiscoveryReport`]: [`crate::discovery::DiscoveryReply`]; 409 with a lost lease.
+/// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 with a lost lease.
 pub const DISCOVERED: &str = "/api/pipeline/discovered";
 /// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
-/// [`crate::repository::WebhookReply`]. Query `repo` names the repository where the body does not.
+/// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository where the body does not.
 pub const WEBHOOK: &str = "/api/webhook/{provider}";
-/// PUT [`crate::repository::RepositoryRequest`]: [`crate::repository::RepositoryReply`]. GET:
-/// [`crate::repository::RepositoryList`]. DELETE, query [`crate::repository::RepositoryName`]:
-/// [`crate::repository::RemoveRepositoryReply`].
+/// PUT [`crate::repository::registration::RepositoryRequest`]: [`crate::repository::registration::RepositoryReply`]. GET:
+/// [`crate::repository::registration::RepositoryList`]. DELETE, query [`crate::repository::registration::RepositoryQuery`]:
+/// [`crate::repository::registration::RemoveRepositoryReply`].
 pub const REPOSITORIES: &str = "/api/repository";
-/// POST [`crate::repository::RepositoryName`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
+/// POST [`crate::repository::registration::RepositoryQuery`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
 pub const SYNC: &str = "/api/repository/sync";
-/// POST [`crate::repository::RepositoryName`]: [`crate::repository::RedeliveryReply`].
+/// POST [`crate::repository::registration::RepositoryQuery`]: [`crate::repository::registration::RedeliveryReply`].
 pub const REDELIVER: &str = "/api/repository/redeliver";
 /// POST: approves an execution that waits for that; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
 pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
@@ -69,11 +69,11 @@ pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
 pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
 /// GET: the `tidemill` program of this SHA-256 (hex), for workers that are just being set up; may redirect.
 pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
-/// POST [`crate::test_report::TestsRequest`]: [`crate::test_report::TestsReply`]. 409 with a lost lease.
+/// POST [`crate::execution::test_report::TestsRequest`]: [`crate::execution::test_report::TestsReply`]. 409 with a lost lease.
 pub const JOB_TESTS: &str = "/api/job/tests";
-/// GET: what the tests of an execution came to, [`crate::test_report::ExecutionTests`].
+/// GET: what the tests of an execution came to, [`crate::execution::test_report::ExecutionTests`].
 pub const TESTS: &str = "/api/pipeline/tests/{executionId}";
-/// GET: what an execution used, [`crate::cost::Usage`].
+/// GET: what an execution used, [`crate::execution::cost::Usage`].
 pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
 /// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], which has the token this once. GET:
 /// [`crate::access::TokenList`].

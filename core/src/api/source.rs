@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Announce sources that workers cannot fetch by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceUploadRequest {
-    /// Names the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
+    /// Names the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
     pub upload: String,
     /// Its bytes' number; absent when it is only asked whether it is there.
     #[serde(default)]

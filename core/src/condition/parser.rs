@@ -5,7 +5,7 @@ use cel::parser::Parser;
 
 use super::paths::glob;
 use super::predicate::{Context, EVENTS, Fact, Predicate, Value, pattern, shortened};
-use crate::suggest;
+use crate::text::suggest;
 
 /// How long a condition may be, in bytes.
 pub const MAX_LEN: usize = 2_000;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::facts::Facts;
+use crate::execution::facts::Facts;
 
 /// A list of globs, and whether it was tried on the changed paths.
 type GlobMatch = (bool, Vec<String>);

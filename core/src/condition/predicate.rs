@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
 
 use super::paths::Paths;
-use crate::facts::Facts;
-use crate::facts::Trigger;
+use crate::execution::facts::Facts;
+use crate::execution::facts::Trigger;
 
 /// The most that a compiled pattern may take, in bytes.
 const MAX_PATTERN_SIZE: usize = 256 << 10;

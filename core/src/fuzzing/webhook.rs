@@ -1,6 +1,6 @@
 //! Properties of any body that is posted as a webhook.
 
-use crate::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_of, sign};
+use crate::repository::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_of, sign};
 
 /// More characters than any text of an event may have, whatever the body says.
 const MAX_TEXT: usize = 300;

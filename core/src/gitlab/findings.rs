@@ -1,8 +1,8 @@
 //! Findings about a GitLab file, each with its place.
 
-use crate::diagnostics::Location;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::text::diagnostics::Location;
 
 /// The findings so far.
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl Log {
     /// Reports an unknown key.
     pub(crate) fn unknown(&mut self, path: &Path, entry: &MapEntry, known: &[&str]) {
         let message = format!("{} is not a key that GitLab documents here", quoted(&entry.key));
-        let near = crate::suggest::nearest(&entry.key, known.iter().copied());
+        let near = crate::text::suggest::nearest(&entry.key, known.iter().copied());
         let finding = Finding::error(
             "gitlab-unknown-key",
             FindingLocation::Text(path.key(&entry.key), entry.key_location),

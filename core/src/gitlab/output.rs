@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::diagnostics::Diagnostic;
 use crate::gitlab::file::NativeFile;
 use crate::pipeline::finding::Path;
+use crate::text::diagnostics::Diagnostic;
 
 /// Keys that jobs may take from `defaults`.
 const DEFAULTS_KEYS: [&str; 11] = [

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, output};
-use crate::diagnostics::{Diagnostic, Severity};
 use crate::pipeline::diagnose::{check_size, in_files, place};
 use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
     ParsedPipeline, PipelineErrors, PipelineWithSources, ReadFile, SourceFile, parse_with_warnings,
 };
+use crate::text::diagnostics::{Diagnostic, Severity};
 
 /// Translates a GitLab file, called `name`, with the files of the repository that it includes, which `read` gives by their paths from
 /// the repository's top. The text of the result is a native file; its warnings have their places in the GitLab files.

@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use crate::diagnostics::Location;
+use crate::execution::predefined;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::Node;
-use crate::predefined;
+use crate::text::diagnostics::Location;
 
 /// How long a value may become, in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;

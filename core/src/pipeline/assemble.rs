@@ -5,7 +5,7 @@ use super::diagnose::{in_files, too_large};
 use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
-use crate::diagnostics::{Diagnostic, render_files};
+use crate::text::diagnostics::{Diagnostic, render_files};
 
 /// A pipeline and the files that it was made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub struct PipelineErrors {
 }
 
 impl PipelineErrors {
-    /// Draws them for people; see [`crate::diagnostics::render_human`].
+    /// Draws them for people; see [`crate::text::diagnostics::render_human`].
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         render(&self.files, &self.found, color)

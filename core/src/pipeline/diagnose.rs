@@ -4,7 +4,7 @@ use super::compose::include::SourceFile;
 use super::finding::{Finding, FindingLocation, Path};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::tree::{Tree, place_in_file};
-use crate::diagnostics::{Diagnostic, Location, Related};
+use crate::text::diagnostics::{Diagnostic, Location, Related};
 
 /// The diagnostic of a finding, at its place in `tree`.
 pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
-use crate::diagnostics::{Location, Severity};
+use crate::text::diagnostics::{Location, Severity};
 
 /// How many mistakes, and how many warnings, of one file are shown.
 pub(crate) const MAX_FINDINGS: usize = 200;

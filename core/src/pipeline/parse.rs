@@ -10,7 +10,7 @@ use super::model::Pipeline;
 use super::raw::field::{Read, Reader};
 use super::raw::records::RawPipeline;
 use super::yaml::{build, tree::Tree};
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::text::diagnostics::{Diagnostic, Severity};
 
 /// A pipeline, and the warnings about its file.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,9 @@ use super::{
     order, references, selection,
     size::{self, MAX_PLAN_BYTES},
 };
-use crate::{facts::Facts, pipeline::Pipeline, predefined, substitution::substitute};
+use crate::execution::{facts::Facts, predefined};
+use crate::pipeline::Pipeline;
+use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 

@@ -1,12 +1,9 @@
 //! A plan: its jobs, its gates, and who waits for whom.
 
 use super::error::ExcludedJob;
-use crate::{
-    discovery::Discovery,
-    hex::hex,
-    pipeline::{Artifacts, JobOptions, PullPolicy, Resources, When},
-    retry::RetryFor,
-};
+use crate::execution::{discovery::Discovery, retry::RetryFor};
+use crate::pipeline::{Artifacts, JobOptions, PullPolicy, Resources, When};
+use data_encoding::HEXLOWER;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -145,7 +142,7 @@ impl Plan {
             hash.update((job.name.len() as u64).to_be_bytes());
             hash.update(job.name.as_bytes());
         }
-        hex(&hash.finalize()[..16])
+        HEXLOWER.encode(&hash.finalize()[..16])
     }
 
     /// The nodes that `node` arrives at.

@@ -1,6 +1,6 @@
 //! What references in texts stand for besides variables.
 
-use crate::facts::Facts;
+use crate::execution::facts::Facts;
 
 /// What a reference may stand for besides a variable; a variable of the same name wins.
 pub(super) fn builtin<'a>(

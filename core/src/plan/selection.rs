@@ -7,9 +7,9 @@ use indexmap::IndexMap;
 
 use super::error::{ExcludedJob, PlanError};
 use crate::condition::{self, Condition, Context, Paths};
-use crate::facts::Facts;
+use crate::execution::facts::Facts;
+use crate::execution::predefined;
 use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
-use crate::predefined;
 
 /// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs of those that were
 /// left out, and without stages that nobody is in.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::{matrix::count, references::builtin};
-use crate::facts::Facts;
+use crate::execution::facts::Facts;
 use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
 /// The most bytes that a plan's texts may come to. Each variant of a matrix has the variables, the script and the names of its

@@ -1,13 +1,10 @@
 //! An execution as it is recorded.
 
+use crate::execution::{assignment::Source, discovery::Discovery, facts::Facts, status::ExecutionStatus};
+use crate::pipeline::labels::Labels;
 use crate::{
     api::{ExecutionKind, ExecutionSummary, Trigger},
-    assignment::Source,
-    discovery::Discovery,
-    facts::Facts,
     ids::{ExecutionId, JobId},
-    labels::Labels,
-    status::ExecutionStatus,
     time::Timestamp,
 };
 use indexmap::IndexMap;

@@ -1,7 +1,7 @@
 //! Messages for the queue.
 
 use super::node::NodeKey;
-use crate::labels::Labels;
+use crate::pipeline::labels::Labels;
 
 /// A job id for the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]

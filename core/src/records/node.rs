@@ -1,12 +1,14 @@
 //! The nodes of an execution: its jobs, the gates between them, and its end.
 
+use crate::execution::{
+    retry::RetryFor,
+    status::JobStatus,
+    transition::{AllowFailureRules, JobState},
+};
 use crate::{
     ids::{ExecutionId, JobId},
     pipeline::When,
-    retry::RetryFor,
-    status::JobStatus,
     time::Timestamp,
-    transition::{AllowFailureRules, JobState},
 };
 use serde::{Deserialize, Serialize};
 

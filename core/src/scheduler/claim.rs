@@ -1,14 +1,13 @@
 //! What becomes of a worker's request for a job: a pure function of what is recorded.
 
 use super::next_step::{Transition, apply_event};
+use crate::execution::{status::ExecutionStatus, transition::JobEvent};
+use crate::pipeline::labels::{Labels, fits, queue_name};
 use crate::{
     guarded,
     ids::LeaseToken,
-    labels::{Labels, fits, queue_name},
     records::{ExecutionState, JobRecord, Node, NodeBody, Write},
-    status::ExecutionStatus,
     time::Timestamp,
-    transition::JobEvent,
 };
 
 /// Who asks, and the lease that is to be given.

@@ -1,6 +1,7 @@
 //! What a new execution starts from.
 
-use crate::{ids::JobId, transition::JobState};
+use crate::execution::transition::JobState;
+use crate::ids::JobId;
 
 /// A job that already succeeded in the execution that is retried.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! How an execution ends and is canceled: pure functions of what is recorded.
 
+use crate::execution::status::{ExecutionStatus, JobStatus};
 use crate::{
     guarded,
     ids::ExecutionId,
     records::{Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node, NodeBody, NodeKey, Write},
-    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
 

@@ -1,10 +1,10 @@
 //! The nodes of one execution in memory: what the steps of a new execution come to before it is recorded.
 
 use super::next_step::{NextStep, next_step};
+use crate::execution::status::JobStatus;
 use crate::{
     guarded,
     records::{NewNode, Node, Write},
-    status::JobStatus,
     time::Timestamp,
 };
 

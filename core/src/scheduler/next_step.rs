@@ -3,14 +3,16 @@
 //! A node that is over notifies its links, each once: `notified` counts them, and it grows in the same batch as the arrivals
 //! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
 
-use crate::{
+use crate::execution::{
     failure::{FailureKind, FailureReason, is_dead_letter},
+    status::JobStatus,
+    transition::{JobEvent, JobRules, JobState, Refusal, step},
+};
+use crate::{
     guarded,
     pipeline::When,
     records::{ApprovalClosing, DeadLetter, JobRecord, Node, NodeBody, NodeKey, NodeState, Write},
-    status::JobStatus,
     time::Timestamp,
-    transition::{JobEvent, JobRules, JobState, Refusal, step},
 };
 
 /// The most arrivals of one batch: DynamoDB writes at most 100 items in one transaction.

@@ -2,12 +2,12 @@
 //! group; and the gates that close approvals which are needless.
 
 use super::conditions::StartConditions;
+use crate::execution::status::JobStatus;
 use crate::{
     guarded,
     pipeline::When,
     plan::{NodeIx, Plan},
     records::{ApprovalGate, Node},
-    status::JobStatus,
 };
 use std::collections::BTreeMap;
 

@@ -7,7 +7,8 @@ use axum::{
 };
 use lambda_http::{Error, RequestExt, request::RequestContext, run};
 use std::{net::IpAddr, time::Instant};
-use tidemill_core::{api::TRACEPARENT, cost::Usage};
+use tidemill_core::api::TRACEPARENT;
+use tidemill_core::execution::cost::Usage;
 use tidemill_functions::{FunctionContext, settings, telemetry};
 use tidemill_services::http::{ClientAddress, DEFAULT_RATE, TokenVerifier, router};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};

@@ -7,7 +7,7 @@ use crate::{
 };
 use backon::Retryable;
 use std::{io, time::Duration};
-use tidemill_core::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// The status with which a server says that its disk is full.
 const INSUFFICIENT_STORAGE: u16 = 507;

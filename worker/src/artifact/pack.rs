@@ -2,10 +2,10 @@
 
 use crate::{
     limits::SizeLimitExceeded,
-    store::hex,
     workspace::{HostWorkspace, MODE_MASK},
 };
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{FileType, Stat};
 use sha2::{Digest, Sha256};
@@ -225,7 +225,7 @@ impl Packer {
         let mut writer = self.builder.into_inner()?;
         writer.send()?;
         let ChunkWriter { hash, size, spool, .. } = writer;
-        Ok(Packed { files: self.files, size, sha256: hex(&hash.finalize()), spool })
+        Ok(Packed { files: self.files, size, sha256: HEXLOWER.encode(&hash.finalize()), spool })
     }
 }
 

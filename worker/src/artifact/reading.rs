@@ -1,11 +1,12 @@
 //! Files of a workspace, read by the worker itself.
 
 use super::{ArtifactTransfer, HashingReader, MAX_QUEUED_CHUNKS, TransferError, blocking};
-use crate::{engine::WorkspaceMount, store::hex};
+use crate::engine::WorkspaceMount;
+use data_encoding::HEXLOWER;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
-use tidemill_core::failure::FailureReason;
+use tidemill_core::execution::failure::FailureReason;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -50,7 +51,7 @@ impl ArtifactTransfer {
             hash.update(name);
             hash.update(content);
         }
-        Ok(hex(&hash.finalize()))
+        Ok(HEXLOWER.encode(&hash.finalize()))
     }
 }
 

@@ -15,8 +15,8 @@ use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
     JobExecuteRequest, JobReport, JobReportReply, path,
 };
-use tidemill_core::discovery::{DiscoveryReply, DiscoveryReport};
-use tidemill_core::test_report::{TestsReply, TestsRequest};
+use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
+use tidemill_core::execution::test_report::{TestsReply, TestsRequest};
 
 const MAX_REDIRECTS: u32 = 4;
 

@@ -2,7 +2,7 @@
 
 use crate::{client::causes, error::no_space};
 use bollard::errors::Error as EngineError;
-use tidemill_core::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// Why an image could not be pulled: for good, when its registry said so; else it may go well the next time.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {

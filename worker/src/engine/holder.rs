@@ -8,7 +8,7 @@ use bollard::{
 };
 use futures_util::StreamExt;
 use std::{pin::Pin, sync::Arc, time::Duration};
-use tidemill_core::failure::FailureReason;
+use tidemill_core::execution::failure::FailureReason;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::Mutex,

@@ -4,7 +4,7 @@ use super::host_guard;
 use super::{BridgeNetwork, DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, failure};
 use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptions};
 use std::{collections::HashMap, sync::Arc};
-use tidemill_core::failure::FailureReason;
+use tidemill_core::execution::failure::FailureReason;
 
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";

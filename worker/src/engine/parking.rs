@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{Preparation, PullPolicy},
     failure::{FailureKind, FailureReason},
-    ids::ExecutionId,
 };
+use tidemill_core::ids::ExecutionId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -16,7 +16,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{Resources, Service},
     failure::{FailureKind, FailureReason},
 };

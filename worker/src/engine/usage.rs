@@ -7,7 +7,7 @@ use bollard::{
     query_parameters::InspectContainerOptions,
 };
 use std::path::PathBuf;
-use tidemill_core::assignment::Resources;
+use tidemill_core::execution::assignment::Resources;
 
 /// The kernel ends processes of jobs before the worker's and the engine's, should the machine run out of memory.
 const OOM_SCORE: i64 = 500;

@@ -11,8 +11,8 @@ use crate::{
     queue::admission::{Entry, Reservation},
 };
 use std::time::Duration;
-use tidemill_core::{
-    api::AttemptEnd,
+use tidemill_core::api::AttemptEnd;
+use tidemill_core::execution::{
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
 };
@@ -199,7 +199,7 @@ fn mask(assignment: &Assignment) -> Result<SecretMask, FailureReason> {
 mod tests {
     use super::{EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout};
     use std::time::Duration;
-    use tidemill_core::failure::FailureKind;
+    use tidemill_core::execution::failure::FailureKind;
 
     #[tokio::test(start_paused = true)]
     async fn preparation_ends_with_jobs_timeout_and_minute() {

@@ -2,10 +2,8 @@
 
 use crate::{artifact::ArtifactTransfer, engine::WorkspaceMount, job::reporter::Reporter};
 use std::time::Instant;
-use tidemill_core::{
-    api::CacheLookupRequest,
-    assignment::{ArtifactsWhen, Assignment, Cache},
-};
+use tidemill_core::api::CacheLookupRequest;
+use tidemill_core::execution::assignment::{ArtifactsWhen, Assignment, Cache};
 
 /// Hex digits of a hash of files that are part of a key.
 const HASH_LEN: usize = 32;

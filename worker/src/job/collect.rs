@@ -8,10 +8,8 @@ use super::{
 };
 use crate::test_reports;
 use std::time::Duration;
-use tidemill_core::{
-    api::AttemptEnd,
-    assignment::{Artifacts, ArtifactsWhen},
-};
+use tidemill_core::api::AttemptEnd;
+use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen};
 
 /// How long the reporter may take for the container's last output.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);

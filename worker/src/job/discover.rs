@@ -5,8 +5,8 @@ use super::{
     job_executor::JobExecutor,
     reporter::Reporter,
 };
-use tidemill_core::{
-    api::AttemptEnd,
+use tidemill_core::api::AttemptEnd;
+use tidemill_core::execution::{
     assignment::Assignment,
     discovery::{Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},

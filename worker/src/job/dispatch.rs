@@ -1,10 +1,8 @@
 //! Decisions on a running job: one synchronous function from an event to responses, without a clock or an engine.
 
 use std::time::Duration;
-use tidemill_core::{
-    api::AttemptEnd,
-    failure::{FailureKind, FailureReason},
-};
+use tidemill_core::api::AttemptEnd;
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// Time that a script gets to end by itself after its timeout, and after a cancel.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
@@ -175,7 +173,7 @@ fn out_of_memory_failure() -> FailureReason {
 mod tests {
     use super::{Dispatcher, Event, Response};
     use std::time::Duration;
-    use tidemill_core::failure::{FailureKind, FailureReason};
+    use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -10,7 +10,7 @@ use super::{
     run::run,
 };
 use std::time::Duration;
-use tidemill_core::{assignment::Assignment, failure::FailureReason};
+use tidemill_core::execution::{assignment::Assignment, failure::FailureReason};
 use tokio_util::sync::CancellationToken;
 
 /// The port between a worker's slots and what runs scripts.

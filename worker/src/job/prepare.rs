@@ -11,7 +11,7 @@ use crate::engine::{
     Container, JobNetwork, WorkspaceMount,
     parking::{ContainerCreation, Place},
 };
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
 };

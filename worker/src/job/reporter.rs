@@ -12,10 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tidemill_core::execution::{assignment::LeaseGrant, failure::FailureReason};
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, StepView},
-    assignment::LeaseGrant,
-    failure::FailureReason,
     ids::JobId,
 };
 use tokio::{
@@ -346,10 +345,9 @@ mod tests {
     use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
     use crate::{client::ApiClient, job::dispatch::Event, limits::Limits, log::mask::SecretMask};
     use std::time::Duration;
+    use tidemill_core::execution::{assignment::LeaseGrant, failure::FailureKind};
     use tidemill_core::{
         api::AttemptEnd,
-        assignment::LeaseGrant,
-        failure::FailureKind,
         ids::{JobId, LeaseToken},
     };
     use tokio::{net::TcpListener, sync::mpsc, time::Instant};

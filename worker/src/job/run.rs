@@ -17,8 +17,8 @@ use crate::{
     log::pump::OutputPipe,
 };
 use std::{sync::Arc, time::Duration};
-use tidemill_core::{
-    api::AttemptEnd,
+use tidemill_core::api::AttemptEnd;
+use tidemill_core::execution::{
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
 };

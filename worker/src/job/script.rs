@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use std::fmt::Write as _;
-use tidemill_core::assignment::SecretValue;
+use tidemill_core::execution::assignment::SecretValue;
 
 /// Runs as the container's first process; see the file.
 pub const BOOT: &str = include_str!("boot.sh");

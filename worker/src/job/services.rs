@@ -8,11 +8,11 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{PullPolicy, Service},
     failure::{FailureKind, FailureReason},
-    pipeline::Health,
 };
+use tidemill_core::pipeline::Health;
 use tokio::{net::TcpStream, time::Instant};
 
 /// Time between two checks whether a service is ready.

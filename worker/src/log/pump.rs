@@ -9,8 +9,8 @@ use crate::{
 };
 use futures_util::StreamExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidemill_core::{
-    api::StepView,
+use tidemill_core::api::StepView;
+use tidemill_core::execution::{
     assignment::Assignment,
     coverage::{CoveragePattern, Finder},
 };

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tidemill_core::assignment::Resources;
+use tidemill_core::execution::assignment::Resources;
 use tokio::sync::{oneshot, watch};
 
 /// The room of one worker.
@@ -135,7 +135,7 @@ mod tests {
     use super::{Admission, Entry, Reservation, Waiting};
     use crate::queue::capacity::ResourceAmount;
     use std::{sync::Arc, time::Duration};
-    use tidemill_core::assignment::Resources;
+    use tidemill_core::execution::assignment::Resources;
 
     fn ask(admission: &Arc<Admission>, cpus: f64) -> Entry {
         admission.ask(&Resources { cpus: Some(cpus), memory_bytes: None })

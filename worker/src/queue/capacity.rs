@@ -1,7 +1,7 @@
 //! Accounting of a machine's resources for jobs: pure, without a clock or locks.
 
 use std::{collections::VecDeque, fmt};
-use tidemill_core::assignment::Resources;
+use tidemill_core::execution::assignment::Resources;
 
 /// Processors and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub fn memory_for_jobs(memory: u64) -> u64 {
 mod tests {
     use super::{Answer, Capacity, ResourceAmount, Ticket, memory_for_jobs};
     use proptest::prelude::*;
-    use tidemill_core::assignment::Resources;
+    use tidemill_core::execution::assignment::Resources;
 
     const NONE: ResourceAmount = ResourceAmount { millicpus: 0, bytes: 0 };
 

@@ -10,11 +10,9 @@ pub use sqs::{SqsJobSource, SqsRequests, SqsSettings, Usage};
 
 use async_trait::async_trait;
 use std::{convert::Infallible, fmt};
-use tidemill_core::{
-    api::WorkerInfo,
-    assignment::{Assignment, Preparation},
-    labels::Labels,
-};
+use tidemill_core::api::WorkerInfo;
+use tidemill_core::execution::assignment::{Assignment, Preparation};
+use tidemill_core::pipeline::labels::Labels;
 use tokio_util::sync::CancellationToken;
 
 /// Who asks for a job.

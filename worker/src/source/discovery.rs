@@ -13,11 +13,11 @@ use super::{
     reach::Remote,
 };
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
+use tidemill_core::execution::discovery::{
+    Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
+    MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
+};
 use tidemill_core::{
-    discovery::{
-        Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
-        MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
-    },
     gitlab,
     pipeline::{ReadFile, assemble},
 };
@@ -291,7 +291,7 @@ mod tests {
     use super::{CollectedFiles, DiscoveryResult, discover};
     use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
     use std::{cell::RefCell, fs, path::Path};
-    use tidemill_core::discovery::Discovery;
+    use tidemill_core::execution::discovery::Discovery;
     use tokio_util::sync::CancellationToken;
 
     fn git_in(dir: &Path, words: &[&str]) -> String {

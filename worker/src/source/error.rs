@@ -1,7 +1,7 @@
 //! Errors of sources.
 
 use std::io;
-use tidemill_core::failure::FailureKind;
+use tidemill_core::execution::failure::FailureKind;
 
 /// The kind of a source error; decisions depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

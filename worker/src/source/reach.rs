@@ -18,7 +18,9 @@ use std::{
     process::Command,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tidemill_core::repo::{AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme};
+use tidemill_core::repository::{
+    AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme,
+};
 
 /// Environment variables by which an operator names an HTTP proxy of his own, which then decides what is contacted.
 const PROXY_VARIABLES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -241,7 +243,7 @@ mod tests {
             atomic::{AtomicUsize, Ordering},
         },
     };
-    use tidemill_core::repo::{AddressPolicy, Credentials, RepositoryAddress};
+    use tidemill_core::repository::{AddressPolicy, Credentials, RepositoryAddress};
 
     /// Gives another address each time that it is asked.
     #[derive(Debug)]

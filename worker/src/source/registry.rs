@@ -2,7 +2,8 @@
 //! cannot be guessed, and never by a path: the record of an id is below the cache, where only this user can write.
 
 use super::git::SourceError;
-use crate::store::{hex, unused_for};
+use crate::store::unused_for;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -13,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
-use tidemill_core::assignment::Source;
+use tidemill_core::execution::assignment::Source;
 
 /// How long a snapshot can be run again.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -63,7 +64,7 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
         mac.update(&part.len().to_le_bytes());
         mac.update(part.as_bytes());
     }
-    let id = hex(&mac.finalize().into_bytes());
+    let id = HEXLOWER.encode(&mac.finalize().into_bytes());
     let path = home.join(format!("{id}.json"));
     if let Ok(known) = File::options().write(true).open(&path) {
         known.set_modified(SystemTime::now()).map_err(failed)?;
@@ -179,7 +180,7 @@ mod tests {
         path::Path,
         time::{Duration, SystemTime},
     };
-    use tidemill_core::assignment::Source;
+    use tidemill_core::execution::assignment::Source;
 
     fn id_of(cache: &Path, repository: &str, commit: &str) -> String {
         let objects = cache.join("snapshots/a.git");

@@ -8,10 +8,8 @@ use super::{
     snapshot::beside,
 };
 use std::path::Path;
-use tidemill_core::{
-    assignment::Source,
-    repo::{AddressError, Credentials, RepositoryAddress, canonical},
-};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::repository::{AddressError, Credentials, RepositoryAddress, canonical};
 
 /// A repository at a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +34,7 @@ enum RepositoryLocation {
 
 fn place(text: &str) -> Result<RepositoryLocation, SourceError> {
     let invalid = |error: AddressError| SourceError::new(error.to_string());
-    if let Ok(Some(path)) = tidemill_core::repo::local_path(text) {
+    if let Ok(Some(path)) = tidemill_core::repository::local_path(text) {
         return Ok(RepositoryLocation::Disk(path));
     }
     match RepositoryAddress::parse_with_credentials(text) {
@@ -55,7 +53,7 @@ pub fn repository_named(text: &str) -> Result<String, SourceError> {
             Ok(found.map_or(path, |path| path.to_string_lossy().into_owned()))
         }
         // A name of one, as lists show it.
-        Err(_) if tidemill_core::repo::RepositoryName::parse(text).is_ok() => Ok(text.to_owned()),
+        Err(_) if tidemill_core::repository::RepositoryName::parse(text).is_ok() => Ok(text.to_owned()),
         Err(error) => Err(error),
     }
 }

@@ -10,10 +10,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tidemill_core::{
-    assignment::Source,
-    repo::{RepositoryAddress, canonical},
-};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::repository::{RepositoryAddress, canonical};
 
 /// A directory's state, ready to be handed to workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +190,7 @@ mod tests {
     use super::{Snapshot, git, network_address, snapshot};
     use crate::source::{HostPolicy, materialise};
     use std::{fs, path::Path};
-    use tidemill_core::assignment::Source;
+    use tidemill_core::execution::assignment::Source;
 
     fn repository(dir: &Path) {
         let commit = |args: &[&str]| {

@@ -10,11 +10,9 @@ use super::{
     settings::SourceSettings,
     tree::{Tree, materialise},
 };
-use crate::{
-    client::{ApiClient, ApiError, causes, exponential},
-    store::hex,
-};
+use crate::client::{ApiClient, ApiError, causes, exponential};
 use backon::Retryable;
+use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use std::{
@@ -27,7 +25,8 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::{api::path, assignment::Source, discovery::Discovery, upload::UploadId};
+use tidemill_core::api::path;
+use tidemill_core::execution::{assignment::Source, discovery::Discovery, upload::UploadId};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -186,7 +185,7 @@ impl SourceCache {
             file.write_all(&chunk).await.map_err(DownloadError::Stream)?;
         }
         file.flush().await.map_err(DownloadError::Stream)?;
-        let got = hex(&hash.finalize());
+        let got = HEXLOWER.encode(&hash.finalize());
         if !upload.parse::<UploadId>().is_ok_and(|upload| upload.content() == got) {
             // Git must not see what nobody meant to send.
             return Err(DownloadError::WrongHash(got));

@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use tidemill_core::assignment::Source;
+use tidemill_core::execution::assignment::Source;
 
 /// Where trees are kept, below the cache.
 pub const TREES_DIR: &str = "trees";

@@ -8,7 +8,8 @@ use super::{
     local,
     snapshot::Snapshot,
 };
-use crate::store::{hex, short_hash};
+use crate::store::short_hash;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
 };
-use tidemill_core::{assignment::Source, upload::UploadId};
+use tidemill_core::execution::{assignment::Source, upload::UploadId};
 
 const HEADER_LINE: &str = "tidemill source 1";
 const SHALLOW_PREFIX: &str = "shallow ";
@@ -208,7 +209,7 @@ fn sha256_of(file: &mut File) -> io::Result<String> {
         }
     }
     file.rewind()?;
-    Ok(hex(&hash.finalize()))
+    Ok(HEXLOWER.encode(&hash.finalize()))
 }
 
 /// Appends to `into` a pack of what is `wanted` of `repo`.

@@ -13,12 +13,10 @@ use crate::{
     store::{FileLock, WorkerDirs},
 };
 use std::{path::PathBuf, sync::Arc};
-use tidemill_core::{
-    assignment::{Preparation, Resources},
-    ids::{ExecutionId, WorkerId},
-    labels::Labels,
-    repo::{AddressPolicy, Credentials, RepositoryAddress},
-};
+use tidemill_core::execution::assignment::{Preparation, Resources};
+use tidemill_core::ids::{ExecutionId, WorkerId};
+use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::repository::{AddressPolicy, Credentials, RepositoryAddress};
 
 /// Less memory engines give to no container.
 const MIN_MEMORY: u64 = 6 << 20;

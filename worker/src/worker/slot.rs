@@ -15,12 +15,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tidemill_core::{
-    api::WorkerInfo,
+use tidemill_core::execution::{
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
-    ids::JobId,
 };
+use tidemill_core::{api::WorkerInfo, ids::JobId};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;

@@ -1,7 +1,7 @@
 //! How a job ends is the engine's to say, whatever the job prints, and nothing of it is left afterwards.
 
 use super::{Bench, job, kind, of_execution};
-use tidemill_core::failure::FailureKind;
+use tidemill_core::execution::failure::FailureKind;
 
 /// Learns the nonce of the markers, and prints those by which a script could seem to be over.
 const FORGED_MARKERS: &str = r#"printf() {

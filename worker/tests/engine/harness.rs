@@ -16,15 +16,17 @@ use std::{
     },
     time::Duration,
 };
+use tidemill_core::execution::{
+    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    failure::FailureKind,
+    test_report::{TestReport, TestsReply, TestsRequest},
+};
 use tidemill_core::{
     api::{
         ArtifactUploadReply, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobReport, JobReportReply,
         path,
     },
-    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
-    failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    test_report::{TestReport, TestsReply, TestsRequest},
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
 
@@ -171,8 +173,8 @@ impl Bench {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
-            addresses: tidemill_core::repo::AddressPolicy::unrestricted(),
-            labels: tidemill_core::labels::Labels::new(),
+            addresses: tidemill_core::repository::AddressPolicy::unrestricted(),
+            labels: tidemill_core::pipeline::labels::Labels::new(),
             name: "test".into(),
             slots,
             data_dir: data.path().to_owned(),

@@ -5,7 +5,8 @@ use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
-use tidemill_core::{failure::FailureKind, pipeline::Health};
+use tidemill_core::execution::failure::FailureKind;
+use tidemill_core::pipeline::Health;
 use tidemill_worker::limits::Limits;
 
 /// `None`, with the reason printed, where jobs cannot be isolated.

@@ -2,11 +2,11 @@
 
 use super::{Bench, job, kind, secret};
 use std::time::Duration;
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{Artifacts, ArtifactsWhen, Source},
     failure::FailureKind,
-    pipeline::Reports,
 };
+use tidemill_core::pipeline::Reports;
 use tidemill_worker::{limits::Limits, source::snapshot};
 
 const MIB: u64 = 1 << 20;

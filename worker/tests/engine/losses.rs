@@ -1,12 +1,11 @@
 //! Things that go away beneath a job: never its own failure.
 
 use super::{Bench, HELD, job, kind};
-use tidemill_core::{
+use tidemill_core::execution::{
     assignment::{ArtifactSource, Artifacts, ArtifactsWhen},
     failure::FailureKind,
-    ids::ArtifactId,
-    pipeline::Reports,
 };
+use tidemill_core::{ids::ArtifactId, pipeline::Reports};
 use tidemill_worker::source::snapshot;
 
 fn is_infrastructure(kind: Option<FailureKind>) -> bool {
@@ -22,7 +21,7 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
     header.set_mode(0o644);
     tar.append_data(&mut header, "needed", &b"needed"[..]).unwrap();
     let bytes = tar.into_inner().unwrap();
-    let sha256 = tidemill_worker::store::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+    let sha256 = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
     let mut gets = job(&["cat needed"]);
     gets.needs_artifacts = vec![ArtifactSource {
         artifact_id: ArtifactId(uuid::Uuid::nil()),

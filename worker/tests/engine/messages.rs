@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tidemill_core::{assignment::PullPolicy, failure::FailureKind};
+use tidemill_core::execution::{assignment::PullPolicy, failure::FailureKind};
 use tidemill_worker::{
     engine::{DockerManager, failure},
     store::WorkerDirs,

@@ -4,11 +4,13 @@
 use crate::lagging;
 use lagging::Index;
 use std::sync::Arc;
+use tidemill_core::execution::{
+    assignment::Source,
+    status::{ExecutionStatus, JobStatus},
+};
 use tidemill_core::{
     api::{ExecuteRequest, JobExecuteReply, JobExecuteRequest, ListQuery, Trigger, WorkerInfo},
-    assignment::Source,
     ids::{ExecutionId, JobId, WorkerId},
-    status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::{
     Stores,
@@ -63,7 +65,7 @@ impl TestTable {
         let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() };
         let job_id = Some(JobId::of(execution, 0));
         let request = JobExecuteRequest {
-            labels: tidemill_core::labels::Labels::new(),
+            labels: tidemill_core::pipeline::labels::Labels::new(),
             worker,
             job_id,
             execution_id: None,

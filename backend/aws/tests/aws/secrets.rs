@@ -4,12 +4,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::io::Read;
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tidemill_core::{
     api::{
         AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, LogBytes,
         SetSecretRequest, WorkerInfo,
     },
-    failure::{FailureKind, FailureReason},
     ids::WorkerId,
 };
 use tidemill_services::services::{Services, Settings};
@@ -99,7 +99,7 @@ async fn stored_data_contains_no_secret() {
         worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
         job_id: Some(view.jobs[0].id),
         execution_id: None,
-        labels: tidemill_core::labels::Labels::new(),
+        labels: tidemill_core::pipeline::labels::Labels::new(),
         lease: None,
         wait_ms: 0,
         lookahead: 0,

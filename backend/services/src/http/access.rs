@@ -248,7 +248,10 @@ impl crate::services::Services {
             }
         };
         match repo {
-            Ok(repo) if tidemill_core::repo::canonical(&repo) == tidemill_core::repo::canonical(only) => {
+            Ok(repo)
+                if tidemill_core::repository::canonical(&repo)
+                    == tidemill_core::repository::canonical(only) =>
+            {
                 Ok(())
             }
             // The same words for both.

@@ -20,6 +20,7 @@ use axum::{
 use futures_util::TryStreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{io, str::FromStr};
+use tidemill_core::execution::{assignment::Source, test_report::TestsRequest};
 use tidemill_core::{
     api::{
         ArtifactUploadRequest, CacheLookupRequest, DeadLetterQuery, ExecuteReply, ExecuteRequest,
@@ -27,9 +28,7 @@ use tidemill_core::{
         ListQuery, RemoveSecretRequest, RetryRequest, SecretQuery, SetSecretRequest, SourceUploadRequest,
         TRACEPARENT,
     },
-    assignment::Source,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    test_report::TestsRequest,
 };
 
 pub type Reply = Result<Response, ApiError>;

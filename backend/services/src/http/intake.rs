@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidemill_core::webhook::MOST_BYTES;
+use tidemill_core::repository::webhook::MOST_BYTES;
 use tokio::{sync::Notify, time::timeout};
 
 /// The largest body before its repository is known.
@@ -187,7 +187,7 @@ mod tests {
         net::{IpAddr, Ipv4Addr},
         time::Duration,
     };
-    use tidemill_core::webhook::MOST_BYTES;
+    use tidemill_core::repository::webhook::MOST_BYTES;
 
     const FROM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 

@@ -4,6 +4,7 @@ use schemars::{
     JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
 };
 use serde_json::{Map, Value, json};
+use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
@@ -11,18 +12,15 @@ use tidemill_core::api::{
     Problem, RekeyReply, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
     SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
 };
-use tidemill_core::{
-    access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest},
+use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
+use tidemill_core::execution::{
     cost::Usage,
     status::ExecutionStatus,
     test_report::{ExecutionTests, TestsReply, TestsRequest},
 };
-use tidemill_core::{
-    discovery::{DiscoveryReply, DiscoveryReport},
-    repository::{
-        RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryName, RepositoryReply,
-        RepositoryRequest, WebhookReply,
-    },
+use tidemill_core::repository::registration::{
+    RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery, RepositoryReply,
+    RepositoryRequest, WebhookReply,
 };
 
 struct Document {
@@ -307,9 +305,9 @@ pub fn document() -> Value {
     of.add(path::REPOSITORIES, "get", "Repositories that are known", &[], None, reply);
     let reply = of.reference::<RemoveRepositoryReply>();
     of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO_PARAMS, None, reply);
-    let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<ExecuteReply>());
+    let (body, reply) = (of.reference::<RepositoryQuery>(), of.reference::<ExecuteReply>());
     of.add(path::SYNC, "post", "Read a repository's schedules anew", &[], Some(body), reply);
-    let (body, reply) = (of.reference::<RepositoryName>(), of.reference::<RedeliveryReply>());
+    let (body, reply) = (of.reference::<RepositoryQuery>(), of.reference::<RedeliveryReply>());
     of.add(path::REDELIVER, "post", "Let deliveries of webhooks be taken once more", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TokenRequest>(), of.reference::<TokenReply>());
     of.add(path::TOKENS, "post", "Make a token", &[], Some(body), reply);

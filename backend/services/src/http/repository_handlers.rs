@@ -15,9 +15,9 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Deserialize;
-use tidemill_core::{
-    discovery::DiscoveryReport,
-    repository::{RemoveRepositoryReply, RepositoryName, RepositoryRequest},
+use tidemill_core::execution::discovery::DiscoveryReport;
+use tidemill_core::repository::{
+    registration::{RemoveRepositoryReply, RepositoryQuery, RepositoryRequest},
     webhook::Provider,
 };
 
@@ -63,7 +63,7 @@ pub async fn webhook(
 pub async fn redeliver(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    JsonBody(of): JsonBody<RepositoryName>,
+    JsonBody(of): JsonBody<RepositoryQuery>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let reply = api.services.repositories.allow_redeliveries(&of.repo).await?;
@@ -97,7 +97,7 @@ pub async fn list(State(api): State<ApiState>, Extension(caller): Extension<Call
 pub async fn remove(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    QueryParams(of): QueryParams<RepositoryName>,
+    QueryParams(of): QueryParams<RepositoryQuery>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let removed = api.services.remove_repository(&of.repo).await?;
@@ -110,7 +110,7 @@ pub async fn remove(
 pub async fn sync(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-    JsonBody(of): JsonBody<RepositoryName>,
+    JsonBody(of): JsonBody<RepositoryQuery>,
 ) -> Reply {
     caller.must_be_of(&of.repo)?;
     let reply = api.services.discoveries.sync(&of.repo, Some(caller.name.to_string())).await?;

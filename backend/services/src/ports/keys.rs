@@ -3,8 +3,9 @@
 use crate::error::Result;
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// A key of 256 bits. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,10 +28,7 @@ impl Key {
     #[must_use]
     pub fn id(&self) -> String {
         let hash = Sha256::new().chain_update(b"tidemill key\0").chain_update(self.0).finalize();
-        hash.iter().take(4).fold(String::new(), |mut id, byte| {
-            let _ = write!(id, "{byte:02x}");
-            id
-        })
+        HEXLOWER.encode(&hash[..4])
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is told to others.
 
 use async_trait::async_trait;
-use tidemill_core::announcement::OutgoingRequest;
+use tidemill_core::execution::announcement::OutgoingRequest;
 
 /// Sends requests to addresses that a repository's administrators gave.
 #[async_trait]

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use async_trait::async_trait;
+use tidemill_core::execution::cost::Usage;
 pub use tidemill_core::records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, CommitResult, Continuation, DeadLetter,
     Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobRecord,
@@ -9,7 +10,6 @@ pub use tidemill_core::records::{
 };
 use tidemill_core::{
     api::ListQuery,
-    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
@@ -17,7 +17,7 @@ use tidemill_core::{
 /// What a repository is found and counted by in the records, however its address is written: listings, and run numbers.
 #[must_use]
 pub fn repository_key(repo: &str) -> String {
-    tidemill_core::repo::canonical(repo)
+    tidemill_core::repository::canonical(repo)
 }
 
 /// The outcome of a batch that the store could carry out.

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::{collections::BTreeMap, fmt, time::Duration};
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::{
     api::ContentChecksum,
     ids::{ExecutionId, JobId, LeaseToken},
-    labels::Labels,
     records::{NodeKey, QueuedJob},
     time::Timestamp,
 };

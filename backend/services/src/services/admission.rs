@@ -2,12 +2,9 @@
 
 use super::{context::Context, repositories};
 use crate::error::{Error, Result};
-use tidemill_core::{
-    api::ExecuteRequest,
-    assignment::Source,
-    repo::{AddressPolicy, RepositoryAddress, RepositoryName, canonical},
-    upload::UploadId,
-};
+use tidemill_core::api::ExecuteRequest;
+use tidemill_core::execution::{assignment::Source, upload::UploadId};
+use tidemill_core::repository::{AddressPolicy, RepositoryAddress, RepositoryName, canonical};
 
 /// What a server takes as sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::{
         NodeBody, NodeKey, QueuedJob, Write,
     },
 };
+use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
 use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
@@ -15,8 +16,6 @@ use tidemill_core::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, end_step,
         finish, next_step, precompute, queued_jobs, ready_nodes, time_out,
     },
-    status::JobStatus,
-    transition::JobEvent,
 };
 
 /// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.

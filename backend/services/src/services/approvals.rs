@@ -6,10 +6,10 @@ use crate::{
     ports::{ApprovalGate, ExecutionRecord, NodeKey},
 };
 use std::sync::Arc;
+use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::ApproveReply,
     ids::{ExecutionId, JobId},
-    status::JobStatus,
 };
 
 /// Approvals.

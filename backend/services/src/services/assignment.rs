@@ -10,14 +10,12 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::collections::HashMap;
-use tidemill_core::{
-    api::path,
+use tidemill_core::execution::{
     assignment::{ArtifactSource, JobExtras, Preparation},
     facts::Facts,
-    ids::JobId,
-    plan::PlannedJob,
     predefined::{self, JobContext},
 };
+use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
 
 /// From so many needs on, an execution's artifacts are read at once instead of need by need.
 const BULK_READ_THRESHOLD: usize = 16;

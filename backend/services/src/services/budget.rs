@@ -7,10 +7,10 @@ use crate::{
     pack::pack,
     ports::ExecutionSpec,
 };
+use tidemill_core::execution::discovery::MAX_PATH_LEN;
 use tidemill_core::scheduler::MAX_BLOCKER_BYTES;
 use tidemill_core::{
     api::ExecuteRequest,
-    discovery::MAX_PATH_LEN,
     pipeline::When,
     plan::{Plan, PlannedJob},
 };

@@ -11,12 +11,12 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tidemill_core::execution::assignment::ArtifactSource;
+use tidemill_core::ids::digest::sha256_hex;
+use tidemill_core::repository::canonical;
 use tidemill_core::{
     api::{ArtifactComplete, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
-    assignment::ArtifactSource,
-    digest::sha256_hex,
     ids::{ArtifactId, JobId, LeaseToken},
-    repo::canonical,
     time::Timestamp,
 };
 

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tidemill_core::access::Scope;
-use tidemill_core::{repo::is_same, upload::UploadId};
+use tidemill_core::execution::upload::UploadId;
+use tidemill_core::repository::is_same;
 
 /// Who calls; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,24 +17,25 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::{collections::BTreeMap, fmt, sync::Arc};
-use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, Trigger},
+use tidemill_core::execution::{
     assignment::Source,
-    diagnostics::{Diagnostic, Severity},
     discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
     facts::Facts,
     failure::FailureKind,
+    retry::RetryFor,
+};
+use tidemill_core::plan::trigger;
+use tidemill_core::repository::{canonical, registration::Approval};
+use tidemill_core::text::diagnostics::{Diagnostic, Severity};
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, Trigger},
     ids::ExecutionId,
     pipeline::{self, Pipeline},
     plan::{Plan, PlanError, PlannedJob},
-    repo::canonical,
-    repository::Approval,
-    retry::RetryFor,
-    trigger,
 };
 
 /// The pipeline's name of an execution that looks at a commit.
-pub use tidemill_core::discovery::PIPELINE_NAME as NAME;
+pub use tidemill_core::execution::discovery::PIPELINE_NAME as NAME;
 const TIMEOUT_S: u64 = 600;
 /// Extra tries where a git server does not answer.
 const RETRIES: u32 = 2;

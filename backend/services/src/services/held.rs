@@ -6,7 +6,8 @@ use crate::{
     ports::{ExecutionRecord, ListFilter},
 };
 use std::collections::BTreeSet;
-use tidemill_core::{ids::ExecutionId, status::ExecutionStatus, time::Timestamp};
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
 /// Executions that are looked at at once.
 const PAGE: u32 = 200;

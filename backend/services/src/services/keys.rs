@@ -7,7 +7,9 @@ use super::Caller;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::{fmt, sync::Arc};
-use tidemill_core::{digest::json_digest, ids::ExecutionId, repo::canonical, time::Timestamp};
+use tidemill_core::ids::digest::json_digest;
+use tidemill_core::repository::canonical;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
 /// The longest key that a caller may give, in bytes.
 const MAX_KEY_LEN: usize = 200;

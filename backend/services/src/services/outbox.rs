@@ -12,16 +12,13 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
-use tidemill_core::{
+use tidemill_core::execution::{
     announcement::{CommitStatus, Notice, OutgoingRequest, State, next_status, notice_event},
-    api::path,
-    digest::json_digest,
-    ids::ExecutionId,
-    repo::canonical,
-    repository::NotifyKind,
     retry::pause_ms,
-    time::Timestamp,
 };
+use tidemill_core::ids::digest::json_digest;
+use tidemill_core::repository::{canonical, registration::NotifyKind};
+use tidemill_core::{api::path, ids::ExecutionId, time::Timestamp};
 
 /// Kind of the documents that say what is to be told of an execution.
 pub const STATUS: &str = "status";
@@ -332,7 +329,7 @@ impl Outbox {
         known: Option<&Document>,
         is_older: bool,
     ) -> Result<()> {
-        use tidemill_core::status::ExecutionStatus::{Failed, Success};
+        use tidemill_core::execution::status::ExecutionStatus::{Failed, Success};
         let failed = execution.state.status == Failed;
         if is_older || !(failed || execution.state.status == Success) {
             return Ok(());

@@ -7,8 +7,8 @@ use crate::{
     ports::{ExecutionSpec, ExecutionTask},
 };
 use std::sync::Arc;
+use tidemill_core::execution::facts::Facts;
 use tidemill_core::{
-    facts::Facts,
     ids::{ExecutionId, JobId},
     pipeline::{self, Pipeline},
     plan::{Plan, PlannedJob},

@@ -14,16 +14,15 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
 };
-use tidemill_core::{
-    api::path,
-    repo::{RepositoryAddress, canonical},
-    repository::{
+use tidemill_core::repository::{
+    registration::{
         Approval, Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest,
         RepositoryView,
     },
-    time::Timestamp,
     webhook::Provider,
+    {RepositoryAddress, canonical},
 };
+use tidemill_core::{api::path, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "repository";
 /// Kind of the documents that say what went wrong with a repository.

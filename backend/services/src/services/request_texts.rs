@@ -1,9 +1,9 @@
 //! Texts of requests that people will see: bounded, and without what a terminal would act on.
 
 use crate::error::{Error, Result};
+use tidemill_core::execution::assignment::Source;
 use tidemill_core::{
     api::{ArtifactUploadRequest, ExecuteRequest},
-    assignment::Source,
     text::{self, check_line},
 };
 

@@ -13,10 +13,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
-use tidemill_core::{
-    api::Trigger, cron::next_after, discovery::Discovery, facts::Facts, guarded, ids::ExecutionId,
-    pipeline::Schedule, time::Timestamp,
-};
+use tidemill_core::execution::{discovery::Discovery, facts::Facts};
+use tidemill_core::time::cron::next_after;
+use tidemill_core::{api::Trigger, guarded, ids::ExecutionId, pipeline::Schedule, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "schedule";
 /// Of each repository, the newest execution that told of its schedules.

@@ -12,11 +12,11 @@ use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
+use tidemill_core::execution::assignment::SecretValue;
+use tidemill_core::repository::{RepositoryName, canonical};
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
-    assignment::SecretValue,
     pipeline::{JobOptions, MAX_SECRETS, SecretRef, is_secret_name},
-    repo::{RepositoryName, canonical},
     time::Timestamp,
 };
 

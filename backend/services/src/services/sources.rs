@@ -15,10 +15,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use tidemill_core::execution::upload::UploadId;
 use tidemill_core::{
     api::{ContentChecksum, SourceUploadReply, SourceUploadRequest, path},
     time::Timestamp,
-    upload::UploadId,
 };
 
 /// Kind of the documents that say when an upload was used.

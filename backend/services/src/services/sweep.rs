@@ -9,7 +9,8 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
-use tidemill_core::{ids::ExecutionId, status::JobStatus};
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::ids::ExecutionId;
 
 /// Nodes that one look takes.
 const BATCH_LEN: usize = 200;

@@ -6,10 +6,10 @@ use crate::{
     ports::{DocumentKey, MAX_DOCUMENT_SIZE, NewDocument},
 };
 use std::{collections::HashMap, sync::Arc};
-use tidemill_core::{
-    ids::{ExecutionId, JobId},
-    test_report::{ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, across},
+use tidemill_core::execution::test_report::{
+    ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, across,
 };
+use tidemill_core::ids::{ExecutionId, JobId};
 
 const DOCUMENT_KIND: &str = "tests";
 /// How long they are kept.

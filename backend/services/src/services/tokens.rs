@@ -10,17 +10,17 @@ use crate::{
     ports::{Document, DocumentKey, NewDocument},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
 use subtle::ConstantTimeEq;
+use tidemill_core::repository::RepositoryName;
 use tidemill_core::{
     access::{Scope, TokenList, TokenReply, TokenRequest, TokenView},
-    repo::RepositoryName,
     text::is_control,
     time::Timestamp,
 };
@@ -92,7 +92,7 @@ impl TokenService {
             expires_at,
             last_used_at: None,
         };
-        let name = hex(&Sha256::digest(token.as_bytes()));
+        let name = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
         if !self.write(name, &view, None).await? {
             return Err(Error::Conflict("a token of this hash is there already; try again".into()));
         }
@@ -154,7 +154,7 @@ impl TokenService {
             }
             kept.revocations
         };
-        let key = DocumentKey::new(DOCUMENT_KIND, hex(&hash));
+        let key = DocumentKey::new(DOCUMENT_KIND, HEXLOWER.encode(&hash));
         let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
         // The store found it by its hash already; who could make it answer with another would gain nothing.
         if !bool::from(document.key.name.as_bytes().ct_eq(key.name.as_bytes())) {
@@ -239,7 +239,7 @@ fn new_token() -> Result<String> {
 }
 
 fn check_of(body: &[u8]) -> String {
-    let mut text = hex(&Sha256::digest(body));
+    let mut text = HEXLOWER.encode(&Sha256::digest(body));
     text.truncate(CHECKSUM_LEN);
     text
 }
@@ -251,13 +251,6 @@ fn is_well_formed(token: &[u8]) -> bool {
         && bool::from(
             token[TOKEN_LEN - CHECKSUM_LEN..].ct_eq(check_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
         )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

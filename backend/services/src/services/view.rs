@@ -2,13 +2,15 @@
 
 use super::planning::JobSpec;
 use crate::ports::{ArtifactRecord, ExecutionRecord, JobRecord, Node, NodeBody};
+use tidemill_core::execution::{
+    status::{ExecutionStatus, JobStatus},
+    transition::AllowFailureRules,
+};
 use tidemill_core::{
     api::{Approval, ArtifactView, ExecutionView, JobView},
     ids::ExecutionId,
     pipeline::When,
     plan::PlannedJob,
-    status::{ExecutionStatus, JobStatus},
-    transition::AllowFailureRules,
 };
 
 /// An execution with its jobs; of one that nobody approved yet these are as they will be.

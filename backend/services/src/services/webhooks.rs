@@ -13,16 +13,17 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tidemill_core::{
-    api::Trigger,
-    digest::sha256_hex,
+use tidemill_core::execution::{
     discovery::Discovery,
     facts::{Facts, PullRequest},
-    repo::canonical,
-    repository::WebhookReply,
-    time::Timestamp,
+};
+use tidemill_core::ids::digest::sha256_hex;
+use tidemill_core::repository::{
+    canonical,
+    registration::WebhookReply,
     webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_of},
 };
+use tidemill_core::{api::Trigger, time::Timestamp};
 
 /// What is known of a delivery before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

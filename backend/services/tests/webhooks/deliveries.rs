@@ -4,7 +4,8 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use serde_json::{Value, json};
-use tidemill_core::{api::path, webhook::sign};
+use tidemill_core::api::path;
+use tidemill_core::repository::webhook::sign;
 use tidemill_services::http::ClientAddress;
 
 const CI: &str = "name: ci\non: { push: { branches: [main] } }\njobs: { a: { image: i, script: [x] } }\n";

@@ -4,8 +4,8 @@ use super::server::{SECRET, Server};
 use axum::{body::Body, http::Request};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
-use tidemill_core::{
-    repo::canonical,
+use tidemill_core::repository::{
+    canonical,
     webhook::{Provider, sign},
 };
 

@@ -33,7 +33,7 @@ async fn execute(server: &Server, token: &str, key: &str, repo: &str, commit: &s
 
 fn hash(text: &str) -> String {
     let json = serde_json::to_vec(text).unwrap();
-    Sha256::digest(json).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    data_encoding::HEXLOWER.encode(&Sha256::digest(json))
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tidemill_core::{announcement::OutgoingRequest, api::path, webhook::sign};
+use tidemill_core::api::path;
+use tidemill_core::execution::announcement::OutgoingRequest;
+use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
 use tidemill_services::services::{Notifiers, Services};
 

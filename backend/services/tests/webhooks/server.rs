@@ -8,7 +8,8 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tidemill_core::{api::path, webhook::sign};
+use tidemill_core::api::path;
+use tidemill_core::repository::webhook::sign;
 use tidemill_services::Stores;
 use tidemill_services::http;
 use tidemill_services::services::{Services, Settings};

@@ -3,12 +3,15 @@
 use super::{StoresUnderTest, claims::claim_at, samples};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
+use tidemill_core::execution::{
     assignment::Assignment,
     facts::{Facts, PullRequest},
+};
+use tidemill_core::{
+    api::{ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
     ids::{ArtifactId, LeaseToken},
 };
 use tidemill_services::Error;
@@ -60,7 +63,7 @@ async fn put(
 }
 
 fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
-    let sha256 = Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let sha256 = HEXLOWER.encode(&Sha256::digest(bytes));
     ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256 }
 }
 

@@ -1,10 +1,10 @@
 //! Claims of jobs, as a worker that nobody has seen before makes them.
 
+use tidemill_core::execution::assignment::Assignment;
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo},
-    assignment::Assignment,
     ids::{ExecutionId, JobId, WorkerId},
-    labels::Labels,
 };
 use tidemill_services::services::Services;
 use uuid::Uuid;

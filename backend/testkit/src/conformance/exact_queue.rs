@@ -8,7 +8,7 @@ use super::{
 };
 use futures_util::{FutureExt, future::join_all};
 use std::{collections::HashSet, sync::Arc};
-use tidemill_core::labels::Labels;
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{Message, NodeKey};
 
 /// Hidden to the last millisecond.

@@ -7,10 +7,8 @@ use super::{
         state,
     },
 };
-use tidemill_core::{
-    ids::{ExecutionId, JobId},
-    status::{ExecutionStatus, JobStatus},
-};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::ids::{ExecutionId, JobId};
 use tidemill_services::Error;
 use tidemill_services::ports::{DueNode, ExecutionRecord, ListFilter, NodeBody, NodeKey, Records, Write};
 

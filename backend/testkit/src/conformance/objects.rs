@@ -22,8 +22,10 @@ fn pieces(bytes: &[u8], length: usize) -> ByteStream {
 }
 
 fn info(bytes: &[u8]) -> ObjectInfo {
-    let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    ObjectInfo { size: bytes.len() as u64, sha256: Some(hex.concat()) }
+    ObjectInfo {
+        size: bytes.len() as u64,
+        sha256: Some(data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))),
+    }
 }
 
 async fn read(objects: &dyn Objects, key: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::{StoresUnderTest, samples::execution_id};
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tidemill_core::ids::ExecutionId;
-use tidemill_core::labels::Labels;
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 
 /// Longer than any check takes: a wait that ends earlier was woken.

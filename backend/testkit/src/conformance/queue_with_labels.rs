@@ -9,7 +9,7 @@ use tidemill_services::ports::{NodeKey, QueuedJob};
 pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    let of = |text: &str| tidemill_core::labels::parse(text).unwrap();
+    let of = |text: &str| tidemill_core::pipeline::labels::parse(text).unwrap();
     let message = |ix, labels| QueuedJob { labels: of(labels), ..QueuedJob::now(NodeKey { execution, ix }) };
     let sent =
         [message(0, "gpu=true"), message(1, ""), message(2, "arch=arm64,gpu=true"), message(3, "arch=x64")];

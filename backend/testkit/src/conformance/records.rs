@@ -9,10 +9,8 @@ use super::{
 };
 use futures_util::future::join_all;
 use std::{collections::HashSet, sync::Arc};
-use tidemill_core::{
-    ids::ExecutionId,
-    status::{ExecutionStatus, JobStatus},
-};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::ids::ExecutionId;
 use tidemill_services::ports::{
     ArrivalOutcome, Commit, Continuation, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey,
     Write,

@@ -1,14 +1,16 @@
 //! Records to write.
 
 use indexmap::IndexMap;
-use tidemill_core::{
-    api::{ArtifactFile, Trigger},
+use tidemill_core::execution::{
     assignment::Source,
-    ids::{ArtifactId, ExecutionId, JobId},
     retry::RetryFor,
     status::{ExecutionStatus, JobStatus},
-    time::Timestamp,
     transition::JobState,
+};
+use tidemill_core::{
+    api::{ArtifactFile, Trigger},
+    ids::{ArtifactId, ExecutionId, JobId},
+    time::Timestamp,
 };
 use tidemill_services::ports::{
     ArtifactRecord, Commit, CommitResult, ExecutionSpec, ExecutionState, ExecutionTask, JobRecord, NewNode,
@@ -51,7 +53,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         task: ExecutionTask::RunPipeline { file: "name: ünïcode \u{1f30a}\n".to_owned() },
         variables: IndexMap::from([("B".to_owned(), "2".to_owned()), ("A".to_owned(), "1".to_owned())]),
 
-        facts: tidemill_core::facts::Facts::default(),
+        facts: tidemill_core::execution::facts::Facts::default(),
         trigger: Trigger::Manual,
         requested_by: Some("ann".to_owned()),
         retry_of: None,

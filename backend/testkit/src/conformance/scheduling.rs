@@ -2,13 +2,15 @@
 
 use super::{StoresUnderTest, claims, samples};
 use futures_util::future::join_all;
-use tidemill_core::{
-    api::{Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobReport, JobView, RetryRequest},
+use tidemill_core::execution::{
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, JobId},
-    labels::Labels,
     status::{ExecutionStatus, JobStatus},
+};
+use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::{
+    api::{Approval, AttemptEnd, ExecuteRequest, ExecutionView, JobReport, JobView, RetryRequest},
+    ids::{ExecutionId, JobId},
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
@@ -50,7 +52,7 @@ async fn job(services: &Services, id: ExecutionId, name: &str) -> JobView {
 }
 
 async fn claim_with(services: &Services, job: JobId, labels: &str) -> Option<Assignment> {
-    claims::claim(services, job, tidemill_core::labels::parse(labels).unwrap()).await.ok()
+    claims::claim(services, job, tidemill_core::pipeline::labels::parse(labels).unwrap()).await.ok()
 }
 
 async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
@@ -509,7 +511,7 @@ pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTe
 /// Who names a job gets it only with the labels that the job demands.
 pub async fn job_is_assigned_only_to_worker_with_labels(subject: &StoresUnderTest) {
     let stores = subject.open().await;
-    if !stores.queue.serves(&tidemill_core::labels::parse("gpu=true").unwrap()) {
+    if !stores.queue.serves(&tidemill_core::pipeline::labels::parse("gpu=true").unwrap()) {
         // Where there is no queue for them, the request is refused, so that nothing waits for ever.
         let services = services(stores);
         let request = request(

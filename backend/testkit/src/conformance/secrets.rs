@@ -1,13 +1,15 @@
 //! Checks of secrets, over the adapters: who gets which, and that nobody else sees them.
 
 use super::{StoresUnderTest, claims::claim_at, samples};
-use tidemill_core::{
-    api::{ExecuteRequest, RemoveSecretRequest, SetSecretRequest},
+use tidemill_core::execution::{
     assignment::Assignment,
     facts::{Facts, PullRequest},
     failure::FailureKind,
-    ids::ExecutionId,
     status::JobStatus,
+};
+use tidemill_core::{
+    api::{ExecuteRequest, RemoveSecretRequest, SetSecretRequest},
+    ids::ExecutionId,
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
@@ -96,7 +98,7 @@ pub async fn sealed_value_opens_only_in_its_place(subject: &StoresUnderTest) {
     }
     let (stored, _) = stores.documents.list("secret", "", None, 10_000).await.unwrap();
     let of = |repo: &str| {
-        let name = format!("{}\n\nTOKEN", tidemill_core::repo::canonical(repo));
+        let name = format!("{}\n\nTOKEN", tidemill_core::repository::canonical(repo));
         stored.iter().find(|one| one.key == DocumentKey::new("secret", name.clone())).unwrap()
     };
     let (mine, theirs) = (of(&repo), of(&other));
@@ -226,7 +228,7 @@ pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     let lost = under(&[3]);
     let words = [lost.secrets.rekey().await.unwrap(), lost.repositories.rekey().await.unwrap()];
     let words = words.map(|reply| reply.unreadable.join("\n")).join("\n");
-    let name = tidemill_core::repo::canonical(&repo);
+    let name = tidemill_core::repository::canonical(&repo);
     for unreadable in [format!("secret `KEY` of {name}"), format!("the secret of webhooks of {name}")] {
         assert!(words.contains(&unreadable), "{words}");
     }

@@ -4,16 +4,18 @@ use super::{StoresUnderTest, claims};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
+use tidemill_core::execution::{
+    assignment::{Assignment, Source},
+    failure::{FailureKind, FailureReason},
+    status::{ExecutionStatus, JobStatus},
+    transition::CANCEL_GRACE_MS,
+};
 use tidemill_core::{
     api::{
         AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobReport, RetryRequest,
         Trigger,
     },
-    assignment::{Assignment, Source},
-    failure::{FailureKind, FailureReason},
     ids::{ExecutionId, JobId},
-    status::{ExecutionStatus, JobStatus},
-    transition::CANCEL_GRACE_MS,
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
@@ -62,7 +64,7 @@ async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
 }
 
 async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
-    claims::claim(services, job, tidemill_core::labels::Labels::new()).await.ok()
+    claims::claim(services, job, tidemill_core::pipeline::labels::Labels::new()).await.ok()
 }
 
 /// A sign of life.

@@ -2,9 +2,11 @@
 
 use super::StoresUnderTest;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use tidemill_core::{api::SourceUploadRequest, upload::UploadId};
+use tidemill_core::api::SourceUploadRequest;
+use tidemill_core::execution::upload::UploadId;
 use tidemill_services::Error;
 use tidemill_services::Stores;
 use tidemill_services::services::{Services, Settings};
@@ -20,7 +22,7 @@ fn services(stores: Stores) -> Services {
 /// Bytes that no other check has, and their name.
 fn sample() -> (Vec<u8>, String) {
     let bytes = Uuid::new_v4().as_bytes().to_vec();
-    let sum = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let sum = HEXLOWER.encode(&Sha256::digest(&bytes));
     let name = UploadId::new("https://git.example.org/team/app.git", &sum).unwrap();
     (bytes, name.to_string())
 }

@@ -6,7 +6,8 @@ use super::{
 };
 use async_trait::async_trait;
 use std::sync::Arc;
-use tidemill_core::{api::ContentChecksum, ids::ExecutionId, status::ExecutionStatus, time::Timestamp};
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::{api::ContentChecksum, ids::ExecutionId, time::Timestamp};
 use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::Stores;

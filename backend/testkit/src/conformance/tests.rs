@@ -1,12 +1,14 @@
 //! Checks of tests of jobs, over the adapters: what is kept, and what comes of it.
 
 use super::{StoresUnderTest, claims::claim_at, samples};
-use tidemill_core::{
-    api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest},
+use tidemill_core::execution::{
     assignment::Assignment,
     failure::{FailureKind, FailureReason},
-    ids::{ExecutionId, LeaseToken},
     test_report::{TestCase, TestReport, TestsRequest},
+};
+use tidemill_core::{
+    api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest},
+    ids::{ExecutionId, LeaseToken},
 };
 use tidemill_services::Error;
 use tidemill_services::services::{Services, Settings};

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
 use tidemill_core::api::ContentChecksum;
@@ -35,10 +35,7 @@ impl Objects for MemoryObjects {
         let parts: Vec<Bytes> =
             bytes.try_collect().await.map_err(|error| Error::io("storing an object", error))?;
         let whole: Vec<u8> = parts.concat();
-        let mut sha256 = String::new();
-        for byte in Sha256::digest(&whole) {
-            let _ = write!(sha256, "{byte:02x}");
-        }
+        let sha256 = HEXLOWER.encode(&Sha256::digest(&whole));
         if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
             return Err(Error::other_bytes(&sha256, wanted));
         }

@@ -7,11 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidemill_core::{
-    ids::ExecutionId,
-    labels::{Labels, fits},
-    time::Timestamp,
-};
+use tidemill_core::pipeline::labels::{Labels, fits};
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};

@@ -7,11 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tidemill_core::execution::{cost::Usage, status::JobStatus};
 use tidemill_core::{
-    cost::Usage,
     guarded,
     ids::{ArtifactId, ExecutionId, JobId},
-    status::JobStatus,
     time::Timestamp,
 };
 use tidemill_services::error::{Error, Result};

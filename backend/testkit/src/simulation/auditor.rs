@@ -10,16 +10,15 @@ mod verdict;
 use super::{faults::EventCounts, pipelines::labels_of, stores::short, world::World};
 use crate::memory::{Change, Observer};
 use known::{CancelReason, Known, Span};
-use std::{
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-use tidemill_core::{
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidemill_core::execution::{
     failure::FailureKind,
-    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
-    labels::fits,
-    pipeline::When,
     status::{ExecutionStatus, JobStatus},
+};
+use tidemill_core::pipeline::labels::fits;
+use tidemill_core::{
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    pipeline::When,
 };
 use tidemill_services::ports::{ExecutionRecord, Node, NodeBody};
 
@@ -47,14 +46,6 @@ pub fn log(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
             mixed.to_be_bytes()[2]
         })
         .collect()
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl Auditor {

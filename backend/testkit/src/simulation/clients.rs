@@ -7,10 +7,10 @@ use super::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::{
     api::{ExecuteRequest, RetryRequest},
     ids::{ExecutionId, JobId},
-    status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::Error;
 use tidemill_services::services::{Caller, CallerKey, Services};

@@ -7,12 +7,12 @@ use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
-use tidemill_core::{
-    discovery::PipelineFile,
-    repository::{Approval, RepositoryRequest},
-    time::Timestamp,
+use tidemill_core::execution::discovery::PipelineFile;
+use tidemill_core::repository::{
+    registration::{Approval, RepositoryRequest},
     webhook::{Provider, sign},
 };
+use tidemill_core::time::Timestamp;
 
 const URL: &str = "https://git.example.org/team/app.git";
 const SECRET: &str = "the secret of the webhooks";

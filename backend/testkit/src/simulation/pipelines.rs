@@ -1,7 +1,7 @@
 //! Pipelines by chance.
 
 use std::fmt::Write as _;
-use tidemill_core::labels::Labels;
+use tidemill_core::pipeline::labels::Labels;
 
 /// The exit code that some jobs may end with, and one that none may.
 pub const EXIT_CODES: [i32; 2] = [75, 1];

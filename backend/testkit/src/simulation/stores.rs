@@ -15,10 +15,10 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::labels::Labels;
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::{
     api::ContentChecksum,
-    cost::Usage,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     time::Timestamp,
 };

@@ -16,14 +16,16 @@ use std::{
     },
     time::Duration,
 };
+use tidemill_core::execution::{
+    assignment::{Assignment, Source},
+    discovery::{Discovery, DiscoveryReport},
+    failure::{FailureKind, FailureReason},
+};
 use tidemill_core::{
     api::{
         ArtifactComplete, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
         LogBytes, WorkerInfo,
     },
-    assignment::{Assignment, Source},
-    discovery::{Discovery, DiscoveryReport},
-    failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken, WorkerId},
 };
 use tidemill_services::Error;
@@ -250,7 +252,7 @@ impl Worker {
     /// Leaves an artifact; whether that was acknowledged.
     async fn leave(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
         let bytes = auditor::log(job, attempt, 1_000_000, 300);
-        let sha256 = auditor::hex(&Sha256::digest(&bytes));
+        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
             cache_key: None,
             sum: None,

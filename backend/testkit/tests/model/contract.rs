@@ -6,9 +6,9 @@ use super::{
 };
 use fastrand::Rng;
 use std::collections::BTreeMap;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::{
     scheduler::{StartConditions, new_execution},
-    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
 };
 use tidemill_services::ports::{

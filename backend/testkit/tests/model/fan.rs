@@ -8,10 +8,10 @@ use super::{
     records::{NOW, PlanShape, token},
 };
 use std::collections::{HashSet, VecDeque};
+use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::{
     api::AttemptEnd,
     scheduler::{MAX_ARRIVALS, NextStep, Transition, apply_event, next_step},
-    transition::JobEvent,
 };
 use tidemill_services::ports::{Node, NodeBody, Write};
 

@@ -5,10 +5,8 @@ use super::{
     records::{Kind, Records},
     state::{Operation, OperationKind, OperationStage, State},
 };
-use tidemill_core::{
-    pipeline::When,
-    status::{ExecutionStatus, JobStatus},
-};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::pipeline::When;
 
 /// What must always hold; the numbers are those of the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

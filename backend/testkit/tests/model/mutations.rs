@@ -10,7 +10,7 @@ use super::{
 };
 use stateright::{Checker, HasDiscoveries, Model};
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
-use tidemill_core::guard::{Guard, remove};
+use tidemill_core::scheduler::guard::{Guard, remove};
 
 /// In order of size.
 const CASES_BY_SIZE: &[Case] = &[

@@ -6,17 +6,19 @@ use super::{
     records::{NOW, Records, token},
     state::{Operation, OperationKind, OperationStage, ReportState, State, Worker},
 };
+use tidemill_core::execution::{
+    failure::{FailureKind, FailureReason},
+    status::JobStatus,
+    transition::JobEvent,
+};
 use tidemill_core::{
     api::AttemptEnd,
-    failure::{FailureKind, FailureReason},
     ids::LeaseToken,
     scheduler::{
         ClaimDecision, ClaimRequest, EndStep, NextInGroup, NextStep, Transition, apply_event, claim,
         end_step, finish, next_step, precompute, queued_jobs, ready_nodes, request_cancel,
     },
-    status::JobStatus,
     time::Timestamp,
-    transition::JobEvent,
 };
 use tidemill_services::ports::{CommitResult, Node, NodeBody, Write};
 
@@ -91,7 +93,7 @@ impl Protocol {
                 return Some(op);
             }
             OperationKind::Claim { worker, job } => {
-                let labels = tidemill_core::labels::Labels::new();
+                let labels = tidemill_core::pipeline::labels::Labels::new();
                 let asked = ClaimRequest {
                     worker: "",
                     token: token((worker + 1) << 4),

@@ -12,7 +12,7 @@ use super::{
     },
 };
 use stateright::{Model, Property};
-use tidemill_core::status::{ExecutionStatus, JobStatus};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 
 /// Milliseconds that a lease lasts.
 pub const TTL_MS: u64 = 30_000;

@@ -1,16 +1,18 @@
 //! The records, small enough to be compared: what the transition functions read and write, without times and words.
 
-use tidemill_core::{
-    api::Trigger,
+use tidemill_core::execution::{
     assignment::Source,
     failure::{FailureKind, FailureReason},
+    status::{ExecutionStatus, JobStatus},
+    transition::{JobState, Lease},
+};
+use tidemill_core::{
+    api::Trigger,
     guarded,
     ids::{ExecutionId, LeaseToken},
     plan::Plan,
     scheduler::{StartConditions, new_execution},
-    status::{ExecutionStatus, JobStatus},
     time::Timestamp,
-    transition::{JobState, Lease},
 };
 use tidemill_services::ports::{
     ArrivalOutcome, CommitResult, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, JobRecord,
@@ -120,7 +122,7 @@ impl PlanShape {
             held: false,
             variables: indexmap::IndexMap::new(),
 
-            facts: tidemill_core::facts::Facts::default(),
+            facts: tidemill_core::execution::facts::Facts::default(),
             trigger: Trigger::Manual,
             requested_by: None,
             retry_of: None,

@@ -1,15 +1,13 @@
 //! The state machine of a job alone: every history of a few events, those that nobody should send among them.
 
 use super::judge::Promise;
-use tidemill_core::{
-    api::AttemptEnd,
+use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
-    ids::LeaseToken,
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
-    time::Timestamp,
     transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, step},
 };
+use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
 
 /// More than a cancel leaves.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-use tidemill_core::guard::{Guard, remove};
+use tidemill_core::scheduler::guard::{Guard, remove};
 use tidemill_testkit::simulation::{faults::EventCounts, run::run};
 
 /// In so many runs each missing guard is noticed.

@@ -8,12 +8,10 @@ use crate::{
     settings::Settings,
 };
 use std::{fs, io::Write, path::Path, time::Duration};
-use tidemill_core::{
-    api::{ExecuteReply, path},
-    repository::{
-        Approval, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryName,
-        RepositoryReply, RepositoryRequest,
-    },
+use tidemill_core::api::{ExecuteReply, path};
+use tidemill_core::repository::registration::{
+    Approval, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery,
+    RepositoryReply, RepositoryRequest,
 };
 
 /// `tidemill repo`.
@@ -43,7 +41,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
         RepoAction::Sync { url } => {
             let timeout = Duration::from_secs(30);
             let reply: ExecuteReply =
-                deployment.api.post(path::SYNC, &RepositoryName { repo: url.clone() }, timeout).await?;
+                deployment.api.post(path::SYNC, &RepositoryQuery { repo: url.clone() }, timeout).await?;
             crate::output::outln!(
                 "execution {} reloads the schedules of {}",
                 reply.execution_id,
@@ -53,7 +51,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
         RepoAction::Redeliver { url } => {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =
-                deployment.api.post(path::REDELIVER, &RepositoryName { repo: url.clone() }, timeout).await?;
+                deployment.api.post(path::REDELIVER, &RepositoryQuery { repo: url.clone() }, timeout).await?;
             crate::output::outln!(
                 "earlier webhook deliveries of {} are accepted once more when the provider sends them again",
                 reply.repository

@@ -9,12 +9,10 @@ use crate::{
     settings::Settings,
 };
 use std::io::{IsTerminal, Read, Write};
-use tidemill_core::{
-    api::{
-        RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
-    },
-    repo::canonical,
+use tidemill_core::api::{
+    RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
 };
+use tidemill_core::repository::canonical;
 
 /// `tidemill secret`.
 pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {

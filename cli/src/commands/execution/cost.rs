@@ -9,10 +9,8 @@ use crate::{
 };
 use serde::Serialize;
 use std::io::Write;
-use tidemill_core::{
-    api::{ExecutionSummary, ExecutionView, path},
-    cost::{Cost, Prices, Usage, cost, worker_ms},
-};
+use tidemill_core::api::{ExecutionSummary, ExecutionView, path};
+use tidemill_core::execution::cost::{Cost, Prices, Usage, cost, worker_ms};
 use tidemill_worker::client::ApiError;
 
 /// The report.
@@ -139,7 +137,8 @@ fn halves(count: u64) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{statement, table};
-    use tidemill_core::{api::ExecutionView, cost::Usage};
+    use tidemill_core::api::ExecutionView;
+    use tidemill_core::execution::cost::Usage;
 
     fn shown(usage: Usage) -> String {
         let job = serde_json::json!({

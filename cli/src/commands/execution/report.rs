@@ -13,7 +13,7 @@ use crate::{
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
-use tidemill_core::{
+use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };

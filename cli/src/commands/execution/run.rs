@@ -20,14 +20,12 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
+use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::is_named};
+use tidemill_core::pipeline::labels::{Labels, fits, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
-    assignment::Preparation,
-    facts::Facts,
     ids::{ExecutionId, JobId},
-    labels::{Labels, fits, queue_name},
     plan::Plan,
-    report::is_named,
 };
 use tidemill_worker::{Worker, WorkerHandle};
 use uuid::Uuid;

@@ -7,10 +7,8 @@ use crate::{
     settings::Settings,
 };
 use std::path::Path;
-use tidemill_core::{
-    assignment::Source,
-    repo::{AddressError, AddressPolicy, Credentials, RepositoryAddress},
-};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{self, HostPolicy, ResolvedCommit, SourceError, SourcePack, UploadPlan};
 
 /// The sources of a run, and how the execution records them.

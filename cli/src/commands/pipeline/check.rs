@@ -12,10 +12,8 @@ use std::{
     io::{Read, Write},
     path::Path,
 };
-use tidemill_core::{
-    diagnostics::{Diagnostic, Severity, render_files},
-    pipeline::{MAX_FILE_BYTES, SourceFile},
-};
+use tidemill_core::pipeline::{MAX_FILE_BYTES, SourceFile};
+use tidemill_core::text::diagnostics::{Diagnostic, Severity, render_files};
 
 /// The diagnostics of a file and its includes.
 struct CheckedFile {

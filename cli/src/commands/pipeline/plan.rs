@@ -8,9 +8,9 @@ use crate::{
     pipeline::git_facts,
 };
 use std::{io::Write, path::Path};
+use tidemill_core::execution::facts::Facts;
 use tidemill_core::{
     condition,
-    facts::Facts,
     pipeline::When,
     plan::{ExcludedJob, Plan, PlannedJob},
 };

@@ -1,7 +1,7 @@
 //! Diagnostics as SARIF 2.1.0, <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
 
 use serde_json::{Value, json};
-use tidemill_core::diagnostics::{Diagnostic, Severity};
+use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 
 /// A SARIF log of diagnostics, each with the name of the checked file.
 pub fn log<'a>(diagnostics: impl Iterator<Item = (&'a str, &'a Diagnostic)>) -> Value {

@@ -13,7 +13,8 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::{ids::WorkerId, repo::AddressPolicy};
+use tidemill_core::ids::WorkerId;
+use tidemill_core::repository::AddressPolicy;
 use tidemill_server::CertificateReloader;
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;

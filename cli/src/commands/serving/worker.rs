@@ -10,7 +10,8 @@ use crate::{
     workers,
 };
 use std::{sync::Arc, time::Duration};
-use tidemill_core::{assignment::Resources, repo::AddressPolicy};
+use tidemill_core::execution::assignment::Resources;
+use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::{
     Worker,
     client::ApiClient,

@@ -200,7 +200,7 @@ mod tests {
         for text in ["", "a\"b", "\\d+", "a\n\t\u{7}b", "\\\"", "ä 🦀", "' '", "\\"] {
             let condition = CelExpr::equal(CelExpr::variable("A"), CelExpr::literal(text)).into_text();
             assert!(check(&condition).is_ok(), "{condition}");
-            let facts = crate::facts::Facts::default();
+            let facts = crate::execution::facts::Facts::default();
             let variables = [("A".to_owned(), text.to_owned())].into_iter().collect();
             let context = crate::condition::Context {
                 facts: &facts,

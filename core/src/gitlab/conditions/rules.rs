@@ -5,7 +5,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_yaml::{Mapping, Value};
 
-use crate::diagnostics::Location;
+use crate::execution::predefined;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
@@ -13,7 +13,7 @@ use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
-use crate::predefined;
+use crate::text::diagnostics::Location;
 
 /// Variables of GitLab's that are often looked at, and that nothing is known of here.
 const UNKNOWN_VARIABLES: [&str; 4] =

@@ -8,7 +8,7 @@ use crate::gitlab::values;
 use crate::pipeline::compose::merge::merged;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
-use crate::suggest;
+use crate::text::suggest;
 
 /// How many jobs may extend each other, and how many references may lead to each other: GitLab's own limits.
 const MAX_CHAIN: usize = 11;

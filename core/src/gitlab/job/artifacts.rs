@@ -3,7 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::services::{paths, sequence};
-use crate::coverage;
+use crate::execution::coverage;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
 use crate::gitlab::values;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::diagnostics::Location;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
 use crate::gitlab::keys;
 use crate::gitlab::variables::{Scope, Variables};
 use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::text::diagnostics::Location;
 
 /// What all jobs of a file have file them.
 pub(crate) struct FileContext {

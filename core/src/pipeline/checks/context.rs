@@ -10,7 +10,7 @@ use crate::pipeline::names;
 use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
-use crate::suggest::Suggestions;
+use crate::text::suggest::Suggestions;
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 

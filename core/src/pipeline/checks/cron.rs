@@ -49,7 +49,7 @@ pub(crate) fn check(expression: &str) -> Result<(), Fault> {
         return Err(bad("that day never comes".to_owned()));
     }
     // The crate that computes the times may be stricter.
-    crate::cron::parse(expression).map(drop).map_err(bad)
+    crate::time::cron::parse(expression).map(drop).map_err(bad)
 }
 
 /// The values a field stands for.

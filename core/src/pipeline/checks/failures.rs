@@ -1,13 +1,13 @@
 //! Checks `allow_failure` and `retry`.
 
 use super::context::DiagnosticSink;
+use crate::execution::retry::RetryFor;
 use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::job_parts::RawAllowFailure;
 use crate::pipeline::raw::retry::RawRetry;
 use crate::pipeline::raw::scalars::Flag;
-use crate::retry::RetryFor;
 
 /// Which failures are allowed: all of them, or these exit codes.
 pub(crate) fn allowed(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {

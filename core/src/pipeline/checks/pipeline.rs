@@ -7,7 +7,7 @@ use super::job::{self, PipelineContext};
 use super::needs::needs;
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
 use super::{dependencies, triggers};
-use crate::facts::Facts;
+use crate::execution::facts::Facts;
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};
 use crate::pipeline::names;

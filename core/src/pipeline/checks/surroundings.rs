@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::context::{DiagnosticSink, inside, texts};
 use super::services::services;
+use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, is_label};
@@ -13,7 +14,6 @@ use crate::pipeline::raw::job_parts::{RawCache, RawEnvironment, RawSecret};
 use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
-use crate::{coverage, predefined};
 
 /// What texts may refer to besides variables.
 const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];

@@ -14,7 +14,7 @@ use crate::pipeline::raw::records::RawPipeline;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::triggers::{RawSchedule, RawTriggers};
 use crate::pipeline::references;
-use crate::suggest;
+use crate::text::suggest;
 
 /// How long the name of a concurrency group may be, in bytes, before its references are put in.
 const MAX_GROUP_BYTES: usize = 200;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::merge::merged;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb, wrong_type};
-use crate::suggest::Suggestions;
+use crate::text::suggest::Suggestions;
 
 /// How many templates may build on each other.
 const MAX_CHAIN: usize = 16;

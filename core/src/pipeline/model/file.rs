@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use super::triggers::Triggers;
-use crate::substitution::expand;
+use crate::text::substitution::expand;
 
 /// A checked pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::Artifacts;
 use super::rules::{Rule, When};
 use super::surroundings::JobOptions;
-use crate::retry::RetryFor;
+use crate::execution::retry::RetryFor;
 
 /// One job as the file declares it, before its matrix is expanded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

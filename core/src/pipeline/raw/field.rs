@@ -9,7 +9,7 @@ use super::unknown_keys;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 use crate::pipeline::yaml::writer::is_anchor_holder;
-use crate::suggest::Suggestions;
+use crate::text::suggest::Suggestions;
 
 /// What a reading of a [`Node`] gathers.
 #[derive(Default)]

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 
 use super::field::FromScalar;
-use crate::failure::FailureKind;
+use crate::execution::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
 use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleOutcome, When};
-use crate::suggest;
+use crate::text::suggest;
 
 /// A string, number or boolean, used as it is written.
 #[derive(Debug, Clone, JsonSchema)]

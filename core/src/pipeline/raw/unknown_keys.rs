@@ -3,7 +3,7 @@
 
 use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, Node};
-use crate::suggest::Suggestions;
+use crate::text::suggest::Suggestions;
 
 /// The keys of `defaults`.
 pub(crate) const DEFAULTS_KEYS: &[&str] = &[

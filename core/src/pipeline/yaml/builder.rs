@@ -8,8 +8,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
-use crate::diagnostics::{LineIndex, Location};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
+use crate::text::diagnostics::{LineIndex, Location};
 
 /// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
 pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {

@@ -1,6 +1,6 @@
 //! Bounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
 
-use crate::diagnostics::Location;
+use crate::text::diagnostics::Location;
 
 /// The largest pipeline file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;

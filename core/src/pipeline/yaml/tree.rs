@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
-use crate::diagnostics::Location;
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
+use crate::text::diagnostics::Location;
 
 /// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
 pub(crate) const LINES_PER_FILE: usize = 1 << 21;

@@ -2,6 +2,7 @@
 
 use super::finder::PartialEdges;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use data_encoding::HEXLOWER;
 use std::collections::BTreeMap;
 
 /// Shorter values, and shorter lines of values, are not masked: a log in which every `1` is masked says nothing.
@@ -56,7 +57,7 @@ impl EncodedForms {
             return;
         }
         self.plain.insert(part.as_bytes().to_vec(), PartialEdges::default());
-        self.hex.insert(crate::store::hex(part.as_bytes()).into_bytes(), PartialEdges::default());
+        self.hex.insert(HEXLOWER.encode(part.as_bytes()).into_bytes(), PartialEdges::default());
         self.has_space |= part.contains(' ');
         self.has_latin |= part.contains(|char| ('\u{80}'..='\u{ff}').contains(&char));
         for (value, digit) in (0_u8..).zip(BASE64_ALPHABET) {

@@ -2,6 +2,7 @@
 
 use super::{MASK, SecretMask, Stream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 const SECRET: &str = "s3cr3t/va'lue with\"quotes+";
@@ -19,7 +20,7 @@ fn masked(mask: &SecretMask, chunks: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn secret_is_masked_in_every_printed_form() {
     let mask = SecretMask::new([SECRET]).unwrap();
-    let hex = crate::store::hex(SECRET.as_bytes());
+    let hex = HEXLOWER.encode(SECRET.as_bytes());
     let wrapped: String = {
         let text = STANDARD.encode(format!("{}{SECRET}{}", "x".repeat(50), "y".repeat(50)));
         let lines: Vec<_> = text.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::source::git::{self, SourceError};
 use std::path::{Path, PathBuf};
-use tidemill_core::{discovery::MAX_FILES_BYTES, pipeline::MAX_FILE_BYTES};
+use tidemill_core::execution::discovery::MAX_FILES_BYTES;
+use tidemill_core::pipeline::MAX_FILE_BYTES;
 
 /// The longest line that describes an object: it repeats the path that was asked for.
 const MAX_LINE_LEN: usize = MAX_PATH_LEN + 256;

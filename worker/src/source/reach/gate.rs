@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tidemill_core::repo::{AddressPolicy, AddressRefusal, HostName};
+use tidemill_core::repository::{AddressPolicy, AddressRefusal, HostName};
 use uuid::Uuid;
 
 /// The longest head of a request.

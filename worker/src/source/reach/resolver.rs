@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
 };
-use tidemill_core::repo::{AddressRefusal, HostName, is_public};
+use tidemill_core::repository::{AddressRefusal, HostName, is_public};
 
 /// Finds the addresses of hosts.
 pub trait Resolver: fmt::Debug + Send + Sync {

@@ -6,11 +6,8 @@ use crate::{
     ports::{ExecutionRecord, Node},
     services::assignment,
 };
-use tidemill_core::{
-    api::JobExecuteReply,
-    assignment::{Assignment, JobExtras, LeaseGrant},
-    ids::LeaseToken,
-};
+use tidemill_core::execution::assignment::{Assignment, JobExtras, LeaseGrant};
+use tidemill_core::{api::JobExecuteReply, ids::LeaseToken};
 
 impl JobExecutionService {
     pub(super) async fn assign(

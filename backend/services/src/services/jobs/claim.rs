@@ -7,9 +7,9 @@ use crate::{
     services::context::job_of,
 };
 use std::time::Duration;
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest},
-    failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
     scheduler::{ClaimDecision, ClaimRequest, claim},
 };

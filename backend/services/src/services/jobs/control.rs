@@ -5,7 +5,8 @@ use crate::{
     error::{Error, Result},
     services::context::job_of,
 };
-use tidemill_core::{api::CancelReply, ids::JobId, scheduler::apply_event, transition::JobEvent};
+use tidemill_core::execution::transition::JobEvent;
+use tidemill_core::{api::CancelReply, ids::JobId, scheduler::apply_event};
 
 impl JobExecutionService {
     /// Ends a queued job whose message came back from the queue too often. False: it is not queued any more.

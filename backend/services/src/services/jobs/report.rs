@@ -9,12 +9,14 @@ use crate::{
     ports::{JobRecord, Node},
     services::context::job_of,
 };
+use tidemill_core::execution::{
+    failure::{FailureKind, FailureReason},
+    transition::{JobEvent, Refusal},
+};
 use tidemill_core::{
     api::{AttemptEnd, JobReport, JobReportReply},
-    failure::{FailureKind, FailureReason},
     ids::{JobId, LeaseToken},
     scheduler::apply_event,
-    transition::{JobEvent, Refusal},
 };
 
 /// More log bytes than this are unpacked away from the threads that answer requests.

@@ -10,13 +10,13 @@ use crate::{
     services::keys::Key,
 };
 use std::{collections::BTreeMap, sync::Arc};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
     guarded,
-    labels::queue_name,
     plan::Plan,
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
-    status::{ExecutionStatus, JobStatus},
 };
 
 /// Somebody else writes to the same records at most so often.

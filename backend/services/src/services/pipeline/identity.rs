@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use serde::Serialize;
-use tidemill_core::{assignment::Source, digest::json_digest, facts::Facts};
+use tidemill_core::execution::{assignment::Source, facts::Facts};
+use tidemill_core::ids::digest::json_digest;
 
 /// What identifies a run of the same thing: all that its plan and its sources depend on, without who asked, and when.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,9 @@
 //! A pipeline file, parsed and planned once for whoever needs it.
 
 use crate::error::{Error, Result};
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::text::diagnostics::Diagnostic;
 use tidemill_core::{
-    diagnostics::Diagnostic,
-    facts::Facts,
     pipeline::{self, Pipeline},
     plan::{Plan, PlanError},
 };

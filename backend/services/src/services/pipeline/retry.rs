@@ -16,12 +16,12 @@ use crate::{
     },
 };
 use std::collections::BTreeMap;
+use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::{ExecuteReply, RetryRequest, Trigger},
     ids::{ExecutionId, JobId},
     pipeline::When,
     scheduler::CarriedJob,
-    status::JobStatus,
 };
 
 impl PipelineExecutionService {

@@ -11,9 +11,9 @@ use crate::{
     },
 };
 use std::sync::Arc;
+use tidemill_core::execution::cost::Usage;
 use tidemill_core::{
     api::{ExecutionList, ExecutionView, ListQuery},
-    cost::Usage,
     ids::ExecutionId,
 };
 

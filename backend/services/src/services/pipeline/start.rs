@@ -19,10 +19,8 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
-use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest},
-    facts::Facts,
-};
+use tidemill_core::api::{ExecuteReply, ExecuteRequest};
+use tidemill_core::execution::facts::Facts;
 
 /// How an execution starts that something inside asks for.
 #[derive(Debug, Clone, Default)]

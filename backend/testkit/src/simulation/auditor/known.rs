@@ -2,12 +2,11 @@
 
 use super::SKEW_MS;
 use std::collections::{BTreeMap, BTreeSet};
+use tidemill_core::execution::{failure::FailureKind, status::ExecutionStatus};
 use tidemill_core::{
-    failure::FailureKind,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     pipeline::{self, When},
     plan::Plan,
-    status::ExecutionStatus,
 };
 use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 

@@ -2,13 +2,15 @@
 
 use super::known::{Known, Made};
 use std::collections::BTreeSet;
-use tidemill_core::{
+use tidemill_core::execution::{
     failure::FailureKind,
+    status::{ExecutionStatus, JobStatus},
+};
+use tidemill_core::pipeline::labels::Labels;
+use tidemill_core::{
     ids::{ExecutionId, JobId},
-    labels::Labels,
     pipeline::When,
     plan::Plan,
-    status::{ExecutionStatus, JobStatus},
 };
 use tidemill_services::ports::{Node, NodeBody, NodeKey};
 

@@ -7,12 +7,10 @@ use super::{
 };
 use crate::simulation::stores::{SharedStores, short};
 use std::collections::BTreeSet;
+use tidemill_core::execution::{failure::FailureKind, status::JobStatus, transition::JobState};
 use tidemill_core::{
-    failure::FailureKind,
     ids::{ExecutionId, JobId},
     pipeline::When,
-    status::JobStatus,
-    transition::JobState,
 };
 use tidemill_services::ports::{Node, NodeBody};
 

@@ -1,6 +1,6 @@
 //! What a worker is told to run.
 
-use crate::discovery::Discovery;
+use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
 use crate::plan::PlannedJob;
@@ -18,7 +18,7 @@ pub enum Source {
     None,
     /// A git repository at a commit.
     Git {
-        /// Its address ([`crate::repo::RepositoryAddress`]); never a path.
+        /// Its address ([`crate::repository::RepositoryAddress`]); never a path.
         url: String,
         /// Branch or tag the commit was found on, for shallow fetches and for the job's variables.
         #[serde(default)]
@@ -47,7 +47,7 @@ pub enum Source {
     },
     /// A working tree as it was on somebody's disk, uploaded to the server.
     Uploaded {
-        /// Names the upload ([`crate::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
+        /// Names the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
         upload: String,
         /// The address of a git repository that workers can reach and that has `base`; absent: all is in the upload.
         url: Option<String>,

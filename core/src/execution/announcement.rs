@@ -1,6 +1,7 @@
 //! What others are told of an execution: commit statuses, and notices of failures and recoveries.
 
-use crate::{repo::canonical, status::ExecutionStatus, webhook::Provider, webhook::sign};
+use crate::execution::status::ExecutionStatus;
+use crate::repository::{canonical, webhook::Provider, webhook::sign};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -219,10 +220,8 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::{CommitStatus, Notice, NoticeEvent, State, next_status, notice_event};
-    use crate::{
-        status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success},
-        webhook::{Provider, sign},
-    };
+    use crate::execution::status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success};
+    use crate::repository::webhook::{Provider, sign};
 
     const ALL: [ExecutionStatus; 5] = [Pending, Running, Success, Failed, Canceled];
 

@@ -1,14 +1,12 @@
 //! The one place where a job's state changes: `step` gives the next state, or says why there is none.
 
-use crate::{
+use crate::execution::{
     attempt::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
-    guarded, guarded_by_all,
-    ids::LeaseToken,
     retry::{IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, pause_ms},
     status::JobStatus,
-    time::Timestamp,
 };
+use crate::{guarded, guarded_by_all, ids::LeaseToken, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A canceled job whose worker says nothing for this long is over, in milliseconds: the cancel shortens its lease.

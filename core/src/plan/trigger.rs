@@ -1,9 +1,7 @@
 //! Whether a pipeline's `on` fits what happened.
 
-use crate::{
-    facts::{Facts, Trigger},
-    pipeline::{PullRequestTrigger, PushTrigger, Triggers},
-};
+use crate::execution::facts::{Facts, Trigger};
+use crate::pipeline::{PullRequestTrigger, PushTrigger, Triggers};
 use std::fmt;
 
 /// Why a pipeline does not start.
@@ -94,10 +92,8 @@ fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{NotTriggered, starts};
-    use crate::{
-        facts::{Facts, PullRequest, Trigger},
-        pipeline,
-    };
+    use crate::execution::facts::{Facts, PullRequest, Trigger};
+    use crate::pipeline;
 
     fn on(text: &str, facts: &Facts) -> Result<(), String> {
         let file = format!("name: p\non: {text}\njobs:\n  a: {{ image: i, script: [x] }}\n");

@@ -106,7 +106,7 @@ pub struct Prices {
 impl Prices {
     /// Those of us-east-1 that come with this version.
     pub fn us_east_1() -> Result<Self, serde_json::Error> {
-        serde_json::from_str(include_str!("../data/prices-us-east-1.json"))
+        serde_json::from_str(include_str!("../../data/prices-us-east-1.json"))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Digests of values.
 
-use crate::hex::hex;
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 of bytes, in 64 lower-case hex digits.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// The SHA-256 of a value's JSON, in 64 lower-case hex digits.

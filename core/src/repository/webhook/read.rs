@@ -5,7 +5,7 @@ use super::{
     event::{Event, Headers, ParsedDelivery, Provider, Refusal, title},
     gitea, github, gitlab, signature,
 };
-use crate::repo::{RepositoryAddress, RepositoryName};
+use crate::repository::{RepositoryAddress, RepositoryName};
 use std::borrow::Cow;
 
 /// The largest body of a webhook: GitHub's limit.

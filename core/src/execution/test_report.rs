@@ -1,14 +1,11 @@
 //! What the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
 
 use crate::ids::{JobId, LeaseToken};
+use data_encoding::HEXLOWER;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{
-    collections::HashSet,
-    fmt::{self, Write as _},
-    ops::AddAssign,
-};
+use std::{collections::HashSet, fmt, ops::AddAssign};
 
 /// The most cases that a report tells of, those that failed and flaky ones each.
 pub const MAX_CASES: usize = 250;
@@ -178,10 +175,7 @@ impl fmt::Display for TestReport {
 
 fn digest(suite: &str, name: &str) -> String {
     let digest = Sha256::new().chain_update(suite).chain_update([0]).chain_update(name).finalize();
-    digest.iter().take(DIGEST_LEN / 2).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    HEXLOWER.encode(&digest[..DIGEST_LEN / 2])
 }
 
 /// What a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.

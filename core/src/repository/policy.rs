@@ -73,7 +73,7 @@ impl AddressPolicy {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{AddressPolicy, AddressRefusal};
-    use crate::repo::RepositoryAddress;
+    use crate::repository::RepositoryAddress;
 
     fn address(text: &str) -> RepositoryAddress {
         RepositoryAddress::parse(text).unwrap()

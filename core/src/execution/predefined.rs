@@ -5,8 +5,8 @@
 
 use indexmap::IndexMap;
 
-use crate::facts::{Facts, Trigger};
-use crate::repo::RepositoryName;
+use crate::execution::facts::{Facts, Trigger};
+use crate::repository::RepositoryName;
 
 /// Where a job's sources are, in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";
@@ -214,8 +214,8 @@ pub fn slug(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, of_execution, of_job, project, slug};
-    use crate::facts::Trigger;
-    use crate::facts::{Facts, PullRequest};
+    use crate::execution::facts::Trigger;
+    use crate::execution::facts::{Facts, PullRequest};
 
     fn on_branch() -> Facts {
         Facts {

@@ -1,6 +1,7 @@
 //! Attempts at a job: their commands and their ends.
 
-use crate::{failure::FailureReason, time::Timestamp};
+use crate::execution::failure::FailureReason;
+use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Why an attempt, and so perhaps its job, did not succeed.
 
-use crate::status::JobStatus;
+use crate::execution::status::JobStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

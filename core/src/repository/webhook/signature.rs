@@ -1,7 +1,7 @@
 //! Signatures of webhooks.
 
 use super::event::{Headers, Provider, Refusal};
-use crate::hex::hex;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -9,7 +9,7 @@ use sha2::Sha256;
 #[must_use]
 pub fn sign(secret: &[u8], bytes: &[u8]) -> String {
     let Some(mac) = mac(secret, bytes) else { return String::new() };
-    hex(&mac.finalize().into_bytes())
+    HEXLOWER.encode(&mac.finalize().into_bytes())
 }
 
 /// A key of any length makes one.
@@ -51,19 +51,9 @@ pub(super) fn verify(
         let theirs = mac(given.as_bytes(), b"").ok_or_else(wrong)?.finalize().into_bytes();
         return mac(secret, b"").ok_or_else(wrong)?.verify_slice(&theirs).map_err(|_| wrong());
     }
-    let theirs = given.strip_prefix(prefix).and_then(unhex).ok_or_else(wrong)?;
+    let theirs = given
+        .strip_prefix(prefix)
+        .and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok())
+        .ok_or_else(wrong)?;
     mac(secret, body).ok_or_else(wrong)?.verify_slice(&theirs).map_err(|_| wrong())
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }

@@ -1,6 +1,7 @@
 //! Names of uploaded sources.
 
-use crate::{hex::hex, repo::canonical};
+use crate::repository::canonical;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
@@ -63,7 +64,7 @@ impl fmt::Display for UploadId {
 
 fn digits_of(repo: &str) -> String {
     let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
-    hex(&hash[..REPOSITORY_HASH_LEN / 2])
+    HEXLOWER.encode(&hash[..REPOSITORY_HASH_LEN / 2])
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ macro_rules! guarded {
         $crate::guarded!($guard, $value, without true)
     };
     ($guard:ident, $value:expr, without $other:expr) => {
-        if $crate::guard::is_removed($crate::guard::Guard::$guard) { $other } else { $value }
+        if $crate::scheduler::guard::is_removed($crate::scheduler::guard::Guard::$guard) { $other } else { $value }
     };
 }
 
@@ -212,6 +212,6 @@ macro_rules! guarded_by_all {
 #[macro_export]
 macro_rules! guarded_by_all {
     ($value:expr) => {
-        $crate::guard::is_any_removed() || $value
+        $crate::scheduler::guard::is_any_removed() || $value
     };
 }

@@ -1,11 +1,13 @@
 //! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
 
-use crate::{
-    api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
+use crate::execution::{
     failure::{FailureReason, is_dead_letter},
-    ids::JobId,
     status::JobStatus,
     test_report::ExecutionTests,
+};
+use crate::{
+    api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
+    ids::JobId,
     time::Timestamp,
 };
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Which ends of an attempt are tried again, and after which pause.
 
-use crate::failure::FailureKind;
+use crate::execution::failure::FailureKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ const fn mixed(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{MAX_BACKOFF_MS, RetryFor, pause_ms};
-    use crate::failure::FailureKind;
+    use crate::execution::failure::FailureKind;
 
     #[test]
     fn backoff_doubles_to_a_minute_with_jitter() {

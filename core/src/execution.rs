@@ -1,0 +1,17 @@
+//! Executions of pipelines: states, attempts and their results, and what workers, statuses and reports are given of them.
+
+pub mod announcement;
+pub mod assignment;
+pub mod attempt;
+pub mod cost;
+pub mod coverage;
+pub mod discovery;
+pub mod facts;
+pub mod failure;
+pub mod predefined;
+pub mod report;
+pub mod retry;
+pub mod status;
+pub mod test_report;
+pub mod transition;
+pub mod upload;
