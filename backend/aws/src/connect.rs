@@ -1,8 +1,14 @@
 //! Clients of AWS, made once for a process, and the stores over them.
 
 use super::{
-    definition::Definitions, documents::DynamoDocuments, logs::AwsLogs, meter::Meter, objects::S3Objects,
-    parameter::ParameterKeyStore, queue::SqsQueue, records::DynamoRecords, table::Table,
+    documents::DynamoDocuments,
+    logs::AwsLogs,
+    meter::Meter,
+    objects::S3Objects,
+    parameter::ParameterKeyStore,
+    queue::SqsQueue,
+    records::{Definitions, DynamoRecords},
+    table::Table,
 };
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};

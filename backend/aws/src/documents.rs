@@ -1,9 +1,8 @@
 //! Documents in the table: those of a kind are one partition, in the order of their names.
 
 use super::{
-    items::{get_number, get_text},
     keys,
-    table::{Change, Item, Key, Query, Table, Written, number, text},
+    table::{Change, Item, Key, Query, Table, Written, get_number, get_text, number, text},
 };
 use async_trait::async_trait;
 use tidemill_core::time::Timestamp;

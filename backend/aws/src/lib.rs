@@ -1,13 +1,11 @@
 //! The ports on AWS: records and logs in DynamoDB, the queue in SQS, objects in S3.
 
+mod backoff;
 mod changes;
 mod connect;
-mod definition;
 mod documents;
-mod fold;
-mod items;
+mod failure;
 mod keys;
-mod list;
 mod logs;
 mod meter;
 mod objects;

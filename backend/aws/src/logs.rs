@@ -5,10 +5,12 @@
 //! When an attempt is over its chunks are put together into objects of some MiB each.
 
 use super::{
-    items::{get_binary, get_number, get_text},
+    backoff::pause,
     keys,
     objects::S3Objects,
-    table::{Change, Item, Key, Query, Table, Written, binary, number, pause, text},
+    table::{
+        Change, Item, Key, Query, Table, Written, binary, get_binary, get_number, get_text, number, text,
+    },
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};

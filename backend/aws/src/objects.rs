@@ -1,6 +1,6 @@
 //! Objects in an S3 bucket.
 
-use super::{meter::Meter, table::failed};
+use super::{failure::failed, meter::Meter};
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,

@@ -1,7 +1,7 @@
 //! The deployment's keys in Systems Manager's Parameter Store, as a SecureString: encrypted by KMS under the account's own key
 //! for the Parameter Store, which costs nothing.
 
-use super::table::failed;
+use super::failure::failed;
 use async_trait::async_trait;
 use aws_sdk_ssm::{
     Client,

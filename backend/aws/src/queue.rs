@@ -1,6 +1,6 @@
 //! The queue in SQS: standard, so at least once and in no order, which is all that is asked of it.
 
-use super::{meter::Meter, table::failed, table::pause};
+use super::{backoff::pause, failure::failed, meter::Meter};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,

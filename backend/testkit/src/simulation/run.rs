@@ -6,7 +6,7 @@ use super::{
     cluster::Cluster,
     fate::{fate, sweeps},
     faults::{EventCounts, FaultRates},
-    forge::provider,
+    pushes::provider,
     stores::SharedStores,
     worker::{WORKERS, Worker},
     world::{TaskOwner, World},

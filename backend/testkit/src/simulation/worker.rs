@@ -1,10 +1,11 @@
 //! Workers.
 
 use super::{
-    auditor,
     clients::MAX_WAIT_MS,
     cluster::{Cluster, Failure, LEASE_MS},
+    output,
     pipelines::{EXIT_CODES, labels_of},
+    time::ms,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -128,7 +129,7 @@ impl Worker {
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
-        let mut lease = HeldJob { token: assignment.lease.token, until: asked_at + auditor::ms(LEASE_MS) };
+        let mut lease = HeldJob { token: assignment.lease.token, until: asked_at + ms(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
             return self.look(&mut lease, &assignment, discovery).await;
         }
@@ -142,7 +143,7 @@ impl Worker {
                 world.pause(stands).await;
             }
             let length = world.below(200);
-            let log = auditor::log(job, attempt, sent, length);
+            let log = output::log(job, attempt, sent, length);
             let report = report(job, lease.token, Some((sent, log)), None);
             match self.tell(&mut lease, report).await {
                 Next::GoOn => {
@@ -238,7 +239,7 @@ impl Worker {
             match told.await {
                 Ok(reply) => {
                     self.cluster.auditor.report_taken(report.job_id, lease.token, begun);
-                    lease.until = sent_at + auditor::ms(reply.lease_ttl_ms);
+                    lease.until = sent_at + ms(reply.lease_ttl_ms);
                     return if reply.cancel { Next::Cancel } else { Next::GoOn };
                 }
                 Err(Failure::Refused(Error::Conflict(_)) | Failure::Lost) if world.now() < lease.until => {
@@ -251,7 +252,7 @@ impl Worker {
 
     /// Leaves an artifact; whether that was acknowledged.
     async fn leave(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
-        let bytes = auditor::log(job, attempt, 1_000_000, 300);
+        let bytes = output::log(job, attempt, 1_000_000, 300);
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
             cache_key: None,

@@ -3,7 +3,7 @@
 
 use super::{
     cases::CHAIN,
-    judge::Promise,
+    promise::Promise,
     protocol::TTL_MS,
     records::{NOW, PlanShape, token},
 };

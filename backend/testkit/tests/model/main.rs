@@ -10,6 +10,7 @@ mod judge;
 mod liveness;
 mod mutations;
 mod operation;
+mod promise;
 mod protocol;
 mod records;
 mod state;

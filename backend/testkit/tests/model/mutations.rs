@@ -2,9 +2,8 @@
 
 use super::{
     cases::{CHAIN, Case, DIAMOND, NO_FAULTS},
-    fan,
-    judge::Promise,
-    liveness,
+    fan, liveness,
+    promise::Promise,
     state::FaultBudget,
     walk,
 };

@@ -1,7 +1,7 @@
 //! The steps of an operation in flight.
 
 use super::{
-    judge::Promise,
+    promise::Promise,
     protocol::{Protocol, TTL_MS},
     records::{NOW, Records, token},
     state::{Operation, OperationKind, OperationStage, ReportState, State, Worker},

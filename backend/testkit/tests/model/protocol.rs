@@ -4,7 +4,7 @@
 //! functions that run in production, and commits conditionally: between any two of these steps others act, or it dies.
 
 use super::{
-    judge::Promise,
+    promise::Promise,
     records::{Cell, DueState, PlanShape, Records},
     state::{
         Action, FaultBudget, Operation, OperationKind, OperationStage, ReportState, State, WORKERS, Worker,

@@ -1,6 +1,6 @@
 //! The model's states and actions.
 
-use super::{judge::Promise, records::Records};
+use super::{promise::Promise, records::Records};
 
 /// How many workers there are.
 pub const WORKERS: usize = 2;

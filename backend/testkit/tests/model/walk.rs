@@ -1,6 +1,6 @@
 //! The state machine of a job alone: every history of a few events, those that nobody should send among them.
 
-use super::judge::Promise;
+use super::promise::Promise;
 use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},

@@ -1,6 +1,7 @@
 //! What the auditor knows of a run.
 
-use super::SKEW_MS;
+use super::trigger_log::TriggerLog;
+use crate::simulation::time::{SKEW_MS, ms};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::execution::{failure::FailureKind, status::ExecutionStatus};
 use tidemill_core::{
@@ -81,7 +82,7 @@ pub struct Known {
     pub logged: BTreeMap<(JobId, u32), u64>,
     pub ended: BTreeMap<(JobId, u32), Option<FailureKind>>,
     pub left: BTreeMap<ArtifactId, (JobId, String)>,
-    pub triggered: super::triggers::TriggerLog,
+    pub triggered: TriggerLog,
     pub over: u64,
     pub quiet_at: i64,
 }
@@ -110,7 +111,7 @@ impl Known {
         let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !carried.contains(ix));
         self.waiting.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
         self.waiting.extend(held.then_some((spec.id, None)));
-        let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| super::ms(s * 1_000));
+        let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| ms(s * 1_000));
         let wrong = self.triggered.made(spec, now);
         let made = Made {
             plan,

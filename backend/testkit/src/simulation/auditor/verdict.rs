@@ -1,11 +1,13 @@
 //! What must hold at the end of a run.
 
 use super::{
-    Auditor,
+    acknowledgements::Auditor,
     known::{Known, Made},
-    log,
 };
-use crate::simulation::stores::{SharedStores, short};
+use crate::simulation::{
+    output::log,
+    stores::{SharedStores, short},
+};
 use std::collections::BTreeSet;
 use tidemill_core::execution::{failure::FailureKind, status::JobStatus, transition::JobState};
 use tidemill_core::{

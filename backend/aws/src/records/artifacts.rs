@@ -1,0 +1,66 @@
+//! Records of artifacts.
+
+use super::{fold::PlannedWrite, items, store::DynamoRecords};
+use crate::{
+    keys,
+    table::{Change, Item, Query, number, text},
+};
+use tidemill_services::error::Result;
+use tidemill_services::pack::{pack, unpack};
+use tidemill_services::ports::ArtifactRecord;
+
+/// An artifact's record that is larger has its list of files in an object.
+const MAX_INLINE_ARTIFACT_SIZE: usize = 50_000;
+
+impl DynamoRecords {
+    /// Puts what is too large for an artifact's item into an object, and gives the item.
+    pub(super) async fn artifact_change(&self, record: &ArtifactRecord) -> Result<PlannedWrite> {
+        let mut item = items::artifact(record)?;
+        if items::is_large(&item, MAX_INLINE_ARTIFACT_SIZE) {
+            let short = ArtifactRecord { files: Vec::new(), ..record.clone() };
+            let files = self.definitions.store(record.execution, pack(&record.files)?).await?;
+            item = items::artifact(&short)?;
+            item.insert("o".into(), text(files));
+        }
+        if let Some(expiry) = self.expiry() {
+            item.insert("ttl".into(), number(expiry));
+        }
+        let change = Change::Put { item, condition: None, values: Item::new() };
+        Ok(PlannedWrite { change, read: false })
+    }
+
+    pub(super) async fn artifact_record(&self, item: &Item) -> Result<ArtifactRecord> {
+        let (mut record, files) = items::artifact_record(item)?;
+        if let Some(key) = files {
+            record.files = unpack(&self.definitions.load(&key).await?)?;
+        }
+        Ok(record)
+    }
+
+    /// Artifacts of an execution, or of one job of it.
+    pub(super) async fn artifacts_at(&self, home: &str, ix: Option<u32>) -> Result<Vec<ArtifactRecord>> {
+        let mut values = Item::from([(":pk".to_owned(), text(keys::artifacts(home)))]);
+        let condition = match ix {
+            None => "pk = :pk",
+            Some(ix) => {
+                values.insert(":prefix".to_owned(), text(keys::artifacts_of(ix)));
+                "pk = :pk AND begins_with(sk, :prefix)"
+            }
+        };
+        let found = self
+            .table
+            .query(Query {
+                condition,
+                values,
+                // A job must find what the jobs that it needs have just left.
+                consistent: true,
+                ..Query::default()
+            })
+            .await?;
+        let mut records = Vec::with_capacity(found.len());
+        for item in &found {
+            records.push(self.artifact_record(item).await?);
+        }
+        Ok(records)
+    }
+}

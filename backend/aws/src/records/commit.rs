@@ -1,0 +1,161 @@
+//! Commits a batch of writes: reads the counters that it needs, folds it, and writes it in one transaction.
+
+use super::{
+    fold::{FoldResult, PlannedWrite, Read, fold, needs_read, take_run_number},
+    items::{self, NodeCounters},
+    staging::StagedExecution,
+    store::{DynamoRecords, MAX_ROUNDS},
+};
+use crate::{
+    backoff::pause,
+    keys,
+    table::{Change, Item, Key, Written, get_binary, get_number, get_text, number, text},
+};
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::ids::ExecutionId;
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{Commit, CommitResult, NodeKey, Write};
+use uuid::Uuid;
+
+impl DynamoRecords {
+    pub(super) async fn commit_batch(&self, writes: Vec<Write>) -> Result<Commit> {
+        let mut created = None;
+        let mut artifacts = Vec::new();
+        let mut rest = Vec::with_capacity(writes.len());
+        for write in writes {
+            match write {
+                Write::Create { spec, state, nodes } => {
+                    created = self.stage(&spec, &state, &nodes).await?;
+                    if created.is_none() {
+                        return Ok(Commit::Conflict);
+                    }
+                }
+                Write::AddNodes { id, if_version, state, nodes } => {
+                    self.stage_nodes(id, &nodes).await?;
+                    rest.push(Write::PutExecution { id, if_version, state });
+                }
+                Write::PutArtifact(record) => artifacts.push(self.artifact_change(&record).await?),
+                write => rest.push(write),
+            }
+        }
+        let outcome = self.rounds(&rest, &artifacts, created.as_ref()).await;
+        if let (Some(staged), Ok(Commit::Conflict) | Err(_)) = (&created, &outcome) {
+            // Nobody can see them; should this fail, the sweep removes those that are due.
+            if let Err(error) = self.table.delete_all(&staged.keys).await {
+                tracing::warn!(execution = %staged.id, %error, "what was stored for it stays a while");
+            }
+        }
+        outcome
+    }
+
+    async fn rounds(
+        &self,
+        writes: &[Write],
+        artifacts: &[PlannedWrite],
+        created: Option<&StagedExecution>,
+    ) -> Result<Commit> {
+        let needed = needs_read(writes);
+        let nonce = Uuid::new_v4().as_bytes()[..8].to_vec();
+        for round in 0..MAX_ROUNDS {
+            if let Some(commit) = self.round(writes, &needed, artifacts, created, &nonce).await? {
+                return Ok(commit);
+            }
+            pause(round).await;
+        }
+        Err(Error::storage("writing to the table", "too many write to the same items at once; try again"))
+    }
+
+    /// One round of a batch; `None`: others were in the way, try again.
+    async fn round(
+        &self,
+        writes: &[Write],
+        needed: &[NodeKey],
+        artifacts: &[PlannedWrite],
+        created: Option<&StagedExecution>,
+        nonce: &[u8],
+    ) -> Result<Option<Commit>> {
+        let read = self.read_counts(needed).await?;
+        let home = created.map(|staged| staged.id).or_else(|| writes.iter().find_map(touched));
+        let home = home.map(ExecutionId::home);
+        let usage = home.as_deref().map(|home| self.table.meter().take(home)).unwrap_or_default();
+        let put_back = || {
+            if let Some(home) = &home {
+                self.table.meter().put_back(home, usage);
+            }
+        };
+        let on_nodes = if created.is_some() { Usage::default() } else { usage };
+        let (mut planned, arrivals) = match fold(writes, &read, nonce, on_nodes) {
+            Ok(FoldResult::Changes(planned, arrivals)) => (planned, arrivals),
+            Ok(FoldResult::Conflict) => {
+                put_back();
+                return Ok(Some(Commit::Conflict));
+            }
+            Err(error) => {
+                put_back();
+                return Err(error);
+            }
+        };
+        planned.extend_from_slice(artifacts);
+        let mut run_number = 0;
+        if let Some(staged) = created {
+            let counter = self.item(&staged.counter).await?;
+            let last = counter.as_ref().and_then(|item| get_number::<u64>(item, "c"));
+            run_number = last.unwrap_or(0) + 1;
+            let mut item = staged.item.clone();
+            item.insert("n".into(), number(run_number));
+            item.insert(keys::list::RUN.attribute.into(), text(run_number.to_string()));
+            items::put_usage(&mut item, &usage);
+            let condition = Some("attribute_not_exists(pk)");
+            let create = Change::Put { item, condition, values: Item::new() };
+            planned.push(PlannedWrite { change: create, read: false });
+            let take = take_run_number(&staged.counter, last);
+            planned.push(PlannedWrite { change: take, read: true });
+        }
+        let reads: Vec<bool> = planned.iter().map(|one| one.read).collect();
+        let changes = planned.into_iter().map(|one| one.change).collect();
+        let written = self.table.write(changes).await;
+        if !matches!(written, Ok(Written::Done)) {
+            put_back();
+        }
+        match written? {
+            Written::Done => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
+            Written::Contended => Ok(None),
+            Written::Refused(old) => {
+                if old.iter().flatten().any(|item| get_binary(item, "q") == Some(nonce)) {
+                    // The reply to an earlier try of the SDK's was lost, and that try was made.
+                    return Ok(Some(Commit::Done(CommitResult { arrivals, run_number })));
+                }
+                let refused = old.iter().zip(&reads).any(|(old, read)| old.is_some() && !read);
+                Ok(refused.then_some(Commit::Conflict))
+            }
+        }
+    }
+
+    async fn read_counts(&self, needed: &[NodeKey]) -> Result<Read> {
+        let found: Vec<Item> = match needed {
+            [] => return Ok(Read::new()),
+            [only] => self.item(&keys::node(only.execution, only.ix)).await?.into_iter().collect(),
+            all => {
+                let wanted: Vec<Key> = all.iter().map(|key| keys::node(key.execution, key.ix)).collect();
+                self.table.get_all(&wanted, true, None).await?
+            }
+        };
+        let mut read = Read::new();
+        for item in &found {
+            let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
+            read.insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::of(item)?);
+        }
+        Ok(read)
+    }
+}
+
+/// The execution that a write touches in its home.
+fn touched(write: &Write) -> Option<ExecutionId> {
+    match write {
+        Write::PutExecution { id, .. } => Some(*id),
+        Write::PutNode { key, .. } | Write::SetDue { key, .. } | Write::Arrive { key, .. } => {
+            Some(key.execution)
+        }
+        _ => None,
+    }
+}

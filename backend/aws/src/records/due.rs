@@ -1,0 +1,81 @@
+//! Due nodes, and the removal of orphans among them.
+
+use super::{items, store::DynamoRecords};
+use crate::{
+    keys,
+    table::{Key, get_text},
+};
+use std::collections::{HashMap, HashSet};
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_services::error::Result;
+use tidemill_services::ports::{DueNode, NodeKey};
+
+/// Nodes of an execution that was never recorded are removed when they are this old.
+const ORPHAN_AGE_MS: i64 = 3_600_000;
+/// So many times as many due nodes as are asked for are read at most, where others are of executions that were never recorded.
+const MAX_ORPHAN_FACTOR: usize = 64;
+
+impl DynamoRecords {
+    pub(super) async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+        let mut reads = limit;
+        loop {
+            let parts = (0..keys::DUE_PARTITIONS).map(|part| self.due_in(keys::due_part(part), now, reads));
+            let mut due: Vec<(Timestamp, Key)> =
+                futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
+            due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
+            due.truncate(reads);
+            let is_all = due.len() < reads;
+            let homes: HashSet<&str> = due.iter().map(|(_, key)| key.pk.as_str()).collect();
+            let known = self.executions_at(&homes).await?;
+            let mut late = Vec::with_capacity(due.len());
+            let mut orphans = Vec::new();
+            for (due_at, key) in due {
+                match (known.get(&key.pk), keys::node_ix(&key.sk)) {
+                    (Some(execution), Some(ix)) => {
+                        late.push(DueNode { key: NodeKey { execution: *execution, ix }, due_at });
+                    }
+                    _ => orphans.push(key),
+                }
+            }
+            // What was never recorded, and is too young to be removed, must not hide what is behind it.
+            if late.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
+                if let Err(error) = self.remove_orphans(&orphans, now).await {
+                    tracing::warn!(%error, "what was left of executions that were never recorded stays a while");
+                }
+                late.truncate(limit);
+                return Ok(late);
+            }
+            reads = reads.saturating_mul(4);
+        }
+    }
+
+    /// The executions recorded at these homes.
+    async fn executions_at(&self, homes: &HashSet<&str>) -> Result<HashMap<String, ExecutionId>> {
+        let wanted: Vec<Key> = homes.iter().map(|pk| Key::new(*pk, keys::EXECUTION)).collect();
+        let found = self.table.get_all(&wanted, true, Some("pk, x")).await?;
+        let mut known = HashMap::new();
+        for item in &found {
+            if let Some(pk) = get_text(item, "pk") {
+                known.insert(pk.to_owned(), items::execution_id(item)?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Removes due nodes of executions that were begun to be stored and never recorded.
+    async fn remove_orphans(&self, orphans: &[Key], now: Timestamp) -> Result<()> {
+        let old: Vec<Key> = orphans
+            .iter()
+            .filter(|key| {
+                let stamp = keys::shared(&key.pk).get(..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
+                stamp.is_some_and(|made| now.0 - made > ORPHAN_AGE_MS)
+            })
+            .cloned()
+            .collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(nodes = old.len(), "removing what was left of executions that were never recorded");
+        self.table.delete_all(&old).await
+    }
+}

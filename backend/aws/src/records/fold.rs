@@ -1,0 +1,365 @@
+//! What a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
+//! change of each item.
+
+use super::items::{self, NodeCounters};
+use crate::{
+    keys,
+    table::{Change, Item, Key, binary, number, text},
+};
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::pack::pack;
+use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
+
+/// Counts of the nodes that must be read before a batch can be folded.
+pub type Read = HashMap<NodeKey, NodeCounters>;
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub enum FoldResult {
+    /// These changes, all or none, and what they mean.
+    Changes(Vec<PlannedWrite>, Vec<ArrivalOutcome>),
+    /// A condition does not hold.
+    Conflict,
+}
+
+/// A change, and what it means when its condition does not hold.
+#[derive(Debug, Clone)]
+pub struct PlannedWrite {
+    /// The change.
+    pub change: Change,
+    /// Whether a refusal may come from what was read being old, so that reading again helps; else it is a conflict.
+    pub read: bool,
+}
+
+/// The nodes that `writes` need read: where arrivals are counted, or several writes meet.
+pub fn needs_read(writes: &[Write]) -> Vec<NodeKey> {
+    let (mut seen, mut needed) = (HashSet::new(), Vec::new());
+    add_needed(writes, &mut seen, &mut needed);
+    needed
+}
+
+fn add_needed(writes: &[Write], seen: &mut HashSet<NodeKey>, needed: &mut Vec<NodeKey>) {
+    for write in writes {
+        let (key, always) = match write {
+            Write::Arrive { key, continuation, .. } => {
+                if let Some(next) = continuation {
+                    add_needed(&next.arrivals, seen, needed);
+                }
+                (*key, true)
+            }
+            Write::PutNode { key, .. } | Write::SetDue { key, .. } => (*key, false),
+            _ => continue,
+        };
+        if (!seen.insert(key) || always) && !needed.contains(&key) {
+            needed.push(key);
+        }
+    }
+}
+
+/// A node while writes are applied to it.
+struct NodeDraft<'a> {
+    /// As it was read; `None`: only its version is known, from the writer.
+    read: Option<NodeCounters>,
+    if_version: u64,
+    now: NodeCounters,
+    state: Option<&'a NodeState>,
+}
+
+/// Folds `writes`, other than those that create executions or put artifacts. `nonce` marks what this batch writes; `usage` is recorded along.
+pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
+    let mut nodes: BTreeMap<NodeKey, NodeDraft<'_>> = BTreeMap::new();
+    let mut arrivals = Vec::new();
+    let mut others = Vec::new();
+    for write in writes {
+        match write {
+            Write::PutNode { key, if_version, state, due_at } => {
+                let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
+                    return Ok(FoldResult::Conflict);
+                };
+                if node.now.version != *if_version {
+                    return Ok(FoldResult::Conflict);
+                }
+                node.now.version += 1;
+                node.now.due_at = *due_at;
+                node.now.idle = items::is_idle(state);
+                node.state = Some(state);
+            }
+            Write::SetDue { key, if_version, due_at } => {
+                let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
+                    return Ok(FoldResult::Conflict);
+                };
+                if node.now.version != *if_version {
+                    return Ok(FoldResult::Conflict);
+                }
+                node.now.due_at = *due_at;
+            }
+            Write::Arrive { .. } => take_arrival(&mut nodes, write, read, &mut arrivals)?,
+            Write::PutExecution { id, if_version, state } => {
+                others.push(put_execution(*id, *if_version, state, nonce, std::mem::take(&mut usage))?);
+            }
+            Write::PutKey { key, if_execution, record } => {
+                let mut item = keys::idempotency_key(key).item();
+                item.insert("x".into(), items::execution_attribute(record.execution));
+                item.insert("r".into(), binary(pack(record)?));
+                let (condition, values) = match if_execution {
+                    None => ("attribute_not_exists(pk)", Item::new()),
+                    Some(known) => {
+                        ("x = :x", Item::from([(":x".to_owned(), items::execution_attribute(*known))]))
+                    }
+                };
+                others.push(Change::Put { item, condition: Some(condition), values });
+            }
+            Write::DeleteArtifact(id) => others.push(Change::Delete(keys::artifact(*id))),
+            Write::PutDeadLetter(letter) => {
+                let item = keys::dead_letter(letter).item();
+                others.push(Change::Put { item, condition: None, values: Item::new() });
+            }
+            Write::DeleteDeadLetter(letter) => others.push(Change::Delete(keys::dead_letter(letter))),
+            // Large, and so made before, by whom the batch is folded for.
+            Write::Create { .. } | Write::AddNodes { .. } | Write::PutArtifact(_) => {}
+        }
+    }
+    let mut planned: Vec<PlannedWrite> =
+        others.into_iter().map(|change| PlannedWrite { change, read: false }).collect();
+    for (key, node) in nodes {
+        planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
+    }
+    Ok(FoldResult::Changes(planned, arrivals))
+}
+
+/// Counts an arrival at its node, and lets it lead to what it was foreseen to lead to.
+fn take_arrival<'a>(
+    nodes: &mut BTreeMap<NodeKey, NodeDraft<'a>>,
+    write: &'a Write,
+    read: &Read,
+    arrivals: &mut Vec<ArrivalOutcome>,
+) -> Result<()> {
+    let Write::Arrive { key, ok, from, now, continuation } = write else { return Ok(()) };
+    let node = moving(nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
+    let was_idle = node.now.idle;
+    arrive(&mut node.now, *ok, from, *now);
+    let last = node.now.waits_for == 0 && was_idle;
+    let continuation = continuation.as_ref().filter(|next| last && next.if_version == node.now.version);
+    if let Some(next) = continuation {
+        node.now.version += 1;
+        node.now.due_at = next.due_at;
+        node.now.idle = items::is_idle(&next.state);
+        node.state = Some(&next.state);
+    }
+    let (waits_for, failed) = (node.now.waits_for, node.now.failed);
+    arrivals.push(ArrivalOutcome { key: *key, waits_for, failed, continued: continuation.is_some() });
+    for led_to in continuation.iter().flat_map(|next| &next.arrivals) {
+        take_arrival(nodes, led_to, read, arrivals)?;
+    }
+    Ok(())
+}
+
+fn nothing_there(key: NodeKey) -> Error {
+    Error::storage("writing to the table", format!("execution {} has no node {}", key.execution, key.ix))
+}
+
+/// The node as the writes before left it; `None`: there is none.
+fn moving<'a, 'm>(
+    nodes: &'m mut BTreeMap<NodeKey, NodeDraft<'a>>,
+    key: NodeKey,
+    read: &Read,
+    if_version: Option<u64>,
+) -> Option<&'m mut NodeDraft<'a>> {
+    let entry = match nodes.entry(key) {
+        Entry::Occupied(known) => return Some(known.into_mut()),
+        Entry::Vacant(entry) => entry,
+    };
+    let known = read.get(&key).cloned();
+    let (now, if_version) = match (&known, if_version) {
+        (Some(counts), _) => (counts.clone(), counts.version),
+        // Only its version, state and due time are touched: the rest need not be known.
+        (None, Some(version)) => (blind(version), version),
+        (None, None) => return None,
+    };
+    Some(entry.insert(NodeDraft { read: known, if_version, now, state: None }))
+}
+
+const fn blind(version: u64) -> NodeCounters {
+    NodeCounters { version, waits_for: 0, failed: 0, blocker: None, due_at: None, idle: false }
+}
+
+fn arrive(node: &mut NodeCounters, ok: bool, from: &str, now: Timestamp) {
+    node.waits_for = node.waits_for.saturating_sub(1);
+    if !ok {
+        node.failed += 1;
+        node.blocker.get_or_insert_with(|| from.to_owned());
+    }
+    if node.waits_for == 0 && node.idle {
+        node.due_at = Some(now);
+    }
+}
+
+fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -> Result<PlannedWrite> {
+    let mut update = "SET q = :q, v = :v".to_owned();
+    let mut remove = Vec::new();
+    let mut values = Item::from([
+        (":q".to_owned(), binary(nonce.to_vec())),
+        (":v".to_owned(), number(node.now.version)),
+        (":v0".to_owned(), number(node.if_version)),
+    ]);
+    let mut set = |update: &mut String, name: &str, value| {
+        update.push_str(", ");
+        update.push_str(name);
+        update.push_str(" = :");
+        update.push_str(name);
+        values.insert(format!(":{name}"), value);
+    };
+    match node.now.due_at {
+        Some(due) => {
+            set(&mut update, "due", number(due.0));
+            set(&mut update, "dk", text(keys::due_part(key.ix)));
+        }
+        None => remove.extend(["due", "dk"]),
+    }
+    if let Some(state) = node.state {
+        set(&mut update, "st", binary(items::pack_state(state)?));
+        if let Some(status) = state.status() {
+            set(&mut update, "s", text(status.word()));
+        }
+        if node.now.idle {
+            set(&mut update, "i", number(1));
+        } else {
+            remove.push("i");
+        }
+    }
+    let mut condition = "v = :v0";
+    if let Some(read) = &node.read {
+        set(&mut update, "w", number(node.now.waits_for));
+        set(&mut update, "f", number(node.now.failed));
+        if let Some(blocker) = &node.now.blocker {
+            set(&mut update, "b", text(blocker));
+        }
+        values.insert(":w0".to_owned(), number(read.waits_for));
+        values.insert(":f0".to_owned(), number(read.failed));
+        // Whoever arrived since changed what is waited for; the last arrivals may change only what failed.
+        condition = if read.failed == 0 {
+            "v = :v0 AND w = :w0 AND (attribute_not_exists(f) OR f = :f0)"
+        } else {
+            "v = :v0 AND w = :w0 AND f = :f0"
+        };
+    }
+    if !remove.is_empty() {
+        update.push_str(" REMOVE ");
+        update.push_str(&remove.join(", "));
+    }
+    items::add_usage(&mut update, &mut values, &usage);
+    let change = Change::Update { key: keys::node(key.execution, key.ix), update, condition, values };
+    Ok(PlannedWrite { change, read: node.read.is_some() })
+}
+
+fn put_execution(
+    id: ExecutionId,
+    if_version: u64,
+    state: &ExecutionState,
+    nonce: &[u8],
+    usage: Usage,
+) -> Result<Change> {
+    let mut update = "SET q = :q, v = :v, st = :st, ls = :ls".to_owned();
+    let mut values = Item::from([
+        (":q".to_owned(), binary(nonce.to_vec())),
+        (":v".to_owned(), number(if_version + 1)),
+        (":v0".to_owned(), number(if_version)),
+        (":st".to_owned(), binary(pack(state)?)),
+        (":ls".to_owned(), text(state.status.word())),
+    ]);
+    items::add_usage(&mut update, &mut values, &usage);
+    Ok(Change::Update { key: keys::execution(id), update, condition: "v = :v0", values })
+}
+
+/// The key that gives the next run number, and the change that takes `last` + 1 if nobody else did.
+pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
+    match last {
+        None => {
+            let mut item = key.item();
+            item.insert("c".into(), number(1));
+            Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() }
+        }
+        Some(last) => Change::Update {
+            key: key.clone(),
+            update: "SET c = :next".to_owned(),
+            condition: "c = :last",
+            values: Item::from([(":last".to_owned(), number(last)), (":next".to_owned(), number(last + 1))]),
+        },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::{Change, FoldResult, NodeCounters, Read, fold, needs_read};
+    use tidemill_core::execution::cost::Usage;
+    use tidemill_core::{ids::ExecutionId, time::Timestamp};
+    use tidemill_services::ports::{NodeBody, NodeKey, NodeState, Write};
+    use uuid::Uuid;
+
+    fn key(ix: u32) -> NodeKey {
+        NodeKey { execution: ExecutionId(Uuid::from_u128(7)), ix }
+    }
+
+    fn put(ix: u32, if_version: u64) -> Write {
+        let state = NodeState { notified: 1, body: NodeBody::Gate { open: true } };
+        Write::PutNode { key: key(ix), if_version, state, due_at: None }
+    }
+
+    fn arrive(ix: u32, ok: bool) -> Write {
+        Write::Arrive { key: key(ix), ok, from: "x".into(), now: Timestamp(5), continuation: None }
+    }
+
+    fn counts(version: u64, waits_for: u32) -> NodeCounters {
+        NodeCounters { version, waits_for, failed: 0, blocker: None, due_at: None, idle: true }
+    }
+
+    fn changes(writes: &[Write], read: &Read) -> Vec<Change> {
+        match fold(writes, read, &[1], Usage::default()).unwrap() {
+            FoldResult::Changes(planned, _) => planned.into_iter().map(|one| one.change).collect(),
+            FoldResult::Conflict => panic!("a conflict"),
+        }
+    }
+
+    #[test]
+    fn only_counted_or_repeated_nodes_are_read() {
+        assert_eq!(needs_read(&[put(1, 1)]), []);
+        assert_eq!(needs_read(&[put(1, 1), arrive(2, true), arrive(2, true)]), [key(2)]);
+        assert_eq!(needs_read(&[put(1, 1), arrive(1, true)]), [key(1)]);
+        assert_eq!(needs_read(&[put(1, 1), put(1, 2)]), [key(1)]);
+    }
+
+    #[test]
+    fn writes_to_same_node_are_merged() {
+        let read = Read::from([(key(1), counts(3, 2))]);
+        let all = [put(1, 3), arrive(1, true), arrive(1, false), put(1, 4)];
+        let changes = changes(&all, &read);
+        let [Change::Update { condition, values, update, .. }] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert!(condition.contains("w = :w0") && update.contains("v = :v"), "{condition} {update}");
+        assert_eq!((values[":v0"].as_n().unwrap(), values[":v"].as_n().unwrap()), (&"3".into(), &"5".into()));
+        assert_eq!((values[":w"].as_n().unwrap(), values[":f"].as_n().unwrap()), (&"0".into(), &"1".into()));
+    }
+
+    #[test]
+    fn stale_version_conflicts_and_arrival_at_missing_node_fails() {
+        let read = Read::from([(key(1), counts(3, 2))]);
+        let folded = fold(&[put(1, 2), arrive(1, true)], &read, &[1], Usage::default());
+        assert!(matches!(folded, Ok(FoldResult::Conflict)));
+        assert!(fold(&[arrive(9, true)], &read, &[1], Usage::default()).is_err());
+    }
+
+    #[test]
+    fn last_arrival_makes_only_idle_node_due() {
+        for (idle, waits_for, due) in [(true, 1, true), (true, 2, false), (false, 1, false)] {
+            let read = Read::from([(key(1), NodeCounters { idle, ..counts(1, waits_for) })]);
+            let changes = changes(&[arrive(1, true)], &read);
+            let [Change::Update { update, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+            assert_eq!(update.contains("due = :due"), due, "{idle} {waits_for}: {update}");
+        }
+    }
+}

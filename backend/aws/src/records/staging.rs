@@ -1,0 +1,97 @@
+//! Stores the parts of a new execution before the commit that records it.
+
+use super::{
+    definition::MAX_INLINE_SIZE,
+    items::{self, SpecLocation},
+    store::{DynamoRecords, MAX_ROUNDS},
+};
+use crate::{
+    backoff::pause,
+    keys,
+    table::{Change, Item, Key, Written, get_text, number},
+};
+use tidemill_core::ids::ExecutionId;
+use tidemill_services::error::Result;
+use tidemill_services::pack::pack;
+use tidemill_services::ports::{ExecutionSpec, ExecutionState, NewNode, repository_key};
+
+/// Nodes of an unplanned execution that are stored at once: a transaction takes 100 items.
+const MAX_STAGED_NODES: usize = 90;
+
+/// A new execution whose parts are stored and that only has to be recorded.
+pub(super) struct StagedExecution {
+    pub(super) id: ExecutionId,
+    pub(super) item: Item,
+    pub(super) counter: Key,
+    pub(super) keys: Vec<Key>,
+}
+
+impl DynamoRecords {
+    /// Stores the nodes and definition of an execution that is not recorded yet: nobody sees them before it is.
+    /// `None`: it is recorded already.
+    pub(super) async fn stage(
+        &self,
+        spec: &ExecutionSpec,
+        state: &ExecutionState,
+        nodes: &[(u32, NewNode)],
+    ) -> Result<Option<StagedExecution>> {
+        let id = spec.id;
+        if self.item(&keys::execution(id)).await?.is_some() {
+            return Ok(None);
+        }
+        // The definition of an unplanned one comes with its other nodes.
+        let whole = state.unplanned;
+        let mut all = if whole { Vec::new() } else { self.definitions.items(id, nodes).await? };
+        for (ix, node) in nodes {
+            all.push(items::new_node(id, *ix, node, whole)?);
+        }
+        let packed = pack(spec)?;
+        let place = if packed.len() <= MAX_INLINE_SIZE / 10 {
+            SpecLocation::Here(packed)
+        } else {
+            SpecLocation::Object(self.definitions.store(id, packed).await?)
+        };
+        let mut item = items::new_execution(spec, state, place, 0)?;
+        if let Some(expiry) = self.expiry() {
+            for item in all.iter_mut().chain([&mut item]) {
+                item.insert("ttl".into(), number(expiry));
+            }
+        }
+        let place = |item: &Item| Some(Key::new(get_text(item, "pk")?, get_text(item, "sk")?));
+        let keys = all.iter().filter_map(place).collect();
+        self.table.put_all(all).await?;
+        let counter = keys::run_number(&repository_key(&spec.repo), &spec.pipeline_name);
+        Ok(Some(StagedExecution { id, item, counter, keys }))
+    }
+
+    /// Stores the other nodes of an unplanned execution. They may be seen before its state says that they are there, so nobody acts on
+    /// them before that; and a caller that is slower than another changes none that is there.
+    pub(super) async fn stage_nodes(&self, id: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<()> {
+        let mut definition = self.definitions.items(id, nodes).await?;
+        let mut puts = Vec::with_capacity(nodes.len());
+        for (ix, node) in nodes {
+            puts.push(items::new_node(id, *ix, node, false)?);
+        }
+        if let Some(expiry) = self.expiry() {
+            for item in definition.iter_mut().chain(&mut puts) {
+                item.insert("ttl".into(), number(expiry));
+            }
+        }
+        self.table.put_all(definition).await?;
+        // The parts are the same whoever stores them, so that a part is there as a whole or not at all.
+        for part in puts.chunks(MAX_STAGED_NODES) {
+            for round in 0..MAX_ROUNDS {
+                let put = |item: &Item| Change::Put {
+                    item: item.clone(),
+                    condition: Some("attribute_not_exists(pk)"),
+                    values: Item::new(),
+                };
+                if !matches!(self.table.write(part.iter().map(put).collect()).await?, Written::Contended) {
+                    break;
+                }
+                pause(round).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! The table and the definitions behind the records, and the reads that several operations share.
+
+use super::{
+    definition::Definitions,
+    items::{self, SpecLocation},
+};
+use crate::{
+    keys,
+    table::{Item, Key, Query, Table, get_number, get_text, number, text},
+};
+use std::sync::Arc;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::pack::unpack;
+use tidemill_services::ports::{Clock, ExecutionRecord, Node};
+
+/// Rounds of a batch that others keep getting in the way of; the pauses between them add up to some 30 s.
+pub(super) const MAX_ROUNDS: u32 = 150;
+
+/// The records in a DynamoDB table.
+pub struct DynamoRecords {
+    pub(super) table: Table,
+    pub(super) definitions: Definitions,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Days after which a record is removed by the table itself.
+    keep_days: Option<u32>,
+}
+
+impl std::fmt::Debug for DynamoRecords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamoRecords").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl DynamoRecords {
+    /// The records in this table.
+    pub(crate) fn new(
+        table: Table,
+        definitions: Definitions,
+        clock: Arc<dyn Clock>,
+        keep_days: Option<u32>,
+    ) -> Self {
+        Self { table, definitions, clock, keep_days }
+    }
+
+    pub(super) async fn item(&self, key: &Key) -> Result<Option<Item>> {
+        self.table.get(key, true).await
+    }
+
+    pub(super) async fn record(&self, item: &Item) -> Result<ExecutionRecord> {
+        let packed = match items::spec_place(item)? {
+            SpecLocation::Here(packed) => packed,
+            SpecLocation::Object(key) => self.definitions.load(&key).await?,
+        };
+        items::execution(item, unpack(&packed)?)
+    }
+
+    /// A node of its item; its spec comes from the definition when the item has none.
+    pub(super) async fn node(&self, item: &Item) -> Result<Node> {
+        if let Some(spec) = items::node_spec(item)? {
+            return items::node(item, spec);
+        }
+        let place = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
+        let home = get_text(item, "pk").map(keys::shared).unwrap_or_default();
+        let spec = self.definitions.node(home, place).await?;
+        items::node(
+            item,
+            spec.ok_or_else(|| Error::storage("reading a record", "a node of it is not defined"))?,
+        )
+    }
+
+    pub(super) async fn in_home(&self, id: ExecutionId) -> Result<Vec<Item>> {
+        self.table.meter().about(&id.home());
+        self.table
+            .query(Query {
+                condition: "pk = :pk",
+                values: Item::from([(":pk".to_owned(), text(keys::home(id)))]),
+                consistent: true,
+                ..Query::default()
+            })
+            .await
+    }
+
+    pub(super) fn expiry(&self) -> Option<i64> {
+        self.keep_days.map(|days| self.clock.now().0 / 1000 + i64::from(days) * 86_400)
+    }
+
+    /// Keys of what is due in one part of the index, the longest due first.
+    pub(super) async fn due_in(
+        &self,
+        part: String,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, Key)>> {
+        let found = self
+            .table
+            .query(Query {
+                index: Some(keys::BY_DUE),
+                condition: "dk = :part AND due <= :now",
+                values: Item::from([(":part".to_owned(), text(part)), (":now".to_owned(), number(now.0))]),
+                limit: Some(limit),
+                ..Query::default()
+            })
+            .await?;
+        let entry = |item: &Item| {
+            let due = Timestamp(get_number(item, "due")?);
+            Some((due, Key::new(get_text(item, "pk")?, get_text(item, "sk")?)))
+        };
+        Ok(found.iter().filter_map(entry).collect())
+    }
+}

@@ -1,0 +1,179 @@
+//! Reads from the table, and the count of its calls.
+
+use super::item::{Item, Key};
+use crate::{backoff::pause, failure::failed, meter::Meter};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity},
+};
+use tidemill_core::execution::cost::Usage;
+use tidemill_services::error::{Error, Result};
+
+/// The most keys of one BatchGetItem (Amazon DynamoDB Developer Guide, quotas).
+const MAX_BATCH_GETS: usize = 100;
+/// Rounds for what a batch call left undone, with growing pauses.
+const MAX_ROUNDS: u32 = 12;
+
+/// A query of one partition of the table or of an index.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The index; `None`: the table.
+    pub index: Option<&'static str>,
+    /// Key condition.
+    pub condition: &'static str,
+    /// Values in it.
+    pub values: Item,
+    /// Attributes to return; `None`: all.
+    pub projection: Option<&'static str>,
+    /// From the last to the first.
+    pub backwards: bool,
+    /// Whether writes acknowledged before are seen for sure; never of an index.
+    pub consistent: bool,
+    /// The most items; `None`: all.
+    pub limit: Option<usize>,
+}
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(super) client: Client,
+    pub(super) name: String,
+    meter: Meter,
+}
+
+impl Table {
+    /// The table of this name.
+    pub fn new(client: Client, name: String, meter: Meter) -> Self {
+        Self { client, name, meter }
+    }
+
+    /// The counter of its calls.
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// An item.
+    pub async fn get(&self, key: &Key, consistent: bool) -> Result<Option<Item>> {
+        let reply = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .consistent_read(consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| failed("reading the table", error))?;
+        self.read(reply.consumed_capacity());
+        Ok(reply.item)
+    }
+
+    /// Items by key, in no order; those that are not there are left out.
+    pub async fn get_all(
+        &self,
+        keys: &[Key],
+        consistent: bool,
+        projection: Option<&'static str>,
+    ) -> Result<Vec<Item>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for part in keys.chunks(MAX_BATCH_GETS) {
+            let mut left: Vec<Item> = part.iter().map(Key::item).collect();
+            for round in 0.. {
+                let wanted = KeysAndAttributes::builder()
+                    .set_keys(Some(left))
+                    .consistent_read(consistent)
+                    .set_projection_expression(projection.map(str::to_owned))
+                    .build()
+                    .map_err(|error| Error::storage("reading the table", error))?;
+                let reply = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.name, wanted)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await
+                    .map_err(|error| failed("reading the table", error))?;
+                self.read_each(reply.consumed_capacity());
+                found
+                    .extend(reply.responses.and_then(|mut all| all.remove(&self.name)).into_iter().flatten());
+                let undone = reply.unprocessed_keys.and_then(|mut all| all.remove(&self.name));
+                left = undone.map(|undone| undone.keys).unwrap_or_default();
+                if left.is_empty() {
+                    break;
+                }
+                again(round, "reading the table").await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The items of a query in the order of their keys.
+    pub async fn query(&self, query: Query) -> Result<Vec<Item>> {
+        let mut found = Vec::new();
+        let mut start = None;
+        loop {
+            let left = query.limit.map(|limit| limit.saturating_sub(found.len()));
+            let reply = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .set_index_name(query.index.map(str::to_owned))
+                .key_condition_expression(query.condition)
+                .set_expression_attribute_values(Some(query.values.clone()))
+                .set_projection_expression(query.projection.map(str::to_owned))
+                .scan_index_forward(!query.backwards)
+                .consistent_read(query.consistent)
+                .set_limit(left.map(|left| i32::try_from(left).unwrap_or(i32::MAX)))
+                .set_exclusive_start_key(start)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|error| failed("reading the table", error))?;
+            self.read(reply.consumed_capacity());
+            found.extend(reply.items.unwrap_or_default());
+            start = reply.last_evaluated_key;
+            if start.is_none() || query.limit.is_some_and(|limit| found.len() >= limit) {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn read(&self, consumed: Option<&ConsumedCapacity>) {
+        self.read_each(consumed.map(std::slice::from_ref).unwrap_or_default());
+    }
+
+    fn read_each(&self, consumed: &[ConsumedCapacity]) {
+        let table_read_halves = consumed.iter().map(halves).sum();
+        self.meter.count(Usage { table_requests: 1, table_read_halves, ..Usage::default() });
+    }
+
+    pub(super) fn wrote(&self, items: u64, consumed: Option<&ConsumedCapacity>) {
+        let table_write_halves = consumed.map_or(0, halves);
+        self.meter.count(Usage {
+            table_requests: 1,
+            table_writes: items,
+            table_write_halves,
+            ..Usage::default()
+        });
+    }
+
+    pub(super) fn wrote_each(&self, consumed: &[ConsumedCapacity]) {
+        let table_write_halves = consumed.iter().map(halves).sum();
+        self.meter.count(Usage { table_write_halves, ..Usage::default() });
+    }
+}
+
+/// Capacity units in halves, which is what they come in.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn halves(consumed: &ConsumedCapacity) -> u64 {
+    (consumed.capacity_units().unwrap_or(0.0) * 2.0).round().max(0.0) as u64
+}
+
+/// Pauses before another round, or gives up.
+pub(super) async fn again(round: u32, doing: &str) -> Result<()> {
+    if round >= MAX_ROUNDS {
+        return Err(Error::storage(doing, "the table takes no more for now; try again later"));
+    }
+    pause(round).await;
+    Ok(())
+}

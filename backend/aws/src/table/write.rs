@@ -1,0 +1,260 @@
+//! Conditional writes: of one item, or of several in a transaction.
+
+use super::{
+    client::Table,
+    item::{Item, Key},
+};
+use crate::failure::failed;
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    },
+};
+use tidemill_services::error::{Error, Result};
+use uuid::Uuid;
+
+/// A conditional write of one item.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Puts the item.
+    Put {
+        /// All of it, key included.
+        item: Item,
+        /// Expression that must hold of what is there.
+        condition: Option<&'static str>,
+        /// Values in the expression.
+        values: Item,
+    },
+    /// Changes attributes.
+    Update {
+        /// Which item.
+        key: Key,
+        /// Update expression.
+        update: String,
+        /// Expression that must hold of what is there.
+        condition: &'static str,
+        /// Values in both.
+        values: Item,
+    },
+    /// Removes the item.
+    Delete(Key),
+    /// Removes the item under a condition.
+    DeleteIf {
+        /// Which item.
+        key: Key,
+        /// Expression that must hold of what is there.
+        condition: &'static str,
+        /// Values in it.
+        values: Item,
+    },
+}
+
+/// What became of a write of several items.
+#[derive(Debug)]
+pub enum Written {
+    /// All were made.
+    Done,
+    /// None was; for each whose condition did not hold, what was there instead (empty: nothing).
+    Refused(Vec<Option<Item>>),
+    /// None was, since others wrote to the same items at the same time: try again.
+    Contended,
+}
+
+impl Table {
+    /// Makes all changes, or none. One alone is no transaction, which costs half.
+    pub async fn write(&self, changes: Vec<Change>) -> Result<Written> {
+        let number = changes.len();
+        let mut changes = changes.into_iter();
+        match (number, changes.next()) {
+            (_, None) => Ok(Written::Done),
+            (1, Some(only)) => self.write_one(only).await,
+            (_, Some(first)) => self.transact(std::iter::once(first).chain(changes).collect()).await,
+        }
+    }
+
+    async fn write_one(&self, change: Change) -> Result<Written> {
+        let doing = "writing to the table";
+        let old = ReturnValuesOnConditionCheckFailure::AllOld;
+        let total = ReturnConsumedCapacity::Total;
+        match change {
+            Change::Put { item, condition, values } => {
+                let sent = self
+                    .client
+                    .put_item()
+                    .table_name(&self.name)
+                    .set_item(Some(item))
+                    .set_condition_expression(condition.map(str::to_owned))
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_consumed_capacity(total)
+                    .return_values_on_condition_check_failure(old)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Err(error) => {
+                        use aws_sdk_dynamodb::operation::put_item::PutItemError as Kind;
+                        return match error.as_service_error() {
+                            Some(Kind::ConditionalCheckFailedException(refused)) => {
+                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            }
+                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
+                            _ => Err(failed(doing, error)),
+                        };
+                    }
+                }
+            }
+            Change::Update { key, update, condition, values } => {
+                let sent = self
+                    .client
+                    .update_item()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .update_expression(update)
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values))
+                    .return_consumed_capacity(total)
+                    .return_values_on_condition_check_failure(old)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Err(error) => {
+                        use aws_sdk_dynamodb::operation::update_item::UpdateItemError as Kind;
+                        return match error.as_service_error() {
+                            Some(Kind::ConditionalCheckFailedException(refused)) => {
+                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            }
+                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
+                            _ => Err(failed(doing, error)),
+                        };
+                    }
+                }
+            }
+            Change::Delete(key) => {
+                let reply = self
+                    .client
+                    .delete_item()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .return_consumed_capacity(total)
+                    .send()
+                    .await
+                    .map_err(|error| failed(doing, error))?;
+                self.wrote(1, reply.consumed_capacity());
+            }
+            Change::DeleteIf { key, condition, values } => {
+                let sent = self
+                    .client
+                    .delete_item()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_consumed_capacity(total)
+                    .return_values_on_condition_check_failure(old)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Err(error) => {
+                        use aws_sdk_dynamodb::operation::delete_item::DeleteItemError as Kind;
+                        return match error.as_service_error() {
+                            Some(Kind::ConditionalCheckFailedException(refused)) => {
+                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            }
+                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
+                            _ => Err(failed(doing, error)),
+                        };
+                    }
+                }
+            }
+        }
+        Ok(Written::Done)
+    }
+
+    async fn transact(&self, changes: Vec<Change>) -> Result<Written> {
+        let doing = "writing to the table";
+        let number = changes.len() as u64;
+        let items = changes.into_iter().map(|change| self.transact_item(change)).collect::<Result<_>>()?;
+        let sent = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            // The same in each of the SDK's own tries, so that one whose reply was lost is not made twice.
+            .client_request_token(Uuid::new_v4().simple().to_string())
+            .send()
+            .await;
+        let error = match sent {
+            Ok(reply) => {
+                self.wrote(number, None);
+                self.wrote_each(reply.consumed_capacity());
+                return Ok(Written::Done);
+            }
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+                let reasons = canceled.cancellation_reasons();
+                let is = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
+                if is("ConditionalCheckFailed") {
+                    let old = |reason: &aws_sdk_dynamodb::types::CancellationReason| {
+                        (reason.code() == Some("ConditionalCheckFailed"))
+                            .then(|| reason.item().cloned().unwrap_or_default())
+                    };
+                    return Ok(Written::Refused(reasons.iter().map(old).collect()));
+                }
+                let passing =
+                    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"].map(is);
+                if passing.contains(&true) {
+                    return Ok(Written::Contended);
+                }
+                Err(failed(doing, error))
+            }
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Written::Contended),
+            _ => Err(failed(doing, error)),
+        }
+    }
+
+    fn transact_item(&self, change: Change) -> Result<TransactWriteItem> {
+        let doing = |error| Error::storage("writing to the table", error);
+        let old = ReturnValuesOnConditionCheckFailure::AllOld;
+        let item = TransactWriteItem::builder();
+        Ok(match change {
+            Change::Put { item: put, condition, values } => {
+                let put = Put::builder()
+                    .table_name(&self.name)
+                    .set_item(Some(put))
+                    .set_condition_expression(condition.map(str::to_owned))
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(old);
+                item.put(put.build().map_err(doing)?)
+            }
+            Change::Update { key, update, condition, values } => {
+                let update = Update::builder()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .update_expression(update)
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values))
+                    .return_values_on_condition_check_failure(old);
+                item.update(update.build().map_err(doing)?)
+            }
+            Change::Delete(key) => {
+                let delete = Delete::builder().table_name(&self.name).set_key(Some(key.item()));
+                item.delete(delete.build().map_err(doing)?)
+            }
+            Change::DeleteIf { key, condition, values } => {
+                let delete = Delete::builder()
+                    .table_name(&self.name)
+                    .set_key(Some(key.item()))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(old);
+                item.delete(delete.build().map_err(doing)?)
+            }
+        }
+        .build())
+    }
+}

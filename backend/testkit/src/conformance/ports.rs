@@ -1,0 +1,10 @@
+//! Checks of single ports.
+
+pub mod documents;
+pub mod exact_queue;
+pub mod listing;
+pub mod logs;
+pub mod objects;
+pub mod queue;
+pub mod queue_with_labels;
+pub mod records;

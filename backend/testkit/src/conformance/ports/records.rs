@@ -1,0 +1,475 @@
+//! Checks of the records' writes.
+
+use crate::conformance::{
+    StoresUnderTest,
+    samples::{
+        self, START, artifact, conflict, create, done, execution_id, flat, job, job_id, job_state, made,
+        node, placed, repo, silent, spec, state,
+    },
+};
+use futures_util::future::join_all;
+use std::{collections::HashSet, sync::Arc};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::ids::ExecutionId;
+use tidemill_services::ports::{
+    ArrivalOutcome, Commit, Continuation, ExecutionRecord, ExecutionState, KeyRecord, NodeBody, NodeKey,
+    Write,
+};
+
+fn put_node(key: NodeKey, if_version: u64, status: JobStatus) -> Write {
+    Write::PutNode { key, if_version, state: job_state(status), due_at: None }
+}
+
+fn arrive(key: NodeKey, ok: bool, from: &str) -> Write {
+    Write::Arrive { key, ok, from: from.to_owned(), now: START.plus_ms(5), continuation: None }
+}
+
+fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId) -> Write {
+    let record = KeyRecord { execution, request: format!("request of {execution}") };
+    Write::PutKey { key: key.to_owned(), if_execution, record }
+}
+
+/// Reads give what was written, in all its parts.
+pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let mut nodes = flat(3);
+    nodes[0].due_at = Some(START);
+    nodes[1].failed = 1;
+    nodes[1].waits_for = 7;
+    let spec = spec(execution_id(), &repo(), "build", 3);
+    let nodes = placed(spec.id, nodes);
+    let created = done(&*records, vec![create(spec.clone(), nodes.clone())]).await;
+    assert_eq!(created.run_number, 1);
+    assert_eq!(created.arrivals, []);
+    let read = records.execution(spec.id).await.unwrap().unwrap();
+    let version = read.version;
+    let pending = state(ExecutionStatus::Pending);
+    assert_eq!(read, ExecutionRecord { spec: spec.clone(), run_number: 1, state: pending, version });
+    let read = records.all_nodes(spec.id).await.unwrap();
+    assert_eq!(read.len(), nodes.len());
+    for ((ix, new), read) in (0..).zip(&nodes).zip(read) {
+        assert_eq!(read.key, NodeKey { execution: spec.id, ix });
+        assert_eq!((&read.spec, &read.state), (&new.spec, &new.state));
+        assert_eq!((read.waits_for, read.failed, read.due_at), (new.waits_for, new.failed, new.due_at));
+        assert_eq!(read.blocker, None);
+        if let Some(job) = new.spec.job {
+            assert_eq!(records.job(job).await.unwrap().as_ref(), Some(&read));
+        }
+    }
+    assert_eq!(records.execution(execution_id()).await.unwrap(), None);
+    assert_eq!(records.revision(execution_id()).await.unwrap(), None);
+    assert_eq!(records.job(job_id()).await.unwrap(), None);
+    assert_eq!(records.all_nodes(execution_id()).await.unwrap(), []);
+}
+
+/// A second create of an id is a conflict and changes nothing.
+pub async fn id_is_created_once(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let spec = spec(execution_id(), &repo(), "build", 1);
+    done(&*records, vec![create(spec.clone(), flat(1))]).await;
+    conflict(&*records, vec![create(spec.clone(), flat(4))]).await;
+    assert_eq!(records.all_nodes(spec.id).await.unwrap().len(), 2);
+    let next = samples::spec(execution_id(), &spec.repo, "build", 1);
+    assert_eq!(done(&*records, vec![create(next, flat(1))]).await.run_number, 2);
+}
+
+/// The other nodes of an unplanned execution come with its state, once; those that were there stay as they are.
+pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let spec = spec(execution_id(), &repo(), "build", 40);
+    let id = spec.id;
+    let all: Vec<(u32, _)> = (0..).zip(placed(id, flat(40))).collect();
+    let unplanned = ExecutionState { unplanned: true, ..state(ExecutionStatus::Pending) };
+    let first = vec![all[40].clone()];
+    let create = Write::Create { spec: Box::new(spec), state: unplanned, nodes: first };
+    done(&*records, vec![create]).await;
+    let seen = records.all_nodes(id).await.unwrap();
+    assert_eq!(seen.iter().map(|node| node.key.ix).collect::<Vec<_>>(), [40]);
+    assert_eq!((&seen[0].spec, seen[0].waits_for), (&all[40].1.spec, 40));
+    let end = NodeKey { execution: id, ix: 40 };
+    done(&*records, vec![arrive(end, true, "")]).await;
+    let version = records.execution(id).await.unwrap().unwrap().version;
+    let add = |if_version| Write::AddNodes {
+        id,
+        if_version,
+        state: state(ExecutionStatus::Pending),
+        nodes: all[..40].to_vec(),
+    };
+    conflict(&*records, vec![add(version + 1)]).await;
+    assert!(records.execution(id).await.unwrap().unwrap().state.unplanned);
+    done(&*records, vec![add(version)]).await;
+    conflict(&*records, vec![add(version)]).await;
+    let nodes = records.all_nodes(id).await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.key.ix).collect::<Vec<_>>(), (0..=40).collect::<Vec<_>>());
+    assert_eq!((&nodes[33].spec, nodes[40].waits_for), (&all[33].1.spec, 39));
+    let job = nodes[33].spec.job.unwrap();
+    assert_eq!(records.job(job).await.unwrap().as_ref(), Some(&nodes[33]));
+    assert!(!records.execution(id).await.unwrap().unwrap().state.unplanned);
+}
+
+/// Each repository and each pipeline in it counts from 1.
+pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let (one, other) = (repo(), repo());
+    let mut numbers = Vec::new();
+    for (repo, pipeline) in [(&one, "a"), (&one, "a"), (&one, "b"), (&other, "a"), (&one, "a")] {
+        let spec = spec(execution_id(), repo, pipeline, 0);
+        numbers.push(done(&*records, vec![create(spec, flat(0))]).await.run_number);
+    }
+    assert_eq!(numbers, [1, 2, 1, 1, 3]);
+}
+
+/// Creates at the same time, from two openings, share no number and leave none out.
+pub async fn run_numbers_are_given_once_under_concurrency(subject: &StoresUnderTest) {
+    let opened = [subject.open().await.records, subject.open().await.records];
+    let repo = repo();
+    let all = (0..16).map(|ix| {
+        let (records, spec) = (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1));
+        async move { done(&*records, vec![create(spec, flat(1))]).await.run_number }
+    });
+    let mut numbers = join_all(all).await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+}
+
+/// A version that is not the newest is a conflict, of executions and nodes alike.
+pub async fn node_put_requires_read_version(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let id = made(&*records, flat(1)).await;
+    let key = NodeKey { execution: id, ix: 0 };
+    let read = records.execution(id).await.unwrap().unwrap();
+    let put = |status| Write::PutExecution { id, if_version: read.version, state: state(status) };
+    done(&*records, vec![put(ExecutionStatus::Running)]).await;
+    conflict(&*records, vec![put(ExecutionStatus::Failed)]).await;
+    let now = records.execution(id).await.unwrap().unwrap();
+    assert_eq!(now.state.status, ExecutionStatus::Running);
+    assert_ne!(now.version, read.version);
+
+    let read = node(&*records, key).await;
+    let put = Write::PutNode {
+        key,
+        if_version: read.version,
+        state: job_state(JobStatus::Queued),
+        due_at: Some(START),
+    };
+    done(&*records, vec![put.clone()]).await;
+    conflict(&*records, vec![put]).await;
+    let now = node(&*records, key).await;
+    assert_eq!((now.state, now.due_at), (job_state(JobStatus::Queued), Some(START)));
+    assert_ne!(now.version, read.version);
+}
+
+/// There is no version to match.
+pub async fn put_of_missing_node_conflicts(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let id = made(&*records, flat(1)).await;
+    let running = state(ExecutionStatus::Running);
+    conflict(&*records, vec![Write::PutExecution { id: execution_id(), if_version: 1, state: running }])
+        .await;
+    for key in [NodeKey { execution: id, ix: 9 }, NodeKey { execution: execution_id(), ix: 0 }] {
+        conflict(&*records, vec![put_node(key, 1, JobStatus::Queued)]).await;
+        conflict(&*records, vec![Write::SetDue { key, if_version: 1, due_at: None }]).await;
+    }
+}
+
+/// `SetDue` is conditional too, but what was read before it can still be put.
+pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
+    let read = node(&*records, key).await;
+    done(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
+    let now = node(&*records, key).await;
+    assert_eq!((now.version, now.due_at), (read.version, Some(START)));
+    done(&*records, vec![put_node(key, read.version, JobStatus::Queued)]).await;
+    conflict(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
+    assert_eq!(node(&*records, key).await.due_at, None);
+}
+
+/// Of many who read one version, from two openings, exactly one writes.
+pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
+    let opened = [subject.open().await.records, subject.open().await.records];
+    let key = NodeKey { execution: made(&*opened[0], flat(1)).await, ix: 0 };
+    let version = node(&*opened[0], key).await.version;
+    let all = (0..32).map(|ix| {
+        let records = Arc::clone(&opened[ix % 2]);
+        tokio::spawn(
+            async move { records.commit(vec![put_node(key, version, JobStatus::Queued)]).await.unwrap() },
+        )
+    });
+    let outcomes: Vec<_> = join_all(all).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes.iter().filter(|commit| matches!(commit, Commit::Done(_))).count(), 1);
+}
+
+/// A conflict in the last write takes back every kind of write before it.
+pub async fn batch_is_atomic(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let id = made(&*records, flat(2)).await;
+    let (key, end) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 2 });
+    let kept = artifact(key, 0, None);
+    done(&*records, vec![Write::PutArtifact(Box::new(kept.clone()))]).await;
+    let before = (records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap());
+    let revision = records.revision(id).await.unwrap();
+    let version = before.0.as_ref().unwrap().version;
+    let (created, lost) = (spec(execution_id(), &repo(), "a", 1), artifact(key, 1, None));
+    let name = format!("key of {id}");
+    conflict(
+        &*records,
+        vec![
+            create(created.clone(), flat(1)),
+            Write::PutExecution { id, if_version: version, state: state(ExecutionStatus::Running) },
+            put_node(key, before.1[0].version, JobStatus::Queued),
+            arrive(end, false, "job-0"),
+            put_key(&name, None, id),
+            Write::PutArtifact(Box::new(lost.clone())),
+            Write::DeleteArtifact(kept.id),
+            Write::SetDue { key: end, if_version: before.1[2].version + 1, due_at: Some(START) },
+        ],
+    )
+    .await;
+    assert_eq!((records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap()), before);
+    assert_eq!(records.revision(id).await.unwrap(), revision);
+    assert_eq!(records.execution(created.id).await.unwrap(), None);
+    assert_eq!(records.key(&name).await.unwrap(), None);
+    assert_eq!(records.artifacts(id).await.unwrap(), [kept]);
+    // Nor was a run number used up.
+    let again = spec(execution_id(), &created.repo, "a", 1);
+    assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
+}
+
+/// Counts go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
+pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let waiting = [
+        job("a", JobStatus::Pending, 3, Vec::new()),
+        silent(NodeBody::Gate { open: false }, 3, vec![0]),
+        silent(NodeBody::End, 3, Vec::new()),
+    ];
+    let id = made(&*records, waiting.to_vec()).await;
+    for ix in 0..3 {
+        let key = NodeKey { execution: id, ix };
+        let version = node(&*records, key).await.version;
+        let first = done(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
+        let expected = [
+            ArrivalOutcome { key, waits_for: 2, failed: 0, continued: false },
+            ArrivalOutcome { key, waits_for: 1, failed: 1, continued: false },
+        ];
+        assert_eq!(first.arrivals, expected);
+        assert_eq!(node(&*records, key).await.due_at, None);
+        let last = done(&*records, vec![arrive(key, false, "z")]).await;
+        assert_eq!(last.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 2, continued: false }]);
+        let now = node(&*records, key).await;
+        assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (0, 2, Some("y")));
+        assert_eq!((now.due_at, now.version), (Some(START.plus_ms(5)), version));
+    }
+}
+
+/// What was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
+pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let queued = || job_state(JobStatus::Queued);
+    let waiting = [
+        job("last", JobStatus::Pending, 1, Vec::new()),
+        job("not-last", JobStatus::Pending, 2, Vec::new()),
+        job("changed", JobStatus::Pending, 1, Vec::new()),
+        job("acted", JobStatus::Canceled, 1, Vec::new()),
+    ];
+    let mut waiting = waiting.to_vec();
+    waiting.push(silent(NodeBody::End, 4, Vec::new()));
+    let id = made(&*records, waiting).await;
+    let end = NodeKey { execution: id, ix: 4 };
+    for (ix, follows) in [(0, true), (1, false), (2, false), (3, false)] {
+        let key = NodeKey { execution: id, ix };
+        let read = node(&*records, key).await;
+        let if_version = if ix == 2 { read.version + 7 } else { read.version };
+        let then = Continuation {
+            if_version,
+            state: queued(),
+            due_at: Some(START.plus_ms(99)),
+            arrivals: vec![arrive(end, true, "y")],
+        };
+        let Write::Arrive { key, from, now, .. } = arrive(key, false, "x") else { unreachable!() };
+        let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(then)) };
+        let arrivals = done(&*records, vec![last]).await.arrivals;
+        let waits_for = u32::from(ix == 1);
+        let mut expected = vec![ArrivalOutcome { key, waits_for, failed: 1, continued: follows }];
+        if follows {
+            expected.push(ArrivalOutcome { key: end, waits_for: 3, failed: 0, continued: false });
+        }
+        assert_eq!(arrivals, expected, "{ix}");
+        let now = node(&*records, key).await;
+        assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (waits_for, 1, Some("x")));
+        if follows {
+            assert_eq!((now.state, now.due_at), (queued(), Some(START.plus_ms(99))));
+            assert_ne!(now.version, read.version);
+        } else {
+            assert_eq!((now.state, now.version), (read.state, read.version));
+            assert_eq!(now.due_at, (ix == 2).then_some(START.plus_ms(5)), "{ix}");
+        }
+        assert_eq!(node(&*records, end).await.waits_for, 3, "{ix}");
+    }
+}
+
+/// A job that is not pending and a gate that is open are left alone.
+pub async fn arrival_does_not_wake_finished_node(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let acted = [
+        job("a", JobStatus::Canceled, 1, Vec::new()),
+        silent(NodeBody::Gate { open: true }, 1, Vec::new()),
+        job("b", JobStatus::Pending, 1, Vec::new()),
+    ];
+    let id = made(&*records, acted.to_vec()).await;
+    let canceled = NodeKey { execution: id, ix: 2 };
+    let version = node(&*records, canceled).await.version;
+    done(&*records, vec![put_node(canceled, version, JobStatus::Canceled)]).await;
+    for ix in 0..3 {
+        let key = NodeKey { execution: id, ix };
+        let committed = done(&*records, vec![arrive(key, true, "x")]).await;
+        assert_eq!(committed.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 0, continued: false }]);
+        assert_eq!(node(&*records, key).await.due_at, None);
+    }
+}
+
+/// None is lost or counted twice, and one sees the 0.
+pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
+    let opened = [subject.open().await.records, subject.open().await.records];
+    let key =
+        NodeKey { execution: made(&*opened[0], vec![silent(NodeBody::End, 64, Vec::new())]).await, ix: 0 };
+    let all = (0..64).map(|ix| {
+        let records = Arc::clone(&opened[ix % 2]);
+        tokio::spawn(async move { done(&*records, vec![arrive(key, ix % 4 != 0, "x")]).await.arrivals[0] })
+    });
+    let arrivals: Vec<ArrivalOutcome> = join_all(all).await.into_iter().map(Result::unwrap).collect();
+    let seen: HashSet<u32> = arrivals.iter().map(|arrival| arrival.waits_for).collect();
+    assert_eq!(seen, (0..64).collect());
+    assert_eq!(node(&*opened[0], key).await.failed, 16);
+}
+
+/// No node waits there: a fault, not a race.
+pub async fn arrival_at_missing_node_fails(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let id = made(&*records, flat(1)).await;
+    let (key, nowhere) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 7 });
+    let version = node(&*records, key).await.version;
+    let writes = vec![put_node(key, version, JobStatus::Queued), arrive(nowhere, true, "x")];
+    assert!(records.commit(writes).await.is_err());
+    assert_eq!(node(&*records, key).await.version, version);
+}
+
+/// Of many that send one key at once, each with an execution of its own, one execution is made.
+pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
+    let opened = [subject.open().await.records, subject.open().await.records];
+    let (name, repo) = (format!("key of {}", execution_id()), repo());
+    let all = (0..16).map(|ix| {
+        let (records, spec, name) =
+            (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1), name.clone());
+        tokio::spawn(async move {
+            let id = spec.id;
+            let writes = vec![create(spec, flat(1)), put_key(&name, None, id)];
+            matches!(records.commit(writes).await.unwrap(), Commit::Done(_)).then_some(id)
+        })
+    });
+    let made: Vec<_> = join_all(all).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(made.len(), 1);
+    let kept = opened[0].key(&name).await.unwrap().unwrap();
+    assert_eq!(kept, KeyRecord { execution: made[0], request: format!("request of {}", made[0]) });
+    let filter = tidemill_services::ports::ListFilter { repo: Some(repo), ..Default::default() };
+    assert_eq!(opened[0].executions(&filter).await.unwrap().0.len(), 1);
+}
+
+/// Replacing a key needs the execution that it stands for.
+pub async fn idempotency_key_replace_requires_current_value(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let (a, b, c) = (execution_id(), execution_id(), execution_id());
+    let name = format!("key of {a}");
+    conflict(&*records, vec![put_key(&name, Some(a), b)]).await;
+    done(&*records, vec![put_key(&name, None, a)]).await;
+    conflict(&*records, vec![put_key(&name, None, b)]).await;
+    conflict(&*records, vec![put_key(&name, Some(c), b)]).await;
+    done(&*records, vec![put_key(&name, Some(a), b)]).await;
+    assert_eq!(records.key(&name).await.unwrap().unwrap().execution, b);
+}
+
+/// Whatever changes something of an execution or its nodes changes its revision, and of no other.
+pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
+    let records = subject.open().await.records;
+    let (id, other) = (made(&*records, flat(1)).await, made(&*records, flat(1)).await);
+    let untouched = records.revision(other).await.unwrap();
+    let key = NodeKey { execution: id, ix: 0 };
+    let writes = [
+        Write::PutExecution {
+            id,
+            if_version: records.execution(id).await.unwrap().unwrap().version,
+            state: state(ExecutionStatus::Running),
+        },
+        Write::SetDue { key, if_version: node(&*records, key).await.version, due_at: Some(START) },
+        put_node(key, node(&*records, key).await.version, JobStatus::Queued),
+        arrive(NodeKey { execution: id, ix: 1 }, true, "x"),
+    ];
+    let mut seen = HashSet::from([records.revision(id).await.unwrap()]);
+    for write in writes {
+        done(&*records, vec![write.clone()]).await;
+        assert!(seen.insert(records.revision(id).await.unwrap()), "{write:?}");
+    }
+    assert_eq!(records.revision(other).await.unwrap(), untouched);
+}
+
+/// A reply means durable.
+pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
+    let stores = subject.open().await;
+    let id = made(&*stores.records, flat(2)).await;
+    let key = NodeKey { execution: id, ix: 1 };
+    let version = node(&*stores.records, key).await.version;
+    done(&*stores.records, vec![put_node(key, version, JobStatus::Queued)]).await;
+    let before = (
+        stores.records.execution(id).await.unwrap(),
+        stores.records.all_nodes(id).await.unwrap(),
+        stores.records.revision(id).await.unwrap(),
+    );
+    drop(stores);
+    let records = subject.open().await.records;
+    let after = (
+        records.execution(id).await.unwrap(),
+        records.all_nodes(id).await.unwrap(),
+        records.revision(id).await.unwrap(),
+    );
+    assert_eq!(after, before);
+}
+
+/// As two processes would.
+pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
+    let (one, other) = (subject.open().await.records, subject.open().await.records);
+    let id = made(&*one, flat(1)).await;
+    let key = NodeKey { execution: id, ix: 0 };
+    for ix in 0..20 {
+        let (writer, reader) = if ix % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        let read = node(&**writer, key).await;
+        let revision = reader.revision(id).await.unwrap();
+        done(&**writer, vec![put_node(key, read.version, JobStatus::Queued)]).await;
+        assert_ne!(node(&**reader, key).await.version, read.version);
+        assert_ne!(reader.revision(id).await.unwrap(), revision);
+    }
+}
+
+/// A watcher that reads, waits and reads again misses nothing, whoever writes.
+pub async fn changed_returns_after_commit(subject: &StoresUnderTest) {
+    let (here, elsewhere) = (subject.open().await.records, subject.open().await.records);
+    for writer in [Arc::clone(&here), elsewhere] {
+        let id = made(&*here, flat(1)).await;
+        let key = NodeKey { execution: id, ix: 0 };
+        let before = here.revision(id).await.unwrap();
+        let watcher = {
+            let here = Arc::clone(&here);
+            async move {
+                let mut seen = 0;
+                while here.revision(id).await.unwrap() == before {
+                    seen = here.changed(seen).await;
+                }
+            }
+        };
+        let write = async {
+            let version = node(&*writer, key).await.version;
+            done(&*writer, vec![put_node(key, version, JobStatus::Queued)]).await;
+        };
+        tokio::join!(watcher, write);
+    }
+}

@@ -1,0 +1,237 @@
+//! Approvals of manual jobs and of held executions.
+
+use super::fixture::{self, begin, claim, job, request, run, services, statuses, view};
+use crate::conformance::StoresUnderTest;
+use crate::conformance::samples;
+use futures_util::future::join_all;
+use tidemill_core::api::Approval;
+use tidemill_core::api::RetryRequest;
+use tidemill_core::execution::failure::FailureKind;
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
+use tidemill_services::Error;
+use tidemill_services::services::InternalStart;
+
+/// A manual job runs once its needs hold and somebody approved it, whichever comes first; however many say so at once.
+pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let one = &servers[0];
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    for approve_first in [true, false] {
+        let id = begin(one, &request).await;
+        let manual = job(one, id, "b").await;
+        assert_eq!((manual.status, manual.approval), (Pending, Some(Approval::Awaited)));
+        if !approve_first {
+            run(one, id, "a", 0).await;
+            assert!(claim(one, manual.id).await.is_none(), "nobody said so");
+            assert_eq!(statuses(one, id).await, [Success, Pending, Pending]);
+        }
+        let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual.id))).await;
+        assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+        assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
+        if approve_first {
+            assert!(claim(one, manual.id).await.is_none(), "its need is not over");
+            run(one, id, "a", 0).await;
+        }
+        run(one, id, "b", 0).await;
+        run(one, id, "c", 0).await;
+        assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+        assert!(matches!(one.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
+    }
+    let id = begin(one, &request).await;
+    let plain = job(one, id, "a").await.id;
+    assert!(matches!(one.approvals.approve_job(plain).await, Err(Error::Conflict(_))));
+    assert!(matches!(one.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
+    run(one, id, "a", 1).await;
+    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped], "nobody has to approve what cannot run");
+    let skipped = job(one, id, "b").await;
+    assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
+    assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
+    // What succeeded is kept by a retry; the rest waits for a person again.
+    let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
+}
+
+/// A manual job that is allowed to fail holds nobody up, and can be approved until all the others are over; after that by a retry.
+pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let one = &servers[0];
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
+                d: { stage: three, needs: [b] }\n e: { stage: three, when: manual, allow_failure: true, needs: [b] }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let id = begin(one, &request).await;
+    run(one, id, "a", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Pending, Queued, Pending, Pending], "stage three goes on");
+    run(one, id, "c", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Skipped, Success, Skipped, Skipped]);
+    let end = view(one, id).await;
+    assert_eq!(end.execution.status, ExecutionStatus::Success);
+    assert!(end.jobs.iter().all(|job| job.tolerated == (job.status == Skipped)), "{:?}", end.jobs);
+    let undone = job(one, id, "b").await;
+    assert_eq!((undone.approval, undone.failure_reason.unwrap().kind), (None, FailureKind::NotApproved));
+    assert_eq!(job(one, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
+    assert!(matches!(one.approvals.approve_job(undone.id).await, Err(Error::Conflict(_))), "too late");
+    let nothing = one.pipelines.retry(id, RetryRequest::default(), None).await;
+    assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
+    let asks = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
+    assert!(matches!(one.pipelines.retry(id, asks("c"), None).await, Err(Error::Invalid(_))));
+    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    assert_eq!(statuses(one, late).await, [Success, Queued, Success, Pending, Pending]);
+    run(one, late, "b", 0).await;
+    assert_eq!(statuses(one, late).await, [Success, Success, Success, Queued, Pending]);
+    run(one, late, "d", 0).await;
+    assert_eq!(statuses(one, late).await, [Success, Success, Success, Success, Skipped]);
+    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
+
+    // Approved in time, by one of several, it runs, and the end waits for it and for what needs it.
+    let id = begin(one, &request).await;
+    let manual = job(one, id, "b").await.id;
+    let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
+    assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+    run(one, id, "a", 0).await;
+    run(one, id, "c", 0).await;
+    assert_eq!(statuses(one, id).await, [Success, Queued, Success, Pending, Pending]);
+    assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
+    run(one, id, "b", 1).await;
+    // Its failure is allowed, as far as others go; nobody approved the other one meanwhile.
+    assert_eq!(statuses(one, id).await, [Success, Failed, Success, Queued, Skipped]);
+    run(one, id, "d", 0).await;
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+
+    // A failure ends it, whatever nobody did.
+    let id = begin(one, &request).await;
+    run(one, id, "a", 1).await;
+    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
+
+    // With nothing else in it, it is over at once.
+    let only = "b: { stage: one, when: manual, allow_failure: true }\n d: { stage: two, needs: [b] }\n e: { stage: three, needs: [d] }\n";
+    let id = begin(one, &fixture::request(&samples::repo(), "", only)).await;
+    assert_eq!(statuses(one, id).await, [Skipped; 3]);
+    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    run(one, late, "b", 0).await;
+    run(one, late, "d", 0).await;
+    run(one, late, "e", 0).await;
+    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
+}
+
+/// Nobody waits for ever: 30 days without an approval cancel an execution.
+pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let request = request(
+        &samples::repo(),
+        "",
+        "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n",
+    );
+    let id = begin(&services, &request).await;
+    run(&services, id, "a", 0).await;
+    subject.clock.turn(30 * 86_400_000 - 120_000);
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, id).await, [Success, Pending, Pending]);
+    subject.clock.turn(240_000);
+    services.sweep.run().await.unwrap();
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, id).await, [Success, Canceled, Canceled]);
+    let seen = view(&services, id).await.execution;
+    assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Canceled, false));
+}
+
+/// A job that runs whatever becomes of others does not run before the execution may, though these were canceled.
+pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n tidy: { stage: two, when: always }\n c: { stage: three }\n";
+    let repo = samples::repo();
+    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
+    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
+    let start = InternalStart { hold: true, ..InternalStart::default() };
+    let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
+    let held = held.execution_id;
+    services.jobs.cancel(job(&services, second, "a").await.id).await.unwrap();
+    assert_eq!(statuses(&services, second).await, [Canceled, Pending, Pending]);
+    // None of its jobs is recorded before somebody approves it.
+    assert_eq!(statuses(&services, held).await, [Pending; 3]);
+    assert!(services.jobs.cancel(job(&services, held, "a").await.id).await.is_err());
+    services.approvals.approve_execution(held).await.unwrap();
+    assert_eq!(statuses(&services, held).await, [Queued, Pending, Pending]);
+    services.jobs.cancel(job(&services, held, "a").await.id).await.unwrap();
+    services.pipelines.cancel(first).await.unwrap();
+    for id in [second, held] {
+        assert_eq!(statuses(&services, id).await, [Canceled, Queued, Pending]);
+    }
+}
+
+/// What nobody approved is seen with its jobs, may be canceled, and is retried from its request.
+pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &StoresUnderTest) {
+    let stores = subject.open().await;
+    let records = stores.records.clone();
+    let services = services(stores);
+    let repo = samples::repo();
+    let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three, when: always }\n";
+    let hold = async |top: &str| {
+        let start = InternalStart { hold: true, ..InternalStart::default() };
+        services.pipelines.start(request(&repo, top, jobs), start, None, None).await.unwrap().execution_id
+    };
+    let group = "concurrency: { group: deploy }";
+    let (before, held, canceled) =
+        (begin(&services, &request(&repo, group, jobs)).await, hold(group).await, hold("").await);
+    for id in [held, canceled] {
+        let seen = view(&services, id).await;
+        assert_eq!(seen.approval, Some(Approval::Awaited));
+        let names: Vec<_> =
+            seen.jobs.iter().map(|job| (job.job_name.as_str(), job.status, job.approval)).collect();
+        assert_eq!(names, [("a", Pending, None), ("b", Pending, None), ("c", Pending, None)]);
+        assert!(records.job(seen.jobs[0].id).await.unwrap().is_none());
+        assert!(services.approvals.approve_job(seen.jobs[1].id).await.is_err());
+    }
+    // Its turn comes while nobody has approved it, and again once somebody has.
+    services.pipelines.cancel(before).await.unwrap();
+    services.sweep.run().await.unwrap();
+    assert_eq!(statuses(&services, held).await, [Pending; 3]);
+    for approved in [true, false] {
+        assert_eq!(services.approvals.approve_execution(held).await.unwrap().approved, approved);
+        assert_eq!(statuses(&services, held).await, [Queued, Pending, Pending]);
+    }
+    let seen = view(&services, held).await;
+    assert_eq!((seen.approval, seen.jobs[1].approval), (Some(Approval::Given), Some(Approval::Awaited)));
+    run(&services, held, "a", 0).await;
+    services.approvals.approve_job(seen.jobs[1].id).await.unwrap();
+    run(&services, held, "b", 0).await;
+    run(&services, held, "c", 0).await;
+    assert_eq!(view(&services, held).await.execution.status, ExecutionStatus::Success);
+
+    assert!(services.pipelines.cancel(canceled).await.unwrap().canceled);
+    assert_eq!(view(&services, canceled).await.execution.status, ExecutionStatus::Canceled);
+    assert!(services.approvals.approve_execution(canceled).await.is_err());
+    let again = services.pipelines.retry(canceled, RetryRequest::default(), None).await.unwrap();
+    assert_eq!(statuses(&services, again.execution_id).await, [Queued, Pending, Pending]);
+
+    let late = hold("").await;
+    subject.clock.turn(31 * 86_400_000);
+    services.sweep.run().await.unwrap();
+    assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
+}
+
+/// What was approved in time may last longer than an approval is waited for.
+pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
+    let request = request(&samples::repo(), "", jobs);
+    let (all, some) = (begin(&services, &request).await, begin(&services, &request).await);
+    for (id, name) in [(all, "a"), (all, "b"), (some, "a")] {
+        services.approvals.approve_job(job(&services, id, name).await.id).await.unwrap();
+    }
+    for _ in 0..3 {
+        subject.clock.turn(15 * 86_400_000 + 60_000);
+        services.sweep.run().await.unwrap();
+        services.sweep.run().await.unwrap();
+    }
+    assert_eq!(view(&services, some).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(statuses(&services, all).await, [Queued, Pending, Pending]);
+    for name in ["a", "b", "c"] {
+        run(&services, all, name, 0).await;
+    }
+    assert_eq!(view(&services, all).await.execution.status, ExecutionStatus::Success);
+}

@@ -1,0 +1,72 @@
+//! Executions of small pipelines, and their jobs.
+
+use crate::conformance::claims;
+use tidemill_core::execution::{
+    assignment::Assignment,
+    failure::{FailureKind, FailureReason},
+    status::JobStatus,
+};
+use tidemill_core::{
+    api::{AttemptEnd, ExecuteRequest, ExecutionView, JobReport, JobView},
+    ids::{ExecutionId, JobId},
+};
+use tidemill_services::Stores;
+use tidemill_services::services::{Services, Settings};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn services(stores: Stores) -> Services {
+    Services::new(stores, Settings::default(), CancellationToken::new())
+}
+
+/// A request for these keys of a pipeline, one job to a line.
+pub(super) fn request(repo: &str, top: &str, jobs: &str) -> ExecuteRequest {
+    let jobs = jobs.trim().lines().map(|job| {
+        let (name, rest) = job.trim().split_once(": {").unwrap();
+        format!("  {name}: {{ image: i, script: x, {rest}\n")
+    });
+    let pipeline =
+        format!("name: check\nstages: [one, two, three]\n{top}\njobs:\n{}", jobs.collect::<String>());
+    ExecuteRequest {
+        pipeline,
+        repo: repo.into(),
+        branch: Some("main".into()),
+        force: true,
+        ..ExecuteRequest::default()
+    }
+}
+
+pub(super) async fn begin(services: &Services, request: &ExecuteRequest) -> ExecutionId {
+    services.pipelines.execute(request.clone(), None, None).await.unwrap().execution_id
+}
+
+pub(super) async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
+    services.pipelines.view(id, None, 0).await.unwrap().view.unwrap()
+}
+
+pub(super) async fn job(services: &Services, id: ExecutionId, name: &str) -> JobView {
+    let found = view(services, id).await.jobs.into_iter().find(|job| job.job_name == name);
+    found.unwrap()
+}
+
+pub(super) async fn claim_with(services: &Services, job: JobId, labels: &str) -> Option<Assignment> {
+    claims::claim(services, job, tidemill_core::pipeline::labels::parse(labels).unwrap()).await.ok()
+}
+
+pub(super) async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
+    claim_with(services, job, "").await
+}
+
+/// Runs a job: to this exit code.
+pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_code: i32) {
+    let assignment = claim(services, job(services, id, name).await.id).await;
+    let assignment = assignment.unwrap_or_else(|| panic!("`{name}` does not run"));
+    let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
+    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code) });
+    let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    services.jobs.report(report).await.unwrap();
+}
+
+pub(super) async fn statuses(services: &Services, id: ExecutionId) -> Vec<JobStatus> {
+    view(services, id).await.jobs.iter().map(|job| job.status).collect()
+}

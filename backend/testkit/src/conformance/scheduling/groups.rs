@@ -1,0 +1,114 @@
+//! Concurrency groups whose executions run in order.
+
+use super::fixture::{begin, request, run, services, statuses, view};
+use crate::conformance::StoresUnderTest;
+use crate::conformance::samples;
+use futures_util::future::join_all;
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::execution::status::JobStatus::{Canceled, Pending, Queued};
+
+/// Executions of a group without `cancel_superseded` run one after the other, in the order in which they were made; one that
+/// is canceled while it waits lets nobody past.
+pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let request = request(
+        &samples::repo(),
+        "concurrency: { group: deploy }",
+        "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
+    );
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(begin(&services, &request).await);
+    }
+    assert_eq!(statuses(&services, ids[0]).await, [Queued, Pending, Pending]);
+    for (before, id) in ids.iter().zip(&ids[1..]) {
+        let seen = view(&services, *id).await;
+        assert_eq!((seen.waits_for, seen.jobs[0].status), (Some(*before), Pending));
+    }
+    // The second never gets its turn; the third still waits for the first.
+    services.pipelines.cancel(ids[1]).await.unwrap();
+    assert_eq!(view(&services, ids[1]).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(statuses(&services, ids[2]).await, [Pending; 3]);
+    services.pipelines.cancel(ids[3]).await.unwrap();
+    let last = begin(&services, &request).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    for name in ["a", "b", "c"] {
+        run(&services, ids[0], name, 0).await;
+    }
+    assert_eq!(statuses(&services, ids[2]).await, [Queued, Pending, Pending]);
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    run(&services, ids[2], "a", 1).await;
+    assert_eq!(view(&services, ids[2]).await.execution.status, ExecutionStatus::Failed);
+    assert_eq!(
+        statuses(&services, last).await,
+        [Queued, Pending, Pending],
+        "whatever became of the one before"
+    );
+    services.pipelines.cancel(last).await.unwrap();
+    assert_eq!(statuses(&services, begin(&services, &request).await).await[0], Queued, "nothing is live");
+}
+
+/// However many are asked for at once, they form one line.
+pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let request = request(
+        &samples::repo(),
+        "concurrency: { group: deploy }",
+        "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
+    );
+    let made = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
+    let mut left = made.len();
+    while left > 0 {
+        let mut begun = Vec::new();
+        for id in &made {
+            if statuses(&servers[0], *id).await[0] == Queued {
+                begun.push(*id);
+            }
+        }
+        let [only] = begun.as_slice() else { panic!("{} run at the same time", begun.len()) };
+        if left % 2 == 0 {
+            servers[left % 2].pipelines.cancel(*only).await.unwrap();
+        } else {
+            run(&servers[left % 2], *only, "a", 1).await;
+        }
+        left -= 1;
+    }
+}
+
+/// One that supersedes others waits for nobody, and whoever comes after it waits for it.
+pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
+    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
+    let supersedes = request(&repo, "concurrency: { group: deploy, cancel_superseded: true }", jobs);
+    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
+    let third = begin(&services, &supersedes).await;
+    assert_eq!(statuses(&services, second).await, [Canceled; 3]);
+    assert_eq!(statuses(&services, third).await[0], Queued, "it waits for nobody");
+    let last = begin(&services, &waits).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3]);
+    run(&services, first, "a", 1).await;
+    assert_eq!(statuses(&services, last).await, [Pending; 3], "the newest before it lives");
+    run(&services, third, "a", 1).await;
+    assert_eq!(statuses(&services, last).await[0], Queued);
+}
+
+/// However many of those that wait are canceled, in whatever order, the next waits for what runs.
+pub async fn canceled_group_members_keep_order(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n";
+    for order in [[1, 2], [2, 1]] {
+        let request = request(&samples::repo(), "concurrency: { group: deploy }", jobs);
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(begin(&services, &request).await);
+        }
+        for ix in order {
+            services.pipelines.cancel(ids[ix]).await.unwrap();
+            assert_eq!(view(&services, ids[ix]).await.execution.status, ExecutionStatus::Canceled);
+        }
+        assert_eq!(statuses(&services, ids[3]).await, [Pending; 3]);
+        run(&services, ids[0], "a", 1).await;
+        assert_eq!(statuses(&services, ids[3]).await[0], Queued);
+    }
+}

@@ -1,0 +1,245 @@
+//! Checks of the services over the adapters: what several processes on the same stores must agree on.
+
+use crate::conformance::{StoresUnderTest, claims};
+use futures_util::future::join_all;
+use indexmap::IndexMap;
+use std::collections::BTreeSet;
+use tidemill_core::execution::{
+    assignment::{Assignment, Source},
+    failure::{FailureKind, FailureReason},
+    status::{ExecutionStatus, JobStatus},
+    transition::CANCEL_GRACE_MS,
+};
+use tidemill_core::{
+    api::{
+        AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobReport, RetryRequest,
+        Trigger,
+    },
+    ids::{ExecutionId, JobId},
+};
+use tidemill_services::Error;
+use tidemill_services::Stores;
+use tidemill_services::services::{Caller, CallerKey, Services, Settings};
+use tokio_util::sync::CancellationToken;
+
+const LEASE_TTL_MS: u64 = 60_000;
+/// `a`, and `b` after it; a newer execution of the same branch cancels the older one.
+const PIPELINE: &str = "
+name: check
+stages: [one, two]
+concurrency: { group: '${pipeline}-${branch}', cancel_superseded: true }
+jobs:
+  a: { stage: one, image: busybox, script: 'true' }
+  b: { stage: two, image: busybox, script: 'true' }
+";
+
+fn services(stores: Stores) -> Services {
+    let settings = Settings { lease_ttl_ms: LEASE_TTL_MS, ..Settings::default() };
+    Services::new(stores, settings, CancellationToken::new())
+}
+
+fn request(commit: &str) -> ExecuteRequest {
+    ExecuteRequest {
+        pipeline: PIPELINE.into(),
+        file: None,
+        repo: "checks".into(),
+        branch: Some("main".into()),
+        commit: Some(commit.into()),
+        source: Source::None,
+        variables: IndexMap::new(),
+        trigger: Trigger::Push,
+        requested_by: None,
+        force: false,
+        ..ExecuteRequest::default()
+    }
+}
+
+async fn execute(services: &Services, commit: &str, key: Option<&str>) -> Result<ExecuteReply, Error> {
+    let key = key.map(|key| CallerKey::new(&Caller::internal("check"), key)).transpose()?;
+    services.pipelines.execute(request(commit), key, None).await
+}
+
+async fn view(services: &Services, id: ExecutionId) -> ExecutionView {
+    services.pipelines.view(id, None, 0).await.unwrap().view.unwrap()
+}
+
+async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
+    claims::claim(services, job, tidemill_core::pipeline::labels::Labels::new()).await.ok()
+}
+
+/// A sign of life.
+fn report(of: &Assignment) -> JobReport {
+    JobReport {
+        job_id: of.preparation.job_id,
+        lease: of.lease.token,
+        log: None,
+        phase: None,
+        steps: Vec::new(),
+        end: None,
+    }
+}
+
+/// The end of an attempt, well or not.
+fn ending(of: &Assignment, failure: Option<FailureKind>) -> JobReport {
+    let failure = failure.map(|kind| FailureReason::new(kind, "because"));
+    JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(of) }
+}
+
+/// The same request with one key from 50 clients on two servers makes one execution, and so does one without a key.
+pub async fn fifty_concurrent_requests_create_one_execution(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    for (key, commit) in [(Some("a key"), "1"), (None, "2")] {
+        let asked = join_all((0..50).map(|n| execute(&servers[n % 2], commit, key))).await;
+        let replies: Vec<ExecuteReply> = asked.into_iter().map(Result::unwrap).collect();
+        let ids: BTreeSet<ExecutionId> = replies.iter().map(|reply| reply.execution_id).collect();
+        assert_eq!(ids.len(), 1, "with key {key:?}");
+        assert_eq!(replies.iter().filter(|reply| !reply.attached).count(), 1, "one of them made it");
+        let numbers: BTreeSet<u64> = replies.iter().map(|reply| reply.run_number).collect();
+        assert_eq!(numbers.len(), 1, "{numbers:?}");
+    }
+}
+
+/// A key that made an execution answers the same request for ever, and refuses another one.
+pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let first = execute(&services, "1", Some("k")).await.unwrap();
+    services.pipelines.cancel(first.execution_id).await.unwrap();
+    let again = execute(&services, "1", Some("k")).await.unwrap();
+    assert_eq!(
+        (again.execution_id, again.run_number, again.attached),
+        (first.execution_id, first.run_number, true)
+    );
+    assert_eq!(again.status, ExecutionStatus::Canceled);
+    let other = execute(&services, "2", Some("k")).await;
+    assert!(matches!(other, Err(Error::KeyReused(_))), "{other:?}");
+    // What was derived from the request is only good while the execution lives.
+    let derived = execute(&services, "3", None).await.unwrap();
+    services.pipelines.cancel(derived.execution_id).await.unwrap();
+    assert_ne!(execute(&services, "3", None).await.unwrap().execution_id, derived.execution_id);
+}
+
+/// Of a group's executions the newest runs; the one before is canceled with it, its running job too.
+pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let older = execute(&services, "1", None).await.unwrap().execution_id;
+    let job = view(&services, older).await.jobs[0].id;
+    let running = claim(&services, job).await.unwrap();
+    let newer = execute(&services, "2", None).await.unwrap().execution_id;
+    let seen = view(&services, older).await;
+    assert_eq!(seen.execution.superseded_by, Some(newer));
+    assert_eq!(seen.jobs[1].status, JobStatus::Canceled);
+    assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "its worker is told");
+    // The worker does not get to say anything more: whoever asks for the job after its grace ends it.
+    subject.clock.turn(i64::try_from(CANCEL_GRACE_MS).unwrap());
+    assert!(claim(&services, job).await.is_none());
+    let seen = view(&services, older).await;
+    assert_eq!(
+        (seen.execution.status, seen.jobs[0].status),
+        (ExecutionStatus::Canceled, JobStatus::Canceled)
+    );
+    let lost = services.jobs.report(ending(&running, None)).await;
+    assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
+    assert_eq!(view(&services, newer).await.execution.status, ExecutionStatus::Pending);
+
+    let mut elsewhere = request("3");
+    elsewhere.branch = Some("other".into());
+    services.pipelines.execute(elsewhere, None, None).await.unwrap();
+    assert_eq!(view(&services, newer).await.execution.superseded_by, None, "another branch is another group");
+}
+
+/// Racing executions of a group form one line: all but the newest are superseded, each by another one.
+pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let commits: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    let made = join_all((0..8).map(|n| execute(&servers[n % 2], &commits[n], None))).await;
+    let mut by = BTreeSet::new();
+    let mut left = 0;
+    for reply in made {
+        let seen = view(&servers[0], reply.unwrap().execution_id).await;
+        match seen.execution.superseded_by {
+            Some(newer) => {
+                assert!(by.insert(newer), "two were superseded by {newer}");
+                assert_eq!(seen.execution.status, ExecutionStatus::Canceled, "{seen:?}");
+            }
+            None => left += 1,
+        }
+    }
+    assert_eq!(left, 1);
+}
+
+/// A job that kills its workers is among the dead letters until its execution is retried, or it is dismissed.
+pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let mut executions = Vec::new();
+    for commit in ["1", "2", "3"] {
+        let mut request = request(commit);
+        request.branch = Some(commit.into());
+        let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
+        let job = view(&services, id).await.jobs[0].id;
+        for attempt in 1..=3 {
+            let assignment = claim(&services, job).await.unwrap();
+            assert_eq!(assignment.attempt, attempt);
+            if commit == "1" {
+                subject.clock.turn(i64::try_from(LEASE_TTL_MS).unwrap() + 1);
+                services.sweep.run().await.unwrap();
+            } else {
+                let failed = ending(&assignment, Some(FailureKind::EngineFailed));
+                services.jobs.report(failed).await.unwrap();
+            }
+        }
+        subject.clock.turn(10);
+        executions.push((id, job));
+    }
+    let list = async |limit, cursor| {
+        let query = DeadLetterQuery { repo: None, limit: Some(limit), cursor };
+        services.dead_letters.list(query).await.unwrap()
+    };
+    let page = list(2, None).await;
+    let found: Vec<ExecutionId> = page.dead_letters.iter().map(|letter| letter.execution.id).collect();
+    assert_eq!(found, [executions[2].0, executions[1].0]);
+    let last = list(2, page.next_cursor).await;
+    assert_eq!((last.dead_letters.len(), last.next_cursor), (1, None));
+    let job = &last.dead_letters[0].job;
+    assert_eq!((job.id, job.status, job.attempts.len()), (executions[0].1, JobStatus::Failed, 2));
+    assert_eq!(job.failure_reason.as_ref().unwrap().kind, FailureKind::WorkerLost);
+
+    let retried = services.pipelines.retry(executions[0].0, RetryRequest::default(), None).await.unwrap();
+    let again = view(&services, retried.execution_id).await;
+    assert_eq!((again.jobs[0].status, again.jobs[0].attempt), (JobStatus::Queued, 0));
+    assert!(services.dead_letters.dismiss(executions[1].1).await.unwrap().dismissed);
+    let found: Vec<ExecutionId> =
+        list(9, None).await.dead_letters.iter().map(|letter| letter.execution.id).collect();
+    assert_eq!(found, [executions[2].0]);
+    let succeeded = view(&services, retried.execution_id).await.jobs[0].id;
+    assert!(!services.dead_letters.dismiss(succeeded).await.unwrap().dismissed);
+}
+
+/// Signs of life cost no write while most of the lease is left, and renew it in time; a canceled job's is not renewed.
+pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let id = execute(&services, "1", None).await.unwrap().execution_id;
+    let job = view(&services, id).await.jobs[0].id;
+    let assignment = claim(&services, job).await.unwrap();
+    let third = LEASE_TTL_MS / 3;
+    let revision = async || services.pipelines.view(id, None, 0).await.unwrap().revision;
+    let beat = async || services.jobs.report(report(&assignment)).await.unwrap();
+    let turn = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
+
+    let before = revision().await;
+    turn(third - 1);
+    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS - third + 1, "what is left of it");
+    assert_eq!(revision().await, before, "nothing was written");
+    turn(1);
+    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS);
+    assert_ne!(revision().await, before, "it was renewed");
+    // It does last so long, and to the last moment.
+    turn(LEASE_TTL_MS - 1);
+    services.sweep.run().await.unwrap();
+    let late = beat().await;
+    assert_eq!((late.lease_ttl_ms, late.cancel), (LEASE_TTL_MS, false));
+
+    assert!(services.jobs.cancel(job).await.unwrap().canceled);
+    turn(CANCEL_GRACE_MS - 1);
+    let told = beat().await;
+    assert_eq!((told.lease_ttl_ms, told.cancel), (1, true));
+}

@@ -1,0 +1,182 @@
+//! Macros that make a test of each check.
+
+/// Makes a test of each check that only the queue of one process must pass; see [`super::exact_queue`].
+#[macro_export]
+macro_rules! exact_queue_suite {
+    ($subject:expr) => {
+        $crate::conformance_suite! { $subject, {};
+            queue_with_labels {
+                message_with_labels_goes_to_matching_worker
+            }
+            exact_queue {
+                delayed_message_is_not_visible_early
+                stale_receipt_does_nothing
+                receipt_is_invalid_after_give_back
+                repeated_send_makes_one_visible_message
+                concurrent_receivers_get_distinct_messages
+                dropped_receiver_returns_its_messages
+            }
+        }
+    };
+}
+
+/// Makes a test of each check; the expression makes a new [`super::StoresUnderTest`]. After `@async` it may wait, and what comes after it
+/// is run before and may return.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($subject:expr) => {
+        $crate::conformance_suite! { @async $subject, {} }
+    };
+    (@async $subject:expr, $before:expr) => {
+        $crate::conformance_suite! { $subject, $before;
+            records {
+                created_execution_is_readable
+                id_is_created_once
+                nodes_are_added_to_unplanned_execution_once
+                run_numbers_count_by_repository_and_pipeline
+                run_numbers_are_given_once_under_concurrency
+                node_put_requires_read_version
+                put_of_missing_node_conflicts
+                setting_due_time_keeps_version
+                concurrent_writes_have_one_winner
+                batch_is_atomic
+                last_arrival_makes_node_due
+                continuation_is_written_with_last_arrival
+                arrival_does_not_wake_finished_node
+                concurrent_arrivals_count_exactly
+                arrival_at_missing_node_fails
+                idempotency_key_is_unique
+                idempotency_key_replace_requires_current_value
+                every_write_changes_revision
+                acknowledged_writes_survive_reopen
+                second_handle_sees_writes_of_first
+                changed_returns_after_commit
+            }
+            listing {
+                pages_are_newest_first_and_complete
+                all_filters_apply repository_addresses_are_normalized
+                invalid_cursor_returns_validation_error
+                live_lists_unfinished_executions
+                due_nodes_are_listed_in_order
+                upcoming_jobs_follow_statuses
+                nodes_and_specs_are_found_by_index
+                artifacts_are_listed_by_execution_and_job
+                expired_artifacts_are_listed_by_expiry
+                postpone_requires_unchanged_due_time
+            }
+            documents {
+                document_put_is_readable
+                document_put_requires_read_version
+                document_delete_requires_read_version
+                concurrent_puts_have_one_winner
+                documents_are_listed_by_name
+                due_documents_are_listed_by_due_time
+            }
+            queue {
+                message_is_delivered_and_deleted
+                message_reappears_after_visibility_timeout
+                delayed_message_is_delivered_later
+                message_given_back_is_visible_at_once
+                job_that_is_sent_again_is_delivered_again
+                receive_returns_at_most_requested_count
+                concurrent_receivers_get_every_message
+                waiting_receiver_is_notified
+                messages_survive_reopen
+                unknown_receipt_is_ignored
+            }
+            objects {
+                object_put_is_readable
+                interrupted_put_stores_nothing
+                dropped_put_stores_nothing
+                second_put_replaces_object
+                put_with_wrong_checksum_stores_nothing
+                deleting_twice_is_no_error
+                key_can_be_prefix_of_another
+                bad_keys_are_rejected
+                objects_survive_reopen
+            }
+            logs {
+                log_bytes_are_returned_unchanged
+                repeated_append_stores_nothing
+                append_after_gap_returns_error
+                reads_are_bounded
+                each_attempt_has_its_own_log
+                concurrent_repeated_appends_store_once
+                logs_survive_reopen
+                many_logs_are_written_at_once
+            }
+            scheduling {
+                job_runs_according_to_when
+                allowed_exit_code_is_tolerated
+                manual_job_waits_for_approval_and_needs
+                a_manual_job_that_is_optional_holds_nobody_up
+                execution_without_approval_is_canceled
+                execution_over_timeout_fails
+                executions_of_group_run_in_order
+                concurrent_executions_of_group_run_in_order
+                execution_after_superseding_one_waits
+                canceled_group_members_keep_order
+                on_failure_job_without_needs_is_skipped
+                execution_without_runnable_jobs_ends
+                held_execution_runs_nothing
+                held_execution_records_its_jobs_when_it_is_approved
+                approved_execution_has_no_approval_deadline
+                job_is_assigned_only_to_worker_with_labels
+            }
+            caches {
+                cache_is_found_by_jobs_of_its_repository
+                fork_cannot_store_cache
+                unused_cache_is_removed
+                cache_is_bound_to_its_repository_and_key
+                cache_that_is_completed_again_stays
+                artifact_id_contains_attempt
+            }
+            sources {
+                upload_must_match_its_hash
+                unused_upload_is_removed
+                damaged_upload_is_replaced
+            }
+            sweep {
+                failing_nodes_do_not_block_sweep
+                undeletable_artifacts_do_not_block_expiry
+            }
+            test_reports {
+                test_report_requires_lease_and_compares_retried_execution
+            }
+            secrets {
+                job_gets_secrets_that_it_names_and_no_others
+                missing_secret_fails_job_without_retry
+                sealed_value_opens_only_in_its_place
+                fork_gets_no_secrets
+                secret_requires_name_and_value
+                secrets_of_job_are_bounded
+                encryption_key_is_created_once
+                rekey_seals_secrets_with_newest_key
+            }
+            executions {
+                fifty_concurrent_requests_create_one_execution
+                idempotency_key_reuse_returns_409
+                newer_execution_of_group_cancels_older
+                concurrent_executions_of_group_leave_one
+                job_losing_three_workers_is_dead_letter
+                heartbeat_is_written_only_when_renewal_is_due
+            }
+            access {
+                token_is_valid_until_expiry_or_revocation
+                audit_record_is_listed_newest_first
+            }
+        }
+    };
+    ($subject:expr, $before:expr; $($module:ident { $($check:ident)* })*) => {
+        $(mod $module {
+            use super::*;
+            $(
+                #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $check() {
+                    $before;
+                    $crate::conformance::$module::$check(&$subject).await;
+                }
+            )*
+        })*
+    };
+}

@@ -1,0 +1,226 @@
+//! A batch of writes: checked as a whole, then applied.
+
+use super::{
+    observer::{Change, Observer},
+    state::{NewNodes, RecordsState, StoredExecution},
+};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::{
+    guarded,
+    ids::{ArtifactId, ExecutionId},
+    time::Timestamp,
+};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{
+    ArrivalOutcome, ArtifactRecord, CommitResult, DeadLetter, ExecutionRecord, ExecutionSpec, ExecutionState,
+    KeyRecord, Node, NodeBody, NodeKey, NodeState, Write,
+};
+
+/// A batch under way: what it touches, as it would be.
+#[derive(Default)]
+pub(super) struct PendingBatch {
+    made: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
+    added: Vec<(ExecutionId, NewNodes)>,
+    executions: BTreeMap<ExecutionId, ExecutionRecord>,
+    nodes: BTreeMap<NodeKey, Node>,
+    keys: Vec<(String, KeyRecord)>,
+    artifacts: Vec<ArtifactRecord>,
+    gone: Vec<ArtifactId>,
+    dead: Vec<(DeadLetter, bool)>,
+    done: CommitResult,
+}
+
+impl PendingBatch {
+    fn node<'a>(&'a mut self, inner: &RecordsState, key: NodeKey) -> Option<&'a mut Node> {
+        match self.nodes.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => {
+                let kept = inner.executions.get(&key.execution)?;
+                Some(place.insert(kept.nodes.get(&key.ix)?.clone()))
+            }
+        }
+    }
+
+    /// Takes a write in; false: its condition does not hold.
+    pub(super) fn take(&mut self, inner: &RecordsState, write: Write) -> Result<bool> {
+        match write {
+            Write::Create { spec, state, nodes } => {
+                if inner.executions.contains_key(&spec.id) {
+                    return Ok(false);
+                }
+                self.made.push((*spec, state, nodes));
+            }
+            Write::PutExecution { id, if_version, state } => {
+                return Ok(self.put_execution(inner, id, if_version, state));
+            }
+            Write::AddNodes { id, if_version, state, nodes } => {
+                self.added.push((id, nodes));
+                return Ok(self.put_execution(inner, id, if_version, state));
+            }
+            Write::PutNode { key, if_version, state, due_at } => {
+                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
+                    return Ok(false);
+                };
+                put(node, state, due_at);
+            }
+            Write::SetDue { key, if_version, due_at } => {
+                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
+                    return Ok(false);
+                };
+                node.due_at = due_at;
+            }
+            Write::Arrive { key, ok, from, now, continuation } => {
+                let Some(node) = self.node(inner, key) else {
+                    let words = format!("execution {} has no node {}", key.execution, key.ix);
+                    return Err(Error::storage("writing the records", words));
+                };
+                node.waits_for = node.waits_for.saturating_sub(1);
+                if !ok {
+                    node.failed += 1;
+                    node.blocker.get_or_insert(from);
+                }
+                let last = node.waits_for == 0 && is_idle(&node.state);
+                let version = node.version;
+                let continuation = continuation
+                    .filter(|next| guarded!(ForeseenOnlyLast, last) && next.if_version == version);
+                let continued = continuation.is_some();
+                if guarded!(ArrivalMakesDue, last, without false) {
+                    node.due_at = Some(now);
+                }
+                let mut led_to = Vec::new();
+                if let Some(next) = continuation {
+                    put(node, next.state, next.due_at);
+                    led_to = next.arrivals;
+                }
+                let (waits_for, failed) = (node.waits_for, node.failed);
+                self.done.arrivals.push(ArrivalOutcome { key, waits_for, failed, continued });
+                for arrival in led_to {
+                    self.take(inner, arrival)?;
+                }
+            }
+            Write::PutKey { key, if_execution, record } => {
+                let known = inner.keys.get(&key).map(|known| known.execution);
+                if !guarded!(KeyCondition, known == if_execution) {
+                    return Ok(false);
+                }
+                self.keys.push((key, record));
+            }
+            Write::PutArtifact(record) => self.artifacts.push(*record),
+            Write::DeleteArtifact(id) => {
+                self.artifacts.retain(|record| record.id != id);
+                self.gone.push(id);
+            }
+            Write::PutDeadLetter(letter) => self.dead.push((letter, true)),
+            Write::DeleteDeadLetter(letter) => self.dead.push((letter, false)),
+        }
+        Ok(true)
+    }
+
+    /// Whether the version is the one that was read, and the state replaced.
+    fn put_execution(
+        &mut self,
+        inner: &RecordsState,
+        id: ExecutionId,
+        if_version: u64,
+        state: ExecutionState,
+    ) -> bool {
+        let known = self.executions.get(&id);
+        let Some(mut record) =
+            known.cloned().or_else(|| inner.executions.get(&id).map(|kept| kept.record.clone()))
+        else {
+            return false;
+        };
+        if !guarded!(ExecutionVersion, record.version == if_version) {
+            return false;
+        }
+        record.version += 1;
+        record.state = state;
+        self.executions.insert(id, record);
+        true
+    }
+
+    pub(super) fn apply(self, inner: &mut RecordsState, observer: Option<&dyn Observer>) -> CommitResult {
+        let Self { made, added, executions, nodes, keys, artifacts, gone, dead, mut done } = self;
+        let mut touched: BTreeSet<ExecutionId> = executions.keys().copied().collect();
+        touched.extend(nodes.keys().map(|key| key.execution));
+        let mut old_nodes = Vec::new();
+        let mut old_executions = Vec::new();
+        let mut new_ids = Vec::new();
+        for (spec, state, nodes) in made {
+            new_ids.push(spec.id);
+            done.run_number = inner.make(spec, state, nodes);
+        }
+        for (id, nodes) in added {
+            inner.add(id, nodes);
+        }
+        for (id, record) in executions {
+            if let Some(kept) = inner.executions.get_mut(&id) {
+                old_executions.push(std::mem::replace(&mut kept.record, record));
+            }
+        }
+        for (key, node) in nodes {
+            let Some(kept) = inner.executions.get_mut(&key.execution) else { continue };
+            let due = node.due_at;
+            let Some(old) = kept.nodes.insert(key.ix, node) else { continue };
+            old.due_at.map(|at| inner.due.remove(&(at, key)));
+            due.map(|at| inner.due.insert((at, key)));
+            old_nodes.push(old);
+        }
+        inner.keys.extend(keys);
+        for record in artifacts {
+            touched.insert(record.execution);
+            inner.artifacts.insert(record.id, record);
+        }
+        for id in gone {
+            touched.extend(inner.artifacts.remove(&id).map(|record| record.execution));
+        }
+        for (letter, put) in dead {
+            touched.insert(letter.execution);
+            if put {
+                inner.dead_letters.insert(letter)
+            } else {
+                inner.dead_letters.remove(&letter)
+            };
+        }
+        for id in touched {
+            if let Some(kept) = inner.executions.get_mut(&id) {
+                kept.revision += 1;
+            }
+        }
+        if let Some(observer) = observer {
+            let mut changes = Vec::new();
+            let kept = |id: &ExecutionId| inner.executions.get(id);
+            changes.extend(new_ids.iter().filter_map(kept).map(|kept| Change::Made(&kept.record)));
+            for old in &old_executions {
+                let new = kept(&old.spec.id).map(|kept| &kept.record);
+                changes.extend(new.map(|new| Change::Execution { old, new }));
+            }
+            for old in &old_nodes {
+                let new = kept(&old.key.execution).and_then(|kept| kept.nodes.get(&old.key.ix));
+                changes.extend(new.map(|new| Change::Node { old, new }));
+            }
+            let nodes = |kept: &StoredExecution| kept.nodes.values().cloned().collect();
+            observer.committed(&changes, &|id| kept(&id).map(nodes).unwrap_or_default());
+        }
+        done
+    }
+}
+
+fn is_same(node: &Node, version: u64) -> bool {
+    guarded!(NodeVersion, node.version == version)
+}
+
+fn put(node: &mut Node, state: NodeState, due_at: Option<Timestamp>) {
+    node.version += 1;
+    node.state = state;
+    node.due_at = due_at;
+}
+
+fn is_idle(state: &NodeState) -> bool {
+    match &state.body {
+        NodeBody::Job(item) => item.job.status == JobStatus::Pending,
+        NodeBody::Gate { open } => !open,
+        NodeBody::End => true,
+    }
+}

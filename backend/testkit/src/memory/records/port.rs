@@ -1,0 +1,236 @@
+//! The operations of the port.
+
+use super::{
+    batch::PendingBatch,
+    observer::Observer,
+    state::{RecordsState, StoredExecution},
+};
+use async_trait::async_trait;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tidemill_core::execution::{cost::Usage, status::JobStatus};
+use tidemill_core::{
+    ids::{ArtifactId, ExecutionId, JobId},
+    time::Timestamp,
+};
+use tidemill_services::error::{Error, Result};
+use tidemill_services::ports::{
+    ArtifactRecord, Commit, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionState,
+    KeyRecord, ListFilter, Node, Records, Write, repository_key,
+};
+use tokio::sync::watch;
+
+/// How long `changed` waits at most.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Page size of a listing that names none.
+const DEFAULT_PAGE_SIZE: u32 = 50;
+
+/// The records in memory.
+pub struct MemoryRecords {
+    inner: Mutex<RecordsState>,
+    observer: Option<Arc<dyn Observer>>,
+    commits: watch::Sender<u64>,
+}
+
+impl Default for MemoryRecords {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), observer: None, commits: watch::Sender::new(1) }
+    }
+}
+
+impl fmt::Debug for MemoryRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRecords").finish_non_exhaustive()
+    }
+}
+
+impl MemoryRecords {
+    /// Empty records whose every change `observer` sees.
+    pub fn observed(observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..Self::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RecordsState> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept<T>(&self, id: ExecutionId, get: impl FnOnce(&StoredExecution) -> T) -> Option<T> {
+        self.lock().executions.get(&id).map(get)
+    }
+}
+
+fn fits(filter: &ListFilter, record: &ExecutionRecord) -> bool {
+    let spec = &record.spec;
+    filter.repo.as_deref().is_none_or(|repo| repository_key(repo) == repository_key(&spec.repo))
+        && filter.pipeline.as_ref().is_none_or(|name| *name == spec.pipeline_name)
+        && filter.branch.as_ref().is_none_or(|branch| Some(branch) == spec.branch.as_ref())
+        && filter.status.is_none_or(|status| status == record.state.status)
+        && filter.run_number.is_none_or(|number| number == record.run_number)
+}
+
+#[async_trait]
+impl Records for MemoryRecords {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
+        let mut inner = self.lock();
+        let mut batch = PendingBatch::default();
+        for write in writes {
+            if !batch.take(&inner, write)? {
+                return Ok(Commit::Conflict);
+            }
+        }
+        let done = batch.apply(&mut inner, self.observer.as_deref());
+        drop(inner);
+        self.commits.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(Commit::Done(done))
+    }
+
+    async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        Ok(self.kept(id, |kept| kept.record.clone()))
+    }
+
+    async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
+        Ok(self.kept(id, |kept| (kept.record.state.clone(), kept.record.version)))
+    }
+
+    async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
+        Ok(self.kept(id, |kept| kept.revision))
+    }
+
+    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
+        Ok(self.kept(id, |kept| {
+            let changed = known != Some(kept.revision);
+            let content = changed.then(|| (kept.record.clone(), kept.nodes.values().cloned().collect()));
+            ExecutionSnapshot { revision: kept.revision, content }
+        }))
+    }
+
+    async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
+        let before = match &filter.cursor {
+            Some(cursor) => Some(cursor.parse::<ExecutionId>().map_err(|_| {
+                Error::Invalid(format!("`{cursor}` is no cursor; give back the `next_cursor` of a page"))
+            })?),
+            None => None,
+        };
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
+        let inner = self.lock();
+        let older = inner.executions.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
+        let wanted = older.map(|(_, kept)| &kept.record).filter(|record| fits(filter, record));
+        let mut found: Vec<ExecutionRecord> = wanted.take(limit + 1).cloned().collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+        let inner = self.lock();
+        let live = inner.executions.iter().filter(|(id, kept)| {
+            after.is_none_or(|after| **id > after) && !kept.record.state.status.is_terminal()
+        });
+        Ok(live.map(|(id, _)| *id).take(limit).collect())
+    }
+
+    async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
+        let nodes =
+            |kept: &StoredExecution| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
+        Ok(self.kept(execution, nodes).unwrap_or_default())
+    }
+
+    async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
+        Ok(self.kept(execution, |kept| kept.nodes.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Node>> {
+        let inner = self.lock();
+        let Some(key) = inner.jobs.get(&id) else { return Ok(None) };
+        let kept = inner.executions.get(&key.execution);
+        Ok(kept.and_then(|kept| kept.nodes.get(&key.ix)).cloned())
+    }
+
+    async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
+        let waits = |node: &&Node| {
+            node.key.ix >= from && matches!(node.state.status(), Some(JobStatus::Pending | JobStatus::Queued))
+        };
+        let upcoming = |kept: &StoredExecution| {
+            kept.nodes.values().filter(waits).map(|node| node.key.ix).take(limit).collect()
+        };
+        Ok(self.kept(execution, upcoming).unwrap_or_default())
+    }
+
+    async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
+        Ok(self.lock().keys.get(key).cloned())
+    }
+
+    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+        let inner = self.lock();
+        let due = inner.due.iter().take_while(|(at, _)| *at <= now).take(limit);
+        Ok(due.map(|(due_at, key)| DueNode { key: *key, due_at: *due_at }).collect())
+    }
+
+    async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
+        let mut inner = self.lock();
+        let DueNode { key, due_at } = late;
+        if !inner.due.remove(&(due_at, key)) {
+            return Ok(false);
+        }
+        inner.due.insert((until, key));
+        let kept = inner.executions.get_mut(&key.execution);
+        if let Some(node) = kept.and_then(|kept| kept.nodes.get_mut(&key.ix)) {
+            node.due_at = Some(until);
+        }
+        Ok(true)
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
+        Ok(self.lock().artifacts.get(&id).cloned())
+    }
+
+    async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
+        let inner = self.lock();
+        let of = inner.artifacts.values().filter(|record| record.execution == execution);
+        let mut found: Vec<ArtifactRecord> = of.cloned().collect();
+        found.sort_by_key(|record| (record.ix, record.id));
+        Ok(found)
+    }
+
+    async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
+        Ok(self.lock().artifacts.values().filter(|record| record.job == job).cloned().collect())
+    }
+
+    async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
+        let inner = self.lock();
+        let over = |record: &&ArtifactRecord| record.expires_at.is_some_and(|at| at <= now);
+        let mut found: Vec<ArtifactRecord> = inner.artifacts.values().filter(over).cloned().collect();
+        found.sort_by_key(|record| record.expires_at);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn dead_letters(
+        &self,
+        before: Option<DeadLetter>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, bool)> {
+        let inner = self.lock();
+        let older = inner.dead_letters.iter().rev().filter(|letter| before.is_none_or(|at| **letter < at));
+        let mut found: Vec<DeadLetter> = older.take(limit + 1).copied().collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        let mut commits = self.commits.subscribe();
+        let count = *commits.borrow_and_update();
+        if count == seen {
+            drop(tokio::time::timeout(POLL_INTERVAL, commits.changed()).await);
+        }
+        *commits.borrow()
+    }
+
+    async fn usage(&self, _: ExecutionId) -> Result<Usage> {
+        Ok(Usage::default())
+    }
+}

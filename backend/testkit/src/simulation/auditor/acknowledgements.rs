@@ -1,0 +1,122 @@
+//! What clients and workers report to the auditor: their requests, and the acknowledgements that they got.
+
+use super::known::Known;
+use crate::simulation::{faults::EventCounts, world::World};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidemill_core::execution::failure::FailureKind;
+use tidemill_core::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
+
+/// The auditor of one run.
+pub struct Auditor {
+    pub(super) world: Arc<World>,
+    pub(super) tally: Arc<EventCounts>,
+    pub(super) known: Mutex<Known>,
+}
+
+impl Auditor {
+    pub fn new(world: Arc<World>, tally: Arc<EventCounts>) -> Arc<Self> {
+        Arc::new(Self { world, tally, known: Mutex::default() })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn broken(&self, words: String) {
+        self.world.violation(words);
+    }
+
+    /// How many commits there were.
+    pub fn commits(&self) -> u64 {
+        self.lock().commits
+    }
+
+    /// How many executions ended.
+    pub fn over(&self) -> u64 {
+        self.lock().over
+    }
+
+    /// A client got this execution for its key.
+    pub fn executed(&self, key: &str, id: ExecutionId) {
+        let known = *self.lock().executed.entry(key.to_owned()).or_insert(id);
+        if known != id {
+            self.broken(format!("5: key {key} made {known} and {id}"));
+        }
+    }
+
+    /// Somebody asks for a cancel.
+    pub fn cancels(&self, id: ExecutionId) {
+        self.lock().cancels.insert(id);
+    }
+
+    /// Somebody asks for a job's cancel.
+    pub fn cancels_job(&self, id: JobId) {
+        self.lock().job_cancels.insert(id);
+    }
+
+    /// Somebody approves an execution, or a job of it.
+    pub fn approves(&self, id: ExecutionId, job: Option<u32>) {
+        self.world.event(format_args!("somebody approves {id} {job:?}"));
+        self.lock().approves.insert((id, job));
+    }
+
+    /// That was acknowledged.
+    pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
+        self.tally.count("approval given");
+        self.lock().approved.insert((id, job));
+    }
+
+    /// What waits for an approval since this was asked last.
+    pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    pub fn last_turn(&self) -> i64 {
+        self.lock().last_turn()
+    }
+
+    /// Nothing goes wrong from now on.
+    pub fn quiet(&self) {
+        self.lock().quiet_at = self.world.now();
+    }
+
+    pub fn canceled(&self, id: ExecutionId) {
+        self.world.event(format_args!("cancel of {id} acknowledged"));
+        self.lock().canceled.insert(id);
+    }
+
+    pub fn job_canceled(&self, id: JobId) {
+        self.world.event(format_args!("cancel of job {id} acknowledged"));
+        self.lock().jobs_canceled.insert(id);
+    }
+
+    /// So many bytes of an attempt's log were acknowledged.
+    pub fn logged(&self, job: JobId, attempt: u32, bytes: u64) {
+        let mut known = self.lock();
+        let most = known.logged.entry((job, attempt)).or_default();
+        *most = bytes.max(*most);
+    }
+
+    /// The end of an attempt was acknowledged.
+    pub fn ended(&self, job: JobId, attempt: u32, failure: Option<FailureKind>) {
+        self.world.event(format_args!("end of {job} attempt {attempt} acknowledged: {failure:?}"));
+        self.lock().ended.insert((job, attempt), failure);
+    }
+
+    /// An artifact was acknowledged.
+    pub fn left(&self, job: JobId, id: ArtifactId, sha256: &str) {
+        self.lock().left.insert(id, (job, sha256.to_owned()));
+    }
+
+    /// A report with this lease was taken that was sent after so many commits.
+    pub fn report_taken(&self, job: JobId, token: LeaseToken, begun: u64) {
+        let known = self.lock();
+        let span = known.leases.get(&job).and_then(|spans| spans.iter().find(|span| span.token == token));
+        let valid = span.is_some_and(|span| span.ended.is_none_or(|ended| ended >= begun));
+        drop(known);
+        if !valid {
+            self.broken(format!("2: a report on {job} was taken with a lease that was over"));
+        }
+    }
+}
