@@ -1,20 +1,21 @@
-//! What the table's stream shows: which of its changes others are to be told of.
+//! Parses records of the table's stream: selects the changes that need a notification.
 
 use super::keys;
 use serde_json::Value;
 use tidemill_core::ids::ExecutionId;
 use tidemill_services::services::{NOTICE_KIND, STATUS_KIND};
 
-/// A change that may be told to others.
+/// A change that may need a notification.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// An execution is new or another than before, or is to be told of from now on.
+    /// An execution was created or changed, or its status document was written.
     Execution(ExecutionId),
-    /// A notice of this name was written.
+    /// A notice with this name was written.
     Notice(String),
 }
 
-/// The change that an item is, as the stream has it: attributes as `{"S": ...}`. `None`: it is nothing to be told.
+/// Returns the change that an item of the stream describes, with attributes as `{"S": ...}`. `None`: it needs no
+/// notification.
 #[must_use]
 pub fn change_of(image: &Value) -> Option<Change> {
     let text = |name: &str| image[name]["S"].as_str();
@@ -51,14 +52,14 @@ mod tests {
         assert_eq!(change_of(&image("o#status", &text, None)), execution);
         let name = format!("{text}:0");
         assert_eq!(change_of(&image("o#notice", &name, None)), Some(Change::Notice(name)));
-        for nothing in [
+        for other in [
             image(&home, "n#0000001", None),
             image(&home, keys::EXECUTION, Some("not an id")),
             image("o#token", &text, None),
             image("o#status", "not an id", None),
             Value::Null,
         ] {
-            assert_eq!(change_of(&nothing), None, "{nothing}");
+            assert_eq!(change_of(&other), None, "{other}");
         }
     }
 }

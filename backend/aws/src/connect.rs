@@ -1,4 +1,4 @@
-//! Clients of AWS, made once for a process, and the stores over them.
+//! Creates the AWS clients of a process, and the stores over them.
 
 use super::{
     documents::DynamoDocuments,
@@ -18,24 +18,24 @@ use tidemill_services::Stores;
 use tidemill_services::SystemClock;
 use tidemill_services::ports::Clock;
 
-/// What a deployment's parts are called.
+/// The names of a deployment's resources.
 #[derive(Debug, Clone)]
 pub struct ResourceNames {
-    /// The table.
+    /// The DynamoDB table.
     pub table: String,
     /// The job queue's URL.
     pub queue_url: String,
-    /// URLs of the queues for jobs that demand labels, by the labels (`arch=arm64,gpu=true`).
+    /// URLs of the queues for jobs with `runs_on`, by labels (`arch=arm64,gpu=true`).
     pub labelled_queues: BTreeMap<String, String>,
-    /// The parameter that holds the key of secrets; `None`: there is none.
+    /// The parameter with the encryption key of secrets; `None`: the deployment has none.
     pub key_parameter: Option<String>,
-    /// The bucket.
+    /// The S3 bucket.
     pub bucket: String,
-    /// Days after which records are removed; `None`: never.
+    /// Days after which records are deleted; `None`: never.
     pub keep_days: Option<u32>,
 }
 
-/// The settings that the environment gives: region, credentials, endpoint (`AWS_ENDPOINT_URL`).
+/// Loads region, credentials and endpoint (`AWS_ENDPOINT_URL`) from the environment.
 pub async fn load_sdk_config() -> SdkConfig {
     let http = Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
@@ -52,18 +52,18 @@ pub async fn load_sdk_config() -> SdkConfig {
         .await
 }
 
-/// The stores of a deployment, and the counter of their calls.
+/// Opens the stores of a deployment, and returns them with their usage counter.
 #[must_use]
 pub fn open(sdk: &SdkConfig, names: ResourceNames) -> (Stores, Meter) {
     open_at(sdk, names, Arc::new(SystemClock))
 }
 
-/// The same on another clock.
+/// Does the same as [`open`] with another clock.
 #[must_use]
 pub fn open_at(sdk: &SdkConfig, names: ResourceNames, clock: Arc<dyn Clock>) -> (Stores, Meter) {
     let meter = Meter::default();
     let table = Table::new(aws_sdk_dynamodb::Client::new(sdk), names.table, meter.clone());
-    // An emulator has no host for each bucket.
+    // An emulator has no host name for each bucket.
     let s3 = aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some()).build();
     let objects = S3Objects::new(aws_sdk_s3::Client::from_conf(s3), names.bucket, meter.clone());
     let queue =

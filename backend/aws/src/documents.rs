@@ -1,4 +1,4 @@
-//! Documents in the table: those of a kind are one partition, in the order of their names.
+//! Documents in the table. The documents of a kind are one partition, ordered by name.
 
 use super::{
     keys,
@@ -17,7 +17,7 @@ pub struct DynamoDocuments {
 }
 
 impl DynamoDocuments {
-    /// The documents of this table.
+    /// Creates the documents port over a table.
     pub fn new(table: Table) -> Self {
         Self { table }
     }
@@ -25,7 +25,7 @@ impl DynamoDocuments {
     async fn write(&self, change: Change) -> Result<bool> {
         match self.table.write(vec![change]).await? {
             Written::Done => Ok(true),
-            // Somebody else writes it at this moment: whoever read it before that is too late.
+            // Another writer committed first, so the version that was read is stale.
             Written::Refused(_) | Written::Contended => Ok(false),
         }
     }
@@ -42,13 +42,13 @@ fn document(item: &Item) -> Result<Document> {
     })
 }
 
-/// Of one that is made: it must not be a version that somebody read before it was removed.
+/// Returns a random first version of a document, so that no version read before a deletion is valid again.
 fn first_version() -> u64 {
     let (high, _) = Uuid::new_v4().as_u64_pair();
     (high >> 16) + 1
 }
 
-/// What comes right after everything that begins with `prefix`; `None`: nothing does.
+/// Returns the smallest string greater than all strings with this prefix; `None`: there is none.
 fn end_of(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
@@ -115,7 +115,7 @@ impl Documents for DynamoDocuments {
                 ("pk = :pk AND sk >= :from", after)
             }
         };
-        // The first may be `after` itself, and the last the end: one more each.
+        // The first may be `after` itself, and the last the end of the prefix: read one more for each.
         let query = Query {
             condition,
             values,
@@ -149,7 +149,7 @@ impl Documents for DynamoDocuments {
         let mut due = Vec::new();
         for item in self.table.query(query).await? {
             let (Some(pk), Some(sk)) = (get_text(&item, "pk"), get_text(&item, "sk")) else { continue };
-            // The index may be late: only the table says what is due now.
+            // The index is eventually consistent; the table has the current due time.
             if let Some(item) = self.table.get(&Key::new(pk, sk), true).await? {
                 due.push(document(&item)?);
             }
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn prefix_end_sorts_after_every_name_with_prefix() {
         assert_eq!(end_of("ab").as_deref(), Some("ac"));
-        assert_eq!(end_of("a\u{d7ff}").as_deref(), Some("a\u{e000}"), "there are no surrogates");
+        assert_eq!(end_of("a\u{d7ff}").as_deref(), Some("a\u{e000}"), "surrogates are skipped");
         assert_eq!(end_of("a\u{10ffff}").as_deref(), Some("b"));
         assert_eq!(end_of("\u{10ffff}"), None);
         assert_eq!(end_of(""), None);

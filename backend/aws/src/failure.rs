@@ -1,10 +1,10 @@
-//! Errors of the AWS SDKs as errors of the ports.
+//! Converts errors of the AWS SDKs to errors of the ports.
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use std::error::Error as StdError;
 use tidemill_services::error::Error;
 
-/// A failure of AWS while `doing` something.
+/// Returns a storage error for an SDK error; `doing` names the operation.
 pub fn failed<E, R>(doing: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,

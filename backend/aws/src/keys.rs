@@ -1,4 +1,4 @@
-//! Keys and attributes of the table; `docs/data-model.md` says what each is for.
+//! Keys of the table; `docs/data-model.md` describes them.
 
 use super::table::Key;
 use data_encoding::HEXLOWER;
@@ -9,126 +9,126 @@ use tidemill_core::{
 };
 use tidemill_services::ports::{DeadLetter, DocumentKey};
 
-/// Place of the execution's own item among its nodes.
+/// Sort key of an execution's own item in the partition of its nodes.
 pub const EXECUTION: &str = "x";
-/// After every place of a node.
+/// Sorts after every node.
 pub const AFTER_LAST_NODE: &str = "n#~";
-/// Place of an item that is alone in its partition.
+/// Sort key of the only item of a partition.
 pub const ALONE: &str = "-";
 
-/// Sparse index of what is due.
+/// The sparse index of due items.
 pub const BY_DUE: &str = "by_due";
-/// Parts of that index that nodes are spread over, so that no one partition of it takes all writes.
+/// Partitions of that index over which nodes are spread, so that no single partition receives all writes.
 pub const DUE_PARTITIONS: u32 = 4;
-/// The part of it that artifacts to expire are in.
+/// The partition of that index for artifacts with an expiry time.
 pub const DUE_ARTIFACTS_PARTITION: &str = "a";
 
-/// The partition of an execution and its nodes.
+/// Returns the partition of an execution and its nodes.
 pub fn home(execution: ExecutionId) -> String {
     home_of(&execution.home())
 }
 
-/// The same, from what the execution's id shares with those of its jobs.
+/// Returns the same partition from the part that the execution's id shares with the ids of its jobs.
 pub fn home_of(home: &str) -> String {
     format!("e#{home}")
 }
 
-/// What is shared, from the partition.
+/// Returns the shared part of the ids, from the partition.
 pub fn shared(pk: &str) -> &str {
     pk.strip_prefix("e#").unwrap_or(pk)
 }
 
-/// An execution's own item.
+/// Returns the key of an execution.
 pub fn execution(id: ExecutionId) -> Key {
     Key::new(home(id), EXECUTION)
 }
 
-/// Place of a node.
+/// Returns the sort key of a node.
 pub fn node_place(ix: u32) -> String {
     format!("n#{ix:07}")
 }
 
-/// The node's index, from its place.
+/// Returns a node's index from its sort key.
 pub fn node_ix(place: &str) -> Option<u32> {
     place.strip_prefix("n#")?.parse().ok()
 }
 
-/// A node.
+/// Returns the key of a node.
 pub fn node(execution: ExecutionId, ix: u32) -> Key {
     Key::new(home(execution), node_place(ix))
 }
 
-/// The node of a job.
+/// Returns the key of a job's node.
 pub fn job(id: JobId) -> Key {
     Key::new(home_of(&id.home()), node_place(id.ix()))
 }
 
-/// The part of the index of what is due that a node is in.
+/// Returns a node's partition of the due index.
 pub fn due_part(ix: u32) -> String {
     format!("d{}", ix % DUE_PARTITIONS)
 }
 
-/// The partition of an execution's definition.
+/// Returns the partition of an execution's definition.
 pub fn definition(home: &str) -> String {
     format!("d#{home}")
 }
 
-/// A part of it.
+/// Returns the key of a chunk of the definition.
 pub fn chunk(home: &str, number: u32) -> Key {
     Key::new(definition(home), format!("{number:05}"))
 }
 
-/// The partition of an execution's artifacts.
+/// Returns the partition of an execution's artifacts.
 pub fn artifacts(home: &str) -> String {
     format!("a#{home}")
 }
 
-/// The beginning of the places of a job's artifacts.
+/// Returns the prefix of the sort keys of a job's artifacts.
 pub fn artifacts_of(ix: u32) -> String {
     format!("{ix:07}#")
 }
 
-/// An artifact.
+/// Returns the key of an artifact.
 pub fn artifact(id: ArtifactId) -> Key {
     Key::new(artifacts(&id.home()), format!("{}{id}", artifacts_of(id.ix())))
 }
 
-/// The partition of an attempt's log.
+/// Returns the partition of an attempt's log.
 pub fn log(job: JobId, attempt: u32) -> String {
     format!("l#{job}#{attempt}")
 }
 
-/// The place of log bytes that begin at `offset`.
+/// Returns the sort key of the log chunk that begins at `offset`.
 pub fn log_place(offset: u64) -> String {
     format!("{offset:020}")
 }
 
-/// The partition of the documents of a kind.
+/// Returns the partition of the documents of a kind.
 pub fn documents(kind: &str) -> String {
     format!("o#{kind}")
 }
 
-/// The kind, from the partition.
+/// Returns the kind of documents from the partition.
 pub fn document_kind(pk: &str) -> Option<&str> {
     pk.strip_prefix("o#")
 }
 
-/// A document.
+/// Returns the key of a document.
 pub fn document(key: &DocumentKey) -> Key {
     Key::new(documents(&key.kind), &key.name)
 }
 
-/// The part of the index of what is due that documents of a kind are in.
+/// Returns the partition of the due index for documents of a kind.
 pub fn due_documents(kind: &str) -> String {
     format!("o#{kind}")
 }
 
-/// What an idempotency key stands for.
+/// Returns the key of the record of an idempotency key.
 pub fn idempotency_key(key: &str) -> Key {
     Key::new(format!("k#{key}"), ALONE)
 }
 
-/// The last run number of a pipeline.
+/// Returns the key of the counter of a pipeline's run numbers.
 pub fn run_number(repo: &str, pipeline: &str) -> Key {
     Key::new(format!("r#{}", short(&[repo, pipeline])), ALONE)
 }
@@ -136,17 +136,17 @@ pub fn run_number(repo: &str, pipeline: &str) -> Key {
 /// The partition of the dead letters.
 pub const DEAD_LETTERS: &str = "dead";
 
-/// A dead letter: in the order of time.
+/// Returns the key of a dead letter.
 pub fn dead_letter(letter: &DeadLetter) -> Key {
     Key::new(DEAD_LETTERS, dead_letter_place(letter))
 }
 
-/// Its place.
+/// Returns the sort key of a dead letter, ordered by time.
 pub fn dead_letter_place(letter: &DeadLetter) -> String {
     format!("{:020}#{}#{:07}", letter.at.0.max(0), letter.execution, letter.ix)
 }
 
-/// The dead letter at a place.
+/// Parses the sort key of a dead letter.
 pub fn dead_letter_at(place: &str) -> Option<DeadLetter> {
     let mut parts = place.split('#');
     let letter = DeadLetter {
@@ -157,7 +157,7 @@ pub fn dead_letter_at(place: &str) -> Option<DeadLetter> {
     parts.next().is_none().then_some(letter)
 }
 
-/// 32 hex digits that stand for `parts`: values of indexes, which are compared and never shown.
+/// Returns 32 hex digits of a hash of `parts`, for values of indexes that are compared and never shown.
 pub fn short(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -167,20 +167,20 @@ pub fn short(parts: &[&str]) -> String {
     HEXLOWER.encode(&hash.finalize()[..16])
 }
 
-/// The indexes that executions are listed by: name, attribute.
+/// The indexes by which executions are listed.
 pub mod list {
-    /// One execution list index.
+    /// An index of executions.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Index {
-        /// Its name.
+        /// The index's name.
         pub name: &'static str,
-        /// Its hash key.
+        /// Its partition key attribute.
         pub attribute: &'static str,
-        /// The condition of a query of it.
+        /// The key condition of a query.
         pub condition: &'static str,
-        /// The same before `:before`.
+        /// The key condition for ids less than `:before`.
         pub condition_before: &'static str,
-        /// The same after `:after`.
+        /// The key condition for ids greater than `:after`.
         pub condition_after: &'static str,
     }
 
@@ -198,31 +198,31 @@ pub mod list {
     }
 
     index!(
-        /// All.
+        /// All executions.
         ALL, "by_all", "la"
     );
     index!(
-        /// Of a repository.
+        /// Executions of a repository.
         REPO, "by_repo", "lr"
     );
     index!(
-        /// Of a pipeline of a repository.
+        /// Executions of a pipeline of a repository.
         REPO_PIPELINE, "by_repo_pipeline", "lrp"
     );
     index!(
-        /// Of pipelines of this name.
+        /// Executions of pipelines with this name.
         PIPELINE, "by_pipeline", "lp"
     );
     index!(
-        /// Of a branch.
+        /// Executions of a branch.
         BRANCH, "by_branch", "lb"
     );
     index!(
-        /// With a status.
+        /// Executions with a status.
         STATUS, "by_status", "ls"
     );
     index!(
-        /// With a run number.
+        /// Executions with a run number.
         RUN, "by_run", "ln"
     );
 }

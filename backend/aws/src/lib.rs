@@ -1,4 +1,4 @@
-//! The ports on AWS: records and logs in DynamoDB, the queue in SQS, objects in S3.
+//! Implements the ports on AWS: records and logs in DynamoDB, the queue in SQS, objects in S3.
 
 mod backoff;
 mod changes;
@@ -20,5 +20,5 @@ pub use documents::DynamoDocuments;
 pub use logs::AwsLogs;
 pub use meter::Meter;
 pub use objects::S3Objects;
-pub use queue::{Body as MessageBody, SqsQueue};
+pub use queue::{MessageBody, SqsQueue};
 pub use records::DynamoRecords;

@@ -1,8 +1,8 @@
-//! Logs: packed chunks, each beginning where the one before it ended.
+//! Logs as contiguous packed chunks.
 //!
-//! A chunk is an item of the table, or when it is large an object that an item names. Appending is a conditional put at
-//! the end that was read: who comes second finds the place taken, reads again, and so no byte is stored twice or lost.
-//! When an attempt is over its chunks are put together into objects of some MiB each.
+//! A chunk is an item of the table, or an object that an item names when the chunk is large. An append is a conditional
+//! put at the end that was read; a concurrent append fails that condition and reads the end again, so no byte is stored
+//! twice or lost. After an attempt its chunks are joined into objects of some MiB each.
 
 use super::{
     backoff::pause,
@@ -21,12 +21,13 @@ use tidemill_services::pack::{pack_bytes, unpack_bytes};
 use tidemill_services::ports::{Clock, Logs};
 use uuid::Uuid;
 
-/// A chunk that is larger when packed is an object: from there on a PUT costs less than the write units.
+/// A packed chunk that is larger is stored as an object: above this size a PUT costs less than the write units.
 const MAX_INLINE_SIZE: usize = 8 << 10;
-/// What is smaller when packed, all of it, stays in the table: an object would cost more than it ever saves.
+/// A packed log that is smaller stays in the table: an object would cost more than it saves.
 const MIN_OBJECT_SIZE: usize = 4 << 10;
 /// Bytes, before packing, of one object of a finished log.
 const LOG_OBJECT_SIZE: u64 = 8 << 20;
+/// Maximum attempts to append a chunk.
 const MAX_ROUNDS: u32 = 100;
 
 /// Logs in the table and the bucket.
@@ -39,11 +40,11 @@ pub struct AwsLogs {
 
 impl std::fmt::Debug for AwsLogs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CloudLogs").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("AwsLogs").field("table", &self.table).finish_non_exhaustive()
     }
 }
 
-/// A chunk as its item tells.
+/// A chunk, parsed from its item.
 struct LogChunk {
     begin: u64,
     end: u64,
@@ -51,17 +52,17 @@ struct LogChunk {
 }
 
 enum ChunkLocation {
-    Here(Vec<u8>),
+    Inline(Vec<u8>),
     Object(String),
 }
 
 impl LogChunk {
     fn of(item: &Item) -> Result<Self> {
         let damaged = || Error::storage("reading log bytes", "a chunk's item is damaged");
-        let begin = get_text(item, "sk").and_then(|place| place.parse().ok()).ok_or_else(damaged)?;
+        let begin = get_text(item, "sk").and_then(|sort_key| sort_key.parse().ok()).ok_or_else(damaged)?;
         let end = get_number(item, "e").ok_or_else(damaged)?;
         let packed = match (get_binary(item, "d"), get_text(item, "o")) {
-            (Some(bytes), _) => ChunkLocation::Here(bytes.to_vec()),
+            (Some(bytes), _) => ChunkLocation::Inline(bytes.to_vec()),
             (None, Some(key)) => ChunkLocation::Object(key.to_owned()),
             (None, None) => return Err(damaged()),
         };
@@ -70,7 +71,7 @@ impl LogChunk {
 
     const fn size(&self) -> usize {
         match &self.packed {
-            ChunkLocation::Here(bytes) => bytes.len(),
+            ChunkLocation::Inline(bytes) => bytes.len(),
             ChunkLocation::Object(_) => usize::MAX / 4,
         }
     }
@@ -93,7 +94,7 @@ impl AwsLogs {
         self.table.query(query).await
     }
 
-    /// Where the stored bytes end.
+    /// Returns the end offset of the stored bytes.
     async fn end(&self, pk: &str) -> Result<u64> {
         let last = Query {
             condition: "pk = :pk",
@@ -105,7 +106,7 @@ impl AwsLogs {
         Ok(self.query(last, pk).await?.first().and_then(|item| get_number(item, "e")).unwrap_or(0))
     }
 
-    /// Puts a chunk where the log ends; false: it does not end there any more.
+    /// Puts a chunk at the end of the log; false: another writer appended first.
     async fn put(&self, pk: &str, begin: u64, bytes: &[u8]) -> Result<bool> {
         let packed = pack_bytes(bytes)?;
         let mut item = Key::new(pk, keys::log_place(begin)).item();
@@ -115,7 +116,7 @@ impl AwsLogs {
         } else {
             item.insert("o".into(), text(self.store(pk, packed).await?));
         }
-        self.expire(&mut item);
+        self.set_expiry(&mut item);
         let change = Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() };
         for round in 0..MAX_ROUNDS {
             match self.table.write(vec![change.clone()]).await? {
@@ -124,10 +125,10 @@ impl AwsLogs {
                 Written::Contended => pause(round).await,
             }
         }
-        Err(Error::storage("storing log bytes", "too many write to one log at once; try again"))
+        Err(Error::storage("storing log bytes", "too many concurrent writers of one log; try again"))
     }
 
-    fn expire(&self, item: &mut Item) {
+    fn set_expiry(&self, item: &mut Item) {
         if let Some(days) = self.keep_days {
             let seconds = self.clock.now().0 / 1000 + i64::from(days) * 86_400;
             item.insert("ttl".into(), number(seconds));
@@ -135,7 +136,7 @@ impl AwsLogs {
     }
 
     async fn store(&self, pk: &str, packed: Vec<u8>) -> Result<String> {
-        // The name is new each time: two that race for one place must not write to one object.
+        // A new name each time: two concurrent appends must not write to the same object.
         let key = format!("logs/{}/{}", pk.trim_start_matches("l#").replace('#', "/"), Uuid::now_v7());
         self.objects.put_whole(&key, packed).await?;
         Ok(key)
@@ -143,7 +144,7 @@ impl AwsLogs {
 
     async fn bytes(&self, chunk: &LogChunk) -> Result<Bytes> {
         let unpacked = match &chunk.packed {
-            ChunkLocation::Here(packed) => unpack_bytes(packed)?,
+            ChunkLocation::Inline(packed) => unpack_bytes(packed)?,
             ChunkLocation::Object(key) => match self.objects.get_whole(key).await {
                 Err(Error::NotFound(_)) => {
                     return Err(Error::NotFound(
@@ -151,13 +152,13 @@ impl AwsLogs {
                             .into(),
                     ));
                 }
-                got => unpack_bytes(&got?)?,
+                result => unpack_bytes(&result?)?,
             },
         };
         Ok(unpacked.into())
     }
 
-    /// Puts these chunks together into one object, and has it stand in their place.
+    /// Joins these chunks into one object, and replaces them by it.
     async fn join(&self, pk: &str, chunks: &[LogChunk]) -> Result<()> {
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
         let mut all = BytesMut::new();
@@ -167,8 +168,8 @@ impl AwsLogs {
         let mut item = Key::new(pk, keys::log_place(first.begin)).item();
         item.insert("e".into(), number(last.end));
         item.insert("o".into(), text(self.store(pk, pack_bytes(&all)?).await?));
-        self.expire(&mut item);
-        // From here on the first item has all; should this end now, the others only say again what it has.
+        self.set_expiry(&mut item);
+        // From now on the first item covers all bytes; if this process ends here, the other chunks are redundant.
         self.table.write(vec![Change::Put { item, condition: None, values: Item::new() }]).await?;
         let old: Vec<Key> =
             chunks[1..].iter().map(|chunk| Key::new(pk, keys::log_place(chunk.begin))).collect();
@@ -186,12 +187,12 @@ impl AwsLogs {
 impl Logs for AwsLogs {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
         let pk = keys::log(job, attempt);
-        // A log that is empty ends at 0: the first bytes need no look.
+        // The first append assumes an empty log, which saves a read.
         let mut end = if offset == 0 && !bytes.is_empty() { 0 } else { self.end(&pk).await? };
         loop {
             if offset > end {
                 return Err(Error::Conflict(format!(
-                    "the log of job {job} has {end} bytes; bytes from {offset} on leave a gap"
+                    "the log of job {job} has {end} bytes; an append at offset {offset} leaves a gap"
                 )));
             }
             let known = usize::try_from(end - offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -234,7 +235,7 @@ impl Logs for AwsLogs {
         for item in self.query(rest, &pk).await? {
             let chunk = LogChunk::of(&item)?;
             if chunk.end <= next || chunk.begin > next || next >= until {
-                // What was joined is said again by chunks that were not removed.
+                // A redundant chunk that was joined but not deleted.
                 continue;
             }
             let bytes = self.bytes(&chunk).await?;
@@ -253,24 +254,24 @@ impl Logs for AwsLogs {
         if chunks.iter().map(LogChunk::size).sum::<usize>() < MIN_OBJECT_SIZE {
             return Ok(());
         }
-        let mut run: Vec<LogChunk> = Vec::new();
+        let mut group: Vec<LogChunk> = Vec::new();
         for chunk in chunks {
-            let fits = run.first().is_none_or(|first| chunk.end - first.begin <= LOG_OBJECT_SIZE);
+            let fits = group.first().is_none_or(|first| chunk.end - first.begin <= LOG_OBJECT_SIZE);
             if !fits {
-                self.join_unless_joined(&pk, &run).await?;
-                run.clear();
+                self.join_unless_joined(&pk, &group).await?;
+                group.clear();
             }
-            run.push(chunk);
+            group.push(chunk);
         }
-        self.join_unless_joined(&pk, &run).await
+        self.join_unless_joined(&pk, &group).await
     }
 }
 
 impl AwsLogs {
-    async fn join_unless_joined(&self, pk: &str, run: &[LogChunk]) -> Result<()> {
-        match run {
+    async fn join_unless_joined(&self, pk: &str, group: &[LogChunk]) -> Result<()> {
+        match group {
             [LogChunk { packed: ChunkLocation::Object(_), .. }] => Ok(()),
-            run => self.join(pk, run).await,
+            group => self.join(pk, group).await,
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Counts every call to AWS with what it consumed, in this one place, and says of which execution it was.
+//! Counts every call to AWS and its consumption, and attributes it to an execution.
 //!
-//! What was used is recorded with the next write to the execution that it was used for, so that counting costs no write
-//! of its own. What a process has counted since is carried in its memory until then; should it end before, that is lost
-//! (an execution's very last calls).
+//! Usage is recorded with the next write to its execution, so that counting costs no extra write. Until then the process
+//! keeps it in memory; if the process ends first, that usage (of an execution's last calls) is lost.
 
 use std::{
     collections::HashMap,
@@ -11,21 +10,21 @@ use std::{
 };
 use tidemill_core::execution::cost::Usage;
 
-/// Executions whose use is carried at most.
+/// Maximum executions whose unrecorded usage is kept.
 const MAX_PENDING_EXECUTIONS: usize = 10_000;
 
 tokio::task_local! {
     static CURRENT_REQUEST: Arc<Mutex<Request>>;
 }
 
-/// What one request used, and for which execution.
+/// The usage of one request, and its execution.
 #[derive(Debug, Default)]
 struct Request {
     usage: Usage,
     home: Option<String>,
 }
 
-/// The counts of one process; cheap to clone.
+/// The usage of one process; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     shared: Arc<MeterState>,
@@ -34,7 +33,7 @@ pub struct Meter {
 #[derive(Debug, Default)]
 struct MeterState {
     total: Mutex<Usage>,
-    carried: Mutex<HashMap<String, Usage>>,
+    unrecorded: Mutex<HashMap<String, Usage>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,28 +41,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Meter {
-    /// All that this process used.
+    /// Returns the total usage of this process.
     #[must_use]
     pub fn total(&self) -> Usage {
         *lock(&self.shared.total)
     }
 
-    /// Counts something that was used.
+    /// Adds usage to the current request and to the total.
     pub fn count(&self, usage: Usage) {
         *lock(&self.shared.total) += usage;
-        // Outside of a request (the sweep's own look-ups) it is of no execution.
+        // Outside of a request (look-ups of the sweep) the usage belongs to no execution.
         let _ = CURRENT_REQUEST.try_with(|request| lock(request).usage += usage);
     }
 
-    /// Does the work of one request; what it uses is counted for the execution that it is about.
+    /// Runs the work of one request, and attributes its usage to the request's execution.
     pub async fn request<T>(&self, work: impl Future<Output = T>) -> T {
         let request = Arc::new(Mutex::new(Request::default()));
-        let done = CURRENT_REQUEST.scope(request.clone(), work).await;
-        self.carry(&request);
-        done
+        let output = CURRENT_REQUEST.scope(request.clone(), work).await;
+        self.keep(&request);
+        output
     }
 
-    /// Says that the request is about the execution at `home`.
+    /// Attributes the request to the execution at `home`.
     pub(super) fn about(&self, home: &str) {
         let _ = CURRENT_REQUEST.try_with(|request| {
             let mut request = lock(request);
@@ -73,34 +72,34 @@ impl Meter {
             if request.home.as_deref() == Some(home) {
                 return;
             }
-            // A sweep goes from one execution to the next.
-            let before = Request { usage: std::mem::take(&mut request.usage), home: request.home.take() };
+            // A sweep handles one execution after another.
+            let previous = Request { usage: std::mem::take(&mut request.usage), home: request.home.take() };
             request.home = Some(home.to_owned());
             drop(request);
-            self.carry(&Mutex::new(before));
+            self.keep(&Mutex::new(previous));
         });
     }
 
-    /// What was used for the execution at `home` and is not recorded yet; who takes it records it, or puts it back.
+    /// Takes the unrecorded usage of the execution at `home`. The caller records it, or passes it to [`Self::put_back`].
     pub(super) fn take(&self, home: &str) -> Usage {
         self.about(home);
-        let here =
+        let current =
             CURRENT_REQUEST.try_with(|request| std::mem::take(&mut lock(request).usage)).unwrap_or_default();
-        here + lock(&self.shared.carried).remove(home).unwrap_or_default()
+        current + lock(&self.shared.unrecorded).remove(home).unwrap_or_default()
     }
 
-    /// Gives back what was taken and could not be recorded.
+    /// Returns usage that could not be recorded.
     pub(super) fn put_back(&self, home: &str, usage: Usage) {
         if usage.is_nothing() {
             return;
         }
-        let mut carried = lock(&self.shared.carried);
-        if carried.len() < MAX_PENDING_EXECUTIONS || carried.contains_key(home) {
-            *carried.entry(home.to_owned()).or_default() += usage;
+        let mut unrecorded = lock(&self.shared.unrecorded);
+        if unrecorded.len() < MAX_PENDING_EXECUTIONS || unrecorded.contains_key(home) {
+            *unrecorded.entry(home.to_owned()).or_default() += usage;
         }
     }
 
-    fn carry(&self, request: &Mutex<Request>) {
+    fn keep(&self, request: &Mutex<Request>) {
         let Request { usage, home } = std::mem::take(&mut *lock(request));
         if let Some(home) = home {
             self.put_back(&home, usage);

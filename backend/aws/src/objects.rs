@@ -23,16 +23,16 @@ use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, Up
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
-/// Bytes of a part of a large object; all that a put holds in memory.
+/// Size of a part of a large object; an upload holds one part in memory.
 const PART_SIZE: usize = 8 << 20;
-/// For how long an address is good. Only the beginning of a transfer must fall into it.
+/// Lifetime of a presigned URL. A transfer must only start within it.
 const PRESIGNED_URL_TTL: Duration = Duration::from_secs(15 * 60);
-/// The most bytes that one COPY can move (Amazon S3 User Guide, copying objects).
+/// Maximum bytes of one COPY (Amazon S3 User Guide, copying objects).
 const MAX_COPY_SIZE: u64 = 5 << 30;
-/// Where an object's SHA-256 is kept: metadata of the object.
+/// The metadata key of an object's SHA-256.
 const SHA256_METADATA_KEY: &str = "sha256";
 
-/// Objects in a bucket.
+/// Objects in an S3 bucket.
 #[derive(Debug, Clone)]
 pub struct S3Objects {
     client: Client,
@@ -45,22 +45,22 @@ impl S3Objects {
         Self { client, bucket, meter }
     }
 
-    fn put_one(&self) {
+    fn count_put(&self) {
         self.meter.count(Usage { object_puts: 1, ..Usage::default() });
     }
 
-    fn got_one(&self) {
+    fn count_get(&self) {
         self.meter.count(Usage { object_gets: 1, ..Usage::default() });
     }
 
-    /// Stores bytes that are all at hand.
+    /// Stores bytes that are in memory.
     pub async fn put_whole(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let sha256 = HEXLOWER.encode(&Sha256::digest(&bytes));
-        self.put_part_of_memory(key, bytes.into(), sha256).await
+        self.put_bytes(key, bytes.into(), sha256).await
     }
 
-    async fn put_part_of_memory(&self, key: &str, bytes: Bytes, sha256: String) -> Result<()> {
-        self.put_one();
+    async fn put_bytes(&self, key: &str, bytes: Bytes, sha256: String) -> Result<()> {
+        self.count_put();
         self.client
             .put_object()
             .bucket(&self.bucket)
@@ -74,7 +74,7 @@ impl S3Objects {
         Ok(())
     }
 
-    /// The bytes of an object that fits into memory.
+    /// Returns the bytes of an object that fits into memory.
     pub async fn get_whole(&self, key: &str) -> Result<Vec<u8>> {
         let reply = self.open(key).await?;
         let bytes = reply.body.collect().await;
@@ -83,57 +83,57 @@ impl S3Objects {
     }
 
     async fn open(&self, key: &str) -> Result<GetObjectOutput> {
-        self.got_one();
+        self.count_get();
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         sent.map_err(|error| match error.as_service_error() {
-            Some(kind) if kind.is_no_such_key() => Error::NotFound(format!("there is no object {key}")),
+            Some(kind) if kind.is_no_such_key() => Error::NotFound(format!("object {key} does not exist")),
             _ => failed(&format!("reading object {key}"), error),
         })
     }
 
-    /// Stores a large stream beside its place first, since its hash is known only at its end, then moves it there.
+    /// Uploads a large stream to a temporary key, because its hash is known only at its end, and then copies it to `key`.
     async fn put_large(
         &self,
         key: &str,
-        wanted: Option<&str>,
+        expected: Option<&str>,
         first: Bytes,
         mut rest: ByteStream,
     ) -> Result<ObjectInfo> {
         let doing = format!("storing object {key}");
-        let aside = format!("unfinished/{}", Uuid::now_v7());
-        self.put_one();
-        let begun = self.client.create_multipart_upload().bucket(&self.bucket).key(&aside).send().await;
-        let begun = begun.map_err(|error| failed(&doing, error))?;
-        let upload = begun.upload_id().unwrap_or_default();
-        let stored = self.put_parts(&aside, upload, first, &mut rest, &doing).await;
-        let stored = stored.and_then(|(parts, info)| is_wanted(&info, wanted).map(|()| (parts, info)));
+        let temporary = format!("unfinished/{}", Uuid::now_v7());
+        self.count_put();
+        let created = self.client.create_multipart_upload().bucket(&self.bucket).key(&temporary).send().await;
+        let created = created.map_err(|error| failed(&doing, error))?;
+        let upload = created.upload_id().unwrap_or_default();
+        let stored = self.put_parts(&temporary, upload, first, &mut rest, &doing).await;
+        let stored = stored.and_then(|(parts, info)| check_sha256(&info, expected).map(|()| (parts, info)));
         let (parts, info) = match stored {
             Ok(stored) => stored,
             Err(error) => {
-                let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&aside);
+                let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&temporary);
                 if let Err(error) = abort.upload_id(upload).send().await {
-                    tracing::debug!(error = %failed(&doing, error), "the bucket's rule removes the parts");
+                    tracing::debug!(error = %failed(&doing, error), "cannot abort the upload; the bucket's lifecycle rule removes its parts");
                 }
                 return Err(error);
             }
         };
-        self.put_one();
+        self.count_put();
         let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let complete = self.client.complete_multipart_upload().bucket(&self.bucket).key(&aside);
+        let complete = self.client.complete_multipart_upload().bucket(&self.bucket).key(&temporary);
         complete
             .upload_id(upload)
             .multipart_upload(all)
             .send()
             .await
             .map_err(|error| failed(&doing, error))?;
-        let moved = self.copy(&aside, key, &info, &doing).await;
-        self.remove(&aside).await?;
-        moved.map(|()| info)
+        let copied = self.copy(&temporary, key, &info, &doing).await;
+        self.remove(&temporary).await?;
+        copied.map(|()| info)
     }
 
     async fn put_parts(
         &self,
-        aside: &str,
+        temporary: &str,
         upload: &str,
         first: Bytes,
         rest: &mut ByteStream,
@@ -148,27 +148,29 @@ impl S3Objects {
             hash.update(&bytes);
             size += bytes.len() as u64;
             if size > MAX_COPY_SIZE {
-                return Err(Error::Invalid(format!("{doing}: it is larger than {MAX_COPY_SIZE} bytes")));
+                return Err(Error::Invalid(format!(
+                    "{doing}: it is larger than the limit of {MAX_COPY_SIZE} bytes"
+                )));
             }
-            self.put_one();
-            let sent = self.client.upload_part().bucket(&self.bucket).key(aside).upload_id(upload);
+            self.count_put();
+            let sent = self.client.upload_part().bucket(&self.bucket).key(temporary).upload_id(upload);
             let sent = sent.part_number(number).body(Body::from(bytes)).send().await;
             let tag = sent.map_err(|error| failed(doing, error))?.e_tag;
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(tag).build());
-            next = gather(rest).await?;
+            next = read_part(rest).await?;
         }
         Ok((parts, ObjectInfo { size, sha256: Some(HEXLOWER.encode(&hash.finalize())) }))
     }
 
     async fn copy(&self, from: &str, to: &str, info: &ObjectInfo, doing: &str) -> Result<()> {
-        self.put_one();
+        self.count_put();
         self.client
             .copy_object()
             .bucket(&self.bucket)
             .key(to)
             .copy_source(format!("{}/{from}", self.bucket))
             .metadata_directive(MetadataDirective::Replace)
-            // Of what was put in parts the store knows no sum of the whole; of a copy it makes one.
+            // S3 has no checksum of the whole object after a multipart upload, but computes one for a copy.
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .metadata(SHA256_METADATA_KEY, info.sha256.clone().unwrap_or_default())
             .send()
@@ -185,32 +187,33 @@ impl S3Objects {
 
     fn presigning(key: &str) -> Result<PresigningConfig> {
         PresigningConfig::expires_in(PRESIGNED_URL_TTL)
-            .map_err(|error| Error::storage(format!("making an address of object {key}"), error))
+            .map_err(|error| Error::storage(format!("creating a presigned URL for object {key}"), error))
     }
 }
 
-/// The next part of a stream; `None` at its end.
-async fn gather(bytes: &mut ByteStream) -> Result<Option<Bytes>> {
+/// Reads the next part of a stream; `None` at its end.
+async fn read_part(bytes: &mut ByteStream) -> Result<Option<Bytes>> {
     let mut part = BytesMut::new();
     while part.len() < PART_SIZE
         && let Some(next) = bytes.next().await
     {
-        part.extend_from_slice(&next.map_err(|error| {
-            Error::Invalid(format!("the bytes of the object broke off before their end: {error}"))
-        })?);
+        part.extend_from_slice(
+            &next
+                .map_err(|error| Error::Invalid(format!("the upload of the object ended early: {error}")))?,
+        );
     }
     Ok(Some(part.freeze()).filter(|part| !part.is_empty()))
 }
 
-/// Refuses an object that has another hash than the wanted one.
-fn is_wanted(info: &ObjectInfo, wanted: Option<&str>) -> Result<()> {
-    match (info.sha256.as_deref(), wanted) {
-        (Some(got), Some(wanted)) if got != wanted => Err(Error::other_bytes(got, wanted)),
+/// Returns an error if the object's hash is not the expected one.
+fn check_sha256(info: &ObjectInfo, expected: Option<&str>) -> Result<()> {
+    match (info.sha256.as_deref(), expected) {
+        (Some(actual), Some(expected)) if actual != expected => Err(Error::other_bytes(actual, expected)),
         _ => Ok(()),
     }
 }
 
-/// A SHA-256 as S3 has it.
+/// Converts a SHA-256 from hex to the base64 form of S3.
 fn base64_of_hex(sha256: &str) -> Option<String> {
     let digits = sha256.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -224,21 +227,21 @@ fn base64_of_hex(sha256: &str) -> Option<String> {
     Some(STANDARD.encode(bytes))
 }
 
-/// A SHA-256 from how S3 has it; `None`: it is of parts, and not of the whole.
+/// Converts a SHA-256 from the base64 form of S3 to hex; `None`: it is a checksum of parts, not of the whole object.
 fn hex_of_base64(checksum: &str) -> Option<String> {
     STANDARD.decode(checksum).ok().filter(|bytes| bytes.len() == 32).map(|bytes| HEXLOWER.encode(&bytes))
 }
 
-/// Only keys of the port's alphabet.
-fn check(key: &str) -> Result<()> {
-    let good = |part: &str| {
+/// Returns an error for a key outside of the port's alphabet.
+fn check_key(key: &str) -> Result<()> {
+    let is_valid = |part: &str| {
         (1..=200).contains(&part.len())
             && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
-    if key.len() <= 1000 && key.split('/').all(good) {
+    if key.len() <= 1000 && key.split('/').all(is_valid) {
         return Ok(());
     }
-    Err(Error::Invalid(format!("`{key}` is no object key: parts of a-z, 0-9 and -, joined by /")))
+    Err(Error::Invalid(format!("invalid object key `{key}`: use parts of a-z, 0-9 and -, joined by /")))
 }
 
 #[async_trait]
@@ -246,84 +249,85 @@ impl Objects for S3Objects {
     async fn put_checked(
         &self,
         key: &str,
-        wanted: Option<&str>,
+        expected: Option<&str>,
         mut bytes: ByteStream,
     ) -> Result<ObjectInfo> {
-        check(key)?;
-        let first = gather(&mut bytes).await?.unwrap_or_default();
+        check_key(key)?;
+        let first = read_part(&mut bytes).await?.unwrap_or_default();
         if first.len() >= PART_SIZE {
-            return self.put_large(key, wanted, first, bytes).await;
+            return self.put_large(key, expected, first, bytes).await;
         }
         let info =
             ObjectInfo { size: first.len() as u64, sha256: Some(HEXLOWER.encode(&Sha256::digest(&first))) };
-        is_wanted(&info, wanted)?;
-        self.put_part_of_memory(key, first, info.sha256.clone().unwrap_or_default()).await?;
+        check_sha256(&info, expected)?;
+        self.put_bytes(key, first, info.sha256.clone().unwrap_or_default()).await?;
         Ok(info)
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        check(key)?;
-        self.got_one();
+        check_key(key)?;
+        self.count_get();
         let head = self.client.head_object().bucket(&self.bucket).key(key);
         let sent = head.checksum_mode(ChecksumMode::Enabled).send().await;
         match sent {
             Ok(head) => {
                 let size = head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
-                // What the store reckoned of the bytes comes before what was said of them.
-                let reckoned = head.checksum_sha256().and_then(hex_of_base64);
-                let said = || head.metadata().and_then(|metadata| metadata.get(SHA256_METADATA_KEY)).cloned();
-                Ok(Some(ObjectInfo { size, sha256: reckoned.or_else(said) }))
+                // The checksum that S3 computed takes precedence over the metadata.
+                let computed = head.checksum_sha256().and_then(hex_of_base64);
+                let from_metadata =
+                    || head.metadata().and_then(|metadata| metadata.get(SHA256_METADATA_KEY)).cloned();
+                Ok(Some(ObjectInfo { size, sha256: computed.or_else(from_metadata) }))
             }
             Err(SdkError::ServiceError(error)) if matches!(error.err(), HeadObjectError::NotFound(_)) => {
                 Ok(None)
             }
-            Err(error) => Err(failed(&format!("looking for object {key}"), error)),
+            Err(error) => Err(failed(&format!("reading the metadata of object {key}"), error)),
         }
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        check(key)?;
+        check_key(key)?;
         let reply = self.open(key).await?;
         Ok(ReaderStream::new(reply.body.into_async_read()).boxed())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        check(key)?;
+        check_key(key)?;
         self.remove(key).await
     }
 
     async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        check(key)?;
+        check_key(key)?;
         let Some(sum) = sum else { return Ok(UploadTarget::SumNeeded) };
         if sum.size > MAX_COPY_SIZE {
             return Err(Error::Invalid(format!(
-                "it has {} bytes, and at most {MAX_COPY_SIZE} can be put at once",
+                "the object has {} bytes, more than the limit of {MAX_COPY_SIZE} bytes",
                 sum.size
             )));
         }
-        let doing = format!("making an address of object {key}");
+        let doing = format!("creating a presigned URL for object {key}");
         let checksum = base64_of_hex(&sum.sha256).filter(|_| sum.is_well_formed());
         let checksum = checksum.ok_or_else(|| {
-            Error::Invalid(format!("`{}` is no SHA-256: 64 hex digits in lower case are", sum.sha256))
+            Error::Invalid(format!("invalid SHA-256 `{}`: use 64 lowercase hex digits", sum.sha256))
         })?;
-        // Whoever has the address makes the request; it is counted here, where it is known.
-        self.put_one();
-        // The header is signed: the store takes no request without it, and with it no other bytes. What is there is replaced, so that
-        // something damaged does not stay; by the same bytes, as the key or its record names them.
+        // The client sends the request; it is counted here, because the server does not see it.
+        self.count_put();
+        // The checksum header is signed: S3 rejects a request without it, and other bytes with it. An existing object is replaced, so
+        // that a damaged one does not stay; the key or its record names the hash, so the bytes are the same.
         let put = self.client.put_object().bucket(&self.bucket).key(key).checksum_sha256(checksum);
-        let address = put.presigned(Self::presigning(key)?).await.map_err(|error| failed(&doing, error))?;
-        let headers = address.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(UploadTarget::At(UploadUrl { url: address.uri().to_owned(), headers }))
+        let request = put.presigned(Self::presigning(key)?).await.map_err(|error| failed(&doing, error))?;
+        let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(UploadTarget::At(UploadUrl { url: request.uri().to_owned(), headers }))
     }
 
     async fn get_address(&self, key: &str) -> Result<Option<String>> {
-        check(key)?;
-        self.got_one();
+        check_key(key)?;
+        self.count_get();
         let get = self.client.get_object().bucket(&self.bucket).key(key);
-        let address = get.presigned(Self::presigning(key)?).await;
-        let address =
-            address.map_err(|error| failed(&format!("making an address of object {key}"), error))?;
-        Ok(Some(address.uri().to_owned()))
+        let request = get.presigned(Self::presigning(key)?).await;
+        let request =
+            request.map_err(|error| failed(&format!("creating a presigned URL for object {key}"), error))?;
+        Ok(Some(request.uri().to_owned()))
     }
 }
 
@@ -351,20 +355,20 @@ mod tests {
         let objects = objects();
         let sum = ContentChecksum { size: 3, sha256: "ab".repeat(32) };
         let UploadTarget::At(address) = objects.put_place("sources/x", Some(&sum)).await.unwrap() else {
-            panic!("an address")
+            panic!("no upload URL")
         };
         let checksum = base64_of_hex(&sum.sha256).unwrap();
         assert_eq!(address.headers.get("x-amz-checksum-sha256"), Some(&checksum));
         let signed = address.url.split("X-Amz-SignedHeaders=").nth(1).unwrap().split('&').next().unwrap();
-        assert!(signed.contains("x-amz-checksum-sha256"), "the store refuses a request without it: {signed}");
+        assert!(signed.contains("x-amz-checksum-sha256"), "S3 must reject a request without it: {signed}");
         assert_eq!(objects.put_place("sources/x", None).await.unwrap(), UploadTarget::SumNeeded);
         for wrong in [
             ContentChecksum { size: (5 << 30) + 1, ..sum.clone() },
             ContentChecksum { sha256: "AB".repeat(32), ..sum.clone() },
             ContentChecksum { sha256: "ab".into(), ..sum },
         ] {
-            let refused = objects.put_place("sources/x", Some(&wrong)).await;
-            assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+            let result = objects.put_place("sources/x", Some(&wrong)).await;
+            assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The queue in SQS: standard, so at least once and in no order, which is all that is asked of it.
+//! The job queue in SQS. A standard queue delivers at least once and in no order, which the port allows.
 
 use super::{backoff::pause, failure::failed, meter::Meter};
 use async_trait::async_trait;
@@ -16,38 +16,39 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 use tokio::time::Instant;
 
-/// Messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
+/// Maximum messages of one SendMessageBatch (Amazon SQS Developer Guide, quotas).
 const MAX_BATCH_LEN: usize = 10;
-/// The longest that one ReceiveMessage waits, in seconds.
+/// Maximum wait of one ReceiveMessage, in seconds.
 const MAX_WAIT_S: u64 = 20;
-/// The longest that a message may be held back, in seconds (the same).
+/// Maximum delay of a message, in seconds (ibid.).
 const MAX_DELAY_S: i32 = 900;
+/// Maximum attempts to send a batch.
 const MAX_ROUNDS: u32 = 8;
-/// The worker's own calls for each message: it is received and deleted.
+/// Calls of the worker for each message: receive and delete.
 const WORKER_REQUESTS_PER_MESSAGE: u64 = 2;
 
-/// What a message says. Readers of every version ignore what they do not know, and need no more than this has.
+/// The body of a message. Readers of every version ignore unknown fields and need only these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body {
-    /// Version of the form.
+pub struct MessageBody {
+    /// The version of the format.
     pub v: u32,
     /// The execution.
     pub execution_id: ExecutionId,
     /// The job.
     pub job_id: JobId,
-    /// Its index in the execution.
+    /// The job's index in the execution.
     pub ix: u32,
-    /// The trace that it belongs to.
+    /// The trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
-/// A queue of SQS.
+/// An SQS queue, and the queues for jobs with labels.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     client: Client,
     url: String,
-    /// Queues of jobs that demand labels, by the labels' name.
+    /// URLs of the queues for jobs with labels, by the name of the labels.
     labelled: BTreeMap<String, String>,
     meter: Meter,
 }
@@ -66,12 +67,12 @@ impl SqsQueue {
         self.meter.count(Usage { queue_requests, ..Usage::default() });
     }
 
-    async fn send_some(&self, url: &str, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
-        let doing = "sending ids of jobs to the queue";
+    async fn send_batch(&self, url: &str, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
+        let doing = "sending job ids to the queue";
         let entry = |(ix, QueuedJob { node, delay_ms, .. }): (usize, &QueuedJob)| {
             let job_id = JobId::of(node.execution, node.ix);
             let trace = trace.map(str::to_owned);
-            let body = Body { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
+            let body = MessageBody { v: 1, execution_id: node.execution, job_id, ix: node.ix, trace };
             let body = serde_json::to_string(&body).map_err(|error| Error::storage(doing, error))?;
             let delay_s = i32::try_from(delay_ms.div_ceil(1000)).unwrap_or(MAX_DELAY_S).min(MAX_DELAY_S);
             let entry = SendMessageBatchRequestEntry::builder().id(ix.to_string()).message_body(body);
@@ -96,10 +97,10 @@ impl SqsQueue {
             left.retain(|entry| failed.contains(&entry.id()));
             pause(round).await;
         }
-        Err(Error::storage(doing, "the queue takes no more for now; the sweep sends them"))
+        Err(Error::storage(doing, "the queue throttles requests; the sweep sends the remaining ids"))
     }
 
-    async fn hide(&self, receipt: &str, seconds: i32) -> Result<()> {
+    async fn set_visibility(&self, receipt: &str, seconds: i32) -> Result<()> {
         self.count(1);
         let sent = self
             .client
@@ -111,12 +112,12 @@ impl SqsQueue {
             .await;
         match sent {
             Err(error) if is_stale(error.code()) => Ok(()),
-            sent => sent.map(drop).map_err(|error| failed("giving a message back to the queue", error)),
+            sent => sent.map(drop).map_err(|error| failed("changing the visibility of a message", error)),
         }
     }
 }
 
-/// Whether an error says that a receipt is no longer good: the message was deleted, or is visible again.
+/// Whether an error code means that a receipt is stale: the message was deleted, or is visible again.
 fn is_stale(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
         ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidReceiptHandle"]
@@ -125,9 +126,9 @@ fn is_stale(code: Option<&str>) -> bool {
     })
 }
 
-/// The node that a message is about; `None`: it is not one of Tidemill's.
+/// Returns the node of a message; `None`: the message is not from Tidemill.
 fn node_of(message: &SqsMessage) -> Option<NodeKey> {
-    let body: Body = serde_json::from_str(message.body()?).ok()?;
+    let body: MessageBody = serde_json::from_str(message.body()?).ok()?;
     Some(NodeKey { execution: body.execution_id, ix: body.ix })
 }
 
@@ -136,14 +137,14 @@ impl JobQueue for SqsQueue {
     async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
         let mut by_queue: BTreeMap<&str, Vec<QueuedJob>> = BTreeMap::new();
         for message in messages {
-            // An execution is not made when there is no queue for what it demands; should one be taken away later, any
-            // worker gets the job's id, and leaves the job.
+            // An execution is rejected when no queue exists for its labels. If a queue is removed later, any worker may receive
+            // the job's id; it does not get the job.
             let url = self.labelled.get(&queue_name(&message.labels)).unwrap_or(&self.url);
             by_queue.entry(url).or_default().push(message.clone());
         }
         for (url, messages) in by_queue {
-            for some in messages.chunks(MAX_BATCH_LEN) {
-                self.send_some(url, some, trace).await?;
+            for batch in messages.chunks(MAX_BATCH_LEN) {
+                self.send_batch(url, batch, trace).await?;
             }
         }
         self.count(WORKER_REQUESTS_PER_MESSAGE * messages.len() as u64);
@@ -154,7 +155,7 @@ impl JobQueue for SqsQueue {
         labels.is_empty() || self.labelled.contains_key(&queue_name(labels))
     }
 
-    /// Of the queue for jobs without demands, and of none other: a worker long-polls the queues that it can serve by itself.
+    /// Receives only from the queue for jobs without labels. Workers long-poll the other queues themselves.
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
@@ -180,13 +181,16 @@ impl JobQueue for SqsQueue {
             for message in reply.messages() {
                 let receipt = message.receipt_handle().unwrap_or_default();
                 match node_of(message) {
-                    Some(node) if execution.is_none_or(|wanted| wanted == node.execution) => {
+                    Some(node) if execution.is_none_or(|execution| execution == node.execution) => {
                         return Ok(Some(Message { node, receipt: receipt.to_owned() }));
                     }
-                    // Not at once, or the queue might give nothing else.
-                    Some(_) => self.hide(receipt, 1).await?,
-                    // It stays hidden, and after some deliveries goes to the dead-letter queue.
-                    None => tracing::warn!(id = message.message_id(), "a message is not one of Tidemill's"),
+                    // Hidden for a second, or the queue might return the same message again and again.
+                    Some(_) => self.set_visibility(receipt, 1).await?,
+                    // It stays hidden, and moves to the dead-letter queue after some deliveries.
+                    None => tracing::warn!(
+                        id = message.message_id(),
+                        "ignoring a message that is not from Tidemill"
+                    ),
                 }
             }
             if reply.messages().is_empty() && Instant::now() >= until {
@@ -205,14 +209,14 @@ impl JobQueue for SqsQueue {
     }
 
     async fn give_back(&self, message: &Message) -> Result<()> {
-        self.hide(&message.receipt, 0).await
+        self.set_visibility(&message.receipt, 0).await
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Body;
+    use super::MessageBody;
 
     #[test]
     fn queue_messages_of_every_version_are_parsed() {
@@ -220,7 +224,7 @@ mod tests {
             ("v1", include_str!("../tests/fixtures/message-1.json")),
             ("later", include_str!("../tests/fixtures/message-later.json")),
         ] {
-            let body: Body = serde_json::from_str(text).unwrap();
+            let body: MessageBody = serde_json::from_str(text).unwrap();
             assert_eq!((body.ix, body.job_id.ix()), (3, 3), "{name}");
             assert_eq!(body.job_id.home(), body.execution_id.home(), "{name}");
         }

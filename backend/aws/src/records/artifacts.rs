@@ -9,17 +9,17 @@ use tidemill_services::error::Result;
 use tidemill_services::pack::{pack, unpack};
 use tidemill_services::ports::ArtifactRecord;
 
-/// An artifact's record that is larger has its list of files in an object.
+/// Maximum size of an artifact's item; above it the list of files is stored in an object.
 const MAX_INLINE_ARTIFACT_SIZE: usize = 50_000;
 
 impl DynamoRecords {
-    /// Puts what is too large for an artifact's item into an object, and gives the item.
+    /// Plans the write of an artifact's item. A long list of files is stored in an object.
     pub(super) async fn artifact_change(&self, record: &ArtifactRecord) -> Result<PlannedWrite> {
         let mut item = items::artifact(record)?;
         if items::is_large(&item, MAX_INLINE_ARTIFACT_SIZE) {
-            let short = ArtifactRecord { files: Vec::new(), ..record.clone() };
+            let without_files = ArtifactRecord { files: Vec::new(), ..record.clone() };
             let files = self.definitions.store(record.execution, pack(&record.files)?).await?;
-            item = items::artifact(&short)?;
+            item = items::artifact(&without_files)?;
             item.insert("o".into(), text(files));
         }
         if let Some(expiry) = self.expiry() {
@@ -37,7 +37,7 @@ impl DynamoRecords {
         Ok(record)
     }
 
-    /// Artifacts of an execution, or of one job of it.
+    /// Returns the artifacts of an execution, or of one job of it.
     pub(super) async fn artifacts_at(&self, home: &str, ix: Option<u32>) -> Result<Vec<ArtifactRecord>> {
         let mut values = Item::from([(":pk".to_owned(), text(keys::artifacts(home)))]);
         let condition = match ix {
@@ -52,7 +52,7 @@ impl DynamoRecords {
             .query(Query {
                 condition,
                 values,
-                // A job must find what the jobs that it needs have just left.
+                // A job must find the artifacts that its needs have just stored.
                 consistent: true,
                 ..Query::default()
             })

@@ -40,9 +40,9 @@ impl DynamoRecords {
         }
         let outcome = self.rounds(&rest, &artifacts, created.as_ref()).await;
         if let (Some(staged), Ok(Commit::Conflict) | Err(_)) = (&created, &outcome) {
-            // Nobody can see them; should this fail, the sweep removes those that are due.
+            // Nothing reads the staged items; if the deletion fails, the sweep removes those that are due.
             if let Err(error) = self.table.delete_all(&staged.keys).await {
-                tracing::warn!(execution = %staged.id, %error, "what was stored for it stays a while");
+                tracing::warn!(execution = %staged.id, %error, "cannot delete the items of an execution that was not recorded");
             }
         }
         outcome
@@ -62,10 +62,13 @@ impl DynamoRecords {
             }
             pause(round).await;
         }
-        Err(Error::storage("writing to the table", "too many write to the same items at once; try again"))
+        Err(Error::storage(
+            "writing to the table",
+            "too many concurrent writers of the same items; try again",
+        ))
     }
 
-    /// One round of a batch; `None`: others were in the way, try again.
+    /// Tries once to commit a batch; `None`: a concurrent write interfered, try again.
     async fn round(
         &self,
         writes: &[Write],
@@ -75,23 +78,23 @@ impl DynamoRecords {
         nonce: &[u8],
     ) -> Result<Option<Commit>> {
         let read = self.read_counts(needed).await?;
-        let home = created.map(|staged| staged.id).or_else(|| writes.iter().find_map(touched));
+        let home = created.map(|staged| staged.id).or_else(|| writes.iter().find_map(execution_of));
         let home = home.map(ExecutionId::home);
         let usage = home.as_deref().map(|home| self.table.meter().take(home)).unwrap_or_default();
-        let put_back = || {
+        let restore_usage = || {
             if let Some(home) = &home {
                 self.table.meter().put_back(home, usage);
             }
         };
-        let on_nodes = if created.is_some() { Usage::default() } else { usage };
-        let (mut planned, arrivals) = match fold(writes, &read, nonce, on_nodes) {
+        let node_usage = if created.is_some() { Usage::default() } else { usage };
+        let (mut planned, arrivals) = match fold(writes, &read, nonce, node_usage) {
             Ok(FoldResult::Changes(planned, arrivals)) => (planned, arrivals),
             Ok(FoldResult::Conflict) => {
-                put_back();
+                restore_usage();
                 return Ok(Some(Commit::Conflict));
             }
             Err(error) => {
-                put_back();
+                restore_usage();
                 return Err(error);
             }
         };
@@ -111,22 +114,22 @@ impl DynamoRecords {
             let take = take_run_number(&staged.counter, last);
             planned.push(PlannedWrite { change: take, read: true });
         }
-        let reads: Vec<bool> = planned.iter().map(|one| one.read).collect();
-        let changes = planned.into_iter().map(|one| one.change).collect();
+        let reads: Vec<bool> = planned.iter().map(|write| write.read).collect();
+        let changes = planned.into_iter().map(|write| write.change).collect();
         let written = self.table.write(changes).await;
         if !matches!(written, Ok(Written::Done)) {
-            put_back();
+            restore_usage();
         }
         match written? {
             Written::Done => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
             Written::Contended => Ok(None),
-            Written::Refused(old) => {
-                if old.iter().flatten().any(|item| get_binary(item, "q") == Some(nonce)) {
-                    // The reply to an earlier try of the SDK's was lost, and that try was made.
+            Written::Refused(stored) => {
+                if stored.iter().flatten().any(|item| get_binary(item, "q") == Some(nonce)) {
+                    // The reply to an earlier attempt of the SDK was lost, and that attempt succeeded.
                     return Ok(Some(Commit::Done(CommitResult { arrivals, run_number })));
                 }
-                let refused = old.iter().zip(&reads).any(|(old, read)| old.is_some() && !read);
-                Ok(refused.then_some(Commit::Conflict))
+                let conflict = stored.iter().zip(&reads).any(|(item, read)| item.is_some() && !read);
+                Ok(conflict.then_some(Commit::Conflict))
             }
         }
     }
@@ -136,8 +139,8 @@ impl DynamoRecords {
             [] => return Ok(Read::new()),
             [only] => self.item(&keys::node(only.execution, only.ix)).await?.into_iter().collect(),
             all => {
-                let wanted: Vec<Key> = all.iter().map(|key| keys::node(key.execution, key.ix)).collect();
-                self.table.get_all(&wanted, true, None).await?
+                let keys: Vec<Key> = all.iter().map(|key| keys::node(key.execution, key.ix)).collect();
+                self.table.get_all(&keys, true, None).await?
             }
         };
         let mut read = Read::new();
@@ -149,8 +152,8 @@ impl DynamoRecords {
     }
 }
 
-/// The execution that a write touches in its home.
-fn touched(write: &Write) -> Option<ExecutionId> {
+/// Returns the execution whose items a write changes.
+fn execution_of(write: &Write) -> Option<ExecutionId> {
     match write {
         Write::PutExecution { id, .. } => Some(*id),
         Write::PutNode { key, .. } | Write::SetDue { key, .. } | Write::Arrive { key, .. } => {

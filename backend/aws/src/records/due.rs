@@ -1,4 +1,4 @@
-//! Due nodes, and the removal of orphans among them.
+//! Lists due nodes, and removes orphaned ones.
 
 use super::{items, store::DynamoRecords};
 use crate::{
@@ -10,9 +10,9 @@ use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
 use tidemill_services::ports::{DueNode, NodeKey};
 
-/// Nodes of an execution that was never recorded are removed when they are this old.
+/// Age at which the nodes of an execution that was never recorded are deleted.
 const ORPHAN_AGE_MS: i64 = 3_600_000;
-/// So many times as many due nodes as are asked for are read at most, where others are of executions that were never recorded.
+/// Maximum due nodes to read, as a multiple of the requested number, when many are orphans.
 const MAX_ORPHAN_FACTOR: usize = 64;
 
 impl DynamoRecords {
@@ -37,10 +37,10 @@ impl DynamoRecords {
                     _ => orphans.push(key),
                 }
             }
-            // What was never recorded, and is too young to be removed, must not hide what is behind it.
+            // Orphans that are too young to be deleted must not hide the nodes after them.
             if late.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
                 if let Err(error) = self.remove_orphans(&orphans, now).await {
-                    tracing::warn!(%error, "what was left of executions that were never recorded stays a while");
+                    tracing::warn!(%error, "cannot delete nodes of executions that were never recorded");
                 }
                 late.truncate(limit);
                 return Ok(late);
@@ -49,10 +49,10 @@ impl DynamoRecords {
         }
     }
 
-    /// The executions recorded at these homes.
+    /// Returns the executions recorded in these partitions.
     async fn executions_at(&self, homes: &HashSet<&str>) -> Result<HashMap<String, ExecutionId>> {
-        let wanted: Vec<Key> = homes.iter().map(|pk| Key::new(*pk, keys::EXECUTION)).collect();
-        let found = self.table.get_all(&wanted, true, Some("pk, x")).await?;
+        let keys: Vec<Key> = homes.iter().map(|pk| Key::new(*pk, keys::EXECUTION)).collect();
+        let found = self.table.get_all(&keys, true, Some("pk, x")).await?;
         let mut known = HashMap::new();
         for item in &found {
             if let Some(pk) = get_text(item, "pk") {
@@ -62,20 +62,21 @@ impl DynamoRecords {
         Ok(known)
     }
 
-    /// Removes due nodes of executions that were begun to be stored and never recorded.
+    /// Deletes due nodes of executions that were staged and never recorded.
     async fn remove_orphans(&self, orphans: &[Key], now: Timestamp) -> Result<()> {
         let old: Vec<Key> = orphans
             .iter()
             .filter(|key| {
-                let stamp = keys::shared(&key.pk).get(..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
-                stamp.is_some_and(|made| now.0 - made > ORPHAN_AGE_MS)
+                let created_at =
+                    keys::shared(&key.pk).get(..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
+                created_at.is_some_and(|at| now.0 - at > ORPHAN_AGE_MS)
             })
             .cloned()
             .collect();
         if old.is_empty() {
             return Ok(());
         }
-        tracing::info!(nodes = old.len(), "removing what was left of executions that were never recorded");
+        tracing::info!(nodes = old.len(), "deleting nodes of executions that were never recorded");
         self.table.delete_all(&old).await
     }
 }

@@ -1,5 +1,5 @@
-//! What a batch of writes comes to: a pure function from the writes, and what was read for them, to one conditional
-//! change of each item.
+//! Folds a batch of writes into one conditional change per item. It is a pure function of the writes and of the counters
+//! that were read for them.
 
 use super::items::{self, NodeCounters};
 use crate::{
@@ -13,28 +13,28 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::pack;
 use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
 
-/// Counts of the nodes that must be read before a batch can be folded.
+/// Counters of the nodes that must be read before a batch can be folded.
 pub type Read = HashMap<NodeKey, NodeCounters>;
 
-/// What a batch comes to.
+/// The result of folding a batch.
 #[derive(Debug)]
 pub enum FoldResult {
-    /// These changes, all or none, and what they mean.
+    /// Changes to write atomically, and the outcomes of their arrivals.
     Changes(Vec<PlannedWrite>, Vec<ArrivalOutcome>),
     /// A condition does not hold.
     Conflict,
 }
 
-/// A change, and what it means when its condition does not hold.
+/// A change, and the meaning of a failed condition.
 #[derive(Debug, Clone)]
 pub struct PlannedWrite {
     /// The change.
     pub change: Change,
-    /// Whether a refusal may come from what was read being old, so that reading again helps; else it is a conflict.
+    /// Whether a failed condition may result from stale counters, so that reading again helps; otherwise it is a conflict.
     pub read: bool,
 }
 
-/// The nodes that `writes` need read: where arrivals are counted, or several writes meet.
+/// Returns the nodes whose counters must be read: those with arrivals or several writes.
 pub fn needs_read(writes: &[Write]) -> Vec<NodeKey> {
     let (mut seen, mut needed) = (HashSet::new(), Vec::new());
     add_needed(writes, &mut seen, &mut needed);
@@ -59,24 +59,25 @@ fn add_needed(writes: &[Write], seen: &mut HashSet<NodeKey>, needed: &mut Vec<No
     }
 }
 
-/// A node while writes are applied to it.
+/// A node while writes are applied.
 struct NodeDraft<'a> {
-    /// As it was read; `None`: only its version is known, from the writer.
+    /// The counters that were read; `None`: only the version is known, from the writer.
     read: Option<NodeCounters>,
     if_version: u64,
     now: NodeCounters,
     state: Option<&'a NodeState>,
 }
 
-/// Folds `writes`, other than those that create executions or put artifacts. `nonce` marks what this batch writes; `usage` is recorded along.
+/// Folds `writes`, except those that create executions or put artifacts. `nonce` marks the items of this batch; `usage` is
+/// recorded with the first one.
 pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
     let mut nodes: BTreeMap<NodeKey, NodeDraft<'_>> = BTreeMap::new();
     let mut arrivals = Vec::new();
-    let mut others = Vec::new();
+    let mut changes = Vec::new();
     for write in writes {
         match write {
             Write::PutNode { key, if_version, state, due_at } => {
-                let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
+                let Some(node) = draft(&mut nodes, *key, read, Some(*if_version)) else {
                     return Ok(FoldResult::Conflict);
                 };
                 if node.now.version != *if_version {
@@ -88,7 +89,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
                 node.state = Some(state);
             }
             Write::SetDue { key, if_version, due_at } => {
-                let Some(node) = moving(&mut nodes, *key, read, Some(*if_version)) else {
+                let Some(node) = draft(&mut nodes, *key, read, Some(*if_version)) else {
                     return Ok(FoldResult::Conflict);
                 };
                 if node.now.version != *if_version {
@@ -96,9 +97,9 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
                 }
                 node.now.due_at = *due_at;
             }
-            Write::Arrive { .. } => take_arrival(&mut nodes, write, read, &mut arrivals)?,
+            Write::Arrive { .. } => apply_arrival(&mut nodes, write, read, &mut arrivals)?,
             Write::PutExecution { id, if_version, state } => {
-                others.push(put_execution(*id, *if_version, state, nonce, std::mem::take(&mut usage))?);
+                changes.push(put_execution(*id, *if_version, state, nonce, std::mem::take(&mut usage))?);
             }
             Write::PutKey { key, if_execution, record } => {
                 let mut item = keys::idempotency_key(key).item();
@@ -110,37 +111,37 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
                         ("x = :x", Item::from([(":x".to_owned(), items::execution_attribute(*known))]))
                     }
                 };
-                others.push(Change::Put { item, condition: Some(condition), values });
+                changes.push(Change::Put { item, condition: Some(condition), values });
             }
-            Write::DeleteArtifact(id) => others.push(Change::Delete(keys::artifact(*id))),
+            Write::DeleteArtifact(id) => changes.push(Change::Delete(keys::artifact(*id))),
             Write::PutDeadLetter(letter) => {
                 let item = keys::dead_letter(letter).item();
-                others.push(Change::Put { item, condition: None, values: Item::new() });
+                changes.push(Change::Put { item, condition: None, values: Item::new() });
             }
-            Write::DeleteDeadLetter(letter) => others.push(Change::Delete(keys::dead_letter(letter))),
-            // Large, and so made before, by whom the batch is folded for.
+            Write::DeleteDeadLetter(letter) => changes.push(Change::Delete(keys::dead_letter(letter))),
+            // The caller stages these before, because they are large.
             Write::Create { .. } | Write::AddNodes { .. } | Write::PutArtifact(_) => {}
         }
     }
     let mut planned: Vec<PlannedWrite> =
-        others.into_iter().map(|change| PlannedWrite { change, read: false }).collect();
+        changes.into_iter().map(|change| PlannedWrite { change, read: false }).collect();
     for (key, node) in nodes {
         planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
     }
     Ok(FoldResult::Changes(planned, arrivals))
 }
 
-/// Counts an arrival at its node, and lets it lead to what it was foreseen to lead to.
-fn take_arrival<'a>(
+/// Counts an arrival at its node, and applies its precomputed continuation.
+fn apply_arrival<'a>(
     nodes: &mut BTreeMap<NodeKey, NodeDraft<'a>>,
     write: &'a Write,
     read: &Read,
     arrivals: &mut Vec<ArrivalOutcome>,
 ) -> Result<()> {
     let Write::Arrive { key, ok, from, now, continuation } = write else { return Ok(()) };
-    let node = moving(nodes, *key, read, None).ok_or_else(|| nothing_there(*key))?;
+    let node = draft(nodes, *key, read, None).ok_or_else(|| missing_node(*key))?;
     let was_idle = node.now.idle;
-    arrive(&mut node.now, *ok, from, *now);
+    count_arrival(&mut node.now, *ok, from, *now);
     let last = node.now.waits_for == 0 && was_idle;
     let continuation = continuation.as_ref().filter(|next| last && next.if_version == node.now.version);
     if let Some(next) = continuation {
@@ -151,18 +152,18 @@ fn take_arrival<'a>(
     }
     let (waits_for, failed) = (node.now.waits_for, node.now.failed);
     arrivals.push(ArrivalOutcome { key: *key, waits_for, failed, continued: continuation.is_some() });
-    for led_to in continuation.iter().flat_map(|next| &next.arrivals) {
-        take_arrival(nodes, led_to, read, arrivals)?;
+    for arrival in continuation.iter().flat_map(|next| &next.arrivals) {
+        apply_arrival(nodes, arrival, read, arrivals)?;
     }
     Ok(())
 }
 
-fn nothing_there(key: NodeKey) -> Error {
+fn missing_node(key: NodeKey) -> Error {
     Error::storage("writing to the table", format!("execution {} has no node {}", key.execution, key.ix))
 }
 
-/// The node as the writes before left it; `None`: there is none.
-fn moving<'a, 'm>(
+/// Returns the node as the previous writes left it; `None`: it was not read.
+fn draft<'a, 'm>(
     nodes: &'m mut BTreeMap<NodeKey, NodeDraft<'a>>,
     key: NodeKey,
     read: &Read,
@@ -175,18 +176,18 @@ fn moving<'a, 'm>(
     let known = read.get(&key).cloned();
     let (now, if_version) = match (&known, if_version) {
         (Some(counts), _) => (counts.clone(), counts.version),
-        // Only its version, state and due time are touched: the rest need not be known.
-        (None, Some(version)) => (blind(version), version),
+        // Only version, state and due time are written: the counters need not be known.
+        (None, Some(version)) => (unread_counters(version), version),
         (None, None) => return None,
     };
     Some(entry.insert(NodeDraft { read: known, if_version, now, state: None }))
 }
 
-const fn blind(version: u64) -> NodeCounters {
+const fn unread_counters(version: u64) -> NodeCounters {
     NodeCounters { version, waits_for: 0, failed: 0, blocker: None, due_at: None, idle: false }
 }
 
-fn arrive(node: &mut NodeCounters, ok: bool, from: &str, now: Timestamp) {
+fn count_arrival(node: &mut NodeCounters, ok: bool, from: &str, now: Timestamp) {
     node.waits_for = node.waits_for.saturating_sub(1);
     if !ok {
         node.failed += 1;
@@ -239,7 +240,7 @@ fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -
         }
         values.insert(":w0".to_owned(), number(read.waits_for));
         values.insert(":f0".to_owned(), number(read.failed));
-        // Whoever arrived since changed what is waited for; the last arrivals may change only what failed.
+        // A concurrent arrival changes `w`; after the last one, only `f` can change.
         condition = if read.failed == 0 {
             "v = :v0 AND w = :w0 AND (attribute_not_exists(f) OR f = :f0)"
         } else {
@@ -274,7 +275,7 @@ fn put_execution(
     Ok(Change::Update { key: keys::execution(id), update, condition: "v = :v0", values })
 }
 
-/// The key that gives the next run number, and the change that takes `last` + 1 if nobody else did.
+/// Returns the change that takes run number `last` + 1, on condition that no other writer did.
 pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
     match last {
         None => {
@@ -319,7 +320,7 @@ mod tests {
 
     fn changes(writes: &[Write], read: &Read) -> Vec<Change> {
         match fold(writes, read, &[1], Usage::default()).unwrap() {
-            FoldResult::Changes(planned, _) => planned.into_iter().map(|one| one.change).collect(),
+            FoldResult::Changes(planned, _) => planned.into_iter().map(|write| write.change).collect(),
             FoldResult::Conflict => panic!("a conflict"),
         }
     }

@@ -1,4 +1,4 @@
-//! Executions, nodes and artifacts as items, and back.
+//! Converts executions, nodes and artifacts to items and back.
 
 use crate::{
     keys,
@@ -18,46 +18,46 @@ use tidemill_services::ports::{
 };
 use uuid::Uuid;
 
-/// What is larger when packed does not lie in the item of what changes, since every change would pay for it.
+/// Maximum packed size of a spec in the item of a node: every write to the item pays for the spec.
 const MAX_INLINE_SPEC_SIZE: usize = 300;
-/// An item takes 400 KB; what would come near it has steps taken off.
+/// Maximum packed size of a node's state; a larger one is stored without its steps. An item takes 400 KB.
 const MAX_STATE_SIZE: usize = 350_000;
 
-/// A stored item that cannot be read.
-fn damaged(what: &str) -> Error {
-    Error::storage("reading a record", format!("its attribute `{what}` is missing or damaged"))
+/// Returns the error for an item that cannot be read.
+fn damaged(attribute: &str) -> Error {
+    Error::storage("reading a record", format!("its attribute `{attribute}` is missing or invalid"))
 }
 
-/// The execution that an item is of.
+/// Returns the execution of an item.
 pub fn execution_id(item: &Item) -> Result<ExecutionId> {
     let bytes = get_binary(item, "x").and_then(|bytes| Uuid::from_slice(bytes).ok());
     bytes.map(ExecutionId).ok_or_else(|| damaged("x"))
 }
 
-/// The attribute that names an execution.
+/// Creates the attribute with an execution's id.
 pub fn execution_attribute(id: ExecutionId) -> AttributeValue {
     binary(id.0.as_bytes().to_vec())
 }
 
-/// A node's counts and times, without what it is.
+/// The counters and the due time of a node, without its state and spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeCounters {
-    /// Version of the state.
+    /// The version of the state.
     pub version: u64,
-    /// Arrivals that are awaited.
+    /// The number of awaited arrivals.
     pub waits_for: u32,
-    /// Arrivals that were not ok.
+    /// The number of failed arrivals.
     pub failed: u32,
-    /// The first of them.
+    /// The first failed dependency.
     pub blocker: Option<String>,
-    /// When it is due.
+    /// When the node is due.
     pub due_at: Option<Timestamp>,
-    /// Whether it has not acted yet.
+    /// Whether the node has not started yet.
     pub idle: bool,
 }
 
 impl NodeCounters {
-    /// Of an item.
+    /// Parses the counters of an item.
     pub fn of(item: &Item) -> Result<Self> {
         Ok(Self {
             version: get_number(item, "v").ok_or_else(|| damaged("v"))?,
@@ -70,7 +70,7 @@ impl NodeCounters {
     }
 }
 
-/// Whether a node has not acted yet: a pending job, a closed gate, an end.
+/// Whether a node has not started yet: a pending job, a closed gate, an end node.
 pub fn is_idle(state: &NodeState) -> bool {
     match &state.body {
         NodeBody::Job(item) => item.job.status == JobStatus::Pending,
@@ -79,7 +79,7 @@ pub fn is_idle(state: &NodeState) -> bool {
     }
 }
 
-/// The packed state; a state too large for an item gives up the commands of its script that it tells of.
+/// Packs a state. A state that is too large for an item loses its steps.
 pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     let packed = pack(state)?;
     let NodeBody::Job(item) = &state.body else { return Ok(packed) };
@@ -92,8 +92,8 @@ pub fn pack_state(state: &NodeState) -> Result<Vec<u8>> {
     pack(&NodeState { notified: state.notified, body })
 }
 
-/// The item of a new node, with its spec if that is small or `whole` asks for it.
-pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, whole: bool) -> Result<Item> {
+/// Creates the item of a new node, with its spec if that is small or `inline_spec` is set.
+pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, inline_spec: bool) -> Result<Item> {
     let mut item = keys::node(execution, ix).item();
     item.insert("x".into(), execution_attribute(execution));
     item.insert("v".into(), number(1));
@@ -113,18 +113,18 @@ pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, whole: bool) ->
     }
     item.insert("st".into(), binary(pack_state(&node.state)?));
     let spec = pack(&node.spec)?;
-    if whole || spec.len() <= MAX_INLINE_SPEC_SIZE {
+    if inline_spec || spec.len() <= MAX_INLINE_SPEC_SIZE {
         item.insert("sp".into(), binary(spec));
     }
     Ok(item)
 }
 
-/// A node's spec if it lies in its item; else it is in the definition.
+/// Returns a node's spec; `None`: it is in the definition.
 pub fn node_spec(item: &Item) -> Result<Option<NodeSpec>> {
     get_binary(item, "sp").map(unpack).transpose()
 }
 
-/// A node of an item and its spec.
+/// Creates a node from its item and its spec.
 pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
     let ix = get_text(item, "sk").and_then(keys::node_ix).ok_or_else(|| damaged("sk"))?;
     let counts = NodeCounters::of(item)?;
@@ -143,25 +143,25 @@ pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
     })
 }
 
-/// A node's index, and its status word if it is a job.
+/// Returns a node's index and status; `None`: the node is not a job.
 pub fn node_status(item: &Item) -> Option<(u32, &str)> {
     Some((keys::node_ix(get_text(item, "sk")?)?, get_text(item, "s")?))
 }
 
-/// Where an execution's spec lies.
+/// The location of an execution's spec.
 #[derive(Debug)]
 pub enum SpecLocation {
     /// In the item.
     Here(Vec<u8>),
-    /// In an object of this key.
+    /// In the object with this key.
     Object(String),
 }
 
-/// The item of a new execution.
+/// Creates the item of a new execution.
 pub fn new_execution(
     spec: &ExecutionSpec,
     state: &ExecutionState,
-    place: SpecLocation,
+    location: SpecLocation,
     run_number: u64,
 ) -> Result<Item> {
     let id = spec.id;
@@ -171,7 +171,7 @@ pub fn new_execution(
     item.insert("v".into(), number(1));
     item.insert("n".into(), number(run_number));
     item.insert("st".into(), binary(pack(state)?));
-    match place {
+    match location {
         SpecLocation::Here(packed) => item.insert("sp".into(), binary(packed)),
         SpecLocation::Object(key) => item.insert("so".into(), text(key)),
     };
@@ -189,13 +189,13 @@ pub fn new_execution(
     Ok(item)
 }
 
-/// What of an execution's item changes, and its version.
+/// Returns the state of an execution's item, and its version.
 pub fn execution_state(item: &Item) -> Result<(ExecutionState, u64)> {
     let state = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
     Ok((state, get_number(item, "v").ok_or_else(|| damaged("v"))?))
 }
 
-/// Where the spec of an execution's item lies.
+/// Returns the location of the spec of an execution's item.
 pub fn spec_place(item: &Item) -> Result<SpecLocation> {
     if let Some(packed) = get_binary(item, "sp") {
         return Ok(SpecLocation::Here(packed.to_vec()));
@@ -204,14 +204,14 @@ pub fn spec_place(item: &Item) -> Result<SpecLocation> {
     Ok(SpecLocation::Object(key.to_owned()))
 }
 
-/// An execution of its item and its spec.
+/// Creates an execution from its item and its spec.
 pub fn execution(item: &Item, spec: ExecutionSpec) -> Result<ExecutionRecord> {
     let (state, version) = execution_state(item)?;
     let run_number = get_number(item, "n").ok_or_else(|| damaged("n"))?;
     Ok(ExecutionRecord { spec, run_number, state, version })
 }
 
-/// An artifact's item, unless its record is too large for one; then its list of files goes elsewhere.
+/// Creates an artifact's item. The caller stores the list of files separately if the item is too large.
 pub fn artifact(record: &ArtifactRecord) -> Result<Item> {
     let mut item = keys::artifact(record.id).item();
     item.insert("r".into(), binary(pack(record)?));
@@ -222,15 +222,15 @@ pub fn artifact(record: &ArtifactRecord) -> Result<Item> {
     Ok(item)
 }
 
-/// An artifact of its item, and where its list of files lies if not in it.
+/// Returns the artifact of an item, and the key of the object with its list of files if the item has none.
 pub fn artifact_record(item: &Item) -> Result<(ArtifactRecord, Option<String>)> {
     let record = unpack(get_binary(item, "r").ok_or_else(|| damaged("r"))?)?;
     Ok((record, get_text(item, "o").map(str::to_owned)))
 }
 
-/// A number that changes whenever anything of these items (an execution and its nodes) does.
+/// Returns a number that changes with every change of these items (an execution and its nodes).
 pub fn revision(items: &[Item]) -> u64 {
-    // FNV-1a, 64 bits: stable across versions, and a collision only shows a change a moment later.
+    // FNV-1a, 64 bits: stable across versions; a collision only delays a client's view of a change.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |bytes: &[u8]| {
         for byte in bytes {
@@ -249,10 +249,10 @@ pub fn revision(items: &[Item]) -> u64 {
     hash
 }
 
-/// Attributes in which an item keeps what was used, in the order of [`parts`].
+/// Attributes of an item's usage, in the order of [`parts`].
 const USAGE_ATTRIBUTES: [&str; 9] = ["u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"];
 
-/// The parts of a usage; never reorder them, as they are stored by their place.
+/// Returns the parts of a usage. Never reorder them: they are stored by position.
 const fn parts(usage: &Usage) -> [u64; 9] {
     [
         usage.api_requests,
@@ -267,7 +267,7 @@ const fn parts(usage: &Usage) -> [u64; 9] {
     ]
 }
 
-/// Adds what was used to an update: more of its expression, and values.
+/// Adds usage to an update expression and its values.
 pub fn add_usage(update: &mut String, values: &mut Item, usage: &Usage) {
     let mut verb = " ADD ";
     for (name, part) in USAGE_ATTRIBUTES.iter().zip(parts(usage)) {
@@ -282,7 +282,7 @@ pub fn add_usage(update: &mut String, values: &mut Item, usage: &Usage) {
     }
 }
 
-/// Adds what was used to a new item.
+/// Adds usage to a new item.
 pub fn put_usage(item: &mut Item, usage: &Usage) {
     for (name, part) in USAGE_ATTRIBUTES.iter().zip(parts(usage)) {
         if part > 0 {
@@ -291,7 +291,7 @@ pub fn put_usage(item: &mut Item, usage: &Usage) {
     }
 }
 
-/// What was used, as an item keeps it.
+/// Returns the usage stored in an item.
 pub fn usage(item: &Item) -> Usage {
     let part = |ix: usize| get_number(item, USAGE_ATTRIBUTES[ix]).unwrap_or(0);
     Usage {
@@ -307,7 +307,7 @@ pub fn usage(item: &Item) -> Usage {
     }
 }
 
-/// Whether an item is so large that what it holds belongs into an object.
-pub fn is_large(item: &Item, most: usize) -> bool {
-    size(item) > most
+/// Whether an item is larger than `max_size` bytes.
+pub fn is_large(item: &Item, max_size: usize) -> bool {
+    size(item) > max_size
 }

@@ -1,5 +1,5 @@
-//! Listings by the indexes: a page of keys, then the executions themselves, so that what is shown is as it is now even
-//! when an index is late.
+//! Lists executions by the indexes. A page of keys is read from an index, and then the executions from the table, so that a
+//! listing is current although the indexes are eventually consistent.
 
 use super::{items, store::DynamoRecords};
 use crate::{
@@ -11,17 +11,17 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ExecutionRecord, ListFilter, repository_key};
 
-/// Page size of a listing that names none.
+/// Default page size.
 const DEFAULT_PAGE_SIZE: u32 = 50;
-/// Largest page of a listing.
+/// Maximum page size.
 const MAX_PAGE_SIZE: u32 = 200;
-/// Keys that are read at once at least: a filter that the index does not serve drops most of them.
+/// Minimum keys of one query: a filter that the index does not cover drops most of them.
 const MIN_KEYS_READ: usize = 25;
-/// Keys that one request reads at most; a listing that has found less by then gives what it has, and goes on from there.
+/// Maximum keys read by one request; a listing that found fewer executions by then returns a short page with a cursor.
 const MAX_KEYS_READ: usize = 2_000;
 
-/// The index whose part that fits the filter is likely the smallest, and the value in it.
-fn index(filter: &ListFilter) -> (by::Index, String) {
+/// Returns the most selective index for a filter, and the value to query.
+fn best_index(filter: &ListFilter) -> (by::Index, String) {
     match filter {
         ListFilter { run_number: Some(number), .. } => (by::RUN, number.to_string()),
         ListFilter { status: Some(status), .. } if !status.is_terminal() => {
@@ -38,7 +38,7 @@ fn index(filter: &ListFilter) -> (by::Index, String) {
     }
 }
 
-fn fits(record: &ExecutionRecord, filter: &ListFilter) -> bool {
+fn matches_filter(record: &ExecutionRecord, filter: &ListFilter) -> bool {
     let spec = &record.spec;
     filter.repo.as_deref().is_none_or(|repo| repository_key(repo) == repository_key(&spec.repo))
         && filter.pipeline.as_ref().is_none_or(|name| *name == spec.pipeline_name)
@@ -47,26 +47,26 @@ fn fits(record: &ExecutionRecord, filter: &ListFilter) -> bool {
         && filter.run_number.is_none_or(|number| number == record.run_number)
 }
 
-/// A page of executions, newest first, and whether there are more.
+/// Returns a page of executions, newest first, and whether there are more.
 pub async fn executions(
     records: &DynamoRecords,
     filter: &ListFilter,
 ) -> Result<(Vec<ExecutionRecord>, bool)> {
     let mut before: Option<ExecutionId> = match &filter.cursor {
         Some(cursor) => Some(cursor.parse().map_err(|_| {
-            Error::Invalid(format!("`{cursor}` is no cursor; give back the `next_cursor` of a page"))
+            Error::Invalid(format!("invalid cursor `{cursor}`: use the `next_cursor` of the previous page"))
         })?),
         None => None,
     };
     let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
-    let (index, value) = index(filter);
+    let (index, value) = best_index(filter);
     let mut found: Vec<ExecutionRecord> = Vec::new();
     let mut read = 0;
     while found.len() <= limit {
         if read >= MAX_KEYS_READ && !found.is_empty() {
             return Ok((found, true));
         }
-        let at_once = (limit + 1 - found.len()).max(MIN_KEYS_READ.min(limit + 1));
+        let batch_size = (limit + 1 - found.len()).max(MIN_KEYS_READ.min(limit + 1));
         let mut values = Item::from([(":value".to_owned(), text(&value))]);
         let condition = match before {
             None => index.condition,
@@ -80,13 +80,13 @@ pub async fn executions(
             condition,
             values,
             backwards: true,
-            limit: Some(at_once),
+            limit: Some(batch_size),
             ..Query::default()
         };
         let ids = ids(&records.table.query(page).await?);
         read += ids.len();
         let last = ids.last().copied();
-        found.extend(as_they_are(records, ids).await?.into_iter().filter(|record| fits(record, filter)));
+        found.extend(load(records, ids).await?.into_iter().filter(|record| matches_filter(record, filter)));
         match last {
             Some(last) => before = Some(last),
             None => break,
@@ -97,7 +97,7 @@ pub async fn executions(
     Ok((found, more))
 }
 
-/// Executions that are not over, oldest first.
+/// Returns unfinished executions, oldest first.
 pub async fn live(
     records: &DynamoRecords,
     after: Option<ExecutionId>,
@@ -121,7 +121,7 @@ pub async fn live(
     all.dedup();
     all.truncate(limit);
     let mut live = Vec::with_capacity(all.len());
-    for record in as_they_are(records, all).await? {
+    for record in load(records, all).await? {
         if !record.state.status.is_terminal() {
             live.push(record.spec.id);
         }
@@ -133,11 +133,11 @@ fn ids(items: &[Item]) -> Vec<ExecutionId> {
     items.iter().filter_map(|item| get_text(item, "id")?.parse().ok()).collect()
 }
 
-/// The executions of these ids, in their order.
-async fn as_they_are(records: &DynamoRecords, ids: Vec<ExecutionId>) -> Result<Vec<ExecutionRecord>> {
-    let wanted: Vec<Key> = ids.iter().map(|id| keys::execution(*id)).collect();
-    let mut found = std::collections::HashMap::with_capacity(wanted.len());
-    for item in records.table.get_all(&wanted, true, None).await? {
+/// Reads the executions with these ids from the table, in the same order.
+async fn load(records: &DynamoRecords, ids: Vec<ExecutionId>) -> Result<Vec<ExecutionRecord>> {
+    let keys: Vec<Key> = ids.iter().map(|id| keys::execution(*id)).collect();
+    let mut found = std::collections::HashMap::with_capacity(keys.len());
+    for item in records.table.get_all(&keys, true, None).await? {
         found.insert(items::execution_id(&item)?, records.record(&item).await?);
     }
     Ok(ids.into_iter().filter_map(|id| found.remove(&id)).collect())

@@ -1,4 +1,4 @@
-//! The operations of the port: which items each of them reads and writes.
+//! Implements the records port on the table.
 //!
 //! `docs/data-model.md` lists the access patterns with their costs.
 
@@ -24,9 +24,9 @@ use tidemill_services::ports::{
     KeyRecord, ListFilter, Node, Records, Write,
 };
 
-/// How long `changed` waits.
+/// The wait of `changed`.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Nodes that are looked at for what comes next.
+/// Nodes that `upcoming` reads.
 const MAX_LOOKAHEAD: usize = 64;
 
 #[async_trait]
@@ -52,8 +52,9 @@ impl Records for DynamoRecords {
 
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         let items = self.in_home(id).await?;
-        // The execution's own place is the last.
-        let Some(own) = items.last().filter(|item| get_text(item, "sk") == Some(keys::EXECUTION)) else {
+        // The execution's own item sorts last.
+        let Some(execution) = items.last().filter(|item| get_text(item, "sk") == Some(keys::EXECUTION))
+        else {
             return Ok(None);
         };
         let revision = items::revision(&items);
@@ -64,7 +65,7 @@ impl Records for DynamoRecords {
         for item in &items[..items.len() - 1] {
             nodes.push(self.node(item).await?);
         }
-        Ok(Some(ExecutionSnapshot { revision, content: Some((self.record(own).await?, nodes)) }))
+        Ok(Some(ExecutionSnapshot { revision, content: Some((self.record(execution).await?, nodes)) }))
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
@@ -81,9 +82,9 @@ impl Records for DynamoRecords {
             [] => return Ok(Vec::new()),
             [only] => self.item(&keys::node(execution, *only)).await?.into_iter().collect(),
             all => {
-                let wanted: HashSet<u32> = all.iter().copied().collect();
-                let wanted: Vec<Key> = wanted.into_iter().map(|ix| keys::node(execution, ix)).collect();
-                self.table.get_all(&wanted, true, None).await?
+                let distinct: HashSet<u32> = all.iter().copied().collect();
+                let keys: Vec<Key> = distinct.into_iter().map(|ix| keys::node(execution, ix)).collect();
+                self.table.get_all(&keys, true, None).await?
             }
         };
         let mut by_ix = HashMap::with_capacity(found.len());
@@ -125,15 +126,17 @@ impl Records for DynamoRecords {
                 ..Query::default()
             })
             .await?;
-        let waits = |status: &str| status == JobStatus::Pending.word() || status == JobStatus::Queued.word();
+        let is_waiting =
+            |status: &str| status == JobStatus::Pending.word() || status == JobStatus::Queued.word();
         let jobs = found.iter().filter_map(items::node_status);
-        Ok(jobs.filter(|(_, status)| waits(status)).map(|(ix, _)| ix).take(limit).collect())
+        Ok(jobs.filter(|(_, status)| is_waiting(status)).map(|(ix, _)| ix).take(limit).collect())
     }
 
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
         let Some(item) = self.item(&keys::idempotency_key(key)).await? else { return Ok(None) };
-        let packed = get_binary(&item, "r")
-            .ok_or_else(|| Error::storage("reading a record", "an idempotency key stands for nothing"))?;
+        let packed = get_binary(&item, "r").ok_or_else(|| {
+            Error::storage("reading a record", "the record of an idempotency key is missing")
+        })?;
         unpack(packed).map(Some)
     }
 
@@ -153,7 +156,7 @@ impl Records for DynamoRecords {
         };
         match self.table.write(vec![change]).await? {
             Written::Done => Ok(true),
-            // Somebody writes it at this moment, so that it is not stuck.
+            // Another writer changes the node now, so it is not stuck.
             Written::Refused(_) | Written::Contended => Ok(false),
         }
     }
@@ -176,7 +179,7 @@ impl Records for DynamoRecords {
         let due = self.due_in(keys::DUE_ARTIFACTS_PARTITION.to_owned(), now, limit).await?;
         let mut found = Vec::with_capacity(due.len());
         for (_, key) in due {
-            // The index may be late: what was removed is no longer there.
+            // The index is eventually consistent: the artifact may be deleted already.
             if let Some(item) = self.item(&key).await? {
                 found.push(self.artifact_record(&item).await?);
             }
@@ -206,8 +209,8 @@ impl Records for DynamoRecords {
             ..Query::default()
         };
         let items = self.table.query(query).await?;
-        let places = items.iter().filter_map(|item| get_text(item, "sk"));
-        let mut found: Vec<DeadLetter> = places.filter_map(keys::dead_letter_at).collect();
+        let sort_keys = items.iter().filter_map(|item| get_text(item, "sk"));
+        let mut found: Vec<DeadLetter> = sort_keys.filter_map(keys::dead_letter_at).collect();
         let more = found.len() > limit;
         found.truncate(limit);
         Ok((found, more))
@@ -220,6 +223,6 @@ impl Records for DynamoRecords {
 
     async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         let items = self.in_home(id).await?;
-        Ok(items.iter().map(items::usage).fold(Usage::default(), |all, one| all + one))
+        Ok(items.iter().map(items::usage).fold(Usage::default(), |total, usage| total + usage))
     }
 }

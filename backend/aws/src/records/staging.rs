@@ -1,4 +1,4 @@
-//! Stores the parts of a new execution before the commit that records it.
+//! Stores the nodes and the definition of an execution before the commit that records them.
 
 use super::{
     definition::MAX_INLINE_SIZE,
@@ -15,10 +15,10 @@ use tidemill_services::error::Result;
 use tidemill_services::pack::pack;
 use tidemill_services::ports::{ExecutionSpec, ExecutionState, NewNode, repository_key};
 
-/// Nodes of an unplanned execution that are stored at once: a transaction takes 100 items.
+/// Maximum nodes of an unplanned execution in one transaction, whose limit is 100 items.
 const MAX_STAGED_NODES: usize = 90;
 
-/// A new execution whose parts are stored and that only has to be recorded.
+/// A new execution whose nodes and definition are stored, but which is not recorded yet.
 pub(super) struct StagedExecution {
     pub(super) id: ExecutionId,
     pub(super) item: Item,
@@ -27,8 +27,8 @@ pub(super) struct StagedExecution {
 }
 
 impl DynamoRecords {
-    /// Stores the nodes and definition of an execution that is not recorded yet: nobody sees them before it is.
-    /// `None`: it is recorded already.
+    /// Stores the nodes and the definition of an execution that is not recorded yet; nothing reads them before it is.
+    /// `None`: the execution exists already.
     pub(super) async fn stage(
         &self,
         spec: &ExecutionSpec,
@@ -39,33 +39,33 @@ impl DynamoRecords {
         if self.item(&keys::execution(id)).await?.is_some() {
             return Ok(None);
         }
-        // The definition of an unplanned one comes with its other nodes.
-        let whole = state.unplanned;
-        let mut all = if whole { Vec::new() } else { self.definitions.items(id, nodes).await? };
+        // The definition of an unplanned execution is stored later, with its other nodes.
+        let inline_specs = state.unplanned;
+        let mut all = if inline_specs { Vec::new() } else { self.definitions.items(id, nodes).await? };
         for (ix, node) in nodes {
-            all.push(items::new_node(id, *ix, node, whole)?);
+            all.push(items::new_node(id, *ix, node, inline_specs)?);
         }
         let packed = pack(spec)?;
-        let place = if packed.len() <= MAX_INLINE_SIZE / 10 {
+        let location = if packed.len() <= MAX_INLINE_SIZE / 10 {
             SpecLocation::Here(packed)
         } else {
             SpecLocation::Object(self.definitions.store(id, packed).await?)
         };
-        let mut item = items::new_execution(spec, state, place, 0)?;
+        let mut item = items::new_execution(spec, state, location, 0)?;
         if let Some(expiry) = self.expiry() {
             for item in all.iter_mut().chain([&mut item]) {
                 item.insert("ttl".into(), number(expiry));
             }
         }
-        let place = |item: &Item| Some(Key::new(get_text(item, "pk")?, get_text(item, "sk")?));
-        let keys = all.iter().filter_map(place).collect();
+        let key_of = |item: &Item| Some(Key::new(get_text(item, "pk")?, get_text(item, "sk")?));
+        let keys = all.iter().filter_map(key_of).collect();
         self.table.put_all(all).await?;
         let counter = keys::run_number(&repository_key(&spec.repo), &spec.pipeline_name);
         Ok(Some(StagedExecution { id, item, counter, keys }))
     }
 
-    /// Stores the other nodes of an unplanned execution. They may be seen before its state says that they are there, so nobody acts on
-    /// them before that; and a caller that is slower than another changes none that is there.
+    /// Stores the other nodes of an unplanned execution. They are readable before the execution's state says that it is planned;
+    /// readers ignore them until then. A concurrent caller does not overwrite existing nodes.
     pub(super) async fn stage_nodes(&self, id: ExecutionId, nodes: &[(u32, NewNode)]) -> Result<()> {
         let mut definition = self.definitions.items(id, nodes).await?;
         let mut puts = Vec::with_capacity(nodes.len());
@@ -78,15 +78,15 @@ impl DynamoRecords {
             }
         }
         self.table.put_all(definition).await?;
-        // The parts are the same whoever stores them, so that a part is there as a whole or not at all.
-        for part in puts.chunks(MAX_STAGED_NODES) {
+        // All callers store the same batches, so a batch exists as a whole or not at all.
+        for batch in puts.chunks(MAX_STAGED_NODES) {
             for round in 0..MAX_ROUNDS {
                 let put = |item: &Item| Change::Put {
                     item: item.clone(),
                     condition: Some("attribute_not_exists(pk)"),
                     values: Item::new(),
                 };
-                if !matches!(self.table.write(part.iter().map(put).collect()).await?, Written::Contended) {
+                if !matches!(self.table.write(batch.iter().map(put).collect()).await?, Written::Contended) {
                     break;
                 }
                 pause(round).await;

@@ -1,4 +1,4 @@
-//! The table and the definitions behind the records, and the reads that several operations share.
+//! The DynamoDB records, and the reads that several operations share.
 
 use super::{
     definition::Definitions,
@@ -14,7 +14,7 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::pack::unpack;
 use tidemill_services::ports::{Clock, ExecutionRecord, Node};
 
-/// Rounds of a batch that others keep getting in the way of; the pauses between them add up to some 30 s.
+/// Maximum attempts to write a batch under contention; the pauses between them add up to about 30 s.
 pub(super) const MAX_ROUNDS: u32 = 150;
 
 /// The records in a DynamoDB table.
@@ -22,7 +22,7 @@ pub struct DynamoRecords {
     pub(super) table: Table,
     pub(super) definitions: Definitions,
     pub(super) clock: Arc<dyn Clock>,
-    /// Days after which a record is removed by the table itself.
+    /// Days after which the table deletes a record.
     keep_days: Option<u32>,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for DynamoRecords {
 }
 
 impl DynamoRecords {
-    /// The records in this table.
+    /// Creates the records port over a table.
     pub(crate) fn new(
         table: Table,
         definitions: Definitions,
@@ -55,17 +55,17 @@ impl DynamoRecords {
         items::execution(item, unpack(&packed)?)
     }
 
-    /// A node of its item; its spec comes from the definition when the item has none.
+    /// Returns the node of an item; its spec comes from the definition when the item has none.
     pub(super) async fn node(&self, item: &Item) -> Result<Node> {
         if let Some(spec) = items::node_spec(item)? {
             return items::node(item, spec);
         }
-        let place = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
+        let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
         let home = get_text(item, "pk").map(keys::shared).unwrap_or_default();
-        let spec = self.definitions.node(home, place).await?;
+        let spec = self.definitions.node(home, ix).await?;
         items::node(
             item,
-            spec.ok_or_else(|| Error::storage("reading a record", "a node of it is not defined"))?,
+            spec.ok_or_else(|| Error::storage("reading a record", "the definition of a node is missing"))?,
         )
     }
 
@@ -85,10 +85,10 @@ impl DynamoRecords {
         self.keep_days.map(|days| self.clock.now().0 / 1000 + i64::from(days) * 86_400)
     }
 
-    /// Keys of what is due in one part of the index, the longest due first.
+    /// Returns due times and keys in one partition of the due index, in the order of due time.
     pub(super) async fn due_in(
         &self,
-        part: String,
+        partition: String,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>> {
@@ -97,7 +97,10 @@ impl DynamoRecords {
             .query(Query {
                 index: Some(keys::BY_DUE),
                 condition: "dk = :part AND due <= :now",
-                values: Item::from([(":part".to_owned(), text(part)), (":now".to_owned(), number(now.0))]),
+                values: Item::from([
+                    (":part".to_owned(), text(partition)),
+                    (":now".to_owned(), number(now.0)),
+                ]),
                 limit: Some(limit),
                 ..Query::default()
             })

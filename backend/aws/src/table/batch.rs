@@ -8,13 +8,13 @@ use crate::failure::failed;
 use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use tidemill_services::error::{Error, Result};
 
-/// The most items of one BatchWriteItem (Amazon DynamoDB Developer Guide, quotas).
+/// Maximum items of one BatchWriteItem (Amazon DynamoDB Developer Guide, quotas).
 const MAX_BATCH_WRITES: usize = 25;
-/// The most bytes of one BatchWriteItem that are sent; the limit is 16 MB.
+/// Maximum bytes sent in one BatchWriteItem; the service's limit is 16 MB.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 
 impl Table {
-    /// Puts items without a condition, many in one request; not all or nothing.
+    /// Puts items without a condition, many in one request; not atomic.
     pub async fn put_all(&self, items: Vec<Item>) -> Result<()> {
         let puts = items.into_iter().map(|item| {
             let size = size(&item);
@@ -25,7 +25,7 @@ impl Table {
         self.batch(puts.map_err(|error| Error::storage("writing to the table", error))?).await
     }
 
-    /// Removes items, many in one request; not all or nothing.
+    /// Deletes items, many in one request; not atomic.
     pub async fn delete_all(&self, keys: &[Key]) -> Result<()> {
         let deletes = keys.iter().map(|key| {
             let delete = DeleteRequest::builder().set_key(Some(key.item())).build();
@@ -50,7 +50,7 @@ impl Table {
                 }
             }
         }
-        // A few at a time: a large pipeline must not take its time from the caller one batch after the other.
+        // A few at a time, so that a large pipeline does not delay its caller by one round trip for each batch.
         let sent = batches.into_iter().map(|batch| self.batch_one(batch));
         futures_util::stream::TryStreamExt::try_collect(futures_util::stream::StreamExt::buffer_unordered(
             futures_util::stream::iter(sent),
@@ -61,7 +61,7 @@ impl Table {
 
     async fn batch_one(&self, mut left: Vec<WriteRequest>) -> Result<()> {
         for round in 0.. {
-            let number = left.len() as u64;
+            let count = left.len() as u64;
             let reply = self
                 .client
                 .batch_write_item()
@@ -71,7 +71,7 @@ impl Table {
                 .await
                 .map_err(|error| failed("writing to the table", error))?;
             left = reply.unprocessed_items.and_then(|mut all| all.remove(&self.name)).unwrap_or_default();
-            self.wrote(number - left.len() as u64, None);
+            self.wrote(count - left.len() as u64, None);
             self.wrote_each(reply.consumed_capacity.as_deref().unwrap_or_default());
             if left.is_empty() {
                 break;

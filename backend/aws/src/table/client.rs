@@ -1,4 +1,4 @@
-//! Reads from the table, and the count of its calls.
+//! The table: reads, and usage counts of all calls.
 
 use super::item::{Item, Key};
 use crate::{backoff::pause, failure::failed, meter::Meter};
@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::{
 use tidemill_core::execution::cost::Usage;
 use tidemill_services::error::{Error, Result};
 
-/// The most keys of one BatchGetItem (Amazon DynamoDB Developer Guide, quotas).
+/// Maximum keys of one BatchGetItem (Amazon DynamoDB Developer Guide, quotas).
 const MAX_BATCH_GETS: usize = 100;
-/// Rounds for what a batch call left undone, with growing pauses.
+/// Maximum rounds for the items that a batch call did not process, with growing pauses.
 const MAX_ROUNDS: u32 = 12;
 
 /// A query of one partition of the table or of an index.
@@ -19,21 +19,21 @@ const MAX_ROUNDS: u32 = 12;
 pub struct Query {
     /// The index; `None`: the table.
     pub index: Option<&'static str>,
-    /// Key condition.
+    /// The key condition.
     pub condition: &'static str,
-    /// Values in it.
+    /// Values in the condition.
     pub values: Item,
     /// Attributes to return; `None`: all.
     pub projection: Option<&'static str>,
-    /// From the last to the first.
+    /// Whether to return the last item first.
     pub backwards: bool,
-    /// Whether writes acknowledged before are seen for sure; never of an index.
+    /// Whether the read is strongly consistent; never for an index.
     pub consistent: bool,
-    /// The most items; `None`: all.
+    /// Maximum items; `None`: no limit.
     pub limit: Option<usize>,
 }
 
-/// The table.
+/// The DynamoDB table, shared by records, logs and documents.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) client: Client,
@@ -42,17 +42,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of this name.
+    /// Creates a handle of the table with this name.
     pub fn new(client: Client, name: String, meter: Meter) -> Self {
         Self { client, name, meter }
     }
 
-    /// The counter of its calls.
+    /// Returns the usage counter of the calls.
     pub const fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    /// An item.
+    /// Returns an item.
     pub async fn get(&self, key: &Key, consistent: bool) -> Result<Option<Item>> {
         let reply = self
             .client
@@ -68,7 +68,7 @@ impl Table {
         Ok(reply.item)
     }
 
-    /// Items by key, in no order; those that are not there are left out.
+    /// Returns items by key, in no order, without those that do not exist.
     pub async fn get_all(
         &self,
         keys: &[Key],
@@ -79,7 +79,7 @@ impl Table {
         for part in keys.chunks(MAX_BATCH_GETS) {
             let mut left: Vec<Item> = part.iter().map(Key::item).collect();
             for round in 0.. {
-                let wanted = KeysAndAttributes::builder()
+                let request = KeysAndAttributes::builder()
                     .set_keys(Some(left))
                     .consistent_read(consistent)
                     .set_projection_expression(projection.map(str::to_owned))
@@ -88,7 +88,7 @@ impl Table {
                 let reply = self
                     .client
                     .batch_get_item()
-                    .request_items(&self.name, wanted)
+                    .request_items(&self.name, request)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
                     .await
@@ -96,8 +96,8 @@ impl Table {
                 self.read_each(reply.consumed_capacity());
                 found
                     .extend(reply.responses.and_then(|mut all| all.remove(&self.name)).into_iter().flatten());
-                let undone = reply.unprocessed_keys.and_then(|mut all| all.remove(&self.name));
-                left = undone.map(|undone| undone.keys).unwrap_or_default();
+                let unprocessed = reply.unprocessed_keys.and_then(|mut all| all.remove(&self.name));
+                left = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
                 if left.is_empty() {
                     break;
                 }
@@ -107,7 +107,7 @@ impl Table {
         Ok(found)
     }
 
-    /// The items of a query in the order of their keys.
+    /// Returns the items of a query in key order.
     pub async fn query(&self, query: Query) -> Result<Vec<Item>> {
         let mut found = Vec::new();
         let mut start = None;
@@ -163,16 +163,16 @@ impl Table {
     }
 }
 
-/// Capacity units in halves, which is what they come in.
+/// Returns the capacity in half units, the smallest step that DynamoDB bills.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn halves(consumed: &ConsumedCapacity) -> u64 {
     (consumed.capacity_units().unwrap_or(0.0) * 2.0).round().max(0.0) as u64
 }
 
-/// Pauses before another round, or gives up.
+/// Pauses before another round; returns an error after the last.
 pub(super) async fn again(round: u32, doing: &str) -> Result<()> {
     if round >= MAX_ROUNDS {
-        return Err(Error::storage(doing, "the table takes no more for now; try again later"));
+        return Err(Error::storage(doing, "the table throttles requests; try again later"));
     }
     pause(round).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! Conditional writes: of one item, or of several in a transaction.
+//! Conditional writes of one item, or of several in a transaction.
 
 use super::{
     client::Table,
@@ -17,56 +17,56 @@ use uuid::Uuid;
 /// A conditional write of one item.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Puts the item.
+    /// Puts an item.
     Put {
-        /// All of it, key included.
+        /// The item with its key.
         item: Item,
-        /// Expression that must hold of what is there.
+        /// Condition on the stored item.
         condition: Option<&'static str>,
-        /// Values in the expression.
+        /// Values in the condition.
         values: Item,
     },
-    /// Changes attributes.
+    /// Updates attributes of an item.
     Update {
-        /// Which item.
+        /// The item's key.
         key: Key,
-        /// Update expression.
+        /// The update expression.
         update: String,
-        /// Expression that must hold of what is there.
+        /// Condition on the stored item.
         condition: &'static str,
-        /// Values in both.
+        /// Values in both expressions.
         values: Item,
     },
-    /// Removes the item.
+    /// Deletes an item.
     Delete(Key),
-    /// Removes the item under a condition.
+    /// Deletes an item if a condition holds.
     DeleteIf {
-        /// Which item.
+        /// The item's key.
         key: Key,
-        /// Expression that must hold of what is there.
+        /// Condition on the stored item.
         condition: &'static str,
-        /// Values in it.
+        /// Values in the condition.
         values: Item,
     },
 }
 
-/// What became of a write of several items.
+/// The result of a write.
 #[derive(Debug)]
 pub enum Written {
-    /// All were made.
+    /// All changes were written.
     Done,
-    /// None was; for each whose condition did not hold, what was there instead (empty: nothing).
+    /// Nothing was written, because conditions did not hold. For each failed condition: the stored item (empty: none exists).
     Refused(Vec<Option<Item>>),
-    /// None was, since others wrote to the same items at the same time: try again.
+    /// Nothing was written, because of concurrent writes to the same items: try again.
     Contended,
 }
 
 impl Table {
-    /// Makes all changes, or none. One alone is no transaction, which costs half.
+    /// Writes all changes or none. A single change needs no transaction, which halves its cost.
     pub async fn write(&self, changes: Vec<Change>) -> Result<Written> {
-        let number = changes.len();
+        let count = changes.len();
         let mut changes = changes.into_iter();
-        match (number, changes.next()) {
+        match (count, changes.next()) {
             (_, None) => Ok(Written::Done),
             (1, Some(only)) => self.write_one(only).await,
             (_, Some(first)) => self.transact(std::iter::once(first).chain(changes).collect()).await,
@@ -95,8 +95,8 @@ impl Table {
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::put_item::PutItemError as Kind;
                         return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(refused)) => {
-                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            Some(Kind::ConditionalCheckFailedException(failure)) => {
+                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
                             }
                             Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
                             _ => Err(failed(doing, error)),
@@ -122,8 +122,8 @@ impl Table {
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::update_item::UpdateItemError as Kind;
                         return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(refused)) => {
-                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            Some(Kind::ConditionalCheckFailedException(failure)) => {
+                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
                             }
                             Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
                             _ => Err(failed(doing, error)),
@@ -160,8 +160,8 @@ impl Table {
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::delete_item::DeleteItemError as Kind;
                         return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(refused)) => {
-                                Ok(Written::Refused(vec![Some(refused.item.clone().unwrap_or_default())]))
+                            Some(Kind::ConditionalCheckFailedException(failure)) => {
+                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
                             }
                             Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
                             _ => Err(failed(doing, error)),
@@ -175,20 +175,20 @@ impl Table {
 
     async fn transact(&self, changes: Vec<Change>) -> Result<Written> {
         let doing = "writing to the table";
-        let number = changes.len() as u64;
+        let count = changes.len() as u64;
         let items = changes.into_iter().map(|change| self.transact_item(change)).collect::<Result<_>>()?;
         let sent = self
             .client
             .transact_write_items()
             .set_transact_items(Some(items))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            // The same in each of the SDK's own tries, so that one whose reply was lost is not made twice.
+            // The token is the same in each retry of the SDK, so that a transaction whose reply was lost runs once.
             .client_request_token(Uuid::new_v4().simple().to_string())
             .send()
             .await;
         let error = match sent {
             Ok(reply) => {
-                self.wrote(number, None);
+                self.wrote(count, None);
                 self.wrote_each(reply.consumed_capacity());
                 return Ok(Written::Done);
             }
@@ -197,17 +197,17 @@ impl Table {
         match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
                 let reasons = canceled.cancellation_reasons();
-                let is = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
-                if is("ConditionalCheckFailed") {
+                let has = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
+                if has("ConditionalCheckFailed") {
                     let old = |reason: &aws_sdk_dynamodb::types::CancellationReason| {
                         (reason.code() == Some("ConditionalCheckFailed"))
                             .then(|| reason.item().cloned().unwrap_or_default())
                     };
                     return Ok(Written::Refused(reasons.iter().map(old).collect()));
                 }
-                let passing =
-                    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"].map(is);
-                if passing.contains(&true) {
+                let transient =
+                    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"].map(has);
+                if transient.contains(&true) {
                     return Ok(Written::Contended);
                 }
                 Err(failed(doing, error))
