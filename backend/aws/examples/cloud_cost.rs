@@ -1,8 +1,7 @@
-//! Counts what jobs cost on AWS: real services over the real adapters, an emulator behind them, and an executor that does
-//! nothing but report.
+//! Measures the cost of jobs on AWS: the services over the AWS adapters and an emulator, with a worker that only reports.
 //!
-//! `TIDEMILL_TEST_AWS_ENDPOINT` names the emulator. For each shape and size of pipeline it prints calls and consumed
-//! capacity per job, which must not depend on the size; then the cost of 1,000 jobs of one minute.
+//! `TIDEMILL_TEST_AWS_ENDPOINT` is the emulator's endpoint. For each shape and size of pipeline the program prints calls and
+//! consumed capacity per job, which must not depend on the size; then the cost of 1,000 jobs of one minute.
 #![allow(clippy::print_stdout, clippy::cast_precision_loss)]
 
 use tidemill_testkit::cloud;
@@ -28,21 +27,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 type ExampleError = Box<dyn Error + Send + Sync>;
-/// Jobs that end at the very same moment; each beyond the first may cost a write more where they meet.
+/// Jobs that run at the same time; each beyond the first may cost another write when they contend.
 const SLOTS: usize = 1;
-/// What a function's request takes here, for the cost: its memory in MiB times its milliseconds.
+/// Assumed duration of a request in a function: memory in MiB times milliseconds.
 const MIB_MS: u64 = 256 * 15;
 const LEASE_MS: u64 = 60_000;
 
-/// What one job does.
+/// The reports of one job.
 #[derive(Clone, Copy)]
-struct JobUsage {
-    /// Reports before the end, as a job that takes its time makes them.
+struct JobWork {
+    /// Reports before the last one.
     reports: u32,
-    /// Milliseconds before each of them, and before the end.
-    apart_ms: i64,
-    /// Every so many-th of them brings log bytes; 0: none does.
-    logs: u32,
+    /// Milliseconds between reports.
+    interval_ms: i64,
+    /// Every n-th report has log bytes; 0: none.
+    log_every: u32,
 }
 
 struct Deployment {
@@ -54,7 +53,7 @@ struct Deployment {
 #[tokio::main]
 async fn main() -> Result<(), ExampleError> {
     if !cloud::is_there() {
-        return Err("no emulator".into());
+        return Err("no emulator: set TIDEMILL_TEST_AWS_ENDPOINT".into());
     }
     let account = cloud::Account::new();
     let clock = Arc::new(ManualClock::default());
@@ -64,12 +63,12 @@ async fn main() -> Result<(), ExampleError> {
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
 
     println!("shape   jobs  calls  writes  write units  read units  queue requests  object requests");
-    let no_op = JobUsage { reports: 0, apart_ms: 20_000, logs: 0 };
-    let mut flat = true;
+    let no_op = JobWork { reports: 0, interval_ms: 20_000, log_every: 0 };
+    let mut is_constant = true;
     for shape in ["flat", "needs", "stages"] {
         let mut first = None;
         for jobs in [10, 100, 1_000] {
-            let used = deployment.play(shape, jobs, no_op).await?;
+            let used = deployment.run_execution(shape, jobs, no_op).await?;
             let per = |count: u64| count as f64 / jobs as f64;
             println!(
                 "{shape:6}  {jobs:4}  {:5.2}  {:6.2}  {:11.2}  {:10.2}  {:14.2}  {:15.2}",
@@ -81,20 +80,20 @@ async fn main() -> Result<(), ExampleError> {
                 per(used.object_puts + used.object_gets),
             );
             let writes = per(used.table_writes);
-            flat &= writes <= 1.1 * *first.get_or_insert(writes);
+            is_constant &= writes <= 1.1 * *first.get_or_insert(writes);
         }
     }
     println!(
         "writes per job, largest against smallest pipeline: {}",
-        if flat { "within 1.1" } else { "NOT within 1.1" }
+        if is_constant { "within 1.1" } else { "NOT within 1.1" }
     );
 
-    // A minute: a sign of life every four seconds, and output every twenty.
-    let minute = JobUsage { reports: 14, apart_ms: 4_000, logs: 5 };
-    let used = deployment.play("needs", 100, minute).await?;
+    // One minute: a heartbeat every four seconds, and output every twenty.
+    let minute = JobWork { reports: 14, interval_ms: 4_000, log_every: 5 };
+    let used = deployment.run_execution("needs", 100, minute).await?;
     let prices = Prices::us_east_1()?;
-    let thousand = times(used, 10);
-    let price = cost(&thousand, 1_000 * 60_000, &prices);
+    let usage_of_1000 = multiply(used, 10);
+    let price = cost(&usage_of_1000, 1_000 * 60_000, &prices);
     println!(
         "1,000 jobs of one minute with output, list prices of {} ({}): control plane ${:.4}, storage ${:.4}, \
          together ${:.4}; with worker time (${:.2}) ${:.4}",
@@ -106,46 +105,50 @@ async fn main() -> Result<(), ExampleError> {
         price.workers,
         price.total(),
     );
-    if flat { Ok(()) } else { Err("the cost of a job depends on the size of its pipeline".into()) }
+    if is_constant { Ok(()) } else { Err("the cost of a job depends on the size of its pipeline".into()) }
 }
 
-fn times(usage: Usage, times: u64) -> Usage {
-    (0..times).fold(Usage::default(), |sum, _| sum + usage)
+fn multiply(usage: Usage, factor: u64) -> Usage {
+    (0..factor).fold(Usage::default(), |sum, _| sum + usage)
 }
 
 impl Deployment {
-    /// What an execution of so many jobs used, from the request to its end.
-    async fn play(&self, shape: &str, jobs: usize, work: JobUsage) -> Result<Usage, ExampleError> {
+    /// Runs an execution with this many jobs, and returns its usage.
+    async fn run_execution(&self, shape: &str, jobs: usize, work: JobWork) -> Result<Usage, ExampleError> {
         let before = self.meter.total();
         let request = request(shape, jobs)?;
-        let made = self.call(self.services.pipelines.execute(request, None, None)).await?;
-        let ids = (0..u32::try_from(jobs)?).map(|ix| JobId::of(made.execution_id, ix));
+        let reply = self.call(self.services.pipelines.execute(request, None, None)).await?;
+        let ids = (0..u32::try_from(jobs)?).map(|ix| JobId::of(reply.execution_id, ix));
         let mut left: Vec<JobId> = ids.collect();
         let mut ended = 0;
         while !left.is_empty() {
             let mut waiting = Vec::new();
-            for some in left.chunks(SLOTS) {
-                for (job, done) in some
+            for batch in left.chunks(SLOTS) {
+                for (job, done) in batch
                     .iter()
-                    .zip(futures_util::future::join_all(some.iter().map(|job| self.run(*job, work))).await)
+                    .zip(futures_util::future::join_all(batch.iter().map(|job| self.run(*job, work))).await)
                 {
                     if done? { ended += 1 } else { waiting.push(*job) }
                 }
             }
             if waiting.len() == left.len() {
-                return Err(format!("{shape}: {} jobs are never ready", left.len()).into());
+                return Err(format!("{shape}: {} jobs never became ready", left.len()).into());
             }
             left = waiting;
         }
         let used = since(before, self.meter.total());
-        let view = self.services.pipelines.view(made.execution_id, None, 0).await?.view.ok_or("no view")?;
+        let view = self.services.pipelines.view(reply.execution_id, None, 0).await?.view.ok_or("no view")?;
         if view.execution.status != ExecutionStatus::Success || ended != jobs {
-            return Err(format!("it ended {:?} with {ended} jobs", view.execution.status).into());
+            return Err(format!(
+                "{shape}: the execution ended as {:?} after {ended} jobs",
+                view.execution.status
+            )
+            .into());
         }
         Ok(used)
     }
 
-    /// A request to the API, as the function counts it.
+    /// Runs a call to the API, and counts it as a request of the function.
     async fn call<T>(&self, work: impl Future<Output = T>) -> T {
         self.meter
             .request(async {
@@ -155,9 +158,9 @@ impl Deployment {
             .await
     }
 
-    /// Runs a job; false: it is not ready.
-    async fn run(&self, job: JobId, work: JobUsage) -> Result<bool, ExampleError> {
-        let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
+    /// Runs a job; false: the job is not ready.
+    async fn run(&self, job: JobId, work: JobWork) -> Result<bool, ExampleError> {
+        let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "worker".into() };
         let request = JobExecuteRequest {
             labels: tidemill_core::pipeline::labels::Labels::new(),
             worker,
@@ -174,11 +177,11 @@ impl Deployment {
         };
         let mut offset = 0;
         for report in 0..=work.reports {
-            self.clock.turn(work.apart_ms);
-            let text = format!("line {report} of a job that prints now and then\n").repeat(20);
-            let prints = work.logs > 0 && report % work.logs == work.logs - 1;
-            let log = prints.then(|| log(offset, text.as_bytes())).transpose()?;
-            offset += if prints { text.len() as u64 } else { 0 };
+            self.clock.turn(work.interval_ms);
+            let text = format!("line {report} of a job that prints from time to time\n").repeat(20);
+            let has_log = work.log_every > 0 && report % work.log_every == work.log_every - 1;
+            let log = has_log.then(|| log(offset, text.as_bytes())).transpose()?;
+            offset += if has_log { text.len() as u64 } else { 0 };
             let end = (report == work.reports).then_some(AttemptEnd { failure: None, exit_code: Some(0) });
             let report = JobReport {
                 job_id: job,
@@ -214,7 +217,7 @@ fn since(before: Usage, now: Usage) -> Usage {
     }
 }
 
-/// `flat`: nothing waits. `needs`: five chains. `stages`: stages of five jobs, each after the whole stage before.
+/// Creates a request: `flat` has no dependencies, `needs` has five chains, `stages` has stages of five jobs.
 fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, ExampleError> {
     const STAGE_WIDTH: usize = 5;
     let mut pipeline = "name: count\n".to_owned();
@@ -230,7 +233,7 @@ fn request(shape: &str, jobs: usize) -> Result<ExecuteRequest, ExampleError> {
         };
         writeln!(pipeline, "  j{ix}: {{ stage: s{stage}, image: busybox, script: [\"true\"]{needs} }}")?;
     }
-    let file = tidemill_core::pipeline::parse(&pipeline).map_err(|mistakes| format!("{mistakes:?}"))?;
+    let file = tidemill_core::pipeline::parse(&pipeline).map_err(|diagnostics| format!("{diagnostics:?}"))?;
     Plan::new(&file, &indexmap::IndexMap::new())?;
     Ok(ExecuteRequest {
         pipeline,

@@ -1,4 +1,4 @@
-//! An account of its own on an emulator of AWS, with a deployment's table, queue and bucket.
+//! Accounts on an emulator of AWS, each with a deployment's table, queue and bucket.
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -8,7 +8,7 @@
     clippy::return_self_not_must_use,
     clippy::unwrap_used,
     missing_docs,
-    reason = "these are for tests"
+    reason = "test code"
 )]
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -24,16 +24,16 @@ use uuid::Uuid;
 
 const ENDPOINT: &str = "TIDEMILL_TEST_AWS_ENDPOINT";
 
-/// Whether there is an emulator to test against; says so when not. `scripts/test` sees to it that there is.
+/// Whether an emulator is configured; prints a note if not. `scripts/test` starts one.
 pub fn is_there() -> bool {
-    let there = std::env::var(ENDPOINT).is_ok();
-    if !there {
-        eprintln!("skipped: {ENDPOINT} names no emulator; scripts/test starts one");
+    let is_set = std::env::var(ENDPOINT).is_ok();
+    if !is_set {
+        eprintln!("skipped: {ENDPOINT} is not set; scripts/test starts an emulator and sets it");
     }
-    there
+    is_set
 }
 
-/// An account; an access key of 12 digits is one on the emulator.
+/// An account on the emulator, which derives it from an access key of 12 digits.
 #[derive(Debug, Clone)]
 pub struct Account {
     endpoint: String,
@@ -50,7 +50,7 @@ impl Account {
         &self.endpoint
     }
 
-    /// The same account, reached at another address.
+    /// Returns the same account with another endpoint.
     pub fn behind(&self, endpoint: &str) -> Self {
         Self { endpoint: endpoint.to_owned(), id: self.id.clone() }
     }
@@ -73,15 +73,15 @@ impl Account {
             .build()
     }
 
-    /// Makes the parts of a deployment as the template does.
+    /// Creates the resources of a deployment, as the template does.
     pub async fn make(&self) -> ResourceNames {
         let sdk = self.sdk();
         let names = self.names().await;
-        make_table(&aws_sdk_dynamodb::Client::new(&sdk), &names.table).await;
+        create_table(&aws_sdk_dynamodb::Client::new(&sdk), &names.table).await;
         names
     }
 
-    /// The same without the table, for emulators that have none.
+    /// Creates the resources without the table, for emulators without DynamoDB.
     pub async fn names(&self) -> ResourceNames {
         let sdk = self.sdk();
         let name = format!("tidemill-{}", Uuid::now_v7().simple());
@@ -99,7 +99,7 @@ impl Account {
     }
 }
 
-async fn make_table(client: &aws_sdk_dynamodb::Client, name: &str) {
+async fn create_table(client: &aws_sdk_dynamodb::Client, name: &str) {
     let key =
         |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let attribute = |name: &str, kind| {

@@ -1,10 +1,10 @@
-//! What must hold of any request and of any stored or reported log; the fuzzers look for one of which it does not.
+//! Fuzz targets: properties of every request and of every stored or reported log.
 
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::unwrap_used,
-    reason = "a panic is how a fuzzer learns of a failure"
+    reason = "a panic reports a failure to the fuzzer"
 )]
 
 mod api;

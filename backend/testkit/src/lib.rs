@@ -1,9 +1,6 @@
-//! For tests: stores in memory, the suite that every adapter must pass, the simulation, and what the fuzzers call.
+//! Test support: stores in memory, the conformance suite for adapters, the simulation, and the fuzz targets.
 
-#![allow(
-    clippy::nonminimal_bool,
-    reason = "`guarded!` leaves the bare condition, which `!` may stand before"
-)]
+#![allow(clippy::nonminimal_bool, reason = "`guarded!` expands to the bare condition, which may follow `!`")]
 
 #[cfg(feature = "aws")]
 pub mod cloud;

@@ -1,4 +1,4 @@
-//! Adapters that keep all in memory: the same contract without a disk, for simulations of many executions.
+//! Adapters that store everything in memory, for simulations of many executions. They pass the conformance suite.
 
 mod documents;
 mod keys;
@@ -19,7 +19,7 @@ use tidemill_services::RandomIds;
 use tidemill_services::Stores;
 use tidemill_services::ports::Clock;
 
-/// Empty stores.
+/// Opens empty stores.
 #[must_use]
 pub fn open(clock: Arc<dyn Clock>) -> Stores {
     Stores {

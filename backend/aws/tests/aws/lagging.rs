@@ -1,5 +1,5 @@
-//! A proxy before an emulator that makes indexes late, as real ones are and the emulator's never: while it is frozen, a
-//! query of an index is answered as it was answered first.
+//! A proxy in front of an emulator that makes indexes stale, as real ones can be and the emulator's are not: while frozen, it
+//! answers a query of an index with its first reply.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use axum::{Router, body::Body, extract::State, http::Request, response::Response};
@@ -13,44 +13,44 @@ use std::{
 
 #[derive(Clone)]
 struct Proxy {
-    to: String,
+    upstream: String,
     http: Client<HttpConnector, Full<Bytes>>,
     index: Index,
 }
 
-/// The answers of the indexes.
+/// The recorded replies of the indexes.
 #[derive(Clone, Default)]
 pub struct Index(Arc<Mutex<RecordedReplies>>);
 
 #[derive(Default)]
 struct RecordedReplies {
     frozen: bool,
-    known: HashMap<String, Bytes>,
+    replies: HashMap<String, Bytes>,
     repeated: usize,
 }
 
 impl Index {
-    /// From now on queries of indexes are answered as they were before, if they were asked before.
+    /// Answers repeated queries of indexes with their earlier replies from now on.
     pub fn freeze(&self) {
         self.0.lock().unwrap().frozen = true;
     }
 
-    /// From now on they are answered as things are.
+    /// Forwards all queries from now on.
     pub fn thaw(&self) {
         *self.0.lock().unwrap() = RecordedReplies::default();
     }
 
-    /// How many answers were old.
+    /// Returns the number of replies that were repeated.
     pub fn repeated(&self) -> usize {
         self.0.lock().unwrap().repeated
     }
 }
 
-/// Starts the proxy; its address.
-pub async fn start(to: &str) -> (String, Index) {
+/// Starts the proxy, and returns its address.
+pub async fn start(upstream: &str) -> (String, Index) {
     let index = Index::default();
     let http = Client::builder(TokioExecutor::new()).build_http();
-    let proxy = Proxy { to: to.to_owned(), http, index: index.clone() };
+    let proxy = Proxy { upstream: upstream.to_owned(), http, index: index.clone() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let app = Router::new().fallback(forward).with_state(proxy);
@@ -62,32 +62,32 @@ async fn forward(State(proxy): State<Proxy>, request: Request<Body>) -> Response
     let (mut parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let of_index = target.ends_with(".Query") && body.windows(11).any(|part| part == b"\"IndexName\"");
-    // Values of an expression come in any order.
-    let asked = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default().to_string();
-    if of_index {
-        let mut answers = proxy.index.0.lock().unwrap();
-        if answers.frozen
-            && let Some(known) = answers.known.get(&asked).cloned()
+    let is_index_query = target.ends_with(".Query") && body.windows(11).any(|part| part == b"\"IndexName\"");
+    // The SDK writes the values of an expression in any order.
+    let query = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default().to_string();
+    if is_index_query {
+        let mut recorded = proxy.index.0.lock().unwrap();
+        if recorded.frozen
+            && let Some(reply) = recorded.replies.get(&query).cloned()
         {
-            answers.repeated += 1;
+            recorded.repeated += 1;
             return Response::builder()
                 .header("content-type", "application/x-amz-json-1.0")
-                .body(Body::from(known))
+                .body(Body::from(reply))
                 .unwrap();
         }
     }
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    parts.uri = format!("{}{path}", proxy.to).parse().unwrap();
+    parts.uri = format!("{}{path}", proxy.upstream).parse().unwrap();
     let request = Request::from_parts(parts, Full::new(body.clone()));
     let (parts, reply) = proxy.http.request(request).await.unwrap().into_parts();
     let reply = reply.collect().await.unwrap().to_bytes();
-    if of_index && parts.status.is_success() {
-        proxy.index.0.lock().unwrap().known.insert(asked, reply.clone());
+    if is_index_query && parts.status.is_success() {
+        proxy.index.0.lock().unwrap().replies.insert(query, reply.clone());
     }
     let mut response = Response::new(Body::from(reply));
     *response.status_mut() = parts.status;
-    // The body may be framed otherwise than it came.
+    // The body may be framed differently from the upstream reply.
     for (name, value) in parts.headers {
         if let Some(name) = name
             && !["transfer-encoding", "content-length", "x-amz-crc32"].contains(&name.as_str())

@@ -1,4 +1,5 @@
-//! Indexes that are late change only when something is seen, never what is done: DynamoDB's are read eventually.
+//! A stale index may delay what a listing shows, but never causes a wrong change. Reads of DynamoDB's indexes are eventually
+//! consistent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use crate::lagging;
@@ -92,25 +93,29 @@ async fn listing_rereads_records_of_stale_index() {
     if !cloud::is_there() {
         return;
     }
-    let place = TestTable::new().await;
-    let id = place.execute().await;
-    assert!(place.claim(id).await);
+    let table = TestTable::new().await;
+    let id = table.execute().await;
+    assert!(table.claim(id).await);
     let running = ListQuery { status: Some(ExecutionStatus::Running), ..ListQuery::default() };
     let all = ListQuery::default();
-    assert_eq!(place.list(&running).await, [(id, ExecutionStatus::Running)]);
-    assert_eq!(place.list(&all).await.len(), 1);
+    assert_eq!(table.list(&running).await, [(id, ExecutionStatus::Running)]);
+    assert_eq!(table.list(&all).await.len(), 1);
 
-    place.index.freeze();
-    place.services.pipelines.cancel(id).await.unwrap();
-    place.clock.turn(60_000);
-    let second = place.execute().await;
-    // The lease ran out; whoever asks for the job next sees to it, and the cancel ends it.
-    assert!(!place.claim(id).await);
-    assert_eq!(place.list(&running).await, [], "it is over, whatever the index says");
-    assert_eq!(place.list(&all).await, [(id, ExecutionStatus::Canceled)], "the second is not seen yet");
-    assert!(place.index.repeated() >= 2);
-    place.index.thaw();
-    assert_eq!(place.list(&all).await.first().map(|(id, _)| *id), Some(second));
+    table.index.freeze();
+    table.services.pipelines.cancel(id).await.unwrap();
+    table.clock.turn(60_000);
+    let second = table.execute().await;
+    // The lease has expired; the next claim ends the attempt, and the cancel ends the job.
+    assert!(!table.claim(id).await);
+    assert_eq!(table.list(&running).await, [], "the record has ended, although the index lists it");
+    assert_eq!(
+        table.list(&all).await,
+        [(id, ExecutionStatus::Canceled)],
+        "the second is not in the index yet"
+    );
+    assert!(table.index.repeated() >= 2);
+    table.index.thaw();
+    assert_eq!(table.list(&all).await.first().map(|(id, _)| *id), Some(second));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,26 +123,30 @@ async fn sweep_ignores_stale_due_index() {
     if !cloud::is_there() {
         return;
     }
-    let place = TestTable::new().await;
-    let id = place.execute().await;
-    place.clock.turn(40_000);
-    let now = place.clock.now();
-    assert_eq!(place.stores.records.late(now, 200).await.unwrap().len(), 1, "its message may be lost");
-    place.index.freeze();
-    assert!(place.claim(id).await);
-    let before = place.stores.records.revision(id).await.unwrap();
-    assert_eq!(place.services.sweep.run().await.unwrap(), 1, "the old index names it");
-    assert!(place.index.repeated() > 0);
-    assert_eq!(place.job(id).await, (JobStatus::Running, 1));
-    assert_eq!(place.stores.records.revision(id).await.unwrap(), before, "nothing was written");
+    let table = TestTable::new().await;
+    let id = table.execute().await;
+    table.clock.turn(40_000);
+    let now = table.clock.now();
+    assert_eq!(
+        table.stores.records.late(now, 200).await.unwrap().len(),
+        1,
+        "a queued job is due, because its message may be lost"
+    );
+    table.index.freeze();
+    assert!(table.claim(id).await);
+    let before = table.stores.records.revision(id).await.unwrap();
+    assert_eq!(table.services.sweep.run().await.unwrap(), 1, "the stale index lists it");
+    assert!(table.index.repeated() > 0);
+    assert_eq!(table.job(id).await, (JobStatus::Running, 1));
+    assert_eq!(table.stores.records.revision(id).await.unwrap(), before, "nothing was written");
 
-    // And what the index does not tell of yet is found once it does.
-    place.index.thaw();
-    place.clock.turn(10_000);
-    assert_eq!(place.services.sweep.run().await.unwrap(), 1);
-    assert_eq!(place.job(id).await, (JobStatus::Queued, 1));
-    assert!(place.claim(id).await);
-    assert_eq!(place.job(id).await, (JobStatus::Running, 2));
+    // A node that the index does not list yet is found once it does.
+    table.index.thaw();
+    table.clock.turn(10_000);
+    assert_eq!(table.services.sweep.run().await.unwrap(), 1);
+    assert_eq!(table.job(id).await, (JobStatus::Queued, 1));
+    assert!(table.claim(id).await);
+    assert_eq!(table.job(id).await, (JobStatus::Running, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,15 +154,15 @@ async fn expired_artifact_is_not_expired_twice() {
     if !cloud::is_there() {
         return;
     }
-    let place = TestTable::new().await;
-    let records = &place.stores.records;
+    let table = TestTable::new().await;
+    let records = &table.stores.records;
     let key = NodeKey { execution: made(&**records, flat(1)).await, ix: 0 };
-    let now = place.clock.now();
-    let one = artifact(key, 0, Some(now));
-    done(&**records, vec![Write::PutArtifact(Box::new(one.clone()))]).await;
-    assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), std::slice::from_ref(&one));
-    place.index.freeze();
-    done(&**records, vec![Write::DeleteArtifact(one.id)]).await;
+    let now = table.clock.now();
+    let expired = artifact(key, 0, Some(now));
+    done(&**records, vec![Write::PutArtifact(Box::new(expired.clone()))]).await;
+    assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), std::slice::from_ref(&expired));
+    table.index.freeze();
+    done(&**records, vec![Write::DeleteArtifact(expired.id)]).await;
     assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), []);
-    assert!(place.index.repeated() > 0);
+    assert!(table.index.repeated() > 0);
 }

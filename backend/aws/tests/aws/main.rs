@@ -1,4 +1,4 @@
-//! The adapters against an emulator of AWS; skipped where there is none.
+//! Tests of the AWS adapters against an emulator; skipped without one.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod lagging;

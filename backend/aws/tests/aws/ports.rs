@@ -1,6 +1,6 @@
-//! The AWS adapters keep the ports' contract, against an emulator over HTTP.
+//! Runs the conformance suite on the AWS adapters, against an emulator over HTTP.
 //!
-//! `TIDEMILL_TEST_AWS_ENDPOINT` names it (`scripts/test` starts one). Each check has an account of its own there.
+//! `TIDEMILL_TEST_AWS_ENDPOINT` is the emulator's endpoint (`scripts/test` starts one). Each check uses its own account.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -8,7 +8,7 @@ use tidemill_testkit::cloud;
 
 use tidemill_testkit::conformance::StoresUnderTest;
 
-/// Set where the emulator has no DynamoDB: only the checks of queue and objects can be run there.
+/// Set if the emulator has no DynamoDB; then only the checks of queue and objects can pass.
 const WITHOUT_TABLE: &str = "TIDEMILL_TEST_AWS_WITHOUT_TABLE";
 
 async fn subject() -> StoresUnderTest {
@@ -23,7 +23,7 @@ async fn subject() -> StoresUnderTest {
     .in_real_time()
 }
 
-/// Skips where there is no emulator, and says so.
+/// Skips the test without an emulator.
 macro_rules! with_emulator {
     () => {
         if !cloud::is_there() {

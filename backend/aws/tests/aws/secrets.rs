@@ -1,4 +1,4 @@
-//! What a deployment on AWS stores says nothing of a secret, against an emulator over HTTP.
+//! No data that a deployment stores on AWS contains a secret; against an emulator over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -18,26 +18,26 @@ use tidemill_testkit::conformance::samples;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const VALUE: &str = "a value that nobody is to see";
-/// What is stored and no secret: the search must find it.
+const VALUE: &str = "the value of the secret";
+/// Stored text that is not secret; the search must find it.
 const LINE: &str = "the-line-of-the-script";
 const PRINTED: &str = "what the job printed, masked";
 
-/// Everything that was found, as text, after what it is.
-struct StoredText(Vec<(String, Vec<u8>)>);
+/// All stored data: its source and its bytes.
+struct StoredData(Vec<(String, Vec<u8>)>);
 
-impl StoredText {
-    fn holds(&self, what: &str, text: &str) -> bool {
-        let of = self.0.iter().filter(|(place, _)| place.starts_with(what));
-        of.into_iter().any(|(_, bytes)| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+impl StoredData {
+    fn contains(&self, source: &str, text: &str) -> bool {
+        let mut matching = self.0.iter().filter(|(name, _)| name.starts_with(source));
+        matching.any(|(_, bytes)| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
     }
 
-    fn add(&mut self, place: String, bytes: &[u8]) {
-        let way = bytes.first().copied();
+    fn add(&mut self, source: String, bytes: &[u8]) {
+        let format = bytes.first().copied();
         let mut unpacked = Vec::new();
         let packed = bytes.get(1..).unwrap_or_default();
         let dictionary = include_bytes!("../../../services/src/dictionary-1.json");
-        match way {
+        match format {
             Some(1) => drop(
                 zstd::stream::read::Decoder::new(packed).and_then(|mut from| from.read_to_end(&mut unpacked)),
             ),
@@ -47,14 +47,14 @@ impl StoredText {
             ),
             _ => {}
         }
-        self.0.push((place.clone(), bytes.to_vec()));
-        self.0.push((place, unpacked));
+        self.0.push((source.clone(), bytes.to_vec()));
+        self.0.push((source, unpacked));
     }
 
-    fn add_attribute(&mut self, place: &str, value: &AttributeValue) {
+    fn add_attribute(&mut self, source: &str, value: &AttributeValue) {
         match value {
-            AttributeValue::B(bytes) => self.add(place.to_owned(), bytes.as_ref()),
-            other => self.add(place.to_owned(), format!("{other:?}").as_bytes()),
+            AttributeValue::B(bytes) => self.add(source.to_owned(), bytes.as_ref()),
+            other => self.add(source.to_owned(), format!("{other:?}").as_bytes()),
         }
     }
 }
@@ -77,9 +77,9 @@ async fn stored_data_contains_no_secret() {
     );
     let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
     let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
-    let mut found = StoredText(Vec::new());
+    let mut stored = StoredData(Vec::new());
 
-    // The messages, before somebody takes them.
+    // The messages, before a worker receives them.
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let received = sqs
         .receive_message()
@@ -91,7 +91,7 @@ async fn stored_data_contains_no_secret() {
         .await
         .unwrap();
     for message in received.messages() {
-        found.add("sqs".into(), format!("{message:?}").as_bytes());
+        stored.add("sqs".into(), format!("{message:?}").as_bytes());
     }
 
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
@@ -105,7 +105,7 @@ async fn stored_data_contains_no_secret() {
         lookahead: 0,
     };
     let reply = services.jobs.execute(request).await.unwrap();
-    assert!(!format!("{reply:?}").contains(VALUE), "no log shows it");
+    assert!(!format!("{reply:?}").contains(VALUE), "the debug form must not show the secret");
     let JobExecuteReply::Assigned { assignment, .. } = reply else { panic!("{reply:?}") };
     assert_eq!(assignment.extras.secrets[0].value, VALUE);
     let log = LogBytes {
@@ -129,29 +129,32 @@ async fn stored_data_contains_no_secret() {
     let mut pages = dynamodb.scan().table_name(&names.table).into_paginator().items().send();
     while let Some(item) = pages.next().await {
         for (name, value) in &item.unwrap() {
-            found.add_attribute(&format!("dynamodb {name}"), value);
+            stored.add_attribute(&format!("dynamodb {name}"), value);
         }
     }
     let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build();
     let s3 = aws_sdk_s3::Client::from_conf(s3);
     for object in s3.list_objects_v2().bucket(&names.bucket).send().await.unwrap().contents() {
         let key = object.key().unwrap();
-        let got = s3.get_object().bucket(&names.bucket).key(key).send().await.unwrap();
-        found.add(format!("s3 {key}"), &got.body.collect().await.unwrap().into_bytes());
+        let reply = s3.get_object().bucket(&names.bucket).key(key).send().await.unwrap();
+        stored.add(format!("s3 {key}"), &reply.body.collect().await.unwrap().into_bytes());
     }
     let ssm = aws_sdk_ssm::Client::new(&sdk);
     let parameter = ssm.get_parameter().name(names.key_parameter.as_deref().unwrap()).send().await.unwrap();
     let parameter = parameter.parameter.unwrap();
     assert_eq!(parameter.r#type(), Some(&aws_sdk_ssm::types::ParameterType::SecureString));
-    found.add("ssm".into(), format!("{parameter:?}").as_bytes());
+    stored.add("ssm".into(), format!("{parameter:?}").as_bytes());
 
     assert!(
-        found.holds("dynamodb", LINE) && found.holds("dynamodb", "TOKEN"),
-        "the search sees what is stored"
+        stored.contains("dynamodb", LINE) && stored.contains("dynamodb", "TOKEN"),
+        "the search must find records"
     );
-    assert!(found.holds("dynamodb", PRINTED) || found.holds("s3", PRINTED), "and what was printed");
-    assert!(found.holds("sqs", &view.jobs[0].id.to_string()), "and what was sent");
+    assert!(
+        stored.contains("dynamodb", PRINTED) || stored.contains("s3", PRINTED),
+        "the search must find logs"
+    );
+    assert!(stored.contains("sqs", &view.jobs[0].id.to_string()), "the search must find messages");
     for form in [VALUE.to_owned(), STANDARD.encode(VALUE)] {
-        assert!(!found.holds("", &form), "{form} is stored");
+        assert!(!stored.contains("", &form), "{form} is stored");
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the real router over stores in a temporary directory.
+//! Fuzzes the router of the API, over stores in a temporary directory.
 
 use axum::{
     Router,
@@ -17,9 +17,9 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// So many requests go to one store, so that it stays small.
+/// Requests per store, so that it stays small.
 const REQUESTS_PER_STORE: u32 = 500;
-/// So many go to one execution, before a new one is made: what one of them ends, the others cannot.
+/// Requests per execution; a request may end it, which limits what later ones reach.
 const REQUESTS_PER_EXECUTION: u32 = 10;
 
 const PIPELINE: &str = "
@@ -29,7 +29,7 @@ jobs:
   second: { image: i, script: [b], needs: [first] }
 ";
 
-/// What can be asked for; `{...}` is put in.
+/// The routes; `{...}` is replaced by ids.
 const ROUTES: [(Method, &str); 25] = [
     (Method::POST, path::EXECUTE),
     (Method::GET, path::STATUS),
@@ -62,25 +62,25 @@ thread_local! {
     static SERVER: RefCell<Option<TestServer>> = const { RefCell::new(None) };
 }
 
-/// A server, and ids of what it has.
+/// A server, and ids of its records.
 struct TestServer {
     runtime: Runtime,
     api: Router,
-    /// Removed with the server.
+    /// Deleted with the server.
     _directory: tempfile::TempDir,
-    asked: u32,
+    requests: u32,
     execution: String,
     job: String,
     lease: String,
     artifact: String,
 }
 
-/// Makes a request of `bytes` and panics when its reply is not one that clients can rely on: none is a failure of the
-/// server, and each refusal is a problem document that names the status.
+/// Sends the request that `bytes` encode. Panics if the reply is a server error, or a client error without a problem document
+/// that has the same status.
 ///
-/// The first byte names a route. Up to the first line break follows what comes after its path (a query, say; what stands for `@`
-/// in it), up to the second the idempotency key, and then the body. In all of them `$E`, `$J`, `$L` and `$A` stand for an
-/// execution, its first job, that job's lease and an artifact of it.
+/// The first byte selects a route. The first line is appended to its path (for example a query) or replaces `@` in it, the
+/// second line is the idempotency key, and the rest is the body. In all of them `$E`, `$J`, `$L` and `$A` are replaced by the
+/// ids of an execution, its first job, that job's lease and its artifact.
 pub fn api(bytes: &[u8]) {
     let Some((route, rest)) = bytes.split_first() else { return };
     let (method, path) = &ROUTES[usize::from(*route) % ROUTES.len()];
@@ -88,18 +88,18 @@ pub fn api(bytes: &[u8]) {
     let mut part = || parts.next().unwrap_or_default();
     let (query, key, body) = (part(), part(), part());
     SERVER.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|server| server.asked >= REQUESTS_PER_STORE) {
+        if slot.as_ref().is_none_or(|server| server.requests >= REQUESTS_PER_STORE) {
             *slot = Some(TestServer::start());
         }
         let server = slot.as_mut().unwrap();
-        if server.asked.is_multiple_of(REQUESTS_PER_EXECUTION) {
+        if server.requests.is_multiple_of(REQUESTS_PER_EXECUTION) {
             server.prepare();
         }
-        server.asked += 1;
-        let query = server.put_in(query);
+        server.requests += 1;
+        let query = server.substitute(query);
         let address = match path.split_once('@') {
-            Some((before, _)) => [before.as_bytes(), &query].concat(),
-            None => [server.filled(path).as_bytes(), &query].concat(),
+            Some((prefix, _)) => [prefix.as_bytes(), &query].concat(),
+            None => [server.expand(path).as_bytes(), &query].concat(),
         };
         let mut request = Request::builder()
             .method(method)
@@ -107,10 +107,10 @@ pub fn api(bytes: &[u8]) {
             .header("authorization", "Bearer secret")
             .header("content-type", "application/json");
         if !key.is_empty() {
-            request = request.header("idempotency-key", server.put_in(key));
+            request = request.header("idempotency-key", server.substitute(key));
         }
-        // What is no request at all never comes to the router.
-        let Ok(request) = request.body(Body::from(server.put_in(body))) else { return };
+        // An invalid request never reaches the router.
+        let Ok(request) = request.body(Body::from(server.substitute(body))) else { return };
         server.check(request);
     });
 }
@@ -119,24 +119,24 @@ impl TestServer {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        // No reply is held: a fuzzer has no time to wait.
+        // Long polls return at once.
         let settings = Settings { longest_wait_ms: 0, lease_ttl_ms: 3_600_000, ..Settings::default() };
         let services = Services::new(open(directory.path()).unwrap(), settings, CancellationToken::new());
         let api = router(services, TokenVerifier::of_token("secret"));
         let none = String::new;
         let (execution, job, lease, artifact) = (none(), none(), none(), none());
-        Self { runtime, api, _directory: directory, asked: 0, execution, job, lease, artifact }
+        Self { runtime, api, _directory: directory, requests: 0, execution, job, lease, artifact }
     }
 
-    /// A new execution whose first job is leased, and has announced an artifact.
+    /// Creates an execution whose first job is leased and has announced an artifact.
     fn prepare(&mut self) {
         let source = json!({ "kind": "none" });
         let execute = json!({ "pipeline": PIPELINE, "repo": "here", "source": source, "force": true });
         self.execution = text(&self.post(path::EXECUTE, &execute)["execution_id"]);
         let worker = json!({ "id": uuid::Uuid::nil(), "name": "w" });
-        let taken =
+        let claimed =
             self.post(path::JOB_EXECUTE, &json!({ "worker": worker, "execution_id": self.execution }));
-        let assignment = &taken["assignment"];
+        let assignment = &claimed["assignment"];
         self.job = text(&assignment["preparation"]["job_id"]);
         self.lease = text(&assignment["lease"]["token"]);
         let upload = json!({ "job_id": self.job, "lease": self.lease, "file_path": "a", "files": [] });
@@ -155,16 +155,16 @@ impl TestServer {
     }
 
     fn check(&self, request: Request<Body>) {
-        let asked = format!("{} {}", request.method(), request.uri());
+        let request_line = format!("{} {}", request.method(), request.uri());
         let (status, kind, bytes) = self.call(request);
-        assert!(!status.is_server_error(), "{asked}: {status}: {}", String::from_utf8_lossy(&bytes));
+        assert!(!status.is_server_error(), "{request_line}: {status}: {}", String::from_utf8_lossy(&bytes));
         if status.is_client_error() {
-            assert_eq!(kind.as_deref(), Some("application/problem+json"), "{asked}: {status}");
+            assert_eq!(kind.as_deref(), Some("application/problem+json"), "{request_line}: {status}");
             let problem: Problem = serde_json::from_slice(&bytes).unwrap();
-            assert_eq!(problem.status, status.as_u16(), "{asked}");
+            assert_eq!(problem.status, status.as_u16(), "{request_line}");
             assert!(
                 problem.kind.starts_with("tidemill:") && !problem.detail.is_empty(),
-                "{asked}: {problem:?}"
+                "{request_line}: {problem:?}"
             );
         }
     }
@@ -179,7 +179,7 @@ impl TestServer {
         })
     }
 
-    fn filled(&self, path: &str) -> String {
+    fn expand(&self, path: &str) -> String {
         let (upload, program) = ("0".repeat(96), "0".repeat(64));
         path.replace("{executionId}", &self.execution)
             .replace("{jobId}", &self.job)
@@ -188,8 +188,8 @@ impl TestServer {
             .replace("{sha256}", &program)
     }
 
-    /// `text` with the ids that it asks for.
-    fn put_in(&self, text: &[u8]) -> Vec<u8> {
+    /// Replaces the placeholders in `text` by ids.
+    fn substitute(&self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some((byte, after)) = rest.split_first() {

@@ -1,4 +1,4 @@
-//! Logs on their way in, and as they are stored.
+//! Fuzzes the parsing of reported and stored logs.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tidemill_core::{
@@ -11,16 +11,16 @@ use tidemill_services::services::unpack_log;
 use tidemill_sqlite::FileLogs;
 use uuid::Uuid;
 
-/// The most that a stored value unpacks to.
+/// Maximum size of an unpacked stored value.
 const MAX_STORED_SIZE: usize = 64 << 20;
-/// The most that one part of a log is long while a stored log is played with.
+/// Maximum length of an append or a read of a stored log.
 const MAX_PART_LEN: usize = 64;
 
-/// Reads `bytes` (after the first, which says as what) as a report's log or as a stored one, and panics when what must hold
-/// does not: a log unpacks to what it names or not at all, and a stored one gives each byte back once.
+/// Parses `bytes` as a reported or a stored log; the first byte selects which. Panics if a log unpacks to another length than
+/// it declares, or if a stored log does not return each byte once.
 pub fn log(bytes: &[u8]) {
-    let Some((how, rest)) = bytes.split_first() else { return };
-    match how % 4 {
+    let Some((mode, rest)) = bytes.split_first() else { return };
+    match mode % 4 {
         0 => report(rest, true),
         1 => report(rest, false),
         2 => {
@@ -32,7 +32,7 @@ pub fn log(bytes: &[u8]) {
     }
 }
 
-/// A report's log: its length, and what is either zstd or the text that should be base64 of it.
+/// Checks a report's log: its length, and then zstd data or the text that should be its base64 form.
 fn report(bytes: &[u8], encode: bool) {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let length = u32::from_le_bytes(*length);
@@ -43,7 +43,7 @@ fn report(bytes: &[u8], encode: bool) {
     }
 }
 
-/// A stored log: three bytes for each thing that is done with it, beside a list of bytes that must always be the same.
+/// Checks a stored log against a list of bytes; three input bytes encode one operation.
 fn stored(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -54,11 +54,11 @@ fn stored(bytes: &[u8]) {
         let (at, length) = (usize::from(step[1]) * 4, usize::from(step[2]) % MAX_PART_LEN);
         match step[0] % 4 {
             0 | 1 => {
-                // What is sent again is the same as before: a worker prints each byte once.
+                // A repeated append has the same bytes as the first one, as from a worker.
                 let part: Vec<u8> =
-                    (at..at + length).map(|place| u8::try_from(place % 251).unwrap()).collect();
+                    (at..at + length).map(|position| u8::try_from(position % 251).unwrap()).collect();
                 let stored = runtime.block_on(logs.append(job, 1, at as u64, &part));
-                assert_eq!(stored.is_ok(), at <= model.len(), "a gap is refused, and nothing else");
+                assert_eq!(stored.is_ok(), at <= model.len(), "only a gap is an error");
                 if let Ok(stored) = stored {
                     model.extend(part.iter().skip(model.len() - at));
                     assert_eq!(stored, model.len() as u64);

@@ -1,10 +1,10 @@
-//! A key that everybody knows, for simulations.
+//! A fixed encryption key, for simulations.
 
 use async_trait::async_trait;
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Key, KeyStore, Keys};
 
-/// A key of zeros.
+/// A key store with one key of zeros.
 #[derive(Debug)]
 pub struct MemoryKeys;
 

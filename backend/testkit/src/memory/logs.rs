@@ -19,11 +19,14 @@ impl Logs for MemoryLogs {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
         let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let log = logs.entry((job, attempt)).or_default();
-        let Some(repeated) = (log.len() as u64).checked_sub(offset) else {
-            return Err(Error::Conflict(format!("the log ends at {}, before {offset}", log.len())));
+        let Some(known) = (log.len() as u64).checked_sub(offset) else {
+            return Err(Error::Conflict(format!(
+                "the log has {} bytes; an append at offset {offset} leaves a gap",
+                log.len()
+            )));
         };
-        let repeated = usize::try_from(repeated).unwrap_or(usize::MAX);
-        log.extend_from_slice(bytes.get(repeated..).unwrap_or_default());
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        log.extend_from_slice(bytes.get(known..).unwrap_or_default());
         Ok(log.len() as u64)
     }
 

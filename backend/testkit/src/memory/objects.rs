@@ -17,27 +17,27 @@ use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
 #[derive(Debug, Default)]
 pub struct MemoryObjects(Mutex<BTreeMap<String, (Bytes, ObjectInfo)>>);
 
-fn checked(key: &str) -> Result<()> {
-    let good = |part: &str| {
+fn check_key(key: &str) -> Result<()> {
+    let is_valid = |part: &str| {
         let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         !part.is_empty() && part.bytes().all(is_inner)
     };
-    if key.split('/').all(good) {
+    if key.split('/').all(is_valid) {
         return Ok(());
     }
-    Err(Error::Invalid(format!("`{key}` is no key of an object")))
+    Err(Error::Invalid(format!("invalid object key `{key}`: use parts of a-z, 0-9 and -, joined by /")))
 }
 
 #[async_trait]
 impl Objects for MemoryObjects {
-    async fn put_checked(&self, key: &str, wanted: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
-        checked(key)?;
+    async fn put_checked(&self, key: &str, expected: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
+        check_key(key)?;
         let parts: Vec<Bytes> =
             bytes.try_collect().await.map_err(|error| Error::io("storing an object", error))?;
         let whole: Vec<u8> = parts.concat();
         let sha256 = HEXLOWER.encode(&Sha256::digest(&whole));
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
-            return Err(Error::other_bytes(&sha256, wanted));
+        if let Some(expected) = expected.filter(|expected| *expected != sha256) {
+            return Err(Error::other_bytes(&sha256, expected));
         }
         let info = ObjectInfo { size: whole.len() as u64, sha256: Some(sha256) };
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,22 +46,22 @@ impl Objects for MemoryObjects {
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        checked(key)?;
+        check_key(key)?;
         let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(objects.get(key).map(|(_, info)| info.clone()))
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        checked(key)?;
+        check_key(key)?;
         let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (bytes, _) =
-            objects.get(key).ok_or_else(|| Error::NotFound(format!("there is no object `{key}`")))?;
+            objects.get(key).ok_or_else(|| Error::NotFound(format!("object {key} does not exist")))?;
         let bytes = bytes.clone();
         Ok(stream::once(async move { Ok(bytes) }).boxed())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        checked(key)?;
+        check_key(key)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         Ok(())
     }

@@ -13,14 +13,14 @@ use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 
-/// How long a receiver waits before it looks for messages that are no longer hidden.
+/// How often a waiting receiver checks for messages that became visible again.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 struct QueuedMessage {
     visible_at: Timestamp,
-    /// When it became visible first, among others of that time.
-    place: u64,
+    /// The order of messages that become visible at the same time.
+    sequence: u64,
     receipt: Option<u64>,
     labels: Labels,
 }
@@ -45,7 +45,7 @@ impl fmt::Debug for MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// An empty queue; `clock` says what is visible.
+    /// Creates an empty queue; `clock` decides which messages are visible.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { inner: Mutex::default(), clock, sent: watch::Sender::new(0) }
     }
@@ -54,34 +54,34 @@ impl MemoryQueue {
         work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
     }
 
-    /// How many messages there are, visible or not.
+    /// Returns the number of messages, visible or not.
     pub fn len(&self) -> usize {
         self.change(|inner, _| inner.messages.len())
     }
 
-    /// Whether there is none.
+    /// Whether the queue has no messages.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Loses all messages.
+    /// Removes all messages.
     pub fn lose_all(&self) {
         self.change(|inner, _| inner.messages.clear());
     }
 
-    /// Makes every message visible, also those that somebody has received.
+    /// Makes every message visible, including received ones.
     pub fn show_all(&self) {
         self.change(|inner, now| inner.messages.values_mut().for_each(|one| one.visible_at = now));
     }
 
     fn take(&self, of: Option<ExecutionId>, labels: &Labels, hide_ms: u64) -> Option<Message> {
         self.change(|inner, now| {
-            let wanted = inner.messages.iter_mut().filter(|(node, one)| {
+            let visible = inner.messages.iter_mut().filter(|(node, one)| {
                 one.visible_at <= now
                     && of.is_none_or(|execution| execution == node.execution)
                     && fits(&one.labels, labels)
             });
-            let (node, first) = wanted.min_by_key(|(_, one)| (one.visible_at, one.place))?;
+            let (node, first) = visible.min_by_key(|(_, one)| (one.visible_at, one.sequence))?;
             inner.count += 1;
             first.visible_at = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
             first.receipt = Some(inner.count);
@@ -97,10 +97,10 @@ impl JobQueue for MemoryQueue {
             for QueuedJob { node, delay_ms, labels } in messages {
                 let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
                 inner.count += 1;
-                let place = inner.count;
+                let sequence = inner.count;
                 let one = inner.messages.entry(*node).or_insert(QueuedMessage {
                     visible_at,
-                    place,
+                    sequence,
                     receipt: None,
                     labels: labels.clone(),
                 });
@@ -134,7 +134,7 @@ impl JobQueue for MemoryQueue {
             if now >= until {
                 return Ok(None);
             }
-            // The sender outlives this call, so that an error cannot be.
+            // The sender outlives this call, so `changed` cannot fail.
             drop(time::timeout_at(until.min(now + POLL_INTERVAL), sent.changed()).await);
         }
     }

@@ -1,4 +1,4 @@
-//! A batch of writes: checked as a whole, then applied.
+//! Batches of writes, which are checked as a whole and then applied.
 
 use super::{
     observer::{Change, Observer},
@@ -17,39 +17,39 @@ use tidemill_services::ports::{
     KeyRecord, Node, NodeBody, NodeKey, NodeState, Write,
 };
 
-/// A batch under way: what it touches, as it would be.
+/// A batch that is being checked: the records that it changes, as they would be.
 #[derive(Default)]
 pub(super) struct PendingBatch {
-    made: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
+    created: Vec<(ExecutionSpec, ExecutionState, NewNodes)>,
     added: Vec<(ExecutionId, NewNodes)>,
     executions: BTreeMap<ExecutionId, ExecutionRecord>,
     nodes: BTreeMap<NodeKey, Node>,
     keys: Vec<(String, KeyRecord)>,
     artifacts: Vec<ArtifactRecord>,
-    gone: Vec<ArtifactId>,
-    dead: Vec<(DeadLetter, bool)>,
-    done: CommitResult,
+    deleted: Vec<ArtifactId>,
+    dead_letters: Vec<(DeadLetter, bool)>,
+    result: CommitResult,
 }
 
 impl PendingBatch {
     fn node<'a>(&'a mut self, inner: &RecordsState, key: NodeKey) -> Option<&'a mut Node> {
         match self.nodes.entry(key) {
             Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(place) => {
+            Entry::Vacant(entry) => {
                 let kept = inner.executions.get(&key.execution)?;
-                Some(place.insert(kept.nodes.get(&key.ix)?.clone()))
+                Some(entry.insert(kept.nodes.get(&key.ix)?.clone()))
             }
         }
     }
 
-    /// Takes a write in; false: its condition does not hold.
-    pub(super) fn take(&mut self, inner: &RecordsState, write: Write) -> Result<bool> {
+    /// Adds a write to the batch; false: its condition does not hold.
+    pub(super) fn add(&mut self, inner: &RecordsState, write: Write) -> Result<bool> {
         match write {
             Write::Create { spec, state, nodes } => {
                 if inner.executions.contains_key(&spec.id) {
                     return Ok(false);
                 }
-                self.made.push((*spec, state, nodes));
+                self.created.push((*spec, state, nodes));
             }
             Write::PutExecution { id, if_version, state } => {
                 return Ok(self.put_execution(inner, id, if_version, state));
@@ -59,21 +59,21 @@ impl PendingBatch {
                 return Ok(self.put_execution(inner, id, if_version, state));
             }
             Write::PutNode { key, if_version, state, due_at } => {
-                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
+                let Some(node) = self.node(inner, key).filter(|node| has_version(node, if_version)) else {
                     return Ok(false);
                 };
                 put(node, state, due_at);
             }
             Write::SetDue { key, if_version, due_at } => {
-                let Some(node) = self.node(inner, key).filter(|node| is_same(node, if_version)) else {
+                let Some(node) = self.node(inner, key).filter(|node| has_version(node, if_version)) else {
                     return Ok(false);
                 };
                 node.due_at = due_at;
             }
             Write::Arrive { key, ok, from, now, continuation } => {
                 let Some(node) = self.node(inner, key) else {
-                    let words = format!("execution {} has no node {}", key.execution, key.ix);
-                    return Err(Error::storage("writing the records", words));
+                    let message = format!("execution {} has no node {}", key.execution, key.ix);
+                    return Err(Error::storage("writing the records", message));
                 };
                 node.waits_for = node.waits_for.saturating_sub(1);
                 if !ok {
@@ -88,15 +88,15 @@ impl PendingBatch {
                 if guarded!(ArrivalMakesDue, last, without false) {
                     node.due_at = Some(now);
                 }
-                let mut led_to = Vec::new();
+                let mut arrivals = Vec::new();
                 if let Some(next) = continuation {
                     put(node, next.state, next.due_at);
-                    led_to = next.arrivals;
+                    arrivals = next.arrivals;
                 }
                 let (waits_for, failed) = (node.waits_for, node.failed);
-                self.done.arrivals.push(ArrivalOutcome { key, waits_for, failed, continued });
-                for arrival in led_to {
-                    self.take(inner, arrival)?;
+                self.result.arrivals.push(ArrivalOutcome { key, waits_for, failed, continued });
+                for arrival in arrivals {
+                    self.add(inner, arrival)?;
                 }
             }
             Write::PutKey { key, if_execution, record } => {
@@ -109,15 +109,15 @@ impl PendingBatch {
             Write::PutArtifact(record) => self.artifacts.push(*record),
             Write::DeleteArtifact(id) => {
                 self.artifacts.retain(|record| record.id != id);
-                self.gone.push(id);
+                self.deleted.push(id);
             }
-            Write::PutDeadLetter(letter) => self.dead.push((letter, true)),
-            Write::DeleteDeadLetter(letter) => self.dead.push((letter, false)),
+            Write::PutDeadLetter(letter) => self.dead_letters.push((letter, true)),
+            Write::DeleteDeadLetter(letter) => self.dead_letters.push((letter, false)),
         }
         Ok(true)
     }
 
-    /// Whether the version is the one that was read, and the state replaced.
+    /// Replaces an execution's state; false: its version is not `if_version`.
     fn put_execution(
         &mut self,
         inner: &RecordsState,
@@ -141,18 +141,19 @@ impl PendingBatch {
     }
 
     pub(super) fn apply(self, inner: &mut RecordsState, observer: Option<&dyn Observer>) -> CommitResult {
-        let Self { made, added, executions, nodes, keys, artifacts, gone, dead, mut done } = self;
+        let Self { created, added, executions, nodes, keys, artifacts, deleted, dead_letters, mut result } =
+            self;
         let mut touched: BTreeSet<ExecutionId> = executions.keys().copied().collect();
         touched.extend(nodes.keys().map(|key| key.execution));
         let mut old_nodes = Vec::new();
         let mut old_executions = Vec::new();
         let mut new_ids = Vec::new();
-        for (spec, state, nodes) in made {
+        for (spec, state, nodes) in created {
             new_ids.push(spec.id);
-            done.run_number = inner.make(spec, state, nodes);
+            result.run_number = inner.create(spec, state, nodes);
         }
         for (id, nodes) in added {
-            inner.add(id, nodes);
+            inner.add_nodes(id, nodes);
         }
         for (id, record) in executions {
             if let Some(kept) = inner.executions.get_mut(&id) {
@@ -172,10 +173,10 @@ impl PendingBatch {
             touched.insert(record.execution);
             inner.artifacts.insert(record.id, record);
         }
-        for id in gone {
+        for id in deleted {
             touched.extend(inner.artifacts.remove(&id).map(|record| record.execution));
         }
-        for (letter, put) in dead {
+        for (letter, put) in dead_letters {
             touched.insert(letter.execution);
             if put {
                 inner.dead_letters.insert(letter)
@@ -203,11 +204,11 @@ impl PendingBatch {
             let nodes = |kept: &StoredExecution| kept.nodes.values().cloned().collect();
             observer.committed(&changes, &|id| kept(&id).map(nodes).unwrap_or_default());
         }
-        done
+        result
     }
 }
 
-fn is_same(node: &Node, version: u64) -> bool {
+fn has_version(node: &Node, version: u64) -> bool {
     guarded!(NodeVersion, node.version == version)
 }
 

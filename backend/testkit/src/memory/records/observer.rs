@@ -1,31 +1,31 @@
-//! An observer of commits.
+//! Observation of commits.
 
 use tidemill_core::ids::ExecutionId;
 use tidemill_services::ports::{ExecutionRecord, Node};
 
-/// What a commit changed.
+/// A change of a commit.
 #[derive(Debug)]
 pub enum Change<'a> {
-    /// A new execution.
+    /// An execution was created.
     Made(&'a ExecutionRecord),
-    /// An execution's state.
+    /// An execution's state changed.
     Execution {
-        /// As it was.
+        /// Before the commit.
         old: &'a ExecutionRecord,
-        /// As it is.
+        /// After the commit.
         new: &'a ExecutionRecord,
     },
-    /// A node.
+    /// A node changed.
     Node {
-        /// As it was.
+        /// Before the commit.
         old: &'a Node,
-        /// As it is.
+        /// After the commit.
         new: &'a Node,
     },
 }
 
-/// Sees every change in the order in which they are made.
+/// Receives every commit, in order.
 pub trait Observer: Send + Sync {
-    /// One batch was committed: its changes, and all nodes of an execution as they are now.
+    /// Receives the changes of a commit; `nodes` returns the current nodes of an execution.
     fn committed(&self, changes: &[Change<'_>], nodes: &dyn Fn(ExecutionId) -> Vec<Node>);
 }

@@ -1,4 +1,4 @@
-//! The operations of the port.
+//! Implements the records port in memory.
 
 use super::{
     batch::PendingBatch,
@@ -23,9 +23,9 @@ use tidemill_services::ports::{
 };
 use tokio::sync::watch;
 
-/// How long `changed` waits at most.
+/// Maximum wait of `changed`.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Page size of a listing that names none.
+/// Default page size.
 const DEFAULT_PAGE_SIZE: u32 = 50;
 
 /// The records in memory.
@@ -48,7 +48,7 @@ impl fmt::Debug for MemoryRecords {
 }
 
 impl MemoryRecords {
-    /// Empty records whose every change `observer` sees.
+    /// Creates empty records; `observer` receives every commit.
     pub fn observed(observer: Arc<dyn Observer>) -> Self {
         Self { observer: Some(observer), ..Self::default() }
     }
@@ -57,12 +57,12 @@ impl MemoryRecords {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept<T>(&self, id: ExecutionId, get: impl FnOnce(&StoredExecution) -> T) -> Option<T> {
+    fn with_execution<T>(&self, id: ExecutionId, get: impl FnOnce(&StoredExecution) -> T) -> Option<T> {
         self.lock().executions.get(&id).map(get)
     }
 }
 
-fn fits(filter: &ListFilter, record: &ExecutionRecord) -> bool {
+fn matches_filter(filter: &ListFilter, record: &ExecutionRecord) -> bool {
     let spec = &record.spec;
     filter.repo.as_deref().is_none_or(|repo| repository_key(repo) == repository_key(&spec.repo))
         && filter.pipeline.as_ref().is_none_or(|name| *name == spec.pipeline_name)
@@ -77,30 +77,30 @@ impl Records for MemoryRecords {
         let mut inner = self.lock();
         let mut batch = PendingBatch::default();
         for write in writes {
-            if !batch.take(&inner, write)? {
+            if !batch.add(&inner, write)? {
                 return Ok(Commit::Conflict);
             }
         }
-        let done = batch.apply(&mut inner, self.observer.as_deref());
+        let result = batch.apply(&mut inner, self.observer.as_deref());
         drop(inner);
         self.commits.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(Commit::Done(done))
+        Ok(Commit::Done(result))
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
-        Ok(self.kept(id, |kept| kept.record.clone()))
+        Ok(self.with_execution(id, |kept| kept.record.clone()))
     }
 
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
-        Ok(self.kept(id, |kept| (kept.record.state.clone(), kept.record.version)))
+        Ok(self.with_execution(id, |kept| (kept.record.state.clone(), kept.record.version)))
     }
 
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
-        Ok(self.kept(id, |kept| kept.revision))
+        Ok(self.with_execution(id, |kept| kept.revision))
     }
 
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
-        Ok(self.kept(id, |kept| {
+        Ok(self.with_execution(id, |kept| {
             let changed = known != Some(kept.revision);
             let content = changed.then(|| (kept.record.clone(), kept.nodes.values().cloned().collect()));
             ExecutionSnapshot { revision: kept.revision, content }
@@ -110,15 +110,17 @@ impl Records for MemoryRecords {
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
         let before = match &filter.cursor {
             Some(cursor) => Some(cursor.parse::<ExecutionId>().map_err(|_| {
-                Error::Invalid(format!("`{cursor}` is no cursor; give back the `next_cursor` of a page"))
+                Error::Invalid(format!(
+                    "invalid cursor `{cursor}`: use the `next_cursor` of the previous page"
+                ))
             })?),
             None => None,
         };
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
         let inner = self.lock();
         let older = inner.executions.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
-        let wanted = older.map(|(_, kept)| &kept.record).filter(|record| fits(filter, record));
-        let mut found: Vec<ExecutionRecord> = wanted.take(limit + 1).cloned().collect();
+        let matching = older.map(|(_, kept)| &kept.record).filter(|record| matches_filter(filter, record));
+        let mut found: Vec<ExecutionRecord> = matching.take(limit + 1).cloned().collect();
         let more = found.len() > limit;
         found.truncate(limit);
         Ok((found, more))
@@ -135,11 +137,11 @@ impl Records for MemoryRecords {
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
         let nodes =
             |kept: &StoredExecution| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
-        Ok(self.kept(execution, nodes).unwrap_or_default())
+        Ok(self.with_execution(execution, nodes).unwrap_or_default())
     }
 
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
-        Ok(self.kept(execution, |kept| kept.nodes.values().cloned().collect()).unwrap_or_default())
+        Ok(self.with_execution(execution, |kept| kept.nodes.values().cloned().collect()).unwrap_or_default())
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
@@ -150,13 +152,13 @@ impl Records for MemoryRecords {
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
-        let waits = |node: &&Node| {
+        let is_waiting = |node: &&Node| {
             node.key.ix >= from && matches!(node.state.status(), Some(JobStatus::Pending | JobStatus::Queued))
         };
         let upcoming = |kept: &StoredExecution| {
-            kept.nodes.values().filter(waits).map(|node| node.key.ix).take(limit).collect()
+            kept.nodes.values().filter(is_waiting).map(|node| node.key.ix).take(limit).collect()
         };
-        Ok(self.kept(execution, upcoming).unwrap_or_default())
+        Ok(self.with_execution(execution, upcoming).unwrap_or_default())
     }
 
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
@@ -201,8 +203,8 @@ impl Records for MemoryRecords {
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
         let inner = self.lock();
-        let over = |record: &&ArtifactRecord| record.expires_at.is_some_and(|at| at <= now);
-        let mut found: Vec<ArtifactRecord> = inner.artifacts.values().filter(over).cloned().collect();
+        let is_expired = |record: &&ArtifactRecord| record.expires_at.is_some_and(|at| at <= now);
+        let mut found: Vec<ArtifactRecord> = inner.artifacts.values().filter(is_expired).cloned().collect();
         found.sort_by_key(|record| record.expires_at);
         found.truncate(limit);
         Ok(found)

@@ -32,8 +32,8 @@ pub(super) struct RecordsState {
 }
 
 impl RecordsState {
-    /// Records an execution, and gives its run number.
-    pub(super) fn make(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: NewNodes) -> u64 {
+    /// Stores an execution, and returns its run number.
+    pub(super) fn create(&mut self, spec: ExecutionSpec, state: ExecutionState, nodes: NewNodes) -> u64 {
         let id = spec.id;
         let last =
             self.run_numbers.entry((repository_key(&spec.repo), spec.pipeline_name.clone())).or_default();
@@ -41,12 +41,12 @@ impl RecordsState {
         let run_number = *last;
         let record = ExecutionRecord { spec, run_number, state, version: 1 };
         self.executions.insert(id, StoredExecution { record, revision: 0, nodes: BTreeMap::new() });
-        self.add(id, nodes);
+        self.add_nodes(id, nodes);
         run_number
     }
 
-    /// Records nodes of an execution.
-    pub(super) fn add(&mut self, id: ExecutionId, nodes: NewNodes) {
+    /// Stores nodes of an execution.
+    pub(super) fn add_nodes(&mut self, id: ExecutionId, nodes: NewNodes) {
         let Some(kept) = self.executions.get_mut(&id) else { return };
         for (ix, node) in nodes {
             let key = NodeKey { execution: id, ix };
