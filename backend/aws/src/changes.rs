@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn only_executions_and_notifications_are_notifiable() {
+    fn only_executions_and_notices_are_reported() {
         let id = ExecutionId(Uuid::now_v7());
         let (text, home) = (id.to_string(), keys::home(id));
         let execution = Some(Change::Execution(id));

@@ -1,8 +1,8 @@
-//! One suite for every set of adapters: each function is a check of the ports' contract and panics when it is broken.
+//! The conformance suite for adapters. Each function is a check of the ports' contract, and panics if it is broken.
 //!
-//! [`crate::conformance_suite`] makes a test of each. Ids are made anew in each check, so that a store may be shared.
+//! [`crate::conformance_suite`] creates a test of each check. Each check uses new ids, so that checks can share a store.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "test code")]
 
 mod claims;
 mod clock;

@@ -1,4 +1,4 @@
-//! Claims of jobs, as a worker that nobody has seen before makes them.
+//! Claims of jobs by a new worker.
 
 use tidemill_core::execution::assignment::Assignment;
 use tidemill_core::pipeline::labels::Labels;
@@ -9,7 +9,7 @@ use tidemill_core::{
 use tidemill_services::services::Services;
 use uuid::Uuid;
 
-/// Claims a job for a worker with these labels; an error says why there is nothing.
+/// Claims a job for a worker with these labels; the error is the reason of the reply.
 pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Result<Assignment, String> {
     let request = JobExecuteRequest {
         worker: WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "w".into() },
@@ -26,12 +26,12 @@ pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Re
     }
 }
 
-/// Claims the job at this place of an execution, for a worker without labels.
+/// Claims the job at this position of an execution for a worker without labels.
 pub(super) async fn claim_at(
     services: &Services,
     id: ExecutionId,
-    place: usize,
+    position: usize,
 ) -> Result<Assignment, String> {
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    claim(services, view.jobs[place].id, Labels::new()).await
+    claim(services, view.jobs[position].id, Labels::new()).await
 }

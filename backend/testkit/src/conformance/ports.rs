@@ -1,4 +1,4 @@
-//! Checks of single ports.
+//! Checks of each port.
 
 pub mod documents;
 pub mod exact_queue;

@@ -1,4 +1,4 @@
-//! Records to write.
+//! Sample records.
 
 use indexmap::IndexMap;
 use tidemill_core::execution::{
@@ -18,28 +18,28 @@ use tidemill_services::ports::{
 };
 use uuid::Uuid;
 
-/// Where the samples' time begins.
+/// The creation time of the samples.
 pub const START: Timestamp = Timestamp(1_780_000_000_000);
 
-/// A new execution's id; later ones are greater.
+/// Creates an execution id; later ones are greater.
 #[must_use]
 pub fn execution_id() -> ExecutionId {
     ExecutionId(Uuid::now_v7())
 }
 
-/// A new job's id.
+/// Creates a job id.
 #[must_use]
 pub fn job_id() -> JobId {
     JobId(Uuid::now_v7())
 }
 
-/// A repository that nothing else uses.
+/// Creates a unique repository.
 #[must_use]
 pub fn repo() -> String {
     format!("https://git.example/{}", Uuid::now_v7())
 }
 
-/// An execution's spec with this many jobs.
+/// Creates an execution's spec with this many jobs.
 #[must_use]
 pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> ExecutionSpec {
     ExecutionSpec {
@@ -71,7 +71,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
     }
 }
 
-/// An execution's state with this status.
+/// Creates an execution's state with this status.
 #[must_use]
 pub fn state(status: ExecutionStatus) -> ExecutionState {
     ExecutionState {
@@ -86,7 +86,7 @@ pub fn state(status: ExecutionStatus) -> ExecutionState {
     }
 }
 
-/// A job's state with this status.
+/// Creates a job's state with this status.
 #[must_use]
 pub fn job_state(status: JobStatus) -> NodeState {
     let item = JobRecord {
@@ -98,7 +98,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
     NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) }
 }
 
-/// A job to record.
+/// Creates a job's node.
 #[must_use]
 pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> NewNode {
     let id = job_id();
@@ -122,7 +122,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
     }
 }
 
-/// A gate or an end to record.
+/// Creates a gate or an end node.
 #[must_use]
 pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
     NewNode {
@@ -145,7 +145,7 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
     }
 }
 
-/// Jobs that each only tell the end.
+/// Creates independent jobs and an end node.
 #[must_use]
 pub fn flat(jobs: u32) -> Vec<NewNode> {
     let mut nodes: Vec<NewNode> =
@@ -154,7 +154,7 @@ pub fn flat(jobs: u32) -> Vec<NewNode> {
     nodes
 }
 
-/// An artifact of a job, one of several that `sequence` tells apart.
+/// Creates an artifact of a job; `sequence` distinguishes several.
 #[must_use]
 pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> ArtifactRecord {
     ArtifactRecord {
@@ -174,14 +174,14 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
     }
 }
 
-/// A write that creates a pending execution.
+/// Creates the write of a pending execution.
 #[must_use]
 pub fn create(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
     let nodes = (0..).zip(placed(spec.id, nodes)).collect();
     Write::Create { spec: Box::new(spec), state: state(ExecutionStatus::Pending), nodes }
 }
 
-/// The nodes with the ids that their jobs have in `execution`.
+/// Sets the ids that the nodes' jobs have in `execution`.
 #[must_use]
 pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
     for (ix, node) in (0..).zip(&mut nodes) {
@@ -192,20 +192,20 @@ pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
     nodes
 }
 
-/// Commits what must not conflict.
+/// Commits writes that must not conflict.
 pub async fn done(records: &dyn Records, writes: Vec<Write>) -> CommitResult {
     match records.commit(writes).await.unwrap() {
-        Commit::Done(done) => done,
+        Commit::Done(result) => result,
         Commit::Conflict => panic!("an unexpected conflict"),
     }
 }
 
-/// Commits what must conflict.
+/// Commits writes that must conflict.
 pub async fn conflict(records: &dyn Records, writes: Vec<Write>) {
     assert_eq!(records.commit(writes).await.unwrap(), Commit::Conflict);
 }
 
-/// Records an execution of these nodes in a repository of its own.
+/// Creates an execution with these nodes in a new repository.
 pub async fn made(records: &dyn Records, nodes: Vec<NewNode>) -> ExecutionId {
     let id = execution_id();
     let jobs = nodes.iter().filter(|node| node.spec.job.is_some()).count();
@@ -214,7 +214,7 @@ pub async fn made(records: &dyn Records, nodes: Vec<NewNode>) -> ExecutionId {
     id
 }
 
-/// A node that is there.
+/// Returns an existing node.
 pub async fn node(records: &dyn Records, key: NodeKey) -> Node {
     records.nodes(key.execution, &[key.ix]).await.unwrap().pop().expect("a node")
 }

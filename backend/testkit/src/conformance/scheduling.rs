@@ -1,4 +1,4 @@
-//! Checks of what decides when a job runs, over the adapters.
+//! Checks of the conditions under which jobs run, over the adapters.
 
 mod approvals;
 mod conditions;
@@ -6,9 +6,9 @@ mod fixture;
 mod groups;
 
 pub use approvals::{
-    a_manual_job_that_is_optional_holds_nobody_up, approved_execution_has_no_approval_deadline,
-    execution_without_approval_is_canceled, held_execution_records_its_jobs_when_it_is_approved,
-    held_execution_runs_nothing, manual_job_waits_for_approval_and_needs,
+    approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
+    held_execution_records_jobs_on_approval, held_execution_runs_nothing,
+    manual_job_waits_for_approval_and_needs, optional_manual_job_blocks_no_other_job,
 };
 pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,

@@ -7,37 +7,37 @@ use tidemill_services::Stores;
 
 type OpenStores = Box<dyn Fn(Arc<ManualClock>) -> BoxFuture<'static, Stores> + Send + Sync>;
 
-/// What is checked: a place where stores are, which can be opened again and again.
+/// The stores that are checked, which can be opened repeatedly.
 pub struct StoresUnderTest {
-    /// The clock of all its stores.
+    /// The clock of all opened stores.
     pub clock: Arc<ManualClock>,
-    /// Whether its queue goes by a clock of its own, which nobody can turn.
+    /// Whether the queue uses real time instead of `clock`.
     real_time: bool,
     open: OpenStores,
 }
 
 impl StoresUnderTest {
-    /// A place that `open` opens, each time as another process would.
+    /// Creates a subject whose stores `open` opens, each time as another process would.
     pub fn new(
         open: impl Fn(Arc<ManualClock>) -> BoxFuture<'static, Stores> + Send + Sync + 'static,
     ) -> Self {
         Self { clock: Arc::default(), real_time: false, open: Box::new(open) }
     }
 
-    /// The same, of a place whose queue is a service that keeps its own time.
+    /// Declares that the queue is a service that uses real time.
     #[must_use]
     pub fn in_real_time(self) -> Self {
         Self { real_time: true, ..self }
     }
 
-    /// For how long the checks hide a message.
+    /// Returns the visibility timeout of the checks, in milliseconds.
     #[must_use]
     pub const fn hide_ms(&self) -> u64 {
         if self.real_time { 3_000 } else { 30_000 }
     }
 
-    /// Lets milliseconds pass: by turning the clock, or by waiting, then a second longer, since a queue that many use
-    /// looks only now and then for what is visible again.
+    /// Lets milliseconds pass: advances the clock, or waits if the queue uses real time. The wait is a second longer, because
+    /// a queue service makes messages visible again with a delay.
     pub async fn pass(&self, ms: u64) {
         if self.real_time {
             tokio::time::sleep(std::time::Duration::from_millis(ms + 1_000)).await;
@@ -46,7 +46,7 @@ impl StoresUnderTest {
         }
     }
 
-    /// Opens the place.
+    /// Opens the stores.
     pub async fn open(&self) -> Stores {
         (self.open)(Arc::clone(&self.clock)).await
     }
@@ -54,6 +54,6 @@ impl StoresUnderTest {
 
 impl fmt::Debug for StoresUnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("StoresUnderTest").field("clock", &self.clock).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
-//! Macros that make a test of each check.
+//! Macros that create a test of each check.
 
-/// Makes a test of each check that only the queue of one process must pass; see [`super::exact_queue`].
+/// Creates a test of each check that only a queue of one process, or of several on one file, must pass; see
+/// [`super::exact_queue`].
 #[macro_export]
 macro_rules! exact_queue_suite {
     ($subject:expr) => {
@@ -20,8 +21,8 @@ macro_rules! exact_queue_suite {
     };
 }
 
-/// Makes a test of each check; the expression makes a new [`super::StoresUnderTest`]. After `@async` it may wait, and what comes after it
-/// is run before and may return.
+/// Creates a test of each check. The expression creates a [`super::StoresUnderTest`]. After `@async` it may await, and the second
+/// expression runs before it and may return.
 #[macro_export]
 macro_rules! conformance_suite {
     ($subject:expr) => {
@@ -34,8 +35,8 @@ macro_rules! conformance_suite {
                 id_is_created_once
                 nodes_are_added_to_unplanned_execution_once
                 run_numbers_count_by_repository_and_pipeline
-                run_numbers_are_given_once_under_concurrency
-                node_put_requires_read_version
+                concurrent_creates_get_distinct_run_numbers
+                put_requires_read_version
                 put_of_missing_node_conflicts
                 setting_due_time_keeps_version
                 concurrent_writes_have_one_winner
@@ -76,11 +77,11 @@ macro_rules! conformance_suite {
                 message_is_delivered_and_deleted
                 message_reappears_after_visibility_timeout
                 delayed_message_is_delivered_later
-                message_given_back_is_visible_at_once
-                job_that_is_sent_again_is_delivered_again
-                receive_returns_at_most_requested_count
+                given_back_message_is_visible_at_once
+                resent_job_is_delivered_again
+                receive_returns_message_of_requested_execution
                 concurrent_receivers_get_every_message
-                waiting_receiver_is_notified
+                waiting_receiver_is_woken
                 messages_survive_reopen
                 unknown_receipt_is_ignored
             }
@@ -109,7 +110,7 @@ macro_rules! conformance_suite {
                 job_runs_according_to_when
                 allowed_exit_code_is_tolerated
                 manual_job_waits_for_approval_and_needs
-                a_manual_job_that_is_optional_holds_nobody_up
+                optional_manual_job_blocks_no_other_job
                 execution_without_approval_is_canceled
                 execution_over_timeout_fails
                 executions_of_group_run_in_order
@@ -119,7 +120,7 @@ macro_rules! conformance_suite {
                 on_failure_job_without_needs_is_skipped
                 execution_without_runnable_jobs_ends
                 held_execution_runs_nothing
-                held_execution_records_its_jobs_when_it_is_approved
+                held_execution_records_jobs_on_approval
                 approved_execution_has_no_approval_deadline
                 job_is_assigned_only_to_worker_with_labels
             }
@@ -128,8 +129,8 @@ macro_rules! conformance_suite {
                 fork_cannot_store_cache
                 unused_cache_is_removed
                 cache_is_bound_to_its_repository_and_key
-                cache_that_is_completed_again_stays
-                artifact_id_contains_attempt
+                completing_cache_again_changes_nothing
+                artifact_of_other_job_cannot_be_overwritten
             }
             sources {
                 upload_must_match_its_hash
@@ -144,9 +145,9 @@ macro_rules! conformance_suite {
                 test_report_requires_lease_and_compares_retried_execution
             }
             secrets {
-                job_gets_secrets_that_it_names_and_no_others
+                job_gets_only_secrets_that_it_names
                 missing_secret_fails_job_without_retry
-                sealed_value_opens_only_in_its_place
+                sealed_value_opens_only_under_its_name
                 fork_gets_no_secrets
                 secret_requires_name_and_value
                 secrets_of_job_are_bounded
@@ -163,7 +164,7 @@ macro_rules! conformance_suite {
             }
             access {
                 token_is_valid_until_expiry_or_revocation
-                audit_record_is_listed_newest_first
+                audit_log_is_listed_newest_first
             }
         }
     };

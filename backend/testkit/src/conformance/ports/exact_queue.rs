@@ -1,71 +1,71 @@
-//! Checks of what the queue promises beyond the port's contract when one process, or several on one file, are all there
-//! is: every message at most once at a time. The embedded server relies on it for its speed, never for its correctness.
+//! Checks of a queue that serves one process, or several on one file. Beyond the port's contract it delivers each message to
+//! at most one receiver at a time. The embedded server relies on this for speed, not for correctness.
 
-use super::queue::{LONG_WAIT, keys, messages, take, take_all};
+use super::queue::{LONG_WAIT, keys, messages, receive, receive_all};
 use crate::conformance::{StoresUnderTest, samples::execution_id};
 use futures_util::{FutureExt, future::join_all};
 use std::{collections::HashSet, sync::Arc};
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{Message, NodeKey};
 
-/// Hidden to the last millisecond.
+/// A received message is hidden to the last millisecond of its visibility timeout.
 pub async fn delayed_message_is_not_visible_early(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 2), None).await.unwrap();
-    assert_eq!(take_all(subject, &*queue, execution).await.len(), 2);
+    assert_eq!(receive_all(subject, &*queue, execution).await.len(), 2);
     subject.clock.turn(29_999);
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
     subject.clock.turn(1);
-    assert_eq!(take_all(subject, &*queue, execution).await.len(), 2);
+    assert_eq!(receive_all(subject, &*queue, execution).await.len(), 2);
 }
 
-/// Who was too slow can neither delete nor give back what another has received since.
+/// A stale receipt can neither delete nor give back a message that was received again.
 pub async fn stale_receipt_does_nothing(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    let stale = take(subject, &*queue, execution).await.unwrap();
+    let stale = receive(subject, &*queue, execution).await.unwrap();
     subject.clock.turn(30_000);
-    let newest = take(subject, &*queue, execution).await.unwrap();
+    let newest = receive(subject, &*queue, execution).await.unwrap();
     assert_ne!(newest.receipt, stale.receipt);
     queue.give_back(&stale).await.unwrap();
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.delete(&stale).await.unwrap();
     queue.delete(&Message { receipt: "none".to_owned(), ..stale.clone() }).await.unwrap();
     queue.give_back(&newest).await.unwrap();
-    let last = take(subject, &*queue, execution).await.expect("still there");
+    let last = receive(subject, &*queue, execution).await.expect("still there");
     queue.delete(&last).await.unwrap();
     queue.give_back(&last).await.unwrap();
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
 }
 
-/// Who gave it back cannot delete it.
+/// A receiver cannot delete a message after giving it back.
 pub async fn receipt_is_invalid_after_give_back(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    let first = take(subject, &*queue, execution).await.unwrap();
+    let first = receive(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
     queue.delete(&first).await.unwrap();
-    assert_eq!(take(subject, &*queue, execution).await.unwrap().node, first.node);
+    assert_eq!(receive(subject, &*queue, execution).await.unwrap().node, first.node);
 }
 
-/// A job that is sent twice comes at least once, also when it was hidden; who held it cannot delete the new one.
+/// A job that is sent again is delivered again, also if its message was hidden. The first receiver cannot delete it.
 pub async fn repeated_send_makes_one_visible_message(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    let held = take(subject, &*queue, execution).await.unwrap();
+    let held = receive(subject, &*queue, execution).await.unwrap();
     queue.send(&messages(execution, 1), None).await.unwrap();
     queue.delete(&held).await.unwrap();
-    let again = take(subject, &*queue, execution).await.expect("sent after it was received");
+    let again = receive(subject, &*queue, execution).await.expect("sent after it was received");
     queue.delete(&again).await.unwrap();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    assert!(take(subject, &*queue, execution).await.is_some());
+    assert!(receive(subject, &*queue, execution).await.is_some());
 }
 
-/// As two processes would, at the same time.
+/// Concurrent receivers of two processes get distinct messages.
 pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
@@ -86,19 +86,19 @@ pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTes
     assert_eq!(got.into_iter().collect::<HashSet<_>>(), keys(execution, 24).into_iter().collect());
 }
 
-/// A receive that is dropped half-way does not hide a message from the next one.
+/// A dropped receive does not hide a message.
 pub async fn dropped_receiver_returns_its_messages(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
     for _ in 0..20 {
-        if let Some(got) =
+        if let Some(received) =
             queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).now_or_never()
         {
-            queue.give_back(&got.unwrap().unwrap()).await.unwrap();
+            queue.give_back(&received.unwrap().unwrap()).await.unwrap();
         }
     }
-    // The clock stands still, so only what was given back can come.
+    // The clock stands still, so only a returned message can be visible.
     let got = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(got.unwrap().node, NodeKey { execution, ix: 0 });
 }

@@ -29,7 +29,7 @@ fn ids(found: &[ExecutionRecord]) -> Vec<ExecutionId> {
     found.iter().map(|record| record.spec.id).collect()
 }
 
-/// Following the cursor gives each once, and the last page says that it is the last.
+/// Following the cursor returns each execution once, and marks the last page.
 pub async fn pages_are_newest_first_and_complete(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let repo = repo();
@@ -48,14 +48,14 @@ pub async fn pages_are_newest_first_and_complete(subject: &StoresUnderTest) {
                 break;
             }
             assert_eq!(found.len(), page as usize);
-            // What is made meanwhile is newer and so on no later page.
+            // Executions that are created meanwhile are newer, and so not on later pages.
             filter.cursor = found.last().map(|record| record.spec.id.to_string());
         }
         assert_eq!(seen, all, "pages of {page}");
     }
 }
 
-/// Each filter, and all together.
+/// Each filter applies alone and in combination.
 pub async fn all_filters_apply(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (one, two, branch) = (repo(), repo(), format!("branch-{}", execution_id()));
@@ -69,27 +69,27 @@ pub async fn all_filters_apply(subject: &StoresUnderTest) {
     set_status(&*records, d, ExecutionStatus::Failed).await;
 
     let nothing = ListFilter::default();
-    let in_one = ListFilter { repo: Some(one.clone()), ..nothing.clone() };
+    let of_repo = ListFilter { repo: Some(one.clone()), ..nothing.clone() };
     let of_pipeline = ListFilter { pipeline: Some(pipeline.clone()), ..nothing.clone() };
     let status = |status, filter: &ListFilter| ListFilter { status: Some(status), ..filter.clone() };
     let number = |number, filter: &ListFilter| ListFilter { run_number: Some(number), ..filter.clone() };
     let both = ListFilter { repo: Some(one.clone()), ..of_pipeline.clone() };
     let on_branch = |filter: &ListFilter| ListFilter { branch: Some(branch.clone()), ..filter.clone() };
     let cases = [
-        (in_one.clone(), vec![c, b, a]),
+        (of_repo.clone(), vec![c, b, a]),
         (of_pipeline.clone(), vec![d, b, a]),
         (both.clone(), vec![b, a]),
         (on_branch(&nothing), vec![d, c, a]),
         (on_branch(&both), vec![a]),
         (status(ExecutionStatus::Failed, &of_pipeline), vec![d, b]),
-        (status(ExecutionStatus::Running, &in_one), vec![a]),
-        (status(ExecutionStatus::Success, &in_one), vec![]),
+        (status(ExecutionStatus::Running, &of_repo), vec![a]),
+        (status(ExecutionStatus::Success, &of_repo), vec![]),
         (status(ExecutionStatus::Failed, &on_branch(&nothing)), vec![d]),
         (number(1, &of_pipeline), vec![d, a]),
         (number(2, &both), vec![b]),
-        (number(1, &in_one), vec![c, a]),
+        (number(1, &of_repo), vec![c, a]),
         (number(1, &status(ExecutionStatus::Running, &on_branch(&both))), vec![a]),
-        (number(9, &in_one), vec![]),
+        (number(9, &of_repo), vec![]),
     ];
     for (filter, expected) in cases {
         let (found, more) = records.executions(&filter).await.unwrap();
@@ -100,7 +100,7 @@ pub async fn all_filters_apply(subject: &StoresUnderTest) {
     assert!(found.contains(&b) && found.contains(&d) && !found.contains(&a));
 }
 
-/// An address of a repository that is written otherwise names the same repository, in lists and in run numbers.
+/// Equivalent addresses name the same repository, in lists and in run numbers.
 pub async fn repository_addresses_are_normalized(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let name = format!("git.example.org/{}", execution_id());
@@ -120,14 +120,14 @@ pub async fn repository_addresses_are_normalized(subject: &StoresUnderTest) {
     }
 }
 
-/// Said, not taken for the beginning.
+/// An invalid cursor is an error, not the first page.
 pub async fn invalid_cursor_returns_validation_error(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let filter = ListFilter { cursor: Some("x' OR 1".to_owned()), ..Default::default() };
     assert!(matches!(records.executions(&filter).await, Err(Error::Invalid(_))));
 }
 
-/// Oldest first, from where one left off.
+/// Unfinished executions are listed oldest first, after a cursor.
 pub async fn live_lists_unfinished_executions(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut all = Vec::new();
@@ -145,10 +145,10 @@ pub async fn live_lists_unfinished_executions(subject: &StoresUnderTest) {
     assert!(!records.live(Some(all[4]), 10).await.unwrap().contains(&all[4]));
 }
 
-/// What is due for the longest time first, nothing that is not due, and no more than asked for.
+/// Due nodes are listed in the order of their due time, up to the limit.
 pub async fn due_nodes_are_listed_in_order(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    // Long before what other checks in the same store are due at.
+    // Long before the due times of other checks in the same store.
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
     let mut nodes = flat(5);
     for (ix, ms) in [(0, 30), (1, 10), (2, 50), (3, 20)] {
@@ -168,7 +168,7 @@ pub async fn due_nodes_are_listed_in_order(subject: &StoresUnderTest) {
     assert_eq!(records.late(due(99), 10).await.unwrap(), expected);
 }
 
-/// Its version stays; a node that is due at another time, or not at all, is left as it is.
+/// Postponing keeps the version, and does not change a node that is due at another time or not due.
 pub async fn postpone_requires_unchanged_due_time(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
@@ -188,7 +188,7 @@ pub async fn postpone_requires_unchanged_due_time(subject: &StoresUnderTest) {
     assert_eq!(records.late(due(99), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
 }
 
-/// It follows each change of a status, and begins where it is asked to.
+/// Upcoming jobs are the pending and queued ones from an index on.
 pub async fn upcoming_jobs_follow_statuses(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (id, other) = (made(&*records, flat(4)).await, made(&*records, flat(2)).await);
@@ -211,7 +211,7 @@ pub async fn upcoming_jobs_follow_statuses(subject: &StoresUnderTest) {
     assert_eq!(records.upcoming(execution_id(), 0, 9).await.unwrap(), Vec::<u32>::new());
 }
 
-/// What is not there is left out; gates and ends have no job's spec.
+/// Missing nodes are omitted, and the order is the requested one.
 pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes: Vec<_> =
@@ -227,7 +227,7 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
     assert_eq!(records.nodes(execution_id(), &[0]).await.unwrap(), []);
 }
 
-/// In the order of the jobs; recording again replaces, forgetting twice is no error.
+/// Artifacts are listed in the order of jobs; a put replaces, and a delete may be repeated.
 pub async fn artifacts_are_listed_by_execution_and_job(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let execution = made(&*records, flat(2)).await;
@@ -251,7 +251,7 @@ pub async fn artifacts_are_listed_by_execution_and_job(subject: &StoresUnderTest
     assert_eq!(records.artifacts(execution).await.unwrap(), [early]);
 }
 
-/// The longest gone first, at most as many as asked for.
+/// Expired artifacts are listed in the order of expiry, up to the limit.
 pub async fn expired_artifacts_are_listed_by_expiry(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };

@@ -13,7 +13,7 @@ async fn all(logs: &dyn Logs, job: JobId, attempt: u32) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Every byte value, in order; a log that does not exist is empty.
+/// A log returns every byte value in order; a log that does not exist is empty.
 pub async fn log_bytes_are_returned_unchanged(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
@@ -25,7 +25,7 @@ pub async fn log_bytes_are_returned_unchanged(subject: &StoresUnderTest) {
     assert_eq!(all(&*logs, job, 1).await, [bytes.clone(), bytes].concat());
 }
 
-/// In whole or in part; stored bytes never change.
+/// A repeated append, whole or partial, does not change stored bytes.
 pub async fn repeated_append_stores_nothing(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
@@ -36,7 +36,7 @@ pub async fn repeated_append_stores_nothing(subject: &StoresUnderTest) {
     assert_eq!(all(&*logs, job, 1).await, b"hello world");
 }
 
-/// And changes nothing, also of a log that does not exist.
+/// An append after a gap changes nothing, also if the log does not exist.
 pub async fn append_after_gap_returns_error(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
@@ -49,7 +49,7 @@ pub async fn append_after_gap_returns_error(subject: &StoresUnderTest) {
     assert_eq!(all(&*logs, job, 1).await, b"abc");
 }
 
-/// By offset and limit, with the stored length beside.
+/// A read is bounded by offset and limit, and returns the stored length.
 pub async fn reads_are_bounded(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let job = job_id();
@@ -62,7 +62,7 @@ pub async fn reads_are_bounded(subject: &StoresUnderTest) {
     }
 }
 
-/// Of one job and of several.
+/// Logs are separate by job and attempt.
 pub async fn each_attempt_has_its_own_log(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let (one, other) = (job_id(), job_id());
@@ -74,7 +74,7 @@ pub async fn each_attempt_has_its_own_log(subject: &StoresUnderTest) {
     }
 }
 
-/// The same reports sent through two openings at the same time leave each byte once.
+/// Repeated appends through two handles at the same time store each byte once.
 pub async fn concurrent_repeated_appends_store_once(subject: &StoresUnderTest) {
     let opened = [subject.open().await.logs, subject.open().await.logs];
     let job = job_id();
@@ -94,7 +94,7 @@ pub async fn concurrent_repeated_appends_store_once(subject: &StoresUnderTest) {
     assert!(all(&*opened[1], job, 1).await == expected);
 }
 
-/// And go on growing after it; an earlier opening sees that.
+/// A log can be appended to after a reopen; an earlier handle reads the new bytes.
 pub async fn logs_survive_reopen(subject: &StoresUnderTest) {
     let job = job_id();
     let before = subject.open().await.logs;
@@ -107,7 +107,7 @@ pub async fn logs_survive_reopen(subject: &StoresUnderTest) {
     assert_eq!(all(&*subject.open().await.logs, job, 1).await, b"one two three");
 }
 
-/// More than any store would keep open.
+/// More logs can be written concurrently than an adapter keeps open.
 pub async fn many_logs_are_written_at_once(subject: &StoresUnderTest) {
     let logs = subject.open().await.logs;
     let jobs: Vec<JobId> = (0..100).map(|_| job_id()).collect();

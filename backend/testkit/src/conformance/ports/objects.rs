@@ -37,7 +37,7 @@ async fn assert_absent(objects: &dyn Objects, key: &str) {
     assert!(matches!(objects.get(key).await.map(drop), Err(Error::NotFound(_))));
 }
 
-/// Empty, small and in many pieces; size and hash are those of the bytes.
+/// Objects of any size and number of pieces are readable, with size and hash.
 pub async fn object_put_is_readable(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for (length, piece) in [(0, 1), (1, 1), (100_000, 777), (3_000_000, 65_536), (1_048_576, 1_048_576)] {
@@ -49,7 +49,7 @@ pub async fn object_put_is_readable(subject: &StoresUnderTest) {
     }
 }
 
-/// Whole or not at all; what was there before stays.
+/// An interrupted put leaves the previous object unchanged.
 pub async fn interrupted_put_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let broken = || {
@@ -64,7 +64,7 @@ pub async fn interrupted_put_stores_nothing(subject: &StoresUnderTest) {
     assert_eq!(read(&*objects, &key).await, b"before");
 }
 
-/// A put whose caller goes away is not taken for one that ended.
+/// A put that is dropped stores nothing.
 pub async fn dropped_put_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let key = key();
@@ -75,7 +75,7 @@ pub async fn dropped_put_stores_nothing(subject: &StoresUnderTest) {
     assert_eq!(read(&*objects, &key).await, b"after");
 }
 
-/// The newest put is read, whole, with its own size and hash.
+/// A read returns the newest object, with its size and hash.
 pub async fn second_put_replaces_object(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let key = key();
@@ -86,23 +86,23 @@ pub async fn second_put_replaces_object(subject: &StoresUnderTest) {
     }
 }
 
-/// Small and large, new or in place of another: what has not the SHA-256 that was named leaves what was there.
+/// A put with another SHA-256 than the declared one leaves the previous object unchanged, at any size.
 pub async fn put_with_wrong_checksum_stores_nothing(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for length in [1, 70_000, 9_000_000] {
         let (key, good, bad) = (key(), sample(length), sample(length + 1));
-        let wanted = info(&good).sha256.unwrap();
-        let refused = objects.put_checked(&key, Some(&wanted), pieces(&bad, 65_536)).await;
-        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+        let expected = info(&good).sha256.unwrap();
+        let result = objects.put_checked(&key, Some(&expected), pieces(&bad, 65_536)).await;
+        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
         assert_absent(&*objects, &key).await;
-        let stored = objects.put_checked(&key, Some(&wanted), pieces(&good, 65_536)).await.unwrap();
+        let stored = objects.put_checked(&key, Some(&expected), pieces(&good, 65_536)).await.unwrap();
         assert_eq!(stored, info(&good));
-        assert!(objects.put_checked(&key, Some(&wanted), pieces(&bad, 65_536)).await.is_err());
+        assert!(objects.put_checked(&key, Some(&expected), pieces(&bad, 65_536)).await.is_err());
         assert!(read(&*objects, &key).await == good, "{length} bytes");
     }
 }
 
-/// It is gone, and only it.
+/// A delete removes only its object, and may be repeated.
 pub async fn deleting_twice_is_no_error(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let (one, other) = (key(), key());
@@ -118,7 +118,7 @@ pub async fn deleting_twice_is_no_error(subject: &StoresUnderTest) {
     assert_eq!(read(&*objects, &one).await, b"y");
 }
 
-/// Keys are names, not directories.
+/// A key may be a prefix of another one: keys are names, not directories.
 pub async fn key_can_be_prefix_of_another(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     let short = key();
@@ -131,7 +131,7 @@ pub async fn key_can_be_prefix_of_another(subject: &StoresUnderTest) {
     assert_eq!(read(&*objects, &long).await, b"long");
 }
 
-/// By each operation, before anything is touched.
+/// Each operation rejects invalid keys.
 pub async fn bad_keys_are_rejected(subject: &StoresUnderTest) {
     let objects = subject.open().await.objects;
     for key in ["", "/", "/a", "a/", "a//b", "..", "a/../b", ".", "a.b", "A", "a b", "ä", "a\0", "a\\b"] {
@@ -142,7 +142,7 @@ pub async fn bad_keys_are_rejected(subject: &StoresUnderTest) {
     }
 }
 
-/// Another opening reads them, also one that was there before.
+/// Objects are readable through handles that were opened before and after the put.
 pub async fn objects_survive_reopen(subject: &StoresUnderTest) {
     let (key, bytes) = (key(), sample(300_000));
     let before = subject.open().await.objects;

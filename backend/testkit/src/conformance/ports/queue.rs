@@ -1,4 +1,4 @@
-//! Checks of the queue. Each receives only of executions of its own.
+//! Checks of the queue. Each check receives only messages of its own executions.
 
 use crate::conformance::{StoresUnderTest, samples::execution_id};
 use futures_util::future::join_all;
@@ -7,7 +7,7 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{JobQueue, Message, NodeKey, QueuedJob};
 
-/// Longer than any check takes: a wait that ends earlier was woken.
+/// Longer than any check takes, so a wait that ends earlier was woken.
 pub(super) const LONG_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn keys(execution: ExecutionId, count: u32) -> Vec<NodeKey> {
@@ -18,7 +18,7 @@ pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<QueuedJob> {
     keys(execution, count).into_iter().map(QueuedJob::now).collect()
 }
 
-pub(super) async fn take(
+pub(super) async fn receive(
     subject: &StoresUnderTest,
     queue: &dyn JobQueue,
     execution: ExecutionId,
@@ -26,103 +26,106 @@ pub(super) async fn take(
     queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), Duration::ZERO).await.unwrap()
 }
 
-pub(super) async fn take_all(
+pub(super) async fn receive_all(
     subject: &StoresUnderTest,
     queue: &dyn JobQueue,
     execution: ExecutionId,
 ) -> HashSet<NodeKey> {
-    let mut taken = HashSet::new();
-    while let Some(message) = take(subject, queue, execution).await {
-        assert!(taken.insert(message.node), "{message:?} came twice");
+    let mut received = HashSet::new();
+    while let Some(message) = receive(subject, queue, execution).await {
+        assert!(received.insert(message.node), "{message:?} was delivered twice");
     }
-    taken
+    received
 }
 
-/// Once it was received it is hidden, and once it was deleted it never comes again.
+/// A received message is hidden, and a deleted one is not delivered again.
 pub async fn message_is_delivered_and_deleted(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.send(&messages(execution, 1), Some("00-aa-bb-01")).await.unwrap();
-    let message = take(subject, &*queue, execution).await.unwrap();
+    let message = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(message.node, NodeKey { execution, ix: 0 });
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.delete(&message).await.unwrap();
     queue.delete(&message).await.unwrap();
     subject.pass(subject.hide_ms() + 500).await;
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.send(&[], None).await.unwrap();
 }
 
-/// Not at once, and not never.
+/// A received message is hidden, and delivered again after its visibility timeout.
 pub async fn message_reappears_after_visibility_timeout(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 25), None).await.unwrap();
-    assert_eq!(take_all(subject, &*queue, execution).await.len(), 25);
+    assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
     subject.pass(subject.hide_ms() + 500).await;
-    assert_eq!(take_all(subject, &*queue, execution).await.len(), 25);
+    assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
 }
 
-/// Not before its delay is over; one that is sent again without a delay comes at once.
+/// A delayed message is delivered after its delay; sent again without a delay, it is delivered at once.
 pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     let later = |ix| QueuedJob::after(NodeKey { execution, ix }, 2_000);
     queue.send(&[QueuedJob::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
-    assert_eq!(take_all(subject, &*queue, execution).await.len(), 1);
+    assert_eq!(receive_all(subject, &*queue, execution).await.len(), 1);
     queue.send(&[QueuedJob::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
-    let sooner = take(subject, &*queue, execution).await.unwrap();
+    let sooner = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
     subject.pass(3_500).await;
     let mut late = Vec::new();
-    while let Some(message) = take(subject, &*queue, execution).await {
+    while let Some(message) = receive(subject, &*queue, execution).await {
         late.push(message.node.ix);
     }
     assert!(late.contains(&2), "{late:?}");
 }
 
-/// Without waiting for its time.
-pub async fn message_given_back_is_visible_at_once(subject: &StoresUnderTest) {
+/// A message that is given back is visible before its visibility timeout.
+pub async fn given_back_message_is_visible_at_once(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    let first = take(subject, &*queue, execution).await.unwrap();
+    let first = receive(subject, &*queue, execution).await.unwrap();
     queue.give_back(&first).await.unwrap();
-    let again = take(subject, &*queue, execution).await.unwrap();
+    let again = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(again.node, first.node);
     assert_ne!(again.receipt, first.receipt);
 }
 
-/// Also while who received it first has it.
-pub async fn job_that_is_sent_again_is_delivered_again(subject: &StoresUnderTest) {
+/// A job that is sent again is delivered again, also while its first message is held.
+pub async fn resent_job_is_delivered_again(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     for _ in 0..3 {
         queue.send(&messages(execution, 1), None).await.unwrap();
-        assert!(take(subject, &*queue, execution).await.is_some());
+        assert!(receive(subject, &*queue, execution).await.is_some());
     }
 }
 
-/// Of the execution that was named, or of any.
-pub async fn receive_returns_at_most_requested_count(subject: &StoresUnderTest) {
+/// A receive returns one message, of the requested execution or of any.
+pub async fn receive_returns_message_of_requested_execution(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let (one, other) = (execution_id(), execution_id());
     queue.send(&messages(one, 2), None).await.unwrap();
     queue.send(&messages(other, 1), None).await.unwrap();
     let got = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
     assert_eq!(got.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
-    let mut wanted: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
-    // In a store that is shared others' messages come too.
-    while !wanted.is_empty() {
-        let message =
-            queue.receive(None, &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap().expect("any");
-        wanted.remove(&message.node);
+    let mut missing: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
+    // A shared store delivers messages of other checks, too.
+    while !missing.is_empty() {
+        let message = queue
+            .receive(None, &Labels::new(), subject.hide_ms(), LONG_WAIT)
+            .await
+            .unwrap()
+            .expect("a message");
+        missing.remove(&message.node);
     }
 }
 
-/// As several processes would, at the same time: nothing is left out.
+/// Concurrent receivers of several processes get every message.
 pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
@@ -134,7 +137,7 @@ pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
                 .receive(Some(execution), &Labels::new(), hide_ms, LONG_WAIT)
                 .await
                 .unwrap()
-                .expect("one for each");
+                .expect("a message for each receiver");
             queue.delete(&got).await.unwrap();
             got.node
         })
@@ -143,8 +146,8 @@ pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
     assert_eq!(got, keys(execution, 24).into_iter().collect());
 }
 
-/// Long before its wait is over: by a send here, by one elsewhere, and by a message whose time is over.
-pub async fn waiting_receiver_is_notified(subject: &StoresUnderTest) {
+/// A waiting receiver is woken by a send through any handle, and by the end of a visibility timeout.
+pub async fn waiting_receiver_is_woken(subject: &StoresUnderTest) {
     let none = Labels::new();
     let (queue, elsewhere) = (subject.open().await.queue, subject.open().await.queue);
     let execution = execution_id();
@@ -155,7 +158,7 @@ pub async fn waiting_receiver_is_notified(subject: &StoresUnderTest) {
             sender.send(&messages(execution, 1), None).await
         });
         sent.unwrap();
-        let message = got.unwrap().expect("woken");
+        let message = got.unwrap().expect("a message");
         let (again, ()) = tokio::join!(
             queue.receive(Some(execution), &none, hide_ms, LONG_WAIT),
             subject.pass(hide_ms + 1)
@@ -167,33 +170,33 @@ pub async fn waiting_receiver_is_notified(subject: &StoresUnderTest) {
     assert!(started.elapsed() < LONG_WAIT);
 }
 
-/// Durable with what is hidden.
+/// Messages survive a reopen, and hidden ones stay hidden.
 pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 2), None).await.unwrap();
-    let held = take(subject, &*queue, execution).await.unwrap();
+    let held = receive(subject, &*queue, execution).await.unwrap();
     drop(queue);
     let queue = subject.open().await.queue;
-    let other = take_all(subject, &*queue, execution).await;
+    let other = receive_all(subject, &*queue, execution).await;
     assert_eq!(other.len(), 1);
     assert!(!other.contains(&held.node));
     queue.delete(&held).await.unwrap();
     subject.pass(subject.hide_ms() + 500).await;
-    assert_eq!(take_all(subject, &*queue, execution).await, other);
+    assert_eq!(receive_all(subject, &*queue, execution).await, other);
 }
 
-/// One that was used up, and one that never was.
+/// A used receipt and an invalid one are ignored.
 pub async fn unknown_receipt_is_ignored(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
-    let message = take(subject, &*queue, execution).await.unwrap();
+    let message = receive(subject, &*queue, execution).await.unwrap();
     queue.delete(&message).await.unwrap();
     for receipt in [message.receipt.clone(), "none".to_owned()] {
         let stale = Message { receipt, ..message.clone() };
         queue.delete(&stale).await.unwrap();
         queue.give_back(&stale).await.unwrap();
     }
-    assert_eq!(take(subject, &*queue, execution).await, None);
+    assert_eq!(receive(subject, &*queue, execution).await, None);
 }

@@ -29,7 +29,7 @@ fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId)
     Write::PutKey { key: key.to_owned(), if_execution, record }
 }
 
-/// Reads give what was written, in all its parts.
+/// A created execution is returned with all its parts.
 pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes = flat(3);
@@ -62,7 +62,7 @@ pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
     assert_eq!(records.all_nodes(execution_id()).await.unwrap(), []);
 }
 
-/// A second create of an id is a conflict and changes nothing.
+/// A second create of an id conflicts and changes nothing.
 pub async fn id_is_created_once(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 1);
@@ -73,7 +73,7 @@ pub async fn id_is_created_once(subject: &StoresUnderTest) {
     assert_eq!(done(&*records, vec![create(next, flat(1))]).await.run_number, 2);
 }
 
-/// The other nodes of an unplanned execution come with its state, once; those that were there stay as they are.
+/// The other nodes of an unplanned execution are added once, with its state; existing nodes stay unchanged.
 pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 40);
@@ -107,7 +107,7 @@ pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTe
     assert!(!records.execution(id).await.unwrap().unwrap().state.unplanned);
 }
 
-/// Each repository and each pipeline in it counts from 1.
+/// Run numbers count from 1 for each pipeline of a repository.
 pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (one, other) = (repo(), repo());
@@ -119,8 +119,8 @@ pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderT
     assert_eq!(numbers, [1, 2, 1, 1, 3]);
 }
 
-/// Creates at the same time, from two openings, share no number and leave none out.
-pub async fn run_numbers_are_given_once_under_concurrency(subject: &StoresUnderTest) {
+/// Concurrent creates through two handles get consecutive run numbers.
+pub async fn concurrent_creates_get_distinct_run_numbers(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let repo = repo();
     let all = (0..16).map(|ix| {
@@ -132,8 +132,8 @@ pub async fn run_numbers_are_given_once_under_concurrency(subject: &StoresUnderT
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
 }
 
-/// A version that is not the newest is a conflict, of executions and nodes alike.
-pub async fn node_put_requires_read_version(subject: &StoresUnderTest) {
+/// A put with a stale version conflicts, for executions and nodes.
+pub async fn put_requires_read_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
     let key = NodeKey { execution: id, ix: 0 };
@@ -159,7 +159,7 @@ pub async fn node_put_requires_read_version(subject: &StoresUnderTest) {
     assert_ne!(now.version, read.version);
 }
 
-/// There is no version to match.
+/// A put of a missing node or execution conflicts.
 pub async fn put_of_missing_node_conflicts(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
@@ -172,7 +172,7 @@ pub async fn put_of_missing_node_conflicts(subject: &StoresUnderTest) {
     }
 }
 
-/// `SetDue` is conditional too, but what was read before it can still be put.
+/// `SetDue` requires the version that was read, but does not change it.
 pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
@@ -185,7 +185,7 @@ pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
     assert_eq!(node(&*records, key).await.due_at, None);
 }
 
-/// Of many who read one version, from two openings, exactly one writes.
+/// One of several concurrent writers of the same version succeeds.
 pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key = NodeKey { execution: made(&*opened[0], flat(1)).await, ix: 0 };
@@ -200,7 +200,7 @@ pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
     assert_eq!(outcomes.iter().filter(|commit| matches!(commit, Commit::Done(_))).count(), 1);
 }
 
-/// A conflict in the last write takes back every kind of write before it.
+/// A conflict in the last write rolls back every kind of write before it.
 pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(2)).await;
@@ -210,7 +210,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     let before = (records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap());
     let revision = records.revision(id).await.unwrap();
     let version = before.0.as_ref().unwrap().version;
-    let (created, lost) = (spec(execution_id(), &repo(), "a", 1), artifact(key, 1, None));
+    let (created, uncommitted) = (spec(execution_id(), &repo(), "a", 1), artifact(key, 1, None));
     let name = format!("key of {id}");
     conflict(
         &*records,
@@ -220,7 +220,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
             put_node(key, before.1[0].version, JobStatus::Queued),
             arrive(end, false, "job-0"),
             put_key(&name, None, id),
-            Write::PutArtifact(Box::new(lost.clone())),
+            Write::PutArtifact(Box::new(uncommitted.clone())),
             Write::DeleteArtifact(kept.id),
             Write::SetDue { key: end, if_version: before.1[2].version + 1, due_at: Some(START) },
         ],
@@ -231,12 +231,12 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     assert_eq!(records.execution(created.id).await.unwrap(), None);
     assert_eq!(records.key(&name).await.unwrap(), None);
     assert_eq!(records.artifacts(id).await.unwrap(), [kept]);
-    // Nor was a run number used up.
+    // No run number was used.
     let again = spec(execution_id(), &created.repo, "a", 1);
     assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
 }
 
-/// Counts go down, failures up, the first blocker stays, and at 0 the node is due; its version stays.
+/// Arrivals update the counters and keep the first blocker and the version; at 0 the node becomes due.
 pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let waiting = [
@@ -263,7 +263,7 @@ pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     }
 }
 
-/// What was to follow an arrival does only after the last one, of a node as it was read, that has not acted.
+/// A continuation is applied only with the last arrival, if the version is unchanged and the node has not started.
 pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let queued = || job_state(JobStatus::Queued);
@@ -277,28 +277,28 @@ pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest
     waiting.push(silent(NodeBody::End, 4, Vec::new()));
     let id = made(&*records, waiting).await;
     let end = NodeKey { execution: id, ix: 4 };
-    for (ix, follows) in [(0, true), (1, false), (2, false), (3, false)] {
+    for (ix, continues) in [(0, true), (1, false), (2, false), (3, false)] {
         let key = NodeKey { execution: id, ix };
         let read = node(&*records, key).await;
         let if_version = if ix == 2 { read.version + 7 } else { read.version };
-        let then = Continuation {
+        let continuation = Continuation {
             if_version,
             state: queued(),
             due_at: Some(START.plus_ms(99)),
             arrivals: vec![arrive(end, true, "y")],
         };
         let Write::Arrive { key, from, now, .. } = arrive(key, false, "x") else { unreachable!() };
-        let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(then)) };
+        let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(continuation)) };
         let arrivals = done(&*records, vec![last]).await.arrivals;
         let waits_for = u32::from(ix == 1);
-        let mut expected = vec![ArrivalOutcome { key, waits_for, failed: 1, continued: follows }];
-        if follows {
+        let mut expected = vec![ArrivalOutcome { key, waits_for, failed: 1, continued: continues }];
+        if continues {
             expected.push(ArrivalOutcome { key: end, waits_for: 3, failed: 0, continued: false });
         }
         assert_eq!(arrivals, expected, "{ix}");
         let now = node(&*records, key).await;
         assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (waits_for, 1, Some("x")));
-        if follows {
+        if continues {
             assert_eq!((now.state, now.due_at), (queued(), Some(START.plus_ms(99))));
             assert_ne!(now.version, read.version);
         } else {
@@ -309,7 +309,7 @@ pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest
     }
 }
 
-/// A job that is not pending and a gate that is open are left alone.
+/// An arrival does not make a job that is not pending, or an open gate, due.
 pub async fn arrival_does_not_wake_finished_node(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let acted = [
@@ -329,7 +329,7 @@ pub async fn arrival_does_not_wake_finished_node(subject: &StoresUnderTest) {
     }
 }
 
-/// None is lost or counted twice, and one sees the 0.
+/// Concurrent arrivals are counted exactly once each.
 pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key =
@@ -344,18 +344,18 @@ pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
     assert_eq!(node(&*opened[0], key).await.failed, 16);
 }
 
-/// No node waits there: a fault, not a race.
+/// An arrival at a missing node is an error, not a conflict.
 pub async fn arrival_at_missing_node_fails(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(1)).await;
-    let (key, nowhere) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 7 });
+    let (key, missing) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 7 });
     let version = node(&*records, key).await.version;
-    let writes = vec![put_node(key, version, JobStatus::Queued), arrive(nowhere, true, "x")];
+    let writes = vec![put_node(key, version, JobStatus::Queued), arrive(missing, true, "x")];
     assert!(records.commit(writes).await.is_err());
     assert_eq!(node(&*records, key).await.version, version);
 }
 
-/// Of many that send one key at once, each with an execution of its own, one execution is made.
+/// Concurrent creates with one idempotency key create one execution.
 pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let (name, repo) = (format!("key of {}", execution_id()), repo());
@@ -368,15 +368,15 @@ pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
             matches!(records.commit(writes).await.unwrap(), Commit::Done(_)).then_some(id)
         })
     });
-    let made: Vec<_> = join_all(all).await.into_iter().filter_map(Result::unwrap).collect();
-    assert_eq!(made.len(), 1);
-    let kept = opened[0].key(&name).await.unwrap().unwrap();
-    assert_eq!(kept, KeyRecord { execution: made[0], request: format!("request of {}", made[0]) });
+    let created: Vec<_> = join_all(all).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(created.len(), 1);
+    let stored = opened[0].key(&name).await.unwrap().unwrap();
+    assert_eq!(stored, KeyRecord { execution: created[0], request: format!("request of {}", created[0]) });
     let filter = tidemill_services::ports::ListFilter { repo: Some(repo), ..Default::default() };
     assert_eq!(opened[0].executions(&filter).await.unwrap().0.len(), 1);
 }
 
-/// Replacing a key needs the execution that it stands for.
+/// Replacing a key requires its current execution.
 pub async fn idempotency_key_replace_requires_current_value(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (a, b, c) = (execution_id(), execution_id(), execution_id());
@@ -389,7 +389,7 @@ pub async fn idempotency_key_replace_requires_current_value(subject: &StoresUnde
     assert_eq!(records.key(&name).await.unwrap().unwrap().execution, b);
 }
 
-/// Whatever changes something of an execution or its nodes changes its revision, and of no other.
+/// Every write to an execution or its nodes changes its revision, and no other.
 pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let (id, other) = (made(&*records, flat(1)).await, made(&*records, flat(1)).await);
@@ -413,7 +413,7 @@ pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
     assert_eq!(records.revision(other).await.unwrap(), untouched);
 }
 
-/// A reply means durable.
+/// Acknowledged writes are durable.
 pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let id = made(&*stores.records, flat(2)).await;
@@ -435,7 +435,7 @@ pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
     assert_eq!(after, before);
 }
 
-/// As two processes would.
+/// Two handles, as of two processes, read each other's writes.
 pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
     let (one, other) = (subject.open().await.records, subject.open().await.records);
     let id = made(&*one, flat(1)).await;
@@ -450,7 +450,7 @@ pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
     }
 }
 
-/// A watcher that reads, waits and reads again misses nothing, whoever writes.
+/// A watcher that reads, waits and reads again misses no write of any handle.
 pub async fn changed_returns_after_commit(subject: &StoresUnderTest) {
     let (here, elsewhere) = (subject.open().await.records, subject.open().await.records);
     for writer in [Arc::clone(&here), elsewhere] {

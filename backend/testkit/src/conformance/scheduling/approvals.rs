@@ -1,4 +1,4 @@
-//! Approvals of manual jobs and of held executions.
+//! Checks of approvals of manual jobs and of held executions.
 
 use super::fixture::{self, begin, claim, job, request, run, services, statuses, view};
 use crate::conformance::StoresUnderTest;
@@ -12,7 +12,7 @@ use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Que
 use tidemill_services::Error;
 use tidemill_services::services::InternalStart;
 
-/// A manual job runs once its needs hold and somebody approved it, whichever comes first; however many say so at once.
+/// A manual job runs once its needs hold and it is approved, in either order. Concurrent approvals count once.
 pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let one = &servers[0];
@@ -24,14 +24,14 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
         assert_eq!((manual.status, manual.approval), (Pending, Some(Approval::Awaited)));
         if !approve_first {
             run(one, id, "a", 0).await;
-            assert!(claim(one, manual.id).await.is_none(), "nobody said so");
+            assert!(claim(one, manual.id).await.is_none(), "it is not approved");
             assert_eq!(statuses(one, id).await, [Success, Pending, Pending]);
         }
-        let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual.id))).await;
-        assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+        let replies = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual.id))).await;
+        assert_eq!(replies.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
         assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
         if approve_first {
-            assert!(claim(one, manual.id).await.is_none(), "its need is not over");
+            assert!(claim(one, manual.id).await.is_none(), "its need has not ended");
             run(one, id, "a", 0).await;
         }
         run(one, id, "b", 0).await;
@@ -40,22 +40,27 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
         assert!(matches!(one.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
     }
     let id = begin(one, &request).await;
-    let plain = job(one, id, "a").await.id;
-    assert!(matches!(one.approvals.approve_job(plain).await, Err(Error::Conflict(_))));
+    let automatic = job(one, id, "a").await.id;
+    assert!(matches!(one.approvals.approve_job(automatic).await, Err(Error::Conflict(_))));
     assert!(matches!(one.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
     run(one, id, "a", 1).await;
-    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped], "nobody has to approve what cannot run");
+    assert_eq!(
+        statuses(one, id).await,
+        [Failed, Skipped, Skipped],
+        "a job that cannot run needs no approval"
+    );
     let skipped = job(one, id, "b").await;
     assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
     assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
-    // What succeeded is kept by a retry; the rest waits for a person again.
+    // A retry carries over successful jobs; a manual job needs a new approval.
     let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
     assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
 }
 
-/// A manual job that is allowed to fail holds nobody up, and can be approved until all the others are over; after that by a retry.
-pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &StoresUnderTest) {
+/// A manual job that is allowed to fail blocks no other job. It can be approved until all other jobs have ended, and then by a
+/// retry.
+pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let one = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
@@ -63,21 +68,24 @@ pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &StoresUnder
     let request = request(&samples::repo(), "", jobs);
     let id = begin(one, &request).await;
     run(one, id, "a", 0).await;
-    assert_eq!(statuses(one, id).await, [Success, Pending, Queued, Pending, Pending], "stage three goes on");
+    assert_eq!(statuses(one, id).await, [Success, Pending, Queued, Pending, Pending], "stage three starts");
     run(one, id, "c", 0).await;
     assert_eq!(statuses(one, id).await, [Success, Skipped, Success, Skipped, Skipped]);
     let end = view(one, id).await;
     assert_eq!(end.execution.status, ExecutionStatus::Success);
     assert!(end.jobs.iter().all(|job| job.tolerated == (job.status == Skipped)), "{:?}", end.jobs);
-    let undone = job(one, id, "b").await;
-    assert_eq!((undone.approval, undone.failure_reason.unwrap().kind), (None, FailureKind::NotApproved));
+    let unapproved = job(one, id, "b").await;
+    assert_eq!(
+        (unapproved.approval, unapproved.failure_reason.unwrap().kind),
+        (None, FailureKind::NotApproved)
+    );
     assert_eq!(job(one, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
-    assert!(matches!(one.approvals.approve_job(undone.id).await, Err(Error::Conflict(_))), "too late");
+    assert!(matches!(one.approvals.approve_job(unapproved.id).await, Err(Error::Conflict(_))), "too late");
     let nothing = one.pipelines.retry(id, RetryRequest::default(), None).await;
     assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
-    let asks = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
-    assert!(matches!(one.pipelines.retry(id, asks("c"), None).await, Err(Error::Invalid(_))));
-    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    let approving = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
+    assert!(matches!(one.pipelines.retry(id, approving("c"), None).await, Err(Error::Invalid(_))));
+    let late = one.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
     assert_eq!(statuses(one, late).await, [Success, Queued, Success, Pending, Pending]);
     run(one, late, "b", 0).await;
     assert_eq!(statuses(one, late).await, [Success, Success, Success, Queued, Pending]);
@@ -85,40 +93,40 @@ pub async fn a_manual_job_that_is_optional_holds_nobody_up(subject: &StoresUnder
     assert_eq!(statuses(one, late).await, [Success, Success, Success, Success, Skipped]);
     assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
 
-    // Approved in time, by one of several, it runs, and the end waits for it and for what needs it.
+    // If it is approved in time, it runs, and the execution's end waits for it and its dependents.
     let id = begin(one, &request).await;
     let manual = job(one, id, "b").await.id;
-    let asked = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
-    assert_eq!(asked.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
+    let replies = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
+    assert_eq!(replies.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
     run(one, id, "a", 0).await;
     run(one, id, "c", 0).await;
     assert_eq!(statuses(one, id).await, [Success, Queued, Success, Pending, Pending]);
     assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
     run(one, id, "b", 1).await;
-    // Its failure is allowed, as far as others go; nobody approved the other one meanwhile.
+    // Its failure is tolerated; `e` was not approved.
     assert_eq!(statuses(one, id).await, [Success, Failed, Success, Queued, Skipped]);
     run(one, id, "d", 0).await;
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
 
-    // A failure ends it, whatever nobody did.
+    // A failure ends the execution, although the job was not approved.
     let id = begin(one, &request).await;
     run(one, id, "a", 1).await;
     assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
 
-    // With nothing else in it, it is over at once.
+    // Without other jobs, the execution ends when it is created.
     let only = "b: { stage: one, when: manual, allow_failure: true }\n d: { stage: two, needs: [b] }\n e: { stage: three, needs: [d] }\n";
     let id = begin(one, &fixture::request(&samples::repo(), "", only)).await;
     assert_eq!(statuses(one, id).await, [Skipped; 3]);
     assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
-    let late = one.pipelines.retry(id, asks("b"), None).await.unwrap().execution_id;
+    let late = one.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
     run(one, late, "b", 0).await;
     run(one, late, "d", 0).await;
     run(one, late, "e", 0).await;
     assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
 }
 
-/// Nobody waits for ever: 30 days without an approval cancel an execution.
+/// An execution is canceled after 30 days without a required approval.
 pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let request = request(
@@ -139,10 +147,10 @@ pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
     assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Canceled, false));
 }
 
-/// A job that runs whatever becomes of others does not run before the execution may, though these were canceled.
+/// An `always` job does not run before its execution starts, although other jobs were canceled.
 pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
-    let jobs = "a: { stage: one }\n tidy: { stage: two, when: always }\n c: { stage: three }\n";
+    let jobs = "a: { stage: one }\n cleanup: { stage: two, when: always }\n c: { stage: three }\n";
     let repo = samples::repo();
     let waits = request(&repo, "concurrency: { group: deploy }", jobs);
     let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
@@ -151,7 +159,7 @@ pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     let held = held.execution_id;
     services.jobs.cancel(job(&services, second, "a").await.id).await.unwrap();
     assert_eq!(statuses(&services, second).await, [Canceled, Pending, Pending]);
-    // None of its jobs is recorded before somebody approves it.
+    // Its jobs are recorded only when it is approved.
     assert_eq!(statuses(&services, held).await, [Pending; 3]);
     assert!(services.jobs.cancel(job(&services, held, "a").await.id).await.is_err());
     services.approvals.approve_execution(held).await.unwrap();
@@ -163,8 +171,8 @@ pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     }
 }
 
-/// What nobody approved is seen with its jobs, may be canceled, and is retried from its request.
-pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &StoresUnderTest) {
+/// A held execution is shown with its jobs, can be canceled, and is retried from its request.
+pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let records = stores.records.clone();
     let services = services(stores);
@@ -186,7 +194,7 @@ pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &Store
         assert!(records.job(seen.jobs[0].id).await.unwrap().is_none());
         assert!(services.approvals.approve_job(seen.jobs[1].id).await.is_err());
     }
-    // Its turn comes while nobody has approved it, and again once somebody has.
+    // It becomes first in its group before it is approved, and starts when it is approved.
     services.pipelines.cancel(before).await.unwrap();
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, held).await, [Pending; 3]);
@@ -214,7 +222,7 @@ pub async fn held_execution_records_its_jobs_when_it_is_approved(subject: &Store
     assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
 }
 
-/// What was approved in time may last longer than an approval is waited for.
+/// An execution that was approved in time may last longer than 30 days.
 pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";

@@ -1,4 +1,4 @@
-//! What decides whether a job runs: `when`, exit codes, time-outs and labels.
+//! Checks of `when`, allowed exit codes, time-outs and labels.
 
 use super::fixture::{begin, claim_with, job, request, run, services, statuses, view};
 use crate::conformance::StoresUnderTest;
@@ -9,34 +9,34 @@ use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
 use tidemill_core::pipeline::labels::Labels;
 
-/// A job for failures runs after one and is spared without, which counts as well; one that always runs does.
+/// An `on_failure` job runs after a failure and is skipped, tolerated, without one. An `always` job runs in both cases.
 pub async fn job_runs_according_to_when(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
-    let jobs = "a: { stage: one }\n b: { stage: two }\n mend: { stage: two, when: on_failure }\n tidy: { stage: three, when: always }\n";
+    let jobs = "a: { stage: one }\n b: { stage: two }\n repair: { stage: two, when: on_failure }\n cleanup: { stage: three, when: always }\n";
     let request = request(&samples::repo(), "", jobs);
-    let well = begin(&services, &request).await;
-    run(&services, well, "a", 0).await;
-    assert_eq!(statuses(&services, well).await, [Success, Queued, Skipped, Pending]);
-    let spared = job(&services, well, "mend").await;
-    assert!(spared.tolerated && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
-    run(&services, well, "b", 0).await;
-    run(&services, well, "tidy", 0).await;
-    assert_eq!(view(&services, well).await.execution.status, ExecutionStatus::Success);
+    let successful = begin(&services, &request).await;
+    run(&services, successful, "a", 0).await;
+    assert_eq!(statuses(&services, successful).await, [Success, Queued, Skipped, Pending]);
+    let skipped = job(&services, successful, "repair").await;
+    assert!(skipped.tolerated && skipped.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    run(&services, successful, "b", 0).await;
+    run(&services, successful, "cleanup", 0).await;
+    assert_eq!(view(&services, successful).await.execution.status, ExecutionStatus::Success);
 
-    let badly = begin(&services, &request).await;
-    run(&services, badly, "a", 1).await;
-    assert_eq!(statuses(&services, badly).await, [Failed, Skipped, Queued, Pending]);
-    run(&services, badly, "mend", 0).await;
-    assert_eq!(statuses(&services, badly).await, [Failed, Skipped, Success, Queued]);
-    run(&services, badly, "tidy", 0).await;
-    assert_eq!(view(&services, badly).await.execution.status, ExecutionStatus::Failed);
+    let failed = begin(&services, &request).await;
+    run(&services, failed, "a", 1).await;
+    assert_eq!(statuses(&services, failed).await, [Failed, Skipped, Queued, Pending]);
+    run(&services, failed, "repair", 0).await;
+    assert_eq!(statuses(&services, failed).await, [Failed, Skipped, Success, Queued]);
+    run(&services, failed, "cleanup", 0).await;
+    assert_eq!(view(&services, failed).await.execution.status, ExecutionStatus::Failed);
 
     let canceled = begin(&services, &request).await;
     services.pipelines.cancel(canceled).await.unwrap();
     assert_eq!(statuses(&services, canceled).await, [Canceled; 4]);
 }
 
-/// An exit code that is allowed fails the job and nothing else.
+/// An allowed exit code fails the job but not the execution.
 pub async fn allowed_exit_code_is_tolerated(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs =
@@ -54,7 +54,7 @@ pub async fn allowed_exit_code_is_tolerated(subject: &StoresUnderTest) {
     assert_eq!(view(&services, other).await.execution.status, ExecutionStatus::Failed);
 }
 
-/// An execution that lasts longer than its pipeline allows is canceled, which is a failure.
+/// An execution that exceeds its pipeline's timeout is canceled and fails.
 pub async fn execution_over_timeout_fails(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three, when: always }\n";
@@ -77,16 +77,16 @@ pub async fn execution_over_timeout_fails(subject: &StoresUnderTest) {
     assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Success, false));
 }
 
-/// A job for failures that waits for nothing, or only for what a retry keeps, is spared at once; so is all that follows.
+/// An `on_failure` job without needs, or whose needs are all carried over, is skipped when the execution is created.
 pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
-    let jobs = "mend: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
+    let jobs = "repair: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
         look: { stage: two, when: on_failure }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
     let first = begin(&services, &request).await;
     assert_eq!(statuses(&services, first).await, [Skipped, Queued, Pending, Pending, Pending]);
-    let spared = job(&services, first, "mend").await;
-    assert!(spared.tolerated && spared.failure_reason.unwrap().kind == FailureKind::NotNeeded);
+    let skipped = job(&services, first, "repair").await;
+    assert!(skipped.tolerated && skipped.failure_reason.unwrap().kind == FailureKind::NotNeeded);
     run(&services, first, "a", 0).await;
     run(&services, first, "b", 1).await;
     assert_eq!(view(&services, first).await.execution.status, ExecutionStatus::Failed);
@@ -97,7 +97,7 @@ pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) 
     assert_eq!(view(&services, again).await.execution.status, ExecutionStatus::Success);
 }
 
-/// An execution of which nothing is to run is over at once.
+/// An execution in which no job can run ends when it is created.
 pub async fn execution_without_runnable_jobs_ends(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: on_failure }\n b: { stage: two, when: on_failure }\n c: { stage: three, when: on_failure }\n";
@@ -111,19 +111,19 @@ pub async fn execution_without_runnable_jobs_ends(subject: &StoresUnderTest) {
     }
 }
 
-/// Who names a job gets it only with the labels that the job demands.
+/// A worker that claims a job gets it only with the job's labels.
 pub async fn job_is_assigned_only_to_worker_with_labels(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     if !stores.queue.serves(&tidemill_core::pipeline::labels::parse("gpu=true").unwrap()) {
-        // Where there is no queue for them, the request is refused, so that nothing waits for ever.
+        // Without a queue for the labels, the request is rejected, so that no job waits for ever.
         let services = services(stores);
         let request = request(
             &samples::repo(),
             "",
             "a: { stage: one, runs_on: { gpu: true } }\n b: { stage: two }\n c: { stage: three }\n",
         );
-        let refused = services.pipelines.execute(request, None, None).await.unwrap_err();
-        assert!(refused.to_string().contains("gpu=true"), "{refused}");
+        let error = services.pipelines.execute(request, None, None).await.unwrap_err();
+        assert!(error.to_string().contains("gpu=true"), "{error}");
         return;
     }
     let services = services(stores);
@@ -133,8 +133,8 @@ pub async fn job_is_assigned_only_to_worker_with_labels(subject: &StoresUnderTes
         "a: { stage: one, runs_on: { gpu: true } }\n b: { stage: two }\n c: { stage: three }\n",
     );
     let id = begin(&services, &request).await;
-    let wanted = job(&services, id, "a").await;
-    assert_eq!(wanted.runs_on, Labels::from([("gpu".to_owned(), "true".to_owned())]));
-    assert!(claim_with(&services, wanted.id, "gpu=false").await.is_none());
-    assert!(claim_with(&services, wanted.id, "gpu=true,os=linux").await.is_some());
+    let labelled = job(&services, id, "a").await;
+    assert_eq!(labelled.runs_on, Labels::from([("gpu".to_owned(), "true".to_owned())]));
+    assert!(claim_with(&services, labelled.id, "gpu=false").await.is_none());
+    assert!(claim_with(&services, labelled.id, "gpu=true,os=linux").await.is_some());
 }

@@ -18,7 +18,7 @@ pub(super) fn services(stores: Stores) -> Services {
     Services::new(stores, Settings::default(), CancellationToken::new())
 }
 
-/// A request for these keys of a pipeline, one job to a line.
+/// Creates a request for a pipeline with the keys `top` and one job per line of `jobs`.
 pub(super) fn request(repo: &str, top: &str, jobs: &str) -> ExecuteRequest {
     let jobs = jobs.trim().lines().map(|job| {
         let (name, rest) = job.trim().split_once(": {").unwrap();
@@ -44,8 +44,8 @@ pub(super) async fn view(services: &Services, id: ExecutionId) -> ExecutionView 
 }
 
 pub(super) async fn job(services: &Services, id: ExecutionId, name: &str) -> JobView {
-    let found = view(services, id).await.jobs.into_iter().find(|job| job.job_name == name);
-    found.unwrap()
+    let job = view(services, id).await.jobs.into_iter().find(|job| job.job_name == name);
+    job.unwrap()
 }
 
 pub(super) async fn claim_with(services: &Services, job: JobId, labels: &str) -> Option<Assignment> {
@@ -56,10 +56,10 @@ pub(super) async fn claim(services: &Services, job: JobId) -> Option<Assignment>
     claim_with(services, job, "").await
 }
 
-/// Runs a job: to this exit code.
+/// Runs a job that ends with this exit code.
 pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_code: i32) {
     let assignment = claim(services, job(services, id, name).await.id).await;
-    let assignment = assignment.unwrap_or_else(|| panic!("`{name}` does not run"));
+    let assignment = assignment.unwrap_or_else(|| panic!("job `{name}` cannot be claimed"));
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
     let end = Some(AttemptEnd { failure, exit_code: Some(exit_code) });
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);

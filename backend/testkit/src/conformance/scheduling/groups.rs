@@ -1,4 +1,4 @@
-//! Concurrency groups whose executions run in order.
+//! Checks of concurrency groups whose executions run in order.
 
 use super::fixture::{begin, request, run, services, statuses, view};
 use crate::conformance::StoresUnderTest;
@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::execution::status::JobStatus::{Canceled, Pending, Queued};
 
-/// Executions of a group without `cancel_superseded` run one after the other, in the order in which they were made; one that
-/// is canceled while it waits lets nobody past.
+/// Executions of a group without `cancel_superseded` run one after another, in the order of their creation. A canceled
+/// one does not let a later one run early.
 pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let request = request(
@@ -25,7 +25,7 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
         let seen = view(&services, *id).await;
         assert_eq!((seen.waits_for, seen.jobs[0].status), (Some(*before), Pending));
     }
-    // The second never gets its turn; the third still waits for the first.
+    // The second is canceled while it waits; the third still waits for the first.
     services.pipelines.cancel(ids[1]).await.unwrap();
     assert_eq!(view(&services, ids[1]).await.execution.status, ExecutionStatus::Canceled);
     assert_eq!(statuses(&services, ids[2]).await, [Pending; 3]);
@@ -39,16 +39,16 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     assert_eq!(statuses(&services, last).await, [Pending; 3]);
     run(&services, ids[2], "a", 1).await;
     assert_eq!(view(&services, ids[2]).await.execution.status, ExecutionStatus::Failed);
-    assert_eq!(
-        statuses(&services, last).await,
-        [Queued, Pending, Pending],
-        "whatever became of the one before"
-    );
+    assert_eq!(statuses(&services, last).await, [Queued, Pending, Pending], "it starts after a failure, too");
     services.pipelines.cancel(last).await.unwrap();
-    assert_eq!(statuses(&services, begin(&services, &request).await).await[0], Queued, "nothing is live");
+    assert_eq!(
+        statuses(&services, begin(&services, &request).await).await[0],
+        Queued,
+        "no execution of the group is live"
+    );
 }
 
-/// However many are asked for at once, they form one line.
+/// Executions that are created concurrently run one after another.
 pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let request = request(
@@ -56,16 +56,16 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
         "concurrency: { group: deploy }",
         "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
     );
-    let made = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
-    let mut left = made.len();
+    let ids = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
+    let mut left = ids.len();
     while left > 0 {
-        let mut begun = Vec::new();
-        for id in &made {
+        let mut started = Vec::new();
+        for id in &ids {
             if statuses(&servers[0], *id).await[0] == Queued {
-                begun.push(*id);
+                started.push(*id);
             }
         }
-        let [only] = begun.as_slice() else { panic!("{} run at the same time", begun.len()) };
+        let [only] = started.as_slice() else { panic!("{} run at the same time", started.len()) };
         if left % 2 == 0 {
             servers[left % 2].pipelines.cancel(*only).await.unwrap();
         } else {
@@ -75,7 +75,7 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
     }
 }
 
-/// One that supersedes others waits for nobody, and whoever comes after it waits for it.
+/// An execution that supersedes others does not wait; later executions wait for it.
 pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
@@ -84,16 +84,16 @@ pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
     let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
     let third = begin(&services, &supersedes).await;
     assert_eq!(statuses(&services, second).await, [Canceled; 3]);
-    assert_eq!(statuses(&services, third).await[0], Queued, "it waits for nobody");
+    assert_eq!(statuses(&services, third).await[0], Queued, "it does not wait");
     let last = begin(&services, &waits).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3]);
     run(&services, first, "a", 1).await;
-    assert_eq!(statuses(&services, last).await, [Pending; 3], "the newest before it lives");
+    assert_eq!(statuses(&services, last).await, [Pending; 3], "its predecessor still runs");
     run(&services, third, "a", 1).await;
     assert_eq!(statuses(&services, last).await[0], Queued);
 }
 
-/// However many of those that wait are canceled, in whatever order, the next waits for what runs.
+/// After waiting executions are canceled, in any order, the next one waits for the running one.
 pub async fn canceled_group_members_keep_order(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n";

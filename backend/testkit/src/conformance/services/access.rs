@@ -1,4 +1,4 @@
-//! Checks of tokens and the audit record over the adapters.
+//! Checks of tokens and the audit log, over the adapters.
 
 use crate::conformance::StoresUnderTest;
 use tidemill_core::access::{AuditQuery, Scope, TokenRequest};
@@ -18,17 +18,17 @@ fn request(name: &str) -> TokenRequest {
     }
 }
 
-/// A token is known to every process until it is over, or revoked and looked up again.
+/// A token is valid in every process until it expires, or is revoked and the cached entry expires.
 pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest) {
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);
     let first = one.tokens.create(request("first"), &admin).await.unwrap();
     subject.clock.turn(1);
     let second = one.tokens.create(request("second"), &admin).await.unwrap();
-    let known =
+    let lookup =
         async |services: &Services, token: &str| services.tokens.caller(token.as_bytes()).await.unwrap();
     for services in [&one, &other] {
-        let caller = known(services, &first.token).await.unwrap();
+        let caller = lookup(services, &first.token).await.unwrap();
         assert_eq!((&*caller.name, caller.repo.as_deref()), ("first", Some("ours")));
         assert!(caller.has(Scope::Run) && !caller.has(Scope::Admin) && !caller.has(Scope::Worker));
     }
@@ -39,16 +39,16 @@ pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest
 
     assert_eq!(other.tokens.revoke(first.view.id).await.unwrap().name, "first");
     assert!(other.tokens.revoke(first.view.id).await.is_err());
-    assert!(known(&other, &first.token).await.is_none());
+    assert!(lookup(&other, &first.token).await.is_none());
     subject.clock.turn(i64::try_from(Settings::default().token_kept_ms).unwrap());
-    assert!(known(&one, &first.token).await.is_none(), "elsewhere within seconds");
-    assert!(known(&one, &second.token).await.is_some());
+    assert!(lookup(&one, &first.token).await.is_none(), "other processes notice a revocation within seconds");
+    assert!(lookup(&one, &second.token).await.is_some());
     subject.clock.turn(3_600_000);
-    assert!(known(&one, &second.token).await.is_none(), "its time is over");
+    assert!(lookup(&one, &second.token).await.is_none(), "the token has expired");
 }
 
-/// What is noted is listed newest first, page by page, from every process.
-pub async fn audit_record_is_listed_newest_first(subject: &StoresUnderTest) {
+/// Audit entries of every process are listed newest first, in pages.
+pub async fn audit_log_is_listed_newest_first(subject: &StoresUnderTest) {
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);
     for number in 0..7 {

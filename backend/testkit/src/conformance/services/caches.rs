@@ -1,4 +1,4 @@
-//! Checks of caches, over the adapters: who finds what, and who may leave it.
+//! Checks of caches, over the adapters.
 
 use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -24,7 +24,7 @@ fn services(stores: Stores) -> Services {
     Services::new(stores, Settings::default(), CancellationToken::new())
 }
 
-/// A running job of this repository.
+/// Starts and claims a job of this repository.
 async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment {
     let pipeline = "name: check\njobs: { a: { image: i, script: x } }\n".to_owned();
     let request = ExecuteRequest { pipeline, repo: repo.into(), force: true, ..ExecuteRequest::default() };
@@ -50,7 +50,7 @@ fn announcement(of: &Assignment, key: &str) -> ArtifactUploadRequest {
     }
 }
 
-/// Puts the bytes of a cache that was announced.
+/// Uploads the bytes of an announced cache.
 async fn put(
     services: &Services,
     of: &Assignment,
@@ -67,7 +67,7 @@ fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
     ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256 }
 }
 
-async fn keep(services: &Services, of: &Assignment, key: &str, bytes: &[u8]) -> Result<ArtifactId, Error> {
+async fn store(services: &Services, of: &Assignment, key: &str, bytes: &[u8]) -> Result<ArtifactId, Error> {
     let mut request = announcement(of, key);
     let id = services.artifacts.upload(request.clone()).await?.artifact_id;
     put(services, of, (key, id), bytes).await?;
@@ -76,8 +76,8 @@ async fn keep(services: &Services, of: &Assignment, key: &str, bytes: &[u8]) -> 
     Ok(id)
 }
 
-/// The key and the size of what is found.
-async fn found(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(String, u64)> {
+/// Looks up a cache, and returns its key and size.
+async fn lookup(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(String, u64)> {
     let request = CacheLookupRequest {
         job_id: of.preparation.job_id,
         lease: of.lease.token,
@@ -86,20 +86,20 @@ async fn found(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(S
     services.caches.lookup(request).await.unwrap().found.map(|found| (found.key, found.source.size))
 }
 
-/// Of the keys the first counts; a later cache replaces an earlier; other repositories find nothing.
+/// The first matching key is used, a later cache replaces an earlier one, and other repositories find nothing.
 pub async fn cache_is_found_by_jobs_of_its_repository(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
-    assert_eq!(found(&services, &job, &["a", "b"]).await, None);
-    keep(&services, &job, "b", b"12").await.unwrap();
-    assert_eq!(found(&services, &job, &["a", "b"]).await, Some(("b".into(), 2)));
-    keep(&services, &job, "a", b"1").await.unwrap();
-    keep(&services, &job, "a", b"123").await.unwrap();
+    assert_eq!(lookup(&services, &job, &["a", "b"]).await, None);
+    store(&services, &job, "b", b"12").await.unwrap();
+    assert_eq!(lookup(&services, &job, &["a", "b"]).await, Some(("b".into(), 2)));
+    store(&services, &job, "a", b"1").await.unwrap();
+    store(&services, &job, "a", b"123").await.unwrap();
     let later = running(&services, &format!("{repo}.git"), false).await;
-    assert_eq!(found(&services, &later, &["a", "b"]).await, Some(("a".into(), 3)));
+    assert_eq!(lookup(&services, &later, &["a", "b"]).await, Some(("a".into(), 3)));
     let elsewhere = running(&services, &samples::repo(), false).await;
-    assert_eq!(found(&services, &elsewhere, &["a", "b"]).await, None);
+    assert_eq!(lookup(&services, &elsewhere, &["a", "b"]).await, None);
     let lost = CacheLookupRequest {
         job_id: job.preparation.job_id,
         lease: LeaseToken(Uuid::now_v7()),
@@ -108,83 +108,82 @@ pub async fn cache_is_found_by_jobs_of_its_repository(subject: &StoresUnderTest)
     assert!(matches!(services.caches.lookup(lost).await, Err(Error::LeaseLost(_))));
 }
 
-/// A fork's jobs find what is kept, and leave nothing.
+/// Jobs of a fork can read caches but not store them.
 pub async fn fork_cannot_store_cache(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let own = running(&services, &repo, false).await;
-    keep(&services, &own, "a", b"good").await.unwrap();
+    store(&services, &own, "a", b"good").await.unwrap();
     let fork = running(&services, &repo, true).await;
     assert!(own.extras.may_keep_caches && !fork.extras.may_keep_caches);
-    assert_eq!(found(&services, &fork, &["a"]).await, Some(("a".into(), 4)));
-    let refused = keep(&services, &fork, "a", b"poison").await;
-    assert!(matches!(&refused, Err(Error::Conflict(words)) if words.contains("fork")), "{refused:?}");
-    assert_eq!(found(&services, &own, &["a"]).await, Some(("a".into(), 4)));
+    assert_eq!(lookup(&services, &fork, &["a"]).await, Some(("a".into(), 4)));
+    let result = store(&services, &fork, "a", b"poison").await;
+    assert!(matches!(&result, Err(Error::Conflict(message)) if message.contains("fork")), "{result:?}");
+    assert_eq!(lookup(&services, &own, &["a"]).await, Some(("a".into(), 4)));
 }
 
-/// Two weeks without a use, and it is gone; a use gives it two more.
+/// A cache expires two weeks after its last use.
 pub async fn unused_cache_is_removed(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let job = running(&services, &repo, false).await;
     for key in ["used", "unused"] {
-        keep(&services, &job, key, b"x").await.unwrap();
+        store(&services, &job, key, b"x").await.unwrap();
     }
     let day = 86_400_000;
     subject.clock.turn(10 * day);
     let later = running(&services, &repo, false).await;
-    assert!(found(&services, &later, &["used"]).await.is_some());
+    assert!(lookup(&services, &later, &["used"]).await.is_some());
     subject.clock.turn(10 * day);
     services.sweep.run().await.unwrap();
     let last = running(&services, &repo, false).await;
-    assert_eq!(found(&services, &last, &["unused", "used"]).await, Some(("used".into(), 1)));
+    assert_eq!(lookup(&services, &last, &["unused", "used"]).await, Some(("used".into(), 1)));
 }
 
-/// A job gets what is kept for its repository under the key that it names, and reaches nothing else by an object's id.
+/// A job reads only caches of its repository and of the requested key; an object's id gives no other access.
 pub async fn cache_is_bound_to_its_repository_and_key(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let job = running(&services, &samples::repo(), false).await;
-    let id = keep(&services, &job, "a", b"ours").await.unwrap();
-    let keep_other = keep(&services, &job, "b", b"other").await.unwrap();
+    let id = store(&services, &job, "a", b"ours").await.unwrap();
+    let other_id = store(&services, &job, "b", b"other").await.unwrap();
     let of = |of: &Assignment| (of.preparation.job_id, of.lease.token);
     let get = async |by: &Assignment, key: &str, object| {
         let (job, lease) = of(by);
         services.caches.download(job, lease, (&URL_SAFE_NO_PAD.encode(key), object)).await
     };
     assert!(get(&job, "a", id).await.is_ok());
-    for (key, object) in [("b", id), ("a", keep_other), ("none", id)] {
-        let refused = get(&job, key, object).await;
-        assert!(matches!(refused, Err(Error::NotFound(_))), "{key}: {refused:?}");
+    for (key, object) in [("b", id), ("a", other_id), ("none", id)] {
+        let result = get(&job, key, object).await;
+        assert!(matches!(result, Err(Error::NotFound(_))), "{key}: {result:?}");
     }
     let elsewhere = running(&services, &samples::repo(), false).await;
-    let refused = get(&elsewhere, "a", id).await;
-    assert!(matches!(refused, Err(Error::NotFound(_))), "of another repository: {refused:?}");
-    // To complete what another job, of whatever repository, has put leaves it as it is.
+    let result = get(&elsewhere, "a", id).await;
+    assert!(matches!(result, Err(Error::NotFound(_))), "of another repository: {result:?}");
+    // A job cannot complete an upload of another job.
     let later = running(&services, &samples::repo(), false).await;
     for by in [&elsewhere, &later] {
-        let refused = services
+        let result = services
             .artifacts
             .upload(ArtifactUploadRequest { complete: Some(complete(id, b"ours")), ..announcement(by, "a") });
-        let refused = refused.await;
-        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+        let result = result.await;
+        assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
     }
-    // What it puts under that id is its own.
+    // Its upload under the same id is separate.
     put(&services, &elsewhere, ("a", id), b"poison").await.unwrap();
     assert!(get(&job, "a", id).await.is_ok());
-    assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 4)));
-    let Ok(Download::Here(info, _)) = get(&job, "a", id).await else { panic!("its bytes") };
+    assert_eq!(lookup(&services, &job, &["a"]).await, Some(("a".into(), 4)));
+    let Ok(Download::Here(info, _)) = get(&job, "a", id).await else { panic!("no content") };
     assert_eq!(info.size, 4);
 }
 
-/// No job leaves something under the id of another one's artifact.
-pub async fn artifact_id_contains_attempt(subject: &StoresUnderTest) {
+/// A job cannot upload under the id of another job's artifact.
+pub async fn artifact_of_other_job_cannot_be_overwritten(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (one, other) = (
         running(&services, &samples::repo(), false).await,
         running(&services, &samples::repo(), false).await,
     );
-    let announce =
-        |of: &Assignment| ArtifactUploadRequest { cache_key: None, ..announcement(of, "no cache") };
+    let announce = |of: &Assignment| ArtifactUploadRequest { cache_key: None, ..announcement(of, "unused") };
     let id = services.artifacts.upload(announce(&one)).await.unwrap().artifact_id;
     let body = || Box::pin(stream::iter([Ok(Bytes::from_static(b"poison"))]));
     let of_other = (other.preparation.job_id, other.lease.token);
@@ -193,35 +192,35 @@ pub async fn artifact_id_contains_attempt(subject: &StoresUnderTest) {
     let own = services.artifacts.upload(announce(&other)).await.unwrap().artifact_id;
     services.artifacts.put(own, of_other, None, body()).await.unwrap();
     let forged = ArtifactUploadRequest { complete: Some(complete(id, b"poison")), ..announce(&other) };
-    let refused = services.artifacts.upload(forged).await;
-    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    let result = services.artifacts.upload(forged).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
     let honest = ArtifactUploadRequest { complete: Some(complete(own, b"poison")), ..announce(&other) };
     services.artifacts.upload(honest).await.unwrap();
 }
 
-/// The reply was lost: to complete a cache again, also one that was replaced meanwhile, changes nothing.
-pub async fn cache_that_is_completed_again_stays(subject: &StoresUnderTest) {
+/// Completing a cache again after a lost reply changes nothing, also if it was replaced meanwhile.
+pub async fn completing_cache_again_changes_nothing(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let job = running(&services, &samples::repo(), false).await;
-    let id = keep(&services, &job, "a", b"1").await.unwrap();
+    let id = store(&services, &job, "a", b"1").await.unwrap();
     let again = |bytes: &'static [u8]| ArtifactUploadRequest {
         complete: Some(complete(id, bytes)),
         ..announcement(&job, "a")
     };
-    let there = async || {
+    let is_downloadable = async || {
         let key = URL_SAFE_NO_PAD.encode("a");
         let (job, lease) = (job.preparation.job_id, job.lease.token);
         services.caches.download(job, lease, (&key, id)).await.is_ok()
     };
     for _ in 0..3 {
         assert_eq!(services.artifacts.upload(again(b"1")).await.unwrap().artifact_id, id);
-        assert!(there().await, "its bytes are there");
+        assert!(is_downloadable().await, "the bytes are stored");
     }
-    // With other bytes it is refused, and what is recorded stays.
-    let refused = services.artifacts.upload(again(b"other")).await;
-    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
-    assert!(there().await);
-    keep(&services, &job, "a", b"123").await.unwrap();
+    // Other bytes are rejected, and the record stays.
+    let result = services.artifacts.upload(again(b"other")).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+    assert!(is_downloadable().await);
+    store(&services, &job, "a", b"123").await.unwrap();
     services.artifacts.upload(again(b"1")).await.unwrap();
-    assert_eq!(found(&services, &job, &["a"]).await, Some(("a".into(), 3)), "the later one counts");
+    assert_eq!(lookup(&services, &job, &["a"]).await, Some(("a".into(), 3)), "the later cache is used");
 }

@@ -1,4 +1,4 @@
-//! Checks of the services over the adapters: what several processes on the same stores must agree on.
+//! Checks of executions and leases, over the adapters and with several servers on the same stores.
 
 use crate::conformance::{StoresUnderTest, claims};
 use futures_util::future::join_all;
@@ -67,7 +67,7 @@ async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
     claims::claim(services, job, tidemill_core::pipeline::labels::Labels::new()).await.ok()
 }
 
-/// A sign of life.
+/// Creates a heartbeat.
 fn report(of: &Assignment) -> JobReport {
     JobReport {
         job_id: of.preparation.job_id,
@@ -79,27 +79,27 @@ fn report(of: &Assignment) -> JobReport {
     }
 }
 
-/// The end of an attempt, well or not.
+/// Creates the report of an attempt's end.
 fn ending(of: &Assignment, failure: Option<FailureKind>) -> JobReport {
     let failure = failure.map(|kind| FailureReason::new(kind, "because"));
     JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(of) }
 }
 
-/// The same request with one key from 50 clients on two servers makes one execution, and so does one without a key.
+/// The same request from 50 clients on two servers creates one execution, with and without an idempotency key.
 pub async fn fifty_concurrent_requests_create_one_execution(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     for (key, commit) in [(Some("a key"), "1"), (None, "2")] {
-        let asked = join_all((0..50).map(|n| execute(&servers[n % 2], commit, key))).await;
-        let replies: Vec<ExecuteReply> = asked.into_iter().map(Result::unwrap).collect();
+        let results = join_all((0..50).map(|n| execute(&servers[n % 2], commit, key))).await;
+        let replies: Vec<ExecuteReply> = results.into_iter().map(Result::unwrap).collect();
         let ids: BTreeSet<ExecutionId> = replies.iter().map(|reply| reply.execution_id).collect();
         assert_eq!(ids.len(), 1, "with key {key:?}");
-        assert_eq!(replies.iter().filter(|reply| !reply.attached).count(), 1, "one of them made it");
+        assert_eq!(replies.iter().filter(|reply| !reply.attached).count(), 1, "one reply is of the create");
         let numbers: BTreeSet<u64> = replies.iter().map(|reply| reply.run_number).collect();
         assert_eq!(numbers.len(), 1, "{numbers:?}");
     }
 }
 
-/// A key that made an execution answers the same request for ever, and refuses another one.
+/// A key returns the same execution for the same request for ever, and rejects another request.
 pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let first = execute(&services, "1", Some("k")).await.unwrap();
@@ -112,13 +112,13 @@ pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
     assert_eq!(again.status, ExecutionStatus::Canceled);
     let other = execute(&services, "2", Some("k")).await;
     assert!(matches!(other, Err(Error::KeyReused(_))), "{other:?}");
-    // What was derived from the request is only good while the execution lives.
+    // A derived key is valid only while the execution is live.
     let derived = execute(&services, "3", None).await.unwrap();
     services.pipelines.cancel(derived.execution_id).await.unwrap();
     assert_ne!(execute(&services, "3", None).await.unwrap().execution_id, derived.execution_id);
 }
 
-/// Of a group's executions the newest runs; the one before is canceled with it, its running job too.
+/// A newer execution of a group cancels the older one, with its running job.
 pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let older = execute(&services, "1", None).await.unwrap().execution_id;
@@ -128,8 +128,8 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     let seen = view(&services, older).await;
     assert_eq!(seen.execution.superseded_by, Some(newer));
     assert_eq!(seen.jobs[1].status, JobStatus::Canceled);
-    assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "its worker is told");
-    // The worker does not get to say anything more: whoever asks for the job after its grace ends it.
+    assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "the worker must stop the job");
+    // The worker reports nothing more: after the grace period the next claim ends the job.
     subject.clock.turn(i64::try_from(CANCEL_GRACE_MS).unwrap());
     assert!(claim(&services, job).await.is_none());
     let seen = view(&services, older).await;
@@ -147,14 +147,14 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     assert_eq!(view(&services, newer).await.execution.superseded_by, None, "another branch is another group");
 }
 
-/// Racing executions of a group form one line: all but the newest are superseded, each by another one.
+/// Of concurrent executions of a group all but the newest are superseded, each by another one.
 pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
     let commits: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
-    let made = join_all((0..8).map(|n| execute(&servers[n % 2], &commits[n], None))).await;
+    let replies = join_all((0..8).map(|n| execute(&servers[n % 2], &commits[n], None))).await;
     let mut by = BTreeSet::new();
     let mut left = 0;
-    for reply in made {
+    for reply in replies {
         let seen = view(&servers[0], reply.unwrap().execution_id).await;
         match seen.execution.superseded_by {
             Some(newer) => {
@@ -167,7 +167,7 @@ pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest)
     assert_eq!(left, 1);
 }
 
-/// A job that kills its workers is among the dead letters until its execution is retried, or it is dismissed.
+/// A job that loses three workers is a dead letter until its execution is retried, or it is dismissed.
 pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let mut executions = Vec::new();
@@ -214,7 +214,7 @@ pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) 
     assert!(!services.dead_letters.dismiss(succeeded).await.unwrap().dismissed);
 }
 
-/// Signs of life cost no write while most of the lease is left, and renew it in time; a canceled job's is not renewed.
+/// A heartbeat is not written while most of the lease is left, and renews it in time. A canceled job's lease is not renewed.
 pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let id = execute(&services, "1", None).await.unwrap().execution_id;
@@ -223,23 +223,23 @@ pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnder
     let third = LEASE_TTL_MS / 3;
     let revision = async || services.pipelines.view(id, None, 0).await.unwrap().revision;
     let beat = async || services.jobs.report(report(&assignment)).await.unwrap();
-    let turn = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
+    let advance = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
 
     let before = revision().await;
-    turn(third - 1);
-    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS - third + 1, "what is left of it");
+    advance(third - 1);
+    assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS - third + 1, "the remaining lease");
     assert_eq!(revision().await, before, "nothing was written");
-    turn(1);
+    advance(1);
     assert_eq!(beat().await.lease_ttl_ms, LEASE_TTL_MS);
-    assert_ne!(revision().await, before, "it was renewed");
-    // It does last so long, and to the last moment.
-    turn(LEASE_TTL_MS - 1);
+    assert_ne!(revision().await, before, "the lease was renewed");
+    // The lease is valid to its last millisecond.
+    advance(LEASE_TTL_MS - 1);
     services.sweep.run().await.unwrap();
     let late = beat().await;
     assert_eq!((late.lease_ttl_ms, late.cancel), (LEASE_TTL_MS, false));
 
     assert!(services.jobs.cancel(job).await.unwrap().canceled);
-    turn(CANCEL_GRACE_MS - 1);
-    let told = beat().await;
-    assert_eq!((told.lease_ttl_ms, told.cancel), (1, true));
+    advance(CANCEL_GRACE_MS - 1);
+    let reply = beat().await;
+    assert_eq!((reply.lease_ttl_ms, reply.cancel), (1, true));
 }

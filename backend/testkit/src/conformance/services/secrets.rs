@@ -1,4 +1,4 @@
-//! Checks of secrets, over the adapters: who gets which, and that nobody else sees them.
+//! Checks of secrets, over the adapters.
 
 use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
 use tidemill_core::execution::{
@@ -42,13 +42,14 @@ async fn begin(services: &Services, repo: &str) -> ExecutionId {
     services.pipelines.execute(request, None, None).await.unwrap().execution_id
 }
 
-fn given(assignment: &Assignment) -> Vec<(&str, &str, bool)> {
+fn secrets_of(assignment: &Assignment) -> Vec<(&str, &str, bool)> {
     let secrets = assignment.extras.secrets.iter();
     secrets.map(|secret| (secret.variable.as_str(), secret.value.as_str(), secret.file)).collect()
 }
 
-/// A job gets exactly those that it names, whichever way its repository's address is written, and its environment's first.
-pub async fn job_gets_secrets_that_it_names_and_no_others(subject: &StoresUnderTest) {
+/// A job gets exactly the secrets that it names, for any form of its repository's address; those of its environment take
+/// precedence.
+pub async fn job_gets_only_secrets_that_it_names(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let elsewhere = samples::repo();
@@ -58,18 +59,21 @@ pub async fn job_gets_secrets_that_it_names_and_no_others(subject: &StoresUnderT
     set(&services, &repo, Some("production"), "TOKEN", "production's").await;
     set(&services, &elsewhere, None, "TOKEN", "another repository's").await;
     let id = begin(&services, &repo).await;
-    assert_eq!(given(&claim_at(&services, id, 0).await.unwrap()), []);
+    assert_eq!(secrets_of(&claim_at(&services, id, 0).await.unwrap()), []);
     let uses = claim_at(&services, id, 1).await.unwrap();
-    assert_eq!(given(&uses), [("TOKEN", "the repository's", false), ("KEY_FILE", "line 1\nline 2\n", true)]);
-    assert!(!format!("{uses:?}").contains("the repository's"), "no log shows it");
-    assert_eq!(given(&claim_at(&services, id, 2).await.unwrap()), [("TOKEN", "production's", false)]);
+    assert_eq!(
+        secrets_of(&uses),
+        [("TOKEN", "the repository's", false), ("KEY_FILE", "line 1\nline 2\n", true)]
+    );
+    assert!(!format!("{uses:?}").contains("the repository's"), "the debug form must not show the secret");
+    assert_eq!(secrets_of(&claim_at(&services, id, 2).await.unwrap()), [("TOKEN", "production's", false)]);
 
     let listed = services.secrets.list(&repo).await.unwrap().secrets;
     let names: Vec<_> = listed.iter().map(|one| (one.environment.as_deref(), one.name.as_str())).collect();
     assert_eq!(names, [(None, "KEY"), (None, "TOKEN"), (Some("production"), "TOKEN")]);
 }
 
-/// What is not there fails the job at once, in words that say what to do; what is removed is gone.
+/// A missing or removed secret fails the job without a retry, with a message that says what to do.
 pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
@@ -79,21 +83,21 @@ pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     assert!(services.secrets.remove(request.clone()).await.unwrap().removed);
     assert!(!services.secrets.remove(request).await.unwrap().removed);
     let id = begin(&services, &repo).await;
-    let refused = claim_at(&services, id, 1).await.unwrap_err();
-    assert!(refused.contains("tidemill secret set KEY"), "{refused}");
+    let error = claim_at(&services, id, 1).await.unwrap_err();
+    assert!(error.contains("tidemill secret set KEY"), "{error}");
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
     let failed = &view.jobs[1];
     assert_eq!((failed.status, failed.attempt), (JobStatus::Failed, 1));
     assert_eq!(failed.failure_reason.as_ref().unwrap().kind, FailureKind::SecretUnavailable);
 }
 
-/// What is stored says nothing of a value, and cannot be moved to where another job would get it.
-pub async fn sealed_value_opens_only_in_its_place(subject: &StoresUnderTest) {
+/// A stored secret does not contain its value, and cannot be opened under another repository's name.
+pub async fn sealed_value_opens_only_under_its_name(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let (repo, other) = (samples::repo(), samples::repo());
     for repo in [&repo, &other] {
-        set(&services, repo, None, "TOKEN", "a value that nobody sees").await;
+        set(&services, repo, None, "TOKEN", "the value of the secret").await;
         set(&services, repo, None, "KEY", "k").await;
     }
     let (stored, _) = stores.documents.list("secret", "", None, 10_000).await.unwrap();
@@ -102,22 +106,22 @@ pub async fn sealed_value_opens_only_in_its_place(subject: &StoresUnderTest) {
         stored.iter().find(|one| one.key == DocumentKey::new("secret", name.clone())).unwrap()
     };
     let (mine, theirs) = (of(&repo), of(&other));
-    assert!(!mine.value.contains("a value that nobody sees"));
-    let moved = tidemill_services::ports::NewDocument {
+    assert!(!mine.value.contains("the value of the secret"));
+    let copy = tidemill_services::ports::NewDocument {
         key: mine.key.clone(),
         value: theirs.value.clone(),
         due_at: None,
         expires_at: None,
     };
-    assert!(stores.documents.put(moved, Some(mine.version)).await.unwrap());
+    assert!(stores.documents.put(copy, Some(mine.version)).await.unwrap());
     let id = begin(&services, &repo).await;
-    let refused = claim_at(&services, id, 1).await.unwrap_err();
-    assert!(refused.contains("`TOKEN`") && refused.contains("set it again"), "{refused}");
+    let error = claim_at(&services, id, 1).await.unwrap_err();
+    assert!(error.contains("`TOKEN`") && error.contains("set it again"), "{error}");
     let view = services.pipelines.view(id, None, 0).await.unwrap().view.unwrap();
-    assert_eq!(view.jobs[1].status, JobStatus::Failed, "another try would be no better");
+    assert_eq!(view.jobs[1].status, JobStatus::Failed, "a retry would fail, too");
 }
 
-/// A fork's jobs get none; those that name none run all the same.
+/// Jobs of a fork get no secrets; jobs that name none can run.
 pub async fn fork_gets_no_secrets(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
@@ -130,14 +134,14 @@ pub async fn fork_gets_no_secrets(subject: &StoresUnderTest) {
         ..Default::default()
     };
     let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
-    assert_eq!(given(&claim_at(&services, id, 0).await.unwrap()), []);
+    assert_eq!(secrets_of(&claim_at(&services, id, 0).await.unwrap()), []);
     for job in [1, 2] {
-        let refused = claim_at(&services, id, job).await.unwrap_err();
-        assert!(refused.contains("comes from a fork"), "{refused}");
+        let error = claim_at(&services, id, job).await.unwrap_err();
+        assert!(error.contains("comes from a fork"), "{error}");
     }
 }
 
-/// Wrong names, and too much, are refused before anything is stored.
+/// Invalid names and values, and values that are too large, are rejected.
 pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
@@ -158,9 +162,9 @@ pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
     ] {
         let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
         let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
-        let said = format!("{request:?}");
-        assert!(!said.contains(value) || value.len() < 2, "{said}");
-        assert!(matches!(services.secrets.set(request, "somebody").await, Err(Error::Invalid(_))), "{said}");
+        let debug = format!("{request:?}");
+        assert!(!debug.contains(value) || value.len() < 2, "{debug}");
+        assert!(matches!(services.secrets.set(request, "somebody").await, Err(Error::Invalid(_))), "{debug}");
     }
     let listed = services.secrets.list(&repo).await.unwrap().secrets;
     let [one] = listed.as_slice() else { panic!("{listed:?}") };
@@ -168,7 +172,7 @@ pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
     assert_eq!(one.updated_by, "somebody");
 }
 
-/// What one job can be given is bounded, whatever its repository has.
+/// The total size of a job's secrets is bounded.
 pub async fn secrets_of_job_are_bounded(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
@@ -185,11 +189,11 @@ pub async fn secrets_of_job_are_bounded(subject: &StoresUnderTest) {
     let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
     let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
     assert_eq!(claim_at(&services, id, 0).await.unwrap().extras.secrets.len(), 4);
-    let refused = claim_at(&services, id, 1).await.unwrap_err();
-    assert!(refused.contains("more than 262144 bytes"), "{refused}");
+    let error = claim_at(&services, id, 1).await.unwrap_err();
+    assert!(error.contains("more than 262144 bytes"), "{error}");
 }
 
-/// However many processes ask for the first time at once, they have one key.
+/// Concurrent first reads of several processes return the same key.
 pub async fn encryption_key_is_created_once(subject: &StoresUnderTest) {
     let keys = futures_util::future::join_all((0..8).map(|_| async {
         let stores = subject.open().await;
@@ -199,7 +203,7 @@ pub async fn encryption_key_is_created_once(subject: &StoresUnderTest) {
     assert!(keys.iter().all(|one| *one == keys[0]));
 }
 
-/// Keys as somebody wrote them, each given by a byte.
+/// A key store with fixed keys, each of one repeated byte.
 struct FixedKeys(&'static [u8]);
 
 #[async_trait::async_trait]
@@ -210,7 +214,7 @@ impl KeyStore for FixedKeys {
     }
 }
 
-/// All that is sealed comes under a new key, and is read without the older one; what no key opens is named.
+/// `rekey` seals all secrets with the newest key, and lists those that no key opens.
 pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let under = |keys: &'static [u8]| {
@@ -226,11 +230,11 @@ pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     before.repositories.put(serde_json::from_value(known).unwrap()).await.unwrap();
 
     let lost = under(&[3]);
-    let words = [lost.secrets.rekey().await.unwrap(), lost.repositories.rekey().await.unwrap()];
-    let words = words.map(|reply| reply.unreadable.join("\n")).join("\n");
+    let replies = [lost.secrets.rekey().await.unwrap(), lost.repositories.rekey().await.unwrap()];
+    let unreadable = replies.map(|reply| reply.unreadable.join("\n")).join("\n");
     let name = tidemill_core::repository::canonical(&repo);
-    for unreadable in [format!("secret `KEY` of {name}"), format!("the secret of webhooks of {name}")] {
-        assert!(words.contains(&unreadable), "{words}");
+    for name in [format!("secret `KEY` of {name}"), format!("the secret of webhooks of {name}")] {
+        assert!(unreadable.contains(&name), "{unreadable}");
     }
 
     let between = under(&[2, 1]);

@@ -19,7 +19,7 @@ fn services(stores: Stores) -> Services {
     Services::new(stores, Settings::default(), CancellationToken::new())
 }
 
-/// Bytes that no other check has, and their name.
+/// Creates unique bytes and the id of their upload.
 fn sample() -> (Vec<u8>, String) {
     let bytes = Uuid::new_v4().as_bytes().to_vec();
     let sum = HEXLOWER.encode(&Sha256::digest(&bytes));
@@ -31,28 +31,28 @@ async fn put(services: &Services, name: &str, bytes: &[u8]) -> Result<(), Error>
     services.sources.put(name, Box::pin(stream::iter([Ok(Bytes::copy_from_slice(bytes))]))).await
 }
 
-async fn is_there(services: &Services, name: &str) -> bool {
+async fn is_stored(services: &Services, name: &str) -> bool {
     let request = SourceUploadRequest { upload: name.into(), size: None };
     services.sources.upload(request).await.unwrap().url.is_none()
 }
 
-/// Garbage under its name is refused, and does not stand in the way of what belongs there.
+/// An upload whose bytes do not match its hash is rejected, and the right bytes can still be uploaded.
 pub async fn upload_must_match_its_hash(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (bytes, name) = sample();
     for garbage in [&b"garbage"[..], &bytes[1..]] {
-        let refused = put(&services, &name, garbage).await;
-        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
-        assert!(!is_there(&services, &name).await);
+        let result = put(&services, &name, garbage).await;
+        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+        assert!(!is_stored(&services, &name).await);
     }
     put(&services, &name, &bytes).await.unwrap();
-    assert!(is_there(&services, &name).await);
+    assert!(is_stored(&services, &name).await);
     put(&services, &name, b"garbage").await.unwrap();
-    assert!(services.sources.download(&name).await.is_ok(), "what is there stays as it is");
-    assert!(is_there(&services, &name).await);
+    assert!(services.sources.download(&name).await.is_ok(), "the stored upload stays");
+    assert!(is_stored(&services, &name).await);
 }
 
-/// A use gives it its time anew; one that is gone is asked for again.
+/// A download renews an upload's expiry; a deleted upload can be uploaded again.
 pub async fn unused_upload_is_removed(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let ((bytes, used), (others, unused)) = (sample(), sample());
@@ -62,23 +62,23 @@ pub async fn unused_upload_is_removed(subject: &StoresUnderTest) {
     assert!(services.sources.download(&used).await.is_ok());
     subject.clock.turn(20 * DAY_MS);
     services.sweep.run().await.unwrap();
-    assert!(is_there(&services, &used).await && !is_there(&services, &unused).await);
+    assert!(is_stored(&services, &used).await && !is_stored(&services, &unused).await);
     assert!(matches!(services.sources.download(&unused).await, Err(Error::NotFound(_))));
     put(&services, &unused, &others).await.unwrap();
-    assert!(is_there(&services, &unused).await);
+    assert!(is_stored(&services, &unused).await);
 }
 
-/// Whatever else came to lie under its name is not taken for it.
+/// An object with other bytes under an upload's name is replaced.
 pub async fn damaged_upload_is_replaced(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
     let (bytes, name) = sample();
     let garbage = Box::pin(stream::iter([Ok(Bytes::from_static(b"garbage"))]));
     stores.objects.put(&format!("sources/{name}"), garbage).await.unwrap();
-    assert!(!is_there(&services, &name).await);
+    assert!(!is_stored(&services, &name).await);
     put(&services, &name, &bytes).await.unwrap();
     let info = stores.objects.info(&format!("sources/{name}")).await.unwrap();
     let name_of_bytes = name.parse::<UploadId>().unwrap();
     assert_eq!(info.and_then(|info| info.sha256).as_deref(), Some(name_of_bytes.content()));
-    assert!(is_there(&services, &name).await);
+    assert!(is_stored(&services, &name).await);
 }

@@ -1,4 +1,4 @@
-//! Checks of the sweep, over the adapters: what fails again and again does not keep the rest waiting.
+//! Checks that repeated failures in a sweep do not block the rest, over the adapters.
 
 use crate::conformance::{
     StoresUnderTest,
@@ -18,10 +18,10 @@ use tidemill_services::ports::{
 use tidemill_services::services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
-/// More than one look of the sweep takes.
+/// More items than one pass of the sweep reads.
 const MORE_THAN_ONE_SWEEP: i64 = 220;
 
-/// Long before what other checks in the same store are due at.
+/// Returns a time long before the due times of other checks in the same store.
 fn long_ago(ms: i64) -> Timestamp {
     START.plus_ms(-1_000_000_000_000 + ms)
 }
@@ -30,12 +30,12 @@ fn services(stores: Stores) -> Services {
     Services::new(stores, Settings::default(), CancellationToken::new())
 }
 
-/// An end that is due.
+/// Creates an end node that is due.
 fn end(due_at: Timestamp) -> Vec<NewNode> {
     vec![NewNode { due_at: Some(due_at), ..silent(NodeBody::End, 0, Vec::new()) }]
 }
 
-/// An execution whose end cannot take its step: it waits for another one at a gate that it does not have.
+/// Creates an execution whose end node always fails: it waits for another execution at a gate that does not exist.
 async fn poisoned(records: &dyn Records, due_at: Timestamp) -> ExecutionId {
     let id = execution_id();
     let position = GroupPosition { group: "none".into(), after: Some((execution_id(), 99)) };
@@ -45,8 +45,8 @@ async fn poisoned(records: &dyn Records, due_at: Timestamp) -> ExecutionId {
     id
 }
 
-/// Hundreds of nodes that cannot take their turns, all due before one that can: it takes its turn in the same sweep, and the others
-/// wait ever longer.
+/// Hundreds of failing nodes are due before a good one. It is processed in the same sweep, and the failing ones are retried with
+/// growing pauses.
 pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     let stores = subject.open().await;
     let services = services(stores.clone());
@@ -66,8 +66,8 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     let mut pauses = Vec::new();
     for _ in 0..3 {
         let now = subject.clock.now();
-        let due = node(records, failing[0]).await.due_at.expect("it is tried again");
-        assert!(due > now, "it is due later");
+        let due = node(records, failing[0]).await.due_at.expect("it is retried");
+        assert!(due > now, "it is postponed");
         for key in &failing {
             assert_eq!(node(records, *key).await.due_at, Some(due));
         }
@@ -77,50 +77,51 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     }
     assert!(pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
     let failed = records.execution(failing[0].execution).await.unwrap().unwrap();
-    assert_eq!(failed.state.status, ExecutionStatus::Pending, "nothing was done to it");
-    // Nobody else is to find them due.
+    assert_eq!(failed.state.status, ExecutionStatus::Pending, "it is unchanged");
+    // Other checks must not find them due.
     for key in failing {
         let node = node(records, key).await;
         done(records, vec![Write::SetDue { key, if_version: node.version, due_at: None }]).await;
     }
 }
 
-/// Objects of which those of some executions' jobs cannot be deleted.
+/// Objects of which some cannot be deleted.
 struct UndeletableObjects {
-    of: Arc<dyn Objects>,
-    stays: Vec<String>,
+    inner: Arc<dyn Objects>,
+    /// Parts of the keys of undeletable objects.
+    undeletable: Vec<String>,
 }
 
 #[async_trait]
 impl Objects for UndeletableObjects {
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
-        self.of.put_checked(key, sha256, bytes).await
+        self.inner.put_checked(key, sha256, bytes).await
     }
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        self.of.info(key).await
+        self.inner.info(key).await
     }
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        self.of.get(key).await
+        self.inner.get(key).await
     }
     async fn delete(&self, key: &str) -> Result<()> {
-        if self.stays.iter().any(|part| key.contains(part)) {
+        if self.undeletable.iter().any(|part| key.contains(part)) {
             return Err(Error::storage("removing an object", "it is locked"));
         }
-        self.of.delete(key).await
+        self.inner.delete(key).await
     }
     async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        self.of.put_place(key, sum).await
+        self.inner.put_place(key, sum).await
     }
     async fn get_address(&self, key: &str) -> Result<Option<String>> {
-        self.of.get_address(key).await
+        self.inner.get_address(key).await
     }
 }
 
-/// Hundreds of artifacts that cannot be removed, and all that is behind them goes on.
+/// Hundreds of artifacts that cannot be deleted do not block the expiry of later ones.
 pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest) {
     let mut stores = subject.open().await;
     let records = stores.records.clone();
-    // A job has sixteen of them.
+    // Sixteen artifacts per job.
     let (many, each) = (u32::try_from(MORE_THAN_ONE_SWEEP).unwrap(), 16);
     let locked = made(&*records, flat(many.div_ceil(each))).await;
     let free = made(&*records, flat(1)).await;
@@ -135,8 +136,8 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     for part in writes.chunks(50) {
         done(&*records, part.to_vec()).await;
     }
-    let stays = all.iter().map(|record| record.job.to_string()).collect();
-    stores.objects = Arc::new(UndeletableObjects { of: stores.objects.clone(), stays });
+    let undeletable = all.iter().map(|record| record.job.to_string()).collect();
+    stores.objects = Arc::new(UndeletableObjects { inner: stores.objects.clone(), undeletable });
     let services = services(stores);
     for _ in 0..2 {
         services.sweep.run().await.unwrap();
@@ -144,8 +145,8 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     assert_eq!(records.artifacts(free).await.unwrap(), []);
     let now = subject.clock.now();
     let left = records.artifacts(locked).await.unwrap();
-    assert_eq!(left.len(), many as usize, "their records stay, as they do");
-    assert!(left.iter().all(|record| record.expires_at.is_some_and(|at| at > now)), "they are tried later");
+    assert_eq!(left.len(), many as usize, "their records stay with the objects");
+    assert!(left.iter().all(|record| record.expires_at.is_some_and(|at| at > now)), "they are retried later");
     let removed: Vec<Write> = left.iter().map(|record| Write::DeleteArtifact(record.id)).collect();
     for part in removed.chunks(50) {
         done(&*records, part.to_vec()).await;

@@ -1,4 +1,4 @@
-//! Checks of tests of jobs, over the adapters: what is kept, and what comes of it.
+//! Checks of test reports of jobs, over the adapters.
 
 use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
 use tidemill_core::execution::{
@@ -42,13 +42,13 @@ fn request(of: &Assignment, failed: &[&str], passed: &[&str]) -> TestsRequest {
     TestsRequest { job_id: of.preparation.job_id, lease: of.lease.token, report }
 }
 
-/// Only who has the lease tells; what is told again replaces; a job that is carried over has its tests, and one that runs again
-/// shows what is flaky.
+/// A test report requires the lease, and replaces an earlier one. A carried-over job has its tests, and a job that runs again
+/// shows flaky tests.
 pub async fn test_report_requires_lease_and_compares_retried_execution(subject: &StoresUnderTest) {
     let services = Services::new(subject.open().await, Settings::default(), CancellationToken::new());
-    let request_of =
+    let execute =
         ExecuteRequest { pipeline: PIPELINE.into(), repo: samples::repo(), ..ExecuteRequest::default() };
-    let first = services.pipelines.execute(request_of, None, None).await.unwrap().execution_id;
+    let first = services.pipelines.execute(execute, None, None).await.unwrap().execution_id;
     let (good, bad) =
         (claim_at(&services, first, 0).await.unwrap(), claim_at(&services, first, 1).await.unwrap());
     assert_eq!(services.test_reports.of_execution(first).await.unwrap().jobs, []);
@@ -68,7 +68,7 @@ pub async fn test_report_requires_lease_and_compares_retried_execution(subject: 
 
     let retry = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
     let tests = services.test_reports.of_execution(retry).await.unwrap();
-    assert_eq!((tests.jobs.len(), tests.counts.tests), (1, 2), "only what was carried over has any yet");
+    assert_eq!((tests.jobs.len(), tests.counts.tests), (1, 2), "only carried-over jobs have tests yet");
     let again = claim_at(&services, retry, 1).await.unwrap();
     services.test_reports.keep(request(&again, &["broken"], &["unsure", "c"])).await.unwrap();
     end(&services, &again, None).await;
