@@ -6,7 +6,7 @@
     clippy::must_use_candidate,
     clippy::unwrap_used,
     missing_docs,
-    reason = "a panic is how a simulated run fails"
+    reason = "a panic fails a simulated run"
 )]
 
 pub mod auditor;

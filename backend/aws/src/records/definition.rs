@@ -39,7 +39,7 @@ pub struct Definitions {
 
 impl Definitions {
     pub fn new(table: Table, objects: S3Objects) -> Self {
-        Self { table, objects, kept: Mutex::default() }
+        Self { table, objects, cache: Mutex::default() }
     }
 
     /// Returns the items that define `nodes`. Stores large chunks in S3.

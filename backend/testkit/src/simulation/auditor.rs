@@ -1,6 +1,6 @@
-//! The auditor: sees every commit and every acknowledgement, and says what promise was broken.
+//! The auditor observes every commit and every acknowledgement, and reports broken promises.
 //!
-//! It decides nothing with the functions that it watches, but for the plan of a pipeline, from which it takes who needs whom.
+//! It does not use the functions that it checks, except for a pipeline's plan, from which it takes the dependencies.
 
 mod acknowledgements;
 mod commits;

@@ -1,4 +1,4 @@
-//! Clients: they start executions, cancel and retry them, and approve what waits for a person.
+//! Clients, which start, cancel, retry and approve executions.
 
 use super::{
     cluster::{Cluster, Failure},
@@ -16,19 +16,19 @@ use tidemill_services::Error;
 use tidemill_services::services::{Caller, CallerKey, Services};
 use uuid::Uuid;
 
-/// How long it may be until somebody approves what waits, in milliseconds.
+/// Maximum time until an approval, in milliseconds.
 const MAX_APPROVAL_DELAY_MS: u64 = 90_000;
-/// Waits while nothing happens grow up to this, in milliseconds.
+/// Maximum poll interval while nothing changes, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 3_600_000;
 
-/// A client that starts an execution, asks again when it gets no reply, and may cancel or retry it.
+/// A client that starts an execution, repeats the request without a reply, and may cancel or retry the execution.
 pub struct Client {
     pub number: usize,
     /// Whether another client sends the same request at about the same time.
     pub rivals: bool,
     /// The name of its pipeline.
     pub name: String,
-    /// Whether all clients want the same group.
+    /// Whether all clients use the same group.
     pub crowd: bool,
 }
 
@@ -62,17 +62,17 @@ impl Client {
     }
 }
 
-/// Asks for something until it is done. `None`: it was refused for good, which nothing that is asked for here may be.
+/// Repeats a request until it succeeds. `None`: it was rejected, which is a violation.
 pub async fn insist<T: Send + 'static>(
     cluster: &Arc<Cluster>,
-    what: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
+    request: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
 ) -> Option<T> {
     loop {
-        match cluster.call(&what).await {
+        match cluster.call(&request).await {
             Ok(reply) => return Some(reply),
             Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
             Err(Failure::Refused(error)) => {
-                cluster.world().violation(format!("what a client may ask for was refused: {error}"));
+                cluster.world().violation(format!("a valid request was rejected: {error}"));
                 return None;
             }
         }
@@ -80,17 +80,17 @@ pub async fn insist<T: Send + 'static>(
     }
 }
 
-/// A key of the one client that there is.
-fn of_client(key: &str) -> Result<CallerKey, Error> {
+/// Creates an idempotency key of the client.
+fn client_key(key: &str) -> Result<CallerKey, Error> {
     CallerKey::new(&Caller::internal("client"), key)
 }
 
 async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
-    let made = insist(cluster, |server| {
-        let (request, key) = (request.clone(), of_client(key));
+    let reply = insist(cluster, |server| {
+        let (request, key) = (request.clone(), client_key(key));
         async move { server.pipelines.execute(request, Some(key?), None).await }.boxed()
     });
-    let Some(reply) = made.await else { return ExecutionId(Uuid::nil()) };
+    let Some(reply) = reply.await else { return ExecutionId(Uuid::nil()) };
     cluster.auditor.executed(key, reply.execution_id);
     reply.execution_id
 }
@@ -116,14 +116,14 @@ async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
     }
 }
 
-/// Waits for the end, and retries what did not succeed.
+/// Waits for the end of an execution, and retries it if it was unsuccessful.
 async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
     let world = cluster.world().clone();
     let mut waits = 5_000;
     loop {
-        let seen = cluster.call(|server| async move { server.pipelines.view(id, None, 0).await }.boxed());
-        if let Ok(seen) = seen.await
-            && let Some(status) = seen.view.map(|view| view.execution.status)
+        let reply = cluster.call(|server| async move { server.pipelines.view(id, None, 0).await }.boxed());
+        if let Ok(reply) = reply.await
+            && let Some(status) = reply.view.map(|view| view.execution.status)
             && status.is_terminal()
         {
             if status == ExecutionStatus::Success {
@@ -135,16 +135,16 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
         waits = MAX_WAIT_MS.min(waits * 5 / 4);
     }
     let key = format!("retry-{id}");
-    let made = insist(cluster, |server| {
-        let key = of_client(&key);
+    let reply = insist(cluster, |server| {
+        let key = client_key(&key);
         async move { server.pipelines.retry(id, RetryRequest::default(), Some(key?)).await }.boxed()
     });
-    if let Some(reply) = made.await {
+    if let Some(reply) = reply.await {
         cluster.auditor.executed(&key, reply.execution_id);
     }
 }
 
-/// Approves what waits for that, sooner or later; now and then never, or cancels it instead.
+/// Approves jobs and executions that wait for it after a while; sometimes never, or cancels them instead.
 pub async fn approver(cluster: Arc<Cluster>) {
     let (world, quiet) = (cluster.world().clone(), &cluster.truth.quiet);
     let mut waits = 2_000;
@@ -164,30 +164,30 @@ pub async fn approver(cluster: Arc<Cluster>) {
     }
 }
 
-/// Approves a job, or else a whole execution, until that is done or too late.
+/// Approves a job or a whole execution; repeats the request until it succeeds or is too late.
 async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
     let world = cluster.world();
-    let hesitates = world.below(MAX_APPROVAL_DELAY_MS);
-    world.pause(hesitates).await;
+    let delay_ms = world.below(MAX_APPROVAL_DELAY_MS);
+    world.pause(delay_ms).await;
     cluster.auditor.approves(id, job);
     let mut waits = 5_000;
     loop {
         if job.is_some() && is_unplanned(cluster, id).await {
-            // Its execution is approved first.
+            // Its execution must be approved first.
             world.pause(waits).await;
             waits = MAX_WAIT_MS.min(waits * 2);
             continue;
         }
-        let told = cluster.call(|server| match job {
+        let reply = cluster.call(|server| match job {
             Some(ix) => async move { server.approvals.approve_job(JobId::of(id, ix)).await }.boxed(),
             None => async move { server.approvals.approve_execution(id).await }.boxed(),
         });
-        match told.await {
+        match reply.await {
             Ok(_) => return cluster.auditor.approved(id, job),
             Err(Failure::Lost) => {}
             Err(Failure::Refused(_)) if is_too_late(cluster, id, job).await => return,
             Err(Failure::Refused(error)) => {
-                return world.violation(format!("11: what waits may not be approved: {error}"));
+                return world.violation(format!("11: a required approval was rejected: {error}"));
             }
         }
         world.pause(300).await;
@@ -201,15 +201,17 @@ async fn is_unplanned(cluster: &Cluster, id: ExecutionId) -> bool {
 
 async fn is_too_late(cluster: &Cluster, id: ExecutionId, job: Option<u32>) -> bool {
     let records = &cluster.truth.records;
-    let over = records.execution_state(id).await.ok().flatten();
-    if over.is_none_or(|(state, _)| state.status.is_terminal() || state.cancel_requested) {
+    let state = records.execution_state(id).await.ok().flatten();
+    if state.is_none_or(|(state, _)| state.status.is_terminal() || state.cancel_requested) {
         return true;
     }
     let Some(ix) = job else { return false };
-    let of = records.execution(id).await.ok().flatten();
-    let gate = of.and_then(|of| of.spec.approvals.iter().find(|of| of.job == job).map(|of| of.gate));
+    let execution = records.execution(id).await.ok().flatten();
+    let gate = execution.and_then(|record| {
+        record.spec.approvals.iter().find(|approval| approval.job == job).map(|approval| approval.gate)
+    });
     let nodes = records.nodes(id, &[ix, gate.unwrap_or(ix)]).await.unwrap_or_default();
-    // Its need failed, or nobody had to approve it and all the others are over.
+    // A need failed, or the job is optional and all other jobs have ended.
     let closed = nodes.iter().any(|node| Some(node.key.ix) == gate && node.failed > 0);
     let job = nodes.iter().find(|node| node.key.ix == ix).and_then(|node| node.state.status());
     closed || job.is_none_or(JobStatus::is_terminal)

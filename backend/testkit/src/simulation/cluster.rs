@@ -1,4 +1,4 @@
-//! The servers of a run, and how they are called: over a network that loses, delays and repeats.
+//! The servers of a run, and a network that loses, delays and repeats requests.
 
 use super::{
     auditor::Auditor,
@@ -14,23 +14,23 @@ use tidemill_services::services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 pub const SERVERS: usize = 2;
-/// Milliseconds that a lease lasts.
+/// Duration of a lease, in milliseconds.
 pub const LEASE_MS: u64 = 30_000;
-/// How long a caller waits for a reply, in milliseconds.
+/// Time-out of a request, in milliseconds.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
-/// How long a server that died is away, in milliseconds.
+/// Maximum time until a crashed server restarts, in milliseconds.
 const RESTART_DELAY_MS: u64 = 4_000;
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// No reply: whether it was done, nobody knows.
+    /// No reply: the request may have had its effect.
     Lost,
-    /// The server said no.
+    /// The server returned an error.
     Refused(Error),
 }
 
-/// The servers; each has its own memory, which a crash takes.
+/// The servers; each has its own memory, which a crash erases.
 pub struct Cluster {
     pub truth: Arc<SharedStores>,
     pub auditor: Arc<Auditor>,
@@ -41,8 +41,9 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(truth: Arc<SharedStores>, auditor: Arc<Auditor>) -> Arc<Self> {
-        let most = i64::from(truth.chances.skew_ms);
-        let skew = || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - most;
+        let max_skew = i64::from(truth.chances.skew_ms);
+        let skew =
+            || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - max_skew;
         let skews = [skew(), skew()];
         let cluster =
             Self { truth, auditor, forge: GitProvider::default(), servers: Mutex::default(), skews };
@@ -69,24 +70,24 @@ impl Cluster {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix].clone()
     }
 
-    /// A server dies with all that it was doing, and comes back with nothing in its memory.
+    /// Crashes a server with all its requests, and restarts it later.
     pub fn crash(self: &Arc<Self>, ix: usize) {
         self.world().event(format_args!("server {ix} dies"));
         self.world().kill(TaskOwner::Server(ix));
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = None;
         let cluster = self.clone();
         self.world().spawn(TaskOwner::Nobody, async move {
-            let away = cluster.world().below(RESTART_DELAY_MS);
-            cluster.world().pause(away).await;
+            let delay_ms = cluster.world().below(RESTART_DELAY_MS);
+            cluster.world().pause(delay_ms).await;
             let server = cluster.boot(ix);
             cluster.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = Some(server);
         });
     }
 
-    /// Has some server do something, and gives its reply.
+    /// Calls a random server, and returns its reply.
     pub async fn call<T: Send + 'static>(
         self: &Arc<Self>,
-        what: impl Fn(Services) -> BoxFuture<'static, Result<T>> + Send + Sync,
+        request: impl Fn(Services) -> BoxFuture<'static, Result<T>> + Send + Sync,
     ) -> Result<T, Failure> {
         let (truth, world) = (self.truth.clone(), self.world().clone());
         let ms = world.below(20);
@@ -101,10 +102,10 @@ impl Cluster {
             return Err(Failure::Lost);
         };
         let (sender, reply) = world.slot();
-        let work = what(server.clone());
+        let work = request(server.clone());
         world.spawn(TaskOwner::Server(ix), async move { sender.send(work.await) });
         if truth.strikes(truth.chances.duplicate, "request repeated") {
-            let (again, later) = (what(server), world.below(REQUEST_TIMEOUT_MS * 6));
+            let (again, later) = (request(server), world.below(REQUEST_TIMEOUT_MS * 6));
             let waits = world.clone();
             world.spawn(TaskOwner::Server(ix), async move {
                 waits.pause(later).await;
@@ -118,7 +119,7 @@ impl Cluster {
         }
         match outcome {
             Ok(reply) => Ok(reply),
-            // As over HTTP: whether something was done before a store failed, nobody knows.
+            // As over HTTP: a failed store may have had its effect.
             Err(Error::Storage { .. }) => Err(Failure::Lost),
             Err(error) => Err(Failure::Refused(error)),
         }

@@ -1,4 +1,4 @@
-//! Sweeps, and fate: what happens to servers, workers and the queue.
+//! Periodic sweeps, and faults of servers, workers and the queue.
 
 use super::{
     clients::MAX_WAIT_MS,
@@ -18,10 +18,11 @@ use std::{
 use tidemill_core::{ids::JobId, time::Timestamp};
 use tidemill_services::ports::JobQueue;
 
-/// Times between sweeps, in milliseconds.
+/// Average time between sweeps, in milliseconds.
 const SWEEP_INTERVAL_MS: u64 = 20_000;
 
-/// Sweeps now and then, on any server, also at the same time. Once it is quiet and nothing changes, it waits for what is due next.
+/// Runs sweeps and schedules on random servers, possibly concurrently. After faults have stopped and while nothing changes, it waits
+/// until something is due.
 pub async fn sweeps(cluster: Arc<Cluster>) {
     let world = cluster.world().clone();
     let (mut idle, mut seen) = (SWEEP_INTERVAL_MS, 0);
@@ -41,16 +42,16 @@ pub async fn sweeps(cluster: Arc<Cluster>) {
     }
 }
 
-/// Milliseconds until something is due.
+/// Returns the milliseconds until a node or a schedule is due.
 async fn due_in(cluster: &Cluster) -> u64 {
-    let (now, ever) = (Timestamp(cluster.world().now()), Timestamp(i64::MAX));
-    let late = cluster.truth.records.late(ever, 1).await.unwrap_or_default();
-    let schedules = cluster.truth.documents.due("schedule", ever, 1).await.unwrap_or_default();
+    let (now, end_of_time) = (Timestamp(cluster.world().now()), Timestamp(i64::MAX));
+    let late = cluster.truth.records.late(end_of_time, 1).await.unwrap_or_default();
+    let schedules = cluster.truth.documents.due("schedule", end_of_time, 1).await.unwrap_or_default();
     let next = late.iter().map(|late| late.due_at).chain(schedules.iter().filter_map(|one| one.due_at)).min();
     next.map_or(u64::MAX, |at| at.since_ms(now))
 }
 
-/// What happens to servers, workers and the queue, second by second, until it is quiet.
+/// Injects faults of servers, workers and the queue each second until `until`.
 pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
     let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
     let chances = truth.chances;
@@ -82,7 +83,7 @@ pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64)
                 });
             }
         }
-        if truth.strikes(chances.redelivery, "messages show again") {
+        if truth.strikes(chances.redelivery, "messages visible again") {
             truth.queue.show_all();
         }
         if truth.strikes(chances.give_up, "message given up")
@@ -92,16 +93,16 @@ pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64)
                 .await
         {
             let job = JobId::of(message.node.execution, message.node.ix);
-            let giver = cluster.clone();
+            let caller = cluster.clone();
             world.spawn(TaskOwner::Nobody, async move {
-                drop(giver.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
+                drop(caller.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
             });
         }
-        if truth.strikes(chances.queue_loss, "queue lost all") {
+        if truth.strikes(chances.queue_loss, "queue lost all messages") {
             truth.queue.lose_all();
         }
     }
-    world.event(format_args!("it is quiet now"));
+    world.event(format_args!("faults have stopped"));
     truth.quiet.store(true, Ordering::Relaxed);
     cluster.auditor.quiet();
     for cut in cuts {

@@ -1,17 +1,17 @@
-//! What goes wrong in a run, how often, and how often it did.
+//! The probabilities of faults in a run, and counts of events.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
 
-/// Chances of one in a thousand, for each time that it could happen; drawn for each seed, so that some are calm.
+/// Probabilities in 1/1000 per opportunity; chosen for each seed, so that some runs have few faults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FaultRates {
-    /// A store refuses before anything happened.
+    /// A store fails before its effect.
     pub throttle: u32,
-    /// A store fails after the write was made.
+    /// A store fails after the write.
     pub landed: u32,
-    /// A store takes its time.
+    /// A store is slow.
     pub slow: u32,
-    /// A batch is refused although its conditions hold.
+    /// A batch conflicts although its conditions hold.
     pub conflict: u32,
     /// Only some messages of a batch are sent.
     pub partial_send: u32,
@@ -21,21 +21,21 @@ pub struct FaultRates {
     pub lost_reply: u32,
     /// A request arrives twice.
     pub duplicate: u32,
-    /// A listing does not show the newest.
+    /// A listing is stale.
     pub late_listing: u32,
     /// A server dies, for each second.
     pub server_dies: u32,
     /// A worker dies, for each second.
     pub worker_dies: u32,
-    /// A worker stands still for longer than a lease, for each report.
+    /// A worker pauses for up to three leases, for each report.
     pub worker_stands: u32,
-    /// Hidden messages show again, for each second.
+    /// Hidden messages become visible again, for each second.
     pub redelivery: u32,
-    /// The queue loses all it has, for each second.
+    /// The queue loses all messages, for each second.
     pub queue_loss: u32,
     /// A worker is cut off from the servers, for each second.
     pub cut: u32,
-    /// A message is given up, for each second.
+    /// A message moves to the dead-letter queue, for each second.
     pub give_up: u32,
     /// A script fails.
     pub script_fails: u32,
@@ -43,20 +43,20 @@ pub struct FaultRates {
     pub engine_fails: u32,
     /// A worker gives a job back.
     pub give_back: u32,
-    /// A worker asks a queue for other workers, for each time that it asks.
+    /// A worker reads a queue for other labels, for each receive.
     pub misled: u32,
-    /// Servers' clocks differ by up to so many milliseconds.
+    /// Maximum offset of a server's clock, in milliseconds.
     pub skew_ms: u32,
 }
 
 impl FaultRates {
-    /// Of a seed: calm, rough in some respects, or wild in all.
+    /// Chooses probabilities: almost none, some faults, or all.
     pub fn drawn(rng: &mut fastrand::Rng) -> Self {
         if rng.u32(..10) == 0 {
             return Self { script_fails: 50, ..Self::default() };
         }
-        let wild = rng.u32(..4) == 0;
-        let mut draw = |most: u32| if wild || rng.bool() { rng.u32(..=most) } else { 0 };
+        let all_faults = rng.u32(..4) == 0;
+        let mut draw = |max: u32| if all_faults || rng.bool() { rng.u32(..=max) } else { 0 };
         Self {
             throttle: draw(40),
             landed: draw(40),
@@ -83,13 +83,13 @@ impl FaultRates {
     }
 }
 
-/// How often each fault happened, and what else is worth counting.
+/// Counts of injected faults and of other events.
 #[derive(Debug, Default)]
 pub struct EventCounts(Mutex<BTreeMap<&'static str, u64>>);
 
 impl EventCounts {
-    pub fn count(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+    pub fn count(&self, event: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(event).or_default() += 1;
     }
 
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
@@ -99,8 +99,8 @@ impl EventCounts {
 
 impl fmt::Display for EventCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, times) in self.all() {
-            write!(f, "{what} {times}, ")?;
+        for (event, count) in self.all() {
+            write!(f, "{event} {count}, ")?;
         }
         Ok(())
     }

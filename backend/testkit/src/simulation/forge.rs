@@ -6,7 +6,7 @@ use std::sync::{
 };
 use tidemill_core::execution::discovery::PipelineFile;
 
-/// Files at commits, and which of these the default branch is at.
+/// Commits with their pipeline files.
 #[derive(Default)]
 pub struct GitProvider {
     commits: Mutex<Vec<Commit>>,
@@ -14,20 +14,20 @@ pub struct GitProvider {
 }
 
 pub(super) struct Commit {
-    pub(super) is_of_branch: bool,
+    pub(super) is_on_default_branch: bool,
     pub(super) files: Vec<PipelineFile>,
     pub(super) cron: Option<&'static str>,
 }
 
-/// What a worker finds.
+/// The pipeline files of a commit, as a worker finds them.
 pub struct Found {
     pub commit: String,
     pub files: Vec<PipelineFile>,
-    /// The schedule in them.
+    /// The schedule in the files.
     pub cron: Option<&'static str>,
 }
 
-fn name(commit: usize) -> String {
+fn commit_id(commit: usize) -> String {
     format!("{:040x}", commit + 1)
 }
 
@@ -35,22 +35,27 @@ impl GitProvider {
     pub(super) fn commit(&self, commit: Commit) -> String {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         commits.push(commit);
-        name(commits.len() - 1)
+        commit_id(commits.len() - 1)
     }
 
-    /// What is at a commit, or at the default branch's if it is not named.
+    /// Returns the files of a commit, or of the default branch if `commit` is empty.
     pub fn at(&self, commit: &str, only: &[String]) -> Found {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits =
-            |(ix, one): &(usize, &Commit)| name(*ix) == commit || (commit.is_empty() && one.is_of_branch);
-        let Some((ix, at)) = commits.iter().enumerate().rev().find(fits) else {
+        let is_requested = |(ix, commit_data): &(usize, &Commit)| {
+            commit_id(*ix) == commit || (commit.is_empty() && commit_data.is_on_default_branch)
+        };
+        let Some((ix, at)) = commits.iter().enumerate().rev().find(is_requested) else {
             return Found { commit: commit.to_owned(), files: Vec::new(), cron: None };
         };
-        let wanted = |file: &&PipelineFile| only.is_empty() || only.contains(&file.path);
-        Found { commit: name(ix), files: at.files.iter().filter(wanted).cloned().collect(), cron: at.cron }
+        let is_included = |file: &&PipelineFile| only.is_empty() || only.contains(&file.path);
+        Found {
+            commit: commit_id(ix),
+            files: at.files.iter().filter(is_included).cloned().collect(),
+            cron: at.cron,
+        }
     }
 
-    /// Whether something is still to be pushed.
+    /// Whether pushes are still to come.
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
     }

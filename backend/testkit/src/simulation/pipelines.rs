@@ -1,48 +1,48 @@
-//! Pipelines by chance.
+//! Random pipelines.
 
 use std::fmt::Write as _;
 use tidemill_core::pipeline::labels::Labels;
 
-/// The exit code that some jobs may end with, and one that none may.
+/// An exit code that some jobs allow, and one that none allows.
 pub const EXIT_CODES: [i32; 2] = [75, 1];
-/// What some jobs demand of their workers; at least one worker has it.
+/// Labels that some jobs require; at least one worker has them.
 const RUNS_ON_LABELS: [&str; 3] = ["gpu: true", "arch: arm64", "arch: arm64, gpu: true"];
 
-/// The labels of a worker.
+/// Returns the labels of a worker.
 pub fn labels_of(worker: usize) -> Labels {
-    let has: &[(&str, &str)] = match worker {
+    let labels: &[(&str, &str)] = match worker {
         0 => &[("gpu", "false")],
         1 => &[("gpu", "true")],
         _ => &[("arch", "arm64"), ("gpu", "true")],
     };
-    has.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What holds for all jobs of a pipeline.
+/// Properties of all jobs of a pipeline.
 struct Kind {
-    /// Now and then so many jobs that one end is told in several batches.
+    /// Whether a stage has so many jobs that one arrival takes several batches.
     wide: bool,
-    /// Whether jobs may wait for a person.
+    /// Whether jobs may be manual.
     manual: bool,
-    /// Whether all jobs are for failures, so that there is nothing to run.
+    /// Whether all jobs are `on_failure`, so that none can run.
     idle: bool,
 }
 
-/// The key of a group whose executions run one after the other.
+/// The key of a group whose executions run in order.
 pub const LINE: &str = "concurrency: { group: line, cancel_superseded: false }\n";
 
-/// The key of some group, or of none.
+/// Returns the key of a random group, or `None`.
 pub fn group(rng: &mut fastrand::Rng) -> Option<&'static str> {
     match rng.u32(..16) {
         0..3 => Some("concurrency: { group: '${pipeline}', cancel_superseded: true }\n"),
         3..8 => Some(LINE),
-        // Of a group in which others wait: they should all say the same, and need not.
+        // Supersedes in a group whose other executions run in order; a group's pipelines may differ.
         8 => Some("concurrency: { group: line, cancel_superseded: true }\n"),
         _ => None,
     }
 }
 
-/// A pipeline file of this name, with these keys, and others by chance.
+/// Creates a pipeline file with this name, these keys, and random jobs.
 pub fn made(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
     let mut file = format!("name: {name}\n{keys}");
     if rng.u32(..6) == 0 {

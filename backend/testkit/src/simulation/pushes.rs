@@ -12,19 +12,19 @@ use tidemill_core::repository::{
 use tidemill_core::time::Timestamp;
 
 const URL: &str = "https://git.example.org/team/app.git";
-const SECRET: &str = "the secret of the webhooks";
-/// How long after it became quiet the last schedule is taken away, in milliseconds.
+const SECRET: &str = "the webhook secret";
+/// Time from the end of faults to the removal of the last schedule, in milliseconds.
 const LAST_PUSH_DELAY_MS: i64 = 150_000;
-/// By so much a schedule may come late when it is quiet, in milliseconds.
+/// Maximum delay of a schedule without faults, in milliseconds.
 const MAX_SCHEDULE_DELAY_MS: i64 = 60_000;
 
-/// A pipeline file that something outside starts, of some group or none.
-fn made(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
+/// Creates a pipeline file with a trigger, and with a group or none.
+fn pipeline_file(rng: &mut fastrand::Rng, name: &str, on: &str) -> String {
     let group = pipelines::group(rng).unwrap_or_default();
     pipelines::made(rng, name, &format!("{on}{group}"))
 }
 
-/// Makes a repository known, pushes to it, and asks for pulls from forks.
+/// Registers a repository, pushes to it, and opens pull requests from forks.
 pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
     cluster.forge.busy.store(true, Ordering::Relaxed);
@@ -39,13 +39,13 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
         approval: Some(Approval::Forks),
         notify: None,
     };
-    let known = insist(&cluster, |server| {
+    let registered = insist(&cluster, |server| {
         let request = request.clone();
         async move { server.repositories.put(request).await }.boxed()
     });
-    known.await;
+    registered.await;
     for number in 0..rng.u32(0..3) {
-        let file = made(&mut rng, "pull", "on: { pull_request: }\n");
+        let file = pipeline_file(&mut rng, "pull", "on: { pull_request: }\n");
         let (cluster, waits) = (cluster.clone(), rng.u64(..100_000));
         world.spawn(TaskOwner::Nobody, async move {
             cluster.world().pause(waits).await;
@@ -62,24 +62,24 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
             world.pause(waits).await;
         }
         world.pause(u64::try_from(quiet_at + LAST_PUSH_DELAY_MS - world.now()).unwrap_or(0)).await;
-        on_time(&cluster).await;
+        check_schedules(&cluster).await;
         push(&cluster, &mut rng, None).await;
     }
     cluster.forge.busy.store(false, Ordering::Relaxed);
 }
 
-/// Pushes to the default branch a pipeline with this schedule, and has the branch looked at.
+/// Pushes a pipeline with this schedule to the default branch, and starts discovery.
 async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'static str>) {
     let on = cron.map(|cron| format!("on: {{ schedule: '{cron}' }}\n")).unwrap_or_default();
-    let text = made(rng, "nightly", &on);
+    let text = pipeline_file(rng, "nightly", &on);
     let files = vec![PipelineFile { path: "p/n.yml".into(), text }];
-    let commit = cluster.forge.commit(Commit { is_of_branch: true, files, cron });
+    let commit = cluster.forge.commit(Commit { is_on_default_branch: true, files, cron });
     cluster.world().event(format_args!("push of {commit}: {cron:?}"));
     if rng.bool() {
-        let looks = |server: tidemill_services::services::Services| async move {
+        let sync = |server: tidemill_services::services::Services| async move {
             server.discoveries.sync(URL, None).await
         };
-        insist(cluster, |server| looks(server).boxed()).await;
+        insist(cluster, |server| sync(server).boxed()).await;
     } else {
         let body = json!({ "ref": "refs/heads/main", "before": "b".repeat(40), "after": commit,
             "head_commit": { "id": commit }, "pusher": { "name": "jo" },
@@ -88,10 +88,10 @@ async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'st
     }
 }
 
-/// A pull request from a fork.
+/// Opens a pull request from a fork.
 async fn pull(cluster: &Arc<Cluster>, number: u32, text: String) {
     let files = vec![PipelineFile { path: "p/p.yml".into(), text }];
-    let commit = cluster.forge.commit(Commit { is_of_branch: false, files, cron: None });
+    let commit = cluster.forge.commit(Commit { is_on_default_branch: false, files, cron: None });
     let body = json!({ "action": "opened", "sender": { "login": "jo" },
         "repository": { "clone_url": URL, "default_branch": "main" },
         "pull_request": { "number": number, "title": "Faster", "draft": false,
@@ -101,12 +101,12 @@ async fn pull(cluster: &Arc<Cluster>, number: u32, text: String) {
     cluster.auditor.delivered(&commit);
 }
 
-/// Posts until it is taken, and now and then once more.
+/// Posts a webhook until it is acknowledged, and sometimes once more.
 async fn deliver(cluster: &Arc<Cluster>, event: &'static str, id: &str, body: String) {
     let signature = format!("sha256={}", sign(SECRET.as_bytes(), body.as_bytes()));
     let times = 1 + cluster.world().below(2);
     for _ in 0..times {
-        let taken = insist(cluster, |server| {
+        let acknowledged = insist(cluster, |server| {
             let (id, body, signature) = (id.to_owned(), body.clone(), signature.clone());
             async move {
                 let headers = |name: &str| match name {
@@ -120,12 +120,12 @@ async fn deliver(cluster: &Arc<Cluster>, event: &'static str, id: &str, body: St
             }
             .boxed()
         });
-        taken.await;
+        acknowledged.await;
     }
 }
 
-/// When it is quiet, no schedule waits for long, and each is the one that was told last.
-async fn on_time(cluster: &Arc<Cluster>) {
+/// Checks that no schedule is late without faults, and that the stored schedules are the newest.
+async fn check_schedules(cluster: &Arc<Cluster>) {
     let until = Timestamp(cluster.world().now() - MAX_SCHEDULE_DELAY_MS);
     let documents = &cluster.truth.documents;
     let late = documents.due("schedule", until, 1).await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One run, from its seed to its verdict.
+//! One run of the simulation.
 
 use super::{
     auditor::Auditor,
@@ -14,26 +14,26 @@ use super::{
 use crate::memory::MemoryRecords;
 use std::sync::{Arc, atomic::AtomicBool};
 
-/// How long things go wrong, in milliseconds of the run.
+/// How long faults are injected, in milliseconds of the run.
 const FAULT_PERIOD_MS: i64 = 180_000;
-/// By when after that, and after the one that it waits for, every execution is over: a lost message is sent again after at most a
-/// quarter of an hour, and a job may wait for others first.
+/// How long an execution may take after the faults, and after the one that it waits for: a lost message is sent again within a
+/// quarter of an hour, and a job may wait for other jobs first.
 const CALM_PERIOD_MS: i64 = 4 * 3_600_000;
-/// What waits for somebody who never comes is canceled after 30 days; it may be retried, which waits as long.
+/// Maximum duration of a run without faults: an execution is canceled after 30 days without approval, and so is its retry.
 const MAX_RUN_MS: i64 = 60 * 86_400_000;
 
-/// What came of a run.
+/// The outcome of a run.
 pub struct Outcome {
-    /// The hash of all that happened, in its order.
+    /// The hash of all events in their order.
     pub hash: u64,
     pub events: u64,
     /// Executions that ended.
     pub executions: u64,
-    /// The broken promise, and the last events before it was noticed.
+    /// The broken promise, and the last events before it was detected.
     pub broken: Option<(String, Vec<String>)>,
 }
 
-/// Runs the run of this seed.
+/// Runs the simulation with this seed.
 pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let chances = FaultRates::drawn(&mut rng);
@@ -47,10 +47,10 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     );
     let cluster = Cluster::new(truth.clone(), auditor.clone());
     let begin = world.now();
-    // Now and then all are of one group, and somebody often cancels: then it matters who waits for whom.
+    // In some runs all clients use one group and often cancel, which tests the order of waiting executions.
     let crowd = rng.u32(..6) == 0;
     for number in 0..if crowd { 5 } else { rng.usize(1..=4) } {
-        // Some of the same pipeline, so that they supersede each other.
+        // Some clients use the same pipeline, so that their executions supersede each other.
         let name = format!("p{}", rng.u32(..2));
         let client = Client { number, rivals: rng.u32(..3) == 0, name, crowd };
         world.spawn(TaskOwner::Nobody, client.act(cluster.clone()));
@@ -73,36 +73,36 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let executions = auditor.over();
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
-        // What it asks of the stores does not wait.
-        let judging = auditor.judge(&truth);
-        if futures_util::FutureExt::now_or_never(judging).is_none() {
-            world.violation("the stores did not answer".into());
+        // Calls of the shared stores do not wait.
+        let verdict = auditor.judge(&truth);
+        if futures_util::FutureExt::now_or_never(verdict).is_none() {
+            world.violation("the final checks did not finish".into());
         }
         if !truth.queue.is_empty() {
-            world.violation(format!("{} messages are left at the end", truth.queue.len()));
+            world.violation(format!("{} messages are in the queue at the end", truth.queue.len()));
         }
     }
     let (hash, events, broken, last) = world.outcome();
-    Outcome { hash, events, executions, broken: broken.map(|words| (words, last)) }
+    Outcome { hash, events, executions, broken: broken.map(|message| (message, last)) }
 }
 
-/// Ends the run once it is quiet, every execution is over and the queue is empty.
+/// Ends the run after faults have stopped, when every execution has ended and the queue is empty.
 async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
     let (mut waits, mut seen) = (2_000, 0);
     loop {
         world.pause(waits).await;
         let commits = cluster.auditor.commits();
-        let still = commits == seen && world.now() > quiet_at;
-        waits = if still { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
+        let is_unchanged = commits == seen && world.now() > quiet_at;
+        waits = if is_unchanged { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
         seen = commits;
         let live = cluster.truth.records.live(None, 1).await;
         let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
-        // Nobody has anything more to ask for by then.
+        // By then no client has requests left.
         if idle && world.now() > quiet_at + 60_000 && !cluster.forge.is_busy() {
             return world.stop();
         }
-        // Something is not over, and never will be.
+        // An execution has not ended in time.
         if world.now() > quiet_at.max(cluster.auditor.last_turn()) + CALM_PERIOD_MS {
             return world.stop();
         }

@@ -1,4 +1,4 @@
-//! The stores as a server sees them: each call takes time, may fail before or after its effect, and is where the server may die.
+//! Stores with injected faults: each call takes time, may fail before or after its effect, and may be where its server dies.
 
 use super::{
     faults::{EventCounts, FaultRates},
@@ -32,12 +32,12 @@ use tidemill_services::ports::{
 };
 use uuid::{Builder, Uuid};
 
-/// What all servers share: the truth, and what is wrong with the way to it.
+/// The stores that all servers share, and the faults of access to them.
 pub struct SharedStores {
     pub world: Arc<World>,
     pub chances: FaultRates,
     pub tally: Arc<EventCounts>,
-    /// From then on nothing goes wrong any more.
+    /// Whether faults have stopped.
     pub quiet: AtomicBool,
     pub records: Arc<dyn Records>,
     pub queue: Arc<MemoryQueue>,
@@ -46,15 +46,15 @@ pub struct SharedStores {
     pub documents: Arc<dyn Documents>,
 }
 
-/// A clock that is off by so many milliseconds.
+/// A clock with a constant offset.
 pub struct SkewedClock {
     pub world: Arc<World>,
-    pub by: i64,
+    pub offset_ms: i64,
 }
 
 impl Clock for SkewedClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.world.now() + self.by)
+        Timestamp(self.world.now() + self.offset_ms)
     }
 }
 
@@ -81,7 +81,7 @@ impl SharedStores {
         tally: Arc<EventCounts>,
         records: Arc<dyn Records>,
     ) -> Arc<Self> {
-        let clock = Arc::new(SkewedClock { world: world.clone(), by: 0 });
+        let clock = Arc::new(SkewedClock { world: world.clone(), offset_ms: 0 });
         Arc::new(Self {
             world,
             chances,
@@ -95,7 +95,7 @@ impl SharedStores {
         })
     }
 
-    /// Whether a fault of this chance happens now; it is counted.
+    /// Whether to inject a fault now, with this probability; an injected fault is counted.
     pub fn strikes(&self, per_mille: u32, what: &'static str) -> bool {
         let strikes = !self.quiet.load(Ordering::Relaxed) && self.world.chance(per_mille);
         if strikes {
@@ -105,39 +105,39 @@ impl SharedStores {
         strikes
     }
 
-    /// The stores of a server whose clock is off by so much.
+    /// Returns the stores of a server whose clock is off by `skew_ms`.
     pub fn stores(self: &Arc<Self>, skew_ms: i64) -> Stores {
-        let way = Arc::new(FaultyStores(self.clone()));
+        let stores = Arc::new(FaultyStores(self.clone()));
         Stores {
-            records: way.clone(),
-            documents: way.clone(),
+            records: stores.clone(),
+            documents: stores.clone(),
             keys: Arc::new(MemoryKeys),
-            queue: way.clone(),
-            objects: way.clone(),
-            logs: way,
-            clock: Arc::new(SkewedClock { world: self.world.clone(), by: skew_ms }),
+            queue: stores.clone(),
+            objects: stores.clone(),
+            logs: stores,
+            clock: Arc::new(SkewedClock { world: self.world.clone(), offset_ms: skew_ms }),
             ids: Arc::new(SeededIds(self.world.clone())),
         }
     }
 }
 
-/// The way to the truth.
+/// Adapters that inject faults into calls of the shared stores.
 struct FaultyStores(Arc<SharedStores>);
 
 impl FaultyStores {
-    /// Mostly short, so that what happens meanwhile is rare; now and then as long as a caller waits.
+    /// Waits for the duration of a call: usually short, so that concurrent changes are rare; sometimes as long as a caller waits.
     async fn take_time(&self) {
-        let truth = &self.0;
-        let slow = truth.strikes(truth.chances.slow, "slow store");
-        let ms = truth.world.below(if slow { 5_000 } else { 12 });
-        truth.world.pause(ms).await;
+        let shared = &self.0;
+        let slow = shared.strikes(shared.chances.slow, "slow store");
+        let ms = shared.world.below(if slow { 5_000 } else { 12 });
+        shared.world.pause(ms).await;
     }
 
     async fn before(&self) -> Result<()> {
-        let truth = &self.0;
+        let shared = &self.0;
         self.take_time().await;
-        if truth.strikes(truth.chances.throttle, "throttled") {
-            return Err(Error::storage("asking a store", "throttled"));
+        if shared.strikes(shared.chances.throttle, "throttled") {
+            return Err(Error::storage("calling a store", "throttled"));
         }
         Ok(())
     }
@@ -150,10 +150,10 @@ impl FaultyStores {
     async fn write<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.before().await?;
         let outcome = work.await;
-        let truth = &self.0;
+        let shared = &self.0;
         self.take_time().await;
-        if truth.strikes(truth.chances.landed, "timed out after its effect") {
-            return Err(Error::storage("asking a store", "timed out"));
+        if shared.strikes(shared.chances.landed, "timed out after its effect") {
+            return Err(Error::storage("calling a store", "timed out"));
         }
         outcome
     }
@@ -162,12 +162,12 @@ impl FaultyStores {
 #[async_trait]
 impl Records for FaultyStores {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
-        let truth = &self.0;
-        if truth.strikes(truth.chances.conflict, "spurious conflict") {
+        let shared = &self.0;
+        if shared.strikes(shared.chances.conflict, "spurious conflict") {
             self.before().await?;
             return Ok(Commit::Conflict);
         }
-        self.write(truth.records.commit(writes)).await
+        self.write(shared.records.commit(writes)).await
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
@@ -215,11 +215,11 @@ impl Records for FaultyStores {
     }
 
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
-        let truth = &self.0;
-        // An index that is behind: what became due in the last half minute is not there yet.
-        let behind = truth.strikes(truth.chances.late_listing, "late listing");
-        let until = if behind { now.plus_ms(-30_000) } else { now };
-        self.read(truth.records.late(until, limit)).await
+        let shared = &self.0;
+        // A stale index: it does not list nodes that became due in the last half minute.
+        let is_stale = shared.strikes(shared.chances.late_listing, "late listing");
+        let until = if is_stale { now.plus_ms(-30_000) } else { now };
+        self.read(shared.records.late(until, limit)).await
     }
 
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
@@ -285,24 +285,24 @@ impl Documents for FaultyStores {
     }
 
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        let truth = &self.0;
-        // An index that is behind still shows what is not due any more.
-        let behind = truth.strikes(truth.chances.late_listing, "late listing");
-        let until = if behind { now.plus_ms(60_000) } else { now };
-        FaultyStores::read(self, truth.documents.due(kind, until, limit)).await
+        let shared = &self.0;
+        // A stale index: it still lists documents that are no longer due.
+        let is_stale = shared.strikes(shared.chances.late_listing, "late listing");
+        let until = if is_stale { now.plus_ms(60_000) } else { now };
+        FaultyStores::read(self, shared.documents.due(kind, until, limit)).await
     }
 }
 
 #[async_trait]
 impl JobQueue for FaultyStores {
     async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
-        let truth = &self.0;
-        if truth.strikes(truth.chances.partial_send, "partial batch") {
-            let some = usize::try_from(truth.world.below(messages.len() as u64)).unwrap_or(0);
-            self.write(truth.queue.send(&messages[..some], trace)).await?;
-            return Err(Error::storage("sending", "some messages were refused"));
+        let shared = &self.0;
+        if shared.strikes(shared.chances.partial_send, "partial batch") {
+            let some = usize::try_from(shared.world.below(messages.len() as u64)).unwrap_or(0);
+            self.write(shared.queue.send(&messages[..some], trace)).await?;
+            return Err(Error::storage("sending", "some messages were not sent"));
         }
-        self.write(truth.queue.send(messages, trace)).await
+        self.write(shared.queue.send(messages, trace)).await
     }
 
     fn serves(&self, _: &Labels) -> bool {
@@ -370,7 +370,7 @@ impl Objects for FaultyStores {
     }
 }
 
-/// The key of a node, for events.
+/// Formats the key of a node for events.
 pub fn short(key: NodeKey) -> String {
     format!("{}#{}", &key.execution.to_string()[24..], key.ix)
 }

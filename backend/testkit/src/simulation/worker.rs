@@ -1,4 +1,4 @@
-//! Workers.
+//! Simulated workers.
 
 use super::{
     clients::MAX_WAIT_MS,
@@ -34,22 +34,22 @@ use tidemill_services::ports::{JobQueue, Message};
 use tidemill_services::services::Services;
 use uuid::Uuid;
 
-/// The last of them has all labels that a job may demand.
+/// The number of workers. The last one has all labels that a job may require.
 pub const WORKERS: usize = 3;
-/// For how long a message is hidden from others once it was received, in milliseconds.
+/// Visibility timeout of received messages, in milliseconds.
 pub const VISIBILITY_TIMEOUT_MS: u64 = 60_000;
 
-/// One worker with one slot: it takes jobs until it dies.
+/// A worker with one slot, which runs jobs until it dies.
 pub struct Worker {
     pub cluster: Arc<Cluster>,
     pub number: usize,
-    /// Whether it is cut off from the servers.
+    /// Whether the network to the servers is down.
     pub cut: Arc<AtomicBool>,
 }
 
-/// How an attempt goes on.
+/// How an attempt continues.
 enum Next {
-    GoOn,
+    Continue,
     Cancel,
     Stop,
 }
@@ -63,9 +63,9 @@ impl Worker {
         loop {
             let waits = (200 + world.below(800)) * idle;
             world.pause(waits).await;
-            // A message may come to a worker that it is not for: somebody named it another queue.
-            let misled = truth.strikes(truth.chances.misled, "worker asks another queue");
-            let labels = labels_of(if misled { WORKERS - 1 } else { self.number });
+            // A misconfigured worker receives messages for other labels.
+            let is_misconfigured = truth.strikes(truth.chances.misled, "worker reads another queue");
+            let labels = labels_of(if is_misconfigured { WORKERS - 1 } else { self.number });
             match queue.receive(None, &labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await {
                 Ok(Some(message)) => {
                     idle = 1;
@@ -91,14 +91,14 @@ impl Worker {
             lookahead: 0,
         };
         for _ in 0..4 {
-            let asked_at = world.now();
-            let asked = self.call(|server| {
+            let sent_at = world.now();
+            let reply = self.call(|server| {
                 let request = request.clone();
                 async move { server.jobs.execute(request).await }.boxed()
             });
-            match asked.await {
+            match reply.await {
                 Ok(JobExecuteReply::Assigned { assignment, .. }) => {
-                    self.run(*assignment, asked_at).await;
+                    self.run(*assignment, sent_at).await;
                     break;
                 }
                 Ok(JobExecuteReply::Nothing { .. }) => break,
@@ -114,39 +114,39 @@ impl Worker {
 
     async fn call<T: Send + 'static>(
         &self,
-        what: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
+        request: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
     ) -> Result<T, Failure> {
         if self.cut.load(Ordering::Relaxed) {
             self.cluster.world().pause(3_000).await;
             return Err(Failure::Lost);
         }
-        self.cluster.call(what).await
+        self.cluster.call(request).await
     }
 
-    /// One attempt: some output, perhaps an artifact, and its end.
-    async fn run(&self, assignment: Assignment, asked_at: i64) {
+    /// Runs one attempt: some output, an artifact if the job has any, and the end.
+    async fn run(&self, assignment: Assignment, sent_at: i64) {
         let (world, truth) = (self.cluster.world().clone(), self.cluster.truth.clone());
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
-        let mut lease = HeldJob { token: assignment.lease.token, until: asked_at + ms(LEASE_MS) };
+        let mut lease = HeldJob { token: assignment.lease.token, until: sent_at + ms(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
-            return self.look(&mut lease, &assignment, discovery).await;
+            return self.discover(&mut lease, &assignment, discovery).await;
         }
         let mut sent = 0_u64;
         let reports = 1 + world.below(3);
         for _ in 0..reports {
-            let runs = world.below(9_000);
-            world.pause(runs).await;
-            if truth.strikes(truth.chances.worker_stands, "worker stands still") {
-                let stands = world.below(3 * LEASE_MS);
-                world.pause(stands).await;
+            let duration_ms = world.below(9_000);
+            world.pause(duration_ms).await;
+            if truth.strikes(truth.chances.worker_stands, "worker paused") {
+                let pause_ms = world.below(3 * LEASE_MS);
+                world.pause(pause_ms).await;
             }
             let length = world.below(200);
             let log = output::log(job, attempt, sent, length);
             let report = report(job, lease.token, Some((sent, log)), None);
-            match self.tell(&mut lease, report).await {
-                Next::GoOn => {
+            match self.send_report(&mut lease, report).await {
+                Next::Continue => {
                     sent += length;
                     self.cluster.auditor.logged(job, attempt, sent);
                 }
@@ -165,18 +165,21 @@ impl Worker {
         } else {
             None
         };
-        if failure.is_none() && assignment.artifacts.is_some() && !self.leave(&lease, job, attempt).await {
+        if failure.is_none()
+            && assignment.artifacts.is_some()
+            && !self.upload_artifact(&lease, job, attempt).await
+        {
             return self.end(&mut lease, job, attempt, Some(FailureKind::ArtifactFailed)).await;
         }
         self.end(&mut lease, job, attempt, failure).await;
     }
 
-    /// Looks at a commit, and tells what is there.
-    async fn look(&self, lease: &mut HeldJob, assignment: &Assignment, discovery: &Discovery) {
+    /// Runs a discovery job: reports the pipeline files of a commit.
+    async fn discover(&self, lease: &mut HeldJob, assignment: &Assignment, discovery: &Discovery) {
         let world = self.cluster.world();
         let (job, attempt) = (assignment.preparation.job_id, assignment.attempt);
-        let looks = world.below(4_000);
-        world.pause(looks).await;
+        let duration_ms = world.below(4_000);
+        world.pause(duration_ms).await;
         let commit = match &assignment.preparation.source {
             Source::Git { commit, .. } => commit.as_str(),
             _ => "",
@@ -192,11 +195,11 @@ impl Worker {
         };
         self.cluster.auditor.tells(job, &found);
         loop {
-            let told = self.call(|server| {
+            let reply = self.call(|server| {
                 let report = report.clone();
                 async move { server.discoveries.discovered(report).await }.boxed()
             });
-            match told.await {
+            match reply.await {
                 Ok(reply) => {
                     self.cluster.auditor.told(job, &found);
                     let failure = reply.failed.then_some(FailureKind::ScriptFailed);
@@ -220,27 +223,28 @@ impl Worker {
                 Some(_) => None,
             },
         };
-        if let Next::GoOn | Next::Cancel = self.tell(lease, report(job, lease.token, None, Some(ended))).await
+        if let Next::Continue | Next::Cancel =
+            self.send_report(lease, report(job, lease.token, None, Some(ended))).await
         {
             self.cluster.auditor.ended(job, attempt, failure);
         }
     }
 
-    /// Sends a report until it is acknowledged, refused, or the lease is over by the worker's own clock.
-    async fn tell(&self, lease: &mut HeldJob, report: JobReport) -> Next {
+    /// Sends a report until it is acknowledged, rejected, or the lease has expired by the worker's clock.
+    async fn send_report(&self, lease: &mut HeldJob, report: JobReport) -> Next {
         let world = self.cluster.world();
         let begun = self.cluster.auditor.commits();
         loop {
             let sent_at = world.now();
-            let told = self.call(|server| {
+            let reply = self.call(|server| {
                 let report = report.clone();
                 async move { server.jobs.report(report).await }.boxed()
             });
-            match told.await {
+            match reply.await {
                 Ok(reply) => {
                     self.cluster.auditor.report_taken(report.job_id, lease.token, begun);
                     lease.until = sent_at + ms(reply.lease_ttl_ms);
-                    return if reply.cancel { Next::Cancel } else { Next::GoOn };
+                    return if reply.cancel { Next::Cancel } else { Next::Continue };
                 }
                 Err(Failure::Refused(Error::Conflict(_)) | Failure::Lost) if world.now() < lease.until => {
                     world.pause(400).await;
@@ -250,8 +254,8 @@ impl Worker {
         }
     }
 
-    /// Leaves an artifact; whether that was acknowledged.
-    async fn leave(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
+    /// Uploads an artifact; returns whether it was acknowledged.
+    async fn upload_artifact(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
         let bytes = output::log(job, attempt, 1_000_000, 300);
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
@@ -265,12 +269,12 @@ impl Worker {
             complete: None,
         };
         for _ in 0..4 {
-            let announced = self.call(|server| {
+            let reply = self.call(|server| {
                 let request = request.clone();
                 async move { server.artifacts.upload(request).await }.boxed()
             });
-            let Ok(place) = announced.await else { continue };
-            let (id, token) = (place.artifact_id, lease.token);
+            let Ok(upload) = reply.await else { continue };
+            let (id, token) = (upload.artifact_id, lease.token);
             let put = self.call(|server| {
                 let part = Ok(bytes::Bytes::from(bytes.clone()));
                 let stream = stream::once(async move { part }).boxed();

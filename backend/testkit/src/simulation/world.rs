@@ -1,6 +1,6 @@
-//! The world of one run: its time, its chance, and its tasks, of which one at a time goes on, until its next wait.
+//! The world of one run: its clock, its random numbers, and its tasks, of which one at a time runs until its next wait.
 //!
-//! Everything that happens follows from the seed: tasks are polled by hand, in an order that the seed gives.
+//! Everything follows from the seed: tasks are polled by hand, in an order that the seed determines.
 
 use std::{
     collections::VecDeque,
@@ -11,12 +11,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Whose a task is: what dies with it.
+/// The owner of a task; killing an owner ends its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskOwner {
     Server(usize),
     Worker(usize),
-    /// Clients, and what plays fate.
+    /// Clients, and the tasks that inject faults.
     Nobody,
 }
 
@@ -32,7 +32,7 @@ struct Task {
 struct Inner {
     now: i64,
     rng: fastrand::Rng,
-    /// How long the task that is being polled wants to wait.
+    /// The requested wait of the task that is being polled.
     pause_ms: i64,
     current: u64,
     next_id: u64,
@@ -41,21 +41,21 @@ struct Inner {
     killed: Vec<TaskOwner>,
     hash: u64,
     events: u64,
-    last: VecDeque<String>,
-    broken: Option<String>,
+    last_events: VecDeque<String>,
+    violation: Option<String>,
     stopped: bool,
 }
 
-/// The world.
+/// The simulated world.
 pub struct World {
     inner: Mutex<Inner>,
-    /// Whether every event is printed.
+    /// Whether to print every event.
     loud: bool,
 }
 
-/// What is kept of the last events, for a violation.
+/// Last events that are kept for the report of a violation.
 const MAX_RECORDED_EVENTS: usize = 60;
-/// Never, as far as a run goes.
+/// A time after the end of every run.
 const NEVER: i64 = i64::MAX;
 
 impl World {
@@ -71,8 +71,8 @@ impl World {
             killed: Vec::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             events: 0,
-            last: VecDeque::new(),
-            broken: None,
+            last_events: VecDeque::new(),
+            violation: None,
             stopped: false,
         };
         Arc::new(Self { inner: Mutex::new(inner), loud })
@@ -82,17 +82,17 @@ impl World {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds.
+    /// Returns the time in milliseconds.
     pub fn now(&self) -> i64 {
         self.lock().now
     }
 
-    /// A number below `below`.
+    /// Returns a random number less than `below`.
     pub fn below(&self, below: u64) -> u64 {
         self.lock().rng.u64(..below.max(1))
     }
 
-    /// True so many times in a thousand.
+    /// Returns true with a probability of `per_mille` in a thousand.
     pub fn chance(&self, per_mille: u32) -> bool {
         per_mille > 0 && self.lock().rng.u32(..1000) < per_mille
     }
@@ -101,12 +101,12 @@ impl World {
         self.lock().rng.u128(..)
     }
 
-    /// Something happened: part of the trace by which runs are compared.
-    pub fn event(&self, words: std::fmt::Arguments<'_>) {
+    /// Records an event in the trace, by which runs are compared.
+    pub fn event(&self, event: std::fmt::Arguments<'_>) {
         let mut inner = self.lock();
         let mut line = String::new();
         let _ = write!(line, "{:>9} ", inner.now - 1_780_000_000_000);
-        let _ = line.write_fmt(words);
+        let _ = line.write_fmt(event);
         for byte in line.bytes() {
             // FNV-1a.
             inner.hash = (inner.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -115,25 +115,25 @@ impl World {
         if self.loud {
             println!("{line}");
         }
-        if inner.last.len() == MAX_RECORDED_EVENTS {
-            inner.last.pop_front();
+        if inner.last_events.len() == MAX_RECORDED_EVENTS {
+            inner.last_events.pop_front();
         }
-        inner.last.push_back(line);
+        inner.last_events.push_back(line);
     }
 
-    /// A promise was broken: the run ends here.
-    pub fn violation(&self, words: String) {
-        self.event(format_args!("VIOLATION: {words}"));
-        self.lock().broken.get_or_insert(words);
+    /// Records a broken promise, which ends the run.
+    pub fn violation(&self, message: String) {
+        self.event(format_args!("VIOLATION: {message}"));
+        self.lock().violation.get_or_insert(message);
     }
 
-    /// The hash of all events, their number, what was broken, and the last events.
+    /// Returns the hash of all events, their number, the violation, and the last events.
     pub fn outcome(&self) -> (u64, u64, Option<String>, Vec<String>) {
         let inner = self.lock();
-        (inner.hash, inner.events, inner.broken.clone(), inner.last.iter().cloned().collect())
+        (inner.hash, inner.events, inner.violation.clone(), inner.last_events.iter().cloned().collect())
     }
 
-    /// Waits, while others go on.
+    /// Waits, while other tasks run.
     pub fn pause(self: &Arc<Self>, ms: u64) -> Sleep {
         Sleep { world: self.clone(), ms, waited: false }
     }
@@ -145,7 +145,7 @@ impl World {
         inner.spawned.push(task);
     }
 
-    /// Ends all tasks of an owner, wherever they wait.
+    /// Drops all tasks of an owner.
     pub fn kill(&self, owner: TaskOwner) {
         self.lock().killed.push(owner);
     }
@@ -155,23 +155,23 @@ impl World {
         self.lock().stopped = true;
     }
 
-    /// A place for one value that one task waits for.
+    /// Creates a one-shot channel.
     pub fn slot<T>(self: &Arc<Self>) -> (Sender<T>, Receiver<T>) {
-        let slot = Arc::new(Mutex::new(Slot { value: None, gone: false, waits: None }));
+        let slot = Arc::new(Mutex::new(Slot { value: None, sender_dropped: false, waiting_task: None }));
         (
             Sender { slot: slot.clone(), world: self.clone() },
             Receiver { slot, world: self.clone(), deadline: NEVER },
         )
     }
 
-    /// Runs until nothing is left to do, something is broken, or the time is `until`.
+    /// Runs until no task can continue, a promise is broken, or the time is `until`.
     pub fn run(&self, until: i64) {
         let mut tasks: Vec<Task> = Vec::new();
         let mut context = Context::from_waker(Waker::noop());
         loop {
             let (new, woken, killed, stopped) = {
                 let mut inner = self.lock();
-                let stopped = inner.stopped || inner.broken.is_some();
+                let stopped = inner.stopped || inner.violation.is_some();
                 (
                     std::mem::take(&mut inner.spawned),
                     std::mem::take(&mut inner.woken),
@@ -184,7 +184,7 @@ impl World {
                 return;
             }
             if !killed.is_empty() {
-                // Dropped outside of the lock: what they hold may speak to the world.
+                // Dropped outside of the lock, because their values may use the world when dropped.
                 let (dead, alive) = tasks.into_iter().partition(|task| killed.contains(&task.owner));
                 tasks = alive;
                 drop::<Vec<Task>>(dead);
@@ -226,7 +226,7 @@ impl World {
     }
 }
 
-/// A wait.
+/// A future that waits for a simulated time.
 pub struct Sleep {
     world: Arc<World>,
     ms: u64,
@@ -246,8 +246,8 @@ impl Future for Sleep {
 
 struct Slot<T> {
     value: Option<T>,
-    gone: bool,
-    waits: Option<u64>,
+    sender_dropped: bool,
+    waiting_task: Option<u64>,
 }
 
 pub struct Sender<T> {
@@ -270,15 +270,15 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.gone = true;
-        if let Some(task) = slot.waits.take() {
+        slot.sender_dropped = true;
+        if let Some(task) = slot.waiting_task.take() {
             self.world.lock().woken.push(task);
         }
     }
 }
 
 impl<T> Receiver<T> {
-    /// The value; `None`: its sender died, or the time is over.
+    /// Receives the value; `None`: its sender was dropped, or the time-out expired.
     pub async fn within(mut self, ms: u64) -> Option<T> {
         self.deadline = self.world.now().saturating_add(i64::try_from(ms).unwrap_or(NEVER));
         self.await
@@ -293,11 +293,11 @@ impl<T> Future for Receiver<T> {
             return Poll::Ready(Some(value));
         }
         let mut inner = self.world.lock();
-        if slot.gone || inner.now >= self.deadline {
+        if slot.sender_dropped || inner.now >= self.deadline {
             return Poll::Ready(None);
         }
         inner.pause_ms = self.deadline.saturating_sub(inner.now);
-        slot.waits = Some(inner.current);
+        slot.waiting_task = Some(inner.current);
         Poll::Pending
     }
 }

@@ -1,4 +1,4 @@
-//! What clients and workers report to the auditor: their requests, and the acknowledgements that they got.
+//! Requests of clients and workers, and the acknowledgements that they received.
 
 use super::known::Known;
 use crate::simulation::{faults::EventCounts, world::World};
@@ -22,61 +22,61 @@ impl Auditor {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn broken(&self, words: String) {
-        self.world.violation(words);
+    pub(super) fn broken(&self, message: String) {
+        self.world.violation(message);
     }
 
-    /// How many commits there were.
+    /// Returns the number of commits.
     pub fn commits(&self) -> u64 {
         self.lock().commits
     }
 
-    /// How many executions ended.
+    /// Returns the number of executions that ended.
     pub fn over(&self) -> u64 {
         self.lock().over
     }
 
-    /// A client got this execution for its key.
+    /// A client received this execution for its key.
     pub fn executed(&self, key: &str, id: ExecutionId) {
         let known = *self.lock().executed.entry(key.to_owned()).or_insert(id);
         if known != id {
-            self.broken(format!("5: key {key} made {known} and {id}"));
+            self.broken(format!("5: key {key} created {known} and {id}"));
         }
     }
 
-    /// Somebody asks for a cancel.
+    /// A client requests the cancel of an execution.
     pub fn cancels(&self, id: ExecutionId) {
         self.lock().cancels.insert(id);
     }
 
-    /// Somebody asks for a job's cancel.
+    /// A client requests the cancel of a job.
     pub fn cancels_job(&self, id: JobId) {
         self.lock().job_cancels.insert(id);
     }
 
-    /// Somebody approves an execution, or a job of it.
+    /// A client approves an execution or a job.
     pub fn approves(&self, id: ExecutionId, job: Option<u32>) {
-        self.world.event(format_args!("somebody approves {id} {job:?}"));
+        self.world.event(format_args!("approval of {id} {job:?} requested"));
         self.lock().approves.insert((id, job));
     }
 
-    /// That was acknowledged.
+    /// An approval was acknowledged.
     pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
         self.tally.count("approval given");
         self.lock().approved.insert((id, job));
     }
 
-    /// What waits for an approval since this was asked last.
+    /// Returns the approvals that are required since the last call.
     pub fn waiting(&self) -> Vec<(ExecutionId, Option<u32>)> {
         std::mem::take(&mut self.lock().waiting)
     }
 
-    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    /// Returns the time when an execution was created or ended last, or when one without approval will be canceled.
     pub fn last_turn(&self) -> i64 {
         self.lock().last_turn()
     }
 
-    /// Nothing goes wrong from now on.
+    /// Faults have stopped.
     pub fn quiet(&self) {
         self.lock().quiet_at = self.world.now();
     }
@@ -91,11 +91,11 @@ impl Auditor {
         self.lock().jobs_canceled.insert(id);
     }
 
-    /// So many bytes of an attempt's log were acknowledged.
+    /// Bytes of an attempt's log were acknowledged.
     pub fn logged(&self, job: JobId, attempt: u32, bytes: u64) {
         let mut known = self.lock();
-        let most = known.logged.entry((job, attempt)).or_default();
-        *most = bytes.max(*most);
+        let max = known.logged.entry((job, attempt)).or_default();
+        *max = bytes.max(*max);
     }
 
     /// The end of an attempt was acknowledged.
@@ -109,14 +109,14 @@ impl Auditor {
         self.lock().left.insert(id, (job, sha256.to_owned()));
     }
 
-    /// A report with this lease was taken that was sent after so many commits.
+    /// A report with this lease, which was sent after `begun` commits, was acknowledged.
     pub fn report_taken(&self, job: JobId, token: LeaseToken, begun: u64) {
         let known = self.lock();
         let span = known.leases.get(&job).and_then(|spans| spans.iter().find(|span| span.token == token));
         let valid = span.is_some_and(|span| span.ended.is_none_or(|ended| ended >= begun));
         drop(known);
         if !valid {
-            self.broken(format!("2: a report on {job} was taken with a lease that was over"));
+            self.broken(format!("2: a report on {job} was accepted with an expired lease"));
         }
     }
 }

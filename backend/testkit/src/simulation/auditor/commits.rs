@@ -23,19 +23,19 @@ impl Auditor {
         let spec = &record.spec;
         let (id, name) = (spec.id, &spec.pipeline_name);
         self.world.event(format_args!("execution {id} #{} of {name}", record.run_number));
-        if spec.group.as_ref().is_some_and(|turn| turn.after.is_some()) {
+        if spec.group.as_ref().is_some_and(|position| position.after.is_some()) {
             self.tally.count("execution waits in its group");
         }
         let mut known = self.lock();
-        let mut wrong = known.made(record, self.world.now());
+        let mut violation = known.made(record, self.world.now());
         for node in nodes.iter().filter(|node| node.state.status() == Some(JobStatus::Skipped)) {
-            self.tally.count("job spared at once");
+            self.tally.count("job skipped at creation");
             let why = known.wrongly_skipped(node.key, nodes);
-            wrong = wrong.or(why.map(|why| format!("{why}: {} was skipped", short(node.key))));
+            violation = violation.or(why.map(|why| format!("{why}: {} was skipped", short(node.key))));
         }
         drop(known);
-        if let Some(words) = wrong {
-            self.broken(words);
+        if let Some(message) = violation {
+            self.broken(message);
         }
     }
 
@@ -61,11 +61,13 @@ impl Auditor {
                 last.ended.get_or_insert(commits);
             }
             if let Some(lease) = &is.lease {
-                let again = spans.iter().any(|span| span.token == lease.token);
+                let is_reused = spans.iter().any(|span| span.token == lease.token);
                 spans.push(Span { token: lease.token, ended: None });
-                if again || was.lease.is_some() {
+                if is_reused || was.lease.is_some() {
                     drop(known);
-                    return self.broken(format!("2: {at} got a lease while one was valid, or a token twice"));
+                    return self.broken(format!(
+                        "2: {at} got a lease while another was valid, or the same token again"
+                    ));
                 }
             }
         }
@@ -76,8 +78,8 @@ impl Auditor {
             let labels = known.demands(new.key);
             drop(known);
             match new.spec.when {
-                When::OnFailure => self.tally.count("job for failures ran"),
-                When::Always => self.tally.count("job that always runs ran"),
+                When::OnFailure => self.tally.count("`on_failure` job ran"),
+                When::Always => self.tally.count("`always` job ran"),
                 When::Manual => self.tally.count("manual job ran"),
                 When::OnSuccess => {}
             }
@@ -95,7 +97,7 @@ impl Auditor {
             }
             let number = worker.trim_start_matches('w').parse().unwrap_or(usize::MAX);
             if labels.is_some_and(|labels| !fits(&labels, &labels_of(number))) {
-                self.broken(format!("13: {at} was given to {worker}, which has not its labels"));
+                self.broken(format!("13: {at} was assigned to {worker}, which lacks its labels"));
             }
             return;
         }
@@ -107,19 +109,19 @@ impl Auditor {
             return self.broken(format!("{why}: {at} was skipped"));
         }
         if is.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved) {
-            self.tally.count("manual job left undone");
+            self.tally.count("manual job not approved");
         }
-        let asked = known.cancels_job_of(new.key);
-        if is.status == JobStatus::Canceled && !asked {
+        let is_requested = known.cancels_job_of(new.key);
+        if is.status == JobStatus::Canceled && !is_requested {
             drop(known);
-            return self.broken(format!("8: {at} was canceled, and nobody asked for it"));
+            return self.broken(format!("8: {at} was canceled without a request"));
         }
         drop(known);
         let ended = was.lease.is_some() && is.lease.is_none();
-        let again = is.status == JobStatus::Queued;
-        let kept = is.attempts.iter().any(|attempt| attempt.attempt == was.attempt);
-        if ended && again && !kept {
-            self.broken(format!("4: attempt {} of {at} is not kept", was.attempt));
+        let is_requeued = is.status == JobStatus::Queued;
+        let is_recorded = is.attempts.iter().any(|attempt| attempt.attempt == was.attempt);
+        if ended && is_requeued && !is_recorded {
+            self.broken(format!("4: attempt {} of {at} is not recorded", was.attempt));
         }
     }
 
@@ -133,34 +135,34 @@ impl Auditor {
         }
         let mut known = self.lock();
         let now = self.world.now();
-        let mut wrong = None;
+        let mut violation = None;
         if new.state.cancel_requested && !old.state.cancel_requested {
             match known.why_canceled(new, now) {
                 Ok(why) => {
-                    self.tally.count(why.words());
+                    self.tally.count(why.event());
                     known.cancel(new.spec.id, why);
                 }
-                Err(words) => wrong = Some(words),
+                Err(message) => violation = Some(message),
             }
         }
         if is.is_terminal() {
             known.over += 1;
             let timed_out = known.end(new.spec.id, is, now) == Some(CancelReason::TimedOut);
-            let wanted =
+            let expected =
                 match rules::final_status(known.made.get(&new.spec.id), nodes, new.state.cancel_requested) {
                     Some(ExecutionStatus::Canceled) if timed_out => Some(ExecutionStatus::Failed),
                     other => other,
                 };
-            if wanted != Some(is) {
+            if expected != Some(is) {
                 let number = if timed_out { 14 } else { 6 };
-                let words =
-                    format!("{number}: execution {} ended {is}; it should be {wanted:?}", new.spec.id);
-                wrong.get_or_insert(words);
+                let message =
+                    format!("{number}: execution {} ended {is}; expected {expected:?}", new.spec.id);
+                violation.get_or_insert(message);
             }
         }
         drop(known);
-        if let Some(words) = wrong {
-            self.broken(words);
+        if let Some(message) = violation {
+            self.broken(message);
         }
     }
 }

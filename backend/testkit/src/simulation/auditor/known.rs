@@ -1,4 +1,4 @@
-//! What the auditor knows of a run.
+//! The auditor's knowledge of a run.
 
 use super::trigger_log::TriggerLog;
 use crate::simulation::time::{SKEW_MS, ms};
@@ -11,10 +11,10 @@ use tidemill_core::{
 };
 use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 
-/// What nobody approved is canceled after this time, in milliseconds.
+/// Time after which an execution without approval is canceled, in milliseconds.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
-/// A lease: which commit gave it, and which ended it.
+/// A lease, and the number of the commit that ended it.
 pub struct Span {
     pub token: LeaseToken,
     pub ended: Option<u64>,
@@ -23,40 +23,40 @@ pub struct Span {
 /// Why an execution was canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReason {
-    /// Somebody asked for it.
+    /// A client requested it.
     Asked,
-    /// A newer one of its group did.
+    /// A newer execution of its group superseded it.
     Superseded,
-    /// The time that its pipeline gives it was over.
+    /// It exceeded its pipeline's timeout.
     TimedOut,
-    /// Nobody approved it.
+    /// It was not approved in time.
     NotApproved,
 }
 
 impl CancelReason {
-    pub fn words(self) -> &'static str {
+    pub fn event(self) -> &'static str {
         match self {
             Self::Asked => "execution canceled",
             Self::Superseded => "execution superseded",
             Self::TimedOut => "execution timed out",
-            Self::NotApproved => "execution never approved",
+            Self::NotApproved => "execution not approved",
         }
     }
 }
 
-/// A group of executions: its repository, whether they are of forks, and its name.
+/// A group of executions: repository, whether they are of forks, and name.
 pub type Group = (String, bool, String);
 
-/// An execution.
+/// A created execution.
 pub struct Made {
-    /// `None`: it looks at a commit.
+    /// `None`: it is a discovery.
     pub plan: Option<Plan>,
     pub created_at: i64,
     pub timeout_ms: Option<i64>,
     pub group: Option<Group>,
-    /// Whether all of it waits for an approval.
+    /// Whether the execution is held.
     pub held: bool,
-    /// Jobs that were carried over from the execution that it retries.
+    /// Jobs that are carried over from the retried execution.
     pub carried: BTreeSet<u32>,
     pub status: ExecutionStatus,
     pub over_at: i64,
@@ -67,7 +67,7 @@ pub struct Made {
 pub struct Known {
     pub commits: u64,
     pub made: BTreeMap<ExecutionId, Made>,
-    /// Members of each group in the order of their making, and whether they supersede.
+    /// Members of each group in the order of creation, and whether they supersede.
     pub groups: BTreeMap<Group, Vec<(ExecutionId, bool)>>,
     pub executed: BTreeMap<String, ExecutionId>,
     pub run_numbers: BTreeMap<(String, String), BTreeSet<u64>>,
@@ -88,7 +88,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// An execution was made; what is wrong with that.
+    /// Records a new execution; returns a violation.
     pub fn made(&mut self, record: &ExecutionRecord, now: i64) -> Option<String> {
         let spec = &record.spec;
         let file = match &spec.task {
@@ -112,7 +112,7 @@ impl Known {
         self.waiting.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
         self.waiting.extend(held.then_some((spec.id, None)));
         let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| ms(s * 1_000));
-        let wrong = self.triggered.made(spec, now);
+        let violation = self.triggered.made(spec, now);
         let made = Made {
             plan,
             created_at: spec.created_at.0,
@@ -127,15 +127,15 @@ impl Known {
         self.made.insert(spec.id, made);
         let numbers = self.run_numbers.entry((spec.repo.clone(), spec.pipeline_name.clone())).or_default();
         if !numbers.insert(record.run_number) {
-            return Some(format!("5: run number {} was given twice", record.run_number));
+            return Some(format!("5: run number {} was assigned twice", record.run_number));
         }
-        wrong
+        violation
     }
 
-    /// Why an execution is canceled now, or that there is no reason.
+    /// Returns why an execution is canceled now, or a violation if there is no reason.
     pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<CancelReason, String> {
         let id = record.spec.id;
-        let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not made")) };
+        let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not created")) };
         if let Some(by) = record.state.superseded_by {
             let members = made.group.as_ref().and_then(|group| self.groups.get(group));
             let mut later = members.into_iter().flatten().skip_while(|(other, _)| *other != id).skip(1);
@@ -145,34 +145,36 @@ impl Known {
             return Err(format!("execution {id} was superseded by {by}, which is not of its group"));
         }
         let is_over = |ms: i64| now + SKEW_MS >= made.created_at + ms;
-        let asked = self.cancels.contains(&id);
+        let is_requested = self.cancels.contains(&id);
         match made.timeout_ms {
-            Some(ms) if is_over(ms) && (!asked || record.state.timed_out) => Ok(CancelReason::TimedOut),
-            _ if asked => Ok(CancelReason::Asked),
+            Some(ms) if is_over(ms) && (!is_requested || record.state.timed_out) => {
+                Ok(CancelReason::TimedOut)
+            }
+            _ if is_requested => Ok(CancelReason::Asked),
             None if self.lacks_approval(id, made) && is_over(APPROVAL_TIMEOUT_MS) => {
                 Ok(CancelReason::NotApproved)
             }
-            _ => Err(format!("11, 14: execution {id} was canceled, and nobody asked for it")),
+            _ => Err(format!("11, 14: execution {id} was canceled without a reason")),
         }
     }
 
-    /// Whether somebody may still have to approve something of it.
+    /// Whether the execution still lacks an approval.
     fn lacks_approval(&self, id: ExecutionId, made: &Made) -> bool {
         let jobs = made.plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
         let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !made.carried.contains(ix));
-        let mut wanted: Vec<Option<u32>> = manual.map(|(ix, _)| Some(ix)).collect();
-        wanted.extend(made.held.then_some(None));
-        wanted.iter().any(|job| !self.approved.contains(&(id, *job)))
+        let mut required: Vec<Option<u32>> = manual.map(|(ix, _)| Some(ix)).collect();
+        required.extend(made.held.then_some(None));
+        required.iter().any(|job| !self.approved.contains(&(id, *job)))
     }
 
-    /// When something was made or ended last, or an execution that nobody approves will be canceled.
+    /// Returns the time when an execution was created or ended last, or when one without approval will be canceled.
     pub fn last_turn(&self) -> i64 {
-        let turn = |(id, made): (&ExecutionId, &Made)| {
+        let last_change = |(id, made): (&ExecutionId, &Made)| {
             let waits =
                 !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
             made.over_at.max(made.created_at + if waits { APPROVAL_TIMEOUT_MS } else { 0 })
         };
-        self.made.iter().map(turn).max().unwrap_or(0)
+        self.made.iter().map(last_change).max().unwrap_or(0)
     }
 
     pub fn cancel(&mut self, id: ExecutionId, why: CancelReason) {
@@ -181,7 +183,7 @@ impl Known {
         }
     }
 
-    /// An execution ended; why it was canceled before, if it was.
+    /// Records the end of an execution; returns why it was canceled before.
     pub fn end(&mut self, id: ExecutionId, status: ExecutionStatus, now: i64) -> Option<CancelReason> {
         let made = self.made.get_mut(&id)?;
         (made.status, made.over_at) = (status, now);

@@ -1,4 +1,4 @@
-//! What may happen when, in other words than those of the functions that decide it.
+//! The rules of scheduling, implemented independently of the scheduler.
 
 use super::known::{Known, Made};
 use std::collections::BTreeSet;
@@ -14,51 +14,51 @@ use tidemill_core::{
 };
 use tidemill_services::ports::{Node, NodeBody, NodeKey};
 
-/// How what a job waits for has ended.
+/// How a job's needs have ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NeedsOutcome {
     Open,
-    Well,
-    Badly,
+    Succeeded,
+    Failed,
 }
 
 impl Known {
-    /// Why an attempt of a job may not begin.
+    /// Returns why an attempt of a job must not start.
     pub fn too_early(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
         let when = plan.jobs.get(key.ix as usize)?.when;
         let needs = needs(plan, key.ix, nodes);
-        let fits = match when {
-            When::OnSuccess | When::Manual => needs == NeedsOutcome::Well,
-            When::OnFailure => needs == NeedsOutcome::Badly,
+        let is_allowed = match when {
+            When::OnSuccess | When::Manual => needs == NeedsOutcome::Succeeded,
+            When::OnFailure => needs == NeedsOutcome::Failed,
             When::Always => needs != NeedsOutcome::Open,
         };
-        if !fits {
-            return Some(format!("3: what it waits for has not ended as `{when:?}` wants it"));
+        if !is_allowed {
+            return Some(format!("3: its needs have not ended as `{when:?}` requires"));
         }
         let approves = |job| self.approves.contains(&(key.execution, job));
         if (made.held && !approves(None)) || (when == When::Manual && !approves(Some(key.ix))) {
-            return Some("11: before anybody approved it".into());
+            return Some("11: before its approval".into());
         }
         let before = self.before(key.execution, made)?;
-        Some(format!("12: before {before} of its group was over"))
+        Some(format!("12: before {before} of its group ended"))
     }
 
-    /// An execution of the same group that must be over before this one begins.
+    /// Returns an execution of the same group that must end before this one starts.
     fn before(&self, id: ExecutionId, made: &Made) -> Option<ExecutionId> {
         let members = self.groups.get(made.group.as_ref()?)?;
-        let place = members.iter().position(|(member, _)| *member == id)?;
-        if members[place].1 {
+        let position = members.iter().position(|(member, _)| *member == id)?;
+        if members[position].1 {
             return None;
         }
-        // One that supersedes waits for nobody, so that what was made before it may still run.
-        let from = members[..place].iter().rposition(|(_, supersedes)| *supersedes).unwrap_or(0);
-        let live = |of: &ExecutionId| self.made.get(of).is_some_and(|made| !made.status.is_terminal());
-        members[from..place].iter().map(|(member, _)| *member).find(live)
+        // An execution that supersedes does not wait, so that earlier ones may still run.
+        let from = members[..position].iter().rposition(|(_, supersedes)| *supersedes).unwrap_or(0);
+        let is_live = |id: &ExecutionId| self.made.get(id).is_some_and(|made| !made.status.is_terminal());
+        members[from..position].iter().map(|(member, _)| *member).find(is_live)
     }
 
-    /// Why a job may not be skipped.
+    /// Returns why a job must not be skipped.
     pub fn wrongly_skipped(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
         let made = self.made.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
@@ -66,28 +66,28 @@ impl Known {
         let when = job.when;
         let needs = needs(plan, key.ix, nodes);
         let late = || {
-            let undone = undone(plan, &made.carried);
-            let jobs = nodes.iter().zip(&undone).filter(|(_, undone)| !**undone);
+            let optional = optional_jobs(plan, &made.carried);
+            let jobs = nodes.iter().zip(&optional).filter(|(_, optional)| !**optional);
             job.is_optional()
                 && !self.approved.contains(&(key.execution, Some(key.ix)))
                 && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
         };
-        let fits = match when {
-            When::Manual => needs == NeedsOutcome::Badly || late(),
-            When::OnSuccess => needs == NeedsOutcome::Badly,
-            When::OnFailure => needs == NeedsOutcome::Well,
+        let is_allowed = match when {
+            When::Manual => needs == NeedsOutcome::Failed || late(),
+            When::OnSuccess => needs == NeedsOutcome::Failed,
+            When::OnFailure => needs == NeedsOutcome::Succeeded,
             When::Always => false,
         };
-        (!fits).then(|| format!("15: what it waits for has ended as `{when:?}` wants it, or not at all"))
+        (!is_allowed).then(|| format!("15: its needs have ended as `{when:?}` requires, or have not ended"))
     }
 
-    /// What a job demands of its worker.
+    /// Returns the labels that a job requires.
     pub fn demands(&self, key: NodeKey) -> Option<Labels> {
         let plan = self.made.get(&key.execution)?.plan.as_ref()?;
         plan.jobs.get(key.ix as usize).map(|job| job.runs_on.clone())
     }
 
-    /// Whether somebody, or something, asked for a job's cancel.
+    /// Whether the cancel of a job or of its execution was requested.
     pub fn cancels_job_of(&self, key: NodeKey) -> bool {
         let whole = self.made.get(&key.execution).is_some_and(|made| made.canceled.is_some());
         whole || self.job_cancels.contains(&JobId::of(key.execution, key.ix))
@@ -95,64 +95,65 @@ impl Known {
 }
 
 fn needs(plan: &Plan, job: u32, nodes: &[Node]) -> NeedsOutcome {
-    let (mut over, mut well) = (true, true);
+    let (mut ended, mut succeeded) = (true, true);
     for need in plan.artifact_sources(job) {
         let Some(node) = nodes.get(need as usize) else { return NeedsOutcome::Open };
-        over &= node.state.status().is_some_and(JobStatus::is_terminal);
-        well &= has_ended_well(node);
+        ended &= node.state.status().is_some_and(JobStatus::is_terminal);
+        succeeded &= is_success(node);
     }
-    match (over, well) {
+    match (ended, succeeded) {
         (false, _) => NeedsOutcome::Open,
-        (true, true) => NeedsOutcome::Well,
-        (true, false) => NeedsOutcome::Badly,
+        (true, true) => NeedsOutcome::Succeeded,
+        (true, false) => NeedsOutcome::Failed,
     }
 }
 
-fn has_ended_well(node: &Node) -> bool {
+fn is_success(node: &Node) -> bool {
     let NodeBody::Job(item) = &node.state.body else { return true };
     match item.job.status {
         JobStatus::Success => true,
         JobStatus::Failed if node.spec.allow_failure => true,
         JobStatus::Failed => {
-            let by_itself =
+            let is_script_failure =
                 item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::ScriptFailed);
-            by_itself && item.job.exit_code.is_some_and(|code| node.spec.allow_exit_codes.contains(&code))
+            is_script_failure
+                && item.job.exit_code.is_some_and(|code| node.spec.allow_exit_codes.contains(&code))
         }
-        // Only a job for failures is skipped where nothing failed.
+        // Only an `on_failure` job is skipped without a failure.
         JobStatus::Skipped => node.spec.when == When::OnFailure,
         _ => false,
     }
 }
 
-/// Which jobs nobody has to wait for: those that somebody may approve and nobody has to, and those that need such a job.
-fn undone(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
-    let mut undone: Vec<bool> = Vec::with_capacity(plan.jobs.len());
-    // A job comes after those that it waits for.
+/// Returns which jobs no other job waits for: optional manual jobs, and those that need one.
+fn optional_jobs(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
+    let mut optional: Vec<bool> = Vec::with_capacity(plan.jobs.len());
+    // A job is listed after its needs.
     for (ix, job) in (0..).zip(&plan.jobs) {
         let own = job.is_optional() && !carried.contains(&ix);
         let needs =
-            plan.artifact_sources(ix).into_iter().any(|need| undone.get(need as usize) == Some(&true));
-        undone.push(own || needs);
+            plan.artifact_sources(ix).into_iter().any(|need| optional.get(need as usize) == Some(&true));
+        optional.push(own || needs);
     }
-    undone
+    optional
 }
 
-/// Said in other words than by the function that decides it; `None`: not all are over.
+/// Computes the final status independently of the scheduler; `None`: not all jobs have ended.
 pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
     if canceled && nodes.iter().all(|node| node.state.status().is_none()) {
-        // Nobody approved it, so that none of its jobs was recorded.
+        // It was not approved, so none of its jobs was recorded.
         return Some(ExecutionStatus::Canceled);
     }
     let plan = made.and_then(|made| Some((made.plan.as_ref()?, &made.carried)));
-    let undone = plan.map(|(plan, carried)| undone(plan, carried)).unwrap_or_default();
+    let optional = plan.map(|(plan, carried)| optional_jobs(plan, carried)).unwrap_or_default();
     for (ix, node) in nodes.iter().enumerate() {
         let Some(status) = node.state.status() else { continue };
         if !status.is_terminal() {
             return None;
         }
-        let left_undone = status == JobStatus::Skipped && undone.get(ix) == Some(&true);
-        if has_ended_well(node) || left_undone {
+        let is_unapproved = status == JobStatus::Skipped && optional.get(ix) == Some(&true);
+        if is_success(node) || is_unapproved {
             continue;
         }
         if status == JobStatus::Failed && !canceled {

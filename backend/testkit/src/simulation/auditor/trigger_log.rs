@@ -1,4 +1,4 @@
-//! What schedules and webhooks started, and what workers found for them.
+//! Executions that schedules and webhooks started, and the files that workers reported for them.
 
 use crate::simulation::time::{SKEW_MS, ms};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,63 +7,71 @@ use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What was made of what happened outside.
+/// The executions of schedules and pull requests.
 #[derive(Default)]
 pub struct TriggerLog {
-    /// When a worker told of a schedule first.
-    pub(super) first_told: Option<i64>,
-    /// Executions that a schedule made: they look at the branch, and start what they find.
-    pub(super) looks: u64,
+    /// When a worker first reported a schedule.
+    pub(super) first_reported: Option<i64>,
+    /// Executions that a schedule started: discoveries of the branch, and the pipelines that they start.
+    pub(super) discoveries: u64,
     pub(super) started: u64,
-    /// Of those that look, how many were told that it starts.
-    pub(super) told: BTreeSet<ExecutionId>,
-    pub(super) is_look_of_schedule: BTreeSet<ExecutionId>,
-    pub(super) is_look_at_branch: BTreeSet<ExecutionId>,
-    /// Of each pull request's commit: executions that look at it, and those that were started.
+    /// Discoveries of a schedule for which a worker reported the schedule.
+    pub(super) with_schedule: BTreeSet<ExecutionId>,
+    pub(super) schedule_discoveries: BTreeSet<ExecutionId>,
+    pub(super) branch_discoveries: BTreeSet<ExecutionId>,
+    /// For each pull request's commit: the numbers of discoveries and of started executions.
     pub(super) pulls: BTreeMap<String, (u64, u64)>,
     pub(super) delivered: Vec<String>,
-    /// Schedules that were told, by the execution that looked; and the newest of those of which that was acknowledged.
+    /// Reported schedules by discovery, and the newest discovery whose report was acknowledged.
     pub(super) registered: BTreeMap<ExecutionId, Vec<Option<&'static str>>>,
     pub(super) newest: Option<ExecutionId>,
-    /// Since when the newest says that there is none.
+    /// Since when the newest discovery has no schedule.
     pub(super) none_since: Option<i64>,
 }
 
 impl TriggerLog {
-    /// An execution was made; what is wrong with that.
+    /// Records a new execution; returns a violation.
     pub fn made(&mut self, spec: &ExecutionSpec, now: i64) -> Option<String> {
-        let looks = matches!(spec.task, ExecutionTask::DiscoverPipelines(_));
+        let is_discovery = matches!(spec.task, ExecutionTask::DiscoverPipelines(_));
         if spec.retry_of.is_some() {
             return None;
         }
         match spec.trigger {
-            Trigger::Schedule if looks => {
-                self.is_look_of_schedule.insert(spec.id);
-                self.looks += 1;
+            Trigger::Schedule if is_discovery => {
+                self.schedule_discoveries.insert(spec.id);
+                self.discoveries += 1;
                 if self.none_since.is_some_and(|since| now > since + MINUTE_MS) {
-                    return Some("16: a schedule came that was taken away".into());
+                    return Some("16: a removed schedule started an execution".into());
                 }
-                let came = self.first_told.map_or(0, |first| {
+                let due_times = self.first_reported.map_or(0, |first| {
                     (now + SKEW_MS).div_euclid(MINUTE_MS) - (first - SKEW_MS).div_euclid(MINUTE_MS)
                 });
-                (ms(self.looks) > came)
-                    .then(|| format!("16: a schedule came {came} times at most and started {}", self.looks))
+                (ms(self.discoveries) > due_times).then(|| {
+                    format!(
+                        "16: a schedule was due at most {due_times} times and started {} discoveries",
+                        self.discoveries
+                    )
+                })
             }
             Trigger::Schedule => {
                 self.started += 1;
-                (self.started > self.looks)
-                    .then(|| format!("16: a schedule came {} times and started {}", self.looks, self.started))
+                (self.started > self.discoveries).then(|| {
+                    format!(
+                        "16: {} discoveries of a schedule started {} executions",
+                        self.discoveries, self.started
+                    )
+                })
             }
             Trigger::PullRequest => {
                 let commit = spec.commit.clone().unwrap_or_default();
                 let (seen, started) = self.pulls.entry(commit.clone()).or_default();
-                *if looks { &mut *seen } else { &mut *started } += 1;
+                *if is_discovery { &mut *seen } else { &mut *started } += 1;
                 let twice = *seen > 1 || *started > 1;
                 twice.then(|| format!("5: one pull request's commit {commit} started twice"))
             }
             _ => {
-                if looks {
-                    self.is_look_at_branch.insert(spec.id);
+                if is_discovery {
+                    self.branch_discoveries.insert(spec.id);
                 }
                 None
             }

@@ -1,4 +1,4 @@
-//! What must hold at the end of a run.
+//! Checks at the end of a run.
 
 use super::{
     acknowledgements::Auditor,
@@ -16,11 +16,11 @@ use tidemill_core::{
 };
 use tidemill_services::ports::{Node, NodeBody};
 
-/// So long after its time is over, and nothing goes wrong any more, an execution is over at the latest, in milliseconds.
+/// Maximum delay of an execution's end after its timeout and after the end of faults, in milliseconds.
 const MAX_DELAY_MS: i64 = 10 * 60_000;
 
 impl Auditor {
-    /// What must hold at the end of a run.
+    /// Checks the stores at the end of a run.
     pub async fn judge(&self, truth: &SharedStores) {
         let (schedules, _) = truth.documents.list("schedule", "", None, 10).await.unwrap_or_default();
         self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
@@ -36,7 +36,7 @@ impl Auditor {
                 Ok(Some(execution)) if execution.state.status.is_terminal() => {}
                 other => {
                     let status = other.ok().flatten().map(|execution| execution.state.status);
-                    self.broken(format!("4, 7: execution {id} of {key} is not over: {status:?}"));
+                    self.broken(format!("4, 7: execution {id} of {key} has not ended: {status:?}"));
                 }
             }
         }
@@ -54,11 +54,11 @@ impl Auditor {
         for ((job, attempt), bytes) in &known.logged {
             let read = truth.logs.read(*job, *attempt, 0, usize::MAX).await;
             let (stored, _) = read.unwrap_or_default();
-            let wanted = log(*job, *attempt, 0, stored.len() as u64);
-            if (stored.len() as u64) < *bytes || stored != wanted {
+            let expected = log(*job, *attempt, 0, stored.len() as u64);
+            if (stored.len() as u64) < *bytes || stored != expected {
                 let length = stored.len();
                 self.broken(format!(
-                    "7: of {bytes} log bytes of {job} attempt {attempt}, {length} are right"
+                    "7: of {bytes} log bytes of {job} attempt {attempt}, {length} are stored, or their content differs"
                 ));
             }
         }
@@ -67,30 +67,34 @@ impl Auditor {
             let info = truth.objects.info(&format!("artifacts/{job}/{id}")).await.unwrap_or_default();
             let stored = info.and_then(|info| info.sha256);
             if record.is_none_or(|record| record.sha256 != *sha256) || stored.as_ref() != Some(sha256) {
-                self.broken(format!("7: artifact {id} of {job} is not there as it was acknowledged"));
+                self.broken(format!("7: artifact {id} of {job} is not stored as acknowledged"));
             }
         }
     }
 
     fn judge_execution(&self, id: ExecutionId, made: &Made, known: &Known) {
         if !made.status.is_terminal() {
-            self.broken(format!("4: execution {id} is not over: {}", made.status));
+            self.broken(format!("4: execution {id} has not ended: {}", made.status));
         }
         let until = made.timeout_ms.map(|ms| (made.created_at + ms).max(known.quiet_at) + MAX_DELAY_MS);
         if until.is_some_and(|until| made.over_at > until) {
-            self.broken(format!("14: execution {id} was not over when its time was"));
+            self.broken(format!("14: execution {id} exceeded its timeout"));
         }
     }
 
-    /// What is promised of jobs by when they run.
+    /// Checks the promises of `when`.
     fn judge_kind(&self, node: &Node, made: &Made, known: &Known) {
         let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
         let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
-        let asked = known.cancels_job_of(node.key);
-        let given_up =
+        let is_requested = known.cancels_job_of(node.key);
+        let is_undeliverable =
             item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
-        if when == Some(When::Always) && !asked && item.job.attempt == 0 && !given_up {
-            self.broken(format!("15: {} always runs, and ended {}", short(node.key), item.job.status));
+        if when == Some(When::Always) && !is_requested && item.job.attempt == 0 && !is_undeliverable {
+            self.broken(format!(
+                "15: {} is an `always` job, and ended {} without an attempt",
+                short(node.key),
+                item.job.status
+            ));
         }
     }
 
@@ -102,29 +106,31 @@ impl Auditor {
             self.broken(format!("4: {at} is {} at the end", state.status));
         }
         if node.due_at.is_some() {
-            self.broken(format!("4: {at} is over and still due"));
+            self.broken(format!("4: {at} has ended and is still due"));
         }
         let job = JobId::of(node.key.execution, node.key.ix);
         for ((_, attempt), failure) in known.ended.range((job, 0)..=(job, u32::MAX)) {
-            let as_said = if *attempt == state.attempt {
+            let is_as_acknowledged = if *attempt == state.attempt {
                 match failure {
                     None => state.status == JobStatus::Success,
                     Some(_) => state.status != JobStatus::Success,
                 }
             } else {
-                let kept = state.attempts.iter().find(|one| one.attempt == *attempt);
-                let kind = kept.and_then(|one| one.failure.as_ref()).map(|reason| reason.kind);
+                let recorded = state.attempts.iter().find(|one| one.attempt == *attempt);
+                let kind = recorded.and_then(|one| one.failure.as_ref()).map(|reason| reason.kind);
                 failure.is_some() && (kind == *failure || kind.is_none())
             };
-            if !as_said {
+            if !is_as_acknowledged {
                 self.broken(format!(
                     "7: {at} attempt {attempt} was acknowledged as {failure:?}; it is {}",
                     state.status
                 ));
             }
         }
-        let by_nobodys_fault = state.failure.as_ref().is_some_and(|reason| reason.kind.is_dead_letter());
-        let is_dead = state.status == JobStatus::Failed && by_nobodys_fault && item.carried_from.is_none();
+        let has_dead_letter_failure =
+            state.failure.as_ref().is_some_and(|reason| reason.kind.is_dead_letter());
+        let is_dead =
+            state.status == JobStatus::Failed && has_dead_letter_failure && item.carried_from.is_none();
         let retried = known.executed.contains_key(&format!("retry-{}", node.key.execution));
         if is_dead != dead.contains(&(node.key.execution, node.key.ix)) && !retried {
             self.broken(format!("{at} ended {}, and is a dead letter: {}", state.status, !is_dead));
