@@ -12,9 +12,9 @@
 pub mod auditor;
 pub mod clients;
 pub mod cluster;
-pub mod fate;
+pub mod fault_injection;
 pub mod faults;
-pub mod forge;
+pub mod git_server;
 pub mod output;
 pub mod pipelines;
 pub mod pushes;

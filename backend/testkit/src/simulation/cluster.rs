@@ -2,7 +2,7 @@
 
 use super::{
     auditor::Auditor,
-    forge::GitProvider,
+    git_server::GitProvider,
     stores::SharedStores,
     world::{TaskOwner, World},
 };

@@ -1,6 +1,6 @@
 //! Pushes and pull requests, and the webhooks that announce them.
 
-use super::{clients::insist, cluster::Cluster, forge::Commit, pipelines, world::TaskOwner};
+use super::{clients::insist, cluster::Cluster, git_server::Commit, pipelines, world::TaskOwner};
 use futures_util::FutureExt;
 use serde_json::json;
 use std::sync::{Arc, atomic::Ordering};

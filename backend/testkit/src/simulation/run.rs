@@ -4,7 +4,7 @@ use super::{
     auditor::Auditor,
     clients::{Client, MAX_WAIT_MS, approver},
     cluster::Cluster,
-    fate::{fate, sweeps},
+    fault_injection::{inject_faults, sweeps},
     faults::{EventCounts, FaultRates},
     pushes::provider,
     stores::SharedStores,
@@ -67,7 +67,7 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     if rng.u32(..5) == 0 {
         world.spawn(TaskOwner::Nobody, provider(cluster.clone(), begin + FAULT_PERIOD_MS));
     }
-    world.spawn(TaskOwner::Nobody, fate(cluster.clone(), cuts, begin + FAULT_PERIOD_MS));
+    world.spawn(TaskOwner::Nobody, inject_faults(cluster.clone(), cuts, begin + FAULT_PERIOD_MS));
     world.spawn(TaskOwner::Nobody, watch(cluster, begin + FAULT_PERIOD_MS));
     world.run(begin + FAULT_PERIOD_MS + MAX_RUN_MS + CALM_PERIOD_MS);
     let executions = auditor.over();

@@ -69,7 +69,7 @@ impl Worker {
             match queue.receive(None, &labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await {
                 Ok(Some(message)) => {
                     idle = 1;
-                    self.take(&*queue, message).await;
+                    self.handle_message(&*queue, message).await;
                 }
                 _ if truth.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(MAX_WAIT_MS / 1_000),
                 _ => {}
@@ -77,7 +77,7 @@ impl Worker {
         }
     }
 
-    async fn take(&self, queue: &dyn JobQueue, message: Message) {
+    async fn handle_message(&self, queue: &dyn JobQueue, message: Message) {
         let world = self.cluster.world();
         let job = JobId::of(message.node.execution, message.node.ix);
         let token = LeaseToken(Uuid::from_u128(world.random()));
@@ -98,7 +98,7 @@ impl Worker {
             });
             match reply.await {
                 Ok(JobExecuteReply::Assigned { assignment, .. }) => {
-                    self.run(*assignment, sent_at).await;
+                    self.run_attempt(*assignment, sent_at).await;
                     break;
                 }
                 Ok(JobExecuteReply::Nothing { .. }) => break,
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// Runs one attempt: some output, an artifact if the job has any, and the end.
-    async fn run(&self, assignment: Assignment, sent_at: i64) {
+    async fn run_attempt(&self, assignment: Assignment, sent_at: i64) {
         let (world, truth) = (self.cluster.world().clone(), self.cluster.truth.clone());
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;

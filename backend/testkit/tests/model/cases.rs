@@ -1,8 +1,8 @@
-//! What is checked: small pipelines, and what may go wrong in them.
+//! The cases: small pipelines and their faults.
 
 use super::{protocol::Protocol, state::FaultBudget};
 
-/// Two jobs, and one that needs both: with the execution's end a diamond. One of them is tried twice.
+/// Two jobs, and one that needs both. One of them is retried.
 pub const DIAMOND: &str = "
 name: m
 jobs:
@@ -10,7 +10,7 @@ jobs:
   b: { image: i, script: x, needs: [] }
   c: { image: i, script: x, needs: [a, b] }
 ";
-/// A gate between two stages, and a failure that is allowed.
+/// A gate between two stages, and a tolerated failure.
 pub const STAGES: &str = "
 name: m
 stages: [one, two]
@@ -19,14 +19,14 @@ jobs:
   b: { stage: one, image: i, script: x }
   c: { stage: two, image: i, script: x }
 ";
-/// One after the other.
+/// Two jobs, one after another.
 pub const CHAIN: &str = "
 name: m
 jobs:
   a: { image: i, script: x, needs: [], retry: 1 }
   b: { image: i, script: x, needs: [a] }
 ";
-/// A job for the failure of another, and one that runs however both ended.
+/// An `on_failure` job and an `always` job.
 pub const CONDITIONAL_JOBS: &str = "
 name: m
 jobs:
@@ -35,15 +35,15 @@ jobs:
   c: { image: i, script: x, needs: [a, b], when: always }
 ";
 
-/// Something to check.
+/// A case to check.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub name: &'static str,
     pub file: &'static str,
     pub budget: FaultBudget,
-    /// Operations at the same time.
+    /// Maximum concurrent operations.
     pub at_once: usize,
-    /// Whether it is also checked that every execution ends.
+    /// Whether to check also that every execution ends.
     pub ends: bool,
 }
 
@@ -53,7 +53,7 @@ impl Case {
     }
 }
 
-/// Nothing goes wrong.
+/// No faults.
 pub const NO_FAULTS: FaultBudget = FaultBudget {
     worker_crashes: 0,
     cut_offs: 0,
@@ -71,7 +71,7 @@ const fn case(name: &'static str, file: &'static str, at_once: usize, budget: Fa
     Case { name, file, budget, at_once, ends: true }
 }
 
-/// Checked by every run of the tests.
+/// Cases that every test run checks.
 pub const SMALL: &[Case] = &[
     case(
         "diamond, lost workers and operations",
@@ -111,10 +111,10 @@ pub const SMALL: &[Case] = &[
     case("chain, two at once, lost operation", CHAIN, 2, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
     case("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, ..NO_FAULTS }),
     case("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
-    case("chain, asked for twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
+    case("chain, requested twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
 ];
 
-/// Checked by `make model`.
+/// Cases that `make model` checks.
 pub const LARGE_CASES: &[Case] = &[
     case(
         "diamond, every fault",

@@ -1,4 +1,4 @@
-//! The model's records against the ports' contract: random batches come to the same in stores that pass the conformance suite.
+//! Compares the model's records with stores that pass the conformance suite: random batches must have the same results.
 
 use super::{
     cases::{DIAMOND, STAGES},
@@ -29,16 +29,16 @@ const JOB: [JobStatus; 7] = [
 const EXECUTION: [ExecutionStatus; 3] =
     [ExecutionStatus::Pending, ExecutionStatus::Running, ExecutionStatus::Success];
 
-/// What is written by chance.
+/// Creates random writes.
 struct RandomWrites<'a> {
     rng: Rng,
     shape: &'a PlanShape,
 }
 
 impl RandomWrites<'_> {
-    /// The version that is there, or now and then another one.
-    fn version(&mut self, is: u8) -> u64 {
-        u64::from(is) + u64::from(self.rng.u8(..8) == 0)
+    /// Returns the current version, or sometimes another one.
+    fn version(&mut self, current: u8) -> u64 {
+        u64::from(current) + u64::from(self.rng.u8(..8) == 0)
     }
 
     fn due(&mut self) -> Option<Timestamp> {
@@ -103,7 +103,7 @@ fn key(ix: usize) -> NodeKey {
     NodeKey { execution: execution_id(), ix: u32::try_from(ix).unwrap() }
 }
 
-/// How many batches were made, and refused, in a run of this seed; that both stores come to the same is asserted.
+/// Compares both stores in a run of this seed, and returns the numbers of commits and of conflicts.
 pub async fn compare(seed: u64) -> (usize, usize) {
     let (shape, cells) = PlanShape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
     let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
@@ -111,40 +111,40 @@ pub async fn compare(seed: u64) -> (usize, usize) {
     let nodes =
         new_execution(&shape.plan, execution_id(), &BTreeMap::new(), StartConditions::default(), NOW).nodes;
     let spec = Box::new(shape.spec.clone());
-    let made = store
+    let created = store
         .commit(vec![Write::Create { spec, state: model.state(), nodes: (0..).zip(nodes).collect() }])
         .await
         .unwrap();
-    assert!(matches!(made, Commit::Done(_)));
-    // Stores count their versions from where they like.
-    let first = seen(&store).await;
+    assert!(matches!(created, Commit::Done(_)));
+    // A store may start its versions at any number.
+    let first = read_back(&store).await;
     model.version = first.version;
     for (cell, first) in model.cells.iter_mut().zip(&first.cells) {
         cell.version = first.version;
     }
-    assert_eq!(model, first, "seed {seed}: both begin the same");
-    let mut chance = RandomWrites { rng: Rng::with_seed(seed), shape: &shape };
-    let (mut done, mut refused) = (0, 0);
+    assert_eq!(model, first, "seed {seed}: both must start with the same records");
+    let mut random = RandomWrites { rng: Rng::with_seed(seed), shape: &shape };
+    let (mut committed, mut conflicts) = (0, 0);
     for batch in 0..BATCHES {
-        let writes: Vec<Write> = (0..chance.rng.u8(1..5)).map(|_| chance.write(&model)).collect();
-        let here = model.commit(&writes);
-        let there = store.commit(writes.clone()).await.unwrap();
-        match (here, there) {
-            (Some(here), Commit::Done(there)) => {
-                assert_eq!(here.arrivals, there.arrivals, "seed {seed}, batch {batch}: {writes:#?}");
-                done += 1;
+        let writes: Vec<Write> = (0..random.rng.u8(1..5)).map(|_| random.write(&model)).collect();
+        let expected = model.commit(&writes);
+        let actual = store.commit(writes.clone()).await.unwrap();
+        match (expected, actual) {
+            (Some(expected), Commit::Done(actual)) => {
+                assert_eq!(expected.arrivals, actual.arrivals, "seed {seed}, batch {batch}: {writes:#?}");
+                committed += 1;
             }
-            (None, Commit::Conflict) => refused += 1,
-            (here, there) => {
-                panic!("seed {seed}, batch {batch}: here {here:?}, there {there:?}: {writes:#?}")
+            (None, Commit::Conflict) => conflicts += 1,
+            (expected, actual) => {
+                panic!("seed {seed}, batch {batch}: model {expected:?}, store {actual:?}: {writes:#?}")
             }
         }
-        assert_eq!(model, seen(&store).await, "seed {seed}, batch {batch}: {writes:#?}");
+        assert_eq!(model, read_back(&store).await, "seed {seed}, batch {batch}: {writes:#?}");
     }
-    (done, refused)
+    (committed, conflicts)
 }
 
-async fn seen(store: &MemoryRecords) -> Records {
+async fn read_back(store: &MemoryRecords) -> Records {
     let execution = store.execution(execution_id()).await.unwrap().unwrap();
     let nodes = store.all_nodes(execution_id()).await.unwrap();
     let cell = |node: &Node| Cell::of(&node.state, node.version, (node.waits_for, node.failed), node.due_at);

@@ -1,4 +1,4 @@
-//! A job that more nodes need than one batch notifies: whoever notifies them may die after each batch, and a step may come when
+//! Checks a job with more dependents than one batch notifies: the process may die after each batch, and a step may run when
 //! nothing is left to do.
 
 use super::{
@@ -18,31 +18,31 @@ use tidemill_services::ports::{Node, NodeBody, Write};
 #[derive(Debug, Clone)]
 struct FanOutModel {
     node: Node,
-    /// How often each link was notified.
+    /// The number of notifications of each link.
     notified: Vec<u8>,
-    /// Whether the request that ended the job lives, and has more to notify.
-    goes_on: bool,
+    /// Whether the request that ended the job is alive, and has more links to notify.
+    is_notifying: bool,
 }
 
 impl FanOutModel {
-    /// A job that runs, and that as many need as three batches notify.
+    /// Creates a running job whose dependents take three batches to notify.
     fn new() -> Self {
         let (shape, cells) = PlanShape::new(CHAIN);
         let mut node = cells[0].node(&shape, 0);
         let links = MAX_ARRIVALS * 2 + 1;
         node.spec.links = (1..=u32::try_from(links).unwrap()).collect();
-        let mut world = Self { node, notified: vec![0; links], goes_on: false };
+        let mut world = Self { node, notified: vec![0; links], is_notifying: false };
         world.apply(JobEvent::Claim { token: token(1), worker: String::new(), ttl_ms: TTL_MS });
         world
     }
 
     fn apply(&mut self, event: JobEvent) {
-        let NodeBody::Job(item) = &self.node.state.body else { unreachable!("it is a job") };
+        let NodeBody::Job(item) = &self.node.state.body else { unreachable!("the node is a job") };
         let transition = apply_event(&self.node, item, event, NOW).unwrap();
-        self.make(transition);
+        self.apply_transition(transition);
     }
 
-    fn make(&mut self, transition: Transition) {
+    fn apply_transition(&mut self, transition: Transition) {
         for write in transition.writes {
             match write {
                 Write::PutNode { state, due_at, .. } => {
@@ -53,35 +53,35 @@ impl FanOutModel {
                 other => unreachable!("the end of a job does not write {other:?}"),
             }
         }
-        self.goes_on = transition.more;
+        self.is_notifying = transition.more;
     }
 
-    /// What may come next.
+    /// Returns the possible next states.
     fn next(&self) -> Vec<Self> {
-        let mut after = Vec::new();
-        if self.goes_on {
-            after.push(Self { goes_on: false, ..self.clone() });
+        let mut successors = Vec::new();
+        if self.is_notifying {
+            successors.push(Self { is_notifying: false, ..self.clone() });
         }
-        // Of the request, or of a sweep, which may have found the node due before the request ended the job.
+        // By the request, or by a sweep that read the node as due before the request ended the job.
         if let NextStep::Apply(transition) = next_step(&self.node, NOW) {
-            let mut taken = self.clone();
-            taken.make(transition);
-            after.push(taken);
+            let mut next = self.clone();
+            next.apply_transition(transition);
+            successors.push(next);
         }
-        after
+        successors
     }
 
     fn broken(&self) -> Option<Promise> {
         if self.notified.iter().any(|times| *times > 1) {
-            // What is notified twice counts for another need that may not hold.
+            // A second notification counts for another need, which may not hold.
             return Some(Promise::NeedsHold);
         }
-        let forgotten = !self.goes_on && self.node.due_at.is_none() && self.notified.contains(&0);
-        forgotten.then_some(Promise::Ends)
+        let is_forgotten = !self.is_notifying && self.node.due_at.is_none() && self.notified.contains(&0);
+        is_forgotten.then_some(Promise::Ends)
     }
 }
 
-/// The promise that breaks first, and after how many steps.
+/// Returns the promise that breaks first, and the number of steps.
 pub fn first_broken() -> Option<(Promise, usize)> {
     let mut first = FanOutModel::new();
     first.apply(JobEvent::End {
@@ -95,11 +95,11 @@ pub fn first_broken() -> Option<(Promise, usize)> {
         if let Some(promise) = world.broken() {
             return Some((promise, steps));
         }
-        if seen.insert((world.node.state.notified, world.node.due_at, world.goes_on)) {
+        if seen.insert((world.node.state.notified, world.node.due_at, world.is_notifying)) {
             open.extend(world.next().into_iter().map(|world| (world, steps + 1)));
         }
     }
-    // The three batches, notified by one request or by several.
+    // The three batches may be sent by one request or by several.
     assert!(seen.len() >= 5, "only {} states", seen.len());
     None
 }

@@ -1,4 +1,4 @@
-//! What a commit may not do; said in other words than by the functions that decide.
+//! Checks of each commit, implemented independently of the scheduler.
 
 use super::{
     promise::Promise,
@@ -12,26 +12,26 @@ use tidemill_core::pipeline::When;
 impl Protocol {
     fn needs_hold(&self, records: &Records, job: usize) -> bool {
         let plan = &self.shape.plan;
-        let (mut over, mut well) = (true, true);
+        let (mut ended, mut succeeded) = (true, true);
         for need in plan.artifact_sources(u32::try_from(job).unwrap()) {
             let (status, need) = (records.cells[need as usize].status, &plan.jobs[need as usize]);
-            over &= status.is_terminal();
-            well &= match status {
+            ended &= status.is_terminal();
+            succeeded &= match status {
                 JobStatus::Success => true,
                 JobStatus::Failed => need.allow_failure,
-                // Only a job for failures is skipped where nothing failed.
+                // Only an `on_failure` job is skipped without a failure.
                 JobStatus::Skipped => need.when == When::OnFailure,
                 _ => false,
             };
         }
         match plan.jobs[job].when {
-            When::OnSuccess | When::Manual => well,
-            When::OnFailure => over && !well,
-            When::Always => over,
+            When::OnSuccess | When::Manual => succeeded,
+            When::OnFailure => ended && !succeeded,
+            When::Always => ended,
         }
     }
 
-    /// Said in another way than the function that decides it.
+    /// Computes the final status independently of the scheduler; `None`: not all jobs have ended.
     fn final_status(&self, records: &Records) -> Option<ExecutionStatus> {
         let jobs = records.cells.iter().zip(&self.shape.specs).filter(|(cell, _)| cell.kind == Kind::Job);
         let (mut failed, mut other) = (false, false);
@@ -52,7 +52,7 @@ impl Protocol {
         })
     }
 
-    /// What a commit breaks, if it breaks anything.
+    /// Returns the promise that a commit breaks, if any.
     pub fn judge(&self, state: &State, before: &Records, op: &Operation) -> Option<Promise> {
         let after = &state.records;
         for (ix, (old, new)) in before.cells.iter().zip(&after.cells).enumerate() {
@@ -75,11 +75,11 @@ impl Protocol {
                 }
             }
             if let (OperationKind::Report { job, attempt, .. }, OperationStage::Main) = (op.what, op.stage) {
-                let its = usize::from(job) == ix;
-                let own = its && attempt == old.attempt && old.token > 0;
-                // Of another job it may only begin what that waits for.
-                let foreign = !own && (its || old.token > 0);
-                if foreign && (new.status, new.token) != (old.status, old.token) {
+                let is_reported_job = usize::from(job) == ix;
+                let is_current_attempt = is_reported_job && attempt == old.attempt && old.token > 0;
+                // A report may change another job only if that has no lease: it releases its dependents.
+                let must_not_change = !is_current_attempt && (is_reported_job || old.token > 0);
+                if must_not_change && (new.status, new.token) != (old.status, old.token) {
                     return Some(Promise::OneLease);
                 }
             } else if was_valid && new.token == 0 {
@@ -93,8 +93,8 @@ impl Protocol {
             }
         }
         if before.version != after.version {
-            let over = after.status.is_terminal();
-            if before.status.is_terminal() || (over && self.final_status(after) != Some(after.status)) {
+            let has_ended = after.status.is_terminal();
+            if before.status.is_terminal() || (has_ended && self.final_status(after) != Some(after.status)) {
                 return Some(Promise::FinalStatus);
             }
         }

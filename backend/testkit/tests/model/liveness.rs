@@ -1,8 +1,7 @@
-//! Whether every execution ends: from every state that can be reached, an end can be reached by fair actions alone.
+//! Checks that every execution ends: from every reachable state, fair actions alone can reach an end.
 //!
-//! Where that holds, the only runs that never end are those in which some fair action stays possible for ever and is never
-//! taken, which fairness rules out: the states are finite, so a fair run that stays in them comes by each path to the end
-//! again and again.
+//! If that holds, a run can avoid an end only if a fair action stays possible for ever and never occurs, which fairness
+//! excludes: the number of states is finite, so a fair run meets each path to an end again and again.
 
 use super::{
     protocol::Protocol,
@@ -14,7 +13,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// What was found.
+/// The result of an exploration.
 pub struct Liveness {
     pub states: usize,
     pub transitions: usize,
@@ -22,23 +21,23 @@ pub struct Liveness {
     pub stuck: Option<Vec<Action>>,
 }
 
-/// Explores all of `model`'s states.
+/// Explores all states of `model`.
 pub fn explore(model: &Protocol) -> Liveness {
     let mut ids: HashMap<u128, u32> = HashMap::new();
-    let mut came_by: Vec<Option<(u32, Action)>> = Vec::new();
-    let mut fair_into: Vec<Vec<u32>> = Vec::new();
-    let mut over = Vec::new();
+    let mut predecessors: Vec<Option<(u32, Action)>> = Vec::new();
+    let mut fair_predecessors: Vec<Vec<u32>> = Vec::new();
+    let mut ended = Vec::new();
     let mut open = VecDeque::new();
     let mut transitions = 0;
     let first = model.initial();
     ids.insert(fingerprint(&first), 0);
-    came_by.push(None);
-    fair_into.push(Vec::new());
+    predecessors.push(None);
+    fair_predecessors.push(Vec::new());
     open.push_back((0, first));
     let mut actions = Vec::new();
     while let Some((id, state)) = open.pop_front() {
         if Protocol::is_over(&state) {
-            over.push(id);
+            ended.push(id);
         }
         actions.clear();
         model.actions(&state, &mut actions);
@@ -50,38 +49,38 @@ pub fn explore(model: &Protocol) -> Liveness {
             let to = if let Some(known) = ids.get(&print) {
                 *known
             } else {
-                let new = u32::try_from(came_by.len()).unwrap();
+                let new = u32::try_from(predecessors.len()).unwrap();
                 ids.insert(print, new);
-                came_by.push(Some((id, action)));
-                fair_into.push(Vec::new());
+                predecessors.push(Some((id, action)));
+                fair_predecessors.push(Vec::new());
                 open.push_back((new, next));
                 new
             };
             if fair {
-                fair_into[to as usize].push(id);
+                fair_predecessors[to as usize].push(id);
             }
         }
     }
-    let mut ends = vec![false; came_by.len()];
-    let mut reached = over;
+    let mut ends = vec![false; predecessors.len()];
+    let mut reached = ended;
     while let Some(id) = reached.pop() {
         if !std::mem::replace(&mut ends[id as usize], true) {
-            reached.extend(fair_into[id as usize].iter().copied());
+            reached.extend(fair_predecessors[id as usize].iter().copied());
         }
     }
     let stuck = ends.iter().position(|ends| !ends).map(|mut at| {
         let mut path = Vec::new();
-        while let Some((from, action)) = came_by[at] {
+        while let Some((from, action)) = predecessors[at] {
             path.push(action);
             at = from as usize;
         }
         path.reverse();
         path
     });
-    Liveness { states: came_by.len(), transitions, stuck }
+    Liveness { states: predecessors.len(), transitions, stuck }
 }
 
-/// Stands for a state, of which there are too many to keep: two of 2^128 values are hardly ever the same by chance.
+/// Returns a 128-bit hash of a state. All states would not fit into memory, and collisions are unlikely.
 fn fingerprint(state: &State) -> u128 {
     let half = |seed: u64| {
         let mut hasher = DefaultHasher::new();

@@ -1,6 +1,6 @@
-//! The protocol, checked exhaustively for small pipelines: the functions that decide are those that run in production.
+//! Checks the protocol exhaustively for small pipelines, with the scheduler's production code.
 //!
-//! `TIDEMILL_MODEL=full` checks the large cases too, which want a release build: `make model`.
+//! `TIDEMILL_MODEL=full` also checks the large cases, which need a release build: `make model`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, clippy::print_stdout)]
 
 mod cases;
@@ -23,31 +23,34 @@ use std::{
     time::Instant,
 };
 
-/// What is taken out is taken out of the whole process: the tests that want all guards hold this for reading.
+/// A guard is removed for the whole process: tests that need all guards hold this lock for reading.
 static GUARDS_LOCK: RwLock<()> = RwLock::new(());
 
 fn all_guards() -> RwLockReadGuard<'static, ()> {
     GUARDS_LOCK.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Checks a case wholly, and says how large it is.
+/// Checks all states of a case, and prints their number.
 fn check(case: &Case) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let checked = case.model().checker().threads(2).spawn_bfs().join();
     let found: Vec<_> =
         checked.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
     assert!(found.is_empty(), "{}: {found:#?}", case.name);
     let states = checked.unique_state_count();
-    let safe = begun.elapsed();
+    let safe = started.elapsed();
     if !case.ends {
-        println!("{}: {states} states in {safe:.1?}: safe", case.name);
+        println!("{}: {states} states in {safe:.1?}: no violation", case.name);
         return;
     }
     let live = liveness::explore(&case.model());
-    assert_eq!(live.states, states, "{}: both explore the same", case.name);
-    assert!(live.stuck.is_none(), "{}: no way to an end after {:#?}", case.name, live.stuck);
-    let (transitions, all) = (live.transitions, begun.elapsed());
-    println!("{}: {states} states, {transitions} transitions in {all:.1?}: safe, and ends", case.name);
+    assert_eq!(live.states, states, "{}: both explorations must reach the same states", case.name);
+    assert!(live.stuck.is_none(), "{}: no end is reachable after {:#?}", case.name, live.stuck);
+    let (transitions, all) = (live.transitions, started.elapsed());
+    println!(
+        "{}: {states} states, {transitions} transitions in {all:.1?}: no violation, and every execution ends",
+        case.name
+    );
 }
 
 #[test]
@@ -60,8 +63,8 @@ fn invariants_hold_in_all_states() {
 
 #[test]
 fn invariants_hold_in_large_cases() {
-    if std::env::var_os("TIDEMILL_MODEL").is_none_or(|wanted| wanted != "full") {
-        println!("skipped: `make model` checks these, in a release build");
+    if std::env::var_os("TIDEMILL_MODEL").is_none_or(|value| value != "full") {
+        println!("skipped: run `make model`, which uses a release build");
         return;
     }
     let _all = all_guards();
@@ -86,12 +89,12 @@ fn job_notifies_each_dependent_once() {
 fn model_records_match_conformant_stores() {
     let _all = all_guards();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (mut done, mut refused) = (0, 0);
+    let (mut committed, mut conflicts) = (0, 0);
     for seed in 0..500 {
-        let (more_done, more_refused) = runtime.block_on(contract::compare(seed));
-        (done, refused) = (done + more_done, refused + more_refused);
+        let (new_committed, new_conflicts) = runtime.block_on(contract::compare(seed));
+        (committed, conflicts) = (committed + new_committed, conflicts + new_conflicts);
     }
-    assert!(done > 5_000 && refused > 2_000, "{done} batches were made, {refused} refused");
+    assert!(committed > 5_000 && conflicts > 2_000, "{committed} batches committed, {conflicts} conflicts");
 }
 
 #[test]

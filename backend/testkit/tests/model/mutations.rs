@@ -1,4 +1,4 @@
-//! Each guard taken out in turn: some promise must break, or nothing rests on it.
+//! Removes each guard in turn: a promise must break, or the guard is useless.
 
 use super::{
     cases::{CHAIN, Case, DIAMOND, NO_FAULTS},
@@ -11,42 +11,42 @@ use stateright::{Checker, HasDiscoveries, Model};
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use tidemill_core::scheduler::guard::{Guard, remove};
 
-/// In order of size.
+/// Cases in the order of size.
 const CASES_BY_SIZE: &[Case] = &[
-    hunt("chain, calm", CHAIN, 1, NO_FAULTS),
-    hunt("chain, lost operation", CHAIN, 1, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
-    hunt("chain, cut off", CHAIN, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
-    hunt("chain, failure", CHAIN, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
-    hunt("chain, given up", CHAIN, 1, FaultBudget { give_ups: 1, ..NO_FAULTS }),
-    hunt("chain, canceled", CHAIN, 1, FaultBudget { cancels: 1, op_crashes: 1, failures: 1, ..NO_FAULTS }),
-    hunt("diamond, failure", DIAMOND, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
-    hunt("chain, asked for twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
-    hunt("chain, two at once", CHAIN, 2, NO_FAULTS),
-    hunt("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
-    hunt("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
-    hunt("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
-    hunt("diamond, two at once", DIAMOND, 2, NO_FAULTS),
-    hunt("chain, two at once, two lost workers", CHAIN, 2, FaultBudget { worker_crashes: 2, ..NO_FAULTS }),
+    case("chain, no faults", CHAIN, 1, NO_FAULTS),
+    case("chain, lost operation", CHAIN, 1, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
+    case("chain, cut off", CHAIN, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("chain, failure", CHAIN, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
+    case("chain, given up", CHAIN, 1, FaultBudget { give_ups: 1, ..NO_FAULTS }),
+    case("chain, canceled", CHAIN, 1, FaultBudget { cancels: 1, op_crashes: 1, failures: 1, ..NO_FAULTS }),
+    case("diamond, failure", DIAMOND, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
+    case("chain, requested twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
+    case("chain, two at once", CHAIN, 2, NO_FAULTS),
+    case("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
+    case("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
+    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("diamond, two at once", DIAMOND, 2, NO_FAULTS),
+    case("chain, two at once, two lost workers", CHAIN, 2, FaultBudget { worker_crashes: 2, ..NO_FAULTS }),
 ];
 
-const fn hunt(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
+const fn case(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
     Case { name, file, budget, at_once, ends: true }
 }
 
-/// What breaks without a guard: the promise, where, and after how many steps.
-fn found(guard: Guard) -> Option<(String, &'static str, usize)> {
+/// Returns what breaks without a guard: the promise, the case, and the number of steps.
+fn violation_without(guard: Guard) -> Option<(String, &'static str, usize)> {
     remove(Some(guard));
-    let found = hunt_all();
+    let found = find_violation();
     remove(None);
     found
 }
 
-fn hunt_all() -> Option<(String, &'static str, usize)> {
+fn find_violation() -> Option<(String, &'static str, usize)> {
     if let Some((promise, length)) = walk::first_broken() {
-        return Some((promise.words().to_owned(), "the state machine alone", length as usize));
+        return Some((promise.description().to_owned(), "the state machine alone", length as usize));
     }
     if let Some((promise, length)) = fan::first_broken() {
-        return Some((promise.words().to_owned(), "a job that many need", length));
+        return Some((promise.description().to_owned(), "a job that many need", length));
     }
     for case in CASES_BY_SIZE {
         let checker = case.model().checker().finish_when(HasDiscoveries::Any).spawn_bfs().join();
@@ -54,28 +54,28 @@ fn hunt_all() -> Option<(String, &'static str, usize)> {
             return Some((promise.to_owned(), case.name, path.into_actions().len()));
         }
         if let Some(path) = liveness::explore(&case.model()).stuck {
-            return Some((Promise::Ends.words().to_owned(), case.name, path.len()));
+            return Some((Promise::Ends.description().to_owned(), case.name, path.len()));
         }
     }
     None
 }
 
-/// Checks that the table in the documentation is what is found; `UPDATE_MODEL=1` writes it.
+/// Checks that the table in the documentation matches the results; `UPDATE_MODEL=1` writes it.
 pub fn check_table() {
     let mut rows = BTreeMap::new();
     for guard in Guard::PROTOCOL {
-        let begun = std::time::Instant::now();
-        let found = found(guard);
-        println!("{guard:?}: {found:?} in {:.1?}", begun.elapsed());
+        let started = std::time::Instant::now();
+        let found = violation_without(guard);
+        println!("{guard:?}: {found:?} in {:.1?}", started.elapsed());
         rows.insert(guard, found);
     }
     let missed: Vec<Guard> =
         rows.iter().filter(|(_, found)| found.is_none()).map(|(guard, _)| *guard).collect();
-    assert!(missed.is_empty(), "nothing notices that these are gone: {missed:?}");
+    assert!(missed.is_empty(), "no check detects the removal of {missed:?}");
     let mut table = String::from("| without | breaks | found in | steps |\n| --- | --- | --- | --- |\n");
     for (guard, found) in &rows {
-        let Some((promise, place, steps)) = found else { continue };
-        let _ = writeln!(table, "| `{guard:?}` | {promise} | {place} | {steps} |");
+        let Some((promise, case, steps)) = found else { continue };
+        let _ = writeln!(table, "| `{guard:?}` | {promise} | {case} | {steps} |");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reliability.md");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -85,6 +85,6 @@ pub fn check_table() {
         let new = format!("{head}<!-- mutations -->\n{table}<!-- end of mutations -->{tail}");
         std::fs::write(&path, new).unwrap();
     } else {
-        assert_eq!(old, table, "docs/reliability.md is old; run this test with UPDATE_MODEL=1");
+        assert_eq!(old, table, "docs/reliability.md is outdated; run this test with UPDATE_MODEL=1");
     }
 }

@@ -1,4 +1,4 @@
-//! The steps of an operation in flight.
+//! The steps of an operation.
 
 use super::{
     promise::Promise,
@@ -24,26 +24,26 @@ use tidemill_services::ports::{CommitResult, Node, NodeBody, Write};
 
 impl Protocol {
     fn commit(&self, state: &mut State, op: &mut Operation, mut writes: Vec<Write>) -> Option<CommitResult> {
-        // What the writes lead to is precomputed from what was read.
+        // Continuations are precomputed from the records that were read.
         let read = op.read.as_ref()?;
         let end = self.shape.spec.end_node;
         let nodes = read.nodes(&self.shape).into_iter().filter(|node| node.key.ix != end);
         precompute(&mut writes, &nodes.map(|node| (node.key.ix, node)).collect(), &mut 90, NOW);
         let before = state.records.clone();
-        let done = state.records.commit(&writes)?;
+        let result = state.records.commit(&writes)?;
         state.broken = state.broken.or(self.judge(state, &before, op));
-        Some(done)
+        Some(result)
     }
 
-    /// Makes a move; whether it was committed.
-    fn make(&self, state: &mut State, op: &mut Operation, ix: usize, moved: Transition) -> bool {
-        let Transition { writes, send_after, more } = moved;
-        let Some(done) = self.commit(state, op, writes) else {
+    /// Commits a transition; false: it conflicted.
+    fn apply(&self, state: &mut State, op: &mut Operation, ix: usize, transition: Transition) -> bool {
+        let Transition { writes, send_after, more } = transition;
+        let Some(result) = self.commit(state, op, writes) else {
             op.read = None;
             return false;
         };
-        op.sends |= queued_jobs(&done).fold(0, |bits, message| bits | 1 << message.node.ix);
-        op.due |= ready_nodes(&done).iter().fold(0, |bits, node| bits | 1 << node);
+        op.sends |= queued_jobs(&result).fold(0, |bits, message| bits | 1 << message.node.ix);
+        op.due |= ready_nodes(&result).iter().fold(0, |bits, node| bits | 1 << node);
         if send_after.is_some() {
             op.sends |= 1 << ix;
         }
@@ -53,7 +53,7 @@ impl Protocol {
         true
     }
 
-    /// The next step of an operation; `None`: it is over, and its reply has been given.
+    /// Runs the next step of an operation; `None`: it has ended and replied.
     pub fn step(&self, state: &mut State, mut op: Operation) -> Option<Operation> {
         if op.sends != 0 {
             state.queue |= op.sends;
@@ -77,15 +77,15 @@ impl Protocol {
 
     fn main(&self, state: &mut State, mut op: Operation, read: &Records) -> Option<Operation> {
         let node = |job: u8| read.cells[usize::from(job)].node(&self.shape, usize::from(job));
-        let moved = match op.what {
+        let (job, transition) = match op.what {
             OperationKind::Execute => {
                 if read.made == 0 {
                     let Some(()) = state.records.create(false) else {
                         op.read = None;
                         return Some(op);
                     };
-                    let made = state.records.made > 1;
-                    state.broken = state.broken.or(made.then_some(Promise::OneExecution));
+                    let is_duplicate = state.records.made > 1;
+                    state.broken = state.broken.or(is_duplicate.then_some(Promise::OneExecution));
                     op.sends = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
                 }
                 op.stage = OperationStage::Settle;
@@ -94,15 +94,15 @@ impl Protocol {
             }
             OperationKind::Claim { worker, job } => {
                 let labels = tidemill_core::pipeline::labels::Labels::new();
-                let asked = ClaimRequest {
+                let request = ClaimRequest {
                     worker: "",
                     token: token((worker + 1) << 4),
                     ttl_ms: TTL_MS,
                     labels: &labels,
                 };
-                match claim(&node(job), (&read.state(), read.version.into()), None, asked, NOW) {
+                match claim(&node(job), (&read.state(), read.version.into()), None, request, NOW) {
                     ClaimDecision::ExpireFirst => {
-                        // The claim is asked again after the job has moved on, by another delivery.
+                        // Another delivery claims the job after its lease expired.
                         (op.stage, op.due, op.read) = (OperationStage::Settle, 1 << job, None);
                         return Some(op);
                     }
@@ -114,12 +114,12 @@ impl Protocol {
                         Self::reply(state, &op, false);
                         return None;
                     }
-                    ClaimDecision::Grant(moved, _) => (job, moved),
+                    ClaimDecision::Grant(transition, _) => (job, transition),
                 }
             }
             OperationKind::Report { job, token: small, said, .. } => {
                 let node = node(job);
-                let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
+                let NodeBody::Job(item) = &node.state.body else { unreachable!("the node is a job") };
                 if !item.job.holds(token(small)) {
                     Self::reply(state, &op, false);
                     return None;
@@ -130,22 +130,22 @@ impl Protocol {
                     Self::reply(state, &op, true);
                     return None;
                 }
-                let Ok(moved) = apply_event(&node, item, event(token(small), said), NOW) else {
+                let Ok(transition) = apply_event(&node, item, event(token(small), said), NOW) else {
                     Self::reply(state, &op, false);
                     return None;
                 };
-                (job, moved)
+                (job, transition)
             }
             OperationKind::CancelJob { job } | OperationKind::GiveUp { job } => {
                 let node = node(job);
-                let NodeBody::Job(item) = &node.state.body else { unreachable!("a job is a job") };
+                let NodeBody::Job(item) = &node.state.body else { unreachable!("the node is a job") };
                 let is_cancel = matches!(op.what, OperationKind::CancelJob { .. });
                 let event = if is_cancel { JobEvent::Cancel } else { JobEvent::Undeliverable };
-                let Ok(moved) = apply_event(&node, item, event, NOW) else {
+                let Ok(transition) = apply_event(&node, item, event, NOW) else {
                     Self::reply(state, &op, true);
                     return None;
                 };
-                (job, moved)
+                (job, transition)
             }
             OperationKind::CancelExecution => {
                 if read.status.is_terminal() {
@@ -165,14 +165,13 @@ impl Protocol {
             }
             OperationKind::Sweep => unreachable!("a sweep only settles"),
         };
-        let (job, moved) = moved;
-        if self.make(state, &mut op, usize::from(job), moved) {
+        if self.apply(state, &mut op, usize::from(job), transition) {
             (op.stage, op.read) = (OperationStage::Settle, None);
         }
         Some(op)
     }
 
-    /// Cancels the next job; after the last, all again if others were in the way.
+    /// Cancels the next job. After the last one, starts again if there was a conflict.
     fn cancel_next(&self, state: &mut State, mut op: Operation, read: &Records) -> Operation {
         let jobs = self.shape.jobs();
         while usize::from(op.at) < jobs {
@@ -180,12 +179,12 @@ impl Protocol {
             let node = read.cells[ix].node(&self.shape, ix);
             op.at += 1;
             let NodeBody::Job(item) = &node.state.body else { continue };
-            let Ok(moved) = apply_event(&node, item, JobEvent::Cancel, NOW) else { continue };
-            let same = op.read.clone();
-            if !self.make(state, &mut op, ix, moved) {
+            let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, NOW) else { continue };
+            let read_before = op.read.clone();
+            if !self.apply(state, &mut op, ix, transition) {
                 op.conflict = true;
-                // The others of the batch go on from what was read.
-                op.read = same;
+                // The other jobs of the batch use the same records.
+                op.read = read_before;
             }
             return op;
         }
@@ -200,15 +199,15 @@ impl Protocol {
         op
     }
 
-    /// The step of the next node that is due.
+    /// Runs the next step of a due node.
     fn settle_next(&self, state: &mut State, mut op: Operation, read: &Records) -> Operation {
         let ix = op.due.trailing_zeros() as usize;
         let node = read.cells[ix].node(&self.shape, ix);
         let bit = 1 << ix;
         match next_step(&node, NOW) {
-            NextStep::Apply(moved) => {
+            NextStep::Apply(transition) => {
                 op.due &= !bit;
-                if !self.make(state, &mut op, ix, moved) {
+                if !self.apply(state, &mut op, ix, transition) {
                     op.due |= bit;
                 }
             }
@@ -226,7 +225,7 @@ impl Protocol {
                 }
                 EndStep::Wait { .. } => {
                     let later = Some(NOW.plus_ms(30_000));
-                    // Whether or not it is made: nobody looks at what it comes to.
+                    // Its result is ignored.
                     if node.due_at.is_some() {
                         self.set_due(state, &mut op, &node, later);
                     }
@@ -257,31 +256,31 @@ impl Protocol {
         self.commit(state, op, vec![write]).is_some()
     }
 
-    /// The reply arrives; `well`: what was asked for was done.
-    fn reply(state: &mut State, op: &Operation, well: bool) {
+    /// Delivers the reply; `success`: the request had its effect.
+    fn reply(state: &mut State, op: &Operation, success: bool) {
         match op.what {
             OperationKind::Claim { worker, job } => {
                 let cell = &state.records.cells[usize::from(job)];
                 let of_worker = cell.token >> 4 == worker + 1;
                 let runs = Worker::Runs { job, attempt: cell.attempt, token: cell.token };
-                let now = if well && of_worker { runs } else { Worker::Idle };
-                let asking = &mut state.workers[usize::from(worker)];
-                if *asking == Worker::Asks {
-                    *asking = now;
+                let next = if success && of_worker { runs } else { Worker::Idle };
+                let claiming = &mut state.workers[usize::from(worker)];
+                if *claiming == Worker::Asks {
+                    *claiming = next;
                 }
             }
             OperationKind::Report { worker, job, attempt, token, said } => {
-                if well && said == ReportState::Succeeded {
+                if success && said == ReportState::Succeeded {
                     state.succeeded |= 1 << job;
                 }
-                let telling = &mut state.workers[usize::from(worker)];
-                if *telling == (Worker::Tells { job, attempt, token }) {
-                    let goes_on = well && said == ReportState::Alive;
-                    *telling = if goes_on { Worker::Runs { job, attempt, token } } else { Worker::Idle };
+                let reporting = &mut state.workers[usize::from(worker)];
+                if *reporting == (Worker::Tells { job, attempt, token }) {
+                    let continues = success && said == ReportState::Alive;
+                    *reporting = if continues { Worker::Runs { job, attempt, token } } else { Worker::Idle };
                 }
             }
             OperationKind::CancelJob { job } => state.canceled |= 1 << job,
-            OperationKind::CancelExecution if well => state.cancel_acknowledged = true,
+            OperationKind::CancelExecution if success => state.cancel_acknowledged = true,
             _ => {}
         }
     }

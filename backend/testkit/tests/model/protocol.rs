@@ -1,7 +1,7 @@
-//! The protocol as a state machine: every actor's next step, and everything that can go wrong, in any order.
+//! The protocol as a state machine: the steps of all actors, and all faults, in any order.
 //!
 //! A request that the server handles is an operation in flight. It reads a snapshot of the records, decides with the
-//! functions that run in production, and commits conditionally: between any two of these steps others act, or it dies.
+//! production code, and commits conditionally. Between these steps other operations run, or it dies.
 
 use super::{
     promise::Promise,
@@ -14,7 +14,7 @@ use super::{
 use stateright::{Model, Property};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 
-/// Milliseconds that a lease lasts.
+/// Duration of a lease, in milliseconds.
 pub const TTL_MS: u64 = 30_000;
 
 #[derive(Debug, Clone)]
@@ -22,9 +22,9 @@ pub struct Protocol {
     pub shape: PlanShape,
     pub cells: Vec<Cell>,
     pub budget: FaultBudget,
-    /// Operations at the same time.
+    /// Maximum concurrent operations.
     pub at_once: usize,
-    /// Whether messages about jobs that are over are still delivered.
+    /// Whether messages of jobs that have ended are still delivered.
     pub late_messages: bool,
 }
 
@@ -56,8 +56,8 @@ impl Protocol {
         }
     }
 
-    pub fn bits(&self, is_so: impl Fn(&Cell) -> bool, cells: &[Cell]) -> u8 {
-        (0..self.shape.jobs()).filter(|ix| is_so(&cells[*ix])).fold(0, |bits, ix| bits | 1 << ix)
+    pub fn bits(&self, predicate: impl Fn(&Cell) -> bool, cells: &[Cell]) -> u8 {
+        (0..self.shape.jobs()).filter(|ix| predicate(&cells[*ix])).fold(0, |bits, ix| bits | 1 << ix)
     }
 
     fn begin(state: &mut State, what: OperationKind) {
@@ -73,7 +73,7 @@ impl Protocol {
         });
     }
 
-    /// Whether an action is one that happens sooner or later by itself: no fault, and nobody's wish.
+    /// Whether an action occurs eventually: it is neither a fault nor a user's request.
     pub fn is_fair(state: &State, action: Action) -> bool {
         match action {
             Action::Deliver { .. }
@@ -87,17 +87,17 @@ impl Protocol {
         }
     }
 
-    /// Whether some worker still speaks for the job's current lease, or is about to.
+    /// Whether a worker holds the job's current lease, or is claiming the job.
     fn is_held(state: &State, job: u8) -> bool {
-        let held = state.records.cells[usize::from(job)].token;
-        let speaks = |worker: &Worker| match worker {
+        let token_of_job = state.records.cells[usize::from(job)].token;
+        let holds = |worker: &Worker| match worker {
             Worker::Runs { job: of, token, .. } | Worker::Tells { job: of, token, .. } => {
-                (*of, *token) == (job, held)
+                (*of, *token) == (job, token_of_job)
             }
             _ => false,
         };
-        let asks = |op: &Operation| matches!(op.what, OperationKind::Claim { job: of, .. } if of == job);
-        state.workers.iter().any(speaks) || state.ops.iter().any(asks)
+        let claims = |op: &Operation| matches!(op.what, OperationKind::Claim { job: of, .. } if of == job);
+        state.workers.iter().any(holds) || state.ops.iter().any(claims)
     }
 
     pub fn is_over(state: &State) -> bool {
@@ -118,8 +118,8 @@ impl Model for Protocol {
             return;
         }
         let left = &state.left;
-        let room = state.ops.len() < self.at_once;
-        if room {
+        let has_capacity = state.ops.len() < self.at_once;
+        if has_capacity {
             if left.executes > 0 {
                 actions.push(Action::Execute);
             }
@@ -142,8 +142,8 @@ impl Model for Protocol {
             if cell.token > 0 && !cell.run_out && (left.cut_offs > 0 || !Self::is_held(state, ix)) {
                 actions.push(Action::LeaseRunsOut(ix));
             }
-            let waits = cell.due == DueState::Later && cell.token == 0;
-            if waits {
+            let can_become_due = cell.due == DueState::Later && cell.token == 0;
+            if can_become_due {
                 actions.push(Action::TimePasses(ix));
             }
             if state.queue & 1 << ix != 0 {
@@ -206,11 +206,11 @@ impl Model for Protocol {
                 let op = next.ops.remove(usize::from(ix));
                 match op.what {
                     OperationKind::Claim { worker, .. } => next.workers[usize::from(worker)] = Worker::Idle,
-                    // It does not know whether its report arrived, and sends it again.
+                    // The worker does not know whether its report arrived, and sends it again.
                     OperationKind::Report { worker, job, attempt, token, .. } => {
-                        let telling = &mut next.workers[usize::from(worker)];
-                        if *telling == (Worker::Tells { job, attempt, token }) {
-                            *telling = Worker::Runs { job, attempt, token };
+                        let reporting = &mut next.workers[usize::from(worker)];
+                        if *reporting == (Worker::Tells { job, attempt, token }) {
+                            *reporting = Worker::Runs { job, attempt, token };
                         }
                     }
                     _ => {}
@@ -238,8 +238,8 @@ impl Model for Protocol {
             Action::MessageVanishes(job) => next.queue &= !(1 << job),
         }
         let records = &next.records;
-        let kept = |ix: usize| records.cells[ix].status == JobStatus::Success;
-        let lost = (0..self.shape.jobs()).any(|ix| next.succeeded & 1 << ix != 0 && !kept(ix));
+        let is_success = |ix: usize| records.cells[ix].status == JobStatus::Success;
+        let lost = (0..self.shape.jobs()).any(|ix| next.succeeded & 1 << ix != 0 && !is_success(ix));
         if lost || (next.cancel_acknowledged && !records.cancel) {
             next.broken = next.broken.or(Some(Promise::Acknowledged));
         }
@@ -252,7 +252,7 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         macro_rules! keeps {
             ($($promise:ident)*) => {
-                vec![$(Property::always(Promise::$promise.words(), |_, state: &State| {
+                vec![$(Property::always(Promise::$promise.description(), |_, state: &State| {
                     state.broken != Some(Promise::$promise)
                 }),)*]
             };
@@ -262,7 +262,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// What clients, workers and the clock may ask for next.
+    /// Adds the requests that clients and workers may send next.
     fn requests(&self, state: &State, actions: &mut Vec<Action>) {
         let left = &state.left;
         for (ix, worker) in (0..).zip(&state.workers) {
@@ -274,13 +274,13 @@ impl Protocol {
                     actions.extend(jobs);
                 }
                 Worker::Runs { .. } => {
-                    for (said, may) in [
+                    for (said, is_possible) in [
                         (ReportState::Alive, left.beats > 0),
                         (ReportState::Succeeded, true),
                         (ReportState::Failed, left.failures > 0),
                         (ReportState::GivenBack, left.give_backs > 0),
                     ] {
-                        if may {
+                        if is_possible {
                             actions.push(Action::Report { worker: ix, said });
                         }
                     }

@@ -1,4 +1,4 @@
-//! The records, small enough to be compared: what the transition functions read and write, without times and words.
+//! A reduced form of the records: the fields that the scheduler reads and writes, without times and texts.
 
 use tidemill_core::execution::{
     assignment::Source,
@@ -20,12 +20,12 @@ use tidemill_services::ports::{
 };
 use uuid::Uuid;
 
-/// The time of every action; what matters of times is whether they are over.
+/// The time of every action; only whether a time has passed matters.
 pub const NOW: Timestamp = Timestamp(1_000_000_000);
-/// Long enough ago for a message to be sent again.
+/// Early enough for a message to be sent again.
 const LONG_AGO: Timestamp = Timestamp(900_000_000);
 
-/// When a node is looked at.
+/// When a node is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DueState {
     No,
@@ -40,8 +40,8 @@ pub enum Kind {
     End,
 }
 
-/// What changes of a node.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The mutable part of a node.
+#[allow(clippy::struct_excessive_bools, reason = "the flags are independent")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cell {
     pub kind: Kind,
@@ -50,27 +50,27 @@ pub struct Cell {
     pub failed: u8,
     pub due: DueState,
     pub notified: u8,
-    /// Of a gate.
+    /// Only for a gate.
     pub open: bool,
-    /// Of a job, like all that follows.
+    /// Only for a job, as all fields that follow.
     pub status: JobStatus,
     pub attempt: u8,
-    /// 0: there is no lease.
+    /// 0: no lease.
     pub token: u8,
     pub run_out: bool,
     pub cancel: bool,
     pub infrastructure_tries: u8,
     pub failed_tries: u8,
-    /// Skipped, as nothing failed that it is for.
-    pub spared: bool,
-    /// Queued so long ago that its message is sent again.
+    /// An `on_failure` job that was skipped without a failure.
+    pub not_needed: bool,
+    /// Whether it was queued so long ago that its message is sent again.
     pub old: bool,
 }
 
-/// What changes of the execution, and what stands for its key.
+/// The mutable part of the execution, and the state of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Records {
-    /// How many executions were made under the key.
+    /// The number of executions that were created under the key.
     pub made: u8,
     pub status: ExecutionStatus,
     pub cancel: bool,
@@ -78,7 +78,7 @@ pub struct Records {
     pub cells: Vec<Cell>,
 }
 
-/// What never changes: the plan, as the nodes that are really made of it.
+/// The immutable part: the plan, and the nodes that production code creates from it.
 #[derive(Debug, Clone)]
 pub struct PlanShape {
     pub plan: Plan,
@@ -103,8 +103,8 @@ impl PlanShape {
         let pipeline = tidemill_core::pipeline::parse(file).unwrap();
         let plan = Plan::new(&pipeline, &indexmap::IndexMap::new()).unwrap();
         let none = std::collections::BTreeMap::new();
-        let made = new_execution(&plan, execution_id(), &none, StartConditions::default(), NOW);
-        let nodes = made.nodes;
+        let created = new_execution(&plan, execution_id(), &none, StartConditions::default(), NOW);
+        let nodes = created.nodes;
         let cells = nodes
             .iter()
             .map(|node| Cell::of(&node.state, 0, (node.waits_for, node.failed), node.due_at))
@@ -150,7 +150,7 @@ impl PlanShape {
 }
 
 impl Cell {
-    /// What changes of a node in this state, that waits for `waits_for` more, and to which `failed` came.
+    /// Creates a cell from a node's state, version, counters and due time.
     pub fn of(
         state: &NodeState,
         version: u64,
@@ -172,7 +172,7 @@ impl Cell {
             cancel: false,
             infrastructure_tries: 0,
             failed_tries: 0,
-            spared: false,
+            not_needed: false,
             old: false,
         };
         cell.put(state);
@@ -180,7 +180,7 @@ impl Cell {
         cell
     }
 
-    /// The node as the real functions read it.
+    /// Returns the node as production code reads it.
     pub fn node(&self, shape: &PlanShape, ix: usize) -> Node {
         let body = match self.kind {
             Kind::Gate => NodeBody::Gate { open: self.open },
@@ -225,7 +225,7 @@ impl Cell {
             ended_at: self.status.is_terminal().then_some(NOW),
             infrastructure_tries: self.infrastructure_tries.into(),
             failed_tries: self.failed_tries.into(),
-            failure: self.spared.then(|| FailureReason::new(FailureKind::NotNeeded, "")),
+            failure: self.not_needed.then(|| FailureReason::new(FailureKind::NotNeeded, "")),
             ..JobState::default()
         }
     }
@@ -251,7 +251,7 @@ impl Cell {
         self.cancel = job.cancel_requested;
         self.infrastructure_tries = u8::try_from(job.infrastructure_tries).unwrap();
         self.failed_tries = u8::try_from(job.failed_tries).unwrap();
-        self.spared = job.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotNeeded);
+        self.not_needed = job.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotNeeded);
         self.old = job.status == JobStatus::Queued && job.queued_at.is_some_and(|at| at < NOW);
     }
 
@@ -299,25 +299,25 @@ impl Records {
         }
     }
 
-    /// Makes all writes, as the port's contract says; `None`: a condition does not hold, and nothing is written.
+    /// Applies all writes, as the port's contract requires; `None`: a condition does not hold, and nothing is written.
     pub fn commit(&mut self, writes: &[Write]) -> Option<CommitResult> {
         let mut new = self.clone();
-        let mut done = CommitResult::default();
+        let mut result = CommitResult::default();
         for write in writes {
-            new.make(write, &mut done)?;
+            new.apply(write, &mut result)?;
         }
         *self = new;
-        Some(done)
+        Some(result)
     }
 
-    /// Makes an execution under the key, if there is none yet that was not read.
+    /// Creates an execution under the key; `None`: one exists that was not read.
     pub fn create(&mut self, known: bool) -> Option<()> {
         guarded!(KeyCondition, known == (self.made > 0)).then_some(())?;
         self.made += 1;
         Some(())
     }
 
-    fn make(&mut self, write: &Write, done: &mut CommitResult) -> Option<()> {
+    fn apply(&mut self, write: &Write, result: &mut CommitResult) -> Option<()> {
         match write {
             Write::PutExecution { if_version, state, .. } => {
                 guarded!(ExecutionVersion, u64::from(self.version) == *if_version).then_some(())?;
@@ -344,29 +344,29 @@ impl Records {
                 if guarded!(ArrivalMakesDue, last, without false) {
                     cell.set_due(Some(*now));
                 }
-                let as_read = |version| {
-                    let same = u64::from(cell.version) == version;
-                    guarded!(ForeseenOnlyLast, last) && same
+                let is_current = |version| {
+                    let is_same = u64::from(cell.version) == version;
+                    guarded!(ForeseenOnlyLast, last) && is_same
                 };
-                let next = continuation.as_ref().filter(|next| as_read(next.if_version));
+                let next = continuation.as_ref().filter(|next| is_current(next.if_version));
                 if let Some(next) = next {
                     cell.version += 1;
                     cell.put(&next.state);
                     cell.set_due(next.due_at);
                 }
                 let (waits_for, failed) = (cell.waits_for.into(), cell.failed.into());
-                done.arrivals.push(ArrivalOutcome {
+                result.arrivals.push(ArrivalOutcome {
                     key: *key,
                     waits_for,
                     failed,
                     continued: next.is_some(),
                 });
-                for led_to in next.iter().flat_map(|next| &next.arrivals) {
-                    self.make(led_to, done)?;
+                for arrival in next.iter().flat_map(|next| &next.arrivals) {
+                    self.apply(arrival, result)?;
                 }
             }
             Write::PutDeadLetter(_) | Write::DeleteDeadLetter(_) => {}
-            other => unreachable!("nothing of the model writes {other:?}"),
+            other => unreachable!("the model does not write {other:?}"),
         }
         Some(())
     }

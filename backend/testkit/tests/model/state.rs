@@ -2,15 +2,15 @@
 
 use super::{promise::Promise, records::Records};
 
-/// How many workers there are.
+/// The number of workers.
 pub const WORKERS: usize = 2;
 
-/// How often what can go wrong does.
+/// Maximum numbers of faults and of user requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FaultBudget {
     /// Workers that die.
     pub worker_crashes: u8,
-    /// Leases that run out although their worker lives: it is paused, or cut off.
+    /// Leases that expire although their worker is alive: it is paused, or disconnected.
     pub cut_offs: u8,
     /// Operations that die between two steps.
     pub op_crashes: u8,
@@ -18,30 +18,30 @@ pub struct FaultBudget {
     pub failures: u8,
     /// Jobs that are given back.
     pub give_backs: u8,
-    /// Jobs that the queue gives up.
+    /// Jobs whose message moves to the dead-letter queue.
     pub give_ups: u8,
     /// Cancels of the execution.
     pub cancels: u8,
-    /// Cancels of the job of this index, plus 1.
+    /// The index of the job to cancel, plus 1; 0: none.
     pub cancel_job: u8,
-    /// Requests for the execution; it is there already when there are none.
+    /// Requests for the execution; 0: it exists already.
     pub executes: u8,
-    /// Signs of life that are sent.
+    /// Heartbeats.
     pub beats: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Worker {
     Idle,
-    /// It waits for the reply to its claim.
+    /// Waits for the reply to its claim.
     Asks,
-    /// It runs an attempt, or believes so.
+    /// Runs an attempt, possibly after losing its lease.
     Runs {
         job: u8,
         attempt: u8,
         token: u8,
     },
-    /// The same, and waits for the reply to its report.
+    /// Runs an attempt, and waits for the reply to its report.
     Tells {
         job: u8,
         attempt: u8,
@@ -81,9 +81,9 @@ pub struct Operation {
     pub what: OperationKind,
     pub stage: OperationStage,
     pub read: Option<Box<Records>>,
-    /// Jobs whose ids are to be sent.
+    /// Jobs whose ids must be sent.
     pub sends: u8,
-    /// Nodes that are to take their turns.
+    /// Due nodes to process.
     pub due: u8,
     /// The next node to cancel.
     pub at: u8,
@@ -94,13 +94,14 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     pub records: Records,
-    /// Jobs with a message in the queue: it may be delivered any number of times, and may vanish at any time.
+    /// Jobs with a message in the queue, which may be delivered any number of times, and may be lost at any time.
     pub queue: u8,
     pub workers: [Worker; WORKERS],
     pub ops: Vec<Operation>,
     pub left: FaultBudget,
-    /// Jobs whose success, and cancel, was acknowledged.
+    /// Jobs whose success was acknowledged.
     pub succeeded: u8,
+    /// Jobs whose cancel was acknowledged.
     pub canceled: u8,
     pub cancel_acknowledged: bool,
     pub broken: Option<Promise>,
@@ -123,27 +124,27 @@ pub enum Action {
     MessageVanishes(u8),
 }
 
-/// Versions only matter by which are the same, so they count from 0, and nothing grows without end.
+/// Normalizes a state: only the order of versions matters, so they are renumbered from 0 to bound the state space.
 pub fn canonical(mut state: State) -> State {
     state.ops.sort_by_key(|op| (op.what, op.stage));
-    let places = state.records.cells.len() + 1;
-    for place in 0..places {
-        let mut known: Vec<u8> = Vec::new();
-        each_version(&mut state, place, &mut |version| known.push(*version));
-        known.sort_unstable();
-        known.dedup();
-        each_version(&mut state, place, &mut |version| {
-            let rank = known.iter().position(|one| one == version).unwrap_or_default();
+    let slots = state.records.cells.len() + 1;
+    for position in 0..slots {
+        let mut versions: Vec<u8> = Vec::new();
+        each_version(&mut state, position, &mut |version| versions.push(*version));
+        versions.sort_unstable();
+        versions.dedup();
+        each_version(&mut state, position, &mut |version| {
+            let rank = versions.iter().position(|other| other == version).unwrap_or_default();
             *version = u8::try_from(rank).unwrap();
         });
     }
     state
 }
 
-fn each_version(state: &mut State, place: usize, visit: &mut dyn FnMut(&mut u8)) {
+fn each_version(state: &mut State, position: usize, visit: &mut dyn FnMut(&mut u8)) {
     let reads = state.ops.iter_mut().filter_map(|op| op.read.as_deref_mut());
     for records in std::iter::once(&mut state.records).chain(reads) {
-        match records.cells.get_mut(place) {
+        match records.cells.get_mut(position) {
             Some(cell) => visit(&mut cell.version),
             None => visit(&mut records.version),
         }

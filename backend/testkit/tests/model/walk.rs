@@ -1,4 +1,4 @@
-//! The state machine of a job alone: every history of a few events, those that nobody should send among them.
+//! Checks the state machine of a job with every short sequence of events, including invalid ones.
 
 use super::promise::Promise;
 use tidemill_core::execution::{
@@ -10,10 +10,10 @@ use tidemill_core::execution::{
 use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
 
-/// More than a cancel leaves.
+/// Longer than the grace period of a cancel.
 const TTL_MS: u64 = 30_000;
 const RETRIES: u32 = 1;
-/// Up to so long, histories of all events; beyond, up to so long, of those that end an attempt badly.
+/// Maximum length of sequences of all events, and of those of failing attempts.
 const MAX_HISTORY_LEN: u32 = 5;
 const MAX_ATTEMPT_HISTORY_LEN: u32 = 8;
 static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
@@ -47,14 +47,14 @@ fn events() -> Vec<JobEvent> {
     ]
 }
 
-/// What attempts that end badly are made of.
-fn tries() -> Vec<JobEvent> {
+/// Returns the events of failing attempts.
+fn failing_attempt_events() -> Vec<JobEvent> {
     let failed = end(1, Some(FailureKind::ScriptFailed));
     vec![JobEvent::Release(None), claim(1), failed, JobEvent::LeaseExpired]
 }
 
-/// Whether a job that is queued again had its tries already, counted by the attempts themselves.
-fn had_its_tries(new: &JobState) -> bool {
+/// Whether a job has used all its attempts, counted from the attempts.
+fn has_used_attempts(new: &JobState) -> bool {
     let ended_by = |kind: FailureKind| {
         let ended = new
             .attempts
@@ -66,7 +66,7 @@ fn had_its_tries(new: &JobState) -> bool {
         || ended_by(FailureKind::WorkerLost) >= MAX_INFRASTRUCTURE_ATTEMPTS
 }
 
-/// What an event breaks, if anything.
+/// Returns the promise that an event breaks, if any.
 fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Option<Promise> {
     if old.status.is_terminal() {
         return Some(Promise::TerminalStays);
@@ -74,8 +74,8 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
     let valid = old.lease.as_ref().filter(|lease| lease.expires_at > now).map(|lease| lease.token);
     match event {
         JobEvent::Heartbeat { token, .. } | JobEvent::End { token, .. } => {
-            let own = old.lease.as_ref().is_some_and(|lease| lease.token == *token);
-            if !own {
+            let is_current = old.lease.as_ref().is_some_and(|lease| lease.token == *token);
+            if !is_current {
                 return Some(Promise::OneLease);
             }
         }
@@ -86,25 +86,25 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
     if old.cancel_requested && new.status == JobStatus::Queued {
         return Some(Promise::CancelHolds);
     }
-    // What a cancel leaves is counted from the cancel, and nothing adds to it.
+    // The grace period starts with the cancel, and is never extended.
     let ends_at = |job: &JobState| job.lease.as_ref().map(|lease| lease.expires_at);
     let canceled_now = new.cancel_requested && !old.cancel_requested;
-    let most_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();
-    if (canceled_now && ends_at(new) > Some(now.plus_ms(most_ms)))
+    let max_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();
+    if (canceled_now && ends_at(new) > Some(now.plus_ms(max_ms)))
         || (old.cancel_requested && ends_at(new) > ends_at(old))
     {
         return Some(Promise::CancelInTime);
     }
-    (new.status == JobStatus::Queued && had_its_tries(new)).then_some(Promise::Ends)
+    (new.status == JobStatus::Queued && has_used_attempts(new)).then_some(Promise::Ends)
 }
 
-/// The first broken promise among all histories of `left` more of `events`.
+/// Returns the first broken promise in all sequences of `left` more of `events`.
 fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Option<Promise> {
     if left == 0 {
         return None;
     }
     for event in events {
-        // The longer wait lets a lease run out.
+        // The longer wait lets a lease expire.
         for wait in [1, 30_001] {
             let now = now.plus_ms(wait);
             let rules = JobRules { retry: RETRIES, retry_for: &ANY, seed: 0 };
@@ -118,13 +118,14 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
     None
 }
 
-/// The promise that breaks first in short histories, and their length.
+/// Returns the promise that breaks in the shortest sequence, and its length.
 pub fn first_broken() -> Option<(Promise, u32)> {
     let walk = |length, events: &[JobEvent]| {
         let broken = walk(&JobState::default(), Timestamp(0), length, events);
         broken.map(|promise| (promise, length))
     };
-    let (all, tries) = (events(), tries());
+    let (all, failing) = (events(), failing_attempt_events());
     let short = (1..=MAX_HISTORY_LEN).find_map(|length| walk(length, &all));
-    short.or_else(|| (MAX_HISTORY_LEN + 1..=MAX_ATTEMPT_HISTORY_LEN).find_map(|length| walk(length, &tries)))
+    short
+        .or_else(|| (MAX_HISTORY_LEN + 1..=MAX_ATTEMPT_HISTORY_LEN).find_map(|length| walk(length, &failing)))
 }

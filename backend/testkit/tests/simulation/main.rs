@@ -1,4 +1,4 @@
-//! Runs of the simulation: the same seeds each time, some fresh ones, and those that found something once.
+//! Runs of the simulation with fixed seeds, with fresh seeds, and without each guard.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, clippy::print_stdout)]
 
 use std::{
@@ -9,12 +9,12 @@ use std::{
 use tidemill_core::scheduler::guard::{Guard, remove};
 use tidemill_testkit::simulation::{faults::EventCounts, run::run};
 
-/// In so many runs each missing guard is noticed.
+/// Maximum runs until a missing guard is detected.
 const MAX_SEEDS: u64 = 1_000;
-/// The first two are second lines: the services look before, so that they never come to what these refuse. Without the third, a
-/// worker would have to die just after a report that came between two reads of one sweep; without the fourth, a server between
-/// two batches of one end, and few pipelines are so wide. The others bound how often and how long, which the auditor does not
-/// count. The model finds all of them.
+/// Guards whose removal the simulation does not detect. The services check before the first two, so that these reject nothing.
+/// The third matters only if a worker dies just after a report that came between two reads of one sweep; the fourth, if a server
+/// dies between two batches of one arrival, and few pipelines are so wide. The others limit counts and durations, which the
+/// auditor does not check. The model detects all of them.
 const UNREACHED_GUARDS: [Guard; 8] = [
     Guard::ReleaseOnlyPending,
     Guard::ExpireOnlyRunOut,
@@ -32,8 +32,8 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     let (mut runs, mut executions) = (0, 0);
     for seed in seeds {
         let outcome = run(seed, false, &tally);
-        if let Some((words, last)) = outcome.broken {
-            panic!("seed {seed}: {words}\n{}\nTRACE=1 SEEDS=1 SEED_START={seed} make sim", last.join("\n"));
+        if let Some((message, last)) = outcome.broken {
+            panic!("seed {seed}: {message}\n{}\nTRACE=1 SEEDS=1 SEED_START={seed} make sim", last.join("\n"));
         }
         runs += 1;
         executions += outcome.executions;
@@ -42,48 +42,48 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     assert!(executions >= runs, "each run has at least one execution");
 }
 
-/// What is taken out is taken out of the whole process.
+/// A guard is removed for the whole process, so tests run one at a time.
 static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
-/// The promises that break without the guards of scheduling, by their numbers.
+/// The promises that break without the guards of scheduling, by number.
 const PROMISES: [(u32, &str); 8] = [
     (3, "an attempt starts only when its needs hold"),
     (4, "every execution ends"),
-    (11, "nothing that waits for an approval runs before it, and only what lacks one is canceled for that"),
-    (12, "executions of a group run one after the other, in the order in which they were made"),
-    (13, "a job is given only to a worker with its labels"),
-    (14, "an execution whose time is over ends as failed, in time"),
-    (15, "a job runs, or is spared, as its `when` says"),
-    (16, "each time of a schedule makes one execution"),
+    (11, "no job runs before its approval, and only an execution that lacks one is canceled for that"),
+    (12, "executions of a group run one after another, in the order of creation"),
+    (13, "a job is assigned only to a worker with its labels"),
+    (14, "an execution over its timeout fails, in time"),
+    (15, "a job runs, or is skipped, as its `when` requires"),
+    (16, "each time of a schedule starts one execution"),
 ];
 
-/// Seeds that showed what is missing when this was written; they are tried first, as to find others takes a while.
+/// Seeds that detected a missing guard earlier; they are tried first, which saves time.
 const KNOWN_SEEDS: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231, 272, 296];
 
-/// What is noticed first without a guard.
-fn noticed(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
-    let begun = std::time::Instant::now();
+/// Returns the first violation without a guard.
+fn violation_without(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
+    let started = std::time::Instant::now();
     remove(Some(guard));
     let found = KNOWN_SEEDS
         .into_iter()
         .chain(1..=MAX_SEEDS)
         .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
     remove(None);
-    let (seed, words) = found?;
-    println!("{guard:?}: seed {seed}: {words} ({:.1?})", begun.elapsed());
-    Some(words)
+    let (seed, message) = found?;
+    println!("{guard:?}: seed {seed}: {message} ({:.1?})", started.elapsed());
+    Some(message)
 }
 
 #[test]
-fn removing_any_guard_is_noticed() {
+fn removing_any_guard_is_detected() {
     let _alone = EXCLUSIVE.lock();
     let tally = Arc::new(EventCounts::default());
     let guards = Guard::PROTOCOL.into_iter().filter(|guard| !UNREACHED_GUARDS.contains(guard));
-    let missed: Vec<Guard> = guards.filter(|guard| noticed(*guard, &tally).is_none()).collect();
+    let missed: Vec<Guard> = guards.filter(|guard| violation_without(*guard, &tally).is_none()).collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
 
-/// The table in the documentation is what is found; `UPDATE_MODEL=1` writes it.
+/// The table in the documentation matches the results; `UPDATE_MODEL=1` writes it.
 #[test]
 fn removing_any_scheduling_guard_breaks_its_promise() {
     let _alone = EXCLUSIVE.lock();
@@ -91,11 +91,11 @@ fn removing_any_scheduling_guard_breaks_its_promise() {
     let mut missed = Vec::new();
     let mut table = String::from("| without | breaks |\n| --- | --- |\n");
     for guard in Guard::SCHEDULING {
-        let words = noticed(guard, &tally).unwrap_or_default();
-        let number: Option<u32> = words.split([':', ',']).next().and_then(|number| number.parse().ok());
+        let message = violation_without(guard, &tally).unwrap_or_default();
+        let number: Option<u32> = message.split([':', ',']).next().and_then(|number| number.parse().ok());
         match PROMISES.iter().find(|(promise, _)| Some(*promise) == number) {
             Some((number, promise)) => writeln!(table, "| `{guard:?}` | {number}. {promise} |").unwrap(),
-            None => missed.push((guard, words)),
+            None => missed.push((guard, message)),
         }
     }
     assert!(missed.is_empty(), "{missed:?}");
@@ -107,7 +107,7 @@ fn removing_any_scheduling_guard_breaks_its_promise() {
         let new = format!("{head}<!-- scheduling -->\n{table}<!-- end of scheduling -->{tail}");
         std::fs::write(&path, new).unwrap();
     } else {
-        assert_eq!(old, table, "docs/reliability.md is old; run this test with UPDATE_MODEL=1");
+        assert_eq!(old, table, "docs/reliability.md is outdated; run this test with UPDATE_MODEL=1");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks of the executions that schedules and webhooks start.
 
 use super::{acknowledgements::Auditor, trigger_log::TriggerLog};
-use crate::simulation::forge::Found;
+use crate::simulation::git_server::Found;
 use tidemill_core::ids::{ExecutionId, JobId};
 
 impl Auditor {

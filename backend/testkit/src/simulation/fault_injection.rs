@@ -52,7 +52,7 @@ async fn due_in(cluster: &Cluster) -> u64 {
 }
 
 /// Injects faults of servers, workers and the queue each second until `until`.
-pub async fn fate(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
+pub async fn inject_faults(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
     let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
     let chances = truth.chances;
     while world.now() < until {
