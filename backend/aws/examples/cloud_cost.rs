@@ -119,11 +119,11 @@ impl Deployment {
         let request = request(shape, jobs)?;
         let reply = self.call(self.services.pipelines.execute(request, None, None)).await?;
         let ids = (0..u32::try_from(jobs)?).map(|ix| JobId::of(reply.execution_id, ix));
-        let mut left: Vec<JobId> = ids.collect();
+        let mut remaining: Vec<JobId> = ids.collect();
         let mut ended = 0;
-        while !left.is_empty() {
+        while !remaining.is_empty() {
             let mut waiting = Vec::new();
-            for batch in left.chunks(SLOTS) {
+            for batch in remaining.chunks(SLOTS) {
                 for (job, done) in batch
                     .iter()
                     .zip(futures_util::future::join_all(batch.iter().map(|job| self.run(*job, work))).await)
@@ -131,10 +131,10 @@ impl Deployment {
                     if done? { ended += 1 } else { waiting.push(*job) }
                 }
             }
-            if waiting.len() == left.len() {
-                return Err(format!("{shape}: {} jobs never became ready", left.len()).into());
+            if waiting.len() == remaining.len() {
+                return Err(format!("{shape}: {} jobs never became ready", remaining.len()).into());
             }
-            left = waiting;
+            remaining = waiting;
         }
         let used = since(before, self.meter.total());
         let view = self.services.pipelines.view(reply.execution_id, None, 0).await?.view.ok_or("no view")?;

@@ -161,13 +161,13 @@ impl AwsLogs {
     /// Joins these chunks into one object, and replaces them by it.
     async fn join(&self, pk: &str, chunks: &[LogChunk]) -> Result<()> {
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
-        let mut all = BytesMut::new();
+        let mut joined = BytesMut::new();
         for chunk in chunks {
-            all.extend_from_slice(&self.bytes(chunk).await?);
+            joined.extend_from_slice(&self.bytes(chunk).await?);
         }
         let mut item = Key::new(pk, keys::log_place(first.begin)).item();
         item.insert("e".into(), number(last.end));
-        item.insert("o".into(), text(self.store(pk, pack_bytes(&all)?).await?));
+        item.insert("o".into(), text(self.store(pk, pack_bytes(&joined)?).await?));
         self.set_expiry(&mut item);
         // From now on the first item covers all bytes; if this process ends here, the other chunks are redundant.
         self.table.write(vec![Change::Put { item, condition: None, values: Item::new() }]).await?;
@@ -213,10 +213,10 @@ impl Logs for AwsLogs {
         if offset >= stored || limit == 0 {
             return Ok((Bytes::new(), stored));
         }
-        let at = |name: &str, offset| (name.to_owned(), text(keys::log_place(offset)));
+        let sort_key = |name: &str, offset| (name.to_owned(), text(keys::log_place(offset)));
         let begin = Query {
             condition: "pk = :pk AND sk <= :at",
-            values: Item::from([at(":at", offset)]),
+            values: Item::from([sort_key(":at", offset)]),
             backwards: true,
             limit: Some(1),
             projection: Some("sk"),
@@ -225,14 +225,14 @@ impl Logs for AwsLogs {
         let begin = self.query(begin, &pk).await?;
         let begin = begin.first().and_then(|item| get_text(item, "sk")).unwrap_or_default().to_owned();
         let until = offset.saturating_add(limit as u64).min(stored);
-        let rest = Query {
+        let chunks = Query {
             condition: "pk = :pk AND sk BETWEEN :begin AND :until",
-            values: Item::from([(":begin".to_owned(), text(begin)), at(":until", until - 1)]),
+            values: Item::from([(":begin".to_owned(), text(begin)), sort_key(":until", until - 1)]),
             ..Query::default()
         };
-        let mut found = BytesMut::new();
+        let mut bytes_read = BytesMut::new();
         let mut next = offset;
-        for item in self.query(rest, &pk).await? {
+        for item in self.query(chunks, &pk).await? {
             let chunk = LogChunk::of(&item)?;
             if chunk.end <= next || chunk.begin > next || next >= until {
                 // A redundant chunk that was joined but not deleted.
@@ -241,16 +241,16 @@ impl Logs for AwsLogs {
             let bytes = self.bytes(&chunk).await?;
             let from = usize::try_from(next - chunk.begin).unwrap_or(usize::MAX).min(bytes.len());
             let to = usize::try_from(until - chunk.begin).unwrap_or(usize::MAX).min(bytes.len());
-            found.extend_from_slice(&bytes[from..to]);
+            bytes_read.extend_from_slice(&bytes[from..to]);
             next = chunk.begin + to as u64;
         }
-        Ok((found.freeze(), stored))
+        Ok((bytes_read.freeze(), stored))
     }
 
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()> {
         let pk = keys::log(job, attempt);
-        let all = self.query(Query { condition: "pk = :pk", ..Query::default() }, &pk).await?;
-        let chunks = all.iter().map(LogChunk::of).collect::<Result<Vec<_>>>()?;
+        let items = self.query(Query { condition: "pk = :pk", ..Query::default() }, &pk).await?;
+        let chunks = items.iter().map(LogChunk::of).collect::<Result<Vec<_>>>()?;
         if chunks.iter().map(LogChunk::size).sum::<usize>() < MIN_OBJECT_SIZE {
             return Ok(());
         }

@@ -79,14 +79,14 @@ impl SqsQueue {
             let entry = entry.set_delay_seconds((delay_s > 0).then_some(delay_s));
             entry.build().map_err(|error| Error::storage(doing, error))
         };
-        let mut left = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
+        let mut entries = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
         for round in 0..MAX_ROUNDS {
             self.count(1);
             let reply = self
                 .client
                 .send_message_batch()
                 .queue_url(url)
-                .set_entries(Some(left.clone()))
+                .set_entries(Some(entries.clone()))
                 .send()
                 .await
                 .map_err(|error| failed(doing, error))?;
@@ -94,7 +94,7 @@ impl SqsQueue {
             if failed.is_empty() {
                 return Ok(());
             }
-            left.retain(|entry| failed.contains(&entry.id()));
+            entries.retain(|entry| failed.contains(&entry.id()));
             pause(round).await;
         }
         Err(Error::storage(doing, "the queue throttles requests; the sweep sends the remaining ids"))
@@ -166,7 +166,7 @@ impl JobQueue for SqsQueue {
         let until = Instant::now() + wait;
         let hide_s = i32::try_from(hide_ms.div_ceil(1000)).unwrap_or(i32::MAX);
         loop {
-            let left = until.saturating_duration_since(Instant::now()).as_secs().min(MAX_WAIT_S);
+            let wait_s = until.saturating_duration_since(Instant::now()).as_secs().min(MAX_WAIT_S);
             self.count(1);
             let reply = self
                 .client
@@ -174,7 +174,7 @@ impl JobQueue for SqsQueue {
                 .queue_url(&self.url)
                 .max_number_of_messages(1)
                 .visibility_timeout(hide_s)
-                .wait_time_seconds(i32::try_from(left).unwrap_or(0))
+                .wait_time_seconds(i32::try_from(wait_s).unwrap_or(0))
                 .send()
                 .await
                 .map_err(|error| failed("receiving from the queue", error))?;

@@ -47,7 +47,7 @@ impl DynamoRecords {
                 "pk = :pk AND begins_with(sk, :prefix)"
             }
         };
-        let found = self
+        let items = self
             .table
             .query(Query {
                 condition,
@@ -57,8 +57,8 @@ impl DynamoRecords {
                 ..Query::default()
             })
             .await?;
-        let mut records = Vec::with_capacity(found.len());
-        for item in &found {
+        let mut records = Vec::with_capacity(items.len());
+        for item in &items {
             records.push(self.artifact_record(item).await?);
         }
         Ok(records)

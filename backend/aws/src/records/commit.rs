@@ -135,7 +135,7 @@ impl DynamoRecords {
     }
 
     async fn read_counts(&self, needed: &[NodeKey]) -> Result<Read> {
-        let found: Vec<Item> = match needed {
+        let items: Vec<Item> = match needed {
             [] => return Ok(Read::new()),
             [only] => self.item(&keys::node(only.execution, only.ix)).await?.into_iter().collect(),
             all => {
@@ -143,12 +143,12 @@ impl DynamoRecords {
                 self.table.get_all(&keys, true, None).await?
             }
         };
-        let mut read = Read::new();
-        for item in &found {
+        let mut counters = Read::new();
+        for item in &items {
             let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
-            read.insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::of(item)?);
+            counters.insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::of(item)?);
         }
-        Ok(read)
+        Ok(counters)
     }
 }
 

@@ -26,24 +26,24 @@ impl DynamoRecords {
             due.truncate(reads);
             let is_all = due.len() < reads;
             let homes: HashSet<&str> = due.iter().map(|(_, key)| key.pk.as_str()).collect();
-            let known = self.executions_at(&homes).await?;
-            let mut late = Vec::with_capacity(due.len());
+            let executions = self.executions_at(&homes).await?;
+            let mut nodes = Vec::with_capacity(due.len());
             let mut orphans = Vec::new();
             for (due_at, key) in due {
-                match (known.get(&key.pk), keys::node_ix(&key.sk)) {
+                match (executions.get(&key.pk), keys::node_ix(&key.sk)) {
                     (Some(execution), Some(ix)) => {
-                        late.push(DueNode { key: NodeKey { execution: *execution, ix }, due_at });
+                        nodes.push(DueNode { key: NodeKey { execution: *execution, ix }, due_at });
                     }
                     _ => orphans.push(key),
                 }
             }
             // Orphans that are too young to be deleted must not hide the nodes after them.
-            if late.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
+            if nodes.len() >= limit || is_all || reads >= limit.saturating_mul(MAX_ORPHAN_FACTOR) {
                 if let Err(error) = self.remove_orphans(&orphans, now).await {
                     tracing::warn!(%error, "cannot delete nodes of executions that were never recorded");
                 }
-                late.truncate(limit);
-                return Ok(late);
+                nodes.truncate(limit);
+                return Ok(nodes);
             }
             reads = reads.saturating_mul(4);
         }
@@ -52,14 +52,14 @@ impl DynamoRecords {
     /// Returns the executions recorded in these partitions.
     async fn executions_at(&self, homes: &HashSet<&str>) -> Result<HashMap<String, ExecutionId>> {
         let keys: Vec<Key> = homes.iter().map(|pk| Key::new(*pk, keys::EXECUTION)).collect();
-        let found = self.table.get_all(&keys, true, Some("pk, x")).await?;
-        let mut known = HashMap::new();
-        for item in &found {
+        let items = self.table.get_all(&keys, true, Some("pk, x")).await?;
+        let mut executions = HashMap::new();
+        for item in &items {
             if let Some(pk) = get_text(item, "pk") {
-                known.insert(pk.to_owned(), items::execution_id(item)?);
+                executions.insert(pk.to_owned(), items::execution_id(item)?);
             }
         }
-        Ok(known)
+        Ok(executions)
     }
 
     /// Deletes due nodes of executions that were staged and never recorded.

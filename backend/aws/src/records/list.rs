@@ -60,13 +60,13 @@ pub async fn executions(
     };
     let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
     let (index, value) = best_index(filter);
-    let mut found: Vec<ExecutionRecord> = Vec::new();
-    let mut read = 0;
-    while found.len() <= limit {
-        if read >= MAX_KEYS_READ && !found.is_empty() {
-            return Ok((found, true));
+    let mut matching: Vec<ExecutionRecord> = Vec::new();
+    let mut keys_read = 0;
+    while matching.len() <= limit {
+        if keys_read >= MAX_KEYS_READ && !matching.is_empty() {
+            return Ok((matching, true));
         }
-        let batch_size = (limit + 1 - found.len()).max(MIN_KEYS_READ.min(limit + 1));
+        let batch_size = (limit + 1 - matching.len()).max(MIN_KEYS_READ.min(limit + 1));
         let mut values = Item::from([(":value".to_owned(), text(&value))]);
         let condition = match before {
             None => index.condition,
@@ -84,17 +84,18 @@ pub async fn executions(
             ..Query::default()
         };
         let ids = ids(&records.table.query(page).await?);
-        read += ids.len();
+        keys_read += ids.len();
         let last = ids.last().copied();
-        found.extend(load(records, ids).await?.into_iter().filter(|record| matches_filter(record, filter)));
+        matching
+            .extend(load(records, ids).await?.into_iter().filter(|record| matches_filter(record, filter)));
         match last {
             Some(last) => before = Some(last),
             None => break,
         }
     }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, more))
+    let more = matching.len() > limit;
+    matching.truncate(limit);
+    Ok((matching, more))
 }
 
 /// Returns unfinished executions, oldest first.
@@ -136,9 +137,9 @@ fn ids(items: &[Item]) -> Vec<ExecutionId> {
 /// Reads the executions with these ids from the table, in the same order.
 async fn load(records: &DynamoRecords, ids: Vec<ExecutionId>) -> Result<Vec<ExecutionRecord>> {
     let keys: Vec<Key> = ids.iter().map(|id| keys::execution(*id)).collect();
-    let mut found = std::collections::HashMap::with_capacity(keys.len());
+    let mut by_id = std::collections::HashMap::with_capacity(keys.len());
     for item in records.table.get_all(&keys, true, None).await? {
-        found.insert(items::execution_id(&item)?, records.record(&item).await?);
+        by_id.insert(items::execution_id(&item)?, records.record(&item).await?);
     }
-    Ok(ids.into_iter().filter_map(|id| found.remove(&id)).collect())
+    Ok(ids.into_iter().filter_map(|id| by_id.remove(&id)).collect())
 }

@@ -78,7 +78,7 @@ impl Records for DynamoRecords {
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
         self.table.meter().about(&execution.home());
-        let found = match ixs {
+        let items = match ixs {
             [] => return Ok(Vec::new()),
             [only] => self.item(&keys::node(execution, *only)).await?.into_iter().collect(),
             all => {
@@ -87,8 +87,8 @@ impl Records for DynamoRecords {
                 self.table.get_all(&keys, true, None).await?
             }
         };
-        let mut by_ix = HashMap::with_capacity(found.len());
-        for item in &found {
+        let mut by_ix = HashMap::with_capacity(items.len());
+        for item in &items {
             let node = self.node(item).await?;
             by_ix.insert(node.key.ix, node);
         }
@@ -112,7 +112,7 @@ impl Records for DynamoRecords {
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
-        let found = self
+        let items = self
             .table
             .query(Query {
                 condition: "pk = :pk AND sk BETWEEN :from AND :last",
@@ -128,7 +128,7 @@ impl Records for DynamoRecords {
             .await?;
         let is_waiting =
             |status: &str| status == JobStatus::Pending.word() || status == JobStatus::Queued.word();
-        let jobs = found.iter().filter_map(items::node_status);
+        let jobs = items.iter().filter_map(items::node_status);
         Ok(jobs.filter(|(_, status)| is_waiting(status)).map(|(ix, _)| ix).take(limit).collect())
     }
 
@@ -177,14 +177,14 @@ impl Records for DynamoRecords {
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
         let due = self.due_in(keys::DUE_ARTIFACTS_PARTITION.to_owned(), now, limit).await?;
-        let mut found = Vec::with_capacity(due.len());
+        let mut records = Vec::with_capacity(due.len());
         for (_, key) in due {
             // The index is eventually consistent: the artifact may be deleted already.
             if let Some(item) = self.item(&key).await? {
-                found.push(self.artifact_record(&item).await?);
+                records.push(self.artifact_record(&item).await?);
             }
         }
-        Ok(found.into_iter().filter(|record| record.expires_at.is_some_and(|at| at <= now)).collect())
+        Ok(records.into_iter().filter(|record| record.expires_at.is_some_and(|at| at <= now)).collect())
     }
 
     async fn dead_letters(
@@ -210,10 +210,10 @@ impl Records for DynamoRecords {
         };
         let items = self.table.query(query).await?;
         let sort_keys = items.iter().filter_map(|item| get_text(item, "sk"));
-        let mut found: Vec<DeadLetter> = sort_keys.filter_map(keys::dead_letter_at).collect();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let mut letters: Vec<DeadLetter> = sort_keys.filter_map(keys::dead_letter_at).collect();
+        let more = letters.len() > limit;
+        letters.truncate(limit);
+        Ok((letters, more))
     }
 
     async fn changed(&self, seen: u64) -> u64 {

@@ -92,7 +92,7 @@ impl DynamoRecords {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>> {
-        let found = self
+        let items = self
             .table
             .query(Query {
                 index: Some(keys::BY_DUE),
@@ -109,6 +109,6 @@ impl DynamoRecords {
             let due = Timestamp(get_number(item, "due")?);
             Some((due, Key::new(get_text(item, "pk")?, get_text(item, "sk")?)))
         };
-        Ok(found.iter().filter_map(entry).collect())
+        Ok(items.iter().filter_map(entry).collect())
     }
 }

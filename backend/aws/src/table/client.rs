@@ -75,12 +75,12 @@ impl Table {
         consistent: bool,
         projection: Option<&'static str>,
     ) -> Result<Vec<Item>> {
-        let mut found = Vec::with_capacity(keys.len());
+        let mut items = Vec::with_capacity(keys.len());
         for part in keys.chunks(MAX_BATCH_GETS) {
-            let mut left: Vec<Item> = part.iter().map(Key::item).collect();
+            let mut remaining: Vec<Item> = part.iter().map(Key::item).collect();
             for round in 0.. {
                 let request = KeysAndAttributes::builder()
-                    .set_keys(Some(left))
+                    .set_keys(Some(remaining))
                     .consistent_read(consistent)
                     .set_projection_expression(projection.map(str::to_owned))
                     .build()
@@ -94,25 +94,25 @@ impl Table {
                     .await
                     .map_err(|error| failed("reading the table", error))?;
                 self.read_each(reply.consumed_capacity());
-                found
+                items
                     .extend(reply.responses.and_then(|mut all| all.remove(&self.name)).into_iter().flatten());
                 let unprocessed = reply.unprocessed_keys.and_then(|mut all| all.remove(&self.name));
-                left = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
-                if left.is_empty() {
+                remaining = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
+                if remaining.is_empty() {
                     break;
                 }
                 again(round, "reading the table").await?;
             }
         }
-        Ok(found)
+        Ok(items)
     }
 
     /// Returns the items of a query in key order.
     pub async fn query(&self, query: Query) -> Result<Vec<Item>> {
-        let mut found = Vec::new();
+        let mut items = Vec::new();
         let mut start = None;
         loop {
-            let left = query.limit.map(|limit| limit.saturating_sub(found.len()));
+            let remaining = query.limit.map(|limit| limit.saturating_sub(items.len()));
             let reply = self
                 .client
                 .query()
@@ -123,17 +123,17 @@ impl Table {
                 .set_projection_expression(query.projection.map(str::to_owned))
                 .scan_index_forward(!query.backwards)
                 .consistent_read(query.consistent)
-                .set_limit(left.map(|left| i32::try_from(left).unwrap_or(i32::MAX)))
+                .set_limit(remaining.map(|remaining| i32::try_from(remaining).unwrap_or(i32::MAX)))
                 .set_exclusive_start_key(start)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
                 .map_err(|error| failed("reading the table", error))?;
             self.read(reply.consumed_capacity());
-            found.extend(reply.items.unwrap_or_default());
+            items.extend(reply.items.unwrap_or_default());
             start = reply.last_evaluated_key;
-            if start.is_none() || query.limit.is_some_and(|limit| found.len() >= limit) {
-                return Ok(found);
+            if start.is_none() || query.limit.is_some_and(|limit| items.len() >= limit) {
+                return Ok(items);
             }
         }
     }

@@ -83,8 +83,8 @@ impl TestTable {
     }
 
     async fn list(&self, filter: &ListFilter) -> Vec<(ExecutionId, ExecutionStatus)> {
-        let (found, _) = self.stores.records.executions(filter).await.unwrap();
-        found.iter().map(|record| (record.spec.id, record.state.status)).collect()
+        let (executions, _) = self.stores.records.executions(filter).await.unwrap();
+        executions.iter().map(|record| (record.spec.id, record.state.status)).collect()
     }
 }
 

@@ -71,7 +71,7 @@ async fn stored_data_contains_no_secret() {
     let repo = samples::repo();
     let request =
         SetSecretRequest { repo: repo.clone(), environment: None, name: "TOKEN".into(), value: VALUE.into() };
-    services.secrets.set(request, "somebody").await.unwrap();
+    services.secrets.set(request, "ann").await.unwrap();
     let pipeline = format!(
         "name: leaky\ndefaults: {{ image: i }}\njobs:\n  uses: {{ script: {LINE}, secrets: [TOKEN] }}\n  other: {{ script: x }}\n"
     );

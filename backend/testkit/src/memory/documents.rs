@@ -33,7 +33,7 @@ impl Documents for MemoryDocuments {
 
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
         let mut inner = self.lock();
-        if inner.documents.get(&document.key).map(|known| known.version) != if_version {
+        if inner.documents.get(&document.key).map(|current| current.version) != if_version {
             return Ok(false);
         }
         inner.writes += 1;
@@ -45,8 +45,8 @@ impl Documents for MemoryDocuments {
 
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
         let mut inner = self.lock();
-        let known = inner.documents.get(key).map(|known| known.version);
-        if known.is_none() || (if_version.is_some() && if_version != known) {
+        let version = inner.documents.get(key).map(|document| document.version);
+        if version.is_none() || (if_version.is_some() && if_version != version) {
             return Ok(false);
         }
         Ok(inner.documents.remove(key).is_some())
@@ -60,25 +60,26 @@ impl Documents for MemoryDocuments {
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
         let inner = self.lock();
-        let of_kind = inner.documents.values().filter(|one| one.key.kind == kind);
-        let mut found: Vec<Document> = of_kind
-            .filter(|one| {
-                one.key.name.starts_with(prefix) && after.is_none_or(|after| one.key.name.as_str() > after)
+        let of_kind = inner.documents.values().filter(|document| document.key.kind == kind);
+        let mut documents: Vec<Document> = of_kind
+            .filter(|document| {
+                document.key.name.starts_with(prefix)
+                    && after.is_none_or(|after| document.key.name.as_str() > after)
             })
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let more = documents.len() > limit;
+        documents.truncate(limit);
+        Ok((documents, more))
     }
 
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
         let inner = self.lock();
-        let of_kind = inner.documents.values().filter(|one| one.key.kind == kind);
+        let of_kind = inner.documents.values().filter(|document| document.key.kind == kind);
         let mut due: Vec<Document> =
-            of_kind.filter(|one| one.due_at.is_some_and(|at| at <= now)).cloned().collect();
-        due.sort_by_key(|one| one.due_at);
+            of_kind.filter(|document| document.due_at.is_some_and(|at| at <= now)).cloned().collect();
+        due.sort_by_key(|document| document.due_at);
         due.truncate(limit);
         Ok(due)
     }

@@ -71,17 +71,17 @@ impl MemoryQueue {
 
     /// Makes every message visible, including received ones.
     pub fn show_all(&self) {
-        self.change(|inner, now| inner.messages.values_mut().for_each(|one| one.visible_at = now));
+        self.change(|inner, now| inner.messages.values_mut().for_each(|message| message.visible_at = now));
     }
 
     fn take(&self, of: Option<ExecutionId>, labels: &Labels, hide_ms: u64) -> Option<Message> {
         self.change(|inner, now| {
-            let visible = inner.messages.iter_mut().filter(|(node, one)| {
-                one.visible_at <= now
+            let visible = inner.messages.iter_mut().filter(|(node, message)| {
+                message.visible_at <= now
                     && of.is_none_or(|execution| execution == node.execution)
-                    && fits(&one.labels, labels)
+                    && fits(&message.labels, labels)
             });
-            let (node, first) = visible.min_by_key(|(_, one)| (one.visible_at, one.sequence))?;
+            let (node, first) = visible.min_by_key(|(_, message)| (message.visible_at, message.sequence))?;
             inner.count += 1;
             first.visible_at = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
             first.receipt = Some(inner.count);
@@ -98,14 +98,14 @@ impl JobQueue for MemoryQueue {
                 let visible_at = now.plus_ms(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
                 inner.count += 1;
                 let sequence = inner.count;
-                let one = inner.messages.entry(*node).or_insert(QueuedMessage {
+                let message = inner.messages.entry(*node).or_insert(QueuedMessage {
                     visible_at,
                     sequence,
                     receipt: None,
                     labels: labels.clone(),
                 });
-                one.visible_at = one.visible_at.min(visible_at);
-                one.receipt = None;
+                message.visible_at = message.visible_at.min(visible_at);
+                message.receipt = None;
             }
         });
         self.sent.send_modify(|count| *count = count.wrapping_add(1));
@@ -141,7 +141,7 @@ impl JobQueue for MemoryQueue {
 
     async fn delete(&self, message: &Message) -> Result<()> {
         self.change(|inner, _| {
-            let receipt = inner.messages.get(&message.node).and_then(|one| one.receipt);
+            let receipt = inner.messages.get(&message.node).and_then(|message| message.receipt);
             if receipt.is_some_and(|receipt| receipt.to_string() == message.receipt) {
                 inner.messages.remove(&message.node);
             }
@@ -151,11 +151,11 @@ impl JobQueue for MemoryQueue {
 
     async fn give_back(&self, message: &Message) -> Result<()> {
         self.change(|inner, now| {
-            if let Some(one) = inner.messages.get_mut(&message.node)
-                && one.receipt.is_some_and(|receipt| receipt.to_string() == message.receipt)
+            if let Some(queued) = inner.messages.get_mut(&message.node)
+                && queued.receipt.is_some_and(|receipt| receipt.to_string() == message.receipt)
             {
-                one.visible_at = one.visible_at.min(now);
-                one.receipt = None;
+                queued.visible_at = queued.visible_at.min(now);
+                queued.receipt = None;
             }
         });
         self.sent.send_modify(|count| *count = count.wrapping_add(1));

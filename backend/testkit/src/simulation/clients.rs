@@ -119,7 +119,7 @@ async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
 /// Waits for the end of an execution, and retries it if it was unsuccessful.
 async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
     let world = cluster.world().clone();
-    let mut waits = 5_000;
+    let mut wait_ms = 5_000;
     loop {
         let reply = cluster.call(|server| async move { server.pipelines.view(id, None, 0).await }.boxed());
         if let Ok(reply) = reply.await
@@ -131,8 +131,8 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
             }
             break;
         }
-        world.pause(waits).await;
-        waits = MAX_WAIT_MS.min(waits * 5 / 4);
+        world.pause(wait_ms).await;
+        wait_ms = MAX_WAIT_MS.min(wait_ms * 5 / 4);
     }
     let key = format!("retry-{id}");
     let reply = insist(cluster, |server| {
@@ -147,11 +147,11 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
 /// Approves jobs and executions that wait for it after a while; sometimes never, or cancels them instead.
 pub async fn approver(cluster: Arc<Cluster>) {
     let (world, quiet) = (cluster.world().clone(), &cluster.truth.quiet);
-    let mut waits = 2_000;
+    let mut wait_ms = 2_000;
     loop {
         let waiting = cluster.auditor.waiting();
         let idle = waiting.is_empty() && quiet.load(std::sync::atomic::Ordering::Relaxed);
-        waits = if idle { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
+        wait_ms = if idle { MAX_WAIT_MS.min(wait_ms * 2) } else { 2_000 };
         for (id, job) in waiting {
             let cluster = cluster.clone();
             match world.below(16) {
@@ -160,7 +160,7 @@ pub async fn approver(cluster: Arc<Cluster>) {
                 _ => world.spawn(TaskOwner::Nobody, async move { approve(&cluster, id, job).await }),
             }
         }
-        world.pause(waits).await;
+        world.pause(wait_ms).await;
     }
 }
 
@@ -170,12 +170,12 @@ async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
     let delay_ms = world.below(MAX_APPROVAL_DELAY_MS);
     world.pause(delay_ms).await;
     cluster.auditor.approves(id, job);
-    let mut waits = 5_000;
+    let mut wait_ms = 5_000;
     loop {
         if job.is_some() && is_unplanned(cluster, id).await {
             // Its execution must be approved first.
-            world.pause(waits).await;
-            waits = MAX_WAIT_MS.min(waits * 2);
+            world.pause(wait_ms).await;
+            wait_ms = MAX_WAIT_MS.min(wait_ms * 2);
             continue;
         }
         let reply = cluster.call(|server| match job {

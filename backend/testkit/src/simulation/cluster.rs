@@ -40,13 +40,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(truth: Arc<SharedStores>, auditor: Arc<Auditor>) -> Arc<Self> {
-        let max_skew = i64::from(truth.chances.skew_ms);
+    pub fn new(shared: Arc<SharedStores>, auditor: Arc<Auditor>) -> Arc<Self> {
+        let max_skew = i64::from(shared.chances.skew_ms);
         let skew =
-            || i64::try_from(truth.world.below(truth.chances.skew_ms.into())).unwrap_or(0) * 2 - max_skew;
+            || i64::try_from(shared.world.below(shared.chances.skew_ms.into())).unwrap_or(0) * 2 - max_skew;
         let skews = [skew(), skew()];
         let cluster =
-            Self { truth, auditor, forge: GitProvider::default(), servers: Mutex::default(), skews };
+            Self { truth: shared, auditor, forge: GitProvider::default(), servers: Mutex::default(), skews };
         let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
         *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
         Arc::new(cluster)
@@ -89,10 +89,10 @@ impl Cluster {
         self: &Arc<Self>,
         request: impl Fn(Services) -> BoxFuture<'static, Result<T>> + Send + Sync,
     ) -> Result<T, Failure> {
-        let (truth, world) = (self.truth.clone(), self.world().clone());
+        let (shared, world) = (self.truth.clone(), self.world().clone());
         let ms = world.below(20);
         world.pause(ms).await;
-        if truth.strikes(truth.chances.lost_request, "request lost") {
+        if shared.strikes(shared.chances.lost_request, "request lost") {
             world.pause(REQUEST_TIMEOUT_MS).await;
             return Err(Failure::Lost);
         }
@@ -104,16 +104,16 @@ impl Cluster {
         let (sender, reply) = world.slot();
         let work = request(server.clone());
         world.spawn(TaskOwner::Server(ix), async move { sender.send(work.await) });
-        if truth.strikes(truth.chances.duplicate, "request repeated") {
+        if shared.strikes(shared.chances.duplicate, "request repeated") {
             let (again, later) = (request(server), world.below(REQUEST_TIMEOUT_MS * 6));
-            let waits = world.clone();
+            let clock = world.clone();
             world.spawn(TaskOwner::Server(ix), async move {
-                waits.pause(later).await;
+                clock.pause(later).await;
                 drop(again.await);
             });
         }
         let Some(outcome) = reply.within(REQUEST_TIMEOUT_MS).await else { return Err(Failure::Lost) };
-        if truth.strikes(truth.chances.lost_reply, "reply lost") {
+        if shared.strikes(shared.chances.lost_reply, "reply lost") {
             world.pause(REQUEST_TIMEOUT_MS).await;
             return Err(Failure::Lost);
         }

@@ -27,16 +27,16 @@ pub async fn sweeps(cluster: Arc<Cluster>) {
     let world = cluster.world().clone();
     let (mut idle, mut seen) = (SWEEP_INTERVAL_MS, 0);
     loop {
-        let mut waits = SWEEP_INTERVAL_MS / 2 + world.below(SWEEP_INTERVAL_MS);
+        let mut wait_ms = SWEEP_INTERVAL_MS / 2 + world.below(SWEEP_INTERVAL_MS);
         let commits = cluster.auditor.commits();
         if commits == seen && cluster.truth.quiet.load(Ordering::Relaxed) {
             idle = MAX_WAIT_MS.min(idle * 2);
-            waits = waits.max(idle.min(due_in(&cluster).await));
+            wait_ms = wait_ms.max(idle.min(due_in(&cluster).await));
         } else {
             idle = SWEEP_INTERVAL_MS;
         }
         seen = commits;
-        world.pause(waits).await;
+        world.pause(wait_ms).await;
         drop(cluster.call(|server| async move { server.sweep.run().await }.boxed()).await);
         drop(cluster.call(|server| async move { server.schedules.run().await }.boxed()).await);
     }
@@ -45,49 +45,50 @@ pub async fn sweeps(cluster: Arc<Cluster>) {
 /// Returns the milliseconds until a node or a schedule is due.
 async fn due_in(cluster: &Cluster) -> u64 {
     let (now, end_of_time) = (Timestamp(cluster.world().now()), Timestamp(i64::MAX));
-    let late = cluster.truth.records.late(end_of_time, 1).await.unwrap_or_default();
+    let due_nodes = cluster.truth.records.late(end_of_time, 1).await.unwrap_or_default();
     let schedules = cluster.truth.documents.due("schedule", end_of_time, 1).await.unwrap_or_default();
-    let next = late.iter().map(|late| late.due_at).chain(schedules.iter().filter_map(|one| one.due_at)).min();
+    let next =
+        due_nodes.iter().map(|node| node.due_at).chain(schedules.iter().filter_map(|one| one.due_at)).min();
     next.map_or(u64::MAX, |at| at.since_ms(now))
 }
 
 /// Injects faults of servers, workers and the queue each second until `until`.
 pub async fn inject_faults(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, until: i64) {
-    let (world, truth) = (cluster.world().clone(), cluster.truth.clone());
-    let chances = truth.chances;
+    let (world, shared) = (cluster.world().clone(), cluster.truth.clone());
+    let chances = shared.chances;
     while world.now() < until {
         world.pause(1_000).await;
         for ix in 0..SERVERS {
-            if cluster.server(ix).is_some() && truth.strikes(chances.server_dies, "server died") {
+            if cluster.server(ix).is_some() && shared.strikes(chances.server_dies, "server died") {
                 cluster.crash(ix);
             }
         }
         for (number, cut) in cuts.iter().enumerate() {
-            if truth.strikes(chances.worker_dies, "worker died") {
+            if shared.strikes(chances.worker_dies, "worker died") {
                 world.kill(TaskOwner::Worker(number));
                 let (cluster, cut) = (cluster.clone(), cut.clone());
-                let waits = world.below(5_000);
+                let wait_ms = world.below(5_000);
                 world.spawn(TaskOwner::Nobody, async move {
-                    cluster.world().pause(waits).await;
+                    cluster.world().pause(wait_ms).await;
                     let worker = Worker { cluster: cluster.clone(), number, cut };
                     cluster.world().spawn(TaskOwner::Worker(number), worker.work());
                 });
             }
-            if truth.strikes(chances.cut, "worker cut off") {
+            if shared.strikes(chances.cut, "worker cut off") {
                 cut.store(true, Ordering::Relaxed);
-                let (world, cut, waits) = (world.clone(), cut.clone(), world.below(3 * LEASE_MS));
+                let (world, cut, wait_ms) = (world.clone(), cut.clone(), world.below(3 * LEASE_MS));
                 let later = world.clone();
                 world.spawn(TaskOwner::Nobody, async move {
-                    later.pause(waits).await;
+                    later.pause(wait_ms).await;
                     cut.store(false, Ordering::Relaxed);
                 });
             }
         }
-        if truth.strikes(chances.redelivery, "messages visible again") {
-            truth.queue.show_all();
+        if shared.strikes(chances.redelivery, "messages visible again") {
+            shared.queue.show_all();
         }
-        if truth.strikes(chances.give_up, "message given up")
-            && let Ok(Some(message)) = truth
+        if shared.strikes(chances.give_up, "message sent to dead-letter queue")
+            && let Ok(Some(message)) = shared
                 .queue
                 .receive(None, &labels_of(WORKERS - 1), VISIBILITY_TIMEOUT_MS, Duration::ZERO)
                 .await
@@ -98,12 +99,12 @@ pub async fn inject_faults(cluster: Arc<Cluster>, cuts: Vec<Arc<AtomicBool>>, un
                 drop(caller.call(|server| async move { server.jobs.give_up(job).await }.boxed()).await);
             });
         }
-        if truth.strikes(chances.queue_loss, "queue lost all messages") {
-            truth.queue.lose_all();
+        if shared.strikes(chances.queue_loss, "queue lost all messages") {
+            shared.queue.lose_all();
         }
     }
     world.event(format_args!("faults have stopped"));
-    truth.quiet.store(true, Ordering::Relaxed);
+    shared.quiet.store(true, Ordering::Relaxed);
     cluster.auditor.quiet();
     for cut in cuts {
         cut.store(false, Ordering::Relaxed);

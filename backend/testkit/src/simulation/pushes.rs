@@ -46,9 +46,9 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
     registered.await;
     for number in 0..rng.u32(0..3) {
         let file = pipeline_file(&mut rng, "pull", "on: { pull_request: }\n");
-        let (cluster, waits) = (cluster.clone(), rng.u64(..100_000));
+        let (cluster, wait_ms) = (cluster.clone(), rng.u64(..100_000));
         world.spawn(TaskOwner::Nobody, async move {
-            cluster.world().pause(waits).await;
+            cluster.world().pause(wait_ms).await;
             pull(&cluster, number, file).await;
         });
     }
@@ -58,8 +58,8 @@ pub async fn provider(cluster: Arc<Cluster>, quiet_at: i64) {
             if rng.bool() {
                 break;
             }
-            let waits = rng.u64(..60_000);
-            world.pause(waits).await;
+            let wait_ms = rng.u64(..60_000);
+            world.pause(wait_ms).await;
         }
         world.pause(u64::try_from(quiet_at + LAST_PUSH_DELAY_MS - world.now()).unwrap_or(0)).await;
         check_schedules(&cluster).await;
@@ -128,10 +128,10 @@ async fn deliver(cluster: &Arc<Cluster>, event: &'static str, id: &str, body: St
 async fn check_schedules(cluster: &Arc<Cluster>) {
     let until = Timestamp(cluster.world().now() - MAX_SCHEDULE_DELAY_MS);
     let documents = &cluster.truth.documents;
-    let late = documents.due("schedule", until, 1).await.unwrap_or_default();
-    if let Some(late) = late.first() {
-        cluster.world().violation(format!("16: a schedule did not start: {late:?}"));
+    let overdue = documents.due("schedule", until, 1).await.unwrap_or_default();
+    if let Some(overdue) = overdue.first() {
+        cluster.world().violation(format!("16: a schedule did not start: {overdue:?}"));
     }
-    let (all, _) = documents.list("schedule", "", None, 10).await.unwrap_or_default();
-    cluster.auditor.schedules(&all.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
+    let (schedules, _) = documents.list("schedule", "", None, 10).await.unwrap_or_default();
+    cluster.auditor.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
 }

@@ -39,13 +39,13 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let chances = FaultRates::drawn(&mut rng);
     let world = World::new(rng.u64(..), loud);
     let auditor = Auditor::new(world.clone(), tally.clone());
-    let truth = SharedStores::new(
+    let shared = SharedStores::new(
         world.clone(),
         chances,
         tally.clone(),
         Arc::new(MemoryRecords::observed(auditor.clone())),
     );
-    let cluster = Cluster::new(truth.clone(), auditor.clone());
+    let cluster = Cluster::new(shared.clone(), auditor.clone());
     let begin = world.now();
     // In some runs all clients use one group and often cancel, which tests the order of waiting executions.
     let crowd = rng.u32(..6) == 0;
@@ -74,12 +74,12 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
         // Calls of the shared stores do not wait.
-        let verdict = auditor.judge(&truth);
+        let verdict = auditor.judge(&shared);
         if futures_util::FutureExt::now_or_never(verdict).is_none() {
             world.violation("the final checks did not finish".into());
         }
-        if !truth.queue.is_empty() {
-            world.violation(format!("{} messages are in the queue at the end", truth.queue.len()));
+        if !shared.queue.is_empty() {
+            world.violation(format!("{} messages are in the queue at the end", shared.queue.len()));
         }
     }
     let (hash, events, broken, last) = world.outcome();
@@ -89,12 +89,12 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
 /// Ends the run after faults have stopped, when every execution has ended and the queue is empty.
 async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
-    let (mut waits, mut seen) = (2_000, 0);
+    let (mut wait_ms, mut seen) = (2_000, 0);
     loop {
-        world.pause(waits).await;
+        world.pause(wait_ms).await;
         let commits = cluster.auditor.commits();
         let is_unchanged = commits == seen && world.now() > quiet_at;
-        waits = if is_unchanged { MAX_WAIT_MS.min(waits * 2) } else { 2_000 };
+        wait_ms = if is_unchanged { MAX_WAIT_MS.min(wait_ms * 2) } else { 2_000 };
         seen = commits;
         let live = cluster.truth.records.live(None, 1).await;
         let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();

@@ -298,7 +298,7 @@ impl JobQueue for FaultyStores {
     async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
         let shared = &self.0;
         if shared.strikes(shared.chances.partial_send, "partial batch") {
-            let some = usize::try_from(shared.world.below(messages.len() as u64)).unwrap_or(0);
+            let count = usize::try_from(shared.world.below(messages.len() as u64)).unwrap_or(0);
             self.write(shared.queue.send(&messages[..some], trace)).await?;
             return Err(Error::storage("sending", "some messages were not sent"));
         }

@@ -58,20 +58,20 @@ impl Worker {
     pub async fn work(self) {
         let world = self.cluster.world().clone();
         let queue = self.cluster.truth.stores(0).queue;
-        let truth = &self.cluster.truth;
+        let shared = &self.cluster.truth;
         let mut idle = 1;
         loop {
-            let waits = (200 + world.below(800)) * idle;
-            world.pause(waits).await;
+            let wait_ms = (200 + world.below(800)) * idle;
+            world.pause(wait_ms).await;
             // A misconfigured worker receives messages for other labels.
-            let is_misconfigured = truth.strikes(truth.chances.misled, "worker reads another queue");
+            let is_misconfigured = shared.strikes(shared.chances.misled, "worker reads another queue");
             let labels = labels_of(if is_misconfigured { WORKERS - 1 } else { self.number });
             match queue.receive(None, &labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await {
                 Ok(Some(message)) => {
                     idle = 1;
                     self.handle_message(&*queue, message).await;
                 }
-                _ if truth.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(MAX_WAIT_MS / 1_000),
+                _ if shared.quiet.load(Ordering::Relaxed) => idle = (idle * 2).min(MAX_WAIT_MS / 1_000),
                 _ => {}
             }
         }
@@ -125,7 +125,7 @@ impl Worker {
 
     /// Runs one attempt: some output, an artifact if the job has any, and the end.
     async fn run_attempt(&self, assignment: Assignment, sent_at: i64) {
-        let (world, truth) = (self.cluster.world().clone(), self.cluster.truth.clone());
+        let (world, shared) = (self.cluster.world().clone(), self.cluster.truth.clone());
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
         world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
@@ -138,7 +138,7 @@ impl Worker {
         for _ in 0..reports {
             let duration_ms = world.below(9_000);
             world.pause(duration_ms).await;
-            if truth.strikes(truth.chances.worker_stands, "worker paused") {
+            if shared.strikes(shared.chances.worker_stands, "worker paused") {
                 let pause_ms = world.below(3 * LEASE_MS);
                 world.pause(pause_ms).await;
             }
@@ -156,11 +156,11 @@ impl Worker {
                 Next::Stop => return,
             }
         }
-        let failure = if truth.strikes(truth.chances.engine_fails, "engine fails") {
+        let failure = if shared.strikes(shared.chances.engine_fails, "engine fails") {
             Some(FailureKind::EngineFailed)
-        } else if truth.strikes(truth.chances.give_back, "given back") {
+        } else if shared.strikes(shared.chances.give_back, "given back") {
             Some(FailureKind::GivenBack)
-        } else if world.chance(truth.chances.script_fails) {
+        } else if world.chance(shared.chances.script_fails) {
             Some(FailureKind::ScriptFailed)
         } else {
             None
@@ -184,16 +184,16 @@ impl Worker {
             Source::Git { commit, .. } => commit.as_str(),
             _ => "",
         };
-        let found = self.cluster.forge.at(commit, &discovery.only);
+        let files = self.cluster.forge.at(commit, &discovery.only);
         let report = DiscoveryReport {
             job_id: job,
             lease: lease.token,
-            commit: found.commit.clone(),
-            files: found.files.clone(),
+            commit: files.commit.clone(),
+            files: files.files.clone(),
             changed: None,
             paths: None,
         };
-        self.cluster.auditor.tells(job, &found);
+        self.cluster.auditor.tells(job, &files);
         loop {
             let reply = self.call(|server| {
                 let report = report.clone();
@@ -201,7 +201,7 @@ impl Worker {
             });
             match reply.await {
                 Ok(reply) => {
-                    self.cluster.auditor.told(job, &found);
+                    self.cluster.auditor.told(job, &files);
                     let failure = reply.failed.then_some(FailureKind::ScriptFailed);
                     return self.end(lease, job, attempt, failure).await;
                 }
@@ -233,7 +233,7 @@ impl Worker {
     /// Sends a report until it is acknowledged, rejected, or the lease has expired by the worker's clock.
     async fn send_report(&self, lease: &mut HeldJob, report: JobReport) -> Next {
         let world = self.cluster.world();
-        let begun = self.cluster.auditor.commits();
+        let commits_before = self.cluster.auditor.commits();
         loop {
             let sent_at = world.now();
             let reply = self.call(|server| {
@@ -242,7 +242,7 @@ impl Worker {
             });
             match reply.await {
                 Ok(reply) => {
-                    self.cluster.auditor.report_taken(report.job_id, lease.token, begun);
+                    self.cluster.auditor.report_taken(report.job_id, lease.token, commits_before);
                     lease.until = sent_at + ms(reply.lease_ttl_ms);
                     return if reply.cancel { Next::Cancel } else { Next::Continue };
                 }

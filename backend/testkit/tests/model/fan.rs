@@ -89,17 +89,17 @@ pub fn first_broken() -> Option<(Promise, usize)> {
         end: AttemptEnd { failure: None, exit_code: None },
         steps: Vec::new(),
     });
-    let mut seen = HashSet::new();
+    let mut visited = HashSet::new();
     let mut open = VecDeque::from([(first, 1)]);
     while let Some((world, steps)) = open.pop_front() {
         if let Some(promise) = world.broken() {
             return Some((promise, steps));
         }
-        if seen.insert((world.node.state.notified, world.node.due_at, world.is_notifying)) {
+        if visited.insert((world.node.state.notified, world.node.due_at, world.is_notifying)) {
             open.extend(world.next().into_iter().map(|world| (world, steps + 1)));
         }
     }
     // The three batches may be sent by one request or by several.
-    assert!(seen.len() >= 5, "only {} states", seen.len());
+    assert!(visited.len() >= 5, "only {} states", visited.len());
     None
 }

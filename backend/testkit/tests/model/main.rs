@@ -34,19 +34,24 @@ fn all_guards() -> RwLockReadGuard<'static, ()> {
 fn check(case: &Case) {
     let started = Instant::now();
     let checked = case.model().checker().threads(2).spawn_bfs().join();
-    let found: Vec<_> =
+    let violations: Vec<_> =
         checked.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
-    assert!(found.is_empty(), "{}: {found:#?}", case.name);
+    assert!(violations.is_empty(), "{}: {violations:#?}", case.name);
     let states = checked.unique_state_count();
     let safe = started.elapsed();
     if !case.ends {
         println!("{}: {states} states in {safe:.1?}: no violation", case.name);
         return;
     }
-    let live = liveness::explore(&case.model());
-    assert_eq!(live.states, states, "{}: both explorations must reach the same states", case.name);
-    assert!(live.stuck.is_none(), "{}: no end is reachable after {:#?}", case.name, live.stuck);
-    let (transitions, all) = (live.transitions, started.elapsed());
+    let liveness_result = liveness::explore(&case.model());
+    assert_eq!(liveness_result.states, states, "{}: both explorations must reach the same states", case.name);
+    assert!(
+        liveness_result.stuck.is_none(),
+        "{}: no end is reachable after {:#?}",
+        case.name,
+        liveness_result.stuck
+    );
+    let (transitions, all) = (liveness_result.transitions, started.elapsed());
     println!(
         "{}: {states} states, {transitions} transitions in {all:.1?}: no violation, and every execution ends",
         case.name

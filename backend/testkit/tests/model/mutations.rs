@@ -36,9 +36,9 @@ const fn case(name: &'static str, file: &'static str, at_once: usize, budget: Fa
 /// Returns what breaks without a guard: the promise, the case, and the number of steps.
 fn violation_without(guard: Guard) -> Option<(String, &'static str, usize)> {
     remove(Some(guard));
-    let found = find_violation();
+    let violation = find_violation();
     remove(None);
-    found
+    violation
 }
 
 fn find_violation() -> Option<(String, &'static str, usize)> {
@@ -65,16 +65,16 @@ pub fn check_table() {
     let mut rows = BTreeMap::new();
     for guard in Guard::PROTOCOL {
         let started = std::time::Instant::now();
-        let found = violation_without(guard);
-        println!("{guard:?}: {found:?} in {:.1?}", started.elapsed());
-        rows.insert(guard, found);
+        let violation = violation_without(guard);
+        println!("{guard:?}: {violation:?} in {:.1?}", started.elapsed());
+        rows.insert(guard, violation);
     }
     let missed: Vec<Guard> =
-        rows.iter().filter(|(_, found)| found.is_none()).map(|(guard, _)| *guard).collect();
+        rows.iter().filter(|(_, violation)| violation.is_none()).map(|(guard, _)| *guard).collect();
     assert!(missed.is_empty(), "no check detects the removal of {missed:?}");
     let mut table = String::from("| without | breaks | found in | steps |\n| --- | --- | --- | --- |\n");
-    for (guard, found) in &rows {
-        let Some((promise, case, steps)) = found else { continue };
+    for (guard, violation) in &rows {
+        let Some((promise, case, steps)) = violation else { continue };
         let _ = writeln!(table, "| `{guard:?}` | {promise} | {case} | {steps} |");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reliability.md");

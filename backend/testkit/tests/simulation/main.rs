@@ -64,12 +64,12 @@ const KNOWN_SEEDS: [u64; 15] = [1, 5, 6, 8, 25, 40, 49, 54, 61, 71, 80, 228, 231
 fn violation_without(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
     let started = std::time::Instant::now();
     remove(Some(guard));
-    let found = KNOWN_SEEDS
+    let violation = KNOWN_SEEDS
         .into_iter()
         .chain(1..=MAX_SEEDS)
         .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
     remove(None);
-    let (seed, message) = found?;
+    let (seed, message) = violation?;
     println!("{guard:?}: seed {seed}: {message} ({:.1?})", started.elapsed());
     Some(message)
 }

@@ -94,17 +94,17 @@ pub async fn documents_are_listed_by_name(subject: &StoresUnderTest) {
     let (all, more) = documents.list(&one.kind, "", None, 100).await.unwrap();
     assert_eq!(names(&all), ["B", "a", "b", "b/1", "b/10", "b/2", "b/\u{d7ff}x", "bz", "c"]);
     assert!(!more);
-    let mut seen = Vec::new();
+    let mut names_read = Vec::new();
     let mut after: Option<String> = None;
     loop {
         let (page, more) = documents.list(&one.kind, "b/", after.as_deref(), 2).await.unwrap();
-        seen.extend(names(&page).into_iter().map(str::to_owned));
-        after = seen.last().cloned();
+        names_read.extend(names(&page).into_iter().map(str::to_owned));
+        after = names_read.last().cloned();
         if !more {
             break;
         }
     }
-    assert_eq!(seen, ["b/1", "b/10", "b/2", "b/\u{d7ff}x"]);
+    assert_eq!(names_read, ["b/1", "b/10", "b/2", "b/\u{d7ff}x"]);
     let (none, more) = documents.list(&one.kind, "d", None, 10).await.unwrap();
     assert!(none.is_empty() && !more);
 }

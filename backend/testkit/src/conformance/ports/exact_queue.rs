@@ -70,20 +70,20 @@ pub async fn concurrent_receivers_get_distinct_messages(subject: &StoresUnderTes
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
     opened[0].send(&messages(execution, 24), None).await.unwrap();
-    let all = (0..32).map(|ix| {
+    let receivers = (0..32).map(|ix| {
         let queue = Arc::clone(&opened[ix % 2]);
         let hide_ms = subject.hide_ms();
         tokio::spawn(async move {
-            let got = queue
+            let received = queue
                 .receive(Some(execution), &Labels::new(), hide_ms, std::time::Duration::ZERO)
                 .await
                 .unwrap();
-            got.map(|message| message.node)
+            received.map(|message| message.node)
         })
     });
-    let got: Vec<NodeKey> = join_all(all).await.into_iter().filter_map(Result::unwrap).collect();
-    assert_eq!(got.len(), 24);
-    assert_eq!(got.into_iter().collect::<HashSet<_>>(), keys(execution, 24).into_iter().collect());
+    let received: Vec<NodeKey> = join_all(receivers).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(received.len(), 24);
+    assert_eq!(received.into_iter().collect::<HashSet<_>>(), keys(execution, 24).into_iter().collect());
 }
 
 /// A dropped receive does not hide a message.
@@ -99,6 +99,6 @@ pub async fn dropped_receiver_returns_its_messages(subject: &StoresUnderTest) {
         }
     }
     // The clock stands still, so only a returned message can be visible.
-    let got = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
-    assert_eq!(got.unwrap().node, NodeKey { execution, ix: 0 });
+    let message = queue.receive(Some(execution), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
+    assert_eq!(message.unwrap().node, NodeKey { execution, ix: 0 });
 }

@@ -39,19 +39,19 @@ pub async fn pages_are_newest_first_and_complete(subject: &StoresUnderTest) {
     }
     for page in [2, 3, 9, 200] {
         let mut filter = ListFilter { repo: Some(repo.clone()), limit: Some(page), ..Default::default() };
-        let mut seen = Vec::new();
+        let mut listed = Vec::new();
         loop {
-            let (found, more) = records.executions(&filter).await.unwrap();
-            assert!(found.len() <= page as usize);
-            seen.extend(ids(&found));
+            let (executions, more) = records.executions(&filter).await.unwrap();
+            assert!(executions.len() <= page as usize);
+            listed.extend(ids(&executions));
             if !more {
                 break;
             }
-            assert_eq!(found.len(), page as usize);
+            assert_eq!(executions.len(), page as usize);
             // Executions that are created meanwhile are newer, and so not on later pages.
-            filter.cursor = found.last().map(|record| record.spec.id.to_string());
+            filter.cursor = executions.last().map(|record| record.spec.id.to_string());
         }
-        assert_eq!(seen, all, "pages of {page}");
+        assert_eq!(listed, all, "pages of {page}");
     }
 }
 
@@ -92,12 +92,12 @@ pub async fn all_filters_apply(subject: &StoresUnderTest) {
         (number(9, &of_repo), vec![]),
     ];
     for (filter, expected) in cases {
-        let (found, more) = records.executions(&filter).await.unwrap();
-        assert_eq!((ids(&found), more), (expected, false), "{filter:?}");
+        let (executions, more) = records.executions(&filter).await.unwrap();
+        assert_eq!((ids(&executions), more), (expected, false), "{filter:?}");
     }
     let failed = ListFilter { status: Some(ExecutionStatus::Failed), limit: Some(200), ..nothing };
-    let found = ids(&records.executions(&failed).await.unwrap().0);
-    assert!(found.contains(&b) && found.contains(&d) && !found.contains(&a));
+    let executions = ids(&records.executions(&failed).await.unwrap().0);
+    assert!(executions.contains(&b) && executions.contains(&d) && !executions.contains(&a));
 }
 
 /// Equivalent addresses name the same repository, in lists and in run numbers.
@@ -113,9 +113,9 @@ pub async fn repository_addresses_are_normalized(subject: &StoresUnderTest) {
         let in_it = ListFilter { repo: Some(repo.clone()), ..ListFilter::default() };
         let of_pipeline = ListFilter { pipeline: Some(pipeline.clone()), ..in_it.clone() };
         for filter in [in_it, of_pipeline] {
-            let (found, more) = records.executions(&filter).await.unwrap();
-            assert_eq!((ids(&found), more), (vec![b, a], false), "{filter:?}");
-            assert_eq!(found.iter().map(|record| record.run_number).collect::<Vec<_>>(), [2, 1]);
+            let (executions, more) = records.executions(&filter).await.unwrap();
+            assert_eq!((ids(&executions), more), (vec![b, a], false), "{filter:?}");
+            assert_eq!(executions.iter().map(|record| record.run_number).collect::<Vec<_>>(), [2, 1]);
         }
     }
 }
@@ -218,12 +218,12 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
         (0..150).map(|ix| job(&format!("j{ix}"), JobStatus::Pending, 0, vec![150])).collect();
     nodes.push(silent(NodeBody::End, 150, Vec::new()));
     let id = made(&*records, nodes).await;
-    let found =
+    let indexes =
         |nodes: Vec<tidemill_services::ports::Node>| nodes.iter().map(|node| node.key.ix).collect::<Vec<_>>();
-    assert_eq!(found(records.nodes(id, &[3, 150, 999, 7]).await.unwrap()), [3, 150, 7]);
-    assert_eq!(found(records.nodes(id, &[]).await.unwrap()), Vec::<u32>::new());
+    assert_eq!(indexes(records.nodes(id, &[3, 150, 999, 7]).await.unwrap()), [3, 150, 7]);
+    assert_eq!(indexes(records.nodes(id, &[]).await.unwrap()), Vec::<u32>::new());
     let all: Vec<u32> = (0..=150).collect();
-    assert_eq!(found(records.nodes(id, &all).await.unwrap()), all);
+    assert_eq!(indexes(records.nodes(id, &all).await.unwrap()), all);
     assert_eq!(records.nodes(execution_id(), &[0]).await.unwrap(), []);
 }
 

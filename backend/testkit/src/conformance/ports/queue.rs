@@ -76,11 +76,11 @@ pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
     subject.pass(3_500).await;
-    let mut late = Vec::new();
+    let mut delayed = Vec::new();
     while let Some(message) = receive(subject, &*queue, execution).await {
-        late.push(message.node.ix);
+        delayed.push(message.node.ix);
     }
-    assert!(late.contains(&2), "{late:?}");
+    assert!(delayed.contains(&2), "{delayed:?}");
 }
 
 /// A message that is given back is visible before its visibility timeout.
@@ -111,8 +111,8 @@ pub async fn receive_returns_message_of_requested_execution(subject: &StoresUnde
     let (one, other) = (execution_id(), execution_id());
     queue.send(&messages(one, 2), None).await.unwrap();
     queue.send(&messages(other, 1), None).await.unwrap();
-    let got = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
-    assert_eq!(got.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
+    let received = queue.receive(Some(other), &Labels::new(), subject.hide_ms(), LONG_WAIT).await.unwrap();
+    assert_eq!(received.map(|message| message.node), Some(NodeKey { execution: other, ix: 0 }));
     let mut missing: HashSet<NodeKey> = keys(one, 2).into_iter().collect();
     // A shared store delivers messages of other checks, too.
     while !missing.is_empty() {
@@ -130,37 +130,38 @@ pub async fn concurrent_receivers_get_every_message(subject: &StoresUnderTest) {
     let opened = [subject.open().await.queue, subject.open().await.queue];
     let execution = execution_id();
     opened[0].send(&messages(execution, 24), None).await.unwrap();
-    let all = (0..24).map(|ix| {
+    let receivers = (0..24).map(|ix| {
         let (queue, hide_ms) = (Arc::clone(&opened[ix % 2]), subject.hide_ms());
         tokio::spawn(async move {
-            let got = queue
+            let received = queue
                 .receive(Some(execution), &Labels::new(), hide_ms, LONG_WAIT)
                 .await
                 .unwrap()
                 .expect("a message for each receiver");
-            queue.delete(&got).await.unwrap();
-            got.node
+            queue.delete(&received).await.unwrap();
+            received.node
         })
     });
-    let got: HashSet<NodeKey> = join_all(all).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(got, keys(execution, 24).into_iter().collect());
+    let received: HashSet<NodeKey> = join_all(receivers).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(received, keys(execution, 24).into_iter().collect());
 }
 
 /// A waiting receiver is woken by a send through any handle, and by the end of a visibility timeout.
 pub async fn waiting_receiver_is_woken(subject: &StoresUnderTest) {
-    let none = Labels::new();
+    let no_labels = Labels::new();
     let (queue, elsewhere) = (subject.open().await.queue, subject.open().await.queue);
     let execution = execution_id();
     let hide_ms = subject.hide_ms();
     let started = tokio::time::Instant::now();
     for sender in [&queue, &elsewhere] {
-        let (got, sent) = tokio::join!(queue.receive(Some(execution), &none, hide_ms, LONG_WAIT), async {
-            sender.send(&messages(execution, 1), None).await
-        });
+        let (received, sent) =
+            tokio::join!(queue.receive(Some(execution), &no_labels, hide_ms, LONG_WAIT), async {
+                sender.send(&messages(execution, 1), None).await
+            });
         sent.unwrap();
-        let message = got.unwrap().expect("a message");
+        let message = received.unwrap().expect("a message");
         let (again, ()) = tokio::join!(
-            queue.receive(Some(execution), &none, hide_ms, LONG_WAIT),
+            queue.receive(Some(execution), &no_labels, hide_ms, LONG_WAIT),
             subject.pass(hide_ms + 1)
         );
         let again = again.unwrap().expect("visible again");
@@ -178,12 +179,12 @@ pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
     let held = receive(subject, &*queue, execution).await.unwrap();
     drop(queue);
     let queue = subject.open().await.queue;
-    let other = receive_all(subject, &*queue, execution).await;
-    assert_eq!(other.len(), 1);
-    assert!(!other.contains(&held.node));
+    let visible = receive_all(subject, &*queue, execution).await;
+    assert_eq!(visible.len(), 1);
+    assert!(!visible.contains(&held.node));
     queue.delete(&held).await.unwrap();
     subject.pass(subject.hide_ms() + 500).await;
-    assert_eq!(receive_all(subject, &*queue, execution).await, other);
+    assert_eq!(receive_all(subject, &*queue, execution).await, visible);
 }
 
 /// A used receipt and an invalid one are ignored.

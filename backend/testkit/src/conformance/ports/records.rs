@@ -83,9 +83,9 @@ pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTe
     let first = vec![all[40].clone()];
     let create = Write::Create { spec: Box::new(spec), state: unplanned, nodes: first };
     done(&*records, vec![create]).await;
-    let seen = records.all_nodes(id).await.unwrap();
-    assert_eq!(seen.iter().map(|node| node.key.ix).collect::<Vec<_>>(), [40]);
-    assert_eq!((&seen[0].spec, seen[0].waits_for), (&all[40].1.spec, 40));
+    let stored = records.all_nodes(id).await.unwrap();
+    assert_eq!(stored.iter().map(|node| node.key.ix).collect::<Vec<_>>(), [40]);
+    assert_eq!((&stored[0].spec, stored[0].waits_for), (&all[40].1.spec, 40));
     let end = NodeKey { execution: id, ix: 40 };
     done(&*records, vec![arrive(end, true, "")]).await;
     let version = records.execution(id).await.unwrap().unwrap().version;
@@ -123,11 +123,11 @@ pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderT
 pub async fn concurrent_creates_get_distinct_run_numbers(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let repo = repo();
-    let all = (0..16).map(|ix| {
+    let creates = (0..16).map(|ix| {
         let (records, spec) = (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1));
         async move { done(&*records, vec![create(spec, flat(1))]).await.run_number }
     });
-    let mut numbers = join_all(all).await;
+    let mut numbers = join_all(creates).await;
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
 }
@@ -141,9 +141,9 @@ pub async fn put_requires_read_version(subject: &StoresUnderTest) {
     let put = |status| Write::PutExecution { id, if_version: read.version, state: state(status) };
     done(&*records, vec![put(ExecutionStatus::Running)]).await;
     conflict(&*records, vec![put(ExecutionStatus::Failed)]).await;
-    let now = records.execution(id).await.unwrap().unwrap();
-    assert_eq!(now.state.status, ExecutionStatus::Running);
-    assert_ne!(now.version, read.version);
+    let updated = records.execution(id).await.unwrap().unwrap();
+    assert_eq!(updated.state.status, ExecutionStatus::Running);
+    assert_ne!(updated.version, read.version);
 
     let read = node(&*records, key).await;
     let put = Write::PutNode {
@@ -154,9 +154,9 @@ pub async fn put_requires_read_version(subject: &StoresUnderTest) {
     };
     done(&*records, vec![put.clone()]).await;
     conflict(&*records, vec![put]).await;
-    let now = node(&*records, key).await;
-    assert_eq!((now.state, now.due_at), (job_state(JobStatus::Queued), Some(START)));
-    assert_ne!(now.version, read.version);
+    let updated = node(&*records, key).await;
+    assert_eq!((updated.state, updated.due_at), (job_state(JobStatus::Queued), Some(START)));
+    assert_ne!(updated.version, read.version);
 }
 
 /// A put of a missing node or execution conflicts.
@@ -178,8 +178,8 @@ pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
     let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
     let read = node(&*records, key).await;
     done(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
-    let now = node(&*records, key).await;
-    assert_eq!((now.version, now.due_at), (read.version, Some(START)));
+    let updated = node(&*records, key).await;
+    assert_eq!((updated.version, updated.due_at), (read.version, Some(START)));
     done(&*records, vec![put_node(key, read.version, JobStatus::Queued)]).await;
     conflict(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
     assert_eq!(node(&*records, key).await.due_at, None);
@@ -190,13 +190,13 @@ pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key = NodeKey { execution: made(&*opened[0], flat(1)).await, ix: 0 };
     let version = node(&*opened[0], key).await.version;
-    let all = (0..32).map(|ix| {
+    let writes = (0..32).map(|ix| {
         let records = Arc::clone(&opened[ix % 2]);
         tokio::spawn(
             async move { records.commit(vec![put_node(key, version, JobStatus::Queued)]).await.unwrap() },
         )
     });
-    let outcomes: Vec<_> = join_all(all).await.into_iter().map(Result::unwrap).collect();
+    let outcomes: Vec<_> = join_all(writes).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(outcomes.iter().filter(|commit| matches!(commit, Commit::Done(_))).count(), 1);
 }
 
@@ -205,8 +205,8 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let id = made(&*records, flat(2)).await;
     let (key, end) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 2 });
-    let kept = artifact(key, 0, None);
-    done(&*records, vec![Write::PutArtifact(Box::new(kept.clone()))]).await;
+    let existing = artifact(key, 0, None);
+    done(&*records, vec![Write::PutArtifact(Box::new(existing.clone()))]).await;
     let before = (records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap());
     let revision = records.revision(id).await.unwrap();
     let version = before.0.as_ref().unwrap().version;
@@ -221,7 +221,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
             arrive(end, false, "job-0"),
             put_key(&name, None, id),
             Write::PutArtifact(Box::new(uncommitted.clone())),
-            Write::DeleteArtifact(kept.id),
+            Write::DeleteArtifact(existing.id),
             Write::SetDue { key: end, if_version: before.1[2].version + 1, due_at: Some(START) },
         ],
     )
@@ -230,7 +230,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     assert_eq!(records.revision(id).await.unwrap(), revision);
     assert_eq!(records.execution(created.id).await.unwrap(), None);
     assert_eq!(records.key(&name).await.unwrap(), None);
-    assert_eq!(records.artifacts(id).await.unwrap(), [kept]);
+    assert_eq!(records.artifacts(id).await.unwrap(), [existing]);
     // No run number was used.
     let again = spec(execution_id(), &created.repo, "a", 1);
     assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
@@ -257,9 +257,9 @@ pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
         assert_eq!(node(&*records, key).await.due_at, None);
         let last = done(&*records, vec![arrive(key, false, "z")]).await;
         assert_eq!(last.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 2, continued: false }]);
-        let now = node(&*records, key).await;
-        assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (0, 2, Some("y")));
-        assert_eq!((now.due_at, now.version), (Some(START.plus_ms(5)), version));
+        let updated = node(&*records, key).await;
+        assert_eq!((updated.waits_for, updated.failed, updated.blocker.as_deref()), (0, 2, Some("y")));
+        assert_eq!((updated.due_at, updated.version), (Some(START.plus_ms(5)), version));
     }
 }
 
@@ -334,13 +334,14 @@ pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let key =
         NodeKey { execution: made(&*opened[0], vec![silent(NodeBody::End, 64, Vec::new())]).await, ix: 0 };
-    let all = (0..64).map(|ix| {
+    let arrivals_sent = (0..64).map(|ix| {
         let records = Arc::clone(&opened[ix % 2]);
         tokio::spawn(async move { done(&*records, vec![arrive(key, ix % 4 != 0, "x")]).await.arrivals[0] })
     });
-    let arrivals: Vec<ArrivalOutcome> = join_all(all).await.into_iter().map(Result::unwrap).collect();
-    let seen: HashSet<u32> = arrivals.iter().map(|arrival| arrival.waits_for).collect();
-    assert_eq!(seen, (0..64).collect());
+    let arrivals: Vec<ArrivalOutcome> =
+        join_all(arrivals_sent).await.into_iter().map(Result::unwrap).collect();
+    let counts: HashSet<u32> = arrivals.iter().map(|arrival| arrival.waits_for).collect();
+    assert_eq!(counts, (0..64).collect());
     assert_eq!(node(&*opened[0], key).await.failed, 16);
 }
 
@@ -359,7 +360,7 @@ pub async fn arrival_at_missing_node_fails(subject: &StoresUnderTest) {
 pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
     let (name, repo) = (format!("key of {}", execution_id()), repo());
-    let all = (0..16).map(|ix| {
+    let creates = (0..16).map(|ix| {
         let (records, spec, name) =
             (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1), name.clone());
         tokio::spawn(async move {
@@ -368,7 +369,7 @@ pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
             matches!(records.commit(writes).await.unwrap(), Commit::Done(_)).then_some(id)
         })
     });
-    let created: Vec<_> = join_all(all).await.into_iter().filter_map(Result::unwrap).collect();
+    let created: Vec<_> = join_all(creates).await.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(created.len(), 1);
     let stored = opened[0].key(&name).await.unwrap().unwrap();
     assert_eq!(stored, KeyRecord { execution: created[0], request: format!("request of {}", created[0]) });
@@ -405,10 +406,10 @@ pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
         put_node(key, node(&*records, key).await.version, JobStatus::Queued),
         arrive(NodeKey { execution: id, ix: 1 }, true, "x"),
     ];
-    let mut seen = HashSet::from([records.revision(id).await.unwrap()]);
+    let mut revisions = HashSet::from([records.revision(id).await.unwrap()]);
     for write in writes {
         done(&*records, vec![write.clone()]).await;
-        assert!(seen.insert(records.revision(id).await.unwrap()), "{write:?}");
+        assert!(revisions.insert(records.revision(id).await.unwrap()), "{write:?}");
     }
     assert_eq!(records.revision(other).await.unwrap(), untouched);
 }

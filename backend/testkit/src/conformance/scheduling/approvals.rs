@@ -15,115 +15,119 @@ use tidemill_services::services::InternalStart;
 /// A manual job runs once its needs hold and it is approved, in either order. Concurrent approvals count once.
 pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
-    let one = &servers[0];
+    let server = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
     for approve_first in [true, false] {
-        let id = begin(one, &request).await;
-        let manual = job(one, id, "b").await;
+        let id = begin(server, &request).await;
+        let manual = job(server, id, "b").await;
         assert_eq!((manual.status, manual.approval), (Pending, Some(Approval::Awaited)));
         if !approve_first {
-            run(one, id, "a", 0).await;
-            assert!(claim(one, manual.id).await.is_none(), "it is not approved");
-            assert_eq!(statuses(one, id).await, [Success, Pending, Pending]);
+            run(server, id, "a", 0).await;
+            assert!(claim(server, manual.id).await.is_none(), "it is not approved");
+            assert_eq!(statuses(server, id).await, [Success, Pending, Pending]);
         }
         let replies = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual.id))).await;
         assert_eq!(replies.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
-        assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
+        assert_eq!(job(server, id, "b").await.approval, Some(Approval::Given));
         if approve_first {
-            assert!(claim(one, manual.id).await.is_none(), "its need has not ended");
-            run(one, id, "a", 0).await;
+            assert!(claim(server, manual.id).await.is_none(), "its need has not ended");
+            run(server, id, "a", 0).await;
         }
-        run(one, id, "b", 0).await;
-        run(one, id, "c", 0).await;
-        assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
-        assert!(matches!(one.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
+        run(server, id, "b", 0).await;
+        run(server, id, "c", 0).await;
+        assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+        assert!(matches!(server.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
     }
-    let id = begin(one, &request).await;
-    let automatic = job(one, id, "a").await.id;
-    assert!(matches!(one.approvals.approve_job(automatic).await, Err(Error::Conflict(_))));
-    assert!(matches!(one.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
-    run(one, id, "a", 1).await;
+    let id = begin(server, &request).await;
+    let automatic = job(server, id, "a").await.id;
+    assert!(matches!(server.approvals.approve_job(automatic).await, Err(Error::Conflict(_))));
+    assert!(matches!(server.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
+    run(server, id, "a", 1).await;
     assert_eq!(
-        statuses(one, id).await,
+        statuses(server, id).await,
         [Failed, Skipped, Skipped],
         "a job that cannot run needs no approval"
     );
-    let skipped = job(one, id, "b").await;
+    let skipped = job(server, id, "b").await;
     assert_eq!((skipped.approval, skipped.failure_reason.unwrap().kind), (None, FailureKind::NeedsFailed));
-    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
-    assert!(matches!(one.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
+    assert!(matches!(server.approvals.approve_job(skipped.id).await, Err(Error::Conflict(_))), "too late");
     // A retry carries over successful jobs; a manual job needs a new approval.
-    let again = one.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
-    assert_eq!(job(one, again, "b").await.approval, Some(Approval::Awaited));
+    let retried = server.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(job(server, retried, "b").await.approval, Some(Approval::Awaited));
 }
 
 /// A manual job that is allowed to fail blocks no other job. It can be approved until all other jobs have ended, and then by a
 /// retry.
 pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) {
     let servers = [services(subject.open().await), services(subject.open().await)];
-    let one = &servers[0];
+    let server = &servers[0];
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
                 d: { stage: three, needs: [b] }\n e: { stage: three, when: manual, allow_failure: true, needs: [b] }\n";
     let request = request(&samples::repo(), "", jobs);
-    let id = begin(one, &request).await;
-    run(one, id, "a", 0).await;
-    assert_eq!(statuses(one, id).await, [Success, Pending, Queued, Pending, Pending], "stage three starts");
-    run(one, id, "c", 0).await;
-    assert_eq!(statuses(one, id).await, [Success, Skipped, Success, Skipped, Skipped]);
-    let end = view(one, id).await;
+    let id = begin(server, &request).await;
+    run(server, id, "a", 0).await;
+    assert_eq!(
+        statuses(server, id).await,
+        [Success, Pending, Queued, Pending, Pending],
+        "stage three starts"
+    );
+    run(server, id, "c", 0).await;
+    assert_eq!(statuses(server, id).await, [Success, Skipped, Success, Skipped, Skipped]);
+    let end = view(server, id).await;
     assert_eq!(end.execution.status, ExecutionStatus::Success);
     assert!(end.jobs.iter().all(|job| job.tolerated == (job.status == Skipped)), "{:?}", end.jobs);
-    let unapproved = job(one, id, "b").await;
+    let unapproved = job(server, id, "b").await;
     assert_eq!(
         (unapproved.approval, unapproved.failure_reason.unwrap().kind),
         (None, FailureKind::NotApproved)
     );
-    assert_eq!(job(one, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
-    assert!(matches!(one.approvals.approve_job(unapproved.id).await, Err(Error::Conflict(_))), "too late");
-    let nothing = one.pipelines.retry(id, RetryRequest::default(), None).await;
-    assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
+    assert_eq!(job(server, id, "d").await.failure_reason.unwrap().kind, FailureKind::NeedsFailed);
+    assert!(matches!(server.approvals.approve_job(unapproved.id).await, Err(Error::Conflict(_))), "too late");
+    let rejected = server.pipelines.retry(id, RetryRequest::default(), None).await;
+    assert!(matches!(rejected, Err(Error::Invalid(_))), "{rejected:?}");
     let approving = |name: &str| RetryRequest { approve: vec![name.into()], ..RetryRequest::default() };
-    assert!(matches!(one.pipelines.retry(id, approving("c"), None).await, Err(Error::Invalid(_))));
-    let late = one.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
-    assert_eq!(statuses(one, late).await, [Success, Queued, Success, Pending, Pending]);
-    run(one, late, "b", 0).await;
-    assert_eq!(statuses(one, late).await, [Success, Success, Success, Queued, Pending]);
-    run(one, late, "d", 0).await;
-    assert_eq!(statuses(one, late).await, [Success, Success, Success, Success, Skipped]);
-    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
+    assert!(matches!(server.pipelines.retry(id, approving("c"), None).await, Err(Error::Invalid(_))));
+    let retried = server.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
+    assert_eq!(statuses(server, retried).await, [Success, Queued, Success, Pending, Pending]);
+    run(server, retried, "b", 0).await;
+    assert_eq!(statuses(server, retried).await, [Success, Success, Success, Queued, Pending]);
+    run(server, retried, "d", 0).await;
+    assert_eq!(statuses(server, retried).await, [Success, Success, Success, Success, Skipped]);
+    assert_eq!(view(server, retried).await.execution.status, ExecutionStatus::Success);
 
     // If it is approved in time, it runs, and the execution's end waits for it and its dependents.
-    let id = begin(one, &request).await;
-    let manual = job(one, id, "b").await.id;
+    let id = begin(server, &request).await;
+    let manual = job(server, id, "b").await.id;
     let replies = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
     assert_eq!(replies.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
-    run(one, id, "a", 0).await;
-    run(one, id, "c", 0).await;
-    assert_eq!(statuses(one, id).await, [Success, Queued, Success, Pending, Pending]);
-    assert_eq!(job(one, id, "b").await.approval, Some(Approval::Given));
-    run(one, id, "b", 1).await;
+    run(server, id, "a", 0).await;
+    run(server, id, "c", 0).await;
+    assert_eq!(statuses(server, id).await, [Success, Queued, Success, Pending, Pending]);
+    assert_eq!(job(server, id, "b").await.approval, Some(Approval::Given));
+    run(server, id, "b", 1).await;
     // Its failure is tolerated; `e` was not approved.
-    assert_eq!(statuses(one, id).await, [Success, Failed, Success, Queued, Skipped]);
-    run(one, id, "d", 0).await;
-    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
+    assert_eq!(statuses(server, id).await, [Success, Failed, Success, Queued, Skipped]);
+    run(server, id, "d", 0).await;
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
 
     // A failure ends the execution, although the job was not approved.
-    let id = begin(one, &request).await;
-    run(one, id, "a", 1).await;
-    assert_eq!(statuses(one, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
-    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Failed);
+    let id = begin(server, &request).await;
+    run(server, id, "a", 1).await;
+    assert_eq!(statuses(server, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
 
     // Without other jobs, the execution ends when it is created.
     let only = "b: { stage: one, when: manual, allow_failure: true }\n d: { stage: two, needs: [b] }\n e: { stage: three, needs: [d] }\n";
-    let id = begin(one, &fixture::request(&samples::repo(), "", only)).await;
-    assert_eq!(statuses(one, id).await, [Skipped; 3]);
-    assert_eq!(view(one, id).await.execution.status, ExecutionStatus::Success);
-    let late = one.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
-    run(one, late, "b", 0).await;
-    run(one, late, "d", 0).await;
-    run(one, late, "e", 0).await;
-    assert_eq!(view(one, late).await.execution.status, ExecutionStatus::Success);
+    let id = begin(server, &fixture::request(&samples::repo(), "", only)).await;
+    assert_eq!(statuses(server, id).await, [Skipped; 3]);
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+    let retried = server.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
+    run(server, retried, "b", 0).await;
+    run(server, retried, "d", 0).await;
+    run(server, retried, "e", 0).await;
+    assert_eq!(view(server, retried).await.execution.status, ExecutionStatus::Success);
 }
 
 /// An execution is canceled after 30 days without a required approval.
@@ -143,8 +147,8 @@ pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
     services.sweep.run().await.unwrap();
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, id).await, [Success, Canceled, Canceled]);
-    let seen = view(&services, id).await.execution;
-    assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Canceled, false));
+    let execution = view(&services, id).await.execution;
+    assert_eq!((execution.status, execution.timed_out), (ExecutionStatus::Canceled, false));
 }
 
 /// An `always` job does not run before its execution starts, although other jobs were canceled.
@@ -152,8 +156,8 @@ pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n cleanup: { stage: two, when: always }\n c: { stage: three }\n";
     let repo = samples::repo();
-    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
-    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
+    let ordered = request(&repo, "concurrency: { group: deploy }", jobs);
+    let (first, second) = (begin(&services, &ordered).await, begin(&services, &ordered).await);
     let start = InternalStart { hold: true, ..InternalStart::default() };
     let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
     let held = held.execution_id;
@@ -186,13 +190,13 @@ pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) 
     let (before, held, canceled) =
         (begin(&services, &request(&repo, group, jobs)).await, hold(group).await, hold("").await);
     for id in [held, canceled] {
-        let seen = view(&services, id).await;
-        assert_eq!(seen.approval, Some(Approval::Awaited));
+        let shown = view(&services, id).await;
+        assert_eq!(shown.approval, Some(Approval::Awaited));
         let names: Vec<_> =
-            seen.jobs.iter().map(|job| (job.job_name.as_str(), job.status, job.approval)).collect();
+            shown.jobs.iter().map(|job| (job.job_name.as_str(), job.status, job.approval)).collect();
         assert_eq!(names, [("a", Pending, None), ("b", Pending, None), ("c", Pending, None)]);
-        assert!(records.job(seen.jobs[0].id).await.unwrap().is_none());
-        assert!(services.approvals.approve_job(seen.jobs[1].id).await.is_err());
+        assert!(records.job(shown.jobs[0].id).await.unwrap().is_none());
+        assert!(services.approvals.approve_job(shown.jobs[1].id).await.is_err());
     }
     // It becomes first in its group before it is approved, and starts when it is approved.
     services.pipelines.cancel(before).await.unwrap();
@@ -202,10 +206,10 @@ pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) 
         assert_eq!(services.approvals.approve_execution(held).await.unwrap().approved, approved);
         assert_eq!(statuses(&services, held).await, [Queued, Pending, Pending]);
     }
-    let seen = view(&services, held).await;
-    assert_eq!((seen.approval, seen.jobs[1].approval), (Some(Approval::Given), Some(Approval::Awaited)));
+    let shown = view(&services, held).await;
+    assert_eq!((shown.approval, shown.jobs[1].approval), (Some(Approval::Given), Some(Approval::Awaited)));
     run(&services, held, "a", 0).await;
-    services.approvals.approve_job(seen.jobs[1].id).await.unwrap();
+    services.approvals.approve_job(shown.jobs[1].id).await.unwrap();
     run(&services, held, "b", 0).await;
     run(&services, held, "c", 0).await;
     assert_eq!(view(&services, held).await.execution.status, ExecutionStatus::Success);
@@ -213,13 +217,13 @@ pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) 
     assert!(services.pipelines.cancel(canceled).await.unwrap().canceled);
     assert_eq!(view(&services, canceled).await.execution.status, ExecutionStatus::Canceled);
     assert!(services.approvals.approve_execution(canceled).await.is_err());
-    let again = services.pipelines.retry(canceled, RetryRequest::default(), None).await.unwrap();
-    assert_eq!(statuses(&services, again.execution_id).await, [Queued, Pending, Pending]);
+    let retried = services.pipelines.retry(canceled, RetryRequest::default(), None).await.unwrap();
+    assert_eq!(statuses(&services, retried.execution_id).await, [Queued, Pending, Pending]);
 
-    let late = hold("").await;
+    let expired = hold("").await;
     subject.clock.turn(31 * 86_400_000);
     services.sweep.run().await.unwrap();
-    assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(view(&services, expired).await.execution.status, ExecutionStatus::Canceled);
 }
 
 /// An execution that was approved in time may last longer than 30 days.
@@ -227,8 +231,9 @@ pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTe
     let services = services(subject.open().await);
     let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
-    let (all, some) = (begin(&services, &request).await, begin(&services, &request).await);
-    for (id, name) in [(all, "a"), (all, "b"), (some, "a")] {
+    let (fully_approved, partly_approved) =
+        (begin(&services, &request).await, begin(&services, &request).await);
+    for (id, name) in [(fully_approved, "a"), (fully_approved, "b"), (partly_approved, "a")] {
         services.approvals.approve_job(job(&services, id, name).await.id).await.unwrap();
     }
     for _ in 0..3 {
@@ -236,10 +241,10 @@ pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTe
         services.sweep.run().await.unwrap();
         services.sweep.run().await.unwrap();
     }
-    assert_eq!(view(&services, some).await.execution.status, ExecutionStatus::Canceled);
-    assert_eq!(statuses(&services, all).await, [Queued, Pending, Pending]);
+    assert_eq!(view(&services, partly_approved).await.execution.status, ExecutionStatus::Canceled);
+    assert_eq!(statuses(&services, fully_approved).await, [Queued, Pending, Pending]);
     for name in ["a", "b", "c"] {
-        run(&services, all, name, 0).await;
+        run(&services, fully_approved, name, 0).await;
     }
-    assert_eq!(view(&services, all).await.execution.status, ExecutionStatus::Success);
+    assert_eq!(view(&services, fully_approved).await.execution.status, ExecutionStatus::Success);
 }

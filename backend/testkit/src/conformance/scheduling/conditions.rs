@@ -71,17 +71,20 @@ pub async fn execution_over_timeout_fails(subject: &StoresUnderTest) {
     subject.clock.turn(2 * 60_000);
     services.sweep.run().await.unwrap();
     services.sweep.run().await.unwrap();
-    let seen = view(&services, late).await.execution;
-    assert_eq!((seen.status, seen.timed_out, seen.cancel_requested), (ExecutionStatus::Failed, true, true));
-    let seen = view(&services, in_time).await.execution;
-    assert_eq!((seen.status, seen.timed_out), (ExecutionStatus::Success, false));
+    let execution = view(&services, late).await.execution;
+    assert_eq!(
+        (execution.status, execution.timed_out, execution.cancel_requested),
+        (ExecutionStatus::Failed, true, true)
+    );
+    let execution = view(&services, in_time).await.execution;
+    assert_eq!((execution.status, execution.timed_out), (ExecutionStatus::Success, false));
 }
 
 /// An `on_failure` job without needs, or whose needs are all carried over, is skipped when the execution is created.
 pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "repair: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
-        look: { stage: two, when: on_failure }\n c: { stage: three }\n";
+        inspect: { stage: two, when: on_failure }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
     let first = begin(&services, &request).await;
     assert_eq!(statuses(&services, first).await, [Skipped, Queued, Pending, Pending, Pending]);
@@ -90,11 +93,11 @@ pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) 
     run(&services, first, "a", 0).await;
     run(&services, first, "b", 1).await;
     assert_eq!(view(&services, first).await.execution.status, ExecutionStatus::Failed);
-    let again = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
-    assert_eq!(statuses(&services, again).await, [Skipped, Success, Queued, Skipped, Pending]);
-    run(&services, again, "b", 0).await;
-    run(&services, again, "c", 0).await;
-    assert_eq!(view(&services, again).await.execution.status, ExecutionStatus::Success);
+    let retried = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(statuses(&services, retried).await, [Skipped, Success, Queued, Skipped, Pending]);
+    run(&services, retried, "b", 0).await;
+    run(&services, retried, "c", 0).await;
+    assert_eq!(view(&services, retried).await.execution.status, ExecutionStatus::Success);
 }
 
 /// An execution in which no job can run ends when it is created.

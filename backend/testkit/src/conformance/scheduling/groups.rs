@@ -22,8 +22,8 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     }
     assert_eq!(statuses(&services, ids[0]).await, [Queued, Pending, Pending]);
     for (before, id) in ids.iter().zip(&ids[1..]) {
-        let seen = view(&services, *id).await;
-        assert_eq!((seen.waits_for, seen.jobs[0].status), (Some(*before), Pending));
+        let shown = view(&services, *id).await;
+        assert_eq!((shown.waits_for, shown.jobs[0].status), (Some(*before), Pending));
     }
     // The second is canceled while it waits; the third still waits for the first.
     services.pipelines.cancel(ids[1]).await.unwrap();
@@ -57,8 +57,8 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
         "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
     );
     let ids = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
-    let mut left = ids.len();
-    while left > 0 {
+    let mut remaining = ids.len();
+    while remaining > 0 {
         let mut started = Vec::new();
         for id in &ids {
             if statuses(&servers[0], *id).await[0] == Queued {
@@ -66,12 +66,12 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
             }
         }
         let [only] = started.as_slice() else { panic!("{} run at the same time", started.len()) };
-        if left % 2 == 0 {
-            servers[left % 2].pipelines.cancel(*only).await.unwrap();
+        if remaining % 2 == 0 {
+            servers[remaining % 2].pipelines.cancel(*only).await.unwrap();
         } else {
-            run(&servers[left % 2], *only, "a", 1).await;
+            run(&servers[remaining % 2], *only, "a", 1).await;
         }
-        left -= 1;
+        remaining -= 1;
     }
 }
 
@@ -79,13 +79,13 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
 pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
-    let waits = request(&repo, "concurrency: { group: deploy }", jobs);
-    let supersedes = request(&repo, "concurrency: { group: deploy, cancel_superseded: true }", jobs);
-    let (first, second) = (begin(&services, &waits).await, begin(&services, &waits).await);
-    let third = begin(&services, &supersedes).await;
+    let ordered = request(&repo, "concurrency: { group: deploy }", jobs);
+    let superseding = request(&repo, "concurrency: { group: deploy, cancel_superseded: true }", jobs);
+    let (first, second) = (begin(&services, &ordered).await, begin(&services, &ordered).await);
+    let third = begin(&services, &superseding).await;
     assert_eq!(statuses(&services, second).await, [Canceled; 3]);
     assert_eq!(statuses(&services, third).await[0], Queued, "it does not wait");
-    let last = begin(&services, &waits).await;
+    let last = begin(&services, &ordered).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3]);
     run(&services, first, "a", 1).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3], "its predecessor still runs");

@@ -37,10 +37,10 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     claim_at(services, id, 0).await.unwrap()
 }
 
-fn announcement(of: &Assignment, key: &str) -> ArtifactUploadRequest {
+fn announcement(assignment: &Assignment, key: &str) -> ArtifactUploadRequest {
     ArtifactUploadRequest {
-        job_id: of.preparation.job_id,
-        lease: of.lease.token,
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
         file_path: "target".into(),
         files: Vec::new(),
         expire_in_s: None,
@@ -53,13 +53,16 @@ fn announcement(of: &Assignment, key: &str) -> ArtifactUploadRequest {
 /// Uploads the bytes of an announced cache.
 async fn put(
     services: &Services,
-    of: &Assignment,
+    assignment: &Assignment,
     (key, id): (&str, ArtifactId),
     bytes: &[u8],
 ) -> Result<(), Error> {
     let body = Box::pin(stream::iter([Ok(Bytes::copy_from_slice(bytes))]));
     let key = URL_SAFE_NO_PAD.encode(key);
-    services.artifacts.put(id, (of.preparation.job_id, of.lease.token), Some(&key), body).await
+    services
+        .artifacts
+        .put(id, (assignment.preparation.job_id, assignment.lease.token), Some(&key), body)
+        .await
 }
 
 fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
@@ -67,20 +70,25 @@ fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
     ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256 }
 }
 
-async fn store(services: &Services, of: &Assignment, key: &str, bytes: &[u8]) -> Result<ArtifactId, Error> {
-    let mut request = announcement(of, key);
+async fn store(
+    services: &Services,
+    assignment: &Assignment,
+    key: &str,
+    bytes: &[u8],
+) -> Result<ArtifactId, Error> {
+    let mut request = announcement(assignment, key);
     let id = services.artifacts.upload(request.clone()).await?.artifact_id;
-    put(services, of, (key, id), bytes).await?;
+    put(services, assignment, (key, id), bytes).await?;
     request.complete = Some(complete(id, bytes));
     services.artifacts.upload(request).await?;
     Ok(id)
 }
 
 /// Looks up a cache, and returns its key and size.
-async fn lookup(services: &Services, of: &Assignment, keys: &[&str]) -> Option<(String, u64)> {
+async fn lookup(services: &Services, assignment: &Assignment, keys: &[&str]) -> Option<(String, u64)> {
     let request = CacheLookupRequest {
-        job_id: of.preparation.job_id,
-        lease: of.lease.token,
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
     };
     services.caches.lookup(request).await.unwrap().found.map(|found| (found.key, found.source.size))
@@ -146,9 +154,9 @@ pub async fn cache_is_bound_to_its_repository_and_key(subject: &StoresUnderTest)
     let job = running(&services, &samples::repo(), false).await;
     let id = store(&services, &job, "a", b"ours").await.unwrap();
     let other_id = store(&services, &job, "b", b"other").await.unwrap();
-    let of = |of: &Assignment| (of.preparation.job_id, of.lease.token);
+    let lease_of = |assignment: &Assignment| (assignment.preparation.job_id, assignment.lease.token);
     let get = async |by: &Assignment, key: &str, object| {
-        let (job, lease) = of(by);
+        let (job, lease) = lease_of(by);
         services.caches.download(job, lease, (&URL_SAFE_NO_PAD.encode(key), object)).await
     };
     assert!(get(&job, "a", id).await.is_ok());
@@ -183,18 +191,21 @@ pub async fn artifact_of_other_job_cannot_be_overwritten(subject: &StoresUnderTe
         running(&services, &samples::repo(), false).await,
         running(&services, &samples::repo(), false).await,
     );
-    let announce = |of: &Assignment| ArtifactUploadRequest { cache_key: None, ..announcement(of, "unused") };
+    let announce = |assignment: &Assignment| ArtifactUploadRequest {
+        cache_key: None,
+        ..announcement(assignment, "unused")
+    };
     let id = services.artifacts.upload(announce(&one)).await.unwrap().artifact_id;
     let body = || Box::pin(stream::iter([Ok(Bytes::from_static(b"poison"))]));
     let of_other = (other.preparation.job_id, other.lease.token);
     let put = services.artifacts.put(id, of_other, None, body()).await;
     assert!(matches!(put, Err(Error::Conflict(_))), "{put:?}");
-    let own = services.artifacts.upload(announce(&other)).await.unwrap().artifact_id;
-    services.artifacts.put(own, of_other, None, body()).await.unwrap();
+    let own_id = services.artifacts.upload(announce(&other)).await.unwrap().artifact_id;
+    services.artifacts.put(own_id, of_other, None, body()).await.unwrap();
     let forged = ArtifactUploadRequest { complete: Some(complete(id, b"poison")), ..announce(&other) };
     let result = services.artifacts.upload(forged).await;
     assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
-    let honest = ArtifactUploadRequest { complete: Some(complete(own, b"poison")), ..announce(&other) };
+    let honest = ArtifactUploadRequest { complete: Some(complete(own_id, b"poison")), ..announce(&other) };
     services.artifacts.upload(honest).await.unwrap();
 }
 
@@ -203,7 +214,7 @@ pub async fn completing_cache_again_changes_nothing(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let job = running(&services, &samples::repo(), false).await;
     let id = store(&services, &job, "a", b"1").await.unwrap();
-    let again = |bytes: &'static [u8]| ArtifactUploadRequest {
+    let complete_again = |bytes: &'static [u8]| ArtifactUploadRequest {
         complete: Some(complete(id, bytes)),
         ..announcement(&job, "a")
     };
@@ -213,14 +224,14 @@ pub async fn completing_cache_again_changes_nothing(subject: &StoresUnderTest) {
         services.caches.download(job, lease, (&key, id)).await.is_ok()
     };
     for _ in 0..3 {
-        assert_eq!(services.artifacts.upload(again(b"1")).await.unwrap().artifact_id, id);
+        assert_eq!(services.artifacts.upload(complete_again(b"1")).await.unwrap().artifact_id, id);
         assert!(is_downloadable().await, "the bytes are stored");
     }
     // Other bytes are rejected, and the record stays.
-    let result = services.artifacts.upload(again(b"other")).await;
+    let result = services.artifacts.upload(complete_again(b"other")).await;
     assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
     assert!(is_downloadable().await);
     store(&services, &job, "a", b"123").await.unwrap();
-    services.artifacts.upload(again(b"1")).await.unwrap();
+    services.artifacts.upload(complete_again(b"1")).await.unwrap();
     assert_eq!(lookup(&services, &job, &["a"]).await, Some(("a".into(), 3)), "the later cache is used");
 }

@@ -68,10 +68,10 @@ async fn claim(services: &Services, job: JobId) -> Option<Assignment> {
 }
 
 /// Creates a heartbeat.
-fn report(of: &Assignment) -> JobReport {
+fn report(assignment: &Assignment) -> JobReport {
     JobReport {
-        job_id: of.preparation.job_id,
-        lease: of.lease.token,
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
         log: None,
         phase: None,
         steps: Vec::new(),
@@ -80,9 +80,9 @@ fn report(of: &Assignment) -> JobReport {
 }
 
 /// Creates the report of an attempt's end.
-fn ending(of: &Assignment, failure: Option<FailureKind>) -> JobReport {
+fn ending(assignment: &Assignment, failure: Option<FailureKind>) -> JobReport {
     let failure = failure.map(|kind| FailureReason::new(kind, "because"));
-    JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(of) }
+    JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(assignment) }
 }
 
 /// The same request from 50 clients on two servers creates one execution, with and without an idempotency key.
@@ -125,16 +125,16 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     let job = view(&services, older).await.jobs[0].id;
     let running = claim(&services, job).await.unwrap();
     let newer = execute(&services, "2", None).await.unwrap().execution_id;
-    let seen = view(&services, older).await;
-    assert_eq!(seen.execution.superseded_by, Some(newer));
-    assert_eq!(seen.jobs[1].status, JobStatus::Canceled);
+    let shown = view(&services, older).await;
+    assert_eq!(shown.execution.superseded_by, Some(newer));
+    assert_eq!(shown.jobs[1].status, JobStatus::Canceled);
     assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "the worker must stop the job");
     // The worker reports nothing more: after the grace period the next claim ends the job.
     subject.clock.turn(i64::try_from(CANCEL_GRACE_MS).unwrap());
     assert!(claim(&services, job).await.is_none());
-    let seen = view(&services, older).await;
+    let shown = view(&services, older).await;
     assert_eq!(
-        (seen.execution.status, seen.jobs[0].status),
+        (shown.execution.status, shown.jobs[0].status),
         (ExecutionStatus::Canceled, JobStatus::Canceled)
     );
     let lost = services.jobs.report(ending(&running, None)).await;
@@ -152,19 +152,19 @@ pub async fn concurrent_executions_of_group_leave_one(subject: &StoresUnderTest)
     let servers = [services(subject.open().await), services(subject.open().await)];
     let commits: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
     let replies = join_all((0..8).map(|n| execute(&servers[n % 2], &commits[n], None))).await;
-    let mut by = BTreeSet::new();
-    let mut left = 0;
+    let mut successors = BTreeSet::new();
+    let mut current = 0;
     for reply in replies {
-        let seen = view(&servers[0], reply.unwrap().execution_id).await;
-        match seen.execution.superseded_by {
+        let shown = view(&servers[0], reply.unwrap().execution_id).await;
+        match shown.execution.superseded_by {
             Some(newer) => {
-                assert!(by.insert(newer), "two were superseded by {newer}");
-                assert_eq!(seen.execution.status, ExecutionStatus::Canceled, "{seen:?}");
+                assert!(successors.insert(newer), "two were superseded by {newer}");
+                assert_eq!(shown.execution.status, ExecutionStatus::Canceled, "{shown:?}");
             }
-            None => left += 1,
+            None => current += 1,
         }
     }
-    assert_eq!(left, 1);
+    assert_eq!(current, 1);
 }
 
 /// A job that loses three workers is a dead letter until its execution is retried, or it is dismissed.
@@ -195,8 +195,8 @@ pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) 
         services.dead_letters.list(query).await.unwrap()
     };
     let page = list(2, None).await;
-    let found: Vec<ExecutionId> = page.dead_letters.iter().map(|letter| letter.execution.id).collect();
-    assert_eq!(found, [executions[2].0, executions[1].0]);
+    let listed: Vec<ExecutionId> = page.dead_letters.iter().map(|letter| letter.execution.id).collect();
+    assert_eq!(listed, [executions[2].0, executions[1].0]);
     let last = list(2, page.next_cursor).await;
     assert_eq!((last.dead_letters.len(), last.next_cursor), (1, None));
     let job = &last.dead_letters[0].job;
@@ -204,12 +204,12 @@ pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) 
     assert_eq!(job.failure_reason.as_ref().unwrap().kind, FailureKind::WorkerLost);
 
     let retried = services.pipelines.retry(executions[0].0, RetryRequest::default(), None).await.unwrap();
-    let again = view(&services, retried.execution_id).await;
-    assert_eq!((again.jobs[0].status, again.jobs[0].attempt), (JobStatus::Queued, 0));
+    let shown = view(&services, retried.execution_id).await;
+    assert_eq!((shown.jobs[0].status, shown.jobs[0].attempt), (JobStatus::Queued, 0));
     assert!(services.dead_letters.dismiss(executions[1].1).await.unwrap().dismissed);
-    let found: Vec<ExecutionId> =
+    let listed: Vec<ExecutionId> =
         list(9, None).await.dead_letters.iter().map(|letter| letter.execution.id).collect();
-    assert_eq!(found, [executions[2].0]);
+    assert_eq!(listed, [executions[2].0]);
     let succeeded = view(&services, retried.execution_id).await.jobs[0].id;
     assert!(!services.dead_letters.dismiss(succeeded).await.unwrap().dismissed);
 }

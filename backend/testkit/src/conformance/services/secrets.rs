@@ -33,7 +33,7 @@ fn services(stores: Stores) -> Services {
 async fn set(services: &Services, repo: &str, environment: Option<&str>, name: &str, value: &str) {
     let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
     let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
-    services.secrets.set(request, "somebody").await.unwrap();
+    services.secrets.set(request, "ann").await.unwrap();
 }
 
 async fn begin(services: &Services, repo: &str) -> ExecutionId {
@@ -164,12 +164,12 @@ pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
         let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
         let debug = format!("{request:?}");
         assert!(!debug.contains(value) || value.len() < 2, "{debug}");
-        assert!(matches!(services.secrets.set(request, "somebody").await, Err(Error::Invalid(_))), "{debug}");
+        assert!(matches!(services.secrets.set(request, "ann").await, Err(Error::Invalid(_))), "{debug}");
     }
     let listed = services.secrets.list(&repo).await.unwrap().secrets;
     let [one] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!((one.name.as_str(), one.environment.as_deref()), ("_a1", Some("production")));
-    assert_eq!(one.updated_by, "somebody");
+    assert_eq!(one.updated_by, "ann");
 }
 
 /// The total size of a job's secrets is bounded.

@@ -133,8 +133,8 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     let last = ArtifactRecord { expires_at: Some(long_ago(2 * MORE_THAN_ONE_SWEEP)), ..expired(free, 0) };
     let writes: Vec<Write> =
         all.iter().chain([&last]).map(|record| Write::PutArtifact(Box::new(record.clone()))).collect();
-    for part in writes.chunks(50) {
-        done(&*records, part.to_vec()).await;
+    for batch in writes.chunks(50) {
+        done(&*records, batch.to_vec()).await;
     }
     let undeletable = all.iter().map(|record| record.job.to_string()).collect();
     stores.objects = Arc::new(UndeletableObjects { inner: stores.objects.clone(), undeletable });
@@ -144,11 +144,14 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     }
     assert_eq!(records.artifacts(free).await.unwrap(), []);
     let now = subject.clock.now();
-    let left = records.artifacts(locked).await.unwrap();
-    assert_eq!(left.len(), many as usize, "their records stay with the objects");
-    assert!(left.iter().all(|record| record.expires_at.is_some_and(|at| at > now)), "they are retried later");
-    let removed: Vec<Write> = left.iter().map(|record| Write::DeleteArtifact(record.id)).collect();
-    for part in removed.chunks(50) {
-        done(&*records, part.to_vec()).await;
+    let remaining = records.artifacts(locked).await.unwrap();
+    assert_eq!(remaining.len(), many as usize, "their records stay with the objects");
+    assert!(
+        remaining.iter().all(|record| record.expires_at.is_some_and(|at| at > now)),
+        "they are retried later"
+    );
+    let removed: Vec<Write> = remaining.iter().map(|record| Write::DeleteArtifact(record.id)).collect();
+    for batch in removed.chunks(50) {
+        done(&*records, batch.to_vec()).await;
     }
 }

@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 const PIPELINE: &str = "name: check\njobs: { a: { image: i, script: x }, b: { image: i, script: x } }\n";
 
-async fn end(services: &Services, of: &Assignment, failure: Option<FailureReason>) {
+async fn end(services: &Services, assignment: &Assignment, failure: Option<FailureReason>) {
     let report = JobReport {
-        job_id: of.preparation.job_id,
-        lease: of.lease.token,
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
         log: None,
         phase: None,
         steps: Vec::new(),
@@ -29,7 +29,7 @@ async fn end(services: &Services, of: &Assignment, failure: Option<FailureReason
     services.jobs.report(report).await.unwrap();
 }
 
-fn request(of: &Assignment, failed: &[&str], passed: &[&str]) -> TestsRequest {
+fn request(assignment: &Assignment, failed: &[&str], passed: &[&str]) -> TestsRequest {
     let mut report = TestReport::default();
     report.counts.tests = (failed.len() + passed.len()) as u64;
     report.counts.failures = failed.len() as u64;
@@ -39,7 +39,7 @@ fn request(of: &Assignment, failed: &[&str], passed: &[&str]) -> TestsRequest {
     for name in passed {
         report.add_passed("", name);
     }
-    TestsRequest { job_id: of.preparation.job_id, lease: of.lease.token, report }
+    TestsRequest { job_id: assignment.preparation.job_id, lease: assignment.lease.token, report }
 }
 
 /// A test report requires the lease, and replaces an earlier one. A carried-over job has its tests, and a job that runs again

@@ -34,10 +34,10 @@ pub(super) struct PendingBatch {
 impl PendingBatch {
     fn node<'a>(&'a mut self, inner: &RecordsState, key: NodeKey) -> Option<&'a mut Node> {
         match self.nodes.entry(key) {
-            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Occupied(current) => Some(current.into_mut()),
             Entry::Vacant(entry) => {
-                let kept = inner.executions.get(&key.execution)?;
-                Some(entry.insert(kept.nodes.get(&key.ix)?.clone()))
+                let stored = inner.executions.get(&key.execution)?;
+                Some(entry.insert(stored.nodes.get(&key.ix)?.clone()))
             }
         }
     }
@@ -100,8 +100,8 @@ impl PendingBatch {
                 }
             }
             Write::PutKey { key, if_execution, record } => {
-                let known = inner.keys.get(&key).map(|known| known.execution);
-                if !guarded!(KeyCondition, known == if_execution) {
+                let current = inner.keys.get(&key).map(|current| current.execution);
+                if !guarded!(KeyCondition, current == if_execution) {
                     return Ok(false);
                 }
                 self.keys.push((key, record));
@@ -125,9 +125,9 @@ impl PendingBatch {
         if_version: u64,
         state: ExecutionState,
     ) -> bool {
-        let known = self.executions.get(&id);
+        let current = self.executions.get(&id);
         let Some(mut record) =
-            known.cloned().or_else(|| inner.executions.get(&id).map(|kept| kept.record.clone()))
+            current.cloned().or_else(|| inner.executions.get(&id).map(|stored| stored.record.clone()))
         else {
             return false;
         };
@@ -156,14 +156,14 @@ impl PendingBatch {
             inner.add_nodes(id, nodes);
         }
         for (id, record) in executions {
-            if let Some(kept) = inner.executions.get_mut(&id) {
-                old_executions.push(std::mem::replace(&mut kept.record, record));
+            if let Some(stored) = inner.executions.get_mut(&id) {
+                old_executions.push(std::mem::replace(&mut stored.record, record));
             }
         }
         for (key, node) in nodes {
-            let Some(kept) = inner.executions.get_mut(&key.execution) else { continue };
+            let Some(stored) = inner.executions.get_mut(&key.execution) else { continue };
             let due = node.due_at;
-            let Some(old) = kept.nodes.insert(key.ix, node) else { continue };
+            let Some(old) = stored.nodes.insert(key.ix, node) else { continue };
             old.due_at.map(|at| inner.due.remove(&(at, key)));
             due.map(|at| inner.due.insert((at, key)));
             old_nodes.push(old);
@@ -185,24 +185,24 @@ impl PendingBatch {
             };
         }
         for id in touched {
-            if let Some(kept) = inner.executions.get_mut(&id) {
-                kept.revision += 1;
+            if let Some(stored) = inner.executions.get_mut(&id) {
+                stored.revision += 1;
             }
         }
         if let Some(observer) = observer {
             let mut changes = Vec::new();
-            let kept = |id: &ExecutionId| inner.executions.get(id);
-            changes.extend(new_ids.iter().filter_map(kept).map(|kept| Change::Made(&kept.record)));
+            let stored = |id: &ExecutionId| inner.executions.get(id);
+            changes.extend(new_ids.iter().filter_map(stored).map(|stored| Change::Made(&stored.record)));
             for old in &old_executions {
-                let new = kept(&old.spec.id).map(|kept| &kept.record);
+                let new = stored(&old.spec.id).map(|stored| &stored.record);
                 changes.extend(new.map(|new| Change::Execution { old, new }));
             }
             for old in &old_nodes {
-                let new = kept(&old.key.execution).and_then(|kept| kept.nodes.get(&old.key.ix));
+                let new = stored(&old.key.execution).and_then(|stored| stored.nodes.get(&old.key.ix));
                 changes.extend(new.map(|new| Change::Node { old, new }));
             }
-            let nodes = |kept: &StoredExecution| kept.nodes.values().cloned().collect();
-            observer.committed(&changes, &|id| kept(&id).map(nodes).unwrap_or_default());
+            let nodes = |stored: &StoredExecution| stored.nodes.values().cloned().collect();
+            observer.committed(&changes, &|id| stored(&id).map(nodes).unwrap_or_default());
         }
         result
     }

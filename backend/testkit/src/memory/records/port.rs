@@ -88,22 +88,22 @@ impl Records for MemoryRecords {
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
-        Ok(self.with_execution(id, |kept| kept.record.clone()))
+        Ok(self.with_execution(id, |stored| stored.record.clone()))
     }
 
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
-        Ok(self.with_execution(id, |kept| (kept.record.state.clone(), kept.record.version)))
+        Ok(self.with_execution(id, |stored| (stored.record.state.clone(), stored.record.version)))
     }
 
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
-        Ok(self.with_execution(id, |kept| kept.revision))
+        Ok(self.with_execution(id, |stored| stored.revision))
     }
 
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
-        Ok(self.with_execution(id, |kept| {
-            let changed = known != Some(kept.revision);
-            let content = changed.then(|| (kept.record.clone(), kept.nodes.values().cloned().collect()));
-            ExecutionSnapshot { revision: kept.revision, content }
+        Ok(self.with_execution(id, |stored| {
+            let changed = known != Some(stored.revision);
+            let content = changed.then(|| (stored.record.clone(), stored.nodes.values().cloned().collect()));
+            ExecutionSnapshot { revision: stored.revision, content }
         }))
     }
 
@@ -119,44 +119,47 @@ impl Records for MemoryRecords {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
         let inner = self.lock();
         let older = inner.executions.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
-        let matching = older.map(|(_, kept)| &kept.record).filter(|record| matches_filter(filter, record));
-        let mut found: Vec<ExecutionRecord> = matching.take(limit + 1).cloned().collect();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let matching =
+            older.map(|(_, stored)| &stored.record).filter(|record| matches_filter(filter, record));
+        let mut page: Vec<ExecutionRecord> = matching.take(limit + 1).cloned().collect();
+        let more = page.len() > limit;
+        page.truncate(limit);
+        Ok((page, more))
     }
 
     async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
         let inner = self.lock();
-        let live = inner.executions.iter().filter(|(id, kept)| {
-            after.is_none_or(|after| **id > after) && !kept.record.state.status.is_terminal()
+        let live = inner.executions.iter().filter(|(id, stored)| {
+            after.is_none_or(|after| **id > after) && !stored.record.state.status.is_terminal()
         });
         Ok(live.map(|(id, _)| *id).take(limit).collect())
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
         let nodes =
-            |kept: &StoredExecution| ixs.iter().filter_map(|ix| kept.nodes.get(ix).cloned()).collect();
+            |stored: &StoredExecution| ixs.iter().filter_map(|ix| stored.nodes.get(ix).cloned()).collect();
         Ok(self.with_execution(execution, nodes).unwrap_or_default())
     }
 
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
-        Ok(self.with_execution(execution, |kept| kept.nodes.values().cloned().collect()).unwrap_or_default())
+        Ok(self
+            .with_execution(execution, |stored| stored.nodes.values().cloned().collect())
+            .unwrap_or_default())
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
         let inner = self.lock();
         let Some(key) = inner.jobs.get(&id) else { return Ok(None) };
-        let kept = inner.executions.get(&key.execution);
-        Ok(kept.and_then(|kept| kept.nodes.get(&key.ix)).cloned())
+        let stored = inner.executions.get(&key.execution);
+        Ok(stored.and_then(|stored| stored.nodes.get(&key.ix)).cloned())
     }
 
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>> {
         let is_waiting = |node: &&Node| {
             node.key.ix >= from && matches!(node.state.status(), Some(JobStatus::Pending | JobStatus::Queued))
         };
-        let upcoming = |kept: &StoredExecution| {
-            kept.nodes.values().filter(is_waiting).map(|node| node.key.ix).take(limit).collect()
+        let upcoming = |stored: &StoredExecution| {
+            stored.nodes.values().filter(is_waiting).map(|node| node.key.ix).take(limit).collect()
         };
         Ok(self.with_execution(execution, upcoming).unwrap_or_default())
     }
@@ -178,8 +181,8 @@ impl Records for MemoryRecords {
             return Ok(false);
         }
         inner.due.insert((until, key));
-        let kept = inner.executions.get_mut(&key.execution);
-        if let Some(node) = kept.and_then(|kept| kept.nodes.get_mut(&key.ix)) {
+        let stored = inner.executions.get_mut(&key.execution);
+        if let Some(node) = stored.and_then(|stored| stored.nodes.get_mut(&key.ix)) {
             node.due_at = Some(until);
         }
         Ok(true)
@@ -191,10 +194,10 @@ impl Records for MemoryRecords {
 
     async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
         let inner = self.lock();
-        let of = inner.artifacts.values().filter(|record| record.execution == execution);
-        let mut found: Vec<ArtifactRecord> = of.cloned().collect();
-        found.sort_by_key(|record| (record.ix, record.id));
-        Ok(found)
+        let matching = inner.artifacts.values().filter(|record| record.execution == execution);
+        let mut records: Vec<ArtifactRecord> = matching.cloned().collect();
+        records.sort_by_key(|record| (record.ix, record.id));
+        Ok(records)
     }
 
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
@@ -204,10 +207,10 @@ impl Records for MemoryRecords {
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
         let inner = self.lock();
         let is_expired = |record: &&ArtifactRecord| record.expires_at.is_some_and(|at| at <= now);
-        let mut found: Vec<ArtifactRecord> = inner.artifacts.values().filter(is_expired).cloned().collect();
-        found.sort_by_key(|record| record.expires_at);
-        found.truncate(limit);
-        Ok(found)
+        let mut records: Vec<ArtifactRecord> = inner.artifacts.values().filter(is_expired).cloned().collect();
+        records.sort_by_key(|record| record.expires_at);
+        records.truncate(limit);
+        Ok(records)
     }
 
     async fn dead_letters(
@@ -217,10 +220,10 @@ impl Records for MemoryRecords {
     ) -> Result<(Vec<DeadLetter>, bool)> {
         let inner = self.lock();
         let older = inner.dead_letters.iter().rev().filter(|letter| before.is_none_or(|at| **letter < at));
-        let mut found: Vec<DeadLetter> = older.take(limit + 1).copied().collect();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let mut letters: Vec<DeadLetter> = older.take(limit + 1).copied().collect();
+        let more = letters.len() > limit;
+        letters.truncate(limit);
+        Ok((letters, more))
     }
 
     async fn changed(&self, seen: u64) -> u64 {

@@ -47,7 +47,7 @@ impl RecordsState {
 
     /// Stores nodes of an execution.
     pub(super) fn add_nodes(&mut self, id: ExecutionId, nodes: NewNodes) {
-        let Some(kept) = self.executions.get_mut(&id) else { return };
+        let Some(stored) = self.executions.get_mut(&id) else { return };
         for (ix, node) in nodes {
             let key = NodeKey { execution: id, ix };
             if let Some(job) = node.spec.job {
@@ -66,7 +66,7 @@ impl RecordsState {
                 blocker: None,
                 due_at: node.due_at,
             };
-            kept.nodes.insert(ix, node);
+            stored.nodes.insert(ix, node);
         }
     }
 }

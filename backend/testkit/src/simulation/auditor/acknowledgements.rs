@@ -10,16 +10,16 @@ use tidemill_core::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub struct Auditor {
     pub(super) world: Arc<World>,
     pub(super) tally: Arc<EventCounts>,
-    pub(super) known: Mutex<Known>,
+    pub(super) knowledge: Mutex<Known>,
 }
 
 impl Auditor {
     pub fn new(world: Arc<World>, tally: Arc<EventCounts>) -> Arc<Self> {
-        Arc::new(Self { world, tally, known: Mutex::default() })
+        Arc::new(Self { world, tally, knowledge: Mutex::default() })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn broken(&self, message: String) {
@@ -38,9 +38,9 @@ impl Auditor {
 
     /// A client received this execution for its key.
     pub fn executed(&self, key: &str, id: ExecutionId) {
-        let known = *self.lock().executed.entry(key.to_owned()).or_insert(id);
-        if known != id {
-            self.broken(format!("5: key {key} created {known} and {id}"));
+        let first = *self.lock().executed.entry(key.to_owned()).or_insert(id);
+        if first != id {
+            self.broken(format!("5: key {key} created {first} and {id}"));
         }
     }
 
@@ -62,7 +62,7 @@ impl Auditor {
 
     /// An approval was acknowledged.
     pub fn approved(&self, id: ExecutionId, job: Option<u32>) {
-        self.tally.count("approval given");
+        self.tally.count("approval acknowledged");
         self.lock().approved.insert((id, job));
     }
 
@@ -93,8 +93,8 @@ impl Auditor {
 
     /// Bytes of an attempt's log were acknowledged.
     pub fn logged(&self, job: JobId, attempt: u32, bytes: u64) {
-        let mut known = self.lock();
-        let max = known.logged.entry((job, attempt)).or_default();
+        let mut knowledge = self.lock();
+        let max = knowledge.logged.entry((job, attempt)).or_default();
         *max = bytes.max(*max);
     }
 
@@ -111,10 +111,10 @@ impl Auditor {
 
     /// A report with this lease, which was sent after `begun` commits, was acknowledged.
     pub fn report_taken(&self, job: JobId, token: LeaseToken, begun: u64) {
-        let known = self.lock();
-        let span = known.leases.get(&job).and_then(|spans| spans.iter().find(|span| span.token == token));
+        let knowledge = self.lock();
+        let span = knowledge.leases.get(&job).and_then(|spans| spans.iter().find(|span| span.token == token));
         let valid = span.is_some_and(|span| span.ended.is_none_or(|ended| ended >= begun));
-        drop(known);
+        drop(knowledge);
         if !valid {
             self.broken(format!("2: a report on {job} was accepted with an expired lease"));
         }

@@ -170,9 +170,9 @@ impl Known {
     /// Returns the time when an execution was created or ended last, or when one without approval will be canceled.
     pub fn last_turn(&self) -> i64 {
         let last_change = |(id, made): (&ExecutionId, &Made)| {
-            let waits =
+            let lacks_approval =
                 !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
-            made.over_at.max(made.created_at + if waits { APPROVAL_TIMEOUT_MS } else { 0 })
+            made.over_at.max(made.created_at + if lacks_approval { APPROVAL_TIMEOUT_MS } else { 0 })
         };
         self.made.iter().map(last_change).max().unwrap_or(0)
     }

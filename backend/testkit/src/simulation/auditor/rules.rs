@@ -65,7 +65,7 @@ impl Known {
         let job = plan.jobs.get(key.ix as usize)?;
         let when = job.when;
         let needs = needs(plan, key.ix, nodes);
-        let late = || {
+        let is_too_late = || {
             let optional = optional_jobs(plan, &made.carried);
             let jobs = nodes.iter().zip(&optional).filter(|(_, optional)| !**optional);
             job.is_optional()
@@ -73,7 +73,7 @@ impl Known {
                 && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
         };
         let is_allowed = match when {
-            When::Manual => needs == NeedsOutcome::Failed || late(),
+            When::Manual => needs == NeedsOutcome::Failed || is_too_late(),
             When::OnSuccess => needs == NeedsOutcome::Failed,
             When::OnFailure => needs == NeedsOutcome::Succeeded,
             When::Always => false,
@@ -89,8 +89,8 @@ impl Known {
 
     /// Whether the cancel of a job or of its execution was requested.
     pub fn cancels_job_of(&self, key: NodeKey) -> bool {
-        let whole = self.made.get(&key.execution).is_some_and(|made| made.canceled.is_some());
-        whole || self.job_cancels.contains(&JobId::of(key.execution, key.ix))
+        let execution_canceled = self.made.get(&key.execution).is_some_and(|made| made.canceled.is_some());
+        execution_canceled || self.job_cancels.contains(&JobId::of(key.execution, key.ix))
     }
 }
 
@@ -130,10 +130,10 @@ fn optional_jobs(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
     let mut optional: Vec<bool> = Vec::with_capacity(plan.jobs.len());
     // A job is listed after its needs.
     for (ix, job) in (0..).zip(&plan.jobs) {
-        let own = job.is_optional() && !carried.contains(&ix);
+        let is_optional = job.is_optional() && !carried.contains(&ix);
         let needs =
             plan.artifact_sources(ix).into_iter().any(|need| optional.get(need as usize) == Some(&true));
-        optional.push(own || needs);
+        optional.push(is_optional || needs);
     }
     optional
 }

@@ -64,9 +64,9 @@ impl TriggerLog {
             }
             Trigger::PullRequest => {
                 let commit = spec.commit.clone().unwrap_or_default();
-                let (seen, started) = self.pulls.entry(commit.clone()).or_default();
-                *if is_discovery { &mut *seen } else { &mut *started } += 1;
-                let twice = *seen > 1 || *started > 1;
+                let (discoveries, started) = self.pulls.entry(commit.clone()).or_default();
+                *if is_discovery { &mut *discoveries } else { &mut *started } += 1;
+                let twice = *discoveries > 1 || *started > 1;
                 twice.then(|| format!("5: one pull request's commit {commit} started twice"))
             }
             _ => {

@@ -9,8 +9,8 @@ impl Auditor {
     pub fn tells(&self, job: JobId, found: &Found) {
         let now = self.world.now();
         let execution = self.execution_of(job);
-        let mut known = self.lock();
-        let triggered = &mut known.triggered;
+        let mut knowledge = self.lock();
+        let triggered = &mut knowledge.triggered;
         if triggered.branch_discoveries.contains(&execution) {
             triggered.registered.entry(execution).or_default().push(found.cron);
             if found.cron.is_some() {
@@ -23,8 +23,8 @@ impl Auditor {
     pub fn told(&self, job: JobId, found: &Found) {
         let now = self.world.now();
         let execution = self.execution_of(job);
-        let mut known = self.lock();
-        let triggered = &mut known.triggered;
+        let mut knowledge = self.lock();
+        let triggered = &mut knowledge.triggered;
         if triggered.branch_discoveries.contains(&execution) && triggered.newest <= Some(execution) {
             triggered.newest = Some(execution);
             triggered.none_since = found.cron.is_none().then_some(now);
@@ -43,8 +43,8 @@ impl Auditor {
 
     /// Checks the schedules that are stored without faults, or at the end.
     pub fn schedules(&self, stored: &[&str]) {
-        let known = self.lock();
-        let triggered = &known.triggered;
+        let knowledge = self.lock();
+        let triggered = &knowledge.triggered;
         let Some(newest) = triggered.newest else { return };
         // Later reports without an acknowledgement may be stored or not.
         let reported: Vec<Option<&str>> =
@@ -54,7 +54,7 @@ impl Auditor {
             [one] => reported.iter().flatten().any(|cron| one.contains(&format!("\"cron\":\"{cron}\""))),
             _ => false,
         };
-        drop(known);
+        drop(knowledge);
         if !is_valid {
             self.broken(format!("7: schedules {reported:?} were reported last, and {stored:?} are stored"));
         }
@@ -75,8 +75,8 @@ impl Auditor {
     }
 
     fn execution_of(&self, job: JobId) -> ExecutionId {
-        let known = self.lock();
-        let execution = known.made.keys().find(|id| JobId::of(**id, 0) == job);
+        let knowledge = self.lock();
+        let execution = knowledge.made.keys().find(|id| JobId::of(**id, 0) == job);
         execution.copied().unwrap_or(ExecutionId(uuid::Uuid::nil()))
     }
 }
