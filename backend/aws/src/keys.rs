@@ -49,8 +49,8 @@ pub fn node_place(ix: u32) -> String {
 }
 
 /// Returns a node's index from its sort key.
-pub fn node_ix(place: &str) -> Option<u32> {
-    place.strip_prefix("n#")?.parse().ok()
+pub fn node_ix(sort_key: &str) -> Option<u32> {
+    sort_key.strip_prefix("n#")?.parse().ok()
 }
 
 /// Returns the key of a node.
@@ -147,8 +147,8 @@ pub fn dead_letter_place(letter: &DeadLetter) -> String {
 }
 
 /// Parses the sort key of a dead letter.
-pub fn dead_letter_at(place: &str) -> Option<DeadLetter> {
-    let mut parts = place.split('#');
+pub fn dead_letter_at(sort_key: &str) -> Option<DeadLetter> {
+    let mut parts = sort_key.split('#');
     let letter = DeadLetter {
         at: Timestamp(parts.next()?.parse().ok()?),
         execution: parts.next()?.parse().ok()?,
