@@ -299,7 +299,7 @@ impl JobQueue for FaultyStores {
         let shared = &self.0;
         if shared.strikes(shared.chances.partial_send, "partial batch") {
             let count = usize::try_from(shared.world.below(messages.len() as u64)).unwrap_or(0);
-            self.write(shared.queue.send(&messages[..some], trace)).await?;
+            self.write(shared.queue.send(&messages[..count], trace)).await?;
             return Err(Error::storage("sending", "some messages were not sent"));
         }
         self.write(shared.queue.send(messages, trace)).await
