@@ -1,7 +1,7 @@
 //! Macros that create a test of each check.
 
 /// Creates a test of each check that only a queue of one process, or of several on one file, must pass; see
-/// [`super::exact_queue`].
+/// [`crate::conformance::exact_queue`].
 #[macro_export]
 macro_rules! exact_queue_suite {
     ($subject:expr) => {
@@ -21,7 +21,7 @@ macro_rules! exact_queue_suite {
     };
 }
 
-/// Creates a test of each check. The expression creates a [`super::StoresUnderTest`]. After `@async` it may await, and the second
+/// Creates a test of each check. The expression creates a [`crate::conformance::StoresUnderTest`]. After `@async` it may await, and the second
 /// expression runs before it and may return.
 #[macro_export]
 macro_rules! conformance_suite {
