@@ -1,9 +1,9 @@
-//! The arrows between the packages run down only: ARCHITECTURE.md, "The house".
-#![allow(clippy::unwrap_used, missing_docs)]
+//! Dependencies between packages, and what `core` may not use.
 
-use std::{fs, path::Path};
+use crate::tree::{files, relative, root};
+use std::fs;
 
-/// What of this workspace each package may use.
+/// The packages of this workspace that each package may depend on.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("backend/services", &["tidemill-core"]),
@@ -18,9 +18,8 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 
 #[test]
 fn package_uses_only_those_below_it() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (package, allowed) in MAY_USE {
-        let manifest = fs::read_to_string(top.join(package).join("Cargo.toml")).unwrap();
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         let used = manifest
             .split("[dev-dependencies]")
             .next()
@@ -36,10 +35,9 @@ fn package_uses_only_those_below_it() {
 
 #[test]
 fn guards_are_disabled_only_in_tests() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut turned_on = 0;
     for (package, _) in MAY_USE {
-        let manifest = fs::read_to_string(top.join(package).join("Cargo.toml")).unwrap();
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         let mut section = "";
         for line in manifest.lines() {
             if line.starts_with('[') {
@@ -49,7 +47,7 @@ fn guards_are_disabled_only_in_tests() {
                 continue;
             }
             match section {
-                // The feature itself, and none that others may turn on.
+                // The feature itself; no other feature enables it.
                 "[features]" => assert!(line.starts_with("mutations = "), "{package}: {line}"),
                 "[dev-dependencies]" => turned_on += 1,
                 "[[test]]" | "[[example]]" => {}
@@ -57,26 +55,20 @@ fn guards_are_disabled_only_in_tests() {
             }
         }
     }
-    assert!(turned_on > 0, "no test takes any out");
+    assert!(turned_on > 0, "no test removes a guard");
 }
 
 #[test]
 fn core_does_no_io_and_reads_no_clock() {
-    let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut files = 0;
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        files += 1;
+    let sources = files("core/src", &["rs"]);
+    assert!(sources.len() > 20, "only {} files were read", sources.len());
+    for path in sources {
         let text = fs::read_to_string(&path).unwrap();
         // Addresses of `std::net` are values.
         let sockets = ["TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs"];
         let others = ["std::fs", "std::process", "SystemTime", "Instant::now", "async fn", "tokio"];
         for word in sockets.into_iter().chain(others) {
-            assert!(!text.contains(word), "{} has `{word}`", path.display());
+            assert!(!text.contains(word), "{} has `{word}`", relative(&path));
         }
     }
-    assert!(files > 20, "only {files} files were looked at");
 }
