@@ -3,7 +3,7 @@
 use super::keys;
 use serde_json::Value;
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::services::{NOTICE_KIND, STATUS_KIND};
+use tidemill_services::{NOTICE_KIND, STATUS_KIND};
 
 /// A change that may be told to others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use tidemill_core::api::path;
 use tidemill_core::execution::announcement::OutgoingRequest;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
-use tidemill_services::services::{Notifiers, Services};
+use tidemill_services::{Notifiers, Services};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
 const CHAT: &str = "https://chat.example.org/hook";

@@ -14,7 +14,7 @@ use tidemill_core::{
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
-use tidemill_services::services::{InternalStart, Services, Settings};
+use tidemill_services::{InternalStart, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 fn services(stores: Stores) -> Services {

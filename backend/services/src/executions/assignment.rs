@@ -1,0 +1,153 @@
+//! What a worker is told about a job.
+
+use crate::{
+    context::{
+        job_spec::JobSpec,
+        service_context::{Context, job_of},
+    },
+    error::Result,
+    ports::{ArtifactRecord, ExecutionRecord, Node},
+};
+use indexmap::IndexMap;
+use std::collections::HashMap;
+use tidemill_core::execution::{
+    assignment::{ArtifactSource, JobExtras, Preparation},
+    facts::Facts,
+    predefined::{self, JobContext},
+};
+use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
+
+/// From so many needs on, an execution's artifacts are read at once instead of need by need.
+const BULK_READ_THRESHOLD: usize = 16;
+
+/// What can be got ready before the lease is held.
+pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
+    Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
+}
+
+/// What the job has around its script.
+pub fn extras(spec: &JobSpec) -> JobExtras {
+    let around = &spec.planned.surroundings;
+    JobExtras {
+        after_script: around.after_script.clone(),
+        services: around.services.clone(),
+        caches: around.caches.clone(),
+        may_keep_caches: true,
+        secrets: Vec::new(),
+        coverage: around.coverage.clone(),
+        discovery: spec.planned.discovery.clone(),
+    }
+}
+
+/// The job's variables over the predefined ones.
+pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
+    let of = &execution.spec;
+    // What was recorded before facts were has its branch and its commit beside them.
+    let facts = Facts {
+        branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
+        commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
+        ..of.facts.clone()
+    };
+    let to = spec.planned.surroundings.environment.as_ref();
+    let mut variables = predefined::of_job(&JobContext {
+        facts: &facts,
+        execution: &of.id.to_string(),
+        run_number: execution.run_number,
+        pipeline: &of.pipeline_name,
+        repo: &of.repo,
+        job: &spec.id.to_string(),
+        name: &spec.planned.name,
+        stage: &spec.planned.stage,
+        environment: to.map(|to| (to.name.as_str(), to.url.as_deref())),
+        attempt,
+    });
+    variables.extend(spec.planned.variables.clone());
+    variables
+}
+
+/// The artifacts that a job gets: of the jobs it names for that, else of its needs, else of every job of earlier stages.
+pub async fn artifacts_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<Vec<ArtifactSource>> {
+    let named = match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => Some(named),
+        (None, None) => Some(&job.needs_jobs),
+        (None, Some(_)) => None,
+    };
+    let wanted = match (named, job.after_stages) {
+        (None, None | Some(0)) => return Ok(Vec::new()),
+        (Some(named), _) if named.is_empty() => return Ok(Vec::new()),
+        (Some(named), _) if named.len() <= BULK_READ_THRESHOLD => of_needs(context, execution, named).await?,
+        (Some(named), _) => {
+            let mut all = of_execution(context, execution).await?;
+            all.retain(|(ix, _)| named.contains(ix));
+            all
+        }
+        (None, Some(stages)) => {
+            let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
+            let mut all = of_execution(context, execution).await?;
+            let specs = context.specs(execution.spec.id).await?;
+            let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.is_optional();
+            all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| of_earlier(&spec.planned)));
+            all
+        }
+    };
+    let mut wanted = current(context, execution, wanted).await?;
+    wanted.sort_by_key(|(ix, _)| *ix);
+    Ok(wanted.into_iter().map(|(_, record)| source(record)).collect())
+}
+
+/// Artifacts with the index of their job in this execution.
+type ArtifactsByJob = Vec<(u32, ArtifactRecord)>;
+
+async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<ArtifactsByJob> {
+    let mut found = Vec::new();
+    for &ix in needs {
+        let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
+        let job = carried.unwrap_or_else(|| JobId::of(execution.spec.id, ix));
+        let records = context.stores.records.artifacts_of(job).await?;
+        found.extend(records.into_iter().map(|record| (ix, record)));
+    }
+    Ok(found)
+}
+
+async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<ArtifactsByJob> {
+    let records = context.stores.records.artifacts(execution.spec.id).await?;
+    let mut found: ArtifactsByJob = records.into_iter().map(|record| (record.ix, record)).collect();
+    for (ix, from) in &execution.spec.carried {
+        let records = context.stores.records.artifacts_of(*from).await?;
+        found.extend(records.into_iter().map(|record| (*ix, record)));
+    }
+    Ok(found)
+}
+
+/// Only those of the attempt that counts: what a lost attempt left is nobody's input.
+async fn current(
+    context: &Context,
+    execution: &ExecutionRecord,
+    mut found: ArtifactsByJob,
+) -> Result<ArtifactsByJob> {
+    let ixs: Vec<u32> = found.iter().map(|(ix, _)| *ix).collect();
+    let nodes = context.stores.records.nodes(execution.spec.id, &ixs).await?;
+    let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();
+    found.retain(|(ix, record)| {
+        let item = by_ix.get(ix).and_then(|node| job_of(node).ok());
+        item.is_some_and(|item| {
+            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            record.attempt == attempt
+        })
+    });
+    Ok(found)
+}
+
+fn source(record: ArtifactRecord) -> ArtifactSource {
+    ArtifactSource {
+        artifact_id: record.id,
+        from_job: record.job_name,
+        url: path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &record.id.to_string()),
+        sha256: record.sha256,
+        size: record.size,
+    }
+}

@@ -1,0 +1,31 @@
+//! The plan of an execution that discovers pipelines.
+
+pub(crate) use tidemill_core::execution::discovery::PIPELINE_NAME as NAME;
+use tidemill_core::execution::{discovery::Discovery, failure::FailureKind, retry::RetryFor};
+use tidemill_core::plan::{Plan, PlannedJob};
+
+const TIMEOUT_S: u64 = 600;
+/// Extra tries where a git server does not answer.
+const RETRIES: u32 = 2;
+
+/// The plan of an execution that looks at a commit.
+pub(crate) fn plan(discovery: Discovery) -> Plan {
+    let job = PlannedJob {
+        name: NAME.into(),
+        base_name: NAME.into(),
+        stage: NAME.into(),
+        after_stages: Some(0),
+        retry: RETRIES,
+        retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], exit_codes: Vec::new() },
+        timeout_s: TIMEOUT_S,
+        discovery: Some(discovery),
+        ..PlannedJob::default()
+    };
+    Plan {
+        pipeline_name: NAME.into(),
+        stages: vec![NAME.into()],
+        jobs: vec![job],
+        gates: Vec::new(),
+        left_out: Vec::new(),
+    }
+}

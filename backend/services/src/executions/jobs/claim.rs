@@ -1,0 +1,181 @@
+//! Gives attempts to workers.
+
+use super::service::{JobExecutionService, MAX_ATTEMPTS};
+use crate::{
+    context::service_context::job_of,
+    error::{Error, Result},
+    ports::Node,
+};
+use std::time::Duration;
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tidemill_core::{
+    api::{JobExecuteReply, JobExecuteRequest},
+    ids::{JobId, LeaseToken},
+    scheduler::{ClaimDecision, ClaimRequest, claim},
+};
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+/// A message that was received but not taken (its receiver died) shows again after this time.
+const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
+/// The most likely next jobs that a reply names.
+const MAX_LOOKAHEAD: u32 = 32;
+/// How often in a row (some minutes, as the pauses grow) the server may fail to assign a job before that counts
+/// as a failure of the attempt, so that a job that cannot be assigned ends.
+const MAX_FAILED_ASSIGNMENTS: u32 = 10;
+
+/// What became of an id that a worker received.
+enum ClaimOutcome {
+    /// It holds the lease now.
+    Given(Box<JobExecuteReply>, LeaseToken),
+    /// There is nothing to do for it.
+    Nothing(String),
+}
+
+impl JobExecutionService {
+    /// An attempt for a worker: of the job that it names, or of any that is ready, waiting for one if asked to. Should
+    /// the worker hang up meanwhile, the job goes back to the queue at once.
+    pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
+        if request.job_id.is_some() {
+            // Who names a job can ask for the same attempt again, should it miss the reply.
+            return Ok(match self.next(request).await? {
+                ClaimOutcome::Given(reply, _) => *reply,
+                ClaimOutcome::Nothing(reason) => JobExecuteReply::Nothing { reason },
+            });
+        }
+        let (give, given) = oneshot::channel();
+        let service = self.clone();
+        tokio::spawn(async move { service.serve(request, give).await });
+        given.await.map_err(|error| Error::storage("giving a job to a worker", error))?
+    }
+
+    async fn serve(&self, request: JobExecuteRequest, mut give: oneshot::Sender<Result<JobExecuteReply>>) {
+        let worker = request.worker.name.clone();
+        let claimed = tokio::select! {
+            // A claim under way is always carried through: only the wait for a message is given up.
+            claimed = self.next(request) => claimed,
+            () = give.closed() => return,
+        };
+        let (reply, held) = match claimed {
+            Ok(ClaimOutcome::Given(reply, token)) => (Ok(*reply), Some(token)),
+            Ok(ClaimOutcome::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
+            Err(error) => (Err(error), None),
+        };
+        let Err(reply) = give.send(reply) else { return };
+        if let (Ok(JobExecuteReply::Assigned { assignment, .. }), Some(token)) = (reply, held) {
+            let job = assignment.preparation.job_id;
+            let words = format!("worker `{worker}` hung up before it got the job");
+            let reason = FailureReason::new(FailureKind::GivenBack, words);
+            if let Err(error) = self.end_unstarted(job, token, reason).await {
+                tracing::warn!(%job, %error, "the job waits for its lease to run out");
+            }
+        }
+    }
+
+    async fn next(&self, request: JobExecuteRequest) -> Result<ClaimOutcome> {
+        if let Some(job) = request.job_id {
+            let Some(node) = self.context.stores.records.job(job).await? else {
+                // Its execution is gone for good: a message about it is of no more use.
+                return Ok(ClaimOutcome::Nothing(format!("there is no job {job}")));
+            };
+            return self.claim(node, &request).await;
+        }
+        if !self.context.settings.gives_any_job {
+            return Err(Error::Invalid(
+                "this deployment's workers take the ids of jobs from its queue: start the worker with --queue".into(),
+            ));
+        }
+        let queue = &self.context.stores.queue;
+        let most = self.context.settings.longest_wait_ms;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(most));
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let received = tokio::select! {
+                received = queue.receive(request.execution_id, &request.labels, VISIBILITY_TIMEOUT_MS, left) => received?,
+                () = self.context.closing.cancelled() => None,
+            };
+            let Some(message) = received else { return Ok(ClaimOutcome::Nothing("no job is ready".into())) };
+            let node = self.context.node(message.node).await;
+            let claimed = match node {
+                Ok(node) => self.claim(node, &request).await,
+                Err(error) => Err(error),
+            };
+            match claimed {
+                Ok(claim) => {
+                    let queue = queue.clone();
+                    // The lease is held: what is left of the message is nobody's wait.
+                    tokio::spawn(async move {
+                        if let Err(error) = queue.delete(&message).await {
+                            tracing::warn!(%error, "a taken message shows once more");
+                        }
+                    });
+                    if let ClaimOutcome::Given(..) = claim {
+                        return Ok(claim);
+                    }
+                }
+                Err(error) => {
+                    queue.give_back(&message).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
+        let ttl_ms = self.context.settings.lease_ttl_ms;
+        let (worker, lookahead) = (&request.worker, request.lookahead.min(MAX_LOOKAHEAD));
+        let key = found.key;
+        let mut found = Some(found);
+        for _ in 0..MAX_ATTEMPTS {
+            let node = match found.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
+            let execution = self.context.cached_execution(key.execution).await?;
+            let state = self.context.stores.records.execution_state(key.execution).await?;
+            let (state, if_version) =
+                state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
+            let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
+            let claimant = ClaimRequest { worker: &worker.name, token, ttl_ms, labels: &request.labels };
+            let demands = execution.spec.demands_of(key.ix);
+            let (transition, token) =
+                match claim(&node, (&state, if_version), demands, claimant, self.context.now()) {
+                    ClaimDecision::ExpireFirst => {
+                        // Who asks for it was given its message again: there is no need to wait for the sweep.
+                        self.context.advance(key.execution, vec![key.ix]).await?;
+                        continue;
+                    }
+                    ClaimDecision::AlreadyHeld(token) => {
+                        let attempt = job_of(&node)?.job.attempt;
+                        let reply = self.assign(&node, &execution, token, attempt, lookahead).await?;
+                        return Ok(ClaimOutcome::Given(Box::new(reply), token));
+                    }
+                    ClaimDecision::Grant(transition, token) => (transition, token),
+                    ClaimDecision::Nothing(reason) => return Ok(ClaimOutcome::Nothing(reason)),
+                };
+            if self.context.commit_transition(transition, &node).await?.is_none() {
+                continue;
+            }
+            let item = job_of(&node)?;
+            let made = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
+            return match made {
+                Ok(reply) => Ok(ClaimOutcome::Given(Box::new(reply), token)),
+                Err(Error::NoSecret(words)) => {
+                    let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                    let reason = FailureReason::new(FailureKind::SecretUnavailable, words.clone());
+                    self.end_unstarted(job, token, reason).await?;
+                    Ok(ClaimOutcome::Nothing(words))
+                }
+                Err(error) => {
+                    let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
+                    let words = format!("the server could not say what to run: {}", error.report().words);
+                    let lasting = item.job.give_backs_in_a_row() >= MAX_FAILED_ASSIGNMENTS;
+                    let kind = if lasting { FailureKind::Internal } else { FailureKind::GivenBack };
+                    self.end_unstarted(job, token, FailureReason::new(kind, words)).await?;
+                    Err(error)
+                }
+            };
+        }
+        Err(Error::Conflict("the job changes too fast to be given; try again".into()))
+    }
+}

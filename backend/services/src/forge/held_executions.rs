@@ -1,0 +1,103 @@
+//! Executions of pull requests that nobody approved yet: how many of them are recorded.
+
+use crate::{
+    context::service_context::Context,
+    error::Result,
+    executions::budget,
+    ports::{ExecutionRecord, ListFilter},
+};
+use std::collections::BTreeSet;
+use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::{ids::ExecutionId, time::Timestamp};
+
+/// Executions that are looked at at once.
+const PAGE: u32 = 200;
+/// How often so many of them are looked at for what a day held.
+const MAX_PAGES: usize = 5;
+const DAY_MS: i64 = 86_400_000;
+
+/// Why no more executions of the pull request are recorded before somebody approves some.
+pub(crate) async fn too_many(context: &Context, discovering: &ExecutionRecord) -> Result<Option<String>> {
+    if count(context, discovering).await? >= budget::MAX_HELD {
+        return Ok(Some(format!(
+            "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
+            budget::MAX_HELD
+        )));
+    }
+    let (of_request, of_all) = count_commits(context, discovering).await?;
+    let (whose, max) = if of_request >= budget::MAX_HELD_COMMITS {
+        ("this pull request", budget::MAX_HELD_COMMITS)
+    } else if of_all >= budget::MAX_HELD_COMMITS_OF_REPOSITORY {
+        ("the pull requests of this repository", budget::MAX_HELD_COMMITS_OF_REPOSITORY)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(format!(
+        "{max} commits of {whose} were held for an approval within a day, and no more are recorded: retry this tomorrow, or have a \
+         member of the repository push the commit to a branch of it"
+    )))
+}
+
+/// The commits of this pull request, and those of all of the repository, of which executions were held within a day and never
+/// approved; of very many, not all.
+async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Result<(usize, usize)> {
+    let this = &discovering.spec;
+    let number = this.facts.pull_request.as_ref().map(|request| request.number);
+    let since = Timestamp(this.created_at.0 - DAY_MS);
+    let mut filter = ListFilter { status: None, ..pending(&this.repo) };
+    let mut commits = BTreeSet::new();
+    for _ in 0..MAX_PAGES {
+        let (found, more) = context.stores.records.executions(&filter).await?;
+        for one in &found {
+            let of = one.spec.facts.pull_request.as_ref().map(|request| request.number);
+            let is_other = of != number || one.spec.commit != this.commit;
+            if one.state.unplanned && is_other && one.spec.created_at >= since {
+                commits.insert((of, one.spec.commit.clone()));
+            }
+        }
+        let Some(last) = found.last().filter(|last| more && last.spec.created_at >= since) else { break };
+        filter.cursor = Some(last.spec.id.to_string());
+    }
+    let of_request = commits.iter().filter(|(of, _)| *of == number).count();
+    Ok((of_request, commits.len()))
+}
+
+/// Unapproved executions of a repository at other commits; of very many, not all.
+async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize> {
+    let mut filter = pending(&discovering.spec.repo);
+    // What this commit has made before is not counted against it.
+    let counts = |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
+    let mut count = 0;
+    loop {
+        let (found, more) = context.stores.records.executions(&filter).await?;
+        count += found.iter().filter(counts).count();
+        filter.cursor = found.last().map(|last| last.spec.id.to_string());
+        if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
+            return Ok(count);
+        }
+    }
+}
+
+/// What waits for an approval at earlier commits of the same pull request.
+pub(crate) async fn older(context: &Context, discovering: &ExecutionRecord) -> Result<Vec<ExecutionId>> {
+    let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
+    let (found, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
+    let of_it = |one: &&ExecutionRecord| {
+        one.state.unplanned
+            && !one.state.cancel_requested
+            && one.spec.created_at < discovering.spec.created_at
+            && one.spec.commit != discovering.spec.commit
+            && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
+    };
+    Ok(found.iter().filter(of_it).map(|one| one.spec.id).collect())
+}
+
+/// Executions of a repository of which nothing runs yet.
+fn pending(repo: &str) -> ListFilter {
+    ListFilter {
+        repo: Some(repo.to_owned()),
+        status: Some(ExecutionStatus::Pending),
+        limit: Some(PAGE),
+        ..ListFilter::default()
+    }
+}

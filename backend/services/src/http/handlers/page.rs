@@ -1,0 +1,52 @@
+//! The page for people: one document, the same for everyone, whose script asks the API as any other client does. It holds nothing
+//! secret, so that it needs no token.
+
+use crate::http::extractors::Id;
+use axum::{
+    http::{
+        HeaderName,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    response::IntoResponse,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+use tidemill_core::ids::ExecutionId;
+
+const PAGE_HTML: &str = include_str!("../view.html");
+
+/// Lets the page run its own script, with its own style, on its own server, and nothing else.
+static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = |element: &str| {
+        let opening = format!("<{element}>");
+        let after = PAGE_HTML.split_once(&opening).map_or("", |(_, after)| after);
+        let text = after.split_once(&format!("</{element}>")).map_or("", |(text, _)| text);
+        format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+    };
+    format!(
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        hash("script"),
+        hash("style")
+    )
+});
+
+/// The page of one execution: the script goes by the address. Whether there is such an execution it does not say.
+pub async fn one(Id(_): Id<ExecutionId>) -> impl IntoResponse {
+    newest().await
+}
+
+/// The page of the newest executions.
+pub async fn newest() -> impl IntoResponse {
+    let headers: [(HeaderName, &str); 5] = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY.as_str()),
+        (CACHE_CONTROL, "no-cache"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, PAGE_HTML)
+}

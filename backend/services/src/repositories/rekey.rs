@@ -1,0 +1,66 @@
+//! What repositories keep sealed, under the newest key.
+
+use super::{
+    record::{DOCUMENT_KIND, Repository, place, read},
+    service::RepositoryService,
+};
+use crate::error::{Error, Result};
+use tidemill_core::api::RekeyReply;
+
+const PAGE_SIZE: usize = 200;
+
+impl RepositoryService {
+    /// Seals what repositories keep under the newest key: call again while there is more.
+    pub async fn rekey(&self) -> Result<RekeyReply> {
+        let documents = &self.context.stores.documents;
+        let mut reply = RekeyReply { renewed: 0, more: false, unreadable: Vec::new() };
+        let mut after = None::<String>;
+        loop {
+            let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), PAGE_SIZE).await?;
+            for document in page {
+                let mut repository = read(&document)?;
+                after = Some(document.key.name);
+                let renewed = self.renew(&mut repository, &mut reply.unreadable).await?;
+                if renewed > 0 {
+                    if !self.write(&repository, Some(document.version)).await? {
+                        // It is changed meanwhile, maybe by somebody who knows only the older key.
+                        reply.more = true;
+                        return Ok(reply);
+                    }
+                    reply.renewed += renewed;
+                }
+            }
+            if !more {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// How many of a repository's texts were sealed anew.
+    async fn renew(&self, of: &mut Repository, unreadable: &mut Vec<String>) -> Result<usize> {
+        let name = of.name();
+        let texts = std::iter::once(("webhook", &mut of.webhook_secret))
+            .chain(of.status_token.iter_mut().map(|token| ("status", token)))
+            .chain(of.notify.iter_mut().map(|one| ("notify", &mut one.sealed)));
+        let mut renewed = 0;
+        for (what, sealed) in texts {
+            match self.seal.renewed(&place(&name, what), sealed).await {
+                Ok(None) => {}
+                Ok(Some(anew)) => {
+                    *sealed = anew;
+                    renewed += 1;
+                }
+                Err(Error::Sealed(_)) => {
+                    let is = match what {
+                        "webhook" => "the secret of webhooks",
+                        "status" => "the token of commit statuses",
+                        _ => "an address of notifications",
+                    };
+                    unreadable.push(format!("{is} of {name}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(renewed)
+    }
+}

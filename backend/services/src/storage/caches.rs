@@ -1,0 +1,342 @@
+//! CacheService: files that jobs of a repository keep for later ones. A cache is a help: whatever is missing is made again.
+
+use super::download::{Download, put_at_most};
+use crate::{
+    context::service_context::{Context, job_of},
+    error::{Error, Result},
+    ports::{ByteStream, Document, DocumentKey, NewDocument, Node, ObjectInfo, UploadTarget},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidemill_core::execution::assignment::ArtifactSource;
+use tidemill_core::ids::digest::sha256_hex;
+use tidemill_core::repository::canonical;
+use tidemill_core::{
+    api::{ArtifactComplete, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
+    ids::{ArtifactId, JobId, LeaseToken},
+    time::Timestamp,
+};
+
+const DOCUMENT_KIND: &str = "cache";
+/// How long a cache is kept that nobody uses.
+const RETENTION_MS: i64 = 14 * 86_400_000;
+/// A use is noted at most so often.
+const TOUCH_INTERVAL_MS: u64 = 86_400_000;
+/// The largest cache, in bytes.
+const MAX_SIZE: u64 = 5 << 30;
+const MAX_KEY_LEN: usize = 400;
+const MAX_KEYS: usize = 20;
+const MAX_ATTEMPTS: u32 = 20;
+
+/// Caches.
+#[derive(Debug, Clone)]
+pub struct CacheService {
+    context: Arc<Context>,
+}
+
+/// A cache as it is recorded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct CacheRecord {
+    /// Names the object that holds it, among those of the job that left it.
+    object: ArtifactId,
+    /// That job.
+    by: JobId,
+    /// The object that this one replaced: who completes that once more did so before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<ArtifactId>,
+    size: u64,
+    sha256: String,
+    used_at: Timestamp,
+}
+
+impl CacheService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    /// The first of the keys under which something is kept for the job's repository.
+    pub async fn lookup(&self, request: CacheLookupRequest) -> Result<CacheLookupReply> {
+        let node = self.leased(request.job_id, request.lease).await?;
+        if request.keys.len() > MAX_KEYS {
+            return Err(Error::Invalid(format!("at most {MAX_KEYS} keys of a cache are looked up at once")));
+        }
+        for key in request.keys {
+            let Some((document, stored)) = self.find(&node, &key).await? else { continue };
+            self.note_use(&document, &stored).await;
+            let here = || {
+                let url = path::CACHE_CONTENT.replace("{jobId}", &request.job_id.to_string());
+                let (lease, object) = (request.lease, stored.object);
+                format!("{url}?lease={lease}&object={object}&key={}", in_query(&key))
+            };
+            let object = self.object(&node, &key, stored.by, stored.object).await?;
+            let address = self.context.stores.objects.get_address(&object).await?;
+            let source = ArtifactSource {
+                artifact_id: stored.object,
+                from_job: format!("cache {key}"),
+                url: address.unwrap_or_else(here),
+                sha256: stored.sha256,
+                size: stored.size,
+            };
+            return Ok(CacheLookupReply { found: Some(CacheHit { key, source }) });
+        }
+        Ok(CacheLookupReply { found: None })
+    }
+
+    /// The bytes of a cache that is kept under this key for the job's repository, if they are in this object.
+    pub async fn download(
+        &self,
+        job: JobId,
+        lease: LeaseToken,
+        (key, id): (&str, ArtifactId),
+    ) -> Result<Download<ObjectInfo>> {
+        let node = self.leased(job, lease).await?;
+        let gone = || Error::NotFound("this cache was replaced or removed; look it up again".into());
+        // Only what is recorded for the repository is given, whatever object is asked for.
+        let key = from_query(key)?;
+        let found = self.find(&node, &key).await?;
+        let (_, stored) = found.filter(|(_, stored)| stored.object == id).ok_or_else(gone)?;
+        let object = self.object(&node, &key, stored.by, id).await?;
+        let objects = &self.context.stores.objects;
+        let info = objects.info(&object).await?.ok_or_else(gone)?;
+        match objects.get(&object).await {
+            Err(Error::NotFound(_)) => Err(gone()),
+            got => Ok(Download::Here(info, got?)),
+        }
+    }
+
+    /// Where to put the bytes of a cache that is to be kept under `key`, under an id that is given back with [`Self::complete`].
+    pub(crate) async fn place(
+        &self,
+        node: &Node,
+        key: &str,
+        sum: Option<&ContentChecksum>,
+    ) -> Result<(ArtifactId, UploadTarget)> {
+        self.may_keep(node).await?;
+        // Each call has an object of its own: what others read is never written again.
+        let id = ArtifactId(uuid::Uuid::now_v7());
+        if sum.is_some_and(|sum| sum.size > MAX_SIZE) {
+            return Err(Error::Invalid(format!("a cache has at most {MAX_SIZE} bytes")));
+        }
+        let object = self.own_object(node, key, id).await?;
+        Ok((id, self.context.stores.objects.put_place(&object, sum).await?))
+    }
+
+    /// Stores the bytes, for servers that presign to themselves.
+    pub(crate) async fn put(
+        &self,
+        (key, id): (&str, ArtifactId),
+        node: &Node,
+        bytes: ByteStream,
+    ) -> Result<()> {
+        self.may_keep(node).await?;
+        let object = self.own_object(node, &from_query(key)?, id).await?;
+        put_at_most(&self.context, &object, bytes, MAX_SIZE).await
+    }
+
+    /// Keeps what the job put under `key`, in place of what was there. To say so again changes nothing.
+    pub(crate) async fn complete(
+        &self,
+        node: &Node,
+        key: &str,
+        complete: &ArtifactComplete,
+    ) -> Result<ArtifactId> {
+        self.may_keep(node).await?;
+        let (objects, id) = (&self.context.stores.objects, complete.artifact_id);
+        let by = job_of_node(node)?;
+        let object = self.own_object(node, key, id).await?;
+        if let Some((_, known)) = self.find(node, key).await?
+            && is_done(&known, by, complete)?
+        {
+            return Ok(id);
+        }
+        let put = objects.info(&object).await?;
+        let put = put
+            .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were never put".into()))?;
+        let differs = put.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
+        if put.size != complete.size || differs || put.size > MAX_SIZE {
+            // Nothing is recorded of it, and nobody else can have put it.
+            objects.delete(&object).await?;
+            return Err(Error::Conflict(format!(
+                "the cache arrived with {} bytes, and {} were sent; at most {MAX_SIZE} are kept",
+                put.size, complete.size
+            )));
+        }
+        let now = self.context.now();
+        for _ in 0..MAX_ATTEMPTS {
+            let known = self.find(node, key).await?;
+            if let Some((_, known)) = &known
+                && is_done(known, by, complete)?
+            {
+                return Ok(id);
+            }
+            let stored = CacheRecord {
+                object: id,
+                by,
+                replaced: known.as_ref().map(|(_, old)| old.object),
+                size: put.size,
+                sha256: complete.sha256.to_lowercase(),
+                used_at: now,
+            };
+            let new = NewDocument {
+                key: self.document(node, key).await?,
+                value: text(&stored)?,
+                due_at: Some(now.plus_ms(RETENTION_MS)),
+                expires_at: None,
+            };
+            let version = known.as_ref().map(|(document, _)| document.version);
+            if self.context.stores.documents.put(new, version).await? {
+                if let Some((_, old)) = known {
+                    let object = self.object(node, key, old.by, old.object).await?;
+                    if let Err(error) = objects.delete(&object).await {
+                        tracing::warn!(%error, "a cache that was replaced stays in the store");
+                    }
+                }
+                return Ok(id);
+            }
+        }
+        Err(Error::Conflict("the cache is kept by others at the same time".into()))
+    }
+
+    /// Removes caches that nobody used for long, at most `limit`, and gives their number. One that cannot be removed is tried again
+    /// later, each time after a longer pause, and does not keep others.
+    pub async fn expire(&self, limit: usize) -> Result<usize> {
+        let now = self.context.now();
+        let mut number = 0;
+        for document in self.context.stores.documents.due(DOCUMENT_KIND, now, limit).await? {
+            let name = format!("cache {}", document.key.name);
+            match self.remove(&document).await {
+                Ok(()) => {
+                    self.context.backoff.succeeded(&name);
+                    number += 1;
+                }
+                Err(error) => {
+                    let retry_at = self.context.backoff.failed(&name, now);
+                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "a cache cannot be removed");
+                    self.context.put_off(&document, retry_at).await;
+                }
+            }
+        }
+        Ok(number)
+    }
+
+    async fn remove(&self, document: &Document) -> Result<()> {
+        let stored = read(document)?;
+        let (repo, key) = document.key.name.split_once('\n').unwrap_or_default();
+        // The record goes last, so that no object is left that nothing names: a name without an object is a miss.
+        self.context.stores.objects.delete(&object_key(repo, key, stored.by, stored.object)).await?;
+        self.context.stores.documents.delete(&document.key, Some(document.version)).await.map(drop)
+    }
+
+    async fn note_use(&self, document: &Document, stored: &CacheRecord) {
+        let now = self.context.now();
+        if now.since_ms(stored.used_at) < TOUCH_INTERVAL_MS {
+            return;
+        }
+        let used = CacheRecord { used_at: now, ..stored.clone() };
+        let Ok(value) = text(&used) else { return };
+        let due_at = Some(now.plus_ms(RETENTION_MS));
+        let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
+        // Whoever wrote it meanwhile used it, too.
+        if let Err(error) = self.context.stores.documents.put(new, Some(document.version)).await {
+            tracing::debug!(%error, "the use of a cache is not noted");
+        }
+    }
+
+    async fn find(&self, node: &Node, key: &str) -> Result<Option<(Document, CacheRecord)>> {
+        let key = self.document(node, key).await?;
+        let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
+        let stored = read(&document)?;
+        Ok(Some((document, stored)))
+    }
+
+    /// Caches are a repository's own: which it is, the record says, and never the worker.
+    async fn document(&self, node: &Node, key: &str) -> Result<DocumentKey> {
+        check(key)?;
+        Ok(DocumentKey::new(DOCUMENT_KIND, format!("{}\n{key}", self.repo(node).await?)))
+    }
+
+    /// The object `id` of a job of the repository of `node`, under a key. Its name holds all three, so that no job reaches what was
+    /// left for another repository or another key.
+    async fn object(&self, node: &Node, key: &str, by: JobId, id: ArtifactId) -> Result<String> {
+        check(key)?;
+        Ok(object_key(&self.repo(node).await?, key, by, id))
+    }
+
+    /// The same, of the job of `node` itself.
+    async fn own_object(&self, node: &Node, key: &str, id: ArtifactId) -> Result<String> {
+        self.object(node, key, job_of_node(node)?, id).await
+    }
+
+    async fn repo(&self, node: &Node) -> Result<String> {
+        let shape = self.context.cached_execution(node.key.execution).await?;
+        // Names of documents have two lines.
+        Ok(canonical(&shape.spec.repo).replace('\n', " "))
+    }
+
+    /// A fork's commit could leave something that later jobs of others take for their own.
+    async fn may_keep(&self, node: &Node) -> Result<()> {
+        if self.context.cached_execution(node.key.execution).await?.spec.facts.is_from_fork() {
+            return Err(Error::Conflict("a job whose commit comes from a fork may not keep caches".into()));
+        }
+        Ok(())
+    }
+
+    async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
+        let node = self.context.job(job).await?;
+        if job_of(&node)?.job.holds(lease) {
+            return Ok(node);
+        }
+        Err(Error::LeaseLost(format!("this lease on job {job} is not valid (any more): it gets no caches")))
+    }
+}
+
+/// Whether what is recorded is what is to be completed, or has replaced it since.
+fn is_done(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
+    if known.replaced == Some(complete.artifact_id) {
+        return Ok(true);
+    }
+    if known.object != complete.artifact_id || known.by != by {
+        return Ok(false);
+    }
+    if known.size == complete.size && known.sha256.eq_ignore_ascii_case(&complete.sha256) {
+        return Ok(true);
+    }
+    Err(Error::Conflict("this cache is complete already, with other bytes; announce another one".into()))
+}
+
+fn job_of_node(node: &Node) -> Result<JobId> {
+    node.spec.job.ok_or_else(|| Error::NotFound("only jobs have caches".into()))
+}
+
+fn check(key: &str) -> Result<()> {
+    if key.is_empty() || key.len() > MAX_KEY_LEN || key.contains(char::is_control) {
+        return Err(Error::Invalid(format!(
+            "a cache's key has 1 to {MAX_KEY_LEN} bytes, without control characters"
+        )));
+    }
+    Ok(())
+}
+
+/// A key as it stands in an address.
+pub(crate) fn in_query(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key)
+}
+
+fn from_query(text: &str) -> Result<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * MAX_KEY_LEN);
+    let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    key.ok_or_else(|| Error::Invalid("`key` is no key of a cache; take the address that was given".into()))
+}
+
+fn object_key(repo: &str, key: &str, by: JobId, id: ArtifactId) -> String {
+    format!("artifacts/cache/{}/{}/{by}/{id}", sha256_hex(repo.as_bytes()), sha256_hex(key.as_bytes()))
+}
+
+fn read(document: &Document) -> Result<CacheRecord> {
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a cache's record", error))
+}
+
+fn text(stored: &CacheRecord) -> Result<String> {
+    serde_json::to_string(stored).map_err(|error| Error::storage("recording a cache", error))
+}
