@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{0}")]
     Damaged(String),
     /// No disk space is left for records, logs or artifacts.
-    #[error("no disk space is left on the server while {0}; free some and try again")]
+    #[error("no space is left on the server while {0}; free some and try again")]
     DiskFull(String),
     /// A store failed.
     #[error("{doing}: {source}")]
@@ -93,7 +93,7 @@ impl Error {
                 };
             }
             Self::DiskFull(_) => {
-                "no disk space is left on the server; ask its operator to free some, then try again"
+                "no space is left on the server; ask its operator to free some, then try again"
             }
             Self::Damaged(_) => "the server's records are damaged; ask its operator to restore them",
             Self::Storage { .. } => "the server's store failed; try again later",

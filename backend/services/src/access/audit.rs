@@ -1,4 +1,4 @@
-//! AuditService: who did what. Entries are written after the effect and before the reply, and kept for 400 days.
+//! The audit log. An entry is written after the effect and before the reply, and kept for 400 days.
 
 use super::caller::Caller;
 use crate::{
@@ -13,17 +13,17 @@ use std::{fmt::Display, sync::Arc};
 use tidemill_core::access::{AuditEntry, AuditList, AuditQuery};
 use uuid::Uuid;
 
-/// The kind of its documents.
+/// Kind of the documents of entries.
 const DOCUMENT_KIND: &str = "audit";
-/// How long an entry is kept.
+/// Retention of an entry.
 const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
-/// The most entries that one page looks at: a filter that few of them pass must not hold a reply for long.
+/// Maximum number of entries that one request scans, so that a selective filter does not delay the reply.
 const MAX_ENTRIES_SCANNED: usize = 2_000;
 const BATCH_LEN: usize = 200;
-/// Names count down from here, so that the newest entry is listed first.
+/// Names count down from this time, so that the newest entry is listed first.
 const MAX_TIMESTAMP_MS: i64 = 0xfff_ffff_ffff;
 
-/// The audit record.
+/// Service for the audit log.
 #[derive(Debug, Clone)]
 pub struct AuditService {
     context: Arc<Context>,
@@ -34,8 +34,8 @@ impl AuditService {
         Self { context }
     }
 
-    /// Notes that `caller` did `action` (`thing.verb`, in the present tense) to `target`, and what came of it. What was done stays
-    /// done if this cannot be written: then the server's log has it.
+    /// Records that `caller` did `action` (`noun.verb`, in the present tense) to `target`, with its outcome. If the entry cannot be
+    /// written, the action is not undone, and the entry goes to the server's log.
     pub async fn note(
         &self,
         caller: &Caller,
@@ -55,7 +55,7 @@ impl AuditService {
             outcome: outcome.to_owned(),
         };
         if let Err(error) = self.write(&entry).await {
-            tracing::error!(%error, ?entry, "an entry of the audit record could not be written");
+            tracing::error!(%error, ?entry, "cannot write an entry of the audit log");
         }
     }
 
@@ -68,11 +68,11 @@ impl AuditService {
             due_at: None,
             expires_at: Some(entry.at.plus_ms(RETENTION_MS)),
         };
-        // The name is new: there is nothing to lose against.
+        // The name is unique: no other writer can conflict.
         self.context.stores.documents.put(document, None).await.map(drop)
     }
 
-    /// A page of entries, the newest first.
+    /// Returns a page of entries, newest first.
     pub async fn list(&self, query: AuditQuery) -> Result<AuditList> {
         let limit = page_size(query.limit)? as usize;
         let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -81,28 +81,28 @@ impl AuditService {
             None => None,
         };
         let fits = |entry: &AuditEntry| {
-            let is = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|asked| asked == has);
+            let matches = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|filter| filter == value);
             query
                 .repo
                 .as_deref()
-                .is_none_or(|asked| entry.repo.as_deref().map(repository_key) == Some(repository_key(asked)))
-                && is(&query.action, &entry.action)
-                && query.who.as_deref().is_none_or(|asked| asked == entry.who || asked == entry.token)
+                .is_none_or(|repo| entry.repo.as_deref().map(repository_key) == Some(repository_key(repo)))
+                && matches(&query.action, &entry.action)
+                && query.who.as_deref().is_none_or(|who| who == entry.who || who == entry.token)
         };
-        let (mut entries, mut seen) = (Vec::new(), 0);
+        let (mut entries, mut scanned) = (Vec::new(), 0);
         let now = self.context.now();
         loop {
             let documents = &self.context.stores.documents;
             let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), BATCH_LEN).await?;
             let last = page.len().saturating_sub(1);
-            for (place, document) in page.into_iter().enumerate() {
-                seen += 1;
-                // One that a newer version wrote, and that this cannot read, must not hide the others.
+            for (position, document) in page.into_iter().enumerate() {
+                scanned += 1;
+                // An entry that a newer version wrote may be unreadable here; it must not hide the others.
                 let entry: Option<AuditEntry> = serde_json::from_str(&document.value).ok();
-                let kept = |entry: &AuditEntry| entry.at.plus_ms(RETENTION_MS) > now;
-                entries.extend(entry.filter(|entry| kept(entry) && fits(entry)));
-                let more = more || place < last;
-                if (entries.len() >= limit || seen >= MAX_ENTRIES_SCANNED) && more {
+                let is_retained = |entry: &AuditEntry| entry.at.plus_ms(RETENTION_MS) > now;
+                entries.extend(entry.filter(|entry| is_retained(entry) && fits(entry)));
+                let more = more || position < last;
+                if (entries.len() >= limit || scanned >= MAX_ENTRIES_SCANNED) && more {
                     return Ok(AuditList { entries, next_cursor: Some(document.key.name) });
                 }
                 after = Some(document.key.name);

@@ -1,4 +1,4 @@
-//! Who calls: what the access check found out, for services and the audit record.
+//! The authenticated caller of a request, for services and the audit log.
 
 use crate::error::{Error, Result};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
@@ -6,18 +6,18 @@ use tidemill_core::access::Scope;
 use tidemill_core::execution::upload::UploadId;
 use tidemill_core::repository::is_same;
 
-/// Who calls; cheap to clone.
+/// The caller of a request; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Id of its token: a UUID, or [`Self::BOOTSTRAP`].
+    /// Id of the token: a UUID, or [`Self::BOOTSTRAP`].
     pub id: Arc<str>,
-    /// The token's name.
+    /// Name of the token.
     pub name: Arc<str>,
-    /// What the token is for.
+    /// Scopes of the token.
     pub scopes: Arc<BTreeSet<Scope>>,
-    /// The only repository that it is for.
+    /// The only repository that the token may access; `None` for all.
     pub repo: Option<Arc<str>>,
-    /// Where the call comes from, if that is known.
+    /// Address of the client, if known.
     pub from: Option<IpAddr>,
 }
 
@@ -25,7 +25,7 @@ impl Caller {
     /// The id of the deployment's own tokens.
     pub const BOOTSTRAP: &str = "bootstrap";
 
-    /// Who calls with a token of the deployment itself.
+    /// Creates the caller of one of the deployment's own tokens.
     #[must_use]
     pub fn bootstrap(scope: Scope) -> Self {
         Self {
@@ -37,48 +37,48 @@ impl Caller {
         }
     }
 
-    /// Who acts when nobody calls: a part of the deployment, such as its schedule or a webhook of a repository.
+    /// Creates the caller for actions that no user requested, such as those of a schedule or a webhook.
     #[must_use]
     pub fn internal(name: &str) -> Self {
         Self { id: "internal".into(), name: name.into(), scopes: Arc::default(), repo: None, from: None }
     }
 
-    /// Whether its token has this scope; `admin` has all.
+    /// Whether the token has this scope; `admin` includes all.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
-    /// Whether it may do nothing but what workers do.
+    /// Whether `worker` is the only scope.
     #[must_use]
     pub fn is_only_worker(&self) -> bool {
         self.scopes.iter().all(|scope| *scope == Scope::Worker)
     }
 
-    /// Who asks for what this call starts. A token that was made is known by its name, whatever its holder claims; with the
-    /// deployment's own token, the claim says on whose behalf.
+    /// Returns who requests what this call starts: the name of the token, whatever its holder claims. With the deployment's own token it
+    /// is the claimed name.
     #[must_use]
     pub fn requester(&self, claimed: Option<String>) -> Option<String> {
         if &*self.id == Self::BOOTSTRAP { claimed } else { Some(self.name.to_string()) }
     }
 
-    /// Whether it may see what belongs to a repository.
+    /// Whether the caller may read items of a repository.
     #[must_use]
     pub fn may_see(&self, repo: &str) -> bool {
         self.repo.as_deref().is_none_or(|only| is_same(only, repo))
     }
 
-    /// Refuses a change to what belongs to another repository than the caller's.
+    /// Returns an error if the caller's token is for another repository.
     pub fn must_be_of(&self, repo: &str) -> Result<()> {
         match self.repo.as_deref() {
             Some(only) if !is_same(only, repo) => {
-                Err(Error::Forbidden(format!("this token is for {only} only, not for {repo}; use another")))
+                Err(Error::Forbidden(format!("this token is for {only} only, not for {repo}; use another token")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Refuses an upload that is for another repository than the caller's.
+    /// Returns an error if the upload is for another repository than the caller's token.
     pub fn must_be_of_upload(&self, upload: &str) -> Result<()> {
         let Some(only) = self.repo.as_deref() else { return Ok(()) };
         if upload.parse::<UploadId>().is_ok_and(|upload| upload.is_of(only)) {

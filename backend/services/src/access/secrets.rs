@@ -1,4 +1,4 @@
-//! SecretService: secrets of repositories, for the jobs that name them.
+//! Stores secrets of repositories, and passes them to the jobs that name them.
 
 use crate::{
     context::service_context::Context,
@@ -21,23 +21,23 @@ use tidemill_core::{
 };
 
 const DOCUMENT_KIND: &str = "secret";
-/// The longest value, in bytes.
+/// Maximum length of a value, in bytes.
 const MAX_VALUE_LEN: usize = 64 << 10;
-/// What the secrets of one job may come to, in bytes.
+/// Maximum size of all secrets of one job, in bytes.
 const MAX_JOB_SECRETS_BYTES: usize = 256 << 10;
-/// How many are sealed anew in one call.
+/// Number of secrets that one call re-encrypts.
 const MAX_REKEYED_PER_CALL: usize = 100;
 const MAX_ENVIRONMENT_LEN: usize = 100;
 const PAGE_SIZE: usize = 200;
 const MAX_ATTEMPTS: u32 = 20;
 
-/// Secrets.
+/// Service for secrets.
 #[derive(Clone)]
 pub struct SecretService {
     context: Arc<Context>,
     seal: SecretSealer,
-    /// Values that this process alone has, by name.
-    lent: Arc<RwLock<HashMap<String, String>>>,
+    /// Values that exist in this process only, by name.
+    in_memory: Arc<RwLock<HashMap<String, String>>>,
 }
 
 impl fmt::Debug for SecretService {
@@ -46,22 +46,22 @@ impl fmt::Debug for SecretService {
     }
 }
 
-/// A secret as it is stored.
+/// The stored record of a secret.
 #[derive(Debug, Serialize, Deserialize)]
 struct SecretRecord {
-    /// As it was written.
+    /// The repository, as in the request.
     repo: String,
     environment: Option<String>,
     name: String,
     updated_at: Timestamp,
-    /// The name of the token that it was set with.
+    /// Name of the token that set it.
     #[serde(default)]
     updated_by: String,
-    /// Sealed for its key.
+    /// The value, sealed for the name of the document.
     sealed: String,
 }
 
-/// Where the secret `name` of a repository stands. Line breaks are in none of the parts.
+/// Returns the key of the secret `name` of a repository. No part contains a line break.
 fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
     DocumentKey::new(
         DOCUMENT_KIND,
@@ -71,19 +71,18 @@ fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
 
 impl SecretService {
     pub(crate) fn new(context: Arc<Context>, seal: SecretSealer) -> Self {
-        Self { context, seal, lent: Arc::default() }
+        Self { context, seal, in_memory: Arc::default() }
     }
 
-    /// Has this process give a value to jobs that name it, before any that is stored. It is written nowhere, and gone with the
-    /// process.
+    /// Adds a value that this process passes to jobs, with precedence over stored secrets. It is kept in memory only.
     pub fn lend(&self, name: String, value: String) -> Result<()> {
         check_name(&name)?;
         check_value(&value)?;
-        self.lent.write().unwrap_or_else(PoisonError::into_inner).insert(name, value);
+        self.in_memory.write().unwrap_or_else(PoisonError::into_inner).insert(name, value);
         Ok(())
     }
 
-    /// Keeps a value that `by` sets, in place of the one that was there.
+    /// Sets a secret on behalf of `by`, and replaces an earlier value.
     pub async fn set(&self, request: SetSecretRequest, by: &str) -> Result<SecretView> {
         let SetSecretRequest { repo, environment, name, value } = request;
         check(&repo, environment.as_deref(), &name)?;
@@ -92,7 +91,7 @@ impl SecretService {
         let sealed = self.seal.seal(&key.name, value.as_bytes()).await?;
         let (updated_at, updated_by) = (self.context.now(), by.to_owned());
         let stored = SecretRecord { repo, environment, name, updated_at, updated_by, sealed };
-        let text = written(&stored)?;
+        let text = to_json(&stored)?;
         let documents = &self.context.stores.documents;
         for _ in 0..MAX_ATTEMPTS {
             let known = documents.get(&key).await?.map(|known| known.version);
@@ -101,10 +100,10 @@ impl SecretService {
                 return Ok(view(&stored));
             }
         }
-        Err(Error::Conflict("the secret is set by others at the same time; try again".into()))
+        Err(Error::Conflict("other clients are changing the secret at the same time; try again".into()))
     }
 
-    /// The names of a repository's secrets; never a value.
+    /// Returns the names of a repository's secrets, never a value.
     pub async fn list(&self, repo: &str) -> Result<SecretList> {
         let prefix = format!("{}\n", canonical(repo));
         let all = self.context.stores.documents.all(DOCUMENT_KIND, &prefix).await?;
@@ -112,7 +111,7 @@ impl SecretService {
         Ok(SecretList { secrets })
     }
 
-    /// Forgets a secret.
+    /// Removes a secret.
     pub async fn remove(&self, request: RemoveSecretRequest) -> Result<RemoveSecretReply> {
         check(&request.repo, request.environment.as_deref(), &request.name)?;
         let key = key(&request.repo, request.environment.as_deref(), &request.name);
@@ -120,7 +119,7 @@ impl SecretService {
         Ok(RemoveSecretReply { removed })
     }
 
-    /// Seals secrets of all repositories' jobs under the newest key, as many as fit into one call: call again while there are more.
+    /// Re-encrypts secrets of all repositories under the newest key, a limited number per call. Call it again while `more` is set.
     pub async fn rekey(&self) -> Result<RekeyReply> {
         let documents = &self.context.stores.documents;
         let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
@@ -144,9 +143,9 @@ impl SecretService {
                 if renewed == MAX_REKEYED_PER_CALL {
                     return Ok(RekeyReply { renewed, more: true, unreadable });
                 }
-                let value = written(&SecretRecord { sealed, ..stored })?;
+                let value = to_json(&SecretRecord { sealed, ..stored })?;
                 let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
-                // False: it was set or removed meanwhile. What was set may be under the older key.
+                // On a conflict, the secret was set or removed meanwhile. A new value may be under the older key.
                 if !documents.put(new, Some(document.version)).await? {
                     return Ok(RekeyReply { renewed, more: true, unreadable });
                 }
@@ -158,15 +157,15 @@ impl SecretService {
         }
     }
 
-    /// The secrets that a job of `execution` names, those of its environment before the repository's. Only what a job's
-    /// worker is told may hold them.
+    /// Returns the secrets that a job of `execution` names; those of its environment take precedence over the repository's. Only the
+    /// assignment to a worker may contain them.
     pub(crate) async fn of_job(
         &self,
         execution: &ExecutionRecord,
         job: &str,
-        around: &JobOptions,
+        options: &JobOptions,
     ) -> Result<Vec<SecretValue>> {
-        if around.secrets.is_empty() {
+        if options.secrets.is_empty() {
             return Ok(Vec::new());
         }
         if execution.spec.facts.is_from_fork() {
@@ -175,21 +174,21 @@ impl SecretService {
                  executions with `if: \"!fork\"`"
             )));
         }
-        if around.secrets.len() > MAX_SECRETS {
+        if options.secrets.len() > MAX_SECRETS {
             return Err(Error::NoSecret(format!("job `{job}` names more than {MAX_SECRETS} secrets")));
         }
-        let environment = around.environment.as_ref().map(|environment| environment.name.as_str());
-        let mut values = Vec::with_capacity(around.secrets.len());
+        let environment = options.environment.as_ref().map(|environment| environment.name.as_str());
+        let mut values = Vec::with_capacity(options.secrets.len());
         let mut size = 0;
-        for wanted in &around.secrets {
-            let value = self.value(&execution.spec.repo, environment, job, wanted).await?;
+        for reference in &options.secrets {
+            let value = self.value(&execution.spec.repo, environment, job, reference).await?;
             size += value.len();
             if size > MAX_JOB_SECRETS_BYTES {
                 return Err(Error::NoSecret(format!(
-                    "the secrets of job `{job}` come to more than {MAX_JOB_SECRETS_BYTES} bytes"
+                    "the secrets of job `{job}` have more than {MAX_JOB_SECRETS_BYTES} bytes in total"
                 )));
             }
-            values.push(SecretValue { variable: wanted.variable.clone(), value, file: wanted.file });
+            values.push(SecretValue { variable: reference.variable.clone(), value, file: reference.file });
         }
         Ok(values)
     }
@@ -199,28 +198,28 @@ impl SecretService {
         repo: &str,
         environment: Option<&str>,
         job: &str,
-        wanted: &SecretRef,
+        reference: &SecretRef,
     ) -> Result<String> {
-        if let Some(value) = self.lent.read().unwrap_or_else(PoisonError::into_inner).get(&wanted.name) {
+        if let Some(value) = self.in_memory.read().unwrap_or_else(PoisonError::into_inner).get(&reference.name) {
             return Ok(value.clone());
         }
-        let own = environment.map(|environment| key(repo, Some(environment), &wanted.name));
-        for key in own.into_iter().chain([key(repo, None, &wanted.name)]) {
+        let own = environment.map(|environment| key(repo, Some(environment), &reference.name));
+        for key in own.into_iter().chain([key(repo, None, &reference.name)]) {
             let Some(document) = self.context.stores.documents.get(&key).await? else { continue };
             let opened = self.seal.open(&key.name, &read(&document)?.sealed).await;
             let opened = opened.map_err(|error| match error {
                 Error::Sealed(why) => {
-                    Error::NoSecret(format!("secret `{}` of {repo} cannot be read: {why}", wanted.name))
+                    Error::NoSecret(format!("secret `{}` of {repo} cannot be read: {why}", reference.name))
                 }
                 error => error,
             })?;
             return String::from_utf8(opened)
                 .map_err(|error| Error::storage("opening a secret", error.utf8_error()));
         }
-        let place = environment.map(|name| format!(" --environment {name}")).unwrap_or_default();
+        let option = environment.map(|name| format!(" --environment {name}")).unwrap_or_default();
         Err(Error::NoSecret(format!(
-            "there is no secret `{name}` for job `{job}` of {repo}; set it with: tidemill secret set {name} --repo {repo}{place}",
-            name = wanted.name
+            "there is no secret `{name}` for job `{job}` of {repo}; set it with: tidemill secret set {name} --repo {repo}{option}",
+            name = reference.name
         )))
     }
 }
@@ -229,8 +228,8 @@ fn read(document: &Document) -> Result<SecretRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a secret", error))
 }
 
-fn written(stored: &SecretRecord) -> Result<String> {
-    serde_json::to_string(stored).map_err(|error| Error::storage("keeping a secret", error))
+fn to_json(stored: &SecretRecord) -> Result<String> {
+    serde_json::to_string(stored).map_err(|error| Error::storage("writing a secret", error))
 }
 
 fn view(stored: &SecretRecord) -> SecretView {
@@ -248,17 +247,17 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Invalid(format!(
-        "`{name}` is no name of a secret; use 1 to 100 letters, digits and `_ - .`, and start with a letter, a digit or `_`"
+        "`{name}` is not a valid name of a secret; use 1 to 100 letters, digits and `_ - .`, and start with a letter, a digit or `_`"
     )))
 }
 
 fn check_value(value: &str) -> Result<()> {
     if value.is_empty() || value.len() > MAX_VALUE_LEN {
-        let words = format!("a secret has 1 to {MAX_VALUE_LEN} bytes; this has {}", value.len());
-        return Err(Error::Invalid(words));
+        let message = format!("a secret has 1 to {MAX_VALUE_LEN} bytes; this one has {}", value.len());
+        return Err(Error::Invalid(message));
     }
     if value.contains('\0') {
-        return Err(Error::Invalid("a secret holds no NUL character, which no shell can take".into()));
+        return Err(Error::Invalid("a secret must not contain a NUL character, which shells do not support".into()));
     }
     Ok(())
 }
@@ -269,9 +268,9 @@ fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
         return Err(Error::Invalid("a repository has 1 to 300 bytes, without control characters".into()));
     }
     RepositoryName::parse(repo).map_err(|error| Error::Invalid(error.to_string()))?;
-    let bad =
+    let is_invalid =
         |name: &str| name.is_empty() || name.len() > MAX_ENVIRONMENT_LEN || name.contains(char::is_control);
-    if environment.is_some_and(bad) {
+    if environment.is_some_and(is_invalid) {
         return Err(Error::Invalid(format!(
             "an environment's name has 1 to {MAX_ENVIRONMENT_LEN} bytes, without control characters"
         )));

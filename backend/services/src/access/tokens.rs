@@ -1,8 +1,8 @@
-//! TokenService: tokens that people make, of which only hashes are stored.
+//! Creates, verifies and revokes tokens. Only hashes of them are stored.
 //!
-//! A token is `tm_`, 32 random bytes in base64url (43 characters) and a check of 6 hex digits (the first of the SHA-256 of what is
-//! before them): scanners for secrets know it by `tm_[A-Za-z0-9_-]{43}[0-9a-f]{6}`, and a mistyped one is refused without a look
-//! at the store.
+//! A token is `tm_`, 32 random bytes in base64url (43 characters), and a checksum of 6 hex digits (the start of the SHA-256 of the text
+//! before it). Secret scanners match it by `tm_[A-Za-z0-9_-]{43}[0-9a-f]{6}`, and a mistyped token is rejected without a read of the
+//! store.
 
 use super::caller::Caller;
 use crate::{
@@ -27,55 +27,55 @@ use tidemill_core::{
 };
 use uuid::Uuid;
 
-/// The kind of its documents.
+/// Kind of the documents of tokens.
 const DOCUMENT_KIND: &str = "token";
 const PREFIX: &str = "tm_";
 const CHECKSUM_LEN: usize = 6;
 const TOKEN_LEN: usize = PREFIX.len() + 43 + CHECKSUM_LEN;
-/// Uses are noted at most so often.
+/// Minimum time between two writes of `last_used_at`.
 const TOUCH_INTERVAL_MS: u64 = 3_600_000;
-/// How long a token that is over is still listed.
+/// How long an expired token is listed.
 const LISTED_AFTER_EXPIRY_MS: i64 = 30 * 24 * 3_600_000;
-/// Tokens that are kept at hand.
+/// Maximum number of cached tokens.
 const MAX_CACHED_TOKENS: usize = 1_000;
-/// A hundred years.
+/// Maximum lifetime: a hundred years.
 const MAX_TTL_S: u64 = 3_153_600_000;
 const MAX_NAME_LEN: usize = 100;
 const MAX_REPO_LEN: usize = 1_000;
 
 type Hash = [u8; 32];
 
-/// What is stored of a token, under its hash.
+/// The stored record of a token, named by its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct TokenRecord {
     token: TokenView,
 }
 
-/// Tokens that were looked up lately.
+/// Tokens that were verified recently.
 #[derive(Debug, Default)]
 struct TokenCache {
-    /// Changes with every revocation, so that what was read before one is not kept after it.
+    /// Changes with every revocation, so that no read from before a revocation is cached after it.
     revocations: u64,
     tokens: HashMap<Hash, (Timestamp, Caller, Option<Timestamp>)>,
 }
 
-/// Tokens.
+/// Service for tokens.
 #[derive(Debug, Clone)]
 pub struct TokenService {
     context: Arc<Context>,
-    kept: Arc<Mutex<TokenCache>>,
+    cache: Arc<Mutex<TokenCache>>,
 }
 
 impl TokenService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, kept: Arc::default() }
+        Self { context, cache: Arc::default() }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, TokenCache> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> std::sync::MutexGuard<'_, TokenCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new token.
+    /// Creates a token.
     pub async fn create(&self, request: TokenRequest, by: &Caller) -> Result<TokenReply> {
         check(&request)?;
         let now = self.context.now();
@@ -95,7 +95,7 @@ impl TokenService {
         };
         let name = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
         if !self.write(name, &view, None).await? {
-            return Err(Error::Conflict("a token of this hash is there already; try again".into()));
+            return Err(Error::Conflict("a token with this hash exists already; try again".into()));
         }
         Ok(TokenReply { token, view })
     }
@@ -117,28 +117,28 @@ impl TokenService {
         all.into_iter().map(|document| Ok((document.key.clone(), read(&document)?))).collect()
     }
 
-    /// All tokens, in the order of their making.
+    /// Returns all tokens in order of creation.
     pub async fn list(&self) -> Result<TokenList> {
         let mut tokens: Vec<TokenView> = self.all().await?.into_iter().map(|(_, view)| view).collect();
         tokens.sort_by_key(|view| (view.created_at, view.id));
         Ok(TokenList { tokens })
     }
 
-    /// Makes a token invalid: here at once, in other processes once they look it up again, some seconds later.
+    /// Revokes a token: at once in this process, and in others when their cache expires, some seconds later.
     pub async fn revoke(&self, id: Uuid) -> Result<TokenView> {
         let found = self.all().await?.into_iter().find(|(_, view)| view.id == id);
-        let gone = || Error::NotFound(format!("there is no token {id}; `tidemill token list` shows them"));
+        let gone = || Error::NotFound(format!("there is no token {id}; see `tidemill token list`"));
         let (key, view) = found.ok_or_else(gone)?;
         let was_there = self.context.stores.documents.delete(&key, None).await;
         {
-            let mut kept = self.kept();
-            kept.revocations += 1;
-            kept.tokens.clear();
+            let mut cache = self.cache();
+            cache.revocations += 1;
+            cache.tokens.clear();
         }
         if was_there? { Ok(view) } else { Err(gone()) }
     }
 
-    /// Who calls with `token`; `None`: it is no valid token (any more).
+    /// Returns the caller of a token; `None` if the token is not valid.
     pub async fn caller(&self, token: &[u8]) -> Result<Option<Caller>> {
         if !is_well_formed(token) {
             return Ok(None);
@@ -146,18 +146,18 @@ impl TokenService {
         let hash: Hash = Sha256::digest(token).into();
         let now = self.context.now();
         let revocations = {
-            let kept = self.kept();
-            if let Some((at, caller, expires_at)) = kept.tokens.get(&hash)
+            let cache = self.cache();
+            if let Some((at, caller, expires_at)) = cache.tokens.get(&hash)
                 && now >= *at
                 && now.since_ms(*at) < self.context.settings.token_kept_ms
             {
                 return Ok(Some(caller.clone()).filter(|_| expires_at.is_none_or(|at| now < at)));
             }
-            kept.revocations
+            cache.revocations
         };
         let key = DocumentKey::new(DOCUMENT_KIND, HEXLOWER.encode(&hash));
         let Some(document) = self.context.stores.documents.get(&key).await? else { return Ok(None) };
-        // The store found it by its hash already; who could make it answer with another would gain nothing.
+        // The store looked it up by hash already; this check guards against a store that returns another document.
         if !bool::from(document.key.name.as_bytes().ct_eq(key.name.as_bytes())) {
             return Ok(None);
         }
@@ -174,17 +174,17 @@ impl TokenService {
         };
         let expires_at = view.expires_at;
         self.note_use(document, view, now).await;
-        let mut kept = self.kept();
-        if kept.revocations == revocations {
-            if kept.tokens.len() >= MAX_CACHED_TOKENS {
-                kept.tokens.clear();
+        let mut cache = self.cache();
+        if cache.revocations == revocations {
+            if cache.tokens.len() >= MAX_CACHED_TOKENS {
+                cache.tokens.clear();
             }
-            kept.tokens.insert(hash, (now, caller.clone(), expires_at));
+            cache.tokens.insert(hash, (now, caller.clone(), expires_at));
         }
         Ok(Some(caller))
     }
 
-    /// Notes a use, unless one was noted lately. A revocation meanwhile wins: the write is conditional.
+    /// Records the use of a token, unless one was recorded recently. The write is conditional, so a concurrent revocation wins.
     async fn note_use(&self, document: Document, mut view: TokenView, now: Timestamp) {
         if view.last_used_at.is_some_and(|at| now.since_ms(at) < TOUCH_INTERVAL_MS) {
             return;
@@ -192,7 +192,7 @@ impl TokenService {
         view.last_used_at = Some(now);
         let id = view.id;
         if let Err(error) = self.write(document.key.name, &view, Some(document.version)).await {
-            tracing::warn!(%error, token = %id, "its last use is not noted");
+            tracing::warn!(%error, token = %id, "cannot record the last use of a token");
         }
     }
 }
@@ -203,54 +203,54 @@ fn read(document: &Document) -> Result<TokenView> {
 }
 
 fn check(request: &TokenRequest) -> Result<()> {
-    let wrong = |words: String| Err(Error::Invalid(words));
+    let invalid = |message: String| Err(Error::Invalid(message));
     if !(1..=MAX_NAME_LEN).contains(&request.name.chars().count()) || request.name.contains(is_control) {
-        return wrong(format!(
+        return invalid(format!(
             "a token's name has 1 to {MAX_NAME_LEN} characters, none of them control characters"
         ));
     }
     if request.scopes.is_empty() {
-        return wrong("a token needs a scope: read, run, worker or admin".into());
+        return invalid("a token needs at least one scope: read, run, worker or admin".into());
     }
-    let is_odd =
+    let is_malformed =
         |repo: &String| !(1..=MAX_REPO_LEN).contains(&repo.chars().count()) || repo.contains(is_control);
-    if request.repo.as_ref().is_some_and(is_odd) {
-        return wrong(format!(
+    if request.repo.as_ref().is_some_and(is_malformed) {
+        return invalid(format!(
             "a repository has 1 to {MAX_REPO_LEN} characters, none of them control characters"
         ));
     }
     if let Some(Err(error)) = request.repo.as_deref().map(RepositoryName::parse) {
-        return wrong(error.to_string());
+        return invalid(error.to_string());
     }
     if request.repo.is_some() && request.scopes.contains(&Scope::Worker) {
-        return wrong("a worker takes jobs of every repository: its token cannot be for one only".into());
+        return invalid("a worker runs jobs of every repository; its token cannot be limited to one".into());
     }
     if request.expire_in_s.is_some_and(|s| !(1..=MAX_TTL_S).contains(&s)) {
-        return wrong(format!("a token expires after 1 to {MAX_TTL_S} seconds, or never"));
+        return invalid(format!("a token expires after 1 to {MAX_TTL_S} seconds, or never"));
     }
     Ok(())
 }
 
 fn new_token() -> Result<String> {
     let mut random = [0_u8; 32];
-    getrandom::fill(&mut random).map_err(|error| Error::storage("making a token", error))?;
+    getrandom::fill(&mut random).map_err(|error| Error::storage("creating a token", error))?;
     let body = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let check = check_of(body.as_bytes());
-    Ok(body + &check)
+    let checksum = checksum_of(body.as_bytes());
+    Ok(body + &checksum)
 }
 
-fn check_of(body: &[u8]) -> String {
+fn checksum_of(body: &[u8]) -> String {
     let mut text = HEXLOWER.encode(&Sha256::digest(body));
     text.truncate(CHECKSUM_LEN);
     text
 }
 
-/// Whether it may be a token that was made here.
+/// Whether the text has the form and the checksum of a token.
 fn is_well_formed(token: &[u8]) -> bool {
     token.len() == TOKEN_LEN
         && token.starts_with(PREFIX.as_bytes())
         && bool::from(
-            token[TOKEN_LEN - CHECKSUM_LEN..].ct_eq(check_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
+            token[TOKEN_LEN - CHECKSUM_LEN..].ct_eq(checksum_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
         )
 }
 
@@ -265,10 +265,10 @@ mod tests {
         assert!(token.starts_with("tm_") && token.len() == TOKEN_LEN, "{} characters", token.len());
         assert!(is_well_formed(token.as_bytes()));
         assert_ne!(token, new_token().unwrap());
-        for place in 0..TOKEN_LEN {
+        for position in 0..TOKEN_LEN {
             let mut wrong = token.clone().into_bytes();
-            wrong[place] = if wrong[place] == b'a' { b'b' } else { b'a' };
-            assert!(!is_well_formed(&wrong), "{place}");
+            wrong[position] = if wrong[position] == b'a' { b'b' } else { b'a' };
+            assert!(!is_well_formed(&wrong), "{position}");
         }
         assert!(!is_well_formed(&token.as_bytes()[1..]) && !is_well_formed(b""));
     }

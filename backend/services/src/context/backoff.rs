@@ -1,4 +1,4 @@
-//! Pauses for what fails again and again, so that it does not keep the rest waiting.
+//! Exponential backoff for repeated failures, so that one item does not delay the others.
 
 use std::{
     collections::HashMap,
@@ -6,13 +6,13 @@ use std::{
 };
 use tidemill_core::time::Timestamp;
 
-/// The first pause, in milliseconds; each further one is twice as long.
+/// First pause, in milliseconds; each further one is twice as long.
 const INITIAL_BACKOFF_MS: i64 = 2_000;
 const MAX_BACKOFF_MS: i64 = 15 * 60_000;
-/// What is counted at most; beyond this, what is to be tried again first is forgotten and begins with short pauses.
+/// Maximum number of tracked items; beyond it, those that are due are dropped and start with short pauses again.
 const MAX_TRACKED: usize = 10_000;
 
-/// Failures in a row, by what failed. They are counted in this process only: another one begins with short pauses.
+/// Consecutive failures by item. They are counted in this process only; another process starts with short pauses.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff(Mutex<HashMap<String, Failures>>);
 
@@ -23,28 +23,28 @@ struct Failures {
 }
 
 impl Backoff {
-    /// Counts a failure of `what`, and gives the time of its next attempt.
-    pub fn failed(&self, what: &str, now: Timestamp) -> Timestamp {
+    /// Counts a failure of `item`, and returns the time of its next attempt.
+    pub fn failed(&self, item: &str, now: Timestamp) -> Timestamp {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.len() >= MAX_TRACKED && !counted.contains_key(what) {
-            // Those that are due were not tried again, or did well elsewhere.
-            counted.retain(|_, setback| setback.retry_at > now);
+        if counted.len() >= MAX_TRACKED && !counted.contains_key(item) {
+            // Items that are due were not retried, or succeeded in another process.
+            counted.retain(|_, entry| entry.retry_at > now);
             if counted.len() >= MAX_TRACKED {
                 counted.clear();
             }
         }
-        let setback = counted.entry(what.to_owned()).or_insert(Failures { failures: 0, retry_at: now });
-        let pause = INITIAL_BACKOFF_MS.saturating_mul(1 << setback.failures.min(20)).min(MAX_BACKOFF_MS);
-        setback.failures = setback.failures.saturating_add(1);
-        setback.retry_at = now.plus_ms(pause);
-        setback.retry_at
+        let entry = counted.entry(item.to_owned()).or_insert(Failures { failures: 0, retry_at: now });
+        let pause = INITIAL_BACKOFF_MS.saturating_mul(1 << entry.failures.min(20)).min(MAX_BACKOFF_MS);
+        entry.failures = entry.failures.saturating_add(1);
+        entry.retry_at = now.plus_ms(pause);
+        entry.retry_at
     }
 
-    /// Forgets the failures of `what`: it went well.
-    pub fn succeeded(&self, what: &str) {
+    /// Resets the failures of `item` after a success.
+    pub fn succeeded(&self, item: &str) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !counted.is_empty() {
-            counted.remove(what);
+            counted.remove(item);
         }
     }
 }
@@ -60,7 +60,7 @@ mod tests {
         let pauses: Vec<i64> = (0..12).map(|_| backoff.failed("a", now).0 - now.0).collect();
         assert_eq!(pauses[..4], [2_000, 4_000, 8_000, 16_000]);
         assert_eq!(pauses[9..], [MAX_BACKOFF_MS; 3]);
-        assert_eq!(backoff.failed("b", now).0 - now.0, 2_000, "others are not touched");
+        assert_eq!(backoff.failed("b", now).0 - now.0, 2_000, "other items are not affected");
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a", now).0 - now.0, 2_000);
     }

@@ -1,4 +1,4 @@
-//! What was read or made last of executions, kept at hand within a bound of bytes.
+//! A cache of the most recently used values, bounded in bytes.
 
 use std::{
     collections::VecDeque,
@@ -6,13 +6,13 @@ use std::{
 };
 use tidemill_core::ids::ExecutionId;
 
-/// Entries that are kept, however small: each lookup looks at all of them.
+/// Maximum number of entries, however small: each lookup scans all of them.
 const MAX_ENTRIES: usize = 128;
 
-/// Values of executions that never change, the last used first.
+/// Immutable values of executions, most recently used first.
 #[derive(Debug)]
 pub(crate) struct LruCache<T> {
-    kept: Mutex<VecDeque<Entry<T>>>,
+    entries: Mutex<VecDeque<Entry<T>>>,
     max_bytes: usize,
 }
 
@@ -24,36 +24,36 @@ struct Entry<T> {
 }
 
 impl<T> LruCache<T> {
-    /// Nothing yet; `max_bytes` in all, though the newest is kept whatever its size.
+    /// Creates an empty cache of at most `max_bytes`; the newest value is entries whatever its size.
     pub const fn new(max_bytes: usize) -> Self {
-        Self { kept: Mutex::new(VecDeque::new()), max_bytes }
+        Self { entries: Mutex::new(VecDeque::new()), max_bytes }
     }
 
-    /// The value of an execution, if it is at hand.
+    /// Returns the value of an execution, if cached.
     pub fn get(&self, id: ExecutionId) -> Option<Arc<T>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|entry| entry.id == id)?;
-        if at > 0 {
-            let entry = kept.remove(at)?;
-            kept.push_front(entry);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = entries.iter().position(|entry| entry.id == id)?;
+        if position > 0 {
+            let entry = entries.remove(position)?;
+            entries.push_front(entry);
         }
-        kept.front().map(|entry| entry.value.clone())
+        entries.front().map(|entry| entry.value.clone())
     }
 
-    /// Keeps a value that takes about so many bytes.
+    /// Caches a value of about `bytes` bytes.
     pub fn put(&self, id: ExecutionId, value: Arc<T>, bytes: usize) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|entry| entry.id != id);
-        kept.push_front(Entry { id, value, bytes });
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.id != id);
+        entries.push_front(Entry { id, value, bytes });
         let (mut sum, mut fit) = (0_usize, 0_usize);
-        for entry in kept.iter().take(MAX_ENTRIES) {
+        for entry in entries.iter().take(MAX_ENTRIES) {
             sum = sum.saturating_add(entry.bytes);
             if fit > 0 && sum > self.max_bytes {
                 break;
             }
             fit += 1;
         }
-        kept.truncate(fit);
+        entries.truncate(fit);
     }
 }
 

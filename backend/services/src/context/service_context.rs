@@ -1,4 +1,4 @@
-//! What the services share: the stores, their settings, and reads that fail in words.
+//! State that all services share: stores, settings, caches, and reads that return an error for missing items.
 
 use super::{backoff::Backoff, job_spec::JobSpec, lru_cache::LruCache, settings::Settings};
 use crate::{
@@ -20,23 +20,23 @@ use tidemill_core::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of planned jobs that are kept at hand: they never change, and every view and assignment needs them.
+/// Size of the cache of planned jobs in bytes: they are immutable, and every view and assignment needs them.
 const PLAN_CACHE_BYTES: usize = 64 << 20;
-/// Bytes of executions that are cached for their immutable part.
+/// Size of the cache of executions in bytes; only their immutable part is used.
 const MAX_CACHED_EXECUTION_BYTES: usize = 16 << 20;
 
-/// What every service holds.
+/// Shared state of the services.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub stores: Stores,
     pub settings: Settings,
-    /// Ends every held reply.
+    /// Cancelled when the server stops; ends every held reply.
     pub closing: CancellationToken,
-    /// What failed lately, and is tried again later.
+    /// Backoff of items that failed.
     pub backoff: Backoff,
-    /// The jobs of executions.
+    /// Cache of planned jobs.
     pub(crate) planned: Arc<LruCache<Vec<JobSpec>>>,
-    /// Where long computations run; where none is set, they run in place.
+    /// Pool for CPU-bound work; without it, the caller runs the work.
     compute: OnceLock<Arc<dyn Compute>>,
     executions: LruCache<ExecutionRecord>,
 }
@@ -54,26 +54,26 @@ impl Context {
         }
     }
 
-    /// Runs long computations on `compute` from now on; only the first call has an effect.
+    /// Runs CPU-bound work on `compute` from now on; only the first call has an effect.
     pub fn compute_on(&self, compute: Arc<dyn Compute>) {
         let _ = self.compute.set(compute);
     }
 
-    /// The result of `work`, which takes much processor time; errors name it as `doing`.
+    /// Runs CPU-bound `work` and returns its result. `doing` names the work in errors.
     pub async fn compute<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let Some(compute) = self.compute.get() else { return Ok(work()) };
-        let made = Arc::new(Mutex::new(None));
-        let into = made.clone();
+        let result = Arc::new(Mutex::new(None));
+        let slot = result.clone();
         let work = move || {
             let value = work();
-            *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         };
         compute.run(Box::new(work)).await;
-        let value = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(|| Error::storage(doing, "the computation panicked"))
     }
 
@@ -87,7 +87,7 @@ impl Context {
         found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
     }
 
-    /// An execution as it was when it was first read here: its state may be old, its spec and run number never are.
+    /// Returns an execution, from the cache if possible: its state may be outdated; its spec and run number never are.
     pub async fn cached_execution(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
         if let Some(known) = self.executions.get(id) {
             return Ok(known);
@@ -107,7 +107,7 @@ impl Context {
         self.executions.put(spec.id, execution, bytes);
     }
 
-    /// The node of a job.
+    /// Returns the node of a job.
     pub async fn job(&self, id: JobId) -> Result<Node> {
         tracing::Span::current().record("job", tracing::field::display(id));
         let found = self.stores.records.job(id).await?;
@@ -134,22 +134,22 @@ impl Context {
         self.stores.queue.send(&labelled, trace).await
     }
 
-    /// Has a document that is due looked at later, unless somebody else wrote it since it was read.
+    /// Postpones a due document, unless another writer changed it since it was read.
     pub async fn put_off(&self, due: &Document, until: Timestamp) {
         let Document { key, value, version, .. } = due.clone();
         let later = NewDocument { key, value, due_at: Some(until), expires_at: None };
         if let Err(error) = self.stores.documents.put(later, Some(version)).await {
-            tracing::warn!(kind = due.key.kind, %error, "a document stays due; the next sweep tries it again");
+            tracing::warn!(kind = due.key.kind, %error, "cannot postpone a due document; the next sweep retries it");
         }
     }
 
-    /// The same, of one that was written since it was read as due, if it is due still.
+    /// Reads a document again and postpones it, if it is still due.
     pub async fn put_off_again(&self, key: &DocumentKey, now: Timestamp, until: Timestamp) {
         match self.stores.documents.get(key).await {
             Ok(Some(due)) if due.due_at.is_some_and(|at| at <= now) => self.put_off(&due, until).await,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(kind = key.kind, %error, "a document stays due; the next sweep tries it again");
+                tracing::warn!(kind = key.kind, %error, "cannot postpone a due document; the next sweep retries it");
             }
         }
     }
@@ -159,14 +159,14 @@ impl Context {
         found.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
     }
 
-    /// Holds a reply for at most `wait_ms`.
+    /// Creates a held reply that waits for at most `wait_ms`.
     pub fn hold(&self, wait_ms: u64) -> HeldReply<'_> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
         HeldReply { context: self, deadline, seen: 0 }
     }
 }
 
-/// A reply that is held until there is something to say.
+/// A reply that is held until something changes (long poll).
 pub(crate) struct HeldReply<'a> {
     context: &'a Context,
     deadline: Instant,
@@ -174,7 +174,7 @@ pub(crate) struct HeldReply<'a> {
 }
 
 impl HeldReply<'_> {
-    /// Waits until the caller should look again; false: the time is over, or the server closes.
+    /// Waits for a change, after which the caller checks again. Returns false if the time is over or the server stops.
     pub async fn changed(&mut self) -> bool {
         tokio::select! {
             next = self.context.stores.records.changed(self.seen) => {
@@ -187,12 +187,12 @@ impl HeldReply<'_> {
     }
 }
 
-/// The job of a node that must be one.
+/// Returns the job of a node, or an error for other kinds of nodes.
 pub(crate) fn job_of(node: &Node) -> Result<&JobRecord> {
     match &node.state.body {
         NodeBody::Job(item) => Ok(item),
         NodeBody::Gate { .. } | NodeBody::End => Err(Error::NotFound(format!(
-            "node {} of execution {} is no job",
+            "node {} of execution {} is not a job",
             node.key.ix, node.key.execution
         ))),
     }

@@ -3,19 +3,19 @@
 /// Settings of the services.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Milliseconds that a lease lasts from each accepted report on.
+    /// Lifetime of a lease after each accepted report, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// The longest that a reply is held, in milliseconds; 0 where holding one costs money.
+    /// Maximum time for which a reply is held, in milliseconds; 0 where holding it costs money.
     pub longest_wait_ms: u64,
-    /// The most bytes of a log in one reply.
+    /// Maximum number of log bytes in one reply.
     pub most_log_reply: usize,
-    /// Whether workers may ask for whatever is next; else they bring the id of a job that the queue gave them.
+    /// Whether workers may request any job; otherwise they send the id of a job that they received from the queue.
     pub gives_any_job: bool,
-    /// Milliseconds for which a token that was looked up is believed without another look.
+    /// How long a verified token is cached, in milliseconds.
     pub token_kept_ms: u64,
-    /// The most bytes of the log of an attempt, whatever its worker allows.
+    /// Maximum size of the log of an attempt in bytes, whatever its worker allows.
     pub max_log_bytes: u64,
-    /// The most bytes of an artifact, whatever its worker allows.
+    /// Maximum size of an artifact in bytes, whatever its worker allows.
     pub max_artifact_bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Advances an execution after something in it ended: opens gates, queues and skips jobs, ends it.
+//! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
 use crate::{
     context::service_context::{Context, job_of},
@@ -18,20 +18,20 @@ use tidemill_core::{
     },
 };
 
-/// The most writes of one batch: DynamoDB writes at most 100 items in one transaction.
+/// Maximum number of requested writes in one batch: DynamoDB allows 100 items in one transaction.
 const MAX_WRITES: usize = 90;
-/// What they may lead to in the same batch comes on top.
+/// Maximum size of a batch including precomputed writes.
 const MAX_BATCH: usize = 98;
-/// Others write to the same nodes at most so often before this call leaves the rest to the sweep.
+/// Number of conflicts after which a call leaves the rest to the sweep.
 const MAX_CONFLICTS: u32 = 1_000;
 
-/// Gates of an execution that nobody approved, which wait for nothing else, are looked at so often.
+/// Interval at which the gates of an unapproved execution that wait for nothing else are checked.
 const HELD_RECHECK_INTERVAL_MS: i64 = 15 * 60_000;
 
-/// Somebody else opens the same gate at most so often.
+/// Maximum number of attempts to open a gate.
 const MAX_ATTEMPTS: u32 = 100;
 
-/// What steps came to: nodes to look at next, and what goes to the queue.
+/// Outcome of a round of steps: nodes that are due next, and messages for the queue.
 #[derive(Debug, Default)]
 struct Outcome {
     nodes: Vec<u32>,
@@ -40,7 +40,7 @@ struct Outcome {
 }
 
 impl Context {
-    /// Lets `nodes` of an execution take their next steps, and all that follows from them.
+    /// Runs the next steps of `nodes` of an execution, and all steps that follow from them.
     pub async fn advance(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
         let mut due = nodes;
         let mut conflicts = 0;
@@ -50,7 +50,7 @@ impl Context {
             let outcome = self.step_nodes(execution, &due, conflicts > 0).await?;
             conflicts = if outcome.conflicts == 0 { 0 } else { conflicts + outcome.conflicts };
             if conflicts > MAX_CONFLICTS {
-                tracing::warn!(%execution, "too many writers; the sweep goes on with it");
+                tracing::warn!(%execution, "too many concurrent writers; the sweep advances the execution");
                 return Ok(());
             }
             self.send(execution, &outcome.messages).await?;
@@ -59,7 +59,7 @@ impl Context {
         Ok(())
     }
 
-    /// One step of each node, as many to a batch as fit; one by one after a conflict.
+    /// Runs one step of each node, in batches; one by one after a conflict.
     async fn step_nodes(&self, execution: ExecutionId, due: &[u32], singly: bool) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let mut batch: Vec<(u32, Transition)> = Vec::new();
@@ -69,7 +69,7 @@ impl Context {
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
-                // What it would release is not recorded yet, or never will be.
+                // The nodes it would release are not recorded yet, or never will be.
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
                     if state.status.is_terminal() =>
                 {
@@ -90,7 +90,7 @@ impl Context {
                     continue;
                 }
                 NextStep::CloseApprovals { gates, from, transition } => {
-                    // Until this node is written it stays due, so that a crash between the two loses nothing.
+                    // The node stays due until it is written, so a crash between the two steps loses nothing.
                     self.close(execution, &gates, &from).await?;
                     outcome.nodes.extend(gates);
                     transition
@@ -118,7 +118,7 @@ impl Context {
         Ok(outcome)
     }
 
-    /// Opens the gates of approvals that nobody gave, as what failed would.
+    /// Opens the gates of approvals that were not given, as failed.
     async fn close(&self, execution: ExecutionId, gates: &[u32], from: &str) -> Result<()> {
         for ix in gates {
             self.open_gate(NodeKey { execution, ix: *ix }, false, from).await?;
@@ -126,7 +126,7 @@ impl Context {
         Ok(())
     }
 
-    /// Opens the gate of an approval, for the one who approves, or since it is too late; gives whether nobody did so before.
+    /// Opens the gate of an approval, as given or as expired. Returns false if it was open already.
     pub async fn open_gate(&self, gate: NodeKey, ok: bool, from: &str) -> Result<bool> {
         let NodeKey { execution, ix } = gate;
         let key = format!("approve:{execution}:{ix}");
@@ -134,7 +134,7 @@ impl Context {
             if self.stores.records.key(&key).await?.is_some() {
                 return Ok(false);
             }
-            // The key is taken in the same write as the arrival, so that the gate opens once.
+            // The key and the arrival are one batch, so that the gate opens once.
             let record = KeyRecord { execution, request: String::new() };
             let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
             let arrival =
@@ -146,10 +146,10 @@ impl Context {
         Err(Error::Conflict(format!("execution {execution} changes too fast to be approved; try again")))
     }
 
-    /// Has the log of an attempt that is over moved to where it is kept cheapest.
+    /// Marks the log of an ended attempt as complete, so that the store can move it to cheaper storage.
     pub async fn finish_log(&self, job: JobId, attempt: u32) {
         if let Err(error) = self.stores.logs.finish(job, attempt).await {
-            tracing::warn!(%job, attempt, %error, "the log stays where it was written");
+            tracing::warn!(%job, attempt, %error, "cannot move the log to cheaper storage");
         }
     }
 
@@ -188,7 +188,7 @@ impl Context {
         Ok(())
     }
 
-    /// Commits the transition of a job. `Ok(None)`: somebody else wrote to it first, read it again.
+    /// Commits the transition of a job. Returns `Ok(None)` if another writer committed first; read the node again then.
     pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
         let Transition { writes, send_after, more } = transition;
         let execution = node.key.execution;
@@ -200,16 +200,16 @@ impl Context {
         if more {
             next.push(node.key.ix);
         }
-        // What was asked is recorded; what follows from it is found by the sweep should it fail here.
+        // The transition is durable. If a step that follows fails here, the sweep runs it.
         if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {
-            tracing::warn!(execution = %node.key.execution, %error, "the sweep goes on with it");
+            tracing::warn!(execution = %node.key.execution, %error, "cannot advance the execution; the sweep does");
         }
         Ok(Some(()))
     }
 
-    /// Commits `writes` to one execution, and with them what the last arrivals among them lead to.
+    /// Commits `writes` to one execution, together with the steps of nodes for which they contain the last arrival.
     async fn commit_precomputed(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
-        // Every job arrives at the end, which takes a step of its own.
+        // Every job arrives at the end node, which is advanced in a step of its own.
         let end = self.cached_execution(execution).await?.spec.end_node;
         let arrived_at = |write: &Write| match write {
             Write::Arrive { key, .. } => Some(key.ix).filter(|ix| *ix != end),
@@ -239,13 +239,13 @@ impl Context {
         if let Commit::Done(_) = commit {
             for letter in letters {
                 let job = JobId::of(execution, letter.ix);
-                tracing::warn!(%execution, %job, "a job ended for a reason not its own: it is a dead letter");
+                tracing::warn!(%execution, %job, "a job ended for a reason that was not its own; it is a dead letter");
             }
         }
         Ok(commit)
     }
 
-    /// The state of an execution that nobody approved yet, so that its jobs are not recorded; `None`: they are.
+    /// Returns the state of a held execution whose jobs are not recorded yet; `None` if they are.
     async fn unplanned(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
         if !self.cached_execution(execution).await?.spec.held {
             return Ok(None);
@@ -254,9 +254,9 @@ impl Context {
         Ok(state.map(|(state, _)| state).filter(|state| state.unplanned))
     }
 
-    /// Cancels every job of an execution that is not over.
+    /// Cancels every unfinished job of an execution.
     pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
-        // Once a cancel is recorded, nobody plans it any more.
+        // After a recorded cancel, its jobs are never recorded.
         if self.unplanned(execution).await?.is_some() {
             return Ok(());
         }
@@ -286,7 +286,7 @@ impl Context {
         Err(Error::Conflict(format!("execution {execution} changes too fast to be canceled; try again")))
     }
 
-    /// The step of the end node: ends the execution if every job is over, and carries on a cancel that was cut short.
+    /// Runs the step of the end node: ends the execution if every job has ended, and resumes an interrupted cancel.
     async fn end(&self, end: &Node) -> Result<()> {
         let id = end.key.execution;
         for _ in 0..MAX_CONFLICTS {
@@ -299,7 +299,7 @@ impl Context {
                         Box::pin(self.cancel_jobs(id)).await?;
                     }
                     if node.due_at.is_some() {
-                        // Later, not never: the last arrival may have made it due since it was read.
+                        // Postponed, not cleared: the last arrival may have made it due since it was read.
                         let soon = self.now().plus_ms(FIRST_RESEND_MS);
                         let deadline = deadline.filter(|_| !execution.state.cancel_requested);
                         let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.min(soon)));
@@ -316,7 +316,7 @@ impl Context {
                 EndStep::TimeOut => {
                     let writes = time_out(&execution, &node, self.now());
                     if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
-                        tracing::warn!(execution = %id, "its time is over: it is canceled");
+                        tracing::warn!(execution = %id, "the execution timed out and is canceled");
                         Box::pin(self.cancel_jobs(id)).await?;
                     }
                     continue;
@@ -324,14 +324,14 @@ impl Context {
                 EndStep::Finish => {}
             }
             let next = self.next_of_group(&execution).await?;
-            let begins = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Starts));
+            let starts = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Starts));
             let nodes = self.stores.records.all_nodes(id).await?;
             let writes = finish(&execution, &node, &nodes, next, self.now());
             if let Commit::Done(_) = self.stores.records.commit(writes).await? {
-                if let Some((next, gate)) = begins
+                if let Some((next, gate)) = starts
                     && let Err(error) = Box::pin(self.advance(next, vec![gate])).await
                 {
-                    tracing::warn!(execution = %next, %error, "the sweep starts it");
+                    tracing::warn!(execution = %next, %error, "cannot start the next execution of the group; the sweep does");
                 }
                 return Ok(());
             }
@@ -339,7 +339,7 @@ impl Context {
         Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
     }
 
-    /// When an execution is canceled. `None`: never, also where all that had to be approved was, before it was too late.
+    /// Returns when an execution is canceled; `None` if never, including when all approvals were given in time.
     async fn deadline(&self, execution: &ExecutionRecord) -> Result<Option<Deadline>> {
         let spec = &execution.spec;
         let Some(deadline) = spec.deadline else { return Ok(None) };
@@ -348,25 +348,25 @@ impl Context {
         if !approvals_count {
             return Ok(Some(deadline));
         }
-        let asked: Vec<u32> = spec
+        let ixs: Vec<u32> = spec
             .approvals
             .iter()
             .flat_map(|approval| [Some(approval.gate), approval.job])
             .flatten()
             .collect();
-        let nodes = self.stores.records.nodes(spec.id, &asked).await?;
+        let nodes = self.stores.records.nodes(spec.id, &ixs).await?;
         let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
-        let waits = |approval: &ApprovalGate| {
-            let over = approval.job.and_then(node).and_then(|job| job.state.status());
+        let is_waiting = |approval: &ApprovalGate| {
+            let status = approval.job.and_then(node).and_then(|job| job.state.status());
             node(approval.gate).is_some_and(|gate| gate.waits_for > 0)
-                && !over.is_some_and(JobStatus::is_terminal)
+                && !status.is_some_and(JobStatus::is_terminal)
         };
-        Ok(Some(deadline).filter(|_| spec.approvals.iter().any(waits)))
+        Ok(Some(deadline).filter(|_| spec.approvals.iter().any(is_waiting)))
     }
 
-    /// What the end of an execution does to the next of its group.
+    /// Returns what the end of an execution means for the next one of its group.
     async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
-        // One that supersedes others waits for nobody, and the next may wait for it.
+        // An execution that supersedes others waits for none, and the next one may wait for it.
         let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };
         let id = execution.spec.id;
         for _ in 0..MAX_CONFLICTS {
@@ -374,17 +374,18 @@ impl Context {
             if guarded!(PlaceHandedOn, gate.waits_for == 0) {
                 return Ok(NextInGroup::Starts);
             }
-            // If there is none, its end opened the gate in the same write: then it is to be read again.
+            // If there is none, its end opened the gate in the same write; read the gate again.
             if let Some(older) = self.live_before(before).await? {
                 let group = execution.spec.group.as_ref().map_or("", |position| position.group.as_str());
                 let newest = self.stores.records.key(group).await?.map(|record| record.execution);
                 return Ok(NextInGroup::WaitsFor { older: Box::new(older), is_newest: newest == Some(id) });
             }
         }
-        Err(Error::Conflict(format!("execution {id} is after one that is over, and never had its turn")))
+        Err(Error::Conflict(format!("execution {id} follows an ended execution of its group, but its gate is closed")))
     }
 
-    /// `id`, or the one that it waited for when it ended without having had its turn, and so on. `None`: what had the turn is over.
+    /// Returns `id` if it is live. If it ended before its gate opened, returns the live one among those that it waited for. `None` if the
+    /// one whose gate was open has ended.
     async fn live_before(&self, mut id: ExecutionId) -> Result<Option<ExecutionRecord>> {
         loop {
             let older = self.execution(id).await?;
@@ -400,14 +401,14 @@ impl Context {
     }
 }
 
-/// The execution that this one was made to wait for, and the gate here that its end opens.
+/// Returns the execution that this one waits for, and the gate of this one that the end of the other opens.
 fn predecessor(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
     execution.spec.group.as_ref()?.after
 }
 
-/// The log of a running attempt that its next step ends: its lease ran out.
+/// Returns the log of a running attempt whose lease has expired and that the next step ends.
 fn lost_log(node: &Node) -> Option<(JobId, u32)> {
     let item = job_of(node).ok()?;
-    let runs = item.job.status == JobStatus::Running && item.log_bytes > 0;
-    Some((node.spec.job?, item.job.attempt)).filter(|_| runs)
+    let has_log = item.job.status == JobStatus::Running && item.log_bytes > 0;
+    Some((node.spec.job?, item.job.attempt)).filter(|_| has_log)
 }

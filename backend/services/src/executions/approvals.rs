@@ -1,4 +1,4 @@
-//! ApprovalService: opens the gates that wait for a person.
+//! Approves executions and manual jobs.
 
 use super::pipeline::service::PipelineExecutionService;
 use crate::{
@@ -13,7 +13,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
 };
 
-/// Approvals.
+/// Service for approvals.
 #[derive(Debug, Clone)]
 pub struct ApprovalService {
     context: Arc<Context>,
@@ -25,31 +25,31 @@ impl ApprovalService {
         Self { context, pipelines }
     }
 
-    /// Approves an execution of which nothing runs before that.
+    /// Approves a held execution.
     pub async fn approve_execution(&self, id: ExecutionId) -> Result<ApproveReply> {
         let execution = self.context.execution(id).await?;
         let gate = gate_of(&execution, None)
-            .ok_or_else(|| Error::Conflict(format!("execution {id} waits for no approval")))?;
-        // Its jobs still wait for the gate; should this process die before that opens, whoever approves it again opens it.
+            .ok_or_else(|| Error::Conflict(format!("execution {id} does not wait for an approval")))?;
+        // The jobs still wait for the gate. After a crash before it opens, another approval opens it.
         self.pipelines.plan_held(&execution).await?;
         self.approve(&execution, gate).await
     }
 
-    /// Approves a job whose `when` is manual; it runs once its needs hold, too.
+    /// Approves a manual job; it runs once its needs have succeeded too.
     pub async fn approve_job(&self, job: JobId) -> Result<ApproveReply> {
         let node = self.context.job(job).await?;
         let execution = self.context.execution(node.key.execution).await?;
         if execution.state.unplanned {
             return Err(Error::Conflict(format!(
-                "execution {} waits for an approval as a whole: give that first",
+                "execution {} waits for an approval as a whole; approve it first",
                 execution.spec.id
             )));
         }
         let gate = gate_of(&execution, Some(node.key.ix))
-            .ok_or_else(|| Error::Conflict(format!("job `{}` waits for no approval", node.spec.name)))?;
+            .ok_or_else(|| Error::Conflict(format!("job `{}` does not wait for an approval", node.spec.name)))?;
         if node.state.status().is_some_and(JobStatus::is_terminal) {
             return Err(Error::Conflict(format!(
-                "job `{}` is over: it is too late to approve it",
+                "job `{}` has ended; it is too late to approve it",
                 node.spec.name
             )));
         }
@@ -60,22 +60,22 @@ impl ApprovalService {
         let id = execution.spec.id;
         if execution.state.status.is_terminal() || execution.state.cancel_requested {
             return Err(Error::Conflict(format!(
-                "execution {id} is over or canceled: it is too late to approve it"
+                "execution {id} has ended or was canceled; it is too late to approve it"
             )));
         }
         let node = NodeKey { execution: id, ix: gate.gate };
         let approved = self.context.open_gate(node, true, "approval").await?;
         if !approved && self.context.node(node).await?.failed > 0 {
             return Err(Error::Conflict(format!(
-                "it is too late to approve this: all else of execution {id} is over, or what it needs failed; a retry with \
-                 `approve` runs it"
+                "it is too late to approve this: all other jobs of execution {id} have ended, or a need failed; to run it, \
+                 retry with `approve`"
             )));
         }
-        // Its turn in a group may have come while nobody had approved it.
+        // The group may have reached this execution before the approval.
         let position = execution.spec.group.as_ref().and_then(|group| group.after);
         let gates = [gate.gate].into_iter().chain(position.map(|(_, gate)| gate)).collect();
         if approved && let Err(error) = self.context.advance(id, gates).await {
-            tracing::warn!(execution = %id, %error, "the sweep goes on with what was approved");
+            tracing::warn!(execution = %id, %error, "cannot advance the approved execution; the sweep does");
         }
         Ok(ApproveReply { approved })
     }

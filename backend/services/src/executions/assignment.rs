@@ -1,4 +1,4 @@
-//! What a worker is told about a job.
+//! Contents of the assignment of a job.
 
 use crate::{
     context::{
@@ -17,38 +17,38 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
 
-/// From so many needs on, an execution's artifacts are read at once instead of need by need.
+/// Number of needs above which all artifacts of the execution are read at once instead of by need.
 const BULK_READ_THRESHOLD: usize = 16;
 
-/// What can be got ready before the lease is held.
+/// Returns what a worker can prepare before it holds the lease.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
 }
 
-/// What the job has around its script.
+/// Returns services, caches and other parts of a job next to its script.
 pub fn extras(spec: &JobSpec) -> JobExtras {
-    let around = &spec.planned.surroundings;
+    let options = &spec.planned.surroundings;
     JobExtras {
-        after_script: around.after_script.clone(),
-        services: around.services.clone(),
-        caches: around.caches.clone(),
+        after_script: options.after_script.clone(),
+        services: options.services.clone(),
+        caches: options.caches.clone(),
         may_keep_caches: true,
         secrets: Vec::new(),
-        coverage: around.coverage.clone(),
+        coverage: options.coverage.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }
 
-/// The job's variables over the predefined ones.
+/// Returns the job's variables and the predefined ones; the job's take precedence.
 pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
     let of = &execution.spec;
-    // What was recorded before facts were has its branch and its commit beside them.
+    // Older records have branch and commit outside of the facts.
     let facts = Facts {
         branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
         commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
         ..of.facts.clone()
     };
-    let to = spec.planned.surroundings.environment.as_ref();
+    let environment = spec.planned.surroundings.environment.as_ref();
     let mut variables = predefined::of_job(&JobContext {
         facts: &facts,
         execution: &of.id.to_string(),
@@ -58,14 +58,15 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
         job: &spec.id.to_string(),
         name: &spec.planned.name,
         stage: &spec.planned.stage,
-        environment: to.map(|to| (to.name.as_str(), to.url.as_deref())),
+        environment: environment.map(|environment| (environment.name.as_str(), environment.url.as_deref())),
         attempt,
     });
     variables.extend(spec.planned.variables.clone());
     variables
 }
 
-/// The artifacts that a job gets: of the jobs it names for that, else of its needs, else of every job of earlier stages.
+/// Returns the artifacts that a job downloads: those of its `dependencies`, otherwise of its needs, otherwise of all jobs of earlier
+/// stages.
 pub async fn artifacts_for(
     context: &Context,
     execution: &ExecutionRecord,
@@ -76,7 +77,7 @@ pub async fn artifacts_for(
         (None, None) => Some(&job.needs_jobs),
         (None, Some(_)) => None,
     };
-    let wanted = match (named, job.after_stages) {
+    let artifacts = match (named, job.after_stages) {
         (None, None | Some(0)) => return Ok(Vec::new()),
         (Some(named), _) if named.is_empty() => return Ok(Vec::new()),
         (Some(named), _) if named.len() <= BULK_READ_THRESHOLD => of_needs(context, execution, named).await?,
@@ -89,17 +90,17 @@ pub async fn artifacts_for(
             let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
             let mut all = of_execution(context, execution).await?;
             let specs = context.specs(execution.spec.id).await?;
-            let of_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.is_optional();
-            all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| of_earlier(&spec.planned)));
+            let is_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.is_optional();
+            all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| is_earlier(&spec.planned)));
             all
         }
     };
-    let mut wanted = current(context, execution, wanted).await?;
-    wanted.sort_by_key(|(ix, _)| *ix);
-    Ok(wanted.into_iter().map(|(_, record)| source(record)).collect())
+    let mut artifacts = current(context, execution, artifacts).await?;
+    artifacts.sort_by_key(|(ix, _)| *ix);
+    Ok(artifacts.into_iter().map(|(_, record)| source(record)).collect())
 }
 
-/// Artifacts with the index of their job in this execution.
+/// Artifacts, each with the index of its job in this execution.
 type ArtifactsByJob = Vec<(u32, ArtifactRecord)>;
 
 async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<ArtifactsByJob> {
@@ -123,7 +124,7 @@ async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<
     Ok(found)
 }
 
-/// Only those of the attempt that counts: what a lost attempt left is nobody's input.
+/// Filters for artifacts of the current attempts; those of lost attempts are no input.
 async fn current(
     context: &Context,
     execution: &ExecutionRecord,

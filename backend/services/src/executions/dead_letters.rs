@@ -1,7 +1,6 @@
-//! DeadLetterService: jobs that ended for reasons not their own, for an operator to look at.
+//! Dead letters: jobs that ended for reasons that were not their own, for an operator to check.
 //!
-//! The way back is a retry of the execution: it makes a new one, in which such jobs run again, and forgets its dead
-//! letters. A status that is final never changes.
+//! To run such jobs again, retry the execution: this starts a new one and removes the dead letters. A terminal status never changes.
 
 use super::view;
 use crate::{
@@ -20,10 +19,10 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// Dead letters that are forgotten in one batch.
+/// Number of dead letters that are removed in one batch.
 const BATCH_LEN: usize = 50;
 
-/// Dead letters.
+/// Service for dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadLetterService {
     context: Arc<Context>,
@@ -34,7 +33,7 @@ impl DeadLetterService {
         Self { context }
     }
 
-    /// A page of them, the newest first.
+    /// Returns a page of dead letters, newest first.
     pub async fn list(&self, query: DeadLetterQuery) -> Result<DeadLetterList> {
         let before = query.cursor.as_deref().map(read_cursor).transpose()?;
         let limit = page_size(query.limit)?;
@@ -47,7 +46,7 @@ impl DeadLetterService {
         Ok(DeadLetterList { dead_letters, next_cursor })
     }
 
-    /// `None`: its records are gone.
+    /// Returns `None` if the records of the job were removed.
     async fn view(&self, letter: &DeadLetter) -> Result<Option<DeadLetterView>> {
         let records = &self.context.stores.records;
         let Some(execution) = records.execution(letter.execution).await? else { return Ok(None) };
@@ -58,7 +57,7 @@ impl DeadLetterService {
         Ok(Some(DeadLetterView { job, execution: execution.summary() }))
     }
 
-    /// Forgets that a job is a dead letter; the job's record stays as it is.
+    /// Removes a job from the dead letters; its record stays unchanged.
     pub async fn dismiss(&self, job: JobId) -> Result<DismissReply> {
         let node = self.context.job(job).await?;
         let Some(letter) = dead_letter_of(node.key, &job_of(&node)?.job) else {
@@ -70,7 +69,7 @@ impl DeadLetterService {
 }
 
 impl Context {
-    /// Forgets the dead letters of an execution.
+    /// Removes the dead letters of an execution.
     pub(crate) async fn forget_dead_letters(&self, execution: ExecutionId) -> Result<()> {
         let nodes = self.stores.records.all_nodes(execution).await?;
         let letter = |node: &Node| dead_letter_of(node.key, &job_of(node).ok()?.job);

@@ -5,10 +5,10 @@ use tidemill_core::execution::{discovery::Discovery, failure::FailureKind, retry
 use tidemill_core::plan::{Plan, PlannedJob};
 
 const TIMEOUT_S: u64 = 600;
-/// Extra tries where a git server does not answer.
+/// Number of retries if the git server does not respond.
 const RETRIES: u32 = 2;
 
-/// The plan of an execution that looks at a commit.
+/// Creates the plan of an execution that discovers pipelines.
 pub(crate) fn plan(discovery: Discovery) -> Plan {
     let job = PlannedJob {
         name: NAME.into(),

@@ -1,7 +1,7 @@
-//! Idempotency keys: under which name the records know what made an execution.
+//! Idempotency keys: names under which the records find the execution that a request started.
 //!
-//! A key is made of typed parts and stored as a word for its kind and the SHA-256 of all its parts. A caller's text is one part of one
-//! kind: whatever it says, it cannot name a key of another kind, another repository or another token.
+//! A key consists of typed parts. Its name is its kind and the SHA-256 of all parts. A caller's text is one part of one kind, so it can
+//! never equal a key of another kind, repository or token.
 
 use crate::{
     access::caller::Caller,
@@ -13,71 +13,71 @@ use tidemill_core::ids::digest::json_digest;
 use tidemill_core::repository::canonical;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
-/// The longest key that a caller may give, in bytes.
+/// Maximum length of a key from a caller, in bytes.
 const MAX_KEY_LEN: usize = 200;
 
-/// What makes an execution, and makes it once.
+/// The cause of an execution; each cause starts one execution.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum IdempotencyKey<'a> {
     /// The `Idempotency-Key` header of a request.
     Caller {
-        /// The repository's name ([`canonical`]).
+        /// Name of the repository ([`canonical`]).
         repo: &'a str,
-        /// The token that the request came with.
+        /// Token of the request.
         token: &'a str,
-        /// The header's value.
+        /// Value of the header.
         key: &'a str,
     },
-    /// The request itself: the same while the execution that it made is live.
+    /// The request itself; valid while its execution is live.
     Derived {
         /// Hash of the request.
         request: &'a str,
     },
-    /// A schedule at one of its times.
+    /// One time of a schedule.
     Schedule {
-        /// The schedule's name, which begins with its repository's.
+        /// Name of the schedule, which starts with the name of its repository.
         name: &'a str,
         /// The time.
         at: Timestamp,
     },
-    /// A pipeline file that a look at a commit found.
+    /// A pipeline file found by a discovery.
     Discovered {
-        /// The look, or the first one that it retries.
+        /// The discovery, or the first one that it retries.
         first: ExecutionId,
         /// Path of the file.
         path: &'a str,
     },
     /// An event of a webhook.
     Webhook {
-        /// The repository's name.
+        /// Name of the repository.
         repo: &'a str,
         /// Hash of the body.
         body: &'a str,
-        /// When the body was taken; another time it is another event.
+        /// When the body was accepted; at another time it is another event.
         taken_at: Timestamp,
-        /// Which of the redeliveries that an administrator allowed it is.
+        /// Changes whenever an administrator allows redeliveries.
         epoch: i64,
-        /// Which of the body's events.
+        /// Index of the event in the body.
         event: usize,
     },
-    /// A look at a default branch that somebody asked for.
+    /// A requested discovery of a default branch.
     Sync {
-        /// Another one each time.
+        /// Unique for each request.
         id: ExecutionId,
     },
 }
 
 impl IdempotencyKey<'_> {
-    /// Whether it stands for one execution for ever; otherwise only while that is live.
+    /// Whether the key is valid forever; otherwise only while its execution is live.
     pub const fn lasts(&self) -> bool {
         !matches!(self, Self::Derived { .. })
     }
 
-    /// The name under which the records have it: always of the same length, in an alphabet that every store takes.
+    /// Returns the name in the records, of fixed length and in an alphabet that every store supports.
     ///
     /// # Errors
-    /// The key cannot be serialized: then it has no name, as another key could have the same.
+    /// The key cannot be serialized.
     pub fn name(&self) -> Result<String> {
         let kind = match self {
             Self::Caller { .. } => "caller",
@@ -93,7 +93,7 @@ impl IdempotencyKey<'_> {
     }
 }
 
-/// A key that a caller gave, and whose it is.
+/// An idempotency key from a caller, with the token of the caller.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CallerKey {
     token: Arc<str>,
@@ -107,16 +107,16 @@ impl fmt::Debug for CallerKey {
 }
 
 impl CallerKey {
-    /// The key `key` of `caller`.
+    /// Creates the key `key` of `caller`.
     pub fn new(caller: &Caller, key: impl Into<String>) -> Result<Self> {
         let key = key.into();
         if key.is_empty() || key.len() > MAX_KEY_LEN {
             return Err(Error::Invalid(format!(
-                "an idempotency key has 1 to {MAX_KEY_LEN} bytes; this has {}",
+                "an idempotency key has 1 to {MAX_KEY_LEN} bytes; this one has {}",
                 key.len()
             )));
         }
-        // The deployment's own tokens share an id.
+        // The deployment's own tokens share an id, so the name distinguishes them.
         let token = if *caller.id == *Caller::BOOTSTRAP {
             format!("{} {}", caller.id, caller.name).into()
         } else {
@@ -125,23 +125,23 @@ impl CallerKey {
         Ok(Self { token, key })
     }
 
-    /// The key for a request about `repo`.
+    /// Returns the key for a request for `repo`.
     pub(crate) fn of_repository(&self, repo: &str) -> Result<Key> {
         Key::of(&IdempotencyKey::Caller { repo: &canonical(repo), token: &self.token, key: &self.key })
     }
 }
 
-/// A key as the records have it.
+/// The form of an idempotency key in the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The key's name in the records.
+    /// Name in the records.
     pub name: String,
-    /// Whether it outlives the execution that was made under it.
+    /// Whether the key stays valid after its execution has ended.
     pub lasts: bool,
 }
 
 impl Key {
-    /// The key as the records have it.
+    /// Converts a key for the records.
     pub(crate) fn of(key: &IdempotencyKey<'_>) -> Result<Self> {
         Ok(Self { name: key.name()?, lasts: key.lasts() })
     }
@@ -176,9 +176,9 @@ mod tests {
         .map(|key| key.name().unwrap())
         .collect();
         assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
-        // The name itself, and all that it is made of, as a caller's text.
-        let said = own.iter().flat_map(|name| [name.clone(), format!("key:{name}"), name[9..].to_owned()]);
-        for text in said.chain(["{\"schedule\":{\"name\":\"n\",\"at\":60000}}".to_owned()]) {
+        // The name and its parts, as text of a caller.
+        let texts = own.iter().flat_map(|name| [name.clone(), format!("key:{name}"), name[9..].to_owned()]);
+        for text in texts.chain(["{\"schedule\":{\"name\":\"n\",\"at\":60000}}".to_owned()]) {
             let key = CallerKey::new(&caller("t"), text.clone()).unwrap().of_repository(REPO).unwrap();
             assert!(!own.contains(&key.name), "{text}");
             assert!(key.name.starts_with("caller:") && key.lasts, "{key:?}");
@@ -191,13 +191,13 @@ mod tests {
             CallerKey::new(&caller(id), key).unwrap().of_repository(repo).unwrap().name
         };
         let one = name("a", REPO, "k");
-        assert_eq!(one, name("a", "git@git.example.org:team/app", "k"), "however its address is written");
+        assert_eq!(one, name("a", "git@git.example.org:team/app", "k"), "the spelling of the address does not matter");
         for other in
             [name("b", REPO, "k"), name("a", "https://git.example.org/team/b", "k"), name("a", REPO, "l")]
         {
             assert_ne!(one, other);
         }
-        // What is at the end of one part is not the beginning of the next.
+        // Adjacent parts do not run together.
         assert_ne!(name("a", "r", "xk"), name("ax", "r", "k"));
         let (admin, worker) = (Caller::bootstrap(Scope::Admin), Caller::bootstrap(Scope::Worker));
         let of = |caller| CallerKey::new(&caller, "k").unwrap().of_repository(REPO).unwrap();

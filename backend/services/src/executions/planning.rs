@@ -1,5 +1,5 @@
-//! The jobs of an execution, made again from what is recorded of it: its pipeline's text and facts. Nothing of a job is stored that
-//! follows from these, so that what a request stores does not grow with what its matrices come to.
+//! Recomputes the plan of an execution from its recorded pipeline file and facts. What follows from these is not stored, so the size of
+//! the records does not grow with the size of matrices.
 
 use super::discovery_plan;
 use crate::{
@@ -19,7 +19,7 @@ use tidemill_core::{
     plan::Plan,
 };
 
-/// The file and the plan that an execution was made from; no file where it looks at a commit.
+/// Returns the pipeline file and the plan of an execution; a discovery has no file.
 pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
     let text = match &spec.task {
         ExecutionTask::RunPipeline { file } => file,
@@ -29,32 +29,32 @@ pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> 
     };
     let id = spec.id;
     let file = pipeline::parse(text)
-        .map_err(|_| Error::Invalid(format!("the file of execution {id} is not valid any more")))?;
+        .map_err(|_| Error::Invalid(format!("this version of Tidemill rejects the pipeline file of execution {id}")))?;
     let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
     let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
     Ok((Some(file), plan))
 }
 
-/// The same, of an execution whose nodes are recorded: what is planned must be what they were made from.
+/// Like [`plan_of`], for an execution with recorded nodes. Returns an error if the plan differs from the one the nodes were created from.
 pub(crate) fn same_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
     let planned = plan_of(spec)?;
     if planned.1.digest() != spec.plan_digest {
         return Err(Error::Conflict(format!(
-            "execution {} was planned by a version of Tidemill that plans its pipeline otherwise: cancel and retry it",
+            "execution {} was planned by a version of Tidemill with another plan for its pipeline; cancel and retry it",
             spec.id
         )));
     }
     Ok(planned)
 }
 
-/// The specs of a plan's jobs.
+/// Returns the specs of the jobs of a plan.
 pub(crate) fn specs_of(execution: ExecutionId, plan: Plan) -> Vec<JobSpec> {
     let spec = |(ix, planned)| JobSpec { id: JobId::of(execution, ix), planned };
     (0..).zip(plan.jobs).map(spec).collect()
 }
 
 impl Context {
-    /// The specs of all jobs of an execution, in order.
+    /// Returns the specs of all jobs of an execution, in order.
     pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
         if let Some(specs) = self.planned.get(id) {
             return Ok(specs);
@@ -72,14 +72,14 @@ impl Context {
         self.compute("planning an execution", plan).await?
     }
 
-    /// The spec of one job.
+    /// Returns the spec of a job.
     pub async fn spec(&self, id: ExecutionId, ix: u32) -> Result<JobSpec> {
         let specs = self.specs(id).await?;
         let spec = specs.get(ix as usize).cloned();
         spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
     }
 
-    /// Keeps the jobs of a plan at hand.
+    /// Caches the jobs of a plan.
     pub fn keep_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
         keep_specs(&self.planned, id, plan)
     }

@@ -1,4 +1,4 @@
-//! Texts of requests that people will see: bounded, and without what a terminal would act on.
+//! Checks of displayed texts in requests: bounded length, and no control characters.
 
 use crate::error::{Error, Result};
 use tidemill_core::execution::assignment::Source;
@@ -7,22 +7,22 @@ use tidemill_core::{
     text::{self, check_line},
 };
 
-/// The longest address of a repository, in bytes.
+/// Maximum length of the address of a repository, in bytes.
 const MAX_REPO_LEN: usize = 2_048;
-/// The longest name of a branch, a tag or a commit, in bytes.
+/// Maximum length of a branch, a tag or a commit, in bytes.
 const MAX_REF_LEN: usize = 512;
-/// The longest name of who asked, in bytes.
+/// Maximum length of the name of the requester, in bytes.
 const MAX_REQUESTER_LEN: usize = 200;
-/// The longest path of a pipeline file, in bytes.
+/// Maximum length of the path of a pipeline file, in bytes.
 const MAX_PATH_LEN: usize = 4_096;
-/// The longest name of an artifact, in bytes: all of its declared paths.
+/// Maximum length of the name of an artifact, in bytes: all of its declared paths.
 const MAX_ARTIFACT_LEN: usize = 256 << 10;
 
 fn check(field: &'static str, text: &str, max: usize) -> Result<()> {
     check_line(field, text, max).map_err(|error| Error::Unprocessable(error.to_string()))
 }
 
-/// Checks what a request to start an execution says of where it comes from, and of who asks.
+/// Checks source and requester of a request to start an execution.
 pub fn check_request(request: &ExecuteRequest) -> Result<()> {
     let optional = |field, text: &Option<String>, max| match text {
         Some(text) => check(field, text, max),
@@ -56,7 +56,7 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
     Ok(())
 }
 
-/// Checks who asks, as the caller says.
+/// Checks the claimed name of the requester.
 pub fn check_requester(requester: Option<&str>) -> Result<()> {
     match requester {
         Some(text) => check("requested_by", text, MAX_REQUESTER_LEN),
@@ -64,21 +64,21 @@ pub fn check_requester(requester: Option<&str>) -> Result<()> {
     }
 }
 
-/// Checks the name of an artifact. The files in it are a job's own; who shows their names escapes them.
+/// Checks the name of an artifact. Names of files in it are not checked; clients escape them.
 pub fn check_artifact(request: &ArtifactUploadRequest) -> Result<()> {
     check("file_path", &request.file_path, MAX_ARTIFACT_LEN)
 }
 
-/// A name that a git provider told, as it is kept: it is the provider's text, so that it is shortened and not refused.
+/// Sanitizes a name from a git provider: it is truncated instead of rejected, since the user cannot change it.
 pub fn clean(name: &str) -> String {
-    let mut kept = String::new();
+    let mut cleaned = String::new();
     for c in name.chars().filter(|c| !text::is_control(*c)) {
-        if kept.len() + c.len_utf8() > MAX_REQUESTER_LEN {
+        if cleaned.len() + c.len_utf8() > MAX_REQUESTER_LEN {
             break;
         }
-        kept.push(c);
+        cleaned.push(c);
     }
-    kept
+    cleaned
 }
 
 #[cfg(test)]

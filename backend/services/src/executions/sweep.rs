@@ -1,4 +1,4 @@
-//! The sweep: carries on what is late. Its cost follows what is late, not what exists.
+//! The sweep: advances due nodes and removes expired data. Its cost follows the number of due items, not of all items.
 
 use crate::{
     context::service_context::Context,
@@ -13,13 +13,13 @@ use std::{
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::ids::ExecutionId;
 
-/// Nodes that one look takes.
+/// Number of nodes of one read.
 const BATCH_LEN: usize = 200;
-/// Looks that one sweep takes at most, so that a Lambda's time suffices; the next goes on.
+/// Maximum number of reads of one sweep, so that it fits into the time limit of a Lambda function; the next sweep continues.
 const MAX_ROUNDS: usize = 50;
 const MAX_RESENT_JOBS: usize = 10_000;
 
-/// Finds expired leases, unsent jobs, half-told ends and expired artifacts.
+/// Service that handles expired leases, unsent jobs, interrupted steps and expired data.
 #[derive(Debug, Clone)]
 pub struct Sweep {
     context: Arc<Context>,
@@ -38,20 +38,20 @@ impl Sweep {
         Self { context, artifacts, caches, sources }
     }
 
-    /// Carries on everything that is late, and removes what nobody needs; gives the number of nodes that were late. Both steps are taken
-    /// whatever becomes of the other; the first that failed is the error.
+    /// Advances all due nodes, removes expired data, and returns the number of due nodes. Both steps run even if the other fails; the
+    /// first error is returned.
     pub async fn run(&self) -> Result<usize> {
-        let carried_on = self.carry_on().await;
+        let advanced = self.carry_on().await;
         let expired = self.expire().await;
-        if let (Err(_), Err(error)) = (&carried_on, &expired) {
-            tracing::warn!(%error, "what is expired stays; the next sweep tries again");
+        if let (Err(_), Err(error)) = (&advanced, &expired) {
+            tracing::warn!(%error, "cannot remove expired data; the next sweep retries it");
         }
-        let number = carried_on?;
+        let number = advanced?;
         expired.map(|_| number)
     }
 
-    /// Removes artifacts, caches and uploads whose time is over, and gives their number. Each kind whatever becomes of the others; the
-    /// first that failed is the error.
+    /// Removes expired artifacts, caches and uploads, and returns their number. Each kind is processed even if another fails; the first
+    /// error is returned.
     pub async fn expire(&self) -> Result<usize> {
         let kinds = [
             ("artifacts", self.artifacts.expire(BATCH_LEN).await),
@@ -63,43 +63,43 @@ impl Sweep {
             match (removed, &mut number) {
                 (Ok(removed), Ok(number)) => *number += removed,
                 (Err(error), Ok(_)) => number = Err(error),
-                (Err(error), Err(_)) => tracing::warn!(kind, %error, "the next sweep tries again"),
+                (Err(error), Err(_)) => tracing::warn!(kind, %error, "cannot remove expired data; the next sweep retries it"),
                 (Ok(_), Err(_)) => {}
             }
         }
         number
     }
 
-    /// Lets every node that is due take its turn, and gives their number.
+    /// Advances every due node, and returns their number.
     pub async fn carry_on(&self) -> Result<usize> {
         let mut number = 0;
         let mut seen = HashSet::new();
         for _ in 0..MAX_ROUNDS {
             let late = self.context.stores.records.late(self.context.now(), BATCH_LEN).await?;
             let full = late.len() == BATCH_LEN;
-            let mut moves = false;
+            let mut progressed = false;
             let mut by_execution: BTreeMap<ExecutionId, Vec<DueNode>> = BTreeMap::new();
             for node in late {
                 if seen.insert((node.key, node.due_at)) {
                     by_execution.entry(node.key.execution).or_default().push(node);
                 } else {
-                    // It took its turn and is due as it was: others must not wait behind it.
-                    moves |= self.put_off(node, "it stays due").await;
+                    // It was advanced and is due as before: postpone it, so that it does not delay other nodes.
+                    progressed |= self.put_off(node, "it is still due after its step").await;
                 }
             }
             for (execution, nodes) in by_execution {
                 number += nodes.len();
-                moves |= self.settle(execution, &nodes).await;
+                progressed |= self.settle(execution, &nodes).await;
             }
-            if !full || !moves {
+            if !full || !progressed {
                 break;
             }
         }
         Ok(number)
     }
 
-    /// Lets nodes of an execution take their turns; whether any of them did, or is due later. One execution's trouble is not the
-    /// others', nor is one node's.
+    /// Advances nodes of an execution. Returns whether any of them was advanced or postponed. A failure of one node or execution does not
+    /// affect the others.
     async fn settle(&self, execution: ExecutionId, nodes: &[DueNode]) -> bool {
         let all = nodes.iter().map(|node| node.key.ix).collect();
         let Err(error) = self.context.advance(execution, all).await else {
@@ -111,9 +111,9 @@ impl Sweep {
         if let [only] = nodes {
             return self.put_off(*only, &error.to_string()).await;
         }
-        let mut moves = false;
+        let mut progressed = false;
         for node in nodes {
-            moves |= match self.context.advance(execution, vec![node.key.ix]).await {
+            progressed |= match self.context.advance(execution, vec![node.key.ix]).await {
                 Ok(()) => {
                     self.context.backoff.succeeded(&name(*node));
                     true
@@ -121,24 +121,24 @@ impl Sweep {
                 Err(error) => self.put_off(*node, &error.to_string()).await,
             };
         }
-        moves
+        progressed
     }
 
-    /// Has a node take its turn later, each time after a longer pause; false: it stays due.
+    /// Postpones a node, with backoff. Returns false if it stays due.
     async fn put_off(&self, node: DueNode, why: &str) -> bool {
         let (execution, ix) = (node.key.execution, node.key.ix);
         let retry_at = self.context.backoff.failed(&name(node), self.context.now());
-        tracing::warn!(%execution, node = ix, why, %retry_at, "a node could not take its turn");
+        tracing::warn!(%execution, node = ix, why, %retry_at, "cannot advance a node; it is retried later");
         match self.context.stores.records.postpone(node, retry_at).await {
             Ok(_) => true,
             Err(error) => {
-                tracing::warn!(%execution, node = ix, %error, "it stays due; the next sweep tries again");
+                tracing::warn!(%execution, node = ix, %error, "cannot postpone a node; the next sweep retries it");
                 false
             }
         }
     }
 
-    /// Sends the ids of all queued jobs of live executions: a server that starts does not wait for them to be late.
+    /// Sends the ids of all queued jobs of live executions, so that a starting server does not wait until they are due.
     pub async fn resend_queued(&self) -> Result<()> {
         let mut after = None;
         loop {

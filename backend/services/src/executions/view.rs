@@ -1,4 +1,4 @@
-//! Records as the API shows them.
+//! Converts records to the types of the API.
 
 use crate::{
     context::job_spec::JobSpec,
@@ -15,14 +15,14 @@ use tidemill_core::{
     plan::PlannedJob,
 };
 
-/// An execution with its jobs; of one that nobody approved yet these are as they will be.
+/// Converts an execution with its jobs; those of an unapproved execution come from its plan.
 pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
     let unplanned = record.state.unplanned;
     let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
-    let approval = |wanted: Option<u32>| {
-        let of = record.spec.approvals.iter().find(|approval| approval.job == wanted)?;
+    let approval = |job: Option<u32>| {
+        let of = record.spec.approvals.iter().find(|approval| approval.job == job)?;
         let gate = node(of.gate);
-        // It may have been too late for one.
+        // The gate fails if the approval came too late.
         gate.is_none_or(|gate| gate.failed == 0)
             .then(|| if is_open(gate) { Approval::Given } else { Approval::Awaited })
     };
@@ -56,12 +56,12 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
     }
 }
 
-/// Whether what a gate waits for has come.
+/// Whether a gate has all its arrivals.
 fn is_open(gate: Option<&Node>) -> bool {
     gate.is_some_and(|gate| gate.waits_for == 0)
 }
 
-/// One job.
+/// Converts a job.
 pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView {
     let (state, planned): (_, &PlannedJob) = (&item.job, &spec.planned);
     JobView {

@@ -1,4 +1,4 @@
-//! ArtifactService: takes what jobs leave, and gives it back.
+//! Stores and serves artifacts of jobs.
 
 use super::{
     caches::{CacheService, in_query},
@@ -16,11 +16,11 @@ use tidemill_core::{
     plan::PlannedJob,
 };
 
-/// Files listed of one artifact; more are stored, but not listed.
+/// Maximum number of listed files of one artifact; further files are stored, but not listed.
 const MAX_LISTED_FILES: usize = 10_000;
 const MAX_ATTEMPTS: u32 = 100;
 
-/// Artifacts.
+/// Service for artifacts.
 #[derive(Debug, Clone)]
 pub struct ArtifactService {
     context: Arc<Context>,
@@ -32,20 +32,20 @@ impl ArtifactService {
         Self { context, caches }
     }
 
-    /// First call: where to put the bytes. Second call, with `complete`: the artifact is recorded, durably. Both only
-    /// for who holds the job's lease.
+    /// The first call returns where to upload the bytes. The second one, with `complete`, records the artifact durably. Both require the
+    /// lease of the job.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
         let node = self.leased(request.job_id, request.lease).await?;
         if request.sum.as_ref().is_some_and(|sum| !sum.is_well_formed()) {
-            return Err(Error::Invalid("a SHA-256 has 64 hex digits in lower case".into()));
+            return Err(Error::Invalid("a SHA-256 must be 64 lower-case hex digits".into()));
         }
         let sum = request.sum.as_ref();
-        let (artifact_id, place) = match (request.complete.clone(), request.cache_key.as_deref()) {
+        let (artifact_id, target) = match (request.complete.clone(), request.cache_key.as_deref()) {
             (None, Some(key)) => self.caches.place(&node, key, sum).await?,
             (None, None) => {
                 let id = own_id(&node)?;
-                let place = self.context.stores.objects.put_place(&key(request.job_id, id), sum).await?;
-                (id, place)
+                let target = self.context.stores.objects.put_place(&key(request.job_id, id), sum).await?;
+                (id, target)
             }
             (Some(complete), cache_key) => {
                 let artifact_id = match cache_key {
@@ -55,7 +55,7 @@ impl ArtifactService {
                 return Ok(reply(artifact_id, None, BTreeMap::new()));
             }
         };
-        Ok(match place {
+        Ok(match target {
             UploadTarget::Api => {
                 let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
                 let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", in_query(key)));
@@ -80,19 +80,19 @@ impl ArtifactService {
         }
         let stored = self.context.stores.objects.info(&key(request.job_id, id)).await?;
         let stored = stored.ok_or_else(|| {
-            Error::Conflict(format!("artifact {id} was announced, but its bytes were never put"))
+            Error::Conflict(format!("artifact {id} was announced, but its bytes were not uploaded"))
         })?;
         let max = self.context.settings.max_artifact_bytes;
         if stored.size > max {
-            // What was put straight into the store is seen only now.
+            // The size of an upload to the store is known only now.
             self.context.stores.objects.delete(&key(request.job_id, id)).await?;
             return Err(too_large(max));
         }
-        // A store that cannot tell the hash is believed; who fetches the artifact checks it against the record's.
+        // If the store does not know the hash, the announced one is recorded; a download checks the bytes against it.
         let sha256 = stored.sha256.unwrap_or_else(|| complete.sha256.to_lowercase());
         if stored.size != complete.size || !sha256.eq_ignore_ascii_case(&complete.sha256) {
             return Err(Error::Conflict(format!(
-                "artifact {id} arrived with {} bytes and hash {sha256}, not the {} bytes and {} that were sent: put it again",
+                "artifact {id} has {} bytes and hash {sha256} instead of {} bytes and {}; upload it again",
                 stored.size, complete.size, complete.sha256
             )));
         }
@@ -118,7 +118,7 @@ impl ArtifactService {
             expires_at,
         };
         for _ in 0..MAX_ATTEMPTS {
-            // Conditional on the node as it was when the lease was seen valid.
+            // Conditional on the version of the node for which the lease was valid.
             let same = Write::SetDue { key: node.key, if_version: node.version, due_at: node.due_at };
             let put = Write::PutArtifact(Box::new(record.clone()));
             if let Commit::Done(_) = self.context.stores.records.commit(vec![same, put]).await? {
@@ -129,7 +129,7 @@ impl ArtifactService {
         Err(Error::Conflict(format!("job {} changes too fast; try again", request.job_id)))
     }
 
-    /// Stores an artifact's bytes, for servers that presign to themselves.
+    /// Stores the bytes of an artifact, for servers whose upload URLs lead to themselves.
     pub async fn put(
         &self,
         id: ArtifactId,
@@ -148,7 +148,7 @@ impl ArtifactService {
         put_at_most(&self.context, &key(job, id), bytes, max).await
     }
 
-    /// Artifacts of an execution, those of jobs that it took over from the execution it retries among them.
+    /// Returns the artifacts of an execution, including those of carried-over jobs.
     pub async fn list(&self, execution: ExecutionId) -> Result<ArtifactList> {
         let found = self.context.execution(execution).await?;
         let records = &self.context.stores.records;
@@ -161,21 +161,21 @@ impl ArtifactService {
         Ok(ArtifactList { artifacts: artifacts.into_iter().map(|(_, record)| view(record)).collect() })
     }
 
-    /// The repository of an artifact's execution.
+    /// Returns the repository of an artifact's execution.
     pub async fn repo(&self, id: ArtifactId) -> Result<String> {
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
         Ok(self.context.cached_execution(record.execution).await?.spec.repo.clone())
     }
 
-    /// Refuses an artifact to who does not hold the lease of a job of the same repository: an execution also reads what the one
-    /// that it retries left.
+    /// Returns an error unless `lease` is the lease of a job of the same repository. An execution also reads artifacts of the execution
+    /// that it retries.
     pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
         let node = self.leased(job, lease).await?;
         let own = self.context.cached_execution(node.key.execution).await?;
         if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(gone(id)) }
     }
 
-    /// An artifact, and where its bytes are.
+    /// Returns an artifact with its bytes, or where they are.
     pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
         if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
@@ -189,8 +189,8 @@ impl ArtifactService {
         Ok(Download::Here(view(record), bytes))
     }
 
-    /// Removes artifacts whose time is over, at most `limit`, and gives their number. One that cannot be removed is tried again later,
-    /// each time after a longer pause, and does not keep others.
+    /// Removes at most `limit` expired artifacts, and returns their number. One that cannot be removed is retried with backoff and does
+    /// not delay others.
     pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
         let mut number = 0;
@@ -203,11 +203,11 @@ impl ArtifactService {
                 }
                 Err(error) => {
                     let retry_at = self.context.backoff.failed(&name, now);
-                    tracing::warn!(artifact = %record.id, %error, %retry_at, "an artifact cannot be removed");
+                    tracing::warn!(artifact = %record.id, %error, %retry_at, "cannot remove an artifact; it is retried later");
                     let later = ArtifactRecord { expires_at: Some(retry_at), ..record };
                     let put = Write::PutArtifact(Box::new(later));
                     if let Err(error) = self.context.stores.records.commit(vec![put]).await {
-                        tracing::warn!(%error, "it stays due; the next sweep tries again");
+                        tracing::warn!(%error, "cannot postpone the removal; the next sweep retries it");
                     }
                 }
             }
@@ -216,7 +216,7 @@ impl ArtifactService {
     }
 
     async fn remove(&self, record: &ArtifactRecord) -> Result<()> {
-        // The record goes last: should this die between the two, the sweep comes back to it.
+        // The record is deleted last: after a crash between the two, the sweep finds it again.
         self.context.stores.objects.delete(&key(record.job, record.id)).await?;
         self.context.stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await.map(drop)
     }
@@ -227,28 +227,28 @@ impl ArtifactService {
             return Ok(node);
         }
         Err(Error::LeaseLost(format!(
-            "this lease on job {job} is not valid (any more): its artifacts are refused"
+            "the lease of job {job} is not valid; its artifacts are rejected"
         )))
     }
 }
 
-/// Whether what a job left, if it declares artifacts, is there for another execution to take over.
+/// Whether the artifacts that a job declares, if any, exist, so that another execution can carry the job over.
 pub(crate) async fn carried_artifact_is_there(
     context: &Context,
     planned: &PlannedJob,
     job: JobId,
 ) -> Result<bool> {
-    let leaves_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
-    Ok(leaves_none || !context.stores.records.artifacts_of(job).await?.is_empty())
+    let declares_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
+    Ok(declares_none || !context.stores.records.artifacts_of(job).await?.is_empty())
 }
 
-/// The artifact of a job's attempt.
+/// Returns the id of the artifact of the current attempt.
 fn own_id(node: &Node) -> Result<ArtifactId> {
     Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, 0))
 }
 
 fn not_own(id: ArtifactId) -> Error {
-    Error::Conflict(format!("artifact {id} is not this attempt's; announce it, and use the id of the reply"))
+    Error::Conflict(format!("artifact {id} does not belong to this attempt; announce the artifact, and use the id of the reply"))
 }
 
 fn reply(
@@ -260,14 +260,14 @@ fn reply(
 }
 
 fn gone(id: ArtifactId) -> Error {
-    Error::NotFound(format!("there is no artifact {id}; perhaps its `expire_in` is over"))
+    Error::NotFound(format!("there is no artifact {id}; it may have expired (`expire_in`)"))
 }
 
 fn key(job: JobId, artifact: ArtifactId) -> String {
     format!("artifacts/{job}/{artifact}")
 }
 
-/// An artifact as the API shows it.
+/// Converts a record for the API.
 fn view(record: ArtifactRecord) -> ArtifactView {
     ArtifactView {
         id: record.id,

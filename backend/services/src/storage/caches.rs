@@ -1,4 +1,4 @@
-//! CacheService: files that jobs of a repository keep for later ones. A cache is a help: whatever is missing is made again.
+//! Stores caches, files that jobs of a repository keep for later jobs. A missing cache never fails a job.
 
 use super::download::{Download, put_at_most};
 use crate::{
@@ -19,30 +19,30 @@ use tidemill_core::{
 };
 
 const DOCUMENT_KIND: &str = "cache";
-/// How long a cache is kept that nobody uses.
+/// Retention of an unused cache.
 const RETENTION_MS: i64 = 14 * 86_400_000;
-/// A use is noted at most so often.
+/// Minimum time between two recorded uses.
 const TOUCH_INTERVAL_MS: u64 = 86_400_000;
-/// The largest cache, in bytes.
+/// Maximum size of a cache, in bytes.
 const MAX_SIZE: u64 = 5 << 30;
 const MAX_KEY_LEN: usize = 400;
 const MAX_KEYS: usize = 20;
 const MAX_ATTEMPTS: u32 = 20;
 
-/// Caches.
+/// Service for caches.
 #[derive(Debug, Clone)]
 pub struct CacheService {
     context: Arc<Context>,
 }
 
-/// A cache as it is recorded.
+/// The stored record of a cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct CacheRecord {
-    /// Names the object that holds it, among those of the job that left it.
+    /// Id of the object with its bytes, among those of the job that uploaded it.
     object: ArtifactId,
-    /// That job.
+    /// The job that uploaded it.
     by: JobId,
-    /// The object that this one replaced: who completes that once more did so before.
+    /// The object that this one replaced: a repeated completion of that one has succeeded before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<ArtifactId>,
     size: u64,
@@ -55,11 +55,11 @@ impl CacheService {
         Self { context }
     }
 
-    /// The first of the keys under which something is kept for the job's repository.
+    /// Returns the cache of the first key that has one in the job's repository.
     pub async fn lookup(&self, request: CacheLookupRequest) -> Result<CacheLookupReply> {
         let node = self.leased(request.job_id, request.lease).await?;
         if request.keys.len() > MAX_KEYS {
-            return Err(Error::Invalid(format!("at most {MAX_KEYS} keys of a cache are looked up at once")));
+            return Err(Error::Invalid(format!("a lookup has at most {MAX_KEYS} cache keys")));
         }
         for key in request.keys {
             let Some((document, stored)) = self.find(&node, &key).await? else { continue };
@@ -83,7 +83,7 @@ impl CacheService {
         Ok(CacheLookupReply { found: None })
     }
 
-    /// The bytes of a cache that is kept under this key for the job's repository, if they are in this object.
+    /// Returns the bytes of the cache under this key in the job's repository, if they are in this object.
     pub async fn download(
         &self,
         job: JobId,
@@ -91,8 +91,8 @@ impl CacheService {
         (key, id): (&str, ArtifactId),
     ) -> Result<Download<ObjectInfo>> {
         let node = self.leased(job, lease).await?;
-        let gone = || Error::NotFound("this cache was replaced or removed; look it up again".into());
-        // Only what is recorded for the repository is given, whatever object is asked for.
+        let gone = || Error::NotFound("the cache was replaced or removed; look it up again".into());
+        // The record of the repository decides, whatever object the request names.
         let key = from_query(key)?;
         let found = self.find(&node, &key).await?;
         let (_, stored) = found.filter(|(_, stored)| stored.object == id).ok_or_else(gone)?;
@@ -105,7 +105,7 @@ impl CacheService {
         }
     }
 
-    /// Where to put the bytes of a cache that is to be kept under `key`, under an id that is given back with [`Self::complete`].
+    /// Returns where to upload the bytes of a cache under `key`, and the id to pass to [`Self::complete`].
     pub(crate) async fn place(
         &self,
         node: &Node,
@@ -113,7 +113,7 @@ impl CacheService {
         sum: Option<&ContentChecksum>,
     ) -> Result<(ArtifactId, UploadTarget)> {
         self.may_keep(node).await?;
-        // Each call has an object of its own: what others read is never written again.
+        // Each call gets its own object: an object that jobs may be reading is never overwritten.
         let id = ArtifactId(uuid::Uuid::now_v7());
         if sum.is_some_and(|sum| sum.size > MAX_SIZE) {
             return Err(Error::Invalid(format!("a cache has at most {MAX_SIZE} bytes")));
@@ -122,7 +122,7 @@ impl CacheService {
         Ok((id, self.context.stores.objects.put_place(&object, sum).await?))
     }
 
-    /// Stores the bytes, for servers that presign to themselves.
+    /// Stores the bytes of a cache, for servers whose upload URLs lead to themselves.
     pub(crate) async fn put(
         &self,
         (key, id): (&str, ArtifactId),
@@ -134,7 +134,7 @@ impl CacheService {
         put_at_most(&self.context, &object, bytes, MAX_SIZE).await
     }
 
-    /// Keeps what the job put under `key`, in place of what was there. To say so again changes nothing.
+    /// Records the uploaded cache under `key`, and replaces an earlier one. Idempotent.
     pub(crate) async fn complete(
         &self,
         node: &Node,
@@ -150,16 +150,16 @@ impl CacheService {
         {
             return Ok(id);
         }
-        let put = objects.info(&object).await?;
-        let put = put
-            .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were never put".into()))?;
-        let differs = put.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
-        if put.size != complete.size || differs || put.size > MAX_SIZE {
-            // Nothing is recorded of it, and nobody else can have put it.
+        let uploaded = objects.info(&object).await?;
+        let uploaded = uploaded
+            .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were not uploaded".into()))?;
+        let differs = uploaded.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
+        if uploaded.size != complete.size || differs || uploaded.size > MAX_SIZE {
+            // No record refers to it, and only this job can have uploaded it.
             objects.delete(&object).await?;
             return Err(Error::Conflict(format!(
-                "the cache arrived with {} bytes, and {} were sent; at most {MAX_SIZE} are kept",
-                put.size, complete.size
+                "the cache has {} bytes instead of {}, another hash, or more than {MAX_SIZE} bytes",
+                uploaded.size, complete.size
             )));
         }
         let now = self.context.now();
@@ -174,7 +174,7 @@ impl CacheService {
                 object: id,
                 by,
                 replaced: known.as_ref().map(|(_, old)| old.object),
-                size: put.size,
+                size: uploaded.size,
                 sha256: complete.sha256.to_lowercase(),
                 used_at: now,
             };
@@ -189,17 +189,17 @@ impl CacheService {
                 if let Some((_, old)) = known {
                     let object = self.object(node, key, old.by, old.object).await?;
                     if let Err(error) = objects.delete(&object).await {
-                        tracing::warn!(%error, "a cache that was replaced stays in the store");
+                        tracing::warn!(%error, "cannot delete the object of a replaced cache");
                     }
                 }
                 return Ok(id);
             }
         }
-        Err(Error::Conflict("the cache is kept by others at the same time".into()))
+        Err(Error::Conflict("other jobs are writing the cache at the same time".into()))
     }
 
-    /// Removes caches that nobody used for long, at most `limit`, and gives their number. One that cannot be removed is tried again
-    /// later, each time after a longer pause, and does not keep others.
+    /// Removes at most `limit` unused caches, and returns their number. One that cannot be removed is retried with backoff and does not
+    /// delay others.
     pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
         let mut number = 0;
@@ -212,7 +212,7 @@ impl CacheService {
                 }
                 Err(error) => {
                     let retry_at = self.context.backoff.failed(&name, now);
-                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "a cache cannot be removed");
+                    tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
                     self.context.put_off(&document, retry_at).await;
                 }
             }
@@ -223,7 +223,7 @@ impl CacheService {
     async fn remove(&self, document: &Document) -> Result<()> {
         let stored = read(document)?;
         let (repo, key) = document.key.name.split_once('\n').unwrap_or_default();
-        // The record goes last, so that no object is left that nothing names: a name without an object is a miss.
+        // The record is deleted last, so that no object is left without a record. A record without an object is a cache miss.
         self.context.stores.objects.delete(&object_key(repo, key, stored.by, stored.object)).await?;
         self.context.stores.documents.delete(&document.key, Some(document.version)).await.map(drop)
     }
@@ -237,9 +237,9 @@ impl CacheService {
         let Ok(value) = text(&used) else { return };
         let due_at = Some(now.plus_ms(RETENTION_MS));
         let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
-        // Whoever wrote it meanwhile used it, too.
+        // On a conflict, another job used the cache at the same time.
         if let Err(error) = self.context.stores.documents.put(new, Some(document.version)).await {
-            tracing::debug!(%error, "the use of a cache is not noted");
+            tracing::debug!(%error, "cannot record the use of a cache");
         }
     }
 
@@ -250,34 +250,34 @@ impl CacheService {
         Ok(Some((document, stored)))
     }
 
-    /// Caches are a repository's own: which it is, the record says, and never the worker.
+    /// Returns the key of the cache's document. The repository comes from the records, never from the worker.
     async fn document(&self, node: &Node, key: &str) -> Result<DocumentKey> {
         check(key)?;
         Ok(DocumentKey::new(DOCUMENT_KIND, format!("{}\n{key}", self.repo(node).await?)))
     }
 
-    /// The object `id` of a job of the repository of `node`, under a key. Its name holds all three, so that no job reaches what was
-    /// left for another repository or another key.
+    /// Returns the key of the object `id` of a job. It contains the hashes of repository and cache key, so no job can reach an object of
+    /// another repository or another cache key.
     async fn object(&self, node: &Node, key: &str, by: JobId, id: ArtifactId) -> Result<String> {
         check(key)?;
         Ok(object_key(&self.repo(node).await?, key, by, id))
     }
 
-    /// The same, of the job of `node` itself.
+    /// Returns the key of an object of the job of `node`.
     async fn own_object(&self, node: &Node, key: &str, id: ArtifactId) -> Result<String> {
         self.object(node, key, job_of_node(node)?, id).await
     }
 
     async fn repo(&self, node: &Node) -> Result<String> {
-        let shape = self.context.cached_execution(node.key.execution).await?;
-        // Names of documents have two lines.
-        Ok(canonical(&shape.spec.repo).replace('\n', " "))
+        let execution = self.context.cached_execution(node.key.execution).await?;
+        // A line break separates the parts of a document name.
+        Ok(canonical(&execution.spec.repo).replace('\n', " "))
     }
 
-    /// A fork's commit could leave something that later jobs of others take for their own.
+    /// Returns an error for jobs of a fork, whose caches could poison later jobs of the repository.
     async fn may_keep(&self, node: &Node) -> Result<()> {
         if self.context.cached_execution(node.key.execution).await?.spec.facts.is_from_fork() {
-            return Err(Error::Conflict("a job whose commit comes from a fork may not keep caches".into()));
+            return Err(Error::Conflict("a job of a fork may not store caches".into()));
         }
         Ok(())
     }
@@ -287,11 +287,11 @@ impl CacheService {
         if job_of(&node)?.job.holds(lease) {
             return Ok(node);
         }
-        Err(Error::LeaseLost(format!("this lease on job {job} is not valid (any more): it gets no caches")))
+        Err(Error::LeaseLost(format!("the lease of job {job} is not valid; it cannot use caches")))
     }
 }
 
-/// Whether what is recorded is what is to be completed, or has replaced it since.
+/// Whether the recorded cache is the one to complete, or has replaced it.
 fn is_done(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
     if known.replaced == Some(complete.artifact_id) {
         return Ok(true);
@@ -302,7 +302,7 @@ fn is_done(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Resul
     if known.size == complete.size && known.sha256.eq_ignore_ascii_case(&complete.sha256) {
         return Ok(true);
     }
-    Err(Error::Conflict("this cache is complete already, with other bytes; announce another one".into()))
+    Err(Error::Conflict("the cache is complete with other bytes; announce a new one".into()))
 }
 
 fn job_of_node(node: &Node) -> Result<JobId> {
@@ -318,7 +318,7 @@ fn check(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// A key as it stands in an address.
+/// Encodes a key for a URL.
 pub(crate) fn in_query(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
@@ -326,7 +326,7 @@ pub(crate) fn in_query(key: &str) -> String {
 fn from_query(text: &str) -> Result<String> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * MAX_KEY_LEN);
     let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    key.ok_or_else(|| Error::Invalid("`key` is no key of a cache; take the address that was given".into()))
+    key.ok_or_else(|| Error::Invalid("`key` is not a valid cache key; use the URL from the lookup".into()))
 }
 
 fn object_key(repo: &str, key: &str, by: JobId, id: ArtifactId) -> String {

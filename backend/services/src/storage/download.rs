@@ -1,4 +1,4 @@
-//! Where a client gets the bytes of an object, and the bounded write of one.
+//! Download of an object, and upload with a size limit.
 
 use crate::{
     context::service_context::Context,
@@ -14,22 +14,22 @@ use std::{
     },
 };
 
-/// Where the bytes of an artifact or an upload are.
+/// The bytes of an artifact, a cache or an upload.
 pub enum Download<T> {
-    /// At this address, for some minutes.
+    /// At this presigned URL, for some minutes.
     Elsewhere(String),
-    /// Here.
+    /// As a stream, with a description of them.
     Here(T, ByteStream),
 }
 
 impl<T> fmt::Debug for Download<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address is as good as a token.
+        // The URL is a credential.
         f.debug_struct("Download").finish_non_exhaustive()
     }
 }
 
-/// Stores an object of at most `max` bytes.
+/// Stores an object, and returns an error if it has more than `max` bytes.
 pub(crate) async fn put_at_most(context: &Context, key: &str, bytes: ByteStream, max: u64) -> Result<()> {
     let is_over = Arc::new(AtomicBool::new(false));
     let (over, mut size) = (is_over.clone(), 0_u64);
@@ -48,6 +48,7 @@ pub(crate) async fn put_at_most(context: &Context, key: &str, bytes: ByteStream,
     }
 }
 
+/// Creates the error for an object of more than `max` bytes.
 pub fn too_large(max: u64) -> Error {
-    Error::TooLarge(format!("it has more than {max} bytes, the most that the server keeps of one"))
+    Error::TooLarge(format!("it has more than {max} bytes, the limit of the server"))
 }

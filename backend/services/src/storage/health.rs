@@ -1,4 +1,4 @@
-//! HealthService: whether this server can take work and carries it on.
+//! Health of the server: whether it accepts work and makes progress.
 
 use crate::{
     context::service_context::Context,
@@ -19,29 +19,29 @@ use tokio::time::{Instant, timeout};
 /// Kind and name of the document that a probe writes.
 const DOCUMENT_KIND: &str = "health";
 const DOCUMENT_NAME: &str = "probe";
-/// How long the outcome of a probe is believed.
+/// How long the outcome of a probe is cached.
 const PROBE_TTL: Duration = Duration::from_secs(5);
-/// The same of a probe that failed.
+/// How long the outcome of a failed probe is cached.
 const FAILED_PROBE_TTL: Duration = Duration::from_millis(500);
-/// The longest that a probe may take before the store is slow.
+/// Maximum time of a probe; beyond it, the store counts as slow.
 const SLOW_PROBE_TIME: Duration = Duration::from_secs(2);
 
-/// The disk that the stores are on.
+/// The disk that holds the stores.
 pub trait Disk: fmt::Debug + Send + Sync {
-    /// How it is.
+    /// Returns the state of the disk.
     fn state(&self) -> DiskState;
 }
 
-/// How a disk is.
+/// State of a disk.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskState {
     /// Free bytes.
     pub free_bytes: u64,
-    /// Free bytes below which no new work is taken.
+    /// Free bytes below which the server accepts no new work.
     pub low_bytes: u64,
-    /// Bytes that are kept for the records.
+    /// Bytes reserved for the records.
     pub reserve_bytes: u64,
-    /// Whether they are in use.
+    /// Whether the reserve is in use.
     pub is_reserve_spent: bool,
 }
 
@@ -54,7 +54,7 @@ impl DiskState {
     }
 }
 
-/// What came of a probe.
+/// Outcome of a probe.
 #[derive(Debug, Clone, Copy)]
 enum ProbeOutcome {
     Written { took: Duration },
@@ -62,24 +62,24 @@ enum ProbeOutcome {
     Failed,
 }
 
-/// How this server is.
+/// Service for the health of the server.
 #[derive(Debug, Clone)]
 pub struct HealthService {
     context: Arc<Context>,
     disk: Option<Arc<dyn Disk>>,
-    known: Arc<LastProbe>,
+    state: Arc<HealthState>,
 }
 
 #[derive(Debug, Default)]
-struct LastProbe {
-    /// The last probe, and until when it is believed; held while one is under way, so that there is one at a time.
+struct HealthState {
+    /// The last probe, with the time until which it is cached. Locked during a probe, so that only one runs at a time.
     probe: tokio::sync::Mutex<Option<(Instant, ProbeOutcome)>>,
     noted: Mutex<HealthNotes>,
 }
 
 #[derive(Debug, Default)]
 struct HealthNotes {
-    /// How long a sweep may stay away; `None`: none runs here.
+    /// Maximum time between two sweeps; `None` if this process runs none.
     sweep_within: Option<Duration>,
     swept: Option<(Instant, Timestamp)>,
     records: Option<RecordsCheck>,
@@ -87,44 +87,44 @@ struct HealthNotes {
 
 impl HealthService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, disk: None, known: Arc::default() }
+        Self { context, disk: None, state: Arc::default() }
     }
 
-    /// The same, of a server whose stores are on this disk.
+    /// Adds the state of `disk`, which holds the stores.
     #[must_use]
     pub fn on(self, disk: Arc<dyn Disk>) -> Self {
         Self { disk: Some(disk), ..self }
     }
 
     fn noted(&self) -> MutexGuard<'_, HealthNotes> {
-        self.known.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sweeps run here, so often that each of them should be followed by another `within` this time.
+    /// Declares that this process runs sweeps, each `within` this time after the last.
     pub fn expect_sweeps(&self, within: Duration) {
         let mut noted = self.noted();
         noted.sweep_within = Some(within);
         noted.swept = Some((Instant::now(), self.context.now()));
     }
 
-    /// A sweep ended well.
+    /// Records a successful sweep.
     pub fn swept(&self) {
         self.noted().swept = Some((Instant::now(), self.context.now()));
     }
 
-    /// Has the disk do what is due on it, on a thread that may block.
+    /// Checks the disk, on a thread that may block, so that it adjusts its reserve.
     pub async fn look_at_disk(&self) {
         let Some(disk) = self.disk.clone() else { return };
-        // It only looks; should it fail, the next one does not.
+        // A failed check has no consequence; the next one follows.
         drop(tokio::task::spawn_blocking(move || disk.state()).await);
     }
 
-    /// How far the check of the records is.
+    /// Records the state of the check of the records.
     pub fn note_records(&self, check: RecordsCheck) {
         self.noted().records = Some(check);
     }
 
-    /// How the server is. The store is tried at most every few seconds, and waited for no longer than two.
+    /// Returns the health of the server. It probes the store at most every few seconds, and waits for it for a limited time.
     pub async fn look(&self) -> Health {
         let probe = self.probed().await;
         let disk = match self.disk.clone() {
@@ -162,32 +162,32 @@ impl HealthService {
     }
 
     async fn probed(&self) -> ProbeOutcome {
-        let looking = async {
-            let mut known = self.known.probe.lock().await;
-            let begun = Instant::now();
-            if let Some((until, probe)) = *known
-                && begun < until
+        let probing = async {
+            let mut cached = self.state.probe.lock().await;
+            let started = Instant::now();
+            if let Some((until, probe)) = *cached
+                && started < until
             {
                 return probe;
             }
             let probe = match timeout(SLOW_PROBE_TIME, self.write()).await {
-                Ok(Ok(())) => ProbeOutcome::Written { took: begun.elapsed() },
+                Ok(Ok(())) => ProbeOutcome::Written { took: started.elapsed() },
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the store cannot be written");
+                    tracing::warn!(%error, "cannot write to the store");
                     ProbeOutcome::Failed
                 }
                 Err(_) => ProbeOutcome::Slow,
             };
-            let believed =
+            let ttl =
                 if matches!(probe, ProbeOutcome::Written { .. }) { PROBE_TTL } else { FAILED_PROBE_TTL };
-            *known = Some((Instant::now() + believed, probe));
+            *cached = Some((Instant::now() + ttl, probe));
             probe
         };
-        // Somebody else's probe may be under way.
-        timeout(SLOW_PROBE_TIME * 2, looking).await.unwrap_or(ProbeOutcome::Slow)
+        // A probe of another request may be running.
+        timeout(SLOW_PROBE_TIME * 2, probing).await.unwrap_or(ProbeOutcome::Slow)
     }
 
-    /// Writes a document and reads it. Another server may be faster, which shows as well that the store works.
+    /// Reads a document and writes it. A conflict with another server also shows that the store works.
     async fn write(&self) -> Result<()> {
         let documents = &self.context.stores.documents;
         let key = DocumentKey::new(DOCUMENT_KIND, DOCUMENT_NAME);

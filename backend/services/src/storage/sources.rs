@@ -1,4 +1,4 @@
-//! SourceService: takes sources that workers cannot fetch by themselves, and gives them to workers.
+//! Stores uploaded sources, which workers cannot fetch from a git server, and serves them to workers.
 
 use super::download::Download;
 use crate::{
@@ -22,28 +22,28 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// Kind of the documents that say when an upload was used.
+/// Kind of the documents that record the last use of an upload.
 const DOCUMENT_KIND: &str = "upload";
-/// How long an upload is kept that nobody uses: longer than an execution waits for an approval.
+/// Retention of an unused upload; longer than an execution waits for an approval.
 const RETENTION_MS: i64 = 35 * 86_400_000;
-/// A use is noted at most so often.
+/// Minimum time between two recorded uses.
 const TOUCH_INTERVAL_MS: u64 = 86_400_000;
 const MAX_ATTEMPTS: u32 = 20;
 
-/// The largest upload: what an object store takes in one PUT.
+/// Maximum size of an upload: the limit of object stores for one PUT.
 const MAX_SIZE: u64 = 5 << 30;
 
-/// Uploaded sources. An upload is named by the SHA-256 of its bytes, so that one that is there is right and is not sent again.
+/// Service for uploaded sources. An upload is named by the SHA-256 of its bytes, so existing ones are correct and are not sent again.
 #[derive(Debug, Clone)]
 pub struct SourceService {
     context: Arc<Context>,
 }
 
-/// What is recorded of an upload.
+/// The stored record of an upload.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct UploadRecord {
     used_at: Timestamp,
-    /// Whether it is being removed, so that it must be sent again.
+    /// Whether it is being removed; a client must send it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removing: bool,
 }
@@ -53,7 +53,7 @@ impl SourceService {
         Self { context }
     }
 
-    /// Where to put an upload, unless it is there already.
+    /// Returns where to send an upload, or no URL if it exists already.
     pub async fn upload(&self, request: SourceUploadRequest) -> Result<SourceUploadReply> {
         let key = key(&request.upload)?;
         if let Some(size) = request.size.filter(|size| *size > MAX_SIZE) {
@@ -68,7 +68,7 @@ impl SourceService {
             url: Some(path::SOURCE_CONTENT.replace("{uploadId}", &request.upload)),
             headers: BTreeMap::new(),
         };
-        // Only who is about to send it says how large it is; an address is made for no one else.
+        // Only a client that is about to send the upload gives its size; no others get a presigned URL.
         let Some(size) = request.size else { return Ok(here) };
         self.record(&request.upload).await?;
         let sum = ContentChecksum { size, sha256: parse(&request.upload)?.content().to_owned() };
@@ -78,8 +78,8 @@ impl SourceService {
         }
     }
 
-    /// Whether the bytes of an upload are there, as far as the store can tell: what has another sum than its name says, or another
-    /// size, was damaged, or put past the API, and is replaced by who sends it next.
+    /// Whether the store has the bytes of an upload. An object with another hash or size was damaged or written past the API; the next
+    /// upload replaces it.
     async fn is_there(&self, upload: &str, key: &str, size: Option<u64>) -> Result<bool> {
         let upload = parse(upload)?;
         let info = self.context.stores.objects.info(key).await?;
@@ -88,33 +88,33 @@ impl SourceService {
         }))
     }
 
-    /// Stores an upload's bytes, for servers that presign to themselves: those that its name is the SHA-256 of, and no others.
+    /// Stores the bytes of an upload, for servers whose upload URLs lead to themselves. The SHA-256 of the bytes must match the name.
     pub async fn put(&self, upload: &str, mut bytes: ByteStream) -> Result<()> {
         let key = key(upload)?;
-        // What is named by its content is never nothing: a body that did not arrive must not stand for it.
+        // An upload is never empty: a missing body must not pass as one.
         let first = bytes.next().await.transpose().map_err(|error| Error::io("receiving sources", error))?;
         let first = first.filter(|chunk| !chunk.is_empty());
         let first =
-            first.ok_or_else(|| Error::Invalid("sources of no bytes; send what is to be stored".into()))?;
+            first.ok_or_else(|| Error::Invalid("the sources are empty; send the bytes of the upload".into()))?;
         let mut bytes = stream::once(std::future::ready(Ok(first))).chain(bytes);
         let objects = &self.context.stores.objects;
         if self.is_there(upload, &key, None).await? && self.note_use(upload, true).await? {
-            // Read to its end: a caller whose first try was stored, but not answered, sees that this one is, too.
+            // Reads the body to its end, so that a client that repeats an upload after a lost reply gets a proper reply.
             while bytes.next().await.is_some_and(|chunk| chunk.is_ok()) {}
             return Ok(());
         }
-        // Before the bytes, so that none are kept of which nobody knows when they were used.
+        // Recorded before the bytes, so that no bytes exist without a record of their use.
         self.record(upload).await?;
         let over = Arc::new(AtomicBool::new(false));
-        let seen = over.clone();
+        let exceeded = over.clone();
         let mut size = 0_u64;
         let limited = bytes.and_then(move |chunk| {
             size += chunk.len() as u64;
             let fits = size <= MAX_SIZE;
             if !fits {
-                seen.store(true, Ordering::Relaxed);
+                exceeded.store(true, Ordering::Relaxed);
             }
-            std::future::ready(if fits { Ok(chunk) } else { Err(io::Error::other("it is too large")) })
+            std::future::ready(if fits { Ok(chunk) } else { Err(io::Error::other("the upload is too large")) })
         });
         match objects.put_checked(&key, Some(parse(upload)?.content()), limited.boxed()).await {
             Err(_) if over.load(Ordering::Relaxed) => Err(too_large(None)),
@@ -122,18 +122,18 @@ impl SourceService {
         }
     }
 
-    /// Where an upload's bytes are.
+    /// Returns the bytes of an upload, or where they are.
     pub async fn download(&self, upload: &str) -> Result<Download<ObjectInfo>> {
-        let gone = || Error::NotFound(format!("there is no upload {upload} (any more); start the run again"));
+        let gone = || Error::NotFound(format!("there is no upload {upload}; it may have been removed, start the run again"));
         let found = self.find(&key(upload)?, gone).await?;
         if let Err(error) = self.note_use(upload, false).await {
-            tracing::warn!(upload, %error, "the use of an upload is not noted");
+            tracing::warn!(upload, %error, "cannot record the use of an upload");
         }
         Ok(found)
     }
 
-    /// Removes uploads that nobody used for long, at most `limit`, and gives their number. One that cannot be removed is tried again
-    /// later, each time after a longer pause, and does not keep others.
+    /// Removes at most `limit` unused uploads, and returns their number. One that cannot be removed is retried with backoff and does not
+    /// delay others.
     pub async fn expire(&self, limit: usize) -> Result<usize> {
         let now = self.context.now();
         let mut number = 0;
@@ -146,7 +146,7 @@ impl SourceService {
                 }
                 Err(error) => {
                     let retry_at = self.context.backoff.failed(&name, now);
-                    tracing::warn!(upload = document.key.name, %error, %retry_at, "an upload cannot be removed");
+                    tracing::warn!(upload = document.key.name, %error, %retry_at, "cannot remove an upload; it is retried later");
                     self.context.put_off_again(&document.key, now, retry_at).await;
                 }
             }
@@ -154,25 +154,25 @@ impl SourceService {
         Ok(number)
     }
 
-    /// Removes an upload as its record was read; false: it is used again.
+    /// Removes an upload. Returns false if it was used since its record was read.
     async fn remove(&self, document: &Document) -> Result<bool> {
         let documents = &self.context.stores.documents;
-        // Said first, so that who asks for it meanwhile sends it again, and is not told that it is there.
+        // Marked first, so that a client that announces the upload meanwhile sends it again.
         let stored = UploadRecord { used_at: self.context.now(), removing: true };
         if !self.write(&document.key.name, stored, Some(document.version)).await? {
             return Ok(false);
         }
         self.context.stores.objects.delete(&key(&document.key.name)?).await?;
-        let Some(said) = documents.get(&document.key).await? else { return Ok(true) };
-        if read(&said)?.removing {
-            documents.delete(&said.key, Some(said.version)).await?;
+        let Some(marked) = documents.get(&document.key).await? else { return Ok(true) };
+        if read(&marked)?.removing {
+            documents.delete(&marked.key, Some(marked.version)).await?;
         }
         Ok(true)
     }
 
-    /// Notes that an upload is used, at most once a day, or each time that somebody must know that it stays (`is_asked`). False: it is
-    /// being removed.
-    async fn note_use(&self, upload: &str, is_asked: bool) -> Result<bool> {
+    /// Records that an upload is used, at most once a day. With `must_record`, it retries until the record is written or current. Returns
+    /// false if the upload is being removed.
+    async fn note_use(&self, upload: &str, must_record: bool) -> Result<bool> {
         let now = self.context.now();
         for _ in 0..MAX_ATTEMPTS {
             let known = self.context.stores.documents.get(&document_key(upload)).await?;
@@ -185,15 +185,15 @@ impl SourceService {
                 _ => {}
             }
             let used = UploadRecord { used_at: now, removing: false };
-            let noted = self.write(upload, used, known.map(|known| known.version)).await?;
-            if noted || !is_asked {
+            let recorded = self.write(upload, used, known.map(|known| known.version)).await?;
+            if recorded || !must_record {
                 return Ok(true);
             }
         }
-        Err(Error::Conflict("the upload is used by others at the same time; try again".into()))
+        Err(Error::Conflict("other clients are using the upload at the same time; try again".into()))
     }
 
-    /// Records that an upload is about to be sent.
+    /// Records that a client is about to send an upload.
     async fn record(&self, upload: &str) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
             let known = self.context.stores.documents.get(&document_key(upload)).await?;
@@ -202,22 +202,22 @@ impl SourceService {
                 return Ok(());
             }
         }
-        Err(Error::Conflict("the upload is sent by others at the same time; try again".into()))
+        Err(Error::Conflict("other clients are sending the upload at the same time; try again".into()))
     }
 
     async fn write(&self, upload: &str, stored: UploadRecord, if_version: Option<u64>) -> Result<bool> {
         let value =
             serde_json::to_string(&stored).map_err(|error| Error::storage("recording an upload", error))?;
-        // One that is being removed is due until it is gone.
-        let kept_ms = if stored.removing { 0 } else { RETENTION_MS };
-        let due_at = Some(stored.used_at.plus_ms(kept_ms));
+        // An upload that is being removed stays due until it is removed.
+        let retention_ms = if stored.removing { 0 } else { RETENTION_MS };
+        let due_at = Some(stored.used_at.plus_ms(retention_ms));
         let new = NewDocument { key: document_key(upload), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
-    /// Where the `tidemill` program of this SHA-256 is, which a deployment keeps for its workers.
+    /// Returns the `tidemill` program with this SHA-256, which a deployment stores for its workers, or where it is.
     pub async fn program(&self, sha256: &str) -> Result<Download<ObjectInfo>> {
-        let gone = || Error::NotFound(format!("there is no program {sha256} here; deploy again"));
+        let gone = || Error::NotFound(format!("there is no program {sha256} in this deployment; deploy again"));
         if sha256.len() != 64 || !sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(gone());
         }
@@ -254,9 +254,9 @@ fn parse(upload: &str) -> Result<UploadId> {
 }
 
 fn too_large(size: Option<u64>) -> Error {
-    let had = size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
+    let actual = size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
     Error::Invalid(format!(
-        "the sources are too large{had}: an upload has at most {MAX_SIZE} bytes; list what no job needs in .gitignore, or \
-         push and run with --repo"
+        "the sources are too large{actual}: an upload has at most {MAX_SIZE} bytes; list files that no job needs in .gitignore, \
+         or push and run with --repo"
     ))
 }

@@ -1,4 +1,4 @@
-//! TestReportService: what the tests of jobs came to, kept for each attempt.
+//! Stores the test report of each attempt, and summarizes those of an execution.
 
 use crate::{
     context::service_context::{Context, job_of},
@@ -12,22 +12,22 @@ use tidemill_core::execution::test_report::{
 use tidemill_core::ids::{ExecutionId, JobId};
 
 const DOCUMENT_KIND: &str = "tests";
-/// How long they are kept.
+/// Retention of test reports.
 const RETENTION_MS: i64 = 365 * 86_400_000;
-/// How many retries of retries are looked back through.
+/// Maximum length of the chain of retries that is followed back.
 const MAX_RETRY_CHAIN: usize = 10;
-/// Bytes of text in a reply: functions have a limit for it.
+/// Maximum size of the texts of a reply, in bytes: Lambda limits replies.
 const MAX_TEXT_BYTES: usize = 3 << 20;
 const MAX_ATTEMPTS: u32 = 20;
 const BATCH_LEN: usize = 100;
 
-/// Tests of jobs.
+/// Service for test reports.
 #[derive(Debug, Clone)]
 pub struct TestReportService {
     context: Arc<Context>,
 }
 
-/// An attempt, by its job and number.
+/// Job and number of an attempt.
 type AttemptKey = (JobId, u32);
 
 impl TestReportService {
@@ -35,25 +35,25 @@ impl TestReportService {
         Self { context }
     }
 
-    /// Keeps what a worker tells of its attempt's tests, in place of what it told before.
+    /// Stores the test report of an attempt, and replaces an earlier one.
     pub async fn keep(&self, request: TestsRequest) -> Result<TestsReply> {
         let TestsRequest { job_id: job, lease, mut report } = request;
         let node = self.context.job(job).await?;
         let item = job_of(&node)?;
         if !item.job.holds(lease) {
             return Err(Error::LeaseLost(format!(
-                "this lease on job {job} is not valid (any more): its tests are not kept"
+                "the lease of job {job} is not valid; its test report is not stored"
             )));
         }
         let (execution, attempt) = (node.key.execution, item.job.attempt);
         if attempt == 1 && self.context.cached_execution(execution).await?.spec.retry_of.is_none() {
-            // Nothing before it can turn out to be flaky by what passed here.
+            // No earlier attempt exists, so passed tests cannot reveal a flaky one.
             report.passed.clear();
         }
         let value =
-            serde_json::to_string(&report).map_err(|error| Error::storage("recording tests", error))?;
+            serde_json::to_string(&report).map_err(|error| Error::storage("writing a test report", error))?;
         if value.len() > MAX_DOCUMENT_SIZE {
-            return Err(Error::Invalid(format!("a report of tests has at most {MAX_DOCUMENT_SIZE} bytes")));
+            return Err(Error::Invalid(format!("a test report has at most {MAX_DOCUMENT_SIZE} bytes")));
         }
         let documents = &self.context.stores.documents;
         for _ in 0..MAX_ATTEMPTS {
@@ -65,10 +65,10 @@ impl TestReportService {
                 return Ok(TestsReply { attempt });
             }
         }
-        Err(Error::Conflict("the tests of the attempt are kept by others at the same time".into()))
+        Err(Error::Conflict("another client is writing the test report of the attempt at the same time".into()))
     }
 
-    /// What the tests of an execution came to.
+    /// Returns the test results of an execution.
     pub async fn of_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
         let mut before = self.context.execution(id).await?.spec.retry_of;
         let mut executions = vec![id];
@@ -76,17 +76,17 @@ impl TestReportService {
             executions.push(id);
             before = self.context.cached_execution(id).await?.spec.retry_of;
         }
-        // By name, since an execution's jobs have ids of their own; oldest first.
+        // By name, since each execution's jobs have their own ids; oldest first.
         let mut by_name: HashMap<String, (Vec<AttemptKey>, Vec<TestReport>)> = HashMap::new();
         for id in executions.into_iter().rev() {
-            let kept = self.kept(id).await?;
-            if kept.is_empty() {
+            let stored = self.stored(id).await?;
+            if stored.is_empty() {
                 continue;
             }
             let specs = self.context.specs(id).await?;
             let names: HashMap<JobId, &str> =
                 specs.iter().map(|spec| (spec.id, spec.planned.name.as_str())).collect();
-            for (attempt, report) in kept {
+            for (attempt, report) in stored {
                 let Some(name) = names.get(&attempt.0) else { continue };
                 let (attempts, reports) = by_name.entry((*name).to_owned()).or_default();
                 attempts.push(attempt);
@@ -100,13 +100,13 @@ impl TestReportService {
         let nodes = self.context.stores.records.all_nodes(id).await?;
         for (node, spec) in nodes.iter().zip(self.context.specs(id).await?.iter()) {
             let item = job_of(node)?;
-            let counts = match item.carried_from {
+            let counted = match item.carried_from {
                 Some(from) => (from, item.carried_attempt),
                 None => (spec.id, item.job.attempt),
             };
             let Some((attempts, reports)) = by_name.get(&spec.planned.name) else { continue };
-            let Some(at) = attempts.iter().position(|attempt| *attempt == counts) else { continue };
-            if let Some(report) = across(&reports[..=at]) {
+            let Some(position) = attempts.iter().position(|attempt| *attempt == counted) else { continue };
+            if let Some(report) = across(&reports[..=position]) {
                 let job = JobTests { job_id: spec.id, job_name: spec.planned.name.clone(), report };
                 tests.add(job, MAX_TEXT_BYTES);
             }
@@ -114,10 +114,10 @@ impl TestReportService {
         Ok(tests)
     }
 
-    /// What is kept of an execution: by job, the earlier attempts first.
-    async fn kept(&self, id: ExecutionId) -> Result<Vec<(AttemptKey, TestReport)>> {
+    /// Returns the stored reports of an execution: by job, earlier attempts first.
+    async fn stored(&self, id: ExecutionId) -> Result<Vec<(AttemptKey, TestReport)>> {
         let prefix = format!("{id}/");
-        let (mut kept, mut after) = (Vec::new(), None::<String>);
+        let (mut stored, mut after) = (Vec::new(), None::<String>);
         loop {
             let page = self
                 .context
@@ -127,15 +127,15 @@ impl TestReportService {
                 .await?;
             for document in &page.0 {
                 let report = serde_json::from_str(&document.value)
-                    .map_err(|error| Error::storage("reading kept tests", error))?;
+                    .map_err(|error| Error::storage("reading a test report", error))?;
                 let name = document.key.name.strip_prefix(&prefix).and_then(|name| name.split_once('/'));
                 let attempt =
                     name.and_then(|(job, attempt)| Some((job.parse().ok()?, attempt.parse().ok()?)));
-                kept.extend(attempt.map(|attempt| (attempt, report)));
+                stored.extend(attempt.map(|attempt| (attempt, report)));
             }
             after = page.0.last().map(|document| document.key.name.clone()).filter(|_| page.1);
             if after.is_none() {
-                return Ok(kept);
+                return Ok(stored);
             }
         }
     }

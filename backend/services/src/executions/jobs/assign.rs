@@ -1,4 +1,4 @@
-//! What a worker is told to run.
+//! Creates the assignment of an attempt.
 
 use super::service::JobExecutionService;
 use crate::{
@@ -23,7 +23,7 @@ impl JobExecutionService {
         let spec = self.context.spec(id, node.key.ix).await?;
         let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
         for artifact in &mut needs_artifacts {
-            // A worker's token alone gets no artifact.
+            // A worker's token alone does not give access to artifacts.
             artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
         }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };

@@ -1,4 +1,4 @@
-//! Gives attempts to workers.
+//! Assigns attempts to workers.
 
 use super::service::{JobExecutionService, MAX_ATTEMPTS};
 use crate::{
@@ -16,58 +16,58 @@ use tidemill_core::{
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
-/// A message that was received but not taken (its receiver died) shows again after this time.
+/// A received message whose receiver died becomes visible again after this time.
 const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
-/// The most likely next jobs that a reply names.
+/// Maximum number of upcoming jobs in a reply.
 const MAX_LOOKAHEAD: u32 = 32;
-/// How often in a row (some minutes, as the pauses grow) the server may fail to assign a job before that counts
-/// as a failure of the attempt, so that a job that cannot be assigned ends.
+/// Number of consecutive failed assignments (some minutes, as the pauses grow) after which they fail the attempt, so that a job that
+/// cannot be assigned ends.
 const MAX_FAILED_ASSIGNMENTS: u32 = 10;
 
-/// What became of an id that a worker received.
+/// Outcome of a claim.
 enum ClaimOutcome {
-    /// It holds the lease now.
+    /// The worker holds the lease.
     Given(Box<JobExecuteReply>, LeaseToken),
-    /// There is nothing to do for it.
+    /// There is nothing to run; holds the reason.
     Nothing(String),
 }
 
 impl JobExecutionService {
-    /// An attempt for a worker: of the job that it names, or of any that is ready, waiting for one if asked to. Should
-    /// the worker hang up meanwhile, the job goes back to the queue at once.
+    /// Assigns an attempt to a worker: of the job that it names, or of any queued job, for which it waits if requested. If the worker
+    /// disconnects meanwhile, the job returns to the queue at once.
     pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
         if request.job_id.is_some() {
-            // Who names a job can ask for the same attempt again, should it miss the reply.
+            // A worker that names a job can repeat the request if it misses the reply.
             return Ok(match self.next(request).await? {
                 ClaimOutcome::Given(reply, _) => *reply,
                 ClaimOutcome::Nothing(reason) => JobExecuteReply::Nothing { reason },
             });
         }
-        let (give, given) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let service = self.clone();
-        tokio::spawn(async move { service.serve(request, give).await });
-        given.await.map_err(|error| Error::storage("giving a job to a worker", error))?
+        tokio::spawn(async move { service.serve(request, sender).await });
+        receiver.await.map_err(|error| Error::storage("assigning a job to a worker", error))?
     }
 
-    async fn serve(&self, request: JobExecuteRequest, mut give: oneshot::Sender<Result<JobExecuteReply>>) {
+    async fn serve(&self, request: JobExecuteRequest, mut sender: oneshot::Sender<Result<JobExecuteReply>>) {
         let worker = request.worker.name.clone();
         let claimed = tokio::select! {
-            // A claim under way is always carried through: only the wait for a message is given up.
+            // A claim in progress always completes; only the wait for a message is abandoned.
             claimed = self.next(request) => claimed,
-            () = give.closed() => return,
+            () = sender.closed() => return,
         };
         let (reply, held) = match claimed {
             Ok(ClaimOutcome::Given(reply, token)) => (Ok(*reply), Some(token)),
             Ok(ClaimOutcome::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
             Err(error) => (Err(error), None),
         };
-        let Err(reply) = give.send(reply) else { return };
+        let Err(reply) = sender.send(reply) else { return };
         if let (Ok(JobExecuteReply::Assigned { assignment, .. }), Some(token)) = (reply, held) {
             let job = assignment.preparation.job_id;
-            let words = format!("worker `{worker}` hung up before it got the job");
-            let reason = FailureReason::new(FailureKind::GivenBack, words);
+            let message = format!("worker `{worker}` disconnected before it received the job");
+            let reason = FailureReason::new(FailureKind::GivenBack, message);
             if let Err(error) = self.end_unstarted(job, token, reason).await {
-                tracing::warn!(%job, %error, "the job waits for its lease to run out");
+                tracing::warn!(%job, %error, "cannot give the job back; it waits until its lease expires");
             }
         }
     }
@@ -75,19 +75,19 @@ impl JobExecutionService {
     async fn next(&self, request: JobExecuteRequest) -> Result<ClaimOutcome> {
         if let Some(job) = request.job_id {
             let Some(node) = self.context.stores.records.job(job).await? else {
-                // Its execution is gone for good: a message about it is of no more use.
+                // The execution was removed, so the message is obsolete.
                 return Ok(ClaimOutcome::Nothing(format!("there is no job {job}")));
             };
             return self.claim(node, &request).await;
         }
         if !self.context.settings.gives_any_job {
             return Err(Error::Invalid(
-                "this deployment's workers take the ids of jobs from its queue: start the worker with --queue".into(),
+                "workers of this deployment receive jobs from its queue; start the worker with --queue".into(),
             ));
         }
         let queue = &self.context.stores.queue;
-        let most = self.context.settings.longest_wait_ms;
-        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(most));
+        let max_wait_ms = self.context.settings.longest_wait_ms;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(max_wait_ms));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
@@ -103,10 +103,10 @@ impl JobExecutionService {
             match claimed {
                 Ok(claim) => {
                     let queue = queue.clone();
-                    // The lease is held: what is left of the message is nobody's wait.
+                    // The worker holds the lease, so the reply does not wait for the removal of the message.
                     tokio::spawn(async move {
                         if let Err(error) = queue.delete(&message).await {
-                            tracing::warn!(%error, "a taken message shows once more");
+                            tracing::warn!(%error, "cannot remove a received message; it is delivered once more");
                         }
                     });
                     if let ClaimOutcome::Given(..) = claim {
@@ -141,7 +141,7 @@ impl JobExecutionService {
             let (transition, token) =
                 match claim(&node, (&state, if_version), demands, claimant, self.context.now()) {
                     ClaimDecision::ExpireFirst => {
-                        // Who asks for it was given its message again: there is no need to wait for the sweep.
+                        // The lease has expired and the message was delivered again: do not wait for the sweep.
                         self.context.advance(key.execution, vec![key.ix]).await?;
                         continue;
                     }
@@ -157,25 +157,25 @@ impl JobExecutionService {
                 continue;
             }
             let item = job_of(&node)?;
-            let made = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
-            return match made {
+            let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
+            return match assigned {
                 Ok(reply) => Ok(ClaimOutcome::Given(Box::new(reply), token)),
-                Err(Error::NoSecret(words)) => {
+                Err(Error::NoSecret(message)) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let reason = FailureReason::new(FailureKind::SecretUnavailable, words.clone());
+                    let reason = FailureReason::new(FailureKind::SecretUnavailable, message.clone());
                     self.end_unstarted(job, token, reason).await?;
-                    Ok(ClaimOutcome::Nothing(words))
+                    Ok(ClaimOutcome::Nothing(message))
                 }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let words = format!("the server could not say what to run: {}", error.report().words);
-                    let lasting = item.job.give_backs_in_a_row() >= MAX_FAILED_ASSIGNMENTS;
-                    let kind = if lasting { FailureKind::Internal } else { FailureKind::GivenBack };
-                    self.end_unstarted(job, token, FailureReason::new(kind, words)).await?;
+                    let message = format!("the server could not assign the job: {}", error.report().words);
+                    let is_permanent = item.job.give_backs_in_a_row() >= MAX_FAILED_ASSIGNMENTS;
+                    let kind = if is_permanent { FailureKind::Internal } else { FailureKind::GivenBack };
+                    self.end_unstarted(job, token, FailureReason::new(kind, message)).await?;
                     Err(error)
                 }
             };
         }
-        Err(Error::Conflict("the job changes too fast to be given; try again".into()))
+        Err(Error::Conflict("the job changes too fast to be assigned; try again".into()))
     }
 }

@@ -1,4 +1,4 @@
-//! Cancels jobs, and ends those that no worker could take.
+//! Cancels jobs, and ends undeliverable ones.
 
 use super::service::{JobExecutionService, MAX_ATTEMPTS};
 use crate::{
@@ -9,7 +9,7 @@ use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::{api::CancelReply, ids::JobId, scheduler::apply_event};
 
 impl JobExecutionService {
-    /// Ends a queued job whose message came back from the queue too often. False: it is not queued any more.
+    /// Ends a queued job that the queue delivered too often. Returns false if it is no longer queued.
     pub async fn give_up(&self, job: JobId) -> Result<bool> {
         let Some(found) = self.context.stores.records.job(job).await? else { return Ok(false) };
         let key = found.key;
@@ -27,10 +27,10 @@ impl JobExecutionService {
                 return Ok(true);
             }
         }
-        Err(Error::Conflict(format!("job {job} changes too fast to be given up")))
+        Err(Error::Conflict(format!("job {job} changes too fast to be ended; try again")))
     }
 
-    /// Cancels one job. When this returns, no new attempt of it starts.
+    /// Cancels a job. After this returns, none of its attempts starts.
     pub async fn cancel(&self, job: JobId) -> Result<CancelReply> {
         let key = self.context.job(job).await?.key;
         for _ in 0..MAX_ATTEMPTS {

@@ -1,33 +1,33 @@
-//! Log bytes as reports carry them.
+//! Log bytes of reports.
 
 use crate::error::{Error, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::io::Read;
 use tidemill_core::api::LogBytes;
 
-/// The most log bytes of one report, unpacked.
+/// Maximum number of log bytes of one report, decompressed.
 const MAX_LOG_BYTES: u32 = 8 << 20;
-/// log2 of the most memory that unpacking them may look back on: as much as there can be. A few bytes could else have 128
-/// MiB allocated for them.
+/// log2 of the maximum decompression window, which equals the maximum size. Otherwise a few bytes could make the server allocate
+/// 128 MiB.
 const MAX_WINDOW_LOG: u32 = 23;
 
-/// The offset and the bytes of a report's log.
+/// Decodes the log of a report, and returns its offset and bytes.
 pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
-    let wrong = |what: &str| Error::Invalid(format!("the report's log {what}"));
+    let invalid = |what: &str| Error::Invalid(format!("the report's log {what}"));
     if log.length > MAX_LOG_BYTES {
-        return Err(wrong(&format!("has {} bytes; a report carries at most {MAX_LOG_BYTES}", log.length)));
+        return Err(invalid(&format!("has {} bytes; a report carries at most {MAX_LOG_BYTES}", log.length)));
     }
     let packed =
-        STANDARD.decode(&log.zstd_base64).map_err(|error| wrong(&format!("is not base64: {error}")))?;
+        STANDARD.decode(&log.zstd_base64).map_err(|error| invalid(&format!("is not base64: {error}")))?;
     let mut bytes = Vec::new();
     zstd::stream::read::Decoder::new(packed.as_slice())
         .and_then(|mut decoder| {
             decoder.window_log_max(MAX_WINDOW_LOG)?;
             decoder.take(u64::from(log.length) + 1).read_to_end(&mut bytes)
         })
-        .map_err(|error| wrong(&format!("is not zstd: {error}")))?;
+        .map_err(|error| invalid(&format!("is not zstd: {error}")))?;
     if bytes.len() != log.length as usize {
-        return Err(wrong(&format!("does not unpack to the {} bytes that it names", log.length)));
+        return Err(invalid(&format!("does not decompress to the {} bytes that the report names", log.length)));
     }
     Ok((log.offset, bytes))
 }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn log_unpacks_to_the_named_bytes_or_is_refused() {
+    fn log_with_other_length_or_damage_is_rejected() {
         let packed = zstd::encode_all(&[b'x'; 1000][..], 1).unwrap();
         assert_eq!(unpack(&log(&packed, 1000)).unwrap(), (7, vec![b'x'; 1000]));
         for (packed, length) in [
@@ -65,9 +65,9 @@ mod tests {
     fn log_that_needs_much_memory_is_refused() {
         // A frame's header alone: its window is 128 MiB. An empty last block follows.
         let header = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
-        assert_eq!(zstd::decode_all(&header[..]).unwrap(), b"", "it is right otherwise");
+        assert_eq!(zstd::decode_all(&header[..]).unwrap(), b"", "the frame is valid");
         assert!(unpack(&log(&header, 0)).is_err());
-        let most = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3, 0x01, 0x00, 0x00];
-        assert_eq!(unpack(&log(&most, 0)).unwrap().1, b"");
+        let largest = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3, 0x01, 0x00, 0x00];
+        assert_eq!(unpack(&log(&largest, 0)).unwrap().1, b"");
     }
 }

@@ -1,4 +1,4 @@
-//! Shows the logs of attempts.
+//! Serves logs of attempts.
 
 use super::service::JobExecutionService;
 use crate::{
@@ -13,15 +13,15 @@ use tidemill_core::ids::JobId;
 pub struct LogPart {
     /// The bytes.
     pub bytes: Bytes,
-    /// The offset after them.
+    /// Offset after the bytes.
     pub next: u64,
-    /// Whether no more will come.
+    /// Whether the log is complete.
     pub end: bool,
 }
 
 impl JobExecutionService {
-    /// Log bytes of an attempt (`None`: the current one) from `offset`, at most `limit`; held up to `wait_ms` until
-    /// there are some, or no more will come.
+    /// Returns at most `limit` log bytes of an attempt (`None`: the current one) from `offset`. Waits for at most `wait_ms` until there are
+    /// some or the log is complete.
     pub async fn logs(
         &self,
         job: JobId,
@@ -36,25 +36,25 @@ impl JobExecutionService {
         let limit = limit.clamp(1, self.context.settings.most_log_reply);
         let mut hold = self.context.hold(wait_ms);
         loop {
-            // The state first: what is over then has all its bytes stored before.
+            // Reads the state before the log: an ended attempt has stored all its bytes.
             let node = match found.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };
             let item = job_of(&node)?;
             let current = item.job.attempt;
-            let wanted = attempt.unwrap_or(current);
-            if wanted > current {
-                return Err(Error::NotFound(format!("job {job} has no attempt {wanted} yet")));
+            let requested = attempt.unwrap_or(current);
+            if requested > current {
+                return Err(Error::NotFound(format!("job {job} has no attempt {requested} yet")));
             }
-            let over = item.job.status.is_terminal() || wanted < current;
-            let (owner, wanted) = match item.carried_from {
+            let has_ended = item.job.status.is_terminal() || requested < current;
+            let (owner, attempt) = match item.carried_from {
                 Some(from) => (from, item.carried_attempt),
-                None => (job, wanted),
+                None => (job, requested),
             };
-            let (bytes, stored) = self.context.stores.logs.read(owner, wanted, offset, limit).await?;
+            let (bytes, stored) = self.context.stores.logs.read(owner, attempt, offset, limit).await?;
             let next = offset + bytes.len() as u64;
-            let part = LogPart { end: over && next >= stored, next, bytes };
+            let part = LogPart { end: has_ended && next >= stored, next, bytes };
             if part.end || !part.bytes.is_empty() || !hold.changed().await {
                 return Ok(part);
             }

@@ -1,4 +1,4 @@
-//! Takes the reports of workers.
+//! Processes reports of workers.
 
 use super::{
     log_bytes::unpack,
@@ -19,20 +19,19 @@ use tidemill_core::{
     scheduler::apply_event,
 };
 
-/// More log bytes than this are unpacked away from the threads that answer requests.
-const MAX_UNPACKED_HERE: u32 = 256 << 10;
+/// Larger logs, in bytes, are decompressed on the compute pool instead of the threads that serve requests.
+const MAX_INLINE_UNPACK: u32 = 256 << 10;
 
 impl JobExecutionService {
-    /// Takes a report: stores its log bytes, renews the lease or ends the attempt. All of it is durable when this
-    /// returns.
+    /// Processes a report: stores its log bytes, and renews the lease or ends the attempt. All of it is durable on return.
     pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
-        let is_large = report.log.as_ref().is_some_and(|log| log.length > MAX_UNPACKED_HERE);
+        let is_large = report.log.as_ref().is_some_and(|log| log.length > MAX_INLINE_UNPACK);
         let unpack = move || {
             let log = report.log.as_ref().map(unpack).transpose();
             (report, log)
         };
         let (report, log) =
-            if is_large { self.context.compute("unpacking a log", unpack).await? } else { unpack() };
+            if is_large { self.context.compute("decompressing a log", unpack).await? } else { unpack() };
         let log = log?;
         let found = self.context.job(report.job_id).await?;
         let key = found.key;
@@ -48,7 +47,7 @@ impl JobExecutionService {
                 return Err(lease_lost(report.job_id));
             }
             if report.is_bare()
-                && let Some(left_ms) = self.lasts(&item)
+                && let Some(left_ms) = self.unrenewed_ms(&item)
             {
                 let cancel = item.job.cancel_requested;
                 return Ok(JobReportReply { cancel, log_bytes: item.log_bytes, lease_ttl_ms: left_ms });
@@ -56,21 +55,21 @@ impl JobExecutionService {
             if let Some((offset, bytes)) = &log {
                 let max = self.context.settings.max_log_bytes;
                 if offset.saturating_add(bytes.len() as u64) > max {
-                    // Its worker should have stopped it: it is not to be trusted with more.
-                    let words = format!("the log has more than {max} bytes, the most that the server keeps");
-                    let reason = FailureReason::new(FailureKind::LogLimit, &words);
+                    // The worker should have enforced the limit, so it is not trusted to continue.
+                    let message = format!("the log has more than {max} bytes, the limit of the server");
+                    let reason = FailureReason::new(FailureKind::LogLimit, &message);
                     self.end_attempt(&node, &item, report.lease, reason).await?;
-                    return Err(Error::LeaseLost(words));
+                    return Err(Error::LeaseLost(message));
                 }
                 let logs = &self.context.stores.logs;
                 match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
                     Ok(stored) => item.log_bytes = stored,
                     Err(Error::DiskFull(doing)) => {
-                        // A log that cannot be kept must not be run on without: the attempt is over, and says why.
-                        let words = Error::DiskFull(doing).report().words;
-                        let reason = FailureReason::new(FailureKind::DiskFull, &words);
+                        // A job must not run without its log, so the attempt ends with the reason.
+                        let message = Error::DiskFull(doing).report().words;
+                        let reason = FailureReason::new(FailureKind::DiskFull, &message);
                         self.end_attempt(&node, &item, report.lease, reason).await?;
-                        return Err(Error::LeaseLost(words));
+                        return Err(Error::LeaseLost(message));
                     }
                     Err(error) => return Err(error),
                 }
@@ -90,7 +89,7 @@ impl JobExecutionService {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
-                // A canceled job's lease is not renewed.
+                // The lease of a canceled job is not renewed.
                 let lease_ttl_ms = if cancel { self.left_ms(&item).unwrap_or(0) } else { ttl_ms };
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });
             }
@@ -102,14 +101,14 @@ impl JobExecutionService {
         item.job.lease.as_ref().map(|lease| lease.left_ms(self.context.now()))
     }
 
-    /// The milliseconds that a job's lease has left, if a mere sign of life need not renew it.
-    fn lasts(&self, item: &JobRecord) -> Option<u64> {
+    /// Returns the remaining milliseconds of a job's lease, if a heartbeat need not renew it yet.
+    fn unrenewed_ms(&self, item: &JobRecord) -> Option<u64> {
         let now = self.context.now();
         let lease = item.job.lease.as_ref()?;
         (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.left_ms(now))
     }
 
-    /// Ends an attempt that its worker must not go on with.
+    /// Ends an attempt that its worker must not continue.
     async fn end_attempt(
         &self,
         node: &Node,
@@ -120,13 +119,13 @@ impl JobExecutionService {
         let end = AttemptEnd { failure: Some(reason), exit_code: None };
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(transition) = apply_event(node, item, event, self.context.now()) {
-            // A conflict: the job moved on meanwhile, which ends this attempt as well, or its next report will.
+            // On a conflict, another change ended the attempt, or its next report will.
             self.context.commit_transition(transition, node).await?;
         }
         Ok(())
     }
 
-    /// Ends an attempt that no worker has started.
+    /// Ends an attempt that was not started.
     pub(super) async fn end_unstarted(
         &self,
         job: JobId,
@@ -141,6 +140,6 @@ impl JobExecutionService {
 
 fn lease_lost(job: JobId) -> Error {
     Error::LeaseLost(format!(
-        "this lease on job {job} is not valid (any more): the job was given to another worker, canceled, or is over"
+        "the lease of job {job} is not valid: the job ended, was canceled, or was assigned to another worker"
     ))
 }

@@ -1,13 +1,13 @@
-//! The service.
+//! The service for jobs.
 
 use crate::{access::secrets::SecretService, context::service_context::Context, error::Result};
 use std::sync::Arc;
 use tidemill_core::ids::JobId;
 
-/// Somebody else writes to the same job at most so often.
+/// Maximum number of attempts of a conditional write to a job.
 pub(super) const MAX_ATTEMPTS: u32 = 1_000;
 
-/// Jobs.
+/// Service for jobs.
 #[derive(Debug, Clone)]
 pub struct JobExecutionService {
     pub(super) context: Arc<Context>,
@@ -19,7 +19,7 @@ impl JobExecutionService {
         Self { context, secrets }
     }
 
-    /// The repository of a job's execution.
+    /// Returns the repository of a job's execution.
     pub async fn repo(&self, job: JobId) -> Result<String> {
         let node = self.context.job(job).await?;
         Ok(self.context.cached_execution(node.key.execution).await?.spec.repo.clone())

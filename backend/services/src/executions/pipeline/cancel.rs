@@ -7,11 +7,11 @@ use crate::{
 };
 use tidemill_core::{api::CancelReply, ids::ExecutionId, scheduler::request_cancel};
 
-/// Somebody else writes to the same records at most so often.
+/// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
 
 impl PipelineExecutionService {
-    /// Cancels an execution: when this returns, no new attempt of it starts.
+    /// Cancels an execution. After this returns, none of its attempts starts.
     pub async fn cancel(&self, id: ExecutionId) -> Result<CancelReply> {
         for _ in 0..MAX_ATTEMPTS {
             let execution = self.context.execution(id).await?;
@@ -33,7 +33,7 @@ impl PipelineExecutionService {
         Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
     }
 
-    /// The writes that ask for the cancel of a live execution.
+    /// Returns the writes that request the cancel of a live execution.
     pub(super) async fn cancel_writes(
         &self,
         of: &ExecutionRecord,

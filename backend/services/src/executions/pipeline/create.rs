@@ -1,4 +1,4 @@
-//! Records new executions: once for each key, with what can start at once.
+//! Records new executions, once for each idempotency key, and queues the jobs that can start.
 
 use super::{group::Group, hold::is_recorded_while_held, service::PipelineExecutionService};
 use crate::{
@@ -19,32 +19,32 @@ use tidemill_core::{
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
 };
 
-/// Somebody else writes to the same records at most so often.
+/// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
-/// How long an execution waits for an approval, where its pipeline has no `timeout`: 30 days.
+/// How long an execution waits for an approval if its pipeline has no `timeout`: 30 days.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
-/// What an idempotency key stands for.
+/// Result of looking up an idempotency key.
 enum KeyLookup {
-    /// Nothing yet.
+    /// The key is unused.
     Nothing,
-    /// An execution that answers the request.
+    /// The execution of the same request.
     Answers(Box<ExecutionRecord>),
-    /// An execution that does not, and that a new one replaces.
+    /// An execution that a new one replaces under the key.
     Replaceable(tidemill_core::ids::ExecutionId),
 }
 
-/// How a new execution is recorded.
+/// Options of a new execution.
 pub(crate) struct CreateOptions {
-    /// The key that it is recorded under.
+    /// Idempotency key.
     pub key: Option<Key>,
-    /// Hash of the request, which the key stands for.
+    /// Hash of the request, recorded with the key.
     pub request: String,
-    /// Its concurrency group.
+    /// Concurrency group.
     pub group: Option<Group>,
-    /// Whether somebody must approve it before anything of it runs.
+    /// Whether the execution is held until a user approves it.
     pub hold: bool,
-    /// Names of manual jobs that are approved already.
+    /// Names of manual jobs that are approved from the start.
     pub approved: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ impl PipelineExecutionService {
             if !self.context.stores.queue.serves(labels) {
                 let labels = queue_name(labels);
                 return Err(Error::Invalid(format!(
-                    "no queue of this deployment is for jobs with `runs_on` {labels}; its operator can add one"
+                    "this deployment has no queue for jobs with `runs_on` {labels}; ask its operator to add one"
                 )));
             }
         }
@@ -100,21 +100,21 @@ impl PipelineExecutionService {
                 waits_for_group: older.is_some(),
                 approved: &approved,
             };
-            let made = new_execution(&plan, id, &carried, conditions, spec.created_at);
+            let new = new_execution(&plan, id, &carried, conditions, spec.created_at);
             if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {
-                let after = older.as_ref().map(|older| older.spec.id).zip(made.group_gate);
+                let after = older.as_ref().map(|older| older.spec.id).zip(new.group_gate);
                 spec.group = Some(GroupPosition { group: group.key.clone(), after });
             }
-            if let (Some(older), Some(gate)) = (&older, made.group_gate) {
+            if let (Some(older), Some(gate)) = (&older, new.group_gate) {
                 let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
                 writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
             }
-            let over: Vec<u32> = (spec.jobs..)
-                .zip(made.nodes.iter().skip(plan.jobs.len()))
+            let due: Vec<u32> = (spec.jobs..)
+                .zip(new.nodes.iter().skip(plan.jobs.len()))
                 .filter(|(_, node)| node.due_at.is_some())
                 .map(|(ix, _)| ix)
                 .collect();
-            let (create, ready, state) = recording(&mut spec, made);
+            let (create, ready, state) = recording(&mut spec, new);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 if !spec.held {
@@ -127,19 +127,19 @@ impl PipelineExecutionService {
                     state,
                     version: 1,
                 }));
-                // Recorded is promised; should this fail, the sweep sends what is queued.
+                // The execution is durable. If this fails, the sweep sends the queued jobs.
                 if let Err(error) = self.context.send(id, &ready).await {
-                    tracing::warn!(execution = %id, %error, "the sweep sends its jobs");
+                    tracing::warn!(execution = %id, %error, "cannot send the jobs of the execution; the sweep does");
                 }
-                if !over.is_empty()
-                    && let Err(error) = self.context.advance(id, over).await
+                if !due.is_empty()
+                    && let Err(error) = self.context.advance(id, due).await
                 {
-                    tracing::warn!(execution = %id, %error, "the sweep ends it");
+                    tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
                 }
                 if let Some(older) = superseded
                     && let Err(error) = Box::pin(self.cancel_jobs_of(&older)).await
                 {
-                    tracing::warn!(execution = %older.spec.id, %error, "the sweep cancels its jobs");
+                    tracing::warn!(execution = %older.spec.id, %error, "cannot cancel the jobs of the superseded execution; the sweep does");
                 }
                 return Ok(ExecuteReply {
                     execution_id: id,
@@ -151,16 +151,16 @@ impl PipelineExecutionService {
                 });
             }
         }
-        Err(Error::Conflict("the same execution is asked for too often at once; try again".into()))
+        Err(Error::Conflict("too many concurrent requests for the same execution; try again".into()))
     }
 
-    /// What a key stands for.
+    /// Looks up an idempotency key.
     async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
         let Some(record) = self.context.stores.records.key(&key.name).await? else {
             return Ok(KeyLookup::Nothing);
         };
         if key.lasts && record.request != request {
-            // Neither the key nor what was made under it: the words are the same for whoever asks.
+            // The message names neither the key nor its execution, so it reveals nothing.
             return Err(Error::KeyReused(
                 "this idempotency key was used before for another request; use a new key for each request"
                     .into(),
@@ -168,20 +168,20 @@ impl PipelineExecutionService {
         }
         // A record may be removed before its key.
         let execution = self.context.stores.records.execution(record.execution).await?;
-        let answers = |execution: &ExecutionRecord| {
+        let is_same_request = |execution: &ExecutionRecord| {
             key.lasts || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
         };
-        Ok(match execution.filter(answers) {
+        Ok(match execution.filter(is_same_request) {
             Some(execution) => KeyLookup::Answers(Box::new(execution)),
             None => KeyLookup::Replaceable(record.execution),
         })
     }
 }
 
-/// The write that records an execution with these nodes, the jobs that can start, and its state. Of one that is held only what opens
-/// from outside is recorded, and its end.
-fn recording(spec: &mut ExecutionSpec, made: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
-    let NewExecution { mut nodes, approvals, group_gate } = made;
+/// Returns the write that records an execution with its nodes, the jobs that can start, and its state. For a held execution, only the
+/// gates of approval and group and the end node are recorded.
+fn recording(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
+    let NewExecution { mut nodes, approvals, group_gate } = new;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {
         spec.deadline =

@@ -9,18 +9,18 @@ use tidemill_core::{ids::ExecutionId, pipeline::Pipeline};
 
 /// A concurrency group of one repository.
 pub(crate) struct Group {
-    /// The key under which the newest of it is recorded.
+    /// Key of the record of the newest execution.
     pub key: String,
-    /// Whether a newer execution cancels the older ones, instead of waiting for them.
+    /// Whether a new execution cancels older ones instead of waiting for them.
     pub cancel_superseded: bool,
 }
 
 impl Group {
-    /// The group of an execution; `None`: it is in none.
+    /// Returns the group of an execution, if it has one.
     pub fn of(file: &Pipeline, spec: &ExecutionSpec) -> Result<Option<Self>> {
         let Some(group) = file.group(spec.branch.as_deref(), &spec.variables) else { return Ok(None) };
         let cancel_superseded = file.concurrency.as_ref().is_some_and(|group| group.cancel_superseded);
-        // What a fork's file says must not cancel or hold up what the repository's own says.
+        // A fork must not cancel or delay executions of the repository itself.
         let hash = if spec.facts.is_from_fork() {
             digest(&(&spec.repo, "forks", &group))?
         } else {
@@ -31,7 +31,7 @@ impl Group {
 }
 
 impl PipelineExecutionService {
-    /// The execution that was the newest of the group, if it is live; adds to what is written that `id` is it now.
+    /// Returns the newest execution of the group, if it is live, and adds the write that makes `id` the newest.
     pub(super) async fn newest_of(
         &self,
         group: &Group,

@@ -1,4 +1,4 @@
-//! Executions that are held: nothing but their end and the gates from outside is recorded before somebody approves them.
+//! Held executions: until approval, only the end node and the gates of approval and group are recorded.
 
 use super::service::PipelineExecutionService;
 use crate::{
@@ -9,11 +9,11 @@ use crate::{
 use std::collections::BTreeMap;
 use tidemill_core::scheduler::{StartConditions, new_execution};
 
-/// Somebody else writes to the same records at most so often.
+/// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
 
 impl PipelineExecutionService {
-    /// Records the jobs of an execution that somebody approves, if they are not yet. They still wait for the approval's gate.
+    /// Records the jobs of a held execution, unless they are recorded already. They still wait for the gate of the approval.
     pub(crate) async fn plan_held(&self, held: &ExecutionRecord) -> Result<()> {
         let id = held.spec.id;
         if !held.spec.held {
@@ -26,7 +26,7 @@ impl PipelineExecutionService {
             }
             if execution.state.status.is_terminal() || execution.state.cancel_requested {
                 return Err(Error::Conflict(format!(
-                    "execution {id} is over or canceled: it is too late to approve it"
+                    "execution {id} has ended or was canceled; it is too late to approve it"
                 )));
             }
             let plan = move || {
@@ -38,10 +38,10 @@ impl PipelineExecutionService {
             let spec = &execution.spec;
             let waits_for_group = spec.group.as_ref().is_some_and(|group| group.after.is_some());
             let conditions = StartConditions { needs_approval: true, waits_for_group, approved: &[] };
-            let made = new_execution(&plan, id, &BTreeMap::new(), conditions, spec.created_at);
-            let group_gate = made.group_gate;
+            let new = new_execution(&plan, id, &BTreeMap::new(), conditions, spec.created_at);
+            let group_gate = new.group_gate;
             let missing = |(ix, _): &(u32, NewNode)| !is_recorded_while_held(spec, group_gate, *ix);
-            let nodes = (0..).zip(made.nodes).filter(missing).collect();
+            let nodes = (0..).zip(new.nodes).filter(missing).collect();
             let state = ExecutionState { unplanned: false, ..execution.state.clone() };
             let add = Write::AddNodes { id, if_version: execution.version, state, nodes };
             if let Commit::Done(_) = self.context.stores.records.commit(vec![add]).await? {
@@ -53,8 +53,8 @@ impl PipelineExecutionService {
     }
 }
 
-/// Whether a node of a held execution is recorded before that is approved.
+/// Whether a node of a held execution is recorded before the approval.
 pub(super) fn is_recorded_while_held(spec: &ExecutionSpec, group_gate: Option<u32>, ix: u32) -> bool {
-    let hold = spec.approvals.iter().any(|approval| approval.job.is_none() && approval.gate == ix);
-    hold || group_gate == Some(ix) || spec.end_node == ix
+    let is_approval_gate = spec.approvals.iter().any(|approval| approval.job.is_none() && approval.gate == ix);
+    is_approval_gate || group_gate == Some(ix) || spec.end_node == ix
 }

@@ -1,4 +1,4 @@
-//! A pipeline file, parsed and planned once for whoever needs it.
+//! A pipeline file, parsed and planned once.
 
 use crate::error::{Error, Result};
 use tidemill_core::execution::facts::Facts;
@@ -14,25 +14,25 @@ pub(crate) struct PlannedRun {
     pub file: Pipeline,
     /// Its plan.
     pub plan: Plan,
-    /// What is known of the run, without the paths that decided nothing.
+    /// Facts of the run, without paths that no condition reads.
     pub facts: Facts,
 }
 
 impl PlannedRun {
-    /// Parses and plans the text of a file for a run of which `facts` are known.
+    /// Parses and plans the text of a file for a run with these facts.
     pub fn parse(text: &str, facts: &Facts) -> Result<Self> {
-        let file = pipeline::parse(text).map_err(|mistakes| invalid(&mistakes))?;
+        let file = pipeline::parse(text).map_err(|diagnostics| invalid(&diagnostics))?;
         Self::of(file, facts).map_err(|error| Error::Invalid(error.to_string()))
     }
 
-    /// Plans a file that is parsed already.
+    /// Plans a parsed file.
     pub fn of(file: Pipeline, facts: &Facts) -> Result<Self, PlanError> {
         let (plan, facts) = Plan::of_decisive(&file, facts)?;
         Ok(Self { file, plan, facts })
     }
 }
 
-fn invalid(mistakes: &[Diagnostic]) -> Error {
-    let values = mistakes.iter().map(|mistake| serde_json::to_value(mistake).unwrap_or_default());
+fn invalid(diagnostics: &[Diagnostic]) -> Error {
+    let values = diagnostics.iter().map(|diagnostic| serde_json::to_value(diagnostic).unwrap_or_default());
     Error::InvalidPipeline(values.collect())
 }

@@ -1,4 +1,4 @@
-//! Retries executions: a new one, in which what succeeded is kept.
+//! Retries executions: starts a new one in which successful jobs are carried over.
 
 use super::{
     create::CreateOptions,
@@ -24,7 +24,7 @@ use tidemill_core::{
 };
 
 impl PipelineExecutionService {
-    /// A new execution of the same pipeline and commit as one that is over, in which what succeeded is kept.
+    /// Starts a new execution of the same pipeline and commit as an ended one, in which successful jobs are carried over.
     pub async fn retry(
         &self,
         id: ExecutionId,
@@ -35,7 +35,7 @@ impl PipelineExecutionService {
         let mut old = self.context.execution(id).await?;
         if !old.state.status.is_terminal() {
             return Err(Error::Conflict(format!(
-                "execution {id} is not over; wait for its end, or cancel it first"
+                "execution {id} has not ended; wait for its end, or cancel it first"
             )));
         }
         self.sources.admit_again(&self.context, &mut old.spec.source).await?;
@@ -56,7 +56,7 @@ impl PipelineExecutionService {
         let carried = if request.all || old.state.unplanned {
             BTreeMap::new()
         } else {
-            self.kept(id, plan.jobs.len(), !request.approve.is_empty()).await?
+            self.carried_or_error(id, plan.jobs.len(), !request.approve.is_empty()).await?
         };
         let identity = digest(&(id, request.all, &request.approve))?;
         let key = key.map(|key| key.of_repository(&old.spec.repo)).transpose()?;
@@ -78,18 +78,18 @@ impl PipelineExecutionService {
             Some(file) => Group::of(file, &spec)?,
             None => None,
         };
-        // Who may retry it has seen it, so that it is not held again.
+        // A retry counts as an approval, so the execution is not held again.
         let options = CreateOptions { key, request: identity, group, hold: false, approved: request.approve };
-        let made = Box::pin(self.create(plan, spec, carried, options)).await?;
-        // Its jobs run again: nobody has to look at how they ended before.
+        let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
+        // The jobs run again, so their dead letters need no attention.
         if let Err(error) = self.context.forget_dead_letters(id).await {
-            tracing::warn!(execution = %id, %error, "its dead letters stay until they are dismissed");
+            tracing::warn!(execution = %id, %error, "cannot remove the dead letters of a retried execution; dismiss them");
         }
-        Ok(made)
+        Ok(reply)
     }
 
-    /// The jobs that a retry of an execution with so many jobs keeps. An error: it has nothing to run, unless it approves something.
-    async fn kept(
+    /// Returns the jobs that a retry of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to run.
+    async fn carried_or_error(
         &self,
         id: ExecutionId,
         jobs: usize,
@@ -99,22 +99,22 @@ impl PipelineExecutionService {
         let carried = self.carried(id, &nodes).await?;
         if carried.len() == jobs {
             return Err(Error::Invalid(format!(
-                "every job of execution {id} succeeded: there is nothing to retry; ask for `all` to run them again"
+                "every job of execution {id} succeeded; to run them all again, retry with `all`"
             )));
         }
-        // What was skipped although all went well has nothing to do now either.
+        // Jobs that were skipped without a failure would be skipped again.
         let tolerated = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_tolerated();
-        let left = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
-        if !approves && nodes.iter().filter(left).all(tolerated) {
+        let is_remaining = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
+        if !approves && nodes.iter().filter(is_remaining).all(tolerated) {
             return Err(Error::Invalid(format!(
-                "what is left of execution {id} is what was not needed, or what nobody approved: name such a job under \
-                 `approve` to run it, or ask for `all`"
+                "the remaining jobs of execution {id} were not needed or not approved; to run one, name it under `approve`, or \
+                 retry with `all`"
             )));
         }
         Ok(carried)
     }
 
-    /// The jobs of an execution that succeeded and still have what they left, by name.
+    /// Returns the successful jobs of an execution whose artifacts still exist, by name.
     async fn carried(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
         let specs = self.context.specs(id).await?;
         let mut carried = BTreeMap::new();
@@ -128,8 +128,8 @@ impl PipelineExecutionService {
                 continue;
             }
             let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
-            let kept = CarriedJob { from, attempt, log_bytes: item.log_bytes, state: item.job.clone() };
-            carried.insert(node.spec.name.clone(), kept);
+            let job = CarriedJob { from, attempt, log_bytes: item.log_bytes, state: item.job.clone() };
+            carried.insert(node.spec.name.clone(), job);
         }
         Ok(carried)
     }

@@ -1,4 +1,4 @@
-//! The service, and what it shows of executions.
+//! The service for executions, and its read operations.
 
 use crate::{
     context::{
@@ -17,16 +17,16 @@ use tidemill_core::{
     ids::ExecutionId,
 };
 
-/// A view, and a number that changes whenever it would.
+/// A view of an execution with its revision.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// The number.
+    /// Number that changes with every change of the view.
     pub revision: u64,
-    /// The view; `None`: it is as the caller knows it.
+    /// The view; `None` if the caller knows this revision.
     pub view: Option<ExecutionView>,
 }
 
-/// Executions.
+/// Service for executions.
 #[derive(Debug, Clone)]
 pub struct PipelineExecutionService {
     pub(super) context: Arc<Context>,
@@ -42,19 +42,19 @@ impl PipelineExecutionService {
         &self.context
     }
 
-    /// The same, that takes sources as `policy` says.
+    /// Replaces the policy for sources of requests.
     pub(crate) fn taking(self, policy: SourcePolicy) -> Self {
         Self { sources: Arc::new(policy), ..self }
     }
 
-    /// An execution with its jobs; held until its revision is another than `known`, at most `wait_ms`.
+    /// Returns an execution with its jobs. If its revision is `known`, waits for another one for at most `wait_ms`.
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
         let records = &self.context.stores.records;
         let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
         loop {
-            let whole = records.whole(id, known).await?;
+            let snapshot = records.whole(id, known).await?;
             let ExecutionSnapshot { revision, content } =
-                whole.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+                snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
                 return Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) });
@@ -65,18 +65,18 @@ impl PipelineExecutionService {
         }
     }
 
-    /// The repository of an execution.
+    /// Returns the repository of an execution.
     pub async fn repo(&self, id: ExecutionId) -> Result<String> {
         Ok(self.context.cached_execution(id).await?.spec.repo.clone())
     }
 
-    /// What an execution used of a cloud so far.
+    /// Returns the cloud resources that an execution has used so far.
     pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.context.execution(id).await?;
         self.context.stores.records.usage(id).await
     }
 
-    /// Executions, newest first.
+    /// Returns a page of executions, newest first.
     pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
         if let Some(cursor) = &query.cursor
             && cursor.parse::<ExecutionId>().is_err()

@@ -1,9 +1,9 @@
-//! Parts of an execution's spec that follow from its file and plan.
+//! Parts of an execution's spec that are derived from its file and plan.
 
 use crate::ports::{Deadline, LabelRequirement};
 use tidemill_core::{pipeline::Pipeline, plan::Plan, time::Timestamp};
 
-/// What the jobs of a plan demand of their workers, where they do; neighbors that demand the same are one entry.
+/// Returns the labels that jobs of a plan require; adjacent jobs with the same labels are one entry.
 pub(super) fn demands(plan: &Plan) -> Vec<LabelRequirement> {
     let mut demands: Vec<LabelRequirement> = Vec::new();
     for (ix, job) in (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty()) {
@@ -15,7 +15,7 @@ pub(super) fn demands(plan: &Plan) -> Vec<LabelRequirement> {
     demands
 }
 
-/// When an execution that begins `now` is canceled, if its pipeline says so.
+/// Returns the deadline of an execution that starts `now`, if its pipeline has a timeout.
 pub(super) fn timeout(file: &Pipeline, now: Timestamp) -> Option<Deadline> {
     let ms = i64::try_from(file.timeout_s?.saturating_mul(1000)).unwrap_or(i64::MAX);
     Some(Deadline { at: now.plus_ms(ms), is_timeout: true })

@@ -22,29 +22,29 @@ use std::collections::BTreeMap;
 use tidemill_core::api::{ExecuteReply, ExecuteRequest};
 use tidemill_core::execution::facts::Facts;
 
-/// How an execution starts that something inside asks for.
+/// Options of an execution that the server itself starts.
 #[derive(Debug, Clone, Default)]
 pub struct InternalStart {
-    /// How much may be stored.
+    /// Budget for storage.
     pub allowance: StorageAllowance,
-    /// What is known of it for sure.
+    /// Verified facts.
     pub facts: Facts,
-    /// Whether somebody must approve it before anything of it runs.
+    /// Whether the execution is held until a user approves it.
     pub hold: bool,
 }
 
-/// What a start may have stored, and whether it is held.
+/// Limits of a start.
 pub(crate) struct StartLimits<'a> {
-    /// Whether somebody must approve it before anything of it runs.
+    /// Whether the execution is held until a user approves it.
     pub hold: bool,
-    /// How much may be stored.
+    /// Budget for storage.
     pub allowance: StorageAllowance,
-    /// Bytes that are left for what is held; what this one comes to is taken from it, whether or not it is there already.
+    /// Remaining bytes for held executions. The size of this one is subtracted, even if it exists already.
     pub left: &'a mut u64,
 }
 
 impl PipelineExecutionService {
-    /// Records an execution and queues what can start; or finds the one that this request made, or is live already.
+    /// Records an execution and queues the jobs that can start, or returns the execution that the same request has started.
     pub async fn execute(
         &self,
         mut request: ExecuteRequest,
@@ -70,7 +70,7 @@ impl PipelineExecutionService {
         Box::pin(self.start(request, start, key, trace)).await
     }
 
-    /// The same, of an execution of which `start` says what is known for sure.
+    /// Like [`Self::execute`], with the verified facts of `start`.
     pub async fn start(
         &self,
         request: ExecuteRequest,
@@ -83,18 +83,18 @@ impl PipelineExecutionService {
             let run = PlannedRun::parse(&request.pipeline, &facts);
             (request, run)
         };
-        let (request, run) = self.context.compute("reading a pipeline file", plan).await?;
+        let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
         let run = run?;
         let limits = StartLimits { hold, allowance, left: &mut { u64::MAX } };
         Box::pin(self.start_planned(request, run, limits, key, trace)).await
     }
 
-    /// How much a caller may have stored.
+    /// Returns the budget of a caller.
     pub(super) fn allowance(&self) -> StorageAllowance {
         if self.sources.snapshots { StorageAllowance::OwnMachine } else { StorageAllowance::Token }
     }
 
-    /// The same, of a file that is planned already.
+    /// Like [`Self::start`], with a planned file.
     pub(crate) async fn start_planned(
         &self,
         request: ExecuteRequest,
@@ -148,9 +148,8 @@ impl PipelineExecutionService {
             let bytes = budget::held_bytes(&spec, &plan)?;
             *left = left.checked_sub(bytes).ok_or_else(|| {
                 Error::OverBudget(format!(
-                    "it comes to {bytes} bytes, and {left} are left of the {} KiB that all pipelines of a pull request may have stored \
-                     before it is approved: make the pipeline files of the pull request smaller or fewer, or have a member of the \
-                     repository push the commit to a branch of it",
+                    "it needs {bytes} bytes of storage, and {left} remain of the {} KiB for all pipelines of an unapproved pull request; \
+                     make its pipeline files smaller or fewer, or ask a member of the repository to push the commit to a branch",
                     budget::MAX_HELD_BYTES >> 10
                 ))
             })?;

@@ -38,7 +38,7 @@ pub async fn upload(
 }
 
 #[derive(Deserialize)]
-pub struct Put {
+pub struct UploadQuery {
     job: JobId,
     lease: LeaseToken,
     cache: Option<String>,
@@ -47,11 +47,11 @@ pub struct Put {
 pub async fn put_content(
     State(api): State<ApiState>,
     Id(id): Id<ArtifactId>,
-    QueryParams(of): QueryParams<Put>,
+    QueryParams(query): QueryParams<UploadQuery>,
     body: Body,
 ) -> Reply {
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
-    api.services.artifacts.put(id, (of.job, of.lease), of.cache.as_deref(), bytes).await?;
+    api.services.artifacts.put(id, (query.job, query.lease), query.cache.as_deref(), bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -63,7 +63,7 @@ pub async fn look_up_cache(
 }
 
 #[derive(Deserialize)]
-pub struct ArtifactDownloadQuery {
+pub struct CacheQuery {
     lease: LeaseToken,
     object: ArtifactId,
     key: String,
@@ -72,18 +72,18 @@ pub struct ArtifactDownloadQuery {
 pub async fn download_cache(
     State(api): State<ApiState>,
     Id(id): Id<JobId>,
-    QueryParams(of): QueryParams<ArtifactDownloadQuery>,
+    QueryParams(query): QueryParams<CacheQuery>,
 ) -> Reply {
-    Ok(download_reply(api.services.caches.download(id, of.lease, (&of.key, of.object)).await?))
+    Ok(download_reply(api.services.caches.download(id, query.lease, (&query.key, query.object)).await?))
 }
 
 pub async fn list(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json(api.services.artifacts.list(id).await?))
 }
 
-/// The lease by which a worker asks for something.
+/// The lease with which a worker requests an artifact.
 #[derive(Deserialize)]
-pub struct Held {
+pub struct LeaseQuery {
     job: Option<JobId>,
     lease: Option<LeaseToken>,
 }
@@ -92,13 +92,13 @@ pub async fn download(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ArtifactId>,
-    QueryParams(held): QueryParams<Held>,
+    QueryParams(lease_query): QueryParams<LeaseQuery>,
 ) -> Reply {
     if caller.is_only_worker() {
-        let (Some(job), Some(lease)) = (held.job, held.lease) else {
-            let words =
-                "a worker gets artifacts with the lease of a job that needs them: give `job` and `lease`";
-            return Err(Error::Forbidden(words.into()).into());
+        let (Some(job), Some(lease)) = (lease_query.job, lease_query.lease) else {
+            let message =
+                "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
+            return Err(Error::Forbidden(message.into()).into());
         };
         api.services.artifacts.must_be_for(id, job, lease).await?;
     }

@@ -29,11 +29,11 @@ use tidemill_core::{
 fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text =
-        value.to_str().map_err(|_| ApiError::invalid("the idempotency key is not plain ASCII text"))?;
+        value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
 }
 
-/// Whether `text` has the form of a `traceparent` (W3C Trace Context, 3.2); another one is no trace, and no mistake.
+/// Whether `text` is a valid `traceparent` (W3C Trace Context, 3.2). Invalid ones are ignored.
 fn is_trace(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -50,7 +50,7 @@ pub async fn execute(
     request.requested_by = caller.requester(request.requested_by);
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
     caller.must_be_of(&request.repo)?;
-    // Else its sources could be those of any repository that workers can reach.
+    // Otherwise the sources could be those of any repository that workers can reach.
     if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
         caller.must_be_of(url)?;
     }
@@ -74,7 +74,7 @@ pub async fn retry(
 ) -> Reply {
     let mut request = match body {
         Ok(Json(request)) => request,
-        // No body at all asks for the usual retry.
+        // A retry needs no body.
         Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
         Err(rejection) => return Err(rejection.into()),
     };
@@ -83,7 +83,7 @@ pub async fn retry(
     let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
     if !reply.attached {
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
-            tracing::warn!(execution = %reply.execution_id, %error, "nobody outside is told of it");
+            tracing::warn!(execution = %reply.execution_id, %error, "cannot announce the retry to the git provider");
         }
         let repo = api.services.pipelines.repo(id).await.ok();
         let outcome = format!("retried as {}", reply.execution_id);

@@ -1,4 +1,4 @@
-//! What a call that changes something was meant for: it changes nothing of another repository.
+//! Check of the repository that a caller expects: an operation on another repository changes nothing.
 
 use crate::{
     error::{Error, Result},
@@ -11,13 +11,13 @@ use tidemill_core::{
 };
 
 impl Services {
-    /// Refuses an execution that is of another repository than the caller expects.
+    /// Returns a conflict error if the execution is not of the repository that the caller expects.
     pub(super) async fn expect_execution(&self, expected: &ExpectedQuery, id: ExecutionId) -> Result<()> {
         let Some(repo) = &expected.repo else { return Ok(()) };
         must_be(repo, &self.pipelines.repo(id).await?, &format!("execution {id}"))
     }
 
-    /// Refuses a job that is of another repository than the caller expects.
+    /// Returns a conflict error if the job is not of the repository that the caller expects.
     pub(super) async fn expect_job(&self, expected: &ExpectedQuery, id: JobId) -> Result<()> {
         let Some(repo) = &expected.repo else { return Ok(()) };
         must_be(repo, &self.jobs.repo(id).await?, &format!("job {id}"))
@@ -28,5 +28,5 @@ fn must_be(expected: &str, actual: &str, what: &str) -> Result<()> {
     if repository_key(expected) == repository_key(actual) {
         return Ok(());
     }
-    Err(Error::Conflict(format!("{what} is of {actual}, not of {expected}; nothing was changed")))
+    Err(Error::Conflict(format!("{what} belongs to {actual}, not to {expected}; nothing was changed")))
 }

@@ -1,5 +1,5 @@
-//! The page for people: one document, the same for everyone, whose script asks the API as any other client does. It holds nothing
-//! secret, so that it needs no token.
+//! The web page: one static document, whose script calls the API like any other client. It contains nothing confidential, so it needs
+//! no token.
 
 use crate::http::extractors::Id;
 use axum::{
@@ -18,7 +18,7 @@ use tidemill_core::ids::ExecutionId;
 
 const PAGE_HTML: &str = include_str!("../view.html");
 
-/// Lets the page run its own script, with its own style, on its own server, and nothing else.
+/// Content security policy: the page may run its own script, use its own style and call its own server.
 static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |element: &str| {
         let opening = format!("<{element}>");
@@ -34,12 +34,12 @@ static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The page of one execution: the script goes by the address. Whether there is such an execution it does not say.
+/// Serves the page of one execution; its script reads the id from the URL. The reply does not reveal whether the execution exists.
 pub async fn one(Id(_): Id<ExecutionId>) -> impl IntoResponse {
     newest().await
 }
 
-/// The page of the newest executions.
+/// Serves the page of the newest executions.
 pub async fn newest() -> impl IntoResponse {
     let headers: [(HeaderName, &str); 5] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -1,4 +1,4 @@
-//! Operations on repositories, and what tells of them: webhooks and what workers find.
+//! Operations on repositories, webhooks and discovery reports.
 
 use crate::{
     access::caller::Caller,
@@ -38,24 +38,24 @@ pub async fn webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
-    let provider: Provider = provider.parse().map_err(|words: String| Error::NotFound(words))?;
+    let provider: Provider = provider.parse().map_err(Error::NotFound)?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let from = address_of(client);
     let hint = hint.repo.as_deref();
-    let taken = match api.services.webhooks.expected(provider, hint, &get).await {
+    let result = match api.services.webhooks.expected(provider, hint, &get).await {
         Ok(expected) => {
-            // Its memory is given back when this is dropped.
+            // Dropping the body releases its memory.
             let body = api.intake.read(body, expected, from).await?;
             api.services.webhooks.take(provider, hint, &get, &body).await
         }
         Err(error) => Err(error),
     };
-    if let Err(Error::Unproven { repository, reason }) = &taken {
-        // Only after the signature was checked: what is signed is taken, however many others come from there or name that repository.
+    if let Err(Error::Unproven { repository, reason }) = &result {
+        // Counted only after the check: a signed webhook passes, however many invalid ones come from its address or name its repository.
         api.access.wrong_signature(from, repository)?;
-        tracing::warn!(%provider, repository = ?repository, reason, "a webhook was refused");
+        tracing::warn!(%provider, repository = ?repository, reason, "rejected a webhook");
     }
-    let reply = taken?;
+    let reply = result?;
     if let Some(Extension(proof)) = proof {
         proof.give();
     }

@@ -46,7 +46,7 @@ pub async fn remove(
     Ok(json(reply))
 }
 
-/// How the audit record names a secret.
+/// Returns the name of a secret in the audit log.
 fn secret_target(environment: Option<&str>, name: &str) -> String {
     environment.map_or_else(|| name.to_owned(), |environment| format!("{name} ({environment})"))
 }

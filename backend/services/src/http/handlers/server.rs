@@ -14,7 +14,7 @@ use axum::{
 };
 use tidemill_core::api::HealthStatus;
 
-/// Anyone may ask how the server is; who brings a token hears more.
+/// Returns the health of the server to anyone; details require a token.
 pub async fn health(
     State(api): State<ApiState>,
     client: Option<Extension<ClientAddress>>,

@@ -1,4 +1,4 @@
-//! Operations on tokens and the audit record: from HTTP to a service, and back.
+//! Operations on tokens and the audit log.
 
 use crate::{
     access::caller::Caller,
@@ -17,9 +17,9 @@ pub async fn create(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Reply {
-    let made = api.services.tokens.create(request, &caller).await?;
-    api.services.audit.note(&caller, "token.create", made.view.id, made.view.repo.as_deref(), "done").await;
-    Ok((StatusCode::CREATED, Json(made)).into_response())
+    let created = api.services.tokens.create(request, &caller).await?;
+    api.services.audit.note(&caller, "token.create", created.view.id, created.view.repo.as_deref(), "done").await;
+    Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
 pub async fn list(State(api): State<ApiState>) -> Reply {
