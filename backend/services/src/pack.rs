@@ -46,8 +46,14 @@ pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
 /// Decompresses bytes. Returns an error if they are damaged, too large, or in an unknown encoding.
 pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
     let damaged = |error: io::Error| Error::storage("decompressing a stored value", error);
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "the encoding is unknown; a newer version of Tidemill wrote it");
-    let (encoding, rest) = packed.split_first().ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
+    let unknown = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the encoding is unknown; a newer version of Tidemill wrote it",
+        )
+    };
+    let (encoding, rest) =
+        packed.split_first().ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
     let mut bytes = Vec::new();
     match *encoding {
         PLAIN => bytes.extend_from_slice(rest),

@@ -79,8 +79,7 @@ impl SecretSealer {
 
     /// Decrypts what was sealed for `place`. [`Error::Sealed`] means that no retry can decrypt it.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
-        let damaged =
-            || Error::Sealed("it is damaged, or was sealed for another place; set it again".into());
+        let damaged = || Error::Sealed("it is damaged, or was sealed for another place; set it again".into());
         let (id, body) = parts(sealed).ok_or_else(damaged)?;
         let mut keys = self.keys().await?;
         if keys.find(id).is_none() {
@@ -88,9 +87,7 @@ impl SecretSealer {
             keys = self.newest().await?;
         }
         let key = keys.find(id).ok_or_else(|| {
-            Error::Sealed(format!(
-                "this deployment has no key {id}; restore the key, or set the value again"
-            ))
+            Error::Sealed(format!("this deployment has no key {id}; restore the key, or set the value again"))
         })?;
         let bytes = STANDARD.decode(body).map_err(|_| damaged())?;
         let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
@@ -162,7 +159,12 @@ mod tests {
         assert!(!sealed.contains("value"));
         assert!(seal.open("elsewhere", &sealed).await.is_err());
         assert!(
-            other.open("place", &sealed).await.unwrap_err().to_string().contains("this deployment has no key")
+            other
+                .open("place", &sealed)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("this deployment has no key")
         );
         let (head, body) = sealed.rsplit_once(':').unwrap();
         for damaged in [

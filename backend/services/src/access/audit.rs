@@ -81,7 +81,8 @@ impl AuditService {
             None => None,
         };
         let fits = |entry: &AuditEntry| {
-            let matches = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|filter| filter == value);
+            let matches =
+                |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|filter| filter == value);
             query
                 .repo
                 .as_deref()

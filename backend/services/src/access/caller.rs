@@ -71,9 +71,9 @@ impl Caller {
     /// Returns an error if the caller's token is for another repository.
     pub fn must_be_of(&self, repo: &str) -> Result<()> {
         match self.repo.as_deref() {
-            Some(only) if !is_same(only, repo) => {
-                Err(Error::Forbidden(format!("this token is for {only} only, not for {repo}; use another token")))
-            }
+            Some(only) if !is_same(only, repo) => Err(Error::Forbidden(format!(
+                "this token is for {only} only, not for {repo}; use another token"
+            ))),
             _ => Ok(()),
         }
     }

@@ -200,7 +200,9 @@ impl SecretService {
         job: &str,
         reference: &SecretRef,
     ) -> Result<String> {
-        if let Some(value) = self.in_memory.read().unwrap_or_else(PoisonError::into_inner).get(&reference.name) {
+        if let Some(value) =
+            self.in_memory.read().unwrap_or_else(PoisonError::into_inner).get(&reference.name)
+        {
             return Ok(value.clone());
         }
         let own = environment.map(|environment| key(repo, Some(environment), &reference.name));
@@ -257,7 +259,9 @@ fn check_value(value: &str) -> Result<()> {
         return Err(Error::Invalid(message));
     }
     if value.contains('\0') {
-        return Err(Error::Invalid("a secret must not contain a NUL character, which shells do not support".into()));
+        return Err(Error::Invalid(
+            "a secret must not contain a NUL character, which shells do not support".into(),
+        ));
     }
     Ok(())
 }

@@ -250,7 +250,8 @@ fn is_well_formed(token: &[u8]) -> bool {
     token.len() == TOKEN_LEN
         && token.starts_with(PREFIX.as_bytes())
         && bool::from(
-            token[TOKEN_LEN - CHECKSUM_LEN..].ct_eq(checksum_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
+            token[TOKEN_LEN - CHECKSUM_LEN..]
+                .ct_eq(checksum_of(&token[..TOKEN_LEN - CHECKSUM_LEN]).as_bytes()),
         )
 }
 

@@ -381,7 +381,9 @@ impl Context {
                 return Ok(NextInGroup::WaitsFor { older: Box::new(older), is_newest: newest == Some(id) });
             }
         }
-        Err(Error::Conflict(format!("execution {id} follows an ended execution of its group, but its gate is closed")))
+        Err(Error::Conflict(format!(
+            "execution {id} follows an ended execution of its group, but its gate is closed"
+        )))
     }
 
     /// Returns `id` if it is live. If it ended before its gate opened, returns the live one among those that it waited for. `None` if the

@@ -45,8 +45,9 @@ impl ApprovalService {
                 execution.spec.id
             )));
         }
-        let gate = gate_of(&execution, Some(node.key.ix))
-            .ok_or_else(|| Error::Conflict(format!("job `{}` does not wait for an approval", node.spec.name)))?;
+        let gate = gate_of(&execution, Some(node.key.ix)).ok_or_else(|| {
+            Error::Conflict(format!("job `{}` does not wait for an approval", node.spec.name))
+        })?;
         if node.state.status().is_some_and(JobStatus::is_terminal) {
             return Err(Error::Conflict(format!(
                 "job `{}` has ended; it is too late to approve it",

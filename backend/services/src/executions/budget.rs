@@ -144,7 +144,8 @@ fn largest(plan: &Plan) -> String {
 pub fn held_bytes(spec: &ExecutionSpec, plan: &Plan) -> Result<u64> {
     // The gates of approval and group link to all jobs that could start; with `on_failure` jobs, these include some that wait.
     let has_failure_jobs = plan.jobs.iter().any(|job| job.when == When::OnFailure);
-    let startable = plan.jobs.iter().filter(|job| has_failure_jobs || job.waits_for == 0 || job.when == When::Always);
+    let startable =
+        plan.jobs.iter().filter(|job| has_failure_jobs || job.waits_for == 0 || job.when == When::Always);
     let links = 2 * LINK_BYTES * startable.count() as u64;
     let manual = plan.jobs.iter().filter(|job| job.when == When::Manual).count() as u64;
     let indexed = 5 * (spec.repo.len() + 2 * spec.pipeline_name.len()) as u64;

@@ -191,7 +191,11 @@ mod tests {
             CallerKey::new(&caller(id), key).unwrap().of_repository(repo).unwrap().name
         };
         let one = name("a", REPO, "k");
-        assert_eq!(one, name("a", "git@git.example.org:team/app", "k"), "the spelling of the address does not matter");
+        assert_eq!(
+            one,
+            name("a", "git@git.example.org:team/app", "k"),
+            "the spelling of the address does not matter"
+        );
         for other in
             [name("b", REPO, "k"), name("a", "https://git.example.org/team/b", "k"), name("a", REPO, "l")]
         {

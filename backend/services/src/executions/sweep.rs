@@ -63,7 +63,9 @@ impl Sweep {
             match (removed, &mut number) {
                 (Ok(removed), Ok(number)) => *number += removed,
                 (Err(error), Ok(_)) => number = Err(error),
-                (Err(error), Err(_)) => tracing::warn!(kind, %error, "cannot remove expired data; the next sweep retries it"),
+                (Err(error), Err(_)) => {
+                    tracing::warn!(kind, %error, "cannot remove expired data; the next sweep retries it")
+                }
                 (Ok(_), Err(_)) => {}
             }
         }

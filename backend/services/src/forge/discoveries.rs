@@ -1,4 +1,4 @@
-//! DiscoveryService: has a worker look at a commit, and starts the pipelines that it finds there.
+//! Discovery: a worker reads the pipeline files of a commit, and the server starts the matching pipelines.
 
 use super::{
     discovery_start::{DiscoveryStart, start_discovery},
@@ -33,16 +33,16 @@ use tidemill_core::{
     plan::PlanError,
 };
 
-/// How many retries of retries are looked back through.
+/// Maximum length of the chain of retries that is followed back.
 const MAX_RETRIES: usize = 100;
-/// The most mistakes of one file that are shown.
-const MAX_MISTAKES: usize = 20;
-/// The longest line of a reply, in characters.
+/// Maximum number of reported errors of one file.
+const MAX_FILE_ERRORS: usize = 20;
+/// Maximum length of a line of a reply, in characters.
 const MAX_LINE_CHARS: usize = 600;
-/// What all lines of a reply come to at most, in bytes.
+/// Maximum size of all lines of a reply, in bytes.
 const MAX_REPLY_BYTES: usize = 6 << 10;
 
-/// Executions that look at commits.
+/// Service for discoveries.
 #[derive(Debug, Clone)]
 pub struct DiscoveryService {
     context: Arc<Context>,
@@ -52,26 +52,26 @@ pub struct DiscoveryService {
     outbox: Outbox,
 }
 
-/// What is found at a commit is started for this.
+/// State of starting the pipelines of one discovery.
 struct StartContext<'a> {
     repository: &'a Repository,
     discovering: &'a ExecutionRecord,
     facts: &'a Arc<Facts>,
-    /// What it started before is not started again.
+    /// The first discovery of a chain of retries; what it started is not started again.
     first: ExecutionId,
-    /// Whether somebody must approve it.
+    /// Whether the executions are held until a user approves them.
     hold: bool,
-    /// What may still be stored before that, in bytes.
+    /// Remaining bytes for held executions.
     left: u64,
 }
 
-/// Keeps what is said of a commit within what a log of a stranger's commit may have.
+/// Truncates the lines of a reply, whose size an untrusted commit determines.
 fn bound(lines: &mut Vec<String>) {
     let mut left = MAX_REPLY_BYTES;
     let mut fit = 0;
     for line in lines.iter_mut() {
-        if let Some((at, _)) = line.char_indices().nth(MAX_LINE_CHARS) {
-            line.truncate(at);
+        if let Some((end, _)) = line.char_indices().nth(MAX_LINE_CHARS) {
+            line.truncate(end);
             line.push_str("...");
         }
         if line.len() > left {
@@ -83,11 +83,11 @@ fn bound(lines: &mut Vec<String>) {
     let more = lines.len() - fit;
     if more > 0 {
         lines.truncate(fit);
-        lines.push(format!("and {more} more lines; `tidemill check` shows what is wrong with a file"));
+        lines.push(format!("and {more} more lines; run `tidemill check` to see all errors of a file"));
     }
 }
 
-/// What became of one pipeline file.
+/// Outcome of one pipeline file.
 enum FileOutcome {
     Reported(String),
     Invalid(Vec<String>),
@@ -96,12 +96,12 @@ enum FileOutcome {
 /// A parsed file: the pipeline in it, and whether it starts.
 struct InspectedFile {
     pipeline: DiscoveredPipeline,
-    /// The planned run to start; an error says why there is none.
+    /// The planned run to start, or the reason why there is none.
     run: Result<PlannedRun, FileOutcome>,
 }
 
 impl InspectedFile {
-    /// Parses and plans a file for a commit of which `facts` are known; an error has the lines on its mistakes.
+    /// Parses and plans a file for a commit with these facts. Returns the lines that describe its errors on failure.
     fn inspect(file: &PipelineFile, facts: &Facts) -> Result<Self, Vec<String>> {
         let parsed = read(file)?;
         let path = &file.path;
@@ -134,7 +134,7 @@ impl DiscoveryService {
         Self { context, pipelines, repositories, schedules, outbox }
     }
 
-    /// Has the default branch of a repository looked at for its schedules.
+    /// Starts a discovery of the schedules on the default branch of a repository.
     pub async fn sync(&self, repo: &str, by: Option<String>) -> Result<ExecuteReply> {
         let repository = self.repositories.must_find(repo).await?;
         let branch = repository.default_branch().map(str::to_owned);
@@ -158,24 +158,24 @@ impl DiscoveryService {
         .await
     }
 
-    /// Starts what fits among the pipelines that a worker found. To tell the same again starts nothing again.
+    /// Starts the matching pipelines among those that a worker found. Idempotent for a repeated report.
     pub async fn discovered(&self, report: DiscoveryReport) -> Result<DiscoveryReply> {
         let node = self.context.job(report.job_id).await?;
         if !job_of(&node)?.job.holds(report.lease) {
             return Err(Error::LeaseLost(format!(
-                "this lease of job {} is over; another worker may have the job",
+                "the lease of job {} is not valid; another worker may have the job",
                 report.job_id
             )));
         }
         report.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let execution = self.context.cached_execution(node.key.execution).await?;
         let ExecutionTask::DiscoverPipelines(discovery) = &execution.spec.task else {
-            let words = format!("job {} runs a script and looks at no commit", report.job_id);
-            return Err(Error::Conflict(words));
+            let message = format!("job {} is not a discovery", report.job_id);
+            return Err(Error::Conflict(message));
         };
         let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
-            let words = format!("{} is not known any more: nothing starts", execution.spec.repo);
-            return Ok(DiscoveryReply { lines: vec![words], failed: true });
+            let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
+            return Ok(DiscoveryReply { lines: vec![line], failed: true });
         };
         let facts = Arc::new(Facts {
             commit: Some(report.commit),
@@ -189,7 +189,7 @@ impl DiscoveryService {
             (Approval::Forks, Some(request)) => request.from_fork,
             (Approval::All, Some(_)) => true,
         };
-        let mut to_start = StartContext {
+        let mut start = StartContext {
             repository: &repository,
             discovering: &execution,
             facts: &facts,
@@ -201,39 +201,39 @@ impl DiscoveryService {
         if hold {
             self.cancel_older(&execution).await?;
             too_many = held_executions::too_many(&self.context, &execution).await?;
-            to_start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
+            start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
         let mut reply = DiscoveryReply::default();
-        if let Some(words) = too_many {
+        if let Some(reason) = too_many {
             reply.failed = true;
-            reply.lines.push(words);
+            reply.lines.push(reason);
         }
         if report.files.is_empty() {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
-        let mut broken = None;
+        let mut failure = None;
         for file in report.files {
-            let known = facts.clone();
+            let facts_of_file = facts.clone();
             let inspect = move || {
-                let inspected = InspectedFile::inspect(&file, &known);
+                let inspected = InspectedFile::inspect(&file, &facts_of_file);
                 (file, inspected)
             };
-            let (file, inspected) = self.context.compute("reading a pipeline file", inspect).await?;
+            let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
             let outcome = match inspected {
-                Err(mistakes) => FileOutcome::Invalid(mistakes),
+                Err(lines) => FileOutcome::Invalid(lines),
                 Ok(InspectedFile { pipeline, run }) => {
                     found.push(pipeline);
                     let path = file.path.clone();
                     let started = match run {
                         Err(outcome) => Ok(outcome),
-                        Ok(run) => self.start_file(&mut to_start, file, run).await,
+                        Ok(run) => self.start_file(&mut start, file, run).await,
                     };
                     match started {
                         Ok(outcome) => outcome,
-                        // The worker reports again what it found; files that come after this one do not wait for that.
+                        // The worker repeats its report; the remaining files are processed now.
                         Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
-                            broken.get_or_insert(error);
+                            failure.get_or_insert(error);
                             continue;
                         }
                         Err(error) => {
@@ -251,24 +251,24 @@ impl DiscoveryService {
                 }
             }
         }
-        if let Some(error) = broken {
+        if let Some(error) = failure {
             return Err(error);
         }
         bound(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
-            // Nothing else would tell of a file's mistakes at the commit.
+            // Otherwise no commit status would show the errors of the files.
             self.outbox.announce(execution.spec.id, &repository).await?;
         }
         if registers_schedules(&facts, discovery) {
             let name = repository.name();
-            // A file with mistakes keeps the schedules that it had.
+            // An invalid file keeps its earlier schedules.
             let keep = reply.failed;
             reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
         }
         Ok(reply)
     }
 
-    /// Cancels what waits for an approval at earlier commits of the same pull request: nobody needs it any more.
+    /// Cancels unapproved executions of earlier commits of the same pull request, which are obsolete.
     async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
         for id in held_executions::older(&self.context, discovering).await? {
             self.pipelines.cancel(id).await?;
@@ -276,7 +276,7 @@ impl DiscoveryService {
         Ok(())
     }
 
-    /// The execution that this one retries, or that one, and so on: what it started is not started again.
+    /// Returns the first execution of the chain of retries; what it started is not started again.
     async fn first(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
         let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
         for _ in 0..MAX_RETRIES {
@@ -289,11 +289,11 @@ impl DiscoveryService {
 
     async fn start_file(
         &self,
-        to_start: &mut StartContext<'_>,
+        start: &mut StartContext<'_>,
         file: PipelineFile,
         run: PlannedRun,
     ) -> Result<FileOutcome> {
-        let StartContext { repository, discovering, facts, first, hold, .. } = *to_start;
+        let StartContext { repository, discovering, facts, first, hold, .. } = *start;
         let path = &file.path;
         let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
         let request = ExecuteRequest {
@@ -315,18 +315,17 @@ impl DiscoveryService {
             ..ExecuteRequest::default()
         };
         let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
-        let limits =
-            StartLimits { hold, allowance: budget::StorageAllowance::Push, left: &mut to_start.left };
+        let limits = StartLimits { hold, allowance: budget::StorageAllowance::Push, left: &mut start.left };
         match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
-                // Should this fail, the worker tells again what it found, and this comes again, too.
+                // If this fails, the worker repeats its report, which announces the execution again.
                 self.outbox.announce(execution_id, repository).await?;
                 let held = if hold { "; it waits for an approval" } else { "" };
-                let how = if attached { "started before" } else { "started" };
-                let words = format!("{path}: {how}: {pipeline_name} {run_number} ({execution_id}){held}");
-                Ok(FileOutcome::Reported(words))
+                let outcome = if attached { "started before" } else { "started" };
+                let line = format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id}){held}");
+                Ok(FileOutcome::Reported(line))
             }
-            // A first look saw another commit.
+            // The first discovery saw another commit.
             Err(Error::KeyReused(_)) => {
                 Ok(FileOutcome::Reported(format!("{path}: started before, at another commit")))
             }
@@ -338,7 +337,7 @@ impl DiscoveryService {
     }
 }
 
-/// Whether what is found at the commit says which schedules the repository has.
+/// Whether the discovery determines the schedules of the repository.
 fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
     let is_default = facts.branch == facts.default_branch && facts.tag.is_none();
     is_default
@@ -347,22 +346,22 @@ fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
         && matches!(facts.trigger, Trigger::Push | Trigger::Manual)
 }
 
-/// The pipeline in a file, or the lines that say what is wrong with it. Workers translate GitLab's files.
+/// Parses the pipeline of a file, or returns the lines that describe its errors. Workers translate files of GitLab.
 fn read(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
-    pipeline::parse(&file.text).map_err(|found| mistakes(&file.path, &found))
+    pipeline::parse(&file.text).map_err(|diagnostics| error_lines(&file.path, &diagnostics))
 }
 
-fn mistakes(path: &str, found: &[Diagnostic]) -> Vec<String> {
-    let errors = found.iter().filter(|one| one.severity == Severity::Error);
+fn error_lines(path: &str, diagnostics: &[Diagnostic]) -> Vec<String> {
+    let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error);
     let mut lines: Vec<String> = errors
         .map(|one| {
-            let place = one.location.map(|at| format!(":{}:{}", at.line, at.column)).unwrap_or_default();
-            format!("{path}{place}: {}", one.message)
+            let position = one.location.map(|at| format!(":{}:{}", at.line, at.column)).unwrap_or_default();
+            format!("{path}{position}: {}", one.message)
         })
         .collect();
-    if lines.len() > MAX_MISTAKES {
-        let more = lines.len() - MAX_MISTAKES;
-        lines.truncate(MAX_MISTAKES);
+    if lines.len() > MAX_FILE_ERRORS {
+        let more = lines.len() - MAX_FILE_ERRORS;
+        lines.truncate(MAX_FILE_ERRORS);
         lines.push(format!("{path}: and {more} more"));
     }
     lines

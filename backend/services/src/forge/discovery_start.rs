@@ -17,18 +17,18 @@ use std::collections::BTreeMap;
 use tidemill_core::api::ExecuteReply;
 use tidemill_core::execution::{assignment::Source, discovery::Discovery, facts::Facts};
 
-/// What a discovery is to look at.
+/// Parameters of a discovery.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DiscoveryStart {
-    /// What is known of it; a commit that is not known is what the discovery's ref shows.
+    /// Facts of the commit. Without a commit, the discovery uses the one that its ref points to.
     pub facts: Facts,
-    /// What to find out.
+    /// What to discover.
     pub discovery: Discovery,
-    /// Who caused it.
+    /// Who caused it, if known.
     pub by: Option<String>,
 }
 
-/// Starts executions that look at commits.
+/// Starts an execution that discovers the pipelines of a commit.
 pub(crate) async fn start_discovery(
     pipelines: &PipelineExecutionService,
     context: &Context,
@@ -46,10 +46,10 @@ pub(crate) async fn start_discovery(
         commit: facts.commit.clone(),
         source: Source::Git {
             url: at.url.clone(),
-            // A ref that is to be fetched says where the commit is; a pull request's branch may be of another repository.
+            // The fetch ref locates the commit; the branch of a pull request may be in another repository.
             branch: facts.branch.clone().filter(|_| facts.pull_request.is_none()),
             commit: facts.commit.clone().unwrap_or_default(),
-            // It is registered.
+            // Registered repositories may be on a private host.
             private_host: true,
         },
         stages: plan.stages.clone(),
@@ -71,7 +71,7 @@ pub(crate) async fn start_discovery(
         deadline: None,
         trace: None,
     };
-    // The key alone says what it is: whatever is found by it answers.
+    // The key alone identifies the request, so the execution found under it always matches.
     let key = Key::of(&key)?;
     let request = key.name.clone();
     let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };

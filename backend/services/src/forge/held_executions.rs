@@ -1,4 +1,4 @@
-//! Executions of pull requests that nobody approved yet: how many of them are recorded.
+//! Limits on the number of unapproved executions of pull requests.
 
 use crate::{
     context::service_context::Context,
@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
-/// Executions that are looked at at once.
+/// Number of executions of one read.
 const PAGE: u32 = 200;
-/// How often so many of them are looked at for what a day held.
+/// Maximum number of reads to count the held commits of a day.
 const MAX_PAGES: usize = 5;
 const DAY_MS: i64 = 86_400_000;
 
-/// Why no more executions of the pull request are recorded before somebody approves some.
+/// Returns the reason why no more held executions of the pull request are recorded, if a limit is reached.
 pub(crate) async fn too_many(context: &Context, discovering: &ExecutionRecord) -> Result<Option<String>> {
     if count(context, discovering).await? >= budget::MAX_HELD {
         return Ok(Some(format!(
-            "{} executions of this repository wait for an approval, and no more are recorded: approve or cancel some, then retry",
+            "{} executions of this repository wait for an approval, which is the limit; approve or cancel some, then retry",
             budget::MAX_HELD
         )));
     }
@@ -33,13 +33,13 @@ pub(crate) async fn too_many(context: &Context, discovering: &ExecutionRecord) -
         return Ok(None);
     };
     Ok(Some(format!(
-        "{max} commits of {whose} were held for an approval within a day, and no more are recorded: retry this tomorrow, or have a \
-         member of the repository push the commit to a branch of it"
+        "{max} commits of {whose} were held for an approval within a day, which is the limit; retry tomorrow, or ask a member of \
+         the repository to push the commit to a branch"
     )))
 }
 
-/// The commits of this pull request, and those of all of the repository, of which executions were held within a day and never
-/// approved; of very many, not all.
+/// Counts other commits with unapproved executions within a day: of this pull request, and of the repository. The count stops at a
+/// maximum number of reads.
 async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Result<(usize, usize)> {
     let this = &discovering.spec;
     let number = this.facts.pull_request.as_ref().map(|request| request.number);
@@ -62,15 +62,16 @@ async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Resu
     Ok((of_request, commits.len()))
 }
 
-/// Unapproved executions of a repository at other commits; of very many, not all.
+/// Counts unapproved executions of a repository at other commits, up to the limit.
 async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize> {
     let mut filter = pending(&discovering.spec.repo);
-    // What this commit has made before is not counted against it.
-    let counts = |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
+    // Earlier executions of this commit do not count.
+    let is_counted =
+        |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
     let mut count = 0;
     loop {
         let (found, more) = context.stores.records.executions(&filter).await?;
-        count += found.iter().filter(counts).count();
+        count += found.iter().filter(is_counted).count();
         filter.cursor = found.last().map(|last| last.spec.id.to_string());
         if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
             return Ok(count);
@@ -78,21 +79,21 @@ async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize
     }
 }
 
-/// What waits for an approval at earlier commits of the same pull request.
+/// Returns unapproved executions of earlier commits of the same pull request.
 pub(crate) async fn older(context: &Context, discovering: &ExecutionRecord) -> Result<Vec<ExecutionId>> {
     let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
     let (found, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
-    let of_it = |one: &&ExecutionRecord| {
+    let is_older = |one: &&ExecutionRecord| {
         one.state.unplanned
             && !one.state.cancel_requested
             && one.spec.created_at < discovering.spec.created_at
             && one.spec.commit != discovering.spec.commit
             && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
     };
-    Ok(found.iter().filter(of_it).map(|one| one.spec.id).collect())
+    Ok(found.iter().filter(is_older).map(|one| one.spec.id).collect())
 }
 
-/// Executions of a repository of which nothing runs yet.
+/// Filter for pending executions of a repository.
 fn pending(repo: &str) -> ListFilter {
     ListFilter {
         repo: Some(repo.to_owned()),

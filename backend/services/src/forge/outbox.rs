@@ -1,5 +1,5 @@
-//! Outbox: tells git providers where executions stand, and people of failures and recoveries. What is to be told is a document; it goes
-//! once it was told, so that nothing is lost when a process dies.
+//! Delivers commit statuses and notifications at least once. Each delivery is a document, which is removed or completed after the
+//! delivery, so that a crash loses nothing.
 
 use crate::{
     context::service_context::Context,
@@ -21,39 +21,39 @@ use tidemill_core::ids::digest::json_digest;
 use tidemill_core::repository::{canonical, registration::NotifyKind};
 use tidemill_core::{api::path, ids::ExecutionId, time::Timestamp};
 
-/// Kind of the documents that say what is to be told of an execution.
+/// Kind of the documents of commit statuses.
 pub const STATUS: &str = "status";
-/// Kind of the documents that are notices to be given.
+/// Kind of the documents of pending notifications.
 pub const NOTIFICATION_KIND: &str = "notice";
-/// How the last execution of a pipeline and branch ended.
+/// Kind of the documents with the outcome of the last execution of a pipeline and branch.
 const OUTCOME_KIND: &str = "outcome";
 const BATCH_LEN: usize = 500;
 const MAX_CONCURRENT_DELIVERIES: usize = 8;
-/// How long one who tells has it for himself; longer than a request may take.
+/// How long a sender holds a delivery exclusively; longer than a request may take.
 const DELIVERY_LEASE_MS: i64 = 30_000;
-/// How often an execution is looked at that has not changed.
+/// Interval at which an unchanged execution is checked.
 const POLL_INTERVAL_MS: i64 = 1_000;
-/// Times that one call looks again after it told something: the execution may have moved on meanwhile.
+/// Maximum number of deliveries of one call: the status may change again during a delivery.
 const MAX_ROUNDS: usize = 5;
-/// What could not be told for so long is given up.
+/// Time after which failed deliveries are abandoned.
 const GIVE_UP_AFTER_MS: u64 = 86_400_000;
-/// From so many tries on, pauses are ten times as long.
+/// Number of attempts after which pauses are ten times as long.
 const SLOW_RETRY_THRESHOLD: u32 = 6;
-/// How long it is known that an execution's end was told.
+/// Retention of the record of a delivered final status.
 const RETENTION_MS: i64 = 7 * 86_400_000;
 
-/// How others are reached.
+/// How messages are sent.
 #[derive(Clone)]
 pub struct Notifiers {
     /// Sends requests.
     pub messenger: Arc<dyn Messenger>,
-    /// The deployment's own address, as people have it: links begin with it.
+    /// Public URL of the deployment, with which links start.
     pub public_url: Option<String>,
 }
 
 impl fmt::Debug for Notifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outside").field("public_url", &self.public_url).finish_non_exhaustive()
+        f.debug_struct("Notifiers").field("public_url", &self.public_url).finish_non_exhaustive()
     }
 }
 
@@ -63,34 +63,34 @@ impl Default for Notifiers {
     }
 }
 
-/// What is to be told to others.
+/// Service for commit statuses and notifications.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     context: Arc<Context>,
     repositories: RepositoryService,
-    outside: Notifiers,
+    notifiers: Notifiers,
 }
 
-/// Tries that went wrong.
+/// Failed attempts of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct DeliveryFailure {
     tries: u32,
     since: Option<Timestamp>,
 }
 
-/// What is to be told of an execution; its document is named by the execution.
+/// The stored record of an execution's commit status, named by the execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StatusRecord {
-    /// The repository's name.
+    /// Name of the repository.
     repo: String,
-    /// What was told last.
+    /// The last delivered state.
     #[serde(default)]
     sent: Option<State>,
     #[serde(default)]
     trouble: DeliveryFailure,
 }
 
-/// A notice; its document is named by the execution and its place among those who are told.
+/// A pending notification, named by the execution and the index of its target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NotificationRecord {
     repo: String,
@@ -107,15 +107,15 @@ struct ExecutionEnd {
 }
 
 impl Outbox {
-    pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, outside: Notifiers) -> Self {
-        Self { context, repositories, outside }
+    pub(crate) fn new(context: Arc<Context>, repositories: RepositoryService, notifiers: Notifiers) -> Self {
+        Self { context, repositories, notifiers }
     }
 
-    pub(crate) fn with(self, outside: Notifiers) -> Self {
-        Self { outside, ..self }
+    pub(crate) fn with(self, notifiers: Notifiers) -> Self {
+        Self { notifiers, ..self }
     }
 
-    /// Has an execution told of from now on, if its repository wants that. To ask again changes nothing.
+    /// Starts announcing an execution, if its repository has commit statuses or notifications. Idempotent.
     pub(crate) async fn announce(&self, execution: ExecutionId, of: &Repository) -> Result<()> {
         if !of.announces() {
             return Ok(());
@@ -124,72 +124,72 @@ impl Outbox {
         self.put(key(STATUS, execution), &announced, Some(self.context.now()), None).await.map(drop)
     }
 
-    /// The same of an execution that retries one which something outside started.
+    /// Starts announcing a retry, if an external event started the retried execution.
     pub async fn announce_retry(&self, execution: ExecutionId) -> Result<()> {
-        let shape = self.context.cached_execution(execution).await?;
-        let facts = &shape.spec.facts;
-        // A person's own executions are told to nobody, and what they retry begins as theirs.
+        let record = self.context.cached_execution(execution).await?;
+        let facts = &record.spec.facts;
+        // Executions that users start manually are not announced, nor are their retries.
         if facts.trigger == tidemill_core::api::Trigger::Manual || facts.commit.is_none() {
             return Ok(());
         }
-        match self.repositories.find(&canonical(&shape.spec.repo)).await? {
+        match self.repositories.find(&canonical(&record.spec.repo)).await? {
             Some(repository) => self.announce(execution, &repository).await,
             None => Ok(()),
         }
     }
 
-    /// Tells what is due, and gives the number of requests that were answered well.
+    /// Sends due deliveries, and returns the number of successful ones.
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
-        let mut told = 0;
+        let mut delivered = 0;
         for kind in [STATUS, NOTIFICATION_KIND] {
             let due = self.context.stores.documents.due(kind, now, BATCH_LEN).await?;
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
-                    STATUS => self.tell(document.key.clone(), 0).await,
-                    _ => self.give_notice(document.key.clone()).await,
+                    STATUS => self.send_status(document.key.clone(), 0).await,
+                    _ => self.send_notification(document.key.clone()).await,
                 };
                 match done {
                     Ok(done) => {
                         self.context.backoff.succeeded(&name);
                         done
                     }
-                    // One's trouble is not the others': it goes behind them.
+                    // A failed delivery is postponed, so that it does not delay the others.
                     Err(error) => {
                         let retry_at = self.context.backoff.failed(&name, now);
-                        tracing::warn!(kind, name, %error, %retry_at, "it is told later");
+                        tracing::warn!(kind, name, %error, %retry_at, "cannot send a delivery; it is retried later");
                         self.context.put_off(&document, retry_at).await;
                         false
                     }
                 }
             });
-            told += all
+            delivered += all
                 .buffer_unordered(MAX_CONCURRENT_DELIVERIES)
                 .filter(|done| std::future::ready(*done))
                 .count()
                 .await;
         }
-        Ok(told)
+        Ok(delivered)
     }
 
-    /// Tells at once where an execution stands, for one who knows that it changed. What somebody else is about to tell, or could not be
-    /// told the last time, is left to [`Self::run`].
+    /// Sends the status of an execution at once, for a caller who knows that it changed. Deliveries that another sender holds, or that
+    /// failed before, are left to [`Self::run`].
     pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
-        let mut told = 0;
-        while told < MAX_ROUNDS && self.tell(key(STATUS, execution), POLL_INTERVAL_MS).await? {
-            told += 1;
+        let mut delivered = 0;
+        while delivered < MAX_ROUNDS && self.send_status(key(STATUS, execution), POLL_INTERVAL_MS).await? {
+            delivered += 1;
         }
-        Ok(told)
+        Ok(delivered)
     }
 
-    /// Gives a notice at once that was just written; the document's name is as it was seen in the store.
+    /// Sends a notification at once that was just written, by the name of its document.
     pub async fn noticed(&self, name: &str) -> Result<bool> {
-        self.give_notice(DocumentKey::new(NOTIFICATION_KIND, name)).await
+        self.send_notification(DocumentKey::new(NOTIFICATION_KIND, name)).await
     }
 
-    /// Tells where one execution stands, if that is due at most `ahead_ms` from now.
-    async fn tell(&self, of: DocumentKey, ahead_ms: i64) -> Result<bool> {
+    /// Sends the status of an execution, if it is due at most `ahead_ms` from now.
+    async fn send_status(&self, of: DocumentKey, ahead_ms: i64) -> Result<bool> {
         let Some((document, announced)) = self.due::<StatusRecord>(&of, ahead_ms).await? else {
             return Ok(false);
         };
@@ -208,15 +208,15 @@ impl Outbox {
         let token = self.repositories.status_token(&repository).await?;
         let next = next_status(announced.sent, status);
         let (Some(state), Some(token)) = (next, token) else {
-            return self.passed(of, announced, &execution, &repository, version).await.map(|()| false);
+            return self.complete(of, announced, &execution, &repository, version).await.map(|()| false);
         };
         let Some(commit) = execution.spec.commit.clone() else {
             self.context.stores.documents.delete(&of, Some(version)).await?;
             return Ok(false);
         };
-        // Two that tell at once could be heard in the wrong order.
-        let held = self.context.now().plus_ms(DELIVERY_LEASE_MS);
-        if !self.put(of.clone(), &announced, Some(held), Some(version)).await? {
+        // Concurrent senders could deliver in the wrong order, so one holds the delivery.
+        let held_until = self.context.now().plus_ms(DELIVERY_LEASE_MS);
+        if !self.put(of.clone(), &announced, Some(held_until), Some(version)).await? {
             return Ok(false);
         }
         let target = self.url(execution.spec.id);
@@ -234,31 +234,31 @@ impl Outbox {
         let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
         match outcome {
             Ok(()) => {
-                let told =
+                let sent =
                     StatusRecord { sent: Some(state), trouble: DeliveryFailure::default(), ..announced };
-                self.passed(of, told, &execution, &repository, document.version).await?;
+                self.complete(of, sent, &execution, &repository, document.version).await?;
                 Ok(true)
             }
-            Err(Some((trouble, again))) => {
+            Err(Some((trouble, retry_at))) => {
                 let later = StatusRecord { trouble, ..announced };
-                self.put(of, &later, Some(again), Some(document.version)).await?;
+                self.put(of, &later, Some(retry_at), Some(document.version)).await?;
                 Ok(false)
             }
             Err(None) => {
-                // What comes after it would fail, too; the notices go to others.
-                let told = StatusRecord {
+                // Later statuses would fail too; notifications have other targets.
+                let sent = StatusRecord {
                     sent: Some(State::of(execution.state.status)),
                     trouble: DeliveryFailure::default(),
                     ..announced
                 };
-                self.passed(of, told, &execution, &repository, document.version).await?;
+                self.complete(of, sent, &execution, &repository, document.version).await?;
                 Ok(false)
             }
         }
     }
 
-    /// Looks again later, or, when the execution is over, gives notice and is done.
-    async fn passed(
+    /// Schedules the next check of a live execution; for an ended one, writes the notifications and completes the record.
+    async fn complete(
         &self,
         of: DocumentKey,
         announced: StatusRecord,
@@ -267,9 +267,9 @@ impl Outbox {
         version: u64,
     ) -> Result<()> {
         let now = self.context.now();
-        let over = execution.state.status.is_terminal();
-        let told = !repository.has_statuses() || announced.sent.is_some_and(State::is_last);
-        if !(over && told) {
+        let has_ended = execution.state.status.is_terminal();
+        let is_delivered = !repository.has_statuses() || announced.sent.is_some_and(State::is_last);
+        if !(has_ended && is_delivered) {
             return self
                 .put(of, &announced, Some(now.plus_ms(POLL_INTERVAL_MS)), Some(version))
                 .await
@@ -277,14 +277,14 @@ impl Outbox {
         }
         self.note_end(execution, repository).await?;
         let value = serde_json::to_string(&announced)
-            .map_err(|error| Error::storage("noting what was told", error))?;
+            .map_err(|error| Error::storage("recording a delivered status", error))?;
         let expires_at = Some(now.plus_ms(RETENTION_MS));
         let done = NewDocument { key: of, value, due_at: None, expires_at };
         self.context.stores.documents.put(done, Some(version)).await.map(drop)
     }
 
-    /// Writes the notices of an execution's end, and then that it ended: in this order, what dies in between is done again, and a
-    /// notice that is there already is not written twice.
+    /// Writes the notifications of an ended execution, and then its outcome. After a crash in between, both are written again; an existing
+    /// notification is not written twice.
     async fn note_end(&self, execution: &ExecutionRecord, repository: &Repository) -> Result<()> {
         let spec = &execution.spec;
         if repository.notified() == 0 || spec.facts.pull_request.is_some() {
@@ -292,7 +292,7 @@ impl Outbox {
         }
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());
         let line = json_digest(&(repository.name(), &spec.pipeline_name, &branch))
-            .map_err(|error| Error::storage("naming a line of notices", error))?;
+            .map_err(|error| Error::storage("deriving the key of an outcome", error))?;
         let known = self.context.stores.documents.get(&DocumentKey::new(OUTCOME_KIND, &line)).await?;
         let before: Option<ExecutionEnd> = known.as_ref().map(read).transpose()?;
         let is_older = before.as_ref().is_some_and(|before| before.run_number >= execution.run_number);
@@ -340,8 +340,8 @@ impl Outbox {
         self.put(key, &ended, None, known.map(|known| known.version)).await.map(drop)
     }
 
-    /// Sends one notice.
-    async fn give_notice(&self, of: DocumentKey) -> Result<bool> {
+    /// Sends a notification.
+    async fn send_notification(&self, of: DocumentKey) -> Result<bool> {
         let Some((document, noticed)) = self.due::<NotificationRecord>(&of, 0).await? else {
             return Ok(false);
         };
@@ -369,10 +369,10 @@ impl Outbox {
             }
         };
         match self.send(&post, &of, (&noticed.repo, &noticed.trouble)).await {
-            Err(Some((trouble, again))) => {
+            Err(Some((trouble, retry_at))) => {
                 let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
                 let later = NotificationRecord { trouble, ..noticed };
-                self.put(of, &later, Some(again), Some(document.version)).await?;
+                self.put(of, &later, Some(retry_at), Some(document.version)).await?;
                 Ok(false)
             }
             done => {
@@ -382,24 +382,24 @@ impl Outbox {
         }
     }
 
-    /// Sends a request. What went wrong comes with the time of the next try; without one, it is given up.
+    /// Sends a request. The error has the failures so far and the time of the next attempt; `None` if the delivery is abandoned.
     async fn send(
         &self,
         post: &OutgoingRequest,
         of: &DocumentKey,
         (repo, before): (&str, &DeliveryFailure),
     ) -> Result<(), Option<(DeliveryFailure, Timestamp)>> {
-        let why = match self.outside.messenger.post(post).await {
+        let why = match self.notifiers.messenger.post(post).await {
             Ok(status) if (200..300).contains(&status) => {
                 if before.tries > 0 {
                     self.note_trouble(repo, None).await;
                 }
                 return Ok(());
             }
-            Ok(status) => format!("it answered {status}"),
+            Ok(status) => format!("the receiver replied with status {status}"),
             Err(why) => why,
         };
-        self.note_trouble(repo, Some(&format!("a {} could not be sent: {why}", of.kind))).await;
+        self.note_trouble(repo, Some(&format!("cannot send a {}: {why}", of.kind))).await;
         let now = self.context.now();
         let trouble =
             DeliveryFailure { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
@@ -410,11 +410,11 @@ impl Outbox {
                 name,
                 why,
                 tries = trouble.tries,
-                "for a day it could not be told: given up"
+                "cannot send a delivery for a day; it is abandoned"
             );
             return Err(None);
         }
-        tracing::warn!(kind, name, why, tries = trouble.tries, "it could not be told; it is tried again");
+        tracing::warn!(kind, name, why, tries = trouble.tries, "cannot send a delivery; it is retried");
         let pause = pause_ms(trouble.tries, self.context.stores.ids.execution().0.as_u64_pair().1);
         let pause = if trouble.tries > SLOW_RETRY_THRESHOLD { pause * 10 } else { pause };
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
@@ -422,17 +422,17 @@ impl Outbox {
 
     async fn note_trouble(&self, repo: &str, words: Option<&str>) {
         if let Err(error) = self.repositories.note_trouble(repo, RepositoryFailure::Notices, words).await {
-            tracing::warn!(repo, %error, "its trouble is not noted");
+            tracing::warn!(repo, %error, "cannot record the failure of a delivery");
         }
     }
 
-    /// A document as it is now, if it is still due, at most `ahead_ms` from now.
+    /// Reads a document again, and returns it if it is due at most `ahead_ms` from now.
     async fn due<T: DeserializeOwned>(
         &self,
         of: &DocumentKey,
         ahead_ms: i64,
     ) -> Result<Option<(Document, T)>> {
-        // What is due may be told from an index that is late.
+        // The index of due documents may lag behind.
         let Some(document) = self.context.stores.documents.get(of).await? else { return Ok(None) };
         if document.due_at.is_none_or(|at| at > self.context.now().plus_ms(ahead_ms)) {
             return Ok(None);
@@ -448,14 +448,14 @@ impl Outbox {
         due_at: Option<Timestamp>,
         if_version: Option<u64>,
     ) -> Result<bool> {
-        let value = serde_json::to_string(value)
-            .map_err(|error| Error::storage("noting what is to be told", error))?;
+        let value =
+            serde_json::to_string(value).map_err(|error| Error::storage("writing a delivery", error))?;
         let new = NewDocument { key, value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
     fn url(&self, execution: ExecutionId) -> Option<String> {
-        let base = self.outside.public_url.as_deref()?.trim_end_matches('/');
+        let base = self.notifiers.public_url.as_deref()?.trim_end_matches('/');
         Some(format!("{base}{}", path::VIEW.replace("{executionId}", &execution.to_string())))
     }
 }
@@ -465,5 +465,5 @@ fn key(kind: &str, execution: ExecutionId) -> DocumentKey {
 }
 
 fn read<T: DeserializeOwned>(document: &Document) -> Result<T> {
-    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading what is to be told", error))
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a delivery", error))
 }

@@ -1,4 +1,4 @@
-//! ScheduleService: starts pipelines of default branches at their times.
+//! Schedules: starts pipelines of default branches at the times of their cron expressions.
 
 use super::discovery_start::{self, DiscoveryStart};
 use crate::{
@@ -15,14 +15,14 @@ use tidemill_core::time::cron::next_after;
 use tidemill_core::{api::Trigger, guarded, ids::ExecutionId, pipeline::Schedule, time::Timestamp};
 
 const DOCUMENT_KIND: &str = "schedule";
-/// Of each repository, the newest execution that told of its schedules.
+/// Kind of the documents with the newest discovery that reported schedules, one for each repository.
 const LAST_SYNC_KIND: &str = "schedule-look";
-/// How often schedules that change meanwhile are registered again.
+/// Maximum number of attempts to register schedules that change meanwhile.
 const MAX_ATTEMPTS: u32 = 50;
-/// Schedules that one sweep starts at most; the next goes on.
+/// Maximum number of schedules that one sweep starts; the next one continues.
 const MAX_STARTS_PER_SWEEP: usize = 100;
 
-/// Schedules.
+/// Service for schedules.
 #[derive(Debug, Clone)]
 pub struct ScheduleService {
     context: Arc<Context>,
@@ -38,19 +38,19 @@ pub(crate) struct DiscoveredPipeline {
     pub schedules: Vec<Schedule>,
 }
 
-/// A schedule as it is stored; when it is due next is its document's due time.
+/// The stored record of a schedule; the due time of its document is its next time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ScheduleRecord {
-    /// The repository's name.
+    /// Name of the repository.
     repo: String,
     path: String,
     pipeline: String,
     cron: String,
     time_zone: String,
-    /// The time for which it could not start so far; then its document's due time is that of the next attempt.
+    /// The time at which it could not start, if it could not; the due time is then that of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<Timestamp>,
-    /// The execution that found it. Ids are in the order of their making, so that what is older does not replace it.
+    /// The discovery that found it. Ids are ordered by creation, so that an older one does not replace it.
     by: ExecutionId,
 }
 
@@ -63,8 +63,8 @@ impl ScheduleService {
         Self { context, pipelines, repositories }
     }
 
-    /// Makes `found` the schedules of a repository; those of other files stay where `keep` says so. What has not changed keeps its
-    /// next time. Of two looks that are told at once, or in the wrong order, the later one counts.
+    /// Replaces the schedules of a repository by those in `found`; with `keep`, those of other files stay. Unchanged schedules keep their
+    /// next time. Of concurrent or reordered discoveries, the latest one wins.
     pub(crate) async fn register(
         &self,
         repo: &str,
@@ -75,18 +75,18 @@ impl ScheduleService {
         let mut lines = Vec::new();
         for _ in 0..MAX_ATTEMPTS {
             if self.is_newest(repo, by).await? {
-                let whole = self.try_register(repo, by, found, keep, &mut lines).await?;
-                if whole && self.is_newest(repo, by).await? {
+                let is_complete = self.try_register(repo, by, found, keep, &mut lines).await?;
+                if is_complete && self.is_newest(repo, by).await? {
                     return Ok(lines);
                 }
-            } else if self.take_back(repo, by).await? {
-                return Ok(vec!["a later look at the branch tells its schedules".into()]);
+            } else if self.remove_registered(repo, by).await? {
+                return Ok(vec!["a later discovery of the branch determines its schedules".into()]);
             }
         }
         Err(Error::Conflict(format!("the schedules of {repo} change too fast to be registered; try again")))
     }
 
-    /// Whether no later look at the branch was told than `by`, which this makes known.
+    /// Records `by` as the newest discovery of the branch. Returns false if there is a later one.
     async fn is_newest(&self, repo: &str, by: ExecutionId) -> Result<bool> {
         let (documents, key) = (&self.context.stores.documents, DocumentKey::new(LAST_SYNC_KIND, repo));
         for _ in 0..MAX_ATTEMPTS {
@@ -100,11 +100,10 @@ impl ScheduleService {
                 return Ok(true);
             }
         }
-        Err(Error::Conflict(format!("{repo} is looked at too often at once; try again")))
+        Err(Error::Conflict(format!("too many concurrent discoveries of {repo}; try again")))
     }
 
-    /// Writes what `found` says of the schedules of a repository. False: something changed meanwhile, such as by a sweep that started
-    /// a schedule.
+    /// Writes the schedules in `found`. Returns false if one changed meanwhile, for example because a sweep started it.
     async fn try_register(
         &self,
         repo: &str,
@@ -114,13 +113,13 @@ impl ScheduleService {
         lines: &mut Vec<String>,
     ) -> Result<bool> {
         let now = self.context.now();
-        let mut wanted = wanted(repo, by, found);
-        let mut whole = true;
+        let mut new_records = records_of(repo, by, found);
+        let mut is_complete = true;
         for known in self.of(repo).await? {
             let stored = read(&known)?;
-            let of_file = found.iter().any(|file| file.path == stored.path);
-            whole &= match wanted.remove(&known.key.name) {
-                // A later look at the branch knows better.
+            let is_found_file = found.iter().any(|file| file.path == stored.path);
+            is_complete &= match new_records.remove(&known.key.name) {
+                // A later discovery of the branch wrote it.
                 _ if stored.by > by => true,
                 Some(new) => {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
@@ -129,37 +128,37 @@ impl ScheduleService {
                     let new = ScheduleRecord { missed, ..new };
                     self.put(&known.key.name, &new, due, Some(known.version)).await?
                 }
-                None if keep && !of_file => {
+                None if keep && !is_found_file => {
                     let kept = ScheduleRecord { by, ..stored };
                     self.put(&known.key.name, &kept, known.due_at, Some(known.version)).await?
                 }
                 None => self.context.stores.documents.delete(&known.key, Some(known.version)).await?,
             };
         }
-        for (name, new) in &wanted {
+        for (name, new) in &new_records {
             let due = next(new, now);
             if !self.put(name, new, due, None).await? {
-                whole = false;
+                is_complete = false;
                 continue;
             }
             let when = due.map_or_else(|| "never".to_owned(), |at| at.to_string());
             lines.push(format!("{}: schedule `{}` ({}): next {when}", new.path, new.cron, new.time_zone));
         }
-        Ok(whole)
+        Ok(is_complete)
     }
 
-    /// Removes what `by` registered while a later look was told. False: some of it changed meanwhile.
-    async fn take_back(&self, repo: &str, by: ExecutionId) -> Result<bool> {
-        let mut whole = true;
+    /// Removes schedules that `by` registered while a later discovery was registered. Returns false if one changed meanwhile.
+    async fn remove_registered(&self, repo: &str, by: ExecutionId) -> Result<bool> {
+        let mut is_complete = true;
         for known in self.of(repo).await? {
             if read(&known)?.by == by {
-                whole &= self.context.stores.documents.delete(&known.key, Some(known.version)).await?;
+                is_complete &= self.context.stores.documents.delete(&known.key, Some(known.version)).await?;
             }
         }
-        Ok(whole)
+        Ok(is_complete)
     }
 
-    /// Forgets all schedules of a repository.
+    /// Removes all schedules of a repository.
     pub async fn forget(&self, repo: &str) -> Result<()> {
         for known in self.of(repo).await? {
             self.context.stores.documents.delete(&known.key, None).await?;
@@ -180,36 +179,36 @@ impl ScheduleService {
         if_version: Option<u64>,
     ) -> Result<bool> {
         let value =
-            serde_json::to_string(stored).map_err(|error| Error::storage("keeping a schedule", error))?;
+            serde_json::to_string(stored).map_err(|error| Error::storage("writing a schedule", error))?;
         let new = NewDocument { key: DocumentKey::new(DOCUMENT_KIND, name), value, due_at, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
-    /// Starts what is due, and gives the number of executions that were made.
+    /// Starts due schedules, and returns the number of started executions.
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
-        let mut made = 0;
+        let mut count = 0;
         for due in self.context.stores.documents.due(DOCUMENT_KIND, now, MAX_STARTS_PER_SWEEP).await? {
-            // One schedule's trouble is not the others'.
+            // A failure of one schedule does not affect the others.
             match self.start(&due.key, now).await {
                 Ok(started) => {
                     self.context.backoff.succeeded(&due.key.name);
-                    made += usize::from(started);
+                    count += usize::from(started);
                 }
                 Err(error) => self.put_off(&due.key, now, &error).await,
             }
         }
-        Ok(made)
+        Ok(count)
     }
 
-    /// Has a schedule that could not start tried again later, each time after a longer pause, so that it does not stand before others;
-    /// and says so to the repository's administrators.
+    /// Postpones a schedule that could not start, with backoff, so that it does not delay others, and records the failure for the
+    /// administrators of the repository.
     async fn put_off(&self, key: &DocumentKey, now: Timestamp, error: &Error) {
         let name = &key.name;
         let retry_at = self.context.backoff.failed(name, now);
-        tracing::warn!(schedule = ?name, %error, %retry_at, "a schedule could not start; it is tried again");
+        tracing::warn!(schedule = ?name, %error, %retry_at, "cannot start a schedule; it is retried later");
         if let Err(error) = self.try_put_off(key, now, retry_at, error).await {
-            tracing::warn!(schedule = ?name, %error, "the schedule stays due; the next sweep tries it again");
+            tracing::warn!(schedule = ?name, %error, "cannot postpone a schedule; the next sweep retries it");
         }
     }
 
@@ -233,18 +232,18 @@ impl ScheduleService {
             };
             return documents.put(later, version).await.map(drop);
         };
-        // The time names the execution, however often it takes to make it.
+        // The original time identifies the execution, however many attempts it takes.
         let missed = ScheduleRecord { missed: stored.missed.or(Some(due_at)), ..stored };
         self.put(&key.name, &missed, Some(retry_at), version).await?;
         let ScheduleRecord { path, cron, repo, .. } = &missed;
-        let words = format!("schedule `{cron}` of {path} could not start: {}", why.report().words);
-        self.repositories.note_trouble(repo, RepositoryFailure::Schedules, Some(&words)).await
+        let message = format!("cannot start schedule `{cron}` of {path}: {}", why.report().words);
+        self.repositories.note_trouble(repo, RepositoryFailure::Schedules, Some(&message)).await
     }
 
-    /// Starts a schedule, if it is due, and then sets its next time. Its time names the execution: who comes second, or again after a
-    /// crash between the two steps, finds what was made. What was missed runs once, as the next time is after now.
+    /// Starts a schedule if it is due, and then sets its next time. The time is the idempotency key: a concurrent caller, or one after a
+    /// crash between the two steps, finds the same execution. Missed times run once, since the next time is after now.
     async fn start(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
-        // What is due may be told from an index that is late.
+        // The index of due documents may lag behind.
         let Some(document) = self.context.stores.documents.get(key).await? else { return Ok(false) };
         let Some(at) = document.due_at.filter(|at| guarded!(ScheduleOnlyDue, *at <= now)) else {
             return Ok(false);
@@ -257,7 +256,7 @@ impl ScheduleService {
         let branch = repository.default_branch().map(str::to_owned);
         let fetch_ref =
             branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let look = DiscoveryStart {
+        let parameters = DiscoveryStart {
             facts: Facts {
                 trigger: Trigger::Schedule,
                 branch: branch.clone(),
@@ -273,9 +272,15 @@ impl ScheduleService {
         };
         let due = stored.missed.unwrap_or(at);
         let at = guarded!(ScheduleOnce, due, without now);
-        let once = IdempotencyKey::Schedule { name: &key.name, at };
-        let reply =
-            discovery_start::start_discovery(&self.pipelines, &self.context, &repository, look, once).await?;
+        let key_of_time = IdempotencyKey::Schedule { name: &key.name, at };
+        let reply = discovery_start::start_discovery(
+            &self.pipelines,
+            &self.context,
+            &repository,
+            parameters,
+            key_of_time,
+        )
+        .await?;
         let next = next(&stored, now);
         let was_missed = stored.missed.is_some();
         let started = ScheduleRecord { missed: None, ..stored };
@@ -287,11 +292,11 @@ impl ScheduleService {
     }
 }
 
-/// What is to be stored of these schedules, by name.
-fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
-    let mut wanted = BTreeMap::new();
+/// Returns the records of the schedules of pipeline files, by name.
+fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
+    let mut records = BTreeMap::new();
     for file in found {
-        for (at, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
+        for (index, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
             let stored = ScheduleRecord {
                 repo: repo.to_owned(),
                 path: file.path.clone(),
@@ -301,21 +306,21 @@ fn wanted(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap
                 missed: None,
                 by,
             };
-            wanted.insert(name(repo, &file.path, at), stored);
+            records.insert(name(repo, &file.path, index), stored);
         }
     }
-    wanted
+    records
 }
 
-fn name(repo: &str, path: &str, at: usize) -> String {
-    format!("{repo}\n{path}\n{at}")
+fn name(repo: &str, path: &str, index: usize) -> String {
+    format!("{repo}\n{path}\n{index}")
 }
 
 fn read(document: &Document) -> Result<ScheduleRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a schedule", error))
 }
 
-/// The checker has seen the expression; one that a newer version wrote, and that this cannot read, does not come.
+/// Returns the next time of a schedule; `None` if there is none, or if this version cannot parse the expression of a newer one.
 fn next(of: &ScheduleRecord, now: Timestamp) -> Option<Timestamp> {
     next_after(&of.cron, &of.time_zone, now).ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! WebhookService: takes what git providers post.
+//! Receives webhooks of git providers.
 
 use super::discovery_start::{self, DiscoveryStart};
 use crate::{
@@ -22,31 +22,31 @@ use tidemill_core::repository::{
 };
 use tidemill_core::{api::Trigger, time::Timestamp};
 
-/// What is known of a delivery before its body is read.
+/// Sender of a delivery, as far as known before its body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliverySender {
-    /// The address names no repository: the body may be small only, since it is kept before anything is known of it.
+    /// The URL names no repository, so only a small body is accepted: it is buffered before the sender is known.
     Unnamed,
-    /// The address names a repository, and there is a signature.
+    /// The URL names a registered repository, and there is a signature.
     Named,
-    /// The same, but there is no such repository. The body is read as any other, so that this does not show, and not kept.
+    /// The URL names an unregistered repository. The body is read, so that the reply does not reveal this, and dropped.
     Unknown,
 }
 
-/// Kind of the documents that say which bodies were taken.
+/// Kind of the documents of accepted bodies.
 const DOCUMENT_KIND: &str = "delivery";
-/// For how long a body is taken once.
+/// Time within which the same body is accepted only once.
 const DEDUPLICATION_WINDOW_MS: u64 = 24 * 3_600_000;
-/// When a delivery's record may be removed: clocks may differ by a little.
+/// Retention of a delivery's record; longer than the window, since clocks differ.
 const DELIVERY_RETENTION_MS: i64 = 25 * 3_600_000;
-/// Names of one repository that are looked up at most; bodies have two or three.
+/// Maximum number of repository names of a body that are looked up; bodies have two or three.
 const MAX_NAMES: usize = 4;
-/// The longest name that a repository can have, in bytes.
+/// Maximum length of the name of a repository, in bytes.
 const MAX_NAME_LEN: usize = 400;
-/// How often a delivery's record is written while others write it.
+/// Maximum number of attempts to write a delivery's record.
 const MAX_ATTEMPTS: u32 = 20;
 
-/// A body that was taken.
+/// The stored record of an accepted body.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct DeliveryRecord {
     taken_at: Timestamp,
@@ -54,7 +54,7 @@ struct DeliveryRecord {
     epoch: i64,
 }
 
-/// What providers post.
+/// Service for webhooks.
 #[derive(Debug, Clone)]
 pub struct WebhookService {
     context: Arc<Context>,
@@ -71,7 +71,7 @@ impl WebhookService {
         Self { context, pipelines, repositories }
     }
 
-    /// What can be said of a delivery by its address and headers.
+    /// Classifies a delivery by its URL and headers.
     pub async fn expected(
         &self,
         provider: Provider,
@@ -79,20 +79,20 @@ impl WebhookService {
         headers: Headers<'_>,
     ) -> Result<DeliverySender> {
         let repository = || hint.map(canonical).unwrap_or_default();
-        // Of what has none, nothing is read.
+        // The body of an unsigned delivery is not read.
         provider
             .is_signed(headers)
             .map_err(|refusal| Error::Unproven { repository: repository(), reason: refusal.to_string() })?;
         if hint.is_none() {
             return Ok(DeliverySender::Unnamed);
         }
-        let known = self.repositories.find(&repository()).await?;
-        let is_known = known.is_some_and(|known| known.provider == provider);
-        Ok(if is_known { DeliverySender::Named } else { DeliverySender::Unknown })
+        let repository = self.repositories.find(&repository()).await?;
+        let is_registered = repository.is_some_and(|repository| repository.provider == provider);
+        Ok(if is_registered { DeliverySender::Named } else { DeliverySender::Unknown })
     }
 
-    /// Takes a delivery: its signature is checked with the secret of the repository that it names (or `hint` does), and what it tells
-    /// is recorded as work. The same body again within a day makes nothing new, whatever stands beside it: no header is signed.
+    /// Processes a delivery: verifies its signature with the secret of the repository that the body (or `hint`) names, and starts
+    /// discoveries. The same body within a day starts nothing new, whatever its headers, which are not signed.
     pub async fn take(
         &self,
         provider: Provider,
@@ -113,44 +113,44 @@ impl WebhookService {
         let default_branch = repository.default_branch.clone().or(delivered.default_branch);
         let default_branch = default_branch.or_else(|| repository.default_branch().map(str::to_owned));
         let mut reply = WebhookReply::default();
-        let mut looks = Vec::new();
+        let mut starts = Vec::new();
         for (event, what) in delivered.events.into_iter().enumerate() {
             match what {
-                Event::Push(change) => looks.push((event, pushed(change, default_branch.clone()))),
-                Event::Tag(change) => looks.push((event, tagged(change, default_branch.clone()))),
+                Event::Push(change) => starts.push((event, pushed(change, default_branch.clone()))),
+                Event::Tag(change) => starts.push((event, tagged(change, default_branch.clone()))),
                 Event::PullRequest(request) => {
-                    looks.push((event, requested(*request, default_branch.clone())));
+                    starts.push((event, requested(*request, default_branch.clone())));
                 }
                 Event::Deleted(what) => reply.lines.push(format!("{what} was deleted: nothing starts")),
-                Event::Ping => reply.lines.push(format!("{name} can be heard")),
+                Event::Ping => reply.lines.push(format!("the webhook of {name} works")),
                 Event::Ignored(why) => reply.lines.push(format!("nothing starts: {why}")),
             }
         }
-        if looks.is_empty() {
+        if starts.is_empty() {
             return Ok(reply);
         }
         let body = sha256_hex(body);
         let DeliveryRecord { taken_at, epoch } = self.delivery(&repository, &body).await?;
-        for (event, look) in looks {
+        for (event, start) in starts {
             let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
-            let made =
-                discovery_start::start_discovery(&self.pipelines, &self.context, &repository, look, key)
+            let started =
+                discovery_start::start_discovery(&self.pipelines, &self.context, &repository, start, key)
                     .await?;
-            if made.attached {
-                let id = made.execution_id;
+            if started.attached {
+                let id = started.execution_id;
                 reply.lines.push(format!(
-                    "it was taken before; see execution {id}, and `tidemill repo redeliver` to have it taken again"
+                    "delivered before, see execution {id}; to allow it again, run `tidemill repo redeliver`"
                 ));
             } else {
-                reply.lines.push(format!("it is looked at by execution {}", made.execution_id));
-                reply.executions.push(made.execution_id);
+                reply.lines.push(format!("started discovery {}", started.execution_id));
+                reply.executions.push(started.execution_id);
             }
         }
         Ok(reply)
     }
 
-    /// The repository that a delivery is of, if its signature proves that. An unknown repository, one of another provider, a missing
-    /// signature and a wrong one are one error, after the same work.
+    /// Returns the repository of a delivery, if the signature is valid. An unregistered repository, one of another provider, and a missing
+    /// or wrong signature return the same error, after the same work.
     async fn proven(
         &self,
         provider: Provider,
@@ -166,13 +166,13 @@ impl WebhookService {
         names.retain(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
         names.truncate(MAX_NAMES);
         if names.is_empty() {
-            let words =
-                "the body names no repository; add `?repo=` and the repository to the webhook's address";
-            return Err(Error::Invalid(words.into()));
+            let message =
+                "the body names no repository; add `?repo=` and the repository to the webhook's URL";
+            return Err(Error::Invalid(message.into()));
         }
         let mut known = None;
         for name in &names {
-            // All are looked up, and something is verified in any case, so that the time does not tell which are known.
+            // Looks up all names and always verifies a signature, so that timing does not reveal which are registered.
             let found = self.repositories.find(name).await?;
             known = known.or(found.filter(|found| found.provider == provider));
         }
@@ -181,7 +181,7 @@ impl WebhookService {
             None => self.repositories.decoy_secret().await,
         };
         let secret = match secret {
-            Err(Error::Sealed(why)) => Err(format!("its webhook secret cannot be opened: {why}")),
+            Err(Error::Sealed(why)) => Err(format!("its webhook secret cannot be decrypted: {why}")),
             secret => Ok(secret?),
         };
         let verified = secret.and_then(|secret| {
@@ -190,12 +190,12 @@ impl WebhookService {
         let reason = match (known, verified) {
             (Some(repository), Ok(())) => return Ok(repository),
             (Some(_), Err(reason)) => reason,
-            (None, _) => format!("no repository of {provider} is called so"),
+            (None, _) => format!("no repository of {provider} has this name"),
         };
         Err(Error::Unproven { repository: names.join(" or "), reason })
     }
 
-    /// When a body was taken first, within a day and since an administrator last allowed redeliveries; that is now, if it was not.
+    /// Returns the record of the first delivery of a body within a day and the current redelivery epoch, and creates it if there is none.
     async fn delivery(&self, of: &Repository, body: &str) -> Result<DeliveryRecord> {
         let documents = &self.context.stores.documents;
         let key = DocumentKey::new(DOCUMENT_KIND, format!("{}\n{body}", of.name()));
@@ -205,7 +205,7 @@ impl WebhookService {
             if let Some(known) = &known {
                 let before: DeliveryRecord = serde_json::from_str(&known.value)
                     .map_err(|error| Error::storage("reading a delivery's record", error))?;
-                // A newer epoch was allowed while this delivery was on its way.
+                // A newer epoch may have started while this delivery was processed.
                 if before.epoch >= of.delivery_epoch
                     && now.since_ms(before.taken_at) < DEDUPLICATION_WINDOW_MS
                 {
@@ -221,7 +221,7 @@ impl WebhookService {
                 return Ok(delivery);
             }
         }
-        Err(Error::Conflict("the same delivery comes too often at once; try again".into()))
+        Err(Error::Conflict("too many concurrent deliveries of the same body; try again".into()))
     }
 }
 

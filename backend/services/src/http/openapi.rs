@@ -252,14 +252,7 @@ pub fn document() -> Value {
     );
     of.add(path::APPROVE_JOB, "post", "Approve a job", EXPECTED_REPO_PARAMS, None, reply);
     let reply = of.reference::<DeadLetterList>();
-    of.add(
-        path::DEAD_LETTERS,
-        "get",
-        "Dead letters",
-        DEAD_LETTER_PARAMS,
-        None,
-        reply,
-    );
+    of.add(path::DEAD_LETTERS, "get", "Dead letters", DEAD_LETTER_PARAMS, None, reply);
     let reply = of.reference::<DismissReply>();
     of.add(path::DISMISS, "post", "Dismiss a dead letter", EXPECTED_REPO_PARAMS, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());

@@ -14,15 +14,15 @@ use tidemill_core::repository::{
 use tidemill_core::time::Timestamp;
 
 pub(super) const DOCUMENT_KIND: &str = "repository";
-/// Kind of the documents that say what went wrong with a repository.
+/// Kind of the documents of failures of a repository.
 pub(super) const FAILURE_KIND: &str = "trouble";
 
-/// What goes wrong with a repository, apart from its executions.
+/// Source of a failure of a repository, apart from its executions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepositoryFailure {
-    /// Statuses and notices that cannot be sent.
+    /// Commit statuses or notifications cannot be sent.
     Notices,
-    /// Schedules that cannot start.
+    /// A schedule cannot start.
     Schedules,
 }
 
@@ -36,70 +36,70 @@ impl RepositoryFailure {
     }
 }
 
-/// A repository as it is stored.
+/// The stored record of a repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repository {
-    /// What workers clone.
+    /// URL that workers clone.
     pub url: String,
-    /// Who posts its webhooks.
+    /// Provider that sends its webhooks.
     pub provider: Provider,
-    /// Which pull requests wait for an approval.
+    /// Which pull requests require an approval.
     #[serde(default)]
     pub approval: Approval,
-    /// Its default branch, as somebody said.
+    /// Default branch, as configured.
     #[serde(default)]
     pub default_branch: Option<String>,
-    /// Its default branch, as webhooks say.
+    /// Default branch, as reported by webhooks.
     #[serde(default)]
     pub told_default_branch: Option<String>,
-    /// The provider's API.
+    /// URL of the provider's API.
     #[serde(default)]
     pub api_url: Option<String>,
-    /// When somebody changed it.
+    /// When it was last changed.
     pub updated_at: Timestamp,
-    /// Grows whenever an administrator allows redeliveries: what was taken before may be taken once more.
+    /// Grows whenever an administrator allows redeliveries; earlier deliveries are then accepted once more.
     #[serde(default)]
     pub delivery_epoch: i64,
-    /// What webhooks are signed with, sealed.
+    /// Secret that signs webhooks, sealed.
     pub(super) webhook_secret: String,
-    /// What statuses are written with, sealed.
+    /// Token for commit statuses, sealed.
     #[serde(default)]
     pub(super) status_token: Option<String>,
-    /// Who is told; the addresses sealed.
+    /// Targets of notifications, with sealed URLs.
     #[serde(default)]
     pub(super) notify: Vec<StoredNotificationTarget>,
 }
 
-/// Somebody who is told.
+/// A target of notifications.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoredNotificationTarget {
     pub(super) kind: NotifyKind,
-    /// All of it ([`Notify`]), sealed.
+    /// The whole target ([`Notify`](tidemill_core::repository::registration::Notify)), sealed.
     pub(super) sealed: String,
 }
 
 impl Repository {
-    /// Its name, under which it is stored.
+    /// Returns the name under which it is stored.
     pub fn name(&self) -> String {
         canonical(&self.url)
     }
 
-    /// Its default branch, as far as known.
+    /// Returns the default branch, if known.
     pub fn default_branch(&self) -> Option<&str> {
         self.default_branch.as_deref().or(self.told_default_branch.as_deref())
     }
 
-    /// Whether anybody is to be told of its executions.
+    /// Whether it has commit statuses or notifications.
     pub fn announces(&self) -> bool {
         self.status_token.is_some() || !self.notify.is_empty()
     }
 
-    /// Whether commit statuses are written.
+    /// Whether it has commit statuses.
     pub fn has_statuses(&self) -> bool {
         self.status_token.is_some()
     }
 
-    /// How many are told of failures.
+    /// Returns the number of targets of notifications.
     pub fn notified(&self) -> usize {
         self.notify.len()
     }
@@ -124,12 +124,12 @@ pub(super) fn key(name: &str) -> DocumentKey {
     DocumentKey::new(DOCUMENT_KIND, name)
 }
 
-/// What a secret of a repository is sealed for.
+/// Returns the place for which a secret of a repository is sealed.
 pub(super) fn place(name: &str, what: &str) -> String {
     format!("{DOCUMENT_KIND}\n{name}\n{what}")
 }
 
-/// The repository of this name, if it is registered.
+/// Returns the repository of this name, if it is registered.
 pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
     let found = context.stores.documents.get(&key(name)).await?;
     found.as_ref().map(read).transpose()

@@ -1,4 +1,4 @@
-//! What repositories keep sealed, under the newest key.
+//! Re-encryption of the secrets of repositories under the newest key.
 
 use super::{
     record::{DOCUMENT_KIND, Repository, place, read},
@@ -10,7 +10,7 @@ use tidemill_core::api::RekeyReply;
 const PAGE_SIZE: usize = 200;
 
 impl RepositoryService {
-    /// Seals what repositories keep under the newest key: call again while there is more.
+    /// Re-encrypts the secrets of repositories under the newest key. Call it again while `more` is set.
     pub async fn rekey(&self) -> Result<RekeyReply> {
         let documents = &self.context.stores.documents;
         let mut reply = RekeyReply { renewed: 0, more: false, unreadable: Vec::new() };
@@ -23,7 +23,7 @@ impl RepositoryService {
                 let renewed = self.renew(&mut repository, &mut reply.unreadable).await?;
                 if renewed > 0 {
                     if !self.write(&repository, Some(document.version)).await? {
-                        // It is changed meanwhile, maybe by somebody who knows only the older key.
+                        // It was changed meanwhile, perhaps by a process that knows only the older key.
                         reply.more = true;
                         return Ok(reply);
                     }
@@ -36,7 +36,7 @@ impl RepositoryService {
         }
     }
 
-    /// How many of a repository's texts were sealed anew.
+    /// Re-encrypts the secrets of a repository, and returns their number.
     async fn renew(&self, of: &mut Repository, unreadable: &mut Vec<String>) -> Result<usize> {
         let name = of.name();
         let texts = std::iter::once(("webhook", &mut of.webhook_secret))
@@ -46,17 +46,17 @@ impl RepositoryService {
         for (what, sealed) in texts {
             match self.seal.renewed(&place(&name, what), sealed).await {
                 Ok(None) => {}
-                Ok(Some(anew)) => {
-                    *sealed = anew;
+                Ok(Some(new)) => {
+                    *sealed = new;
                     renewed += 1;
                 }
                 Err(Error::Sealed(_)) => {
-                    let is = match what {
+                    let description = match what {
                         "webhook" => "the secret of webhooks",
                         "status" => "the token of commit statuses",
                         _ => "an address of notifications",
                     };
-                    unreadable.push(format!("{is} of {name}"));
+                    unreadable.push(format!("{description} of {name}"));
                 }
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! RepositoryService: the repositories that a deployment knows.
+//! The service for registered repositories.
 
 use super::record::{
     DOCUMENT_KIND, FAILURE_KIND, Repository, RepositoryFailure, StoredNotificationTarget, find, key, place,
@@ -27,12 +27,12 @@ const MAX_SECRET_LEN: usize = 1_000;
 const MIN_SECRET_LEN: usize = 16;
 const MAX_NOTIFICATION_TARGETS: usize = 10;
 
-/// Repositories.
+/// Service for registered repositories.
 #[derive(Debug, Clone)]
 pub struct RepositoryService {
     pub(super) context: Arc<Context>,
     pub(super) seal: SecretSealer,
-    /// A secret that belongs to no repository, sealed.
+    /// A secret of no repository, sealed.
     decoy: Arc<OnceLock<String>>,
 }
 
@@ -41,7 +41,7 @@ impl RepositoryService {
         Self { context, seal, decoy: Arc::default() }
     }
 
-    /// Makes a repository known, or changes what is known of it.
+    /// Registers a repository, or changes it.
     pub async fn put(&self, request: RepositoryRequest) -> Result<RepositoryReply> {
         check(&request)?;
         let address =
@@ -51,12 +51,12 @@ impl RepositoryService {
             let known = self.context.stores.documents.get(&key(&name)).await?;
             let version = known.as_ref().map(|known| known.version);
             let old = known.as_ref().map(read).transpose()?;
-            let mut made = None;
+            let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
                 (Some(secret), _) => self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?,
                 (None, Some(old)) => old.webhook_secret.clone(),
                 (None, None) => {
-                    let secret = made.insert(new_secret()?);
+                    let secret = new_webhook_secret.insert(new_secret()?);
                     self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?
                 }
             };
@@ -73,12 +73,12 @@ impl RepositoryService {
                 url: address.to_git_url(),
                 provider: request.provider,
                 approval: request.approval.or(old.as_ref().map(|old| old.approval)).unwrap_or_default(),
-                default_branch: given(
+                default_branch: updated(
                     request.default_branch.as_ref(),
                     old.as_ref().map(|old| &old.default_branch),
                 ),
-                api_url: given(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
-                // One that is made anew does not remember what was delivered before.
+                api_url: updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
+                // A new registration accepts earlier deliveries again.
                 delivery_epoch: old.as_ref().map_or(self.context.now().0, |old| old.delivery_epoch),
                 told_default_branch: old.and_then(|old| old.told_default_branch),
                 updated_at: self.context.now(),
@@ -87,22 +87,22 @@ impl RepositoryService {
                 notify,
             };
             if self.write(&repository, version).await? {
-                self.forget_troubles(&name).await?;
+                self.clear_failures(&name).await?;
                 return Ok(RepositoryReply {
                     webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
                     repository: repository.view(None),
-                    webhook_secret: made,
+                    webhook_secret: new_webhook_secret,
                 });
             }
         }
-        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+        Err(Error::Conflict("other clients are changing the repository at the same time; try again".into()))
     }
 
     async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<StoredNotificationTarget>> {
         let mut notified = Vec::with_capacity(all.len());
         for one in all {
             let text = serde_json::to_vec(one)
-                .map_err(|error| Error::storage("keeping who is to be notified", error))?;
+                .map_err(|error| Error::storage("writing a notification target", error))?;
             let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
             notified.push(StoredNotificationTarget { kind: one.kind, sealed });
         }
@@ -111,51 +111,51 @@ impl RepositoryService {
 
     pub(super) async fn write(&self, repository: &Repository, if_version: Option<u64>) -> Result<bool> {
         let value = serde_json::to_string(repository)
-            .map_err(|error| Error::storage("keeping a repository", error))?;
+            .map_err(|error| Error::storage("writing a repository", error))?;
         let new = NewDocument { key: key(&repository.name()), value, due_at: None, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
-    /// All repositories, by name.
+    /// Returns all repositories, by name.
     pub async fn list(&self) -> Result<RepositoryList> {
         let documents = &self.context.stores.documents;
-        let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for document in documents.all(FAILURE_KIND, "").await? {
             let name = document.key.name.rsplit_once('\n').map_or("", |(name, _)| name);
-            troubles.entry(name.to_owned()).or_default().push(document.value);
+            failures.entry(name.to_owned()).or_default().push(document.value);
         }
         let view = |document: &Document| {
-            let trouble = troubles.remove(&document.key.name).map(|troubles| troubles.join("; "));
-            Ok(read(document)?.view(trouble))
+            let failures = failures.remove(&document.key.name).map(|failures| failures.join("; "));
+            Ok(read(document)?.view(failures))
         };
         let repositories = documents.all(DOCUMENT_KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
         Ok(RepositoryList { repositories })
     }
 
-    /// Notes what went wrong with a repository, or that nothing does any more. Both are of one source: others keep theirs.
+    /// Records a failure of a repository, or its end (`None`), for one source of failures.
     pub(crate) async fn note_trouble(
         &self,
         name: &str,
         of: RepositoryFailure,
-        words: Option<&str>,
+        message: Option<&str>,
     ) -> Result<()> {
         let documents = &self.context.stores.documents;
         let key = of.key(name);
-        let Some(words) = words else { return documents.delete(&key, None).await.map(drop) };
+        let Some(message) = message else { return documents.delete(&key, None).await.map(drop) };
         let version = documents.get(&key).await?.map(|known| known.version);
-        let value = format!("{}: {words}", self.context.now());
-        // Another trouble that comes first says as much.
+        let value = format!("{}: {message}", self.context.now());
+        // On a conflict, the concurrent failure is as informative.
         documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
     }
 
-    async fn forget_troubles(&self, name: &str) -> Result<()> {
+    async fn clear_failures(&self, name: &str) -> Result<()> {
         for of in [RepositoryFailure::Notices, RepositoryFailure::Schedules] {
             self.note_trouble(name, of, None).await?;
         }
         Ok(())
     }
 
-    /// Lets what webhooks delivered before be taken once more.
+    /// Allows earlier webhook deliveries to be accepted once more.
     pub async fn allow_redeliveries(&self, repo: &str) -> Result<RedeliveryReply> {
         let name = canonical(repo);
         for _ in 0..MAX_ATTEMPTS {
@@ -169,46 +169,46 @@ impl RepositoryService {
                 return Ok(RedeliveryReply { repository: name });
             }
         }
-        Err(Error::Conflict("the repository is changed by others at the same time; try again".into()))
+        Err(Error::Conflict("other clients are changing the repository at the same time; try again".into()))
     }
 
-    /// Forgets a repository; its executions stay.
+    /// Removes a repository; its executions stay.
     pub async fn remove(&self, repo: &str) -> Result<bool> {
         let name = canonical(repo);
         let removed = self.context.stores.documents.delete(&key(&name), None).await?;
-        self.forget_troubles(&name).await?;
+        self.clear_failures(&name).await?;
         Ok(removed)
     }
 
-    /// The repository of this name ([`canonical`]).
+    /// Returns the repository of this name ([`canonical`]), if it is registered.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<Repository>> {
         find(&self.context, name).await
     }
 
-    /// The repository at this address, which must be known.
+    /// Returns the repository at this address, or a not-found error.
     pub async fn must_find(&self, repo: &str) -> Result<Repository> {
         let name = canonical(repo);
         self.find(&name).await?.ok_or_else(|| unknown(&name))
     }
 
-    /// Remembers which branch is the default one, where nobody said and a webhook does.
+    /// Records the default branch that a webhook reported, for repositories without a configured one.
     pub(crate) async fn told_default_branch(&self, name: &str, branch: &str) -> Result<()> {
         let Some(document) = self.context.stores.documents.get(&key(name)).await? else { return Ok(()) };
         let repository = read(&document)?;
         if repository.told_default_branch.as_deref() == Some(branch) {
             return Ok(());
         }
-        let told = Repository { told_default_branch: Some(branch.to_owned()), ..repository };
-        // Who is faster tells as much.
-        self.write(&told, Some(document.version)).await.map(drop)
+        let updated = Repository { told_default_branch: Some(branch.to_owned()), ..repository };
+        // On a conflict, a concurrent webhook recorded it.
+        self.write(&updated, Some(document.version)).await.map(drop)
     }
 
-    /// What its webhooks are signed with.
+    /// Returns the secret that signs its webhooks.
     pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
         self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
     }
 
-    /// What nobody's webhooks are signed with: for those of repositories that are not known, after the same work.
+    /// Returns a secret of no repository, to verify webhooks of unregistered repositories with the same amount of work.
     pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
         let place = place("", "webhook");
         let sealed = if let Some(sealed) = self.decoy.get() {
@@ -220,54 +220,54 @@ impl RepositoryService {
         self.seal.open(&place, sealed).await
     }
 
-    /// What its statuses are written with.
+    /// Returns the token for its commit statuses, if it has one.
     pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
         let Some(sealed) = &of.status_token else { return Ok(None) };
         let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
         let text = String::from_utf8(opened);
-        text.map(Some).map_err(|error| Error::storage("opening a status token", error.utf8_error()))
+        text.map(Some).map_err(|error| Error::storage("decrypting a status token", error.utf8_error()))
     }
 
-    /// The one of this place among those who are told of failures.
+    /// Returns the notification target at this index.
     pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
         let Some(one) = of.notify.get(at) else { return Ok(None) };
         let opened = self.seal.open(&place(&of.name(), "notify"), &one.sealed).await?;
         let read = serde_json::from_slice(&opened);
-        read.map(Some).map_err(|error| Error::storage("opening who is to be notified", error))
+        read.map(Some).map_err(|error| Error::storage("decrypting a notification target", error))
     }
 }
 
-/// What was given now, unless that is nothing: an empty text takes away what was known.
-fn given(now: Option<&String>, before: Option<&Option<String>>) -> Option<String> {
-    match now {
-        Some(now) => Some(now.clone()).filter(|now| !now.is_empty()),
-        None => before.cloned().flatten(),
+/// Returns the new value, or the earlier one if there is none; an empty text removes it.
+fn updated(new: Option<&String>, old: Option<&Option<String>>) -> Option<String> {
+    match new {
+        Some(new) => Some(new.clone()).filter(|new| !new.is_empty()),
+        None => old.cloned().flatten(),
     }
 }
 
 fn unknown(name: &str) -> Error {
-    Error::NotFound(format!("there is no repository {name}; make it known with: tidemill repo add"))
+    Error::NotFound(format!("there is no repository {name}; register it with: tidemill repo add"))
 }
 
 fn new_secret() -> Result<String> {
     let mut random = [0_u8; 32];
-    getrandom::fill(&mut random).map_err(|error| Error::storage("making a webhook secret", error))?;
+    getrandom::fill(&mut random).map_err(|error| Error::storage("creating a webhook secret", error))?;
     Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
 fn check(request: &RepositoryRequest) -> Result<()> {
-    let wrong = |words: String| Err(Error::Invalid(words));
+    let invalid = |message: String| Err(Error::Invalid(message));
     let url = request.url.as_str();
-    let is_text = |text: &str, most: usize| {
-        !text.is_empty() && text.len() <= most && !text.contains(|one: char| one.is_control() || one == ' ')
+    let is_text = |text: &str, max: usize| {
+        !text.is_empty() && text.len() <= max && !text.contains(|one: char| one.is_control() || one == ' ')
     };
     if url.len() > MAX_URL_LEN {
-        return wrong(format!("a repository's address has at most {MAX_URL_LEN} bytes"));
+        return invalid(format!("a repository's address has at most {MAX_URL_LEN} bytes"));
     }
     if let Some(secret) = &request.webhook_secret
         && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret.len())
     {
-        return wrong(format!("a webhook's secret has {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"));
+        return invalid(format!("a webhook's secret has {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"));
     }
     let is_http = |url: &str| {
         is_text(url, MAX_SECRET_LEN) && (url.starts_with("https://") || url.starts_with("http://"))
@@ -277,27 +277,27 @@ fn check(request: &RepositoryRequest) -> Result<()> {
         .as_deref()
         .is_some_and(|token| !token.is_empty() && !is_text(token, MAX_SECRET_LEN))
     {
-        return wrong("a status token is one word".into());
+        return invalid("a status token must not contain spaces or control characters".into());
     }
     if request.api_url.as_deref().is_some_and(|url| !url.is_empty() && !is_http(url)) {
-        return wrong("the provider's API begins with https:// or http://".into());
+        return invalid("the URL of the provider's API must start with https:// or http://".into());
     }
     let is_branch = |name: &str| is_text(name, 250) && !name.starts_with('-');
     if request.default_branch.as_deref().is_some_and(|name| !name.is_empty() && !is_branch(name)) {
-        return wrong("the default branch is not a name of a branch".into());
+        return invalid("the default branch is not a valid branch name".into());
     }
     let notify = request.notify.as_deref().unwrap_or_default();
     if notify.len() > MAX_NOTIFICATION_TARGETS {
-        return wrong(format!("at most {MAX_NOTIFICATION_TARGETS} are notified"));
+        return invalid(format!("a repository has at most {MAX_NOTIFICATION_TARGETS} notification targets"));
     }
     for one in notify {
         if !is_http(&one.url) {
-            return wrong("who is notified has an address that begins with https:// or http://".into());
+            return invalid("the URL of a notification target must start with https:// or http://".into());
         }
         let secret = one.secret.as_deref().unwrap_or_default().len();
         if one.kind == NotifyKind::Webhook && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret) {
-            return wrong(format!(
-                "a notified webhook has a secret of {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes that it is signed with"
+            return invalid(format!(
+                "a webhook that receives notifications needs a secret of {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"
             ));
         }
     }

@@ -226,9 +226,7 @@ impl ArtifactService {
         if job_of(&node)?.job.holds(lease) {
             return Ok(node);
         }
-        Err(Error::LeaseLost(format!(
-            "the lease of job {job} is not valid; its artifacts are rejected"
-        )))
+        Err(Error::LeaseLost(format!("the lease of job {job} is not valid; its artifacts are rejected")))
     }
 }
 
@@ -248,7 +246,9 @@ fn own_id(node: &Node) -> Result<ArtifactId> {
 }
 
 fn not_own(id: ArtifactId) -> Error {
-    Error::Conflict(format!("artifact {id} does not belong to this attempt; announce the artifact, and use the id of the reply"))
+    Error::Conflict(format!(
+        "artifact {id} does not belong to this attempt; announce the artifact, and use the id of the reply"
+    ))
 }
 
 fn reply(

@@ -151,8 +151,9 @@ impl CacheService {
             return Ok(id);
         }
         let uploaded = objects.info(&object).await?;
-        let uploaded = uploaded
-            .ok_or_else(|| Error::Conflict("the cache was announced, but its bytes were not uploaded".into()))?;
+        let uploaded = uploaded.ok_or_else(|| {
+            Error::Conflict("the cache was announced, but its bytes were not uploaded".into())
+        })?;
         let differs = uploaded.sha256.is_some_and(|hash| !hash.eq_ignore_ascii_case(&complete.sha256));
         if uploaded.size != complete.size || differs || uploaded.size > MAX_SIZE {
             // No record refers to it, and only this job can have uploaded it.

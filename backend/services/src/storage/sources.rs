@@ -94,8 +94,8 @@ impl SourceService {
         // An upload is never empty: a missing body must not pass as one.
         let first = bytes.next().await.transpose().map_err(|error| Error::io("receiving sources", error))?;
         let first = first.filter(|chunk| !chunk.is_empty());
-        let first =
-            first.ok_or_else(|| Error::Invalid("the sources are empty; send the bytes of the upload".into()))?;
+        let first = first
+            .ok_or_else(|| Error::Invalid("the sources are empty; send the bytes of the upload".into()))?;
         let mut bytes = stream::once(std::future::ready(Ok(first))).chain(bytes);
         let objects = &self.context.stores.objects;
         if self.is_there(upload, &key, None).await? && self.note_use(upload, true).await? {
@@ -114,7 +114,11 @@ impl SourceService {
             if !fits {
                 exceeded.store(true, Ordering::Relaxed);
             }
-            std::future::ready(if fits { Ok(chunk) } else { Err(io::Error::other("the upload is too large")) })
+            std::future::ready(if fits {
+                Ok(chunk)
+            } else {
+                Err(io::Error::other("the upload is too large"))
+            })
         });
         match objects.put_checked(&key, Some(parse(upload)?.content()), limited.boxed()).await {
             Err(_) if over.load(Ordering::Relaxed) => Err(too_large(None)),
@@ -124,7 +128,11 @@ impl SourceService {
 
     /// Returns the bytes of an upload, or where they are.
     pub async fn download(&self, upload: &str) -> Result<Download<ObjectInfo>> {
-        let gone = || Error::NotFound(format!("there is no upload {upload}; it may have been removed, start the run again"));
+        let gone = || {
+            Error::NotFound(format!(
+                "there is no upload {upload}; it may have been removed, start the run again"
+            ))
+        };
         let found = self.find(&key(upload)?, gone).await?;
         if let Err(error) = self.note_use(upload, false).await {
             tracing::warn!(upload, %error, "cannot record the use of an upload");
@@ -217,7 +225,8 @@ impl SourceService {
 
     /// Returns the `tidemill` program with this SHA-256, which a deployment stores for its workers, or where it is.
     pub async fn program(&self, sha256: &str) -> Result<Download<ObjectInfo>> {
-        let gone = || Error::NotFound(format!("there is no program {sha256} in this deployment; deploy again"));
+        let gone =
+            || Error::NotFound(format!("there is no program {sha256} in this deployment; deploy again"));
         if sha256.len() != 64 || !sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(gone());
         }

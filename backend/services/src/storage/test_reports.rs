@@ -65,7 +65,9 @@ impl TestReportService {
                 return Ok(TestsReply { attempt });
             }
         }
-        Err(Error::Conflict("another client is writing the test report of the attempt at the same time".into()))
+        Err(Error::Conflict(
+            "another client is writing the test report of the attempt at the same time".into(),
+        ))
     }
 
     /// Returns the test results of an execution.

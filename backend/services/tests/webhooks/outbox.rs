@@ -166,7 +166,7 @@ async fn delivery_failure_is_shown_until_fixed() {
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
                 .to_string()
         };
-        assert!(trouble().await.contains("a status could not be sent: it answered 401"));
+        assert!(trouble().await.contains("cannot send a status: the receiver replied with status 401"));
         server.add(URL, "github", json!({ "status_token": "N3W" })).await;
         assert_eq!(
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"],

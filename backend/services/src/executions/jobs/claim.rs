@@ -82,7 +82,8 @@ impl JobExecutionService {
         }
         if !self.context.settings.gives_any_job {
             return Err(Error::Invalid(
-                "workers of this deployment receive jobs from its queue; start the worker with --queue".into(),
+                "workers of this deployment receive jobs from its queue; start the worker with --queue"
+                    .into(),
             ));
         }
         let queue = &self.context.stores.queue;

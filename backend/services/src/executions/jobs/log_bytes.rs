@@ -27,7 +27,10 @@ pub fn unpack(log: &LogBytes) -> Result<(u64, Vec<u8>)> {
         })
         .map_err(|error| invalid(&format!("is not zstd: {error}")))?;
     if bytes.len() != log.length as usize {
-        return Err(invalid(&format!("does not decompress to the {} bytes that the report names", log.length)));
+        return Err(invalid(&format!(
+            "does not decompress to the {} bytes that the report names",
+            log.length
+        )));
     }
     Ok((log.offset, bytes))
 }

@@ -55,6 +55,7 @@ impl PipelineExecutionService {
 
 /// Whether a node of a held execution is recorded before the approval.
 pub(super) fn is_recorded_while_held(spec: &ExecutionSpec, group_gate: Option<u32>, ix: u32) -> bool {
-    let is_approval_gate = spec.approvals.iter().any(|approval| approval.job.is_none() && approval.gate == ix);
+    let is_approval_gate =
+        spec.approvals.iter().any(|approval| approval.job.is_none() && approval.gate == ix);
     is_approval_gate || group_gate == Some(ix) || spec.end_node == ix
 }

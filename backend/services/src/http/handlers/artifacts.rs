@@ -96,8 +96,7 @@ pub async fn download(
 ) -> Reply {
     if caller.is_only_worker() {
         let (Some(job), Some(lease)) = (lease_query.job, lease_query.lease) else {
-            let message =
-                "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
+            let message = "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
             return Err(Error::Forbidden(message.into()).into());
         };
         api.services.artifacts.must_be_for(id, job, lease).await?;

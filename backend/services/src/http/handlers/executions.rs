@@ -28,8 +28,7 @@ use tidemill_core::{
 
 fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let text =
-        value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
+    let text = value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
 }
 

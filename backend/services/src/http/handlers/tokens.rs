@@ -18,7 +18,10 @@ pub async fn create(
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Reply {
     let created = api.services.tokens.create(request, &caller).await?;
-    api.services.audit.note(&caller, "token.create", created.view.id, created.view.repo.as_deref(), "done").await;
+    api.services
+        .audit
+        .note(&caller, "token.create", created.view.id, created.view.repo.as_deref(), "done")
+        .await;
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
