@@ -34,7 +34,7 @@ pub use executions::{
 };
 pub use forge::{
     discoveries::DiscoveryService,
-    outbox::{NOTIFICATION_KIND as NOTICE_KIND, Notifiers, Outbox, STATUS as STATUS_KIND},
+    outbox::{NOTIFICATION_KIND, Notifiers, Outbox, STATUS_KIND},
     schedules::ScheduleService,
     webhooks::{DeliverySender, WebhookService},
 };

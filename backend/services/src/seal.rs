@@ -80,7 +80,7 @@ impl SecretSealer {
     /// Decrypts what was sealed for `place`. [`Error::Sealed`] means that no retry can decrypt it.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
         let damaged = || Error::Sealed("it is damaged, or was sealed for another place; set it again".into());
-        let (id, body) = parts(sealed).ok_or_else(damaged)?;
+        let (id, body) = split_sealed(sealed).ok_or_else(damaged)?;
         let mut keys = self.keys().await?;
         if keys.find(id).is_none() {
             // Another process may have sealed it under a newer key.
@@ -100,7 +100,7 @@ impl SecretSealer {
     /// Seals the value again under the newest key. Returns `None` if it is sealed under that key already.
     pub async fn renewed(&self, place: &str, sealed: &str) -> Result<Option<String>> {
         let newest = self.newest().await?.first().id();
-        if parts(sealed).is_some_and(|(id, _)| id == newest) {
+        if split_sealed(sealed).is_some_and(|(id, _)| id == newest) {
             return Ok(None);
         }
         let plain = self.open(place, sealed).await?;
@@ -109,7 +109,7 @@ impl SecretSealer {
 }
 
 /// Returns the key id and the body.
-fn parts(sealed: &str) -> Option<(&str, &str)> {
+fn split_sealed(sealed: &str) -> Option<(&str, &str)> {
     sealed.strip_prefix(FORMAT_VERSION)?.strip_prefix(':')?.split_once(':')
 }
 

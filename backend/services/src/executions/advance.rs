@@ -65,7 +65,7 @@ impl Context {
         let mut batch: Vec<(u32, Transition)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
-        let unplanned = self.unplanned(execution).await?;
+        let unplanned = self.unplanned_state(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
@@ -86,12 +86,12 @@ impl Context {
                     transition
                 }
                 NextStep::CheckEnd => {
-                    self.end(&node).await?;
+                    self.end_execution(&node).await?;
                     continue;
                 }
                 NextStep::CloseApprovals { gates, from, transition } => {
                     // The node stays due until it is written, so a crash between the two steps loses nothing.
-                    self.close(execution, &gates, &from).await?;
+                    self.close_approvals(execution, &gates, &from).await?;
                     outcome.nodes.extend(gates);
                     transition
                 }
@@ -119,7 +119,7 @@ impl Context {
     }
 
     /// Opens the gates of approvals that were not given, as failed.
-    async fn close(&self, execution: ExecutionId, gates: &[u32], from: &str) -> Result<()> {
+    async fn close_approvals(&self, execution: ExecutionId, gates: &[u32], from: &str) -> Result<()> {
         for ix in gates {
             self.open_gate(NodeKey { execution, ix: *ix }, false, from).await?;
         }
@@ -246,7 +246,7 @@ impl Context {
     }
 
     /// Returns the state of a held execution whose jobs are not recorded yet; `None` if they are.
-    async fn unplanned(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
+    async fn unplanned_state(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
         if !self.cached_execution(execution).await?.spec.held {
             return Ok(None);
         }
@@ -257,7 +257,7 @@ impl Context {
     /// Cancels every unfinished job of an execution.
     pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
         // After a recorded cancel, its jobs are never recorded.
-        if self.unplanned(execution).await?.is_some() {
+        if self.unplanned_state(execution).await?.is_some() {
             return Ok(());
         }
         let mut singly = false;
@@ -287,7 +287,7 @@ impl Context {
     }
 
     /// Runs the step of the end node: ends the execution if every job has ended, and resumes an interrupted cancel.
-    async fn end(&self, end: &Node) -> Result<()> {
+    async fn end_execution(&self, end: &Node) -> Result<()> {
         let id = end.key.execution;
         for _ in 0..MAX_CONFLICTS {
             let execution = self.execution(id).await?;

@@ -95,7 +95,7 @@ pub async fn artifacts_for(
             all
         }
     };
-    let mut artifacts = current(context, execution, artifacts).await?;
+    let mut artifacts = of_current_attempts(context, execution, artifacts).await?;
     artifacts.sort_by_key(|(ix, _)| *ix);
     Ok(artifacts.into_iter().map(|(_, record)| source(record)).collect())
 }
@@ -125,7 +125,7 @@ async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<
 }
 
 /// Filters for artifacts of the current attempts; those of lost attempts are no input.
-async fn current(
+async fn of_current_attempts(
     context: &Context,
     execution: &ExecutionRecord,
     mut found: ArtifactsByJob,

@@ -1,7 +1,10 @@
 //! The plan of an execution that discovers pipelines.
 
-pub(crate) use tidemill_core::execution::discovery::PIPELINE_NAME as NAME;
-use tidemill_core::execution::{discovery::Discovery, failure::FailureKind, retry::RetryFor};
+use tidemill_core::execution::{
+    discovery::{Discovery, PIPELINE_NAME},
+    failure::FailureKind,
+    retry::RetryFor,
+};
 use tidemill_core::plan::{Plan, PlannedJob};
 
 const TIMEOUT_S: u64 = 600;
@@ -11,9 +14,9 @@ const RETRIES: u32 = 2;
 /// Creates the plan of an execution that discovers pipelines.
 pub(crate) fn plan(discovery: Discovery) -> Plan {
     let job = PlannedJob {
-        name: NAME.into(),
-        base_name: NAME.into(),
-        stage: NAME.into(),
+        name: PIPELINE_NAME.into(),
+        base_name: PIPELINE_NAME.into(),
+        stage: PIPELINE_NAME.into(),
         after_stages: Some(0),
         retry: RETRIES,
         retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], exit_codes: Vec::new() },
@@ -22,8 +25,8 @@ pub(crate) fn plan(discovery: Discovery) -> Plan {
         ..PlannedJob::default()
     };
     Plan {
-        pipeline_name: NAME.into(),
-        stages: vec![NAME.into()],
+        pipeline_name: PIPELINE_NAME.into(),
+        stages: vec![PIPELINE_NAME.into()],
         jobs: vec![job],
         gates: Vec::new(),
         left_out: Vec::new(),

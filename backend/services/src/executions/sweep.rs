@@ -86,12 +86,12 @@ impl Sweep {
                     by_execution.entry(node.key.execution).or_default().push(node);
                 } else {
                     // It was advanced and is due as before: postpone it, so that it does not delay other nodes.
-                    progressed |= self.put_off(node, "it is still due after its step").await;
+                    progressed |= self.postpone_node(node, "it is still due after its step").await;
                 }
             }
             for (execution, nodes) in by_execution {
                 number += nodes.len();
-                progressed |= self.settle(execution, &nodes).await;
+                progressed |= self.advance_nodes(execution, &nodes).await;
             }
             if !full || !progressed {
                 break;
@@ -102,7 +102,7 @@ impl Sweep {
 
     /// Advances nodes of an execution. Returns whether any of them was advanced or postponed. A failure of one node or execution does not
     /// affect the others.
-    async fn settle(&self, execution: ExecutionId, nodes: &[DueNode]) -> bool {
+    async fn advance_nodes(&self, execution: ExecutionId, nodes: &[DueNode]) -> bool {
         let all = nodes.iter().map(|node| node.key.ix).collect();
         let Err(error) = self.context.advance(execution, all).await else {
             for node in nodes {
@@ -111,7 +111,7 @@ impl Sweep {
             return true;
         };
         if let [only] = nodes {
-            return self.put_off(*only, &error.to_string()).await;
+            return self.postpone_node(*only, &error.to_string()).await;
         }
         let mut progressed = false;
         for node in nodes {
@@ -120,14 +120,14 @@ impl Sweep {
                     self.context.backoff.succeeded(&name(*node));
                     true
                 }
-                Err(error) => self.put_off(*node, &error.to_string()).await,
+                Err(error) => self.postpone_node(*node, &error.to_string()).await,
             };
         }
         progressed
     }
 
     /// Postpones a node, with backoff. Returns false if it stays due.
-    async fn put_off(&self, node: DueNode, why: &str) -> bool {
+    async fn postpone_node(&self, node: DueNode, why: &str) -> bool {
         let (execution, ix) = (node.key.execution, node.key.ix);
         let retry_at = self.context.backoff.failed(&name(node), self.context.now());
         tracing::warn!(%execution, node = ix, why, %retry_at, "cannot advance a node; it is retried later");

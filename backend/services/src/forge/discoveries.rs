@@ -66,7 +66,7 @@ struct StartContext<'a> {
 }
 
 /// Truncates the lines of a reply, whose size an untrusted commit determines.
-fn bound(lines: &mut Vec<String>) {
+fn truncate_lines(lines: &mut Vec<String>) {
     let mut left = MAX_REPLY_BYTES;
     let mut fit = 0;
     for line in lines.iter_mut() {
@@ -103,7 +103,7 @@ struct InspectedFile {
 impl InspectedFile {
     /// Parses and plans a file for a commit with these facts. Returns the lines that describe its errors on failure.
     fn inspect(file: &PipelineFile, facts: &Facts) -> Result<Self, Vec<String>> {
-        let parsed = read(file)?;
+        let parsed = parse_file(file)?;
         let path = &file.path;
         let pipeline = DiscoveredPipeline {
             path: path.clone(),
@@ -183,7 +183,7 @@ impl DiscoveryService {
             files: report.paths,
             ..execution.spec.facts.clone()
         });
-        let first = self.first(&execution).await?;
+        let first = self.first_discovery(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (Approval::None, _) | (_, None) => false,
             (Approval::Forks, Some(request)) => request.from_fork,
@@ -254,7 +254,7 @@ impl DiscoveryService {
         if let Some(error) = failure {
             return Err(error);
         }
-        bound(&mut reply.lines);
+        truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.
             self.outbox.announce(execution.spec.id, &repository).await?;
@@ -277,7 +277,7 @@ impl DiscoveryService {
     }
 
     /// Returns the first execution of the chain of retries; what it started is not started again.
-    async fn first(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
+    async fn first_discovery(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
         let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
         for _ in 0..MAX_RETRIES {
             let Some(id) = before else { break };
@@ -347,7 +347,7 @@ fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
 }
 
 /// Parses the pipeline of a file, or returns the lines that describe its errors. Workers translate files of GitLab.
-fn read(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
+fn parse_file(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
     pipeline::parse(&file.text).map_err(|diagnostics| error_lines(&file.path, &diagnostics))
 }
 

@@ -22,7 +22,7 @@ use tidemill_core::repository::{canonical, registration::NotifyKind};
 use tidemill_core::{api::path, ids::ExecutionId, time::Timestamp};
 
 /// Kind of the documents of commit statuses.
-pub const STATUS: &str = "status";
+pub const STATUS_KIND: &str = "status";
 /// Kind of the documents of pending notifications.
 pub const NOTIFICATION_KIND: &str = "notice";
 /// Kind of the documents with the outcome of the last execution of a pipeline and branch.
@@ -121,7 +121,7 @@ impl Outbox {
             return Ok(());
         }
         let announced = StatusRecord { repo: of.name(), sent: None, trouble: DeliveryFailure::default() };
-        self.put(key(STATUS, execution), &announced, Some(self.context.now()), None).await.map(drop)
+        self.put(key(STATUS_KIND, execution), &announced, Some(self.context.now()), None).await.map(drop)
     }
 
     /// Starts announcing a retry, if an external event started the retried execution.
@@ -142,12 +142,12 @@ impl Outbox {
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
         let mut delivered = 0;
-        for kind in [STATUS, NOTIFICATION_KIND] {
+        for kind in [STATUS_KIND, NOTIFICATION_KIND] {
             let due = self.context.stores.documents.due(kind, now, BATCH_LEN).await?;
             let all = stream::iter(due).map(|document| async move {
                 let name = document.key.name.clone();
                 let done = match kind {
-                    STATUS => self.send_status(document.key.clone(), 0).await,
+                    STATUS_KIND => self.send_status(document.key.clone(), 0).await,
                     _ => self.send_notification(document.key.clone()).await,
                 };
                 match done {
@@ -177,7 +177,9 @@ impl Outbox {
     /// failed before, are left to [`Self::run`].
     pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
         let mut delivered = 0;
-        while delivered < MAX_ROUNDS && self.send_status(key(STATUS, execution), POLL_INTERVAL_MS).await? {
+        while delivered < MAX_ROUNDS
+            && self.send_status(key(STATUS_KIND, execution), POLL_INTERVAL_MS).await?
+        {
             delivered += 1;
         }
         Ok(delivered)
@@ -275,7 +277,7 @@ impl Outbox {
                 .await
                 .map(drop);
         }
-        self.note_end(execution, repository).await?;
+        self.write_notifications(execution, repository).await?;
         let value = serde_json::to_string(&announced)
             .map_err(|error| Error::storage("recording a delivered status", error))?;
         let expires_at = Some(now.plus_ms(RETENTION_MS));
@@ -285,7 +287,7 @@ impl Outbox {
 
     /// Writes the notifications of an ended execution, and then its outcome. After a crash in between, both are written again; an existing
     /// notification is not written twice.
-    async fn note_end(&self, execution: &ExecutionRecord, repository: &Repository) -> Result<()> {
+    async fn write_notifications(&self, execution: &ExecutionRecord, repository: &Repository) -> Result<()> {
         let spec = &execution.spec;
         if repository.notified() == 0 || spec.facts.pull_request.is_some() {
             return Ok(());
@@ -298,7 +300,7 @@ impl Outbox {
         let is_older = before.as_ref().is_some_and(|before| before.run_number >= execution.run_number);
         let failed_before = before.is_some_and(|before| before.failed);
         let Some(event) = notice_event(failed_before, execution.state.status).filter(|_| !is_older) else {
-            return self.note_outcome(line, execution, known.as_ref(), is_older).await;
+            return self.write_outcome(line, execution, known.as_ref(), is_older).await;
         };
         let notice = Notice {
             event,
@@ -320,10 +322,10 @@ impl Outbox {
             let key = DocumentKey::new(NOTIFICATION_KIND, format!("{}:{at}", spec.id));
             self.put(key, &noticed, Some(self.context.now()), None).await?;
         }
-        self.note_outcome(line, execution, known.as_ref(), is_older).await
+        self.write_outcome(line, execution, known.as_ref(), is_older).await
     }
 
-    async fn note_outcome(
+    async fn write_outcome(
         &self,
         line: String,
         execution: &ExecutionRecord,
@@ -392,14 +394,14 @@ impl Outbox {
         let why = match self.notifiers.messenger.post(post).await {
             Ok(status) if (200..300).contains(&status) => {
                 if before.tries > 0 {
-                    self.note_trouble(repo, None).await;
+                    self.record_failure(repo, None).await;
                 }
                 return Ok(());
             }
             Ok(status) => format!("the receiver replied with status {status}"),
             Err(why) => why,
         };
-        self.note_trouble(repo, Some(&format!("cannot send a {}: {why}", of.kind))).await;
+        self.record_failure(repo, Some(&format!("cannot send a {}: {why}", of.kind))).await;
         let now = self.context.now();
         let trouble =
             DeliveryFailure { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
@@ -420,8 +422,8 @@ impl Outbox {
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
     }
 
-    async fn note_trouble(&self, repo: &str, words: Option<&str>) {
-        if let Err(error) = self.repositories.note_trouble(repo, RepositoryFailure::Notices, words).await {
+    async fn record_failure(&self, repo: &str, message: Option<&str>) {
+        if let Err(error) = self.repositories.note_trouble(repo, RepositoryFailure::Notices, message).await {
             tracing::warn!(repo, %error, "cannot record the failure of a delivery");
         }
     }

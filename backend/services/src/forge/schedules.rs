@@ -115,7 +115,7 @@ impl ScheduleService {
         let now = self.context.now();
         let mut new_records = records_of(repo, by, found);
         let mut is_complete = true;
-        for known in self.of(repo).await? {
+        for known in self.documents_of(repo).await? {
             let stored = read(&known)?;
             let is_found_file = found.iter().any(|file| file.path == stored.path);
             is_complete &= match new_records.remove(&known.key.name) {
@@ -150,7 +150,7 @@ impl ScheduleService {
     /// Removes schedules that `by` registered while a later discovery was registered. Returns false if one changed meanwhile.
     async fn remove_registered(&self, repo: &str, by: ExecutionId) -> Result<bool> {
         let mut is_complete = true;
-        for known in self.of(repo).await? {
+        for known in self.documents_of(repo).await? {
             if read(&known)?.by == by {
                 is_complete &= self.context.stores.documents.delete(&known.key, Some(known.version)).await?;
             }
@@ -160,14 +160,14 @@ impl ScheduleService {
 
     /// Removes all schedules of a repository.
     pub async fn forget(&self, repo: &str) -> Result<()> {
-        for known in self.of(repo).await? {
+        for known in self.documents_of(repo).await? {
             self.context.stores.documents.delete(&known.key, None).await?;
         }
         self.context.stores.documents.delete(&DocumentKey::new(LAST_SYNC_KIND, repo), None).await?;
         Ok(())
     }
 
-    async fn of(&self, repo: &str) -> Result<Vec<Document>> {
+    async fn documents_of(&self, repo: &str) -> Result<Vec<Document>> {
         self.context.stores.documents.all(DOCUMENT_KIND, &format!("{repo}\n")).await
     }
 

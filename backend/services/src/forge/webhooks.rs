@@ -101,7 +101,7 @@ impl WebhookService {
         body: &[u8],
     ) -> Result<WebhookReply> {
         let json = json_of(headers("content-type"), body);
-        let repository = self.proven(provider, hint, headers, &json, body).await?;
+        let repository = self.authenticated_repository(provider, hint, headers, &json, body).await?;
         let delivered =
             provider.read(headers, &json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
         let name = repository.name();
@@ -116,10 +116,10 @@ impl WebhookService {
         let mut starts = Vec::new();
         for (event, what) in delivered.events.into_iter().enumerate() {
             match what {
-                Event::Push(change) => starts.push((event, pushed(change, default_branch.clone()))),
-                Event::Tag(change) => starts.push((event, tagged(change, default_branch.clone()))),
+                Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
+                Event::Tag(change) => starts.push((event, tag_start(change, default_branch.clone()))),
                 Event::PullRequest(request) => {
-                    starts.push((event, requested(*request, default_branch.clone())));
+                    starts.push((event, pull_request_start(*request, default_branch.clone())));
                 }
                 Event::Deleted(what) => reply.lines.push(format!("{what} was deleted: nothing starts")),
                 Event::Ping => reply.lines.push(format!("the webhook of {name} works")),
@@ -130,7 +130,7 @@ impl WebhookService {
             return Ok(reply);
         }
         let body = sha256_hex(body);
-        let DeliveryRecord { taken_at, epoch } = self.delivery(&repository, &body).await?;
+        let DeliveryRecord { taken_at, epoch } = self.record_delivery(&repository, &body).await?;
         for (event, start) in starts {
             let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
             let started =
@@ -151,7 +151,7 @@ impl WebhookService {
 
     /// Returns the repository of a delivery, if the signature is valid. An unregistered repository, one of another provider, and a missing
     /// or wrong signature return the same error, after the same work.
-    async fn proven(
+    async fn authenticated_repository(
         &self,
         provider: Provider,
         hint: Option<&str>,
@@ -196,7 +196,7 @@ impl WebhookService {
     }
 
     /// Returns the record of the first delivery of a body within a day and the current redelivery epoch, and creates it if there is none.
-    async fn delivery(&self, of: &Repository, body: &str) -> Result<DeliveryRecord> {
+    async fn record_delivery(&self, of: &Repository, body: &str) -> Result<DeliveryRecord> {
         let documents = &self.context.stores.documents;
         let key = DocumentKey::new(DOCUMENT_KIND, format!("{}\n{body}", of.name()));
         for _ in 0..MAX_ATTEMPTS {
@@ -225,7 +225,7 @@ impl WebhookService {
     }
 }
 
-fn pushed(change: Change, default_branch: Option<String>) -> DiscoveryStart {
+fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     let Change { name, commit, before, by } = change;
     let facts = Facts {
         trigger: Trigger::Push,
@@ -237,7 +237,7 @@ fn pushed(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, by }
 }
 
-fn tagged(change: Change, default_branch: Option<String>) -> DiscoveryStart {
+fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     let Change { name, commit, by, .. } = change;
     let fetch_ref = Some(format!("refs/tags/{name}"));
     let facts = Facts {
@@ -250,7 +250,7 @@ fn tagged(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
 }
 
-fn requested(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
+fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
     let discovery = Discovery {
         fetch_ref: Some(request.fetch_ref),
         target_branch: Some(request.target_branch.clone()),

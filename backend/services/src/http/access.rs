@@ -36,7 +36,7 @@ pub async fn check(
         return next.run(request).await;
     }
     let from = address_of(client);
-    match check.passes(request.headers(), from, &params).await {
+    match check.authorize(request.headers(), from, &params).await {
         Ok(caller) => {
             if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
                 proof.give();
@@ -79,7 +79,7 @@ impl ApiState {
 }
 
 impl Check {
-    async fn passes(
+    async fn authorize(
         &self,
         headers: &HeaderMap,
         from: Option<IpAddr>,
@@ -96,7 +96,7 @@ impl Check {
             Within::Forbidden => return Err(ApiError::only_of(only)),
             Within::Path => {
                 for (name, value) in params {
-                    services.must_be_of(name, value, only).await?;
+                    services.check_repository(name, value, only).await?;
                 }
             }
         }
@@ -106,7 +106,7 @@ impl Check {
 
 impl Services {
     /// Returns a not-found error if a path parameter names an item of another repository than `only`.
-    async fn must_be_of(&self, name: &str, value: &str, only: &str) -> Result<(), Error> {
+    async fn check_repository(&self, name: &str, value: &str, only: &str) -> Result<(), Error> {
         let not_an_id = |_| Error::Invalid(format!("`{value}` is not an id (a UUID)"));
         let (kind, repo) = match name {
             "executionId" => ("execution", self.pipelines.repo(value.parse().map_err(not_an_id)?).await),

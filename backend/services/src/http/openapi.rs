@@ -177,7 +177,7 @@ fn links() -> Value {
 }
 
 /// Adds the bounds of the integer type to a schema.
-fn bound(schema: &mut Schema) {
+fn add_integer_bounds(schema: &mut Schema) {
     let range = match schema.get("format").and_then(Value::as_str) {
         Some("uint16") => (json!(0), json!(u16::MAX)),
         Some("uint32") => (json!(0), json!(u32::MAX)),
@@ -196,7 +196,7 @@ pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
     });
-    let settings = settings.with_transform(RecursiveTransform(bound));
+    let settings = settings.with_transform(RecursiveTransform(add_integer_bounds));
     let mut of = Document { schemas: settings.into_generator(), paths: Map::new() };
     let bytes = || json!({ "content": { "application/octet-stream": {} } });
 

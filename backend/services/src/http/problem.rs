@@ -110,14 +110,14 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let ErrorReport { words: detail, log_id } = error.report();
-        let mut error_reply = Self::of_kind(error, detail);
+        let mut error_reply = Self::of_error(error, detail);
         error_reply.problem.instance = log_id.map(|id| id.urn().to_string());
         error_reply
     }
 }
 
 impl ApiError {
-    fn of_kind(error: Error, detail: String) -> Self {
+    fn of_error(error: Error, detail: String) -> Self {
         match error {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),

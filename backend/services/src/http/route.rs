@@ -6,9 +6,9 @@ use tidemill_core::access::Scope::{self, Admin, Read, Run, Worker};
 pub type Need = &'static [Scope];
 
 /// No token required. Such an operation must authenticate callers by other means, or return nothing confidential.
-pub const NOBODY: Need = &[];
+pub const NO_TOKEN: Need = &[];
 /// Scopes to read.
-pub const LOOK: Need = &[Read, Run, Admin];
+pub const READ_SCOPES: Need = &[Read, Run, Admin];
 /// Scopes to start and change executions.
 pub const RUN_SCOPES: Need = &[Run, Admin];
 /// Scopes to run jobs.

@@ -5,7 +5,7 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{artifacts, executions, jobs, page, repositories, secrets, server, sources, tokens},
-    route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, LOOK, NOBODY, RUN_SCOPES, Route, WORKER_SCOPES, Within},
+    route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
 };
 use axum::{
@@ -49,10 +49,10 @@ macro_rules! routes {
 // To add an operation, add a line here, one in openapi.rs, and one in the table of docs/security.md.
 routes! {
     POST path::EXECUTE => executions::execute, RUN_SCOPES, Itself;
-    GET path::STATUS => executions::status, LOOK, Path;
-    GET path::EXECUTIONS => executions::list, LOOK, Itself;
-    GET path::USAGE => executions::usage, LOOK, Path;
-    GET path::TESTS => executions::tests, LOOK, Path;
+    GET path::STATUS => executions::status, READ_SCOPES, Path;
+    GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
+    GET path::USAGE => executions::usage, READ_SCOPES, Path;
+    GET path::TESTS => executions::tests, READ_SCOPES, Path;
     POST path::CANCEL_EXECUTION => executions::cancel, RUN_SCOPES, Path;
     POST path::RETRY => executions::retry, RUN_SCOPES, Path;
     POST path::APPROVE_EXECUTION => executions::approve, RUN_SCOPES, Path;
@@ -61,14 +61,14 @@ routes! {
     POST path::JOB_STATUS => jobs::report, WORKER_SCOPES, Forbidden;
     POST path::JOB_TESTS => jobs::report_tests, WORKER_SCOPES, Forbidden;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
-    GET path::JOB_LOGS => jobs::logs, LOOK, Path;
-    GET path::DEAD_LETTERS => jobs::dead_letters, LOOK, Itself;
+    GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
+    GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;
     POST path::DISMISS => jobs::dismiss_dead_letter, RUN_SCOPES, Path;
     POST path::ARTIFACT_UPLOAD => artifacts::upload, WORKER_SCOPES, Forbidden;
     POST path::CACHE_LOOKUP => artifacts::look_up_cache, WORKER_SCOPES, Forbidden;
     GET path::CACHE_CONTENT => artifacts::download_cache, WORKER_SCOPES, Forbidden;
     PUT path::ARTIFACT_CONTENT => artifacts::put_content, WORKER_SCOPES, Forbidden;
-    GET path::ARTIFACTS => artifacts::list, LOOK, Path;
+    GET path::ARTIFACTS => artifacts::list, READ_SCOPES, Path;
     GET path::ARTIFACT_DOWNLOAD => artifacts::download, DOWNLOAD_SCOPES, Path;
     POST path::SOURCE_UPLOAD => sources::upload, RUN_SCOPES, Itself;
     PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
@@ -78,7 +78,7 @@ routes! {
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;
     POST path::REMOVE_SECRET => secrets::remove, ADMIN_SCOPES, Itself;
     POST path::REKEY_SECRETS => secrets::rekey, ADMIN_SCOPES, Forbidden;
-    POST path::WEBHOOK => repositories::webhook, NOBODY, None;
+    POST path::WEBHOOK => repositories::webhook, NO_TOKEN, None;
     POST path::DISCOVERED => repositories::discovered, WORKER_SCOPES, Forbidden;
     PUT path::REPOSITORIES => repositories::put, ADMIN_SCOPES, Itself;
     GET path::REPOSITORIES => repositories::list, ADMIN_SCOPES, Itself;
@@ -89,10 +89,10 @@ routes! {
     GET path::TOKENS => tokens::list, ADMIN_SCOPES, Forbidden;
     DELETE path::TOKEN => tokens::revoke, ADMIN_SCOPES, Forbidden;
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
-    GET path::VIEW => page::one, NOBODY, None;
-    GET path::VIEWS => page::newest, NOBODY, None;
-    GET path::HEALTH => server::health, NOBODY, None;
-    GET path::OPENAPI => server::openapi, NOBODY, None;
+    GET path::VIEW => page::execution_page, NO_TOKEN, None;
+    GET path::VIEWS => page::list_page, NO_TOKEN, None;
+    GET path::HEALTH => server::health, NO_TOKEN, None;
+    GET path::OPENAPI => server::openapi, NO_TOKEN, None;
 }
 
 #[cfg(test)]

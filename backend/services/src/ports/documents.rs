@@ -60,7 +60,7 @@ pub trait Documents: Send + Sync {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>>;
     /// Writes a document if its version is `if_version` (`None`: if it does not exist). Returns false, and writes nothing, if it is not.
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool>;
-    /// Removes a document if its version is `if_version` (`None`: whatever it is). False: it is not so, or not there.
+    /// Removes a document if its version is `if_version` (`None`: any version). Returns false if it is not, or if it does not exist.
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool>;
     /// Returns at most `limit` documents of a kind whose names start with `prefix` and are greater than `after`, in byte order of their
     /// names, and whether there are more.

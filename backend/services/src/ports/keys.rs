@@ -46,8 +46,8 @@ impl From<Key> for Keys {
 }
 
 impl Keys {
-    /// Those that `text` holds: base64 of one key on each line. Empty lines, and lines that begin with `#`, are none. The error
-    /// says what is wrong, without the text.
+    /// Parses keys: base64 of one key on each line. Empty lines and lines that start with `#` are skipped. The error describes the
+    /// mistake without the text.
     pub fn read(text: &str) -> std::result::Result<Self, String> {
         let lines = text.lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));

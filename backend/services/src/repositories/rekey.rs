@@ -20,7 +20,7 @@ impl RepositoryService {
             for document in page {
                 let mut repository = read(&document)?;
                 after = Some(document.key.name);
-                let renewed = self.renew(&mut repository, &mut reply.unreadable).await?;
+                let renewed = self.reseal(&mut repository, &mut reply.unreadable).await?;
                 if renewed > 0 {
                     if !self.write(&repository, Some(document.version)).await? {
                         // It was changed meanwhile, perhaps by a process that knows only the older key.
@@ -37,7 +37,7 @@ impl RepositoryService {
     }
 
     /// Re-encrypts the secrets of a repository, and returns their number.
-    async fn renew(&self, of: &mut Repository, unreadable: &mut Vec<String>) -> Result<usize> {
+    async fn reseal(&self, of: &mut Repository, unreadable: &mut Vec<String>) -> Result<usize> {
         let name = of.name();
         let texts = std::iter::once(("webhook", &mut of.webhook_secret))
             .chain(of.status_token.iter_mut().map(|token| ("status", token)))

@@ -35,7 +35,7 @@ impl ArtifactService {
     /// The first call returns where to upload the bytes. The second one, with `complete`, records the artifact durably. Both require the
     /// lease of the job.
     pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
-        let node = self.leased(request.job_id, request.lease).await?;
+        let node = self.leased_node(request.job_id, request.lease).await?;
         if request.sum.as_ref().is_some_and(|sum| !sum.is_well_formed()) {
             return Err(Error::Invalid("a SHA-256 must be 64 lower-case hex digits".into()));
         }
@@ -76,7 +76,7 @@ impl ArtifactService {
     ) -> Result<ArtifactId> {
         let id = own_id(&node)?;
         if complete.artifact_id != id {
-            return Err(not_own(complete.artifact_id));
+            return Err(not_of_attempt(complete.artifact_id));
         }
         let stored = self.context.stores.objects.info(&key(request.job_id, id)).await?;
         let stored = stored.ok_or_else(|| {
@@ -124,7 +124,7 @@ impl ArtifactService {
             if let Commit::Done(_) = self.context.stores.records.commit(vec![same, put]).await? {
                 return Ok(id);
             }
-            node = self.leased(request.job_id, request.lease).await?;
+            node = self.leased_node(request.job_id, request.lease).await?;
         }
         Err(Error::Conflict(format!("job {} changes too fast; try again", request.job_id)))
     }
@@ -137,12 +137,12 @@ impl ArtifactService {
         cache_key: Option<&str>,
         bytes: ByteStream,
     ) -> Result<()> {
-        let node = self.leased(job, lease).await?;
+        let node = self.leased_node(job, lease).await?;
         if let Some(cache_key) = cache_key {
             return self.caches.put((cache_key, id), &node, bytes).await;
         }
         if id != own_id(&node)? {
-            return Err(not_own(id));
+            return Err(not_of_attempt(id));
         }
         let max = self.context.settings.max_artifact_bytes;
         put_at_most(&self.context, &key(job, id), bytes, max).await
@@ -163,27 +163,27 @@ impl ArtifactService {
 
     /// Returns the repository of an artifact's execution.
     pub async fn repo(&self, id: ArtifactId) -> Result<String> {
-        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
         Ok(self.context.cached_execution(record.execution).await?.spec.repo.clone())
     }
 
     /// Returns an error unless `lease` is the lease of a job of the same repository. An execution also reads artifacts of the execution
     /// that it retries.
     pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
-        let node = self.leased(job, lease).await?;
+        let node = self.leased_node(job, lease).await?;
         let own = self.context.cached_execution(node.key.execution).await?;
-        if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(gone(id)) }
+        if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(not_found(id)) }
     }
 
     /// Returns an artifact with its bytes, or where they are.
     pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
-        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| gone(id))?;
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
         if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
             return Ok(Download::Elsewhere(address));
         }
         let bytes =
             self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
-                Error::NotFound(_) => gone(id),
+                Error::NotFound(_) => not_found(id),
                 other => other,
             })?;
         Ok(Download::Here(view(record), bytes))
@@ -221,7 +221,7 @@ impl ArtifactService {
         self.context.stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await.map(drop)
     }
 
-    async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
+    async fn leased_node(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
         let node = self.context.job(job).await?;
         if job_of(&node)?.job.holds(lease) {
             return Ok(node);
@@ -245,7 +245,7 @@ fn own_id(node: &Node) -> Result<ArtifactId> {
     Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, 0))
 }
 
-fn not_own(id: ArtifactId) -> Error {
+fn not_of_attempt(id: ArtifactId) -> Error {
     Error::Conflict(format!(
         "artifact {id} does not belong to this attempt; announce the artifact, and use the id of the reply"
     ))
@@ -259,7 +259,7 @@ fn reply(
     ArtifactUploadReply { artifact_id, url, headers, encoding: "identity".into() }
 }
 
-fn gone(id: ArtifactId) -> Error {
+fn not_found(id: ArtifactId) -> Error {
     Error::NotFound(format!("there is no artifact {id}; it may have expired (`expire_in`)"))
 }
 

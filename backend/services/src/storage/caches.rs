@@ -57,7 +57,7 @@ impl CacheService {
 
     /// Returns the cache of the first key that has one in the job's repository.
     pub async fn lookup(&self, request: CacheLookupRequest) -> Result<CacheLookupReply> {
-        let node = self.leased(request.job_id, request.lease).await?;
+        let node = self.leased_node(request.job_id, request.lease).await?;
         if request.keys.len() > MAX_KEYS {
             return Err(Error::Invalid(format!("a lookup has at most {MAX_KEYS} cache keys")));
         }
@@ -90,10 +90,10 @@ impl CacheService {
         lease: LeaseToken,
         (key, id): (&str, ArtifactId),
     ) -> Result<Download<ObjectInfo>> {
-        let node = self.leased(job, lease).await?;
+        let node = self.leased_node(job, lease).await?;
         let gone = || Error::NotFound("the cache was replaced or removed; look it up again".into());
         // The record of the repository decides, whatever object the request names.
-        let key = from_query(key)?;
+        let key = key_from_query(key)?;
         let found = self.find(&node, &key).await?;
         let (_, stored) = found.filter(|(_, stored)| stored.object == id).ok_or_else(gone)?;
         let object = self.object(&node, &key, stored.by, id).await?;
@@ -112,7 +112,7 @@ impl CacheService {
         key: &str,
         sum: Option<&ContentChecksum>,
     ) -> Result<(ArtifactId, UploadTarget)> {
-        self.may_keep(node).await?;
+        self.check_may_store(node).await?;
         // Each call gets its own object: an object that jobs may be reading is never overwritten.
         let id = ArtifactId(uuid::Uuid::now_v7());
         if sum.is_some_and(|sum| sum.size > MAX_SIZE) {
@@ -129,8 +129,8 @@ impl CacheService {
         node: &Node,
         bytes: ByteStream,
     ) -> Result<()> {
-        self.may_keep(node).await?;
-        let object = self.own_object(node, &from_query(key)?, id).await?;
+        self.check_may_store(node).await?;
+        let object = self.own_object(node, &key_from_query(key)?, id).await?;
         put_at_most(&self.context, &object, bytes, MAX_SIZE).await
     }
 
@@ -141,12 +141,12 @@ impl CacheService {
         key: &str,
         complete: &ArtifactComplete,
     ) -> Result<ArtifactId> {
-        self.may_keep(node).await?;
+        self.check_may_store(node).await?;
         let (objects, id) = (&self.context.stores.objects, complete.artifact_id);
         let by = job_of_node(node)?;
         let object = self.own_object(node, key, id).await?;
         if let Some((_, known)) = self.find(node, key).await?
-            && is_done(&known, by, complete)?
+            && is_completed(&known, by, complete)?
         {
             return Ok(id);
         }
@@ -167,7 +167,7 @@ impl CacheService {
         for _ in 0..MAX_ATTEMPTS {
             let known = self.find(node, key).await?;
             if let Some((_, known)) = &known
-                && is_done(known, by, complete)?
+                && is_completed(known, by, complete)?
             {
                 return Ok(id);
             }
@@ -181,7 +181,7 @@ impl CacheService {
             };
             let new = NewDocument {
                 key: self.document(node, key).await?,
-                value: text(&stored)?,
+                value: to_json(&stored)?,
                 due_at: Some(now.plus_ms(RETENTION_MS)),
                 expires_at: None,
             };
@@ -235,7 +235,7 @@ impl CacheService {
             return;
         }
         let used = CacheRecord { used_at: now, ..stored.clone() };
-        let Ok(value) = text(&used) else { return };
+        let Ok(value) = to_json(&used) else { return };
         let due_at = Some(now.plus_ms(RETENTION_MS));
         let new = NewDocument { key: document.key.clone(), value, due_at, expires_at: None };
         // On a conflict, another job used the cache at the same time.
@@ -276,14 +276,14 @@ impl CacheService {
     }
 
     /// Returns an error for jobs of a fork, whose caches could poison later jobs of the repository.
-    async fn may_keep(&self, node: &Node) -> Result<()> {
+    async fn check_may_store(&self, node: &Node) -> Result<()> {
         if self.context.cached_execution(node.key.execution).await?.spec.facts.is_from_fork() {
             return Err(Error::Conflict("a job of a fork may not store caches".into()));
         }
         Ok(())
     }
 
-    async fn leased(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
+    async fn leased_node(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
         let node = self.context.job(job).await?;
         if job_of(&node)?.job.holds(lease) {
             return Ok(node);
@@ -293,7 +293,7 @@ impl CacheService {
 }
 
 /// Whether the recorded cache is the one to complete, or has replaced it.
-fn is_done(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
+fn is_completed(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
     if known.replaced == Some(complete.artifact_id) {
         return Ok(true);
     }
@@ -324,7 +324,7 @@ pub(crate) fn in_query(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
 
-fn from_query(text: &str) -> Result<String> {
+fn key_from_query(text: &str) -> Result<String> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= 2 * MAX_KEY_LEN);
     let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     key.ok_or_else(|| Error::Invalid("`key` is not a valid cache key; use the URL from the lookup".into()))
@@ -338,6 +338,6 @@ fn read(document: &Document) -> Result<CacheRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a cache's record", error))
 }
 
-fn text(stored: &CacheRecord) -> Result<String> {
+fn to_json(stored: &CacheRecord) -> Result<String> {
     serde_json::to_string(stored).map_err(|error| Error::storage("recording a cache", error))
 }

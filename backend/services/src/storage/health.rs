@@ -74,7 +74,7 @@ pub struct HealthService {
 struct HealthState {
     /// The last probe, with the time until which it is cached. Locked during a probe, so that only one runs at a time.
     probe: tokio::sync::Mutex<Option<(Instant, ProbeOutcome)>>,
-    noted: Mutex<HealthNotes>,
+    notes: Mutex<HealthNotes>,
 }
 
 #[derive(Debug, Default)]
@@ -96,20 +96,20 @@ impl HealthService {
         Self { disk: Some(disk), ..self }
     }
 
-    fn noted(&self) -> MutexGuard<'_, HealthNotes> {
-        self.state.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notes(&self) -> MutexGuard<'_, HealthNotes> {
+        self.state.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Declares that this process runs sweeps, each `within` this time after the last.
     pub fn expect_sweeps(&self, within: Duration) {
-        let mut noted = self.noted();
-        noted.sweep_within = Some(within);
-        noted.swept = Some((Instant::now(), self.context.now()));
+        let mut notes = self.notes();
+        notes.sweep_within = Some(within);
+        notes.swept = Some((Instant::now(), self.context.now()));
     }
 
     /// Records a successful sweep.
     pub fn swept(&self) {
-        self.noted().swept = Some((Instant::now(), self.context.now()));
+        self.notes().swept = Some((Instant::now(), self.context.now()));
     }
 
     /// Checks the disk, on a thread that may block, so that it adjusts its reserve.
@@ -121,12 +121,12 @@ impl HealthService {
 
     /// Records the state of the check of the records.
     pub fn note_records(&self, check: RecordsCheck) {
-        self.noted().records = Some(check);
+        self.notes().records = Some(check);
     }
 
     /// Returns the health of the server. It probes the store at most every few seconds, and waits for it for a limited time.
     pub async fn look(&self) -> Health {
-        let probe = self.probed().await;
+        let probe = self.cached_probe().await;
         let disk = match self.disk.clone() {
             Some(disk) => tokio::task::spawn_blocking(move || disk.state()).await.ok(),
             None => None,
@@ -145,15 +145,15 @@ impl HealthService {
             details.disk_reserve_bytes = Some(disk.reserve_bytes);
             details.disk_reserve_spent = Some(disk.is_reserve_spent);
         }
-        let noted = self.noted();
-        if let Some((at, time)) = noted.swept {
+        let notes = self.notes();
+        if let Some((at, time)) = notes.swept {
             details.last_sweep_at = Some(time);
-            if noted.sweep_within.is_some_and(|within| at.elapsed() > within) {
+            if notes.sweep_within.is_some_and(|within| at.elapsed() > within) {
                 problems.push(HealthProblem::SweepLate);
             }
         }
-        details.records = noted.records;
-        if noted.records == Some(RecordsCheck::Damaged) {
+        details.records = notes.records;
+        if notes.records == Some(RecordsCheck::Damaged) {
             problems.push(HealthProblem::RecordsDamaged);
         }
         let status = problems.iter().map(|problem| problem.status()).max().unwrap_or(HealthStatus::Ok);
@@ -161,7 +161,7 @@ impl HealthService {
         Health { status, version, problems, details: Some(details) }
     }
 
-    async fn probed(&self) -> ProbeOutcome {
+    async fn cached_probe(&self) -> ProbeOutcome {
         let probing = async {
             let mut cached = self.state.probe.lock().await;
             let started = Instant::now();

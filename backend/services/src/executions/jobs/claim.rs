@@ -27,7 +27,7 @@ const MAX_FAILED_ASSIGNMENTS: u32 = 10;
 /// Outcome of a claim.
 enum ClaimOutcome {
     /// The worker holds the lease.
-    Given(Box<JobExecuteReply>, LeaseToken),
+    Assigned(Box<JobExecuteReply>, LeaseToken),
     /// There is nothing to run; holds the reason.
     Nothing(String),
 }
@@ -38,26 +38,30 @@ impl JobExecutionService {
     pub async fn execute(&self, request: JobExecuteRequest) -> Result<JobExecuteReply> {
         if request.job_id.is_some() {
             // A worker that names a job can repeat the request if it misses the reply.
-            return Ok(match self.next(request).await? {
-                ClaimOutcome::Given(reply, _) => *reply,
+            return Ok(match self.next_attempt(request).await? {
+                ClaimOutcome::Assigned(reply, _) => *reply,
                 ClaimOutcome::Nothing(reason) => JobExecuteReply::Nothing { reason },
             });
         }
         let (sender, receiver) = oneshot::channel();
         let service = self.clone();
-        tokio::spawn(async move { service.serve(request, sender).await });
+        tokio::spawn(async move { service.serve_any_job(request, sender).await });
         receiver.await.map_err(|error| Error::storage("assigning a job to a worker", error))?
     }
 
-    async fn serve(&self, request: JobExecuteRequest, mut sender: oneshot::Sender<Result<JobExecuteReply>>) {
+    async fn serve_any_job(
+        &self,
+        request: JobExecuteRequest,
+        mut sender: oneshot::Sender<Result<JobExecuteReply>>,
+    ) {
         let worker = request.worker.name.clone();
         let claimed = tokio::select! {
             // A claim in progress always completes; only the wait for a message is abandoned.
-            claimed = self.next(request) => claimed,
+            claimed = self.next_attempt(request) => claimed,
             () = sender.closed() => return,
         };
         let (reply, held) = match claimed {
-            Ok(ClaimOutcome::Given(reply, token)) => (Ok(*reply), Some(token)),
+            Ok(ClaimOutcome::Assigned(reply, token)) => (Ok(*reply), Some(token)),
             Ok(ClaimOutcome::Nothing(reason)) => (Ok(JobExecuteReply::Nothing { reason }), None),
             Err(error) => (Err(error), None),
         };
@@ -72,7 +76,7 @@ impl JobExecutionService {
         }
     }
 
-    async fn next(&self, request: JobExecuteRequest) -> Result<ClaimOutcome> {
+    async fn next_attempt(&self, request: JobExecuteRequest) -> Result<ClaimOutcome> {
         if let Some(job) = request.job_id {
             let Some(node) = self.context.stores.records.job(job).await? else {
                 // The execution was removed, so the message is obsolete.
@@ -110,7 +114,7 @@ impl JobExecutionService {
                             tracing::warn!(%error, "cannot remove a received message; it is delivered once more");
                         }
                     });
-                    if let ClaimOutcome::Given(..) = claim {
+                    if let ClaimOutcome::Assigned(..) = claim {
                         return Ok(claim);
                     }
                 }
@@ -149,7 +153,7 @@ impl JobExecutionService {
                     ClaimDecision::AlreadyHeld(token) => {
                         let attempt = job_of(&node)?.job.attempt;
                         let reply = self.assign(&node, &execution, token, attempt, lookahead).await?;
-                        return Ok(ClaimOutcome::Given(Box::new(reply), token));
+                        return Ok(ClaimOutcome::Assigned(Box::new(reply), token));
                     }
                     ClaimDecision::Grant(transition, token) => (transition, token),
                     ClaimDecision::Nothing(reason) => return Ok(ClaimOutcome::Nothing(reason)),
@@ -160,7 +164,7 @@ impl JobExecutionService {
             let item = job_of(&node)?;
             let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match assigned {
-                Ok(reply) => Ok(ClaimOutcome::Given(Box::new(reply), token)),
+                Ok(reply) => Ok(ClaimOutcome::Assigned(Box::new(reply), token)),
                 Err(Error::NoSecret(message)) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
                     let reason = FailureReason::new(FailureKind::SecretUnavailable, message.clone());

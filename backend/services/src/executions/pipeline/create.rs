@@ -27,9 +27,9 @@ const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 /// Result of looking up an idempotency key.
 enum KeyLookup {
     /// The key is unused.
-    Nothing,
+    Unused,
     /// The execution of the same request.
-    Answers(Box<ExecutionRecord>),
+    SameRequest(Box<ExecutionRecord>),
     /// An execution that a new one replaces under the key.
     Replaceable(tidemill_core::ids::ExecutionId),
 }
@@ -75,9 +75,9 @@ impl PipelineExecutionService {
             let mut writes = Vec::new();
             if let Some(key) = &key {
                 let if_execution = match self.look_up(key, &request).await? {
-                    KeyLookup::Answers(execution) => return Ok(reply(&execution, true)),
+                    KeyLookup::SameRequest(execution) => return Ok(reply(&execution, true)),
                     KeyLookup::Replaceable(before) => Some(before),
-                    KeyLookup::Nothing => None,
+                    KeyLookup::Unused => None,
                 };
                 let record = KeyRecord { execution: id, request: request.clone() };
                 writes.push(Write::PutKey { key: key.name.clone(), if_execution, record });
@@ -114,7 +114,7 @@ impl PipelineExecutionService {
                 .filter(|(_, node)| node.due_at.is_some())
                 .map(|(ix, _)| ix)
                 .collect();
-            let (create, ready, state) = recording(&mut spec, new);
+            let (create, ready, state) = record_of(&mut spec, new);
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 if !spec.held {
@@ -157,7 +157,7 @@ impl PipelineExecutionService {
     /// Looks up an idempotency key.
     async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
         let Some(record) = self.context.stores.records.key(&key.name).await? else {
-            return Ok(KeyLookup::Nothing);
+            return Ok(KeyLookup::Unused);
         };
         if key.lasts && record.request != request {
             // The message names neither the key nor its execution, so it reveals nothing.
@@ -172,7 +172,7 @@ impl PipelineExecutionService {
             key.lasts || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
         };
         Ok(match execution.filter(is_same_request) {
-            Some(execution) => KeyLookup::Answers(Box::new(execution)),
+            Some(execution) => KeyLookup::SameRequest(Box::new(execution)),
             None => KeyLookup::Replaceable(record.execution),
         })
     }
@@ -180,7 +180,7 @@ impl PipelineExecutionService {
 
 /// Returns the write that records an execution with its nodes, the jobs that can start, and its state. For a held execution, only the
 /// gates of approval and group and the end node are recorded.
-fn recording(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
+fn record_of(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
     let NewExecution { mut nodes, approvals, group_gate } = new;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {

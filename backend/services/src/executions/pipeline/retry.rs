@@ -56,7 +56,7 @@ impl PipelineExecutionService {
         let carried = if request.all || old.state.unplanned {
             BTreeMap::new()
         } else {
-            self.carried_or_error(id, plan.jobs.len(), !request.approve.is_empty()).await?
+            self.jobs_to_carry_over(id, plan.jobs.len(), !request.approve.is_empty()).await?
         };
         let identity = digest(&(id, request.all, &request.approve))?;
         let key = key.map(|key| key.of_repository(&old.spec.repo)).transpose()?;
@@ -89,14 +89,14 @@ impl PipelineExecutionService {
     }
 
     /// Returns the jobs that a retry of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to run.
-    async fn carried_or_error(
+    async fn jobs_to_carry_over(
         &self,
         id: ExecutionId,
         jobs: usize,
         approves: bool,
     ) -> Result<BTreeMap<String, CarriedJob>> {
         let nodes = self.context.stores.records.all_nodes(id).await?;
-        let carried = self.carried(id, &nodes).await?;
+        let carried = self.successful_jobs(id, &nodes).await?;
         if carried.len() == jobs {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded; to run them all again, retry with `all`"
@@ -115,7 +115,7 @@ impl PipelineExecutionService {
     }
 
     /// Returns the successful jobs of an execution whose artifacts still exist, by name.
-    async fn carried(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
+    async fn successful_jobs(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
         let specs = self.context.specs(id).await?;
         let mut carried = BTreeMap::new();
         for node in nodes {

@@ -14,17 +14,17 @@ impl Services {
     /// Returns a conflict error if the execution is not of the repository that the caller expects.
     pub(super) async fn expect_execution(&self, expected: &ExpectedQuery, id: ExecutionId) -> Result<()> {
         let Some(repo) = &expected.repo else { return Ok(()) };
-        must_be(repo, &self.pipelines.repo(id).await?, &format!("execution {id}"))
+        check_repository(repo, &self.pipelines.repo(id).await?, &format!("execution {id}"))
     }
 
     /// Returns a conflict error if the job is not of the repository that the caller expects.
     pub(super) async fn expect_job(&self, expected: &ExpectedQuery, id: JobId) -> Result<()> {
         let Some(repo) = &expected.repo else { return Ok(()) };
-        must_be(repo, &self.jobs.repo(id).await?, &format!("job {id}"))
+        check_repository(repo, &self.jobs.repo(id).await?, &format!("job {id}"))
     }
 }
 
-fn must_be(expected: &str, actual: &str, what: &str) -> Result<()> {
+fn check_repository(expected: &str, actual: &str, what: &str) -> Result<()> {
     if repository_key(expected) == repository_key(actual) {
         return Ok(());
     }

@@ -35,12 +35,12 @@ static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Serves the page of one execution; its script reads the id from the URL. The reply does not reveal whether the execution exists.
-pub async fn one(Id(_): Id<ExecutionId>) -> impl IntoResponse {
-    newest().await
+pub async fn execution_page(Id(_): Id<ExecutionId>) -> impl IntoResponse {
+    list_page().await
 }
 
 /// Serves the page of the newest executions.
-pub async fn newest() -> impl IntoResponse {
+pub async fn list_page() -> impl IntoResponse {
     let headers: [(HeaderName, &str); 5] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, PAGE_POLICY.as_str()),
