@@ -83,8 +83,8 @@ impl Context {
 
     pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionRecord> {
         tracing::Span::current().record("execution", tracing::field::display(id));
-        let found = self.stores.records.execution(id).await?;
-        found.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
+        let item = self.stores.records.execution(id).await?;
+        item.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
     }
 
     /// Returns an execution, from the cache if possible: its state may be outdated; its spec and run number never are.
@@ -110,8 +110,8 @@ impl Context {
     /// Returns the node of a job.
     pub async fn job(&self, id: JobId) -> Result<Node> {
         tracing::Span::current().record("job", tracing::field::display(id));
-        let found = self.stores.records.job(id).await?;
-        let node = found.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))?;
+        let item = self.stores.records.job(id).await?;
+        let node = item.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))?;
         tracing::Span::current().record("execution", tracing::field::display(node.key.execution));
         Ok(node)
     }
@@ -155,8 +155,8 @@ impl Context {
     }
 
     pub async fn node(&self, key: NodeKey) -> Result<Node> {
-        let found = self.stores.records.nodes(key.execution, &[key.ix]).await?.pop();
-        found.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
+        let item = self.stores.records.nodes(key.execution, &[key.ix]).await?.pop();
+        item.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
     }
 
     /// Creates a held reply that waits for at most `wait_ms`.

@@ -104,43 +104,43 @@ pub async fn artifacts_for(
 type ArtifactsByJob = Vec<(u32, ArtifactRecord)>;
 
 async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<ArtifactsByJob> {
-    let mut found = Vec::new();
+    let mut artifacts = Vec::new();
     for &ix in needs {
         let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
         let job = carried.unwrap_or_else(|| JobId::of(execution.spec.id, ix));
         let records = context.stores.records.artifacts_of(job).await?;
-        found.extend(records.into_iter().map(|record| (ix, record)));
+        artifacts.extend(records.into_iter().map(|record| (ix, record)));
     }
-    Ok(found)
+    Ok(artifacts)
 }
 
 async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<ArtifactsByJob> {
     let records = context.stores.records.artifacts(execution.spec.id).await?;
-    let mut found: ArtifactsByJob = records.into_iter().map(|record| (record.ix, record)).collect();
+    let mut artifacts: ArtifactsByJob = records.into_iter().map(|record| (record.ix, record)).collect();
     for (ix, from) in &execution.spec.carried {
         let records = context.stores.records.artifacts_of(*from).await?;
-        found.extend(records.into_iter().map(|record| (*ix, record)));
+        artifacts.extend(records.into_iter().map(|record| (*ix, record)));
     }
-    Ok(found)
+    Ok(artifacts)
 }
 
 /// Filters for artifacts of the current attempts; those of lost attempts are no input.
 async fn of_current_attempts(
     context: &Context,
     execution: &ExecutionRecord,
-    mut found: ArtifactsByJob,
+    mut artifacts: ArtifactsByJob,
 ) -> Result<ArtifactsByJob> {
-    let ixs: Vec<u32> = found.iter().map(|(ix, _)| *ix).collect();
+    let ixs: Vec<u32> = artifacts.iter().map(|(ix, _)| *ix).collect();
     let nodes = context.stores.records.nodes(execution.spec.id, &ixs).await?;
     let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();
-    found.retain(|(ix, record)| {
+    artifacts.retain(|(ix, record)| {
         let item = by_ix.get(ix).and_then(|node| job_of(node).ok());
         item.is_some_and(|item| {
             let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
             record.attempt == attempt
         })
     });
-    Ok(found)
+    Ok(artifacts)
 }
 
 fn source(record: ArtifactRecord) -> ArtifactSource {

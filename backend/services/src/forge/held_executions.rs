@@ -47,15 +47,17 @@ async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Resu
     let mut filter = ListFilter { status: None, ..pending(&this.repo) };
     let mut commits = BTreeSet::new();
     for _ in 0..MAX_PAGES {
-        let (found, more) = context.stores.records.executions(&filter).await?;
-        for one in &found {
-            let of = one.spec.facts.pull_request.as_ref().map(|request| request.number);
-            let is_other = of != number || one.spec.commit != this.commit;
-            if one.state.unplanned && is_other && one.spec.created_at >= since {
-                commits.insert((of, one.spec.commit.clone()));
+        let (executions, more) = context.stores.records.executions(&filter).await?;
+        for execution in &executions {
+            let of = execution.spec.facts.pull_request.as_ref().map(|request| request.number);
+            let is_other = of != number || execution.spec.commit != this.commit;
+            if execution.state.unplanned && is_other && execution.spec.created_at >= since {
+                commits.insert((of, execution.spec.commit.clone()));
             }
         }
-        let Some(last) = found.last().filter(|last| more && last.spec.created_at >= since) else { break };
+        let Some(last) = executions.last().filter(|last| more && last.spec.created_at >= since) else {
+            break;
+        };
         filter.cursor = Some(last.spec.id.to_string());
     }
     let of_request = commits.iter().filter(|(of, _)| *of == number).count();
@@ -66,13 +68,14 @@ async fn count_commits(context: &Context, discovering: &ExecutionRecord) -> Resu
 async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize> {
     let mut filter = pending(&discovering.spec.repo);
     // Earlier executions of this commit do not count.
-    let is_counted =
-        |one: &&ExecutionRecord| one.state.unplanned && one.spec.commit != discovering.spec.commit;
+    let is_counted = |execution: &&ExecutionRecord| {
+        execution.state.unplanned && execution.spec.commit != discovering.spec.commit
+    };
     let mut count = 0;
     loop {
-        let (found, more) = context.stores.records.executions(&filter).await?;
-        count += found.iter().filter(is_counted).count();
-        filter.cursor = found.last().map(|last| last.spec.id.to_string());
+        let (executions, more) = context.stores.records.executions(&filter).await?;
+        count += executions.iter().filter(is_counted).count();
+        filter.cursor = executions.last().map(|last| last.spec.id.to_string());
         if !more || filter.cursor.is_none() || count >= budget::MAX_HELD {
             return Ok(count);
         }
@@ -82,15 +85,15 @@ async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize
 /// Returns unapproved executions of earlier commits of the same pull request.
 pub(crate) async fn older(context: &Context, discovering: &ExecutionRecord) -> Result<Vec<ExecutionId>> {
     let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
-    let (found, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
-    let is_older = |one: &&ExecutionRecord| {
-        one.state.unplanned
-            && !one.state.cancel_requested
-            && one.spec.created_at < discovering.spec.created_at
-            && one.spec.commit != discovering.spec.commit
-            && one.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
+    let (executions, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
+    let is_older = |execution: &&ExecutionRecord| {
+        execution.state.unplanned
+            && !execution.state.cancel_requested
+            && execution.spec.created_at < discovering.spec.created_at
+            && execution.spec.commit != discovering.spec.commit
+            && execution.spec.facts.pull_request.as_ref().is_some_and(|other| other.number == request.number)
     };
-    Ok(found.iter().filter(is_older).map(|one| one.spec.id).collect())
+    Ok(executions.iter().filter(is_older).map(|execution| execution.spec.id).collect())
 }
 
 /// Filter for pending executions of a repository.

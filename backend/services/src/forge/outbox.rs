@@ -295,12 +295,13 @@ impl Outbox {
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());
         let line = json_digest(&(repository.name(), &spec.pipeline_name, &branch))
             .map_err(|error| Error::storage("deriving the key of an outcome", error))?;
-        let known = self.context.stores.documents.get(&DocumentKey::new(OUTCOME_KIND, &line)).await?;
-        let before: Option<ExecutionEnd> = known.as_ref().map(read).transpose()?;
-        let is_older = before.as_ref().is_some_and(|before| before.run_number >= execution.run_number);
-        let failed_before = before.is_some_and(|before| before.failed);
-        let Some(event) = notice_event(failed_before, execution.state.status).filter(|_| !is_older) else {
-            return self.write_outcome(line, execution, known.as_ref(), is_older).await;
+        let existing = self.context.stores.documents.get(&DocumentKey::new(OUTCOME_KIND, &line)).await?;
+        let previous: Option<ExecutionEnd> = existing.as_ref().map(read).transpose()?;
+        let is_older = previous.as_ref().is_some_and(|previous| previous.run_number >= execution.run_number);
+        let has_failed_before = previous.is_some_and(|previous| previous.failed);
+        let Some(event) = notice_event(has_failed_before, execution.state.status).filter(|_| !is_older)
+        else {
+            return self.write_outcome(line, execution, existing.as_ref(), is_older).await;
         };
         let notice = Notice {
             event,
@@ -322,14 +323,14 @@ impl Outbox {
             let key = DocumentKey::new(NOTIFICATION_KIND, format!("{}:{at}", spec.id));
             self.put(key, &noticed, Some(self.context.now()), None).await?;
         }
-        self.write_outcome(line, execution, known.as_ref(), is_older).await
+        self.write_outcome(line, execution, existing.as_ref(), is_older).await
     }
 
     async fn write_outcome(
         &self,
         line: String,
         execution: &ExecutionRecord,
-        known: Option<&Document>,
+        existing: Option<&Document>,
         is_older: bool,
     ) -> Result<()> {
         use tidemill_core::execution::status::ExecutionStatus::{Failed, Success};
@@ -339,7 +340,7 @@ impl Outbox {
         }
         let ended = ExecutionEnd { failed, run_number: execution.run_number };
         let key = DocumentKey::new(OUTCOME_KIND, line);
-        self.put(key, &ended, None, known.map(|known| known.version)).await.map(drop)
+        self.put(key, &ended, None, existing.map(|existing| existing.version)).await.map(drop)
     }
 
     /// Sends a notification.
@@ -389,11 +390,11 @@ impl Outbox {
         &self,
         post: &OutgoingRequest,
         of: &DocumentKey,
-        (repo, before): (&str, &DeliveryFailure),
+        (repo, previous): (&str, &DeliveryFailure),
     ) -> Result<(), Option<(DeliveryFailure, Timestamp)>> {
         let why = match self.notifiers.messenger.post(post).await {
             Ok(status) if (200..300).contains(&status) => {
-                if before.tries > 0 {
+                if previous.tries > 0 {
                     self.record_failure(repo, None).await;
                 }
                 return Ok(());
@@ -404,7 +405,7 @@ impl Outbox {
         self.record_failure(repo, Some(&format!("cannot send a {}: {why}", of.kind))).await;
         let now = self.context.now();
         let trouble =
-            DeliveryFailure { tries: before.tries.saturating_add(1), since: before.since.or(Some(now)) };
+            DeliveryFailure { tries: previous.tries.saturating_add(1), since: previous.since.or(Some(now)) };
         let (kind, name) = (&of.kind, &of.name);
         if trouble.since.is_some_and(|since| now.since_ms(since) >= GIVE_UP_AFTER_MS) {
             tracing::error!(

@@ -90,13 +90,13 @@ impl ScheduleService {
     async fn is_newest(&self, repo: &str, by: ExecutionId) -> Result<bool> {
         let (documents, key) = (&self.context.stores.documents, DocumentKey::new(LAST_SYNC_KIND, repo));
         for _ in 0..MAX_ATTEMPTS {
-            let known = documents.get(&key).await?;
-            let newest = known.as_ref().and_then(|known| known.value.parse::<ExecutionId>().ok());
+            let existing = documents.get(&key).await?;
+            let newest = existing.as_ref().and_then(|existing| existing.value.parse::<ExecutionId>().ok());
             if newest.is_some_and(|newest| newest >= by) {
                 return Ok(newest == Some(by));
             }
             let new = NewDocument { key: key.clone(), value: by.to_string(), due_at: None, expires_at: None };
-            if documents.put(new, known.map(|known| known.version)).await? {
+            if documents.put(new, existing.map(|existing| existing.version)).await? {
                 return Ok(true);
             }
         }
@@ -115,24 +115,24 @@ impl ScheduleService {
         let now = self.context.now();
         let mut new_records = records_of(repo, by, found);
         let mut is_complete = true;
-        for known in self.documents_of(repo).await? {
-            let stored = read(&known)?;
+        for existing in self.documents_of(repo).await? {
+            let stored = read(&existing)?;
             let is_found_file = found.iter().any(|file| file.path == stored.path);
-            is_complete &= match new_records.remove(&known.key.name) {
+            is_complete &= match new_records.remove(&existing.key.name) {
                 // A later discovery of the branch wrote it.
                 _ if stored.by > by => true,
                 Some(new) => {
                     let same = (&new.cron, &new.time_zone) == (&stored.cron, &stored.time_zone);
-                    let due = if same { known.due_at } else { next(&new, now) };
+                    let due = if same { existing.due_at } else { next(&new, now) };
                     let missed = stored.missed.filter(|_| same);
                     let new = ScheduleRecord { missed, ..new };
-                    self.put(&known.key.name, &new, due, Some(known.version)).await?
+                    self.put(&existing.key.name, &new, due, Some(existing.version)).await?
                 }
                 None if keep && !is_found_file => {
                     let kept = ScheduleRecord { by, ..stored };
-                    self.put(&known.key.name, &kept, known.due_at, Some(known.version)).await?
+                    self.put(&existing.key.name, &kept, existing.due_at, Some(existing.version)).await?
                 }
-                None => self.context.stores.documents.delete(&known.key, Some(known.version)).await?,
+                None => self.context.stores.documents.delete(&existing.key, Some(existing.version)).await?,
             };
         }
         for (name, new) in &new_records {
@@ -150,9 +150,10 @@ impl ScheduleService {
     /// Removes schedules that `by` registered while a later discovery was registered. Returns false if one changed meanwhile.
     async fn remove_registered(&self, repo: &str, by: ExecutionId) -> Result<bool> {
         let mut is_complete = true;
-        for known in self.documents_of(repo).await? {
-            if read(&known)?.by == by {
-                is_complete &= self.context.stores.documents.delete(&known.key, Some(known.version)).await?;
+        for existing in self.documents_of(repo).await? {
+            if read(&existing)?.by == by {
+                is_complete &=
+                    self.context.stores.documents.delete(&existing.key, Some(existing.version)).await?;
             }
         }
         Ok(is_complete)
@@ -160,8 +161,8 @@ impl ScheduleService {
 
     /// Removes all schedules of a repository.
     pub async fn forget(&self, repo: &str) -> Result<()> {
-        for known in self.documents_of(repo).await? {
-            self.context.stores.documents.delete(&known.key, None).await?;
+        for existing in self.documents_of(repo).await? {
+            self.context.stores.documents.delete(&existing.key, None).await?;
         }
         self.context.stores.documents.delete(&DocumentKey::new(LAST_SYNC_KIND, repo), None).await?;
         Ok(())

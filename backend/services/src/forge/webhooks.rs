@@ -170,13 +170,13 @@ impl WebhookService {
                 "the body names no repository; add `?repo=` and the repository to the webhook's URL";
             return Err(Error::Invalid(message.into()));
         }
-        let mut known = None;
+        let mut registered = None;
         for name in &names {
             // Looks up all names and always verifies a signature, so that timing does not reveal which are registered.
             let found = self.repositories.find(name).await?;
-            known = known.or(found.filter(|found| found.provider == provider));
+            registered = registered.or(found.filter(|found| found.provider == provider));
         }
-        let secret = match &known {
+        let secret = match &registered {
             Some(repository) => self.repositories.webhook_secret(repository).await,
             None => self.repositories.decoy_secret().await,
         };
@@ -187,7 +187,7 @@ impl WebhookService {
         let verified = secret.and_then(|secret| {
             provider.verify(&secret, headers, body).map_err(|refusal| refusal.to_string())
         });
-        let reason = match (known, verified) {
+        let reason = match (registered, verified) {
             (Some(repository), Ok(())) => return Ok(repository),
             (Some(_), Err(reason)) => reason,
             (None, _) => format!("no repository of {provider} has this name"),
@@ -201,15 +201,15 @@ impl WebhookService {
         let key = DocumentKey::new(DOCUMENT_KIND, format!("{}\n{body}", of.name()));
         for _ in 0..MAX_ATTEMPTS {
             let now = self.context.now();
-            let known = documents.get(&key).await?;
-            if let Some(known) = &known {
-                let before: DeliveryRecord = serde_json::from_str(&known.value)
+            let existing = documents.get(&key).await?;
+            if let Some(existing) = &existing {
+                let previous: DeliveryRecord = serde_json::from_str(&existing.value)
                     .map_err(|error| Error::storage("reading a delivery's record", error))?;
                 // A newer epoch may have started while this delivery was processed.
-                if before.epoch >= of.delivery_epoch
-                    && now.since_ms(before.taken_at) < DEDUPLICATION_WINDOW_MS
+                if previous.epoch >= of.delivery_epoch
+                    && now.since_ms(previous.taken_at) < DEDUPLICATION_WINDOW_MS
                 {
-                    return Ok(before);
+                    return Ok(previous);
                 }
             }
             let delivery = DeliveryRecord { taken_at: now, epoch: of.delivery_epoch };
@@ -217,7 +217,7 @@ impl WebhookService {
                 .map_err(|error| Error::storage("recording a delivery", error))?;
             let expires_at = Some(now.plus_ms(DELIVERY_RETENTION_MS));
             let new = NewDocument { key: key.clone(), value, due_at: None, expires_at };
-            if documents.put(new, known.map(|known| known.version)).await? {
+            if documents.put(new, existing.map(|existing| existing.version)).await? {
                 return Ok(delivery);
             }
         }

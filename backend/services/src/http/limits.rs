@@ -59,19 +59,19 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     fn take(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_BUCKETS && !kept.contains_key(&key) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
             let full = |bucket: &Bucket| {
                 let since = now.saturating_duration_since(bucket.at);
                 since.as_secs_f64().mul_add(rate.each_second, bucket.left) >= rate.burst
             };
-            kept.retain(|_, bucket| !full(bucket));
-            if kept.len() >= MAX_BUCKETS {
+            buckets.retain(|_, bucket| !full(bucket));
+            if buckets.len() >= MAX_BUCKETS {
                 // A client has very many addresses: bounded memory matters more than exact counts.
-                kept.clear();
+                buckets.clear();
             }
         }
-        kept.entry(key).or_insert(Bucket { left: rate.burst, at: now }).take(rate, now)
+        buckets.entry(key).or_insert(Bucket { left: rate.burst, at: now }).take(rate, now)
     }
 }
 
@@ -171,6 +171,6 @@ mod tests {
         for n in 0..30_000 {
             let _ = limits.wrong(address(n), now);
         }
-        assert!(limits.wrong.0.lock().is_ok_and(|kept| kept.len() <= MAX_BUCKETS));
+        assert!(limits.wrong.0.lock().is_ok_and(|buckets| buckets.len() <= MAX_BUCKETS));
     }
 }

@@ -113,7 +113,7 @@ impl Repository {
             api_url: self.api_url.clone(),
             default_branch: self.default_branch().map(str::to_owned),
             approval: self.approval,
-            notify: self.notify.iter().map(|one| one.kind).collect(),
+            notify: self.notify.iter().map(|target| target.kind).collect(),
             trouble,
             updated_at: self.updated_at,
         }
@@ -131,8 +131,8 @@ pub(super) fn place(name: &str, what: &str) -> String {
 
 /// Returns the repository of this name, if it is registered.
 pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
-    let found = context.stores.documents.get(&key(name)).await?;
-    found.as_ref().map(read).transpose()
+    let document = context.stores.documents.get(&key(name)).await?;
+    document.as_ref().map(read).transpose()
 }
 
 pub(super) fn read(document: &Document) -> Result<Repository> {

@@ -41,7 +41,7 @@ impl RepositoryService {
         let name = of.name();
         let texts = std::iter::once(("webhook", &mut of.webhook_secret))
             .chain(of.status_token.iter_mut().map(|token| ("status", token)))
-            .chain(of.notify.iter_mut().map(|one| ("notify", &mut one.sealed)));
+            .chain(of.notify.iter_mut().map(|target| ("notify", &mut target.sealed)));
         let mut renewed = 0;
         for (what, sealed) in texts {
             match self.seal.renewed(&place(&name, what), sealed).await {

@@ -48,9 +48,9 @@ impl RepositoryService {
             RepositoryAddress::parse(&request.url).map_err(|error| Error::Invalid(error.to_string()))?;
         let name = address.canonical();
         for _ in 0..MAX_ATTEMPTS {
-            let known = self.context.stores.documents.get(&key(&name)).await?;
-            let version = known.as_ref().map(|known| known.version);
-            let old = known.as_ref().map(read).transpose()?;
+            let existing = self.context.stores.documents.get(&key(&name)).await?;
+            let version = existing.as_ref().map(|existing| existing.version);
+            let old = existing.as_ref().map(read).transpose()?;
             let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
                 (Some(secret), _) => self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?,
@@ -100,11 +100,11 @@ impl RepositoryService {
 
     async fn sealed(&self, name: &str, all: &[Notify]) -> Result<Vec<StoredNotificationTarget>> {
         let mut notified = Vec::with_capacity(all.len());
-        for one in all {
-            let text = serde_json::to_vec(one)
+        for target in all {
+            let text = serde_json::to_vec(target)
                 .map_err(|error| Error::storage("writing a notification target", error))?;
             let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
-            notified.push(StoredNotificationTarget { kind: one.kind, sealed });
+            notified.push(StoredNotificationTarget { kind: target.kind, sealed });
         }
         Ok(notified)
     }
@@ -142,7 +142,7 @@ impl RepositoryService {
         let documents = &self.context.stores.documents;
         let key = of.key(name);
         let Some(message) = message else { return documents.delete(&key, None).await.map(drop) };
-        let version = documents.get(&key).await?.map(|known| known.version);
+        let version = documents.get(&key).await?.map(|existing| existing.version);
         let value = format!("{}: {message}", self.context.now());
         // On a conflict, the concurrent failure is as informative.
         documents.put(NewDocument { key, value, due_at: None, expires_at: None }, version).await.map(drop)
@@ -230,8 +230,8 @@ impl RepositoryService {
 
     /// Returns the notification target at this index.
     pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
-        let Some(one) = of.notify.get(at) else { return Ok(None) };
-        let opened = self.seal.open(&place(&of.name(), "notify"), &one.sealed).await?;
+        let Some(target) = of.notify.get(at) else { return Ok(None) };
+        let opened = self.seal.open(&place(&of.name(), "notify"), &target.sealed).await?;
         let read = serde_json::from_slice(&opened);
         read.map(Some).map_err(|error| Error::storage("decrypting a notification target", error))
     }
@@ -259,7 +259,9 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     let invalid = |message: String| Err(Error::Invalid(message));
     let url = request.url.as_str();
     let is_text = |text: &str, max: usize| {
-        !text.is_empty() && text.len() <= max && !text.contains(|one: char| one.is_control() || one == ' ')
+        !text.is_empty()
+            && text.len() <= max
+            && !text.contains(|character: char| character.is_control() || character == ' ')
     };
     if url.len() > MAX_URL_LEN {
         return invalid(format!("a repository's address has at most {MAX_URL_LEN} bytes"));
@@ -290,12 +292,12 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     if notify.len() > MAX_NOTIFICATION_TARGETS {
         return invalid(format!("a repository has at most {MAX_NOTIFICATION_TARGETS} notification targets"));
     }
-    for one in notify {
-        if !is_http(&one.url) {
+    for target in notify {
+        if !is_http(&target.url) {
             return invalid("the URL of a notification target must start with https:// or http://".into());
         }
-        let secret = one.secret.as_deref().unwrap_or_default().len();
-        if one.kind == NotifyKind::Webhook && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret) {
+        let secret = target.secret.as_deref().unwrap_or_default().len();
+        if target.kind == NotifyKind::Webhook && !(MIN_SECRET_LEN..=MAX_SECRET_LEN).contains(&secret) {
             return invalid(format!(
                 "a webhook that receives notifications needs a secret of {MIN_SECRET_LEN} to {MAX_SECRET_LEN} bytes"
             ));

@@ -145,8 +145,8 @@ impl CacheService {
         let (objects, id) = (&self.context.stores.objects, complete.artifact_id);
         let by = job_of_node(node)?;
         let object = self.own_object(node, key, id).await?;
-        if let Some((_, known)) = self.find(node, key).await?
-            && is_completed(&known, by, complete)?
+        if let Some((_, existing)) = self.find(node, key).await?
+            && is_completed(&existing, by, complete)?
         {
             return Ok(id);
         }
@@ -165,16 +165,16 @@ impl CacheService {
         }
         let now = self.context.now();
         for _ in 0..MAX_ATTEMPTS {
-            let known = self.find(node, key).await?;
-            if let Some((_, known)) = &known
-                && is_completed(known, by, complete)?
+            let existing = self.find(node, key).await?;
+            if let Some((_, existing)) = &existing
+                && is_completed(existing, by, complete)?
             {
                 return Ok(id);
             }
             let stored = CacheRecord {
                 object: id,
                 by,
-                replaced: known.as_ref().map(|(_, old)| old.object),
+                replaced: existing.as_ref().map(|(_, old)| old.object),
                 size: uploaded.size,
                 sha256: complete.sha256.to_lowercase(),
                 used_at: now,
@@ -185,9 +185,9 @@ impl CacheService {
                 due_at: Some(now.plus_ms(RETENTION_MS)),
                 expires_at: None,
             };
-            let version = known.as_ref().map(|(document, _)| document.version);
+            let version = existing.as_ref().map(|(document, _)| document.version);
             if self.context.stores.documents.put(new, version).await? {
-                if let Some((_, old)) = known {
+                if let Some((_, old)) = existing {
                     let object = self.object(node, key, old.by, old.object).await?;
                     if let Err(error) = objects.delete(&object).await {
                         tracing::warn!(%error, "cannot delete the object of a replaced cache");
@@ -293,14 +293,14 @@ impl CacheService {
 }
 
 /// Whether the recorded cache is the one to complete, or has replaced it.
-fn is_completed(known: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
-    if known.replaced == Some(complete.artifact_id) {
+fn is_completed(existing: &CacheRecord, by: JobId, complete: &ArtifactComplete) -> Result<bool> {
+    if existing.replaced == Some(complete.artifact_id) {
         return Ok(true);
     }
-    if known.object != complete.artifact_id || known.by != by {
+    if existing.object != complete.artifact_id || existing.by != by {
         return Ok(false);
     }
-    if known.size == complete.size && known.sha256.eq_ignore_ascii_case(&complete.sha256) {
+    if existing.size == complete.size && existing.sha256.eq_ignore_ascii_case(&complete.sha256) {
         return Ok(true);
     }
     Err(Error::Conflict("the cache is complete with other bytes; announce a new one".into()))

@@ -191,9 +191,9 @@ impl HealthService {
     async fn write(&self) -> Result<()> {
         let documents = &self.context.stores.documents;
         let key = DocumentKey::new(DOCUMENT_KIND, DOCUMENT_NAME);
-        let known = documents.get(&key).await?;
+        let existing = documents.get(&key).await?;
         let document = NewDocument { key, value: "{}".into(), due_at: None, expires_at: None };
-        documents.put(document, known.map(|known| known.version)).await?;
+        documents.put(document, existing.map(|existing| existing.version)).await?;
         Ok(())
     }
 }

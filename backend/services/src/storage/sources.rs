@@ -133,11 +133,11 @@ impl SourceService {
                 "there is no upload {upload}; it may have been removed, start the run again"
             ))
         };
-        let found = self.find(&key(upload)?, gone).await?;
+        let download = self.find(&key(upload)?, gone).await?;
         if let Err(error) = self.note_use(upload, false).await {
             tracing::warn!(upload, %error, "cannot record the use of an upload");
         }
-        Ok(found)
+        Ok(download)
     }
 
     /// Removes at most `limit` unused uploads, and returns their number. One that cannot be removed is retried with backoff and does not
@@ -183,8 +183,8 @@ impl SourceService {
     async fn note_use(&self, upload: &str, must_record: bool) -> Result<bool> {
         let now = self.context.now();
         for _ in 0..MAX_ATTEMPTS {
-            let known = self.context.stores.documents.get(&document_key(upload)).await?;
-            let stored = known.as_ref().map(read).transpose()?;
+            let existing = self.context.stores.documents.get(&document_key(upload)).await?;
+            let stored = existing.as_ref().map(read).transpose()?;
             match stored {
                 Some(UploadRecord { removing: true, .. }) => return Ok(false),
                 Some(UploadRecord { used_at, .. }) if now.since_ms(used_at) < TOUCH_INTERVAL_MS => {
@@ -193,7 +193,7 @@ impl SourceService {
                 _ => {}
             }
             let used = UploadRecord { used_at: now, removing: false };
-            let recorded = self.write(upload, used, known.map(|known| known.version)).await?;
+            let recorded = self.write(upload, used, existing.map(|existing| existing.version)).await?;
             if recorded || !must_record {
                 return Ok(true);
             }
@@ -204,9 +204,9 @@ impl SourceService {
     /// Records that a client is about to send an upload.
     async fn record(&self, upload: &str) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
-            let known = self.context.stores.documents.get(&document_key(upload)).await?;
+            let existing = self.context.stores.documents.get(&document_key(upload)).await?;
             let stored = UploadRecord { used_at: self.context.now(), removing: false };
-            if self.write(upload, stored, known.map(|known| known.version)).await? {
+            if self.write(upload, stored, existing.map(|existing| existing.version)).await? {
                 return Ok(());
             }
         }

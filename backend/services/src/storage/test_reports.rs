@@ -58,7 +58,7 @@ impl TestReportService {
         let documents = &self.context.stores.documents;
         for _ in 0..MAX_ATTEMPTS {
             let key = DocumentKey::new(DOCUMENT_KIND, format!("{execution}/{job}/{attempt:05}"));
-            let version = documents.get(&key).await?.map(|known| known.version);
+            let version = documents.get(&key).await?.map(|existing| existing.version);
             let expires_at = Some(self.context.now().plus_ms(RETENTION_MS));
             let new = NewDocument { key, value: value.clone(), due_at: None, expires_at };
             if documents.put(new, version).await? {
@@ -72,11 +72,11 @@ impl TestReportService {
 
     /// Returns the test results of an execution.
     pub async fn of_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
-        let mut before = self.context.execution(id).await?.spec.retry_of;
+        let mut previous = self.context.execution(id).await?.spec.retry_of;
         let mut executions = vec![id];
-        while let Some(id) = before.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
+        while let Some(id) = previous.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
             executions.push(id);
-            before = self.context.cached_execution(id).await?.spec.retry_of;
+            previous = self.context.cached_execution(id).await?.spec.retry_of;
         }
         // By name, since each execution's jobs have their own ids; oldest first.
         let mut by_name: HashMap<String, (Vec<AttemptKey>, Vec<TestReport>)> = HashMap::new();

@@ -126,13 +126,13 @@ impl JobExecutionService {
         }
     }
 
-    async fn claim(&self, found: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
+    async fn claim(&self, prefetched: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {
         let ttl_ms = self.context.settings.lease_ttl_ms;
         let (worker, lookahead) = (&request.worker, request.lookahead.min(MAX_LOOKAHEAD));
-        let key = found.key;
-        let mut found = Some(found);
+        let key = prefetched.key;
+        let mut prefetched = Some(prefetched);
         for _ in 0..MAX_ATTEMPTS {
-            let node = match found.take() {
+            let node = match prefetched.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };

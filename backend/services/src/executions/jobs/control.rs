@@ -11,11 +11,11 @@ use tidemill_core::{api::CancelReply, ids::JobId, scheduler::apply_event};
 impl JobExecutionService {
     /// Ends a queued job that the queue delivered too often. Returns false if it is no longer queued.
     pub async fn give_up(&self, job: JobId) -> Result<bool> {
-        let Some(found) = self.context.stores.records.job(job).await? else { return Ok(false) };
-        let key = found.key;
-        let mut found = Some(found);
+        let Some(prefetched) = self.context.stores.records.job(job).await? else { return Ok(false) };
+        let key = prefetched.key;
+        let mut prefetched = Some(prefetched);
         for _ in 0..MAX_ATTEMPTS {
-            let node = match found.take() {
+            let node = match prefetched.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };

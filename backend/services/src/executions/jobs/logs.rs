@@ -30,14 +30,14 @@ impl JobExecutionService {
         limit: usize,
         wait_ms: u64,
     ) -> Result<LogPart> {
-        let found = self.context.job(job).await?;
-        let key = found.key;
-        let mut found = Some(found);
+        let prefetched = self.context.job(job).await?;
+        let key = prefetched.key;
+        let mut prefetched = Some(prefetched);
         let limit = limit.clamp(1, self.context.settings.most_log_reply);
         let mut hold = self.context.hold(wait_ms);
         loop {
             // Reads the state before the log: an ended attempt has stored all its bytes.
-            let node = match found.take() {
+            let node = match prefetched.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };

@@ -33,12 +33,12 @@ impl JobExecutionService {
         let (report, log) =
             if is_large { self.context.compute("decompressing a log", unpack).await? } else { unpack() };
         let log = log?;
-        let found = self.context.job(report.job_id).await?;
-        let key = found.key;
-        let mut found = Some(found);
+        let prefetched = self.context.job(report.job_id).await?;
+        let key = prefetched.key;
+        let mut prefetched = Some(prefetched);
         let ttl_ms = self.context.settings.lease_ttl_ms;
         for _ in 0..MAX_ATTEMPTS {
-            let node = match found.take() {
+            let node = match prefetched.take() {
                 Some(node) => node,
                 None => self.context.node(key).await?,
             };

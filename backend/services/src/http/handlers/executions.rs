@@ -103,11 +103,12 @@ pub async fn status(
     QueryParams(wait): QueryParams<WaitQuery>,
     headers: HeaderMap,
 ) -> Reply {
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let known = known.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
-    let seen = api.services.pipelines.view(id, known, wait.wait_ms).await?;
-    let etag = [(ETAG, format!("\"{}\"", seen.revision))];
-    Ok(match seen.view {
+    let known_revision = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known_revision =
+        known_revision.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
+    let snapshot = api.services.pipelines.view(id, known_revision, wait.wait_ms).await?;
+    let etag = [(ETAG, format!("\"{}\"", snapshot.revision))];
+    Ok(match snapshot.view {
         Some(view) => (etag, Json(view)).into_response(),
         None => (StatusCode::NOT_MODIFIED, etag).into_response(),
     })
@@ -119,8 +120,8 @@ pub async fn list(
     QueryParams(mut query): QueryParams<ListQuery>,
 ) -> Reply {
     if let Some(only) = &caller.repo {
-        if let Some(asked) = &query.repo {
-            caller.must_be_of(asked)?;
+        if let Some(requested) = &query.repo {
+            caller.must_be_of(requested)?;
         }
         query.repo = Some(only.to_string());
     }
