@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn log_that_needs_much_memory_is_refused() {
+    fn log_with_large_window_is_rejected() {
         // A frame's header alone: its window is 128 MiB. An empty last block follows.
         let header = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
         assert_eq!(zstd::decode_all(&header[..]).unwrap(), b"", "the frame is valid");
